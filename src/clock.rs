@@ -1,0 +1,230 @@
+//! Time as Postrider sees it: integer microseconds, UTC, from a [`Clock`] that is passed in.
+//! Nothing else in the crate reads a wall clock. A jump of the machine's clock is taken as a
+//! [`Clock::resync`] step, so that schedules can be shifted by it instead of firing or stalling.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// Microseconds since the Unix epoch, UTC.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole milliseconds since the Unix epoch, rounded down.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down: the `webhook-timestamp` of an attempt.
+    #[must_use]
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// How long after `earlier` this is; zero when it is not after.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Moved by a signed number of microseconds, saturating.
+    #[must_use]
+    pub const fn shifted(self, micros: i64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// RFC 3339 with milliseconds and `Z`, as JavaScript's `toISOString` prints it.
+    #[must_use]
+    pub fn to_iso(self) -> String {
+        jiff::Timestamp::from_microsecond(self.0)
+            .map_or_else(|_| self.0.to_string(), |at| format!("{at:.3}"))
+    }
+
+    /// Reads an RFC 3339 / ISO 8601 time with offset; `None` when it is not one.
+    #[must_use]
+    pub fn parse_iso(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_microsecond()))
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+    fn sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.to_iso())
+    }
+}
+
+/// The source of time. `now` never runs backwards between two steps that `resync` reports.
+#[async_trait]
+pub trait Clock: Send + Sync + 'static {
+    /// The current time.
+    fn now(&self) -> Timestamp;
+
+    /// Returns once `now()` has reached `at`; at once when it has already.
+    async fn sleep_until(&self, at: Timestamp);
+
+    /// Compares with the machine's clock. When that has jumped by more than a second, follows it and
+    /// returns the jump in microseconds (negative: back): whoever keeps a schedule shifts it by that.
+    fn resync(&self) -> Option<i64>;
+}
+
+/// A jump smaller than this is drift, not a step.
+const STEP_MICROS: i64 = 1_000_000;
+
+/// The machine's clock, held steady by its monotonic clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    anchor: Mutex<Anchor>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    wall: Timestamp,
+    at: Instant,
+}
+
+impl Anchor {
+    fn read() -> Self {
+        Self { wall: wall_now(), at: Instant::now() }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.wall + self.at.elapsed()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn wall_now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(0) + since_epoch
+}
+
+impl SystemClock {
+    /// A clock that agrees with the machine's now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { anchor: Mutex::new(Anchor::read()) }
+    }
+
+    fn anchor(&self) -> std::sync::MutexGuard<'_, Anchor> {
+        self.anchor.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        self.anchor().now()
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let wait = at.since(self.now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn resync(&self) -> Option<i64> {
+        let mut anchor = self.anchor();
+        let fresh = Anchor::read();
+        let drift = fresh.wall.as_micros() - anchor.now().as_micros();
+        if drift.abs() >= STEP_MICROS {
+            *anchor = fresh;
+            return Some(drift);
+        }
+        // Small forward drift is followed; small backward drift is left to the next resync,
+        // so that `now` never runs backwards without a step.
+        if drift > 0 {
+            *anchor = fresh;
+        }
+        None
+    }
+}
+
+/// A clock that moves only when told: tests advance hours in microseconds with it.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: watch::Sender<Timestamp>,
+    step: Mutex<i64>,
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self { now: watch::Sender::new(now), step: Mutex::new(0) }
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, span: Duration) {
+        self.now.send_modify(|now| *now = *now + span);
+    }
+
+    /// Makes the machine's clock jump, forwards or back, without time passing.
+    pub fn jump(&self, micros: i64) {
+        *self.step.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += micros;
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.now.borrow()
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let mut now = self.now.subscribe();
+        // The sender lives as long as `self`, so the wait cannot fail.
+        let _ = now.wait_for(|now| *now >= at).await;
+    }
+
+    fn resync(&self) -> Option<i64> {
+        let mut step = self.step.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let micros = std::mem::take(&mut *step);
+        (micros != 0).then(|| {
+            self.now.send_modify(|now| *now = now.shifted(micros));
+            micros
+        })
+    }
+}

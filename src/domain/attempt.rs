@@ -1,0 +1,149 @@
+//! Attempts: one HTTP try each, append-only, with an outcome from a closed set.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::id::{AttemptId, DeliveryId, NodeId, RevisionId};
+use crate::clock::Timestamp;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// 2xx.
+    Delivered,
+    /// 5xx.
+    ServerError,
+    /// 408, 425 or 429.
+    TryLater,
+    /// Any other 4xx.
+    Rejected,
+    /// 3xx; never followed.
+    Redirect,
+    /// No whole answer within the attempt's time; the error names the phase.
+    Timeout,
+    /// The host's name has no address.
+    Dns,
+    /// No TCP connection.
+    Connect,
+    /// No TLS session, or a certificate that does not verify; no request was sent.
+    Tls,
+    /// The connection broke before the answer was whole.
+    Reset,
+    /// What came back is not an HTTP answer.
+    BadAnswer,
+    /// The request could not be made from the event; nothing was sent.
+    Render,
+    /// The address is refused by policy; nothing was sent.
+    Address,
+    /// The process died or hung: whether the request arrived is not known.
+    Unknown,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the enum.
+    pub const ALL: [Self; 14] = [
+        Self::Delivered,
+        Self::ServerError,
+        Self::TryLater,
+        Self::Rejected,
+        Self::Redirect,
+        Self::Timeout,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Reset,
+        Self::BadAnswer,
+        Self::Render,
+        Self::Address,
+        Self::Unknown,
+    ];
+
+    /// The outcome of a whole answer with this HTTP status.
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Delivered,
+            300..=399 => Self::Redirect,
+            408 | 425 | 429 => Self::TryLater,
+            400..=499 => Self::Rejected,
+            500..=599 => Self::ServerError,
+            _ => Self::BadAnswer,
+        }
+    }
+
+    /// The word in tables, URLs, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::ServerError => "server_error",
+            Self::TryLater => "try_later",
+            Self::Rejected => "rejected",
+            Self::Redirect => "redirect",
+            Self::Timeout => "timeout",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Reset => "reset",
+            Self::BadAnswer => "bad_answer",
+            Self::Render => "render",
+            Self::Address => "address",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+    }
+}
+
+/// What one HTTP try gave, before it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAttempt {
+    /// The process that made it.
+    pub node_id: NodeId,
+    /// The mapping revision it was rendered with.
+    pub revision_id: RevisionId,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// From the start to the whole answer or the error, in microseconds.
+    pub duration_us: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The answer's HTTP status, when there was one.
+    pub status: Option<u16>,
+    /// What went wrong, in words that name the cause; none when delivered.
+    pub error: Option<String>,
+    /// The request's URL.
+    pub url: String,
+    /// The request's headers, `name: value` a line, secrets masked.
+    pub request_headers: String,
+    /// SHA-256 of the request's body; none when it could not be rendered.
+    pub body_sha256: Option<[u8; 32]>,
+    /// The answer's headers, `name: value` a line.
+    pub response_headers: String,
+    /// The answer's body as far as it is kept.
+    pub response_body: Bytes,
+    /// Whether the answer's body was longer than what is kept.
+    pub response_truncated: bool,
+}
+
+/// A recorded attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The key.
+    pub id: AttemptId,
+    /// The delivery it was made for.
+    pub delivery_id: DeliveryId,
+    /// The token of the lease it was made under: rises with each claim of the delivery.
+    pub number: u32,
+    /// Recorded after the lease was lost: it did not change the delivery's state.
+    pub late: bool,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// What it gave.
+    pub made: NewAttempt,
+}

@@ -1,0 +1,117 @@
+//! Destinations: the settings that their mappings share.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{DestinationId, SourceId};
+use crate::clock::Timestamp;
+
+/// Settings shared by the mappings of one receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The key.
+    pub id: DestinationId,
+    /// The source it belongs to.
+    pub source_id: SourceId,
+    /// The identity: unique within the source.
+    pub name: String,
+    /// A disabled destination gets no new deliveries and holds its pending ones.
+    pub enabled: bool,
+    /// When it was last enabled: held deliveries have a window from here.
+    pub resumed_at: Timestamp,
+    /// The rest.
+    pub settings: DestinationSettings,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What can be set on a destination. Limits are checked by [`DestinationSettings::check`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DestinationSettings {
+    /// One attempt's time, connecting included, in milliseconds: 1,000 to 30,000.
+    pub timeout_ms: u32,
+    /// How long a delivery is retried, in milliseconds: a minute to 30 days.
+    pub window_ms: u64,
+    /// Requests in flight at once: 1 to 1,024.
+    pub max_in_flight: u32,
+    /// Requests started a second at most: 1 to 100,000; none: no limit.
+    pub rate_per_second: Option<u32>,
+    /// Whether one success settles an event for the destination's other mappings.
+    pub policy: DeliveryPolicy,
+}
+
+impl Default for DestinationSettings {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 5_000,
+            window_ms: 4 * 60 * 60 * 1_000,
+            max_in_flight: 64,
+            rate_per_second: None,
+            policy: DeliveryPolicy::All,
+        }
+    }
+}
+
+/// How the mappings of one destination share an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryPolicy {
+    /// Every mapping's delivery is retried on its own.
+    #[default]
+    All,
+    /// One success settles the event for the others, as Segment's classic webhooks do.
+    Any,
+}
+
+/// A lease outlives the attempt's timeout by this, so that a slow commit does not lose it.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+impl DestinationSettings {
+    /// One attempt's time.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms as u64)
+    }
+
+    /// How long a delivery is retried.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms)
+    }
+
+    /// How long a lease lasts.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.timeout() + LEASE_MARGIN
+    }
+
+    /// The faults, each as (field, what it should be); empty when all is well.
+    #[must_use]
+    pub fn check(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(1_000..=30_000).contains(&self.timeout_ms) {
+            faults
+                .push(("timeout_ms", format!("should be 1000 to 30000, not {}", self.timeout_ms)));
+        }
+        if !(60_000..=30 * 24 * 3_600_000).contains(&self.window_ms) {
+            faults.push((
+                "window_ms",
+                format!("should be 60000 to 2592000000, not {}", self.window_ms),
+            ));
+        }
+        if !(1..=1_024).contains(&self.max_in_flight) {
+            faults.push((
+                "max_in_flight",
+                format!("should be 1 to 1024, not {}", self.max_in_flight),
+            ));
+        }
+        if let Some(rate) = self.rate_per_second
+            && !(1..=100_000).contains(&rate)
+        {
+            faults.push(("rate_per_second", format!("should be 1 to 100000, not {rate}")));
+        }
+        faults
+    }
+}

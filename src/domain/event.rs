@@ -1,0 +1,96 @@
+//! Events: one accepted message each, kept byte for byte, and the document that mappings see.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::id::{EventId, SourceId};
+use crate::clock::Timestamp;
+
+/// Segment's message types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventType {
+    /// Something a user did.
+    Track,
+    /// Who a user is.
+    Identify,
+    /// A page was seen.
+    Page,
+    /// An app's screen was seen.
+    Screen,
+    /// A user belongs to a group.
+    Group,
+    /// Two ids are one user.
+    Alias,
+    /// A user's data is to be deleted.
+    Delete,
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::Track,
+        Self::Identify,
+        Self::Page,
+        Self::Screen,
+        Self::Group,
+        Self::Alias,
+        Self::Delete,
+    ];
+
+    /// The word in the message's `type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Track => "track",
+            Self::Identify => "identify",
+            Self::Page => "page",
+            Self::Screen => "screen",
+            Self::Group => "group",
+            Self::Alias => "alias",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// An event as it is kept: the message's own bytes, and beside them what intake added.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Where it came from.
+    pub source_id: SourceId,
+    /// Its type; none for a rejected message whose type is unknown.
+    pub kind: Option<EventType>,
+    /// The sender's id for it, or the one intake gave it.
+    pub message_id: String,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+    /// The event's name (track), the page's or screen's name; for lists and filters.
+    pub name: Option<String>,
+    /// The message's `userId`, for lists and filters.
+    pub user_id: Option<String>,
+    /// The message byte for byte; in a batch, its item's bytes.
+    pub body: Bytes,
+    /// What the message's batch adds to it, as JSON text: `context`, `integrations`, `sentAt`.
+    pub envelope: Option<String>,
+    /// Why it was not routed; none for an event that was.
+    pub rejection: Option<String>,
+    /// What mappings see, once it has been made: see [`Event::document`].
+    pub document: OnceLock<Bytes>,
+}
+
+/// An event with its key.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// The key.
+    pub id: EventId,
+    /// The event.
+    pub event: Event,
+}

@@ -1,0 +1,120 @@
+//! Jobs: an operator's redrive or discard of many deliveries, durable and resumable.
+
+use serde::{Deserialize, Serialize};
+
+use super::delivery::{Reason, State};
+use super::event::EventType;
+use super::id::{DeliveryId, DestinationId, JobId, MappingId};
+use crate::clock::Timestamp;
+
+/// What a job does to each delivery it selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobAction {
+    /// `dead -> pending`, due now, with a fresh window.
+    Redrive,
+    /// `pending | dead -> discarded`.
+    Discard,
+}
+
+impl JobAction {
+    /// The word in tables, URLs, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Redrive => "redrive",
+            Self::Discard => "discard",
+        }
+    }
+
+    /// Whether the action applies to a delivery in this state.
+    #[must_use]
+    pub const fn takes(self, state: State) -> bool {
+        match (self, state) {
+            (_, State::Dead) | (Self::Discard, State::Pending) => true,
+            (_, State::Leased | State::Delivered | State::Discarded)
+            | (Self::Redrive, State::Pending) => false,
+        }
+    }
+}
+
+/// Which deliveries a job selects: all conditions hold. At least one is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// These very deliveries; empty: any.
+    pub delivery_ids: Vec<DeliveryId>,
+    /// Of this destination.
+    pub destination_id: Option<DestinationId>,
+    /// Of this mapping.
+    pub mapping_id: Option<MappingId>,
+    /// In this state; for a redrive always dead.
+    pub state: Option<State>,
+    /// Dead for this reason.
+    pub reason: Option<Reason>,
+    /// Whose event has this type.
+    pub event_type: Option<EventType>,
+    /// Accepted at or after.
+    pub accepted_from: Option<Timestamp>,
+    /// Accepted before.
+    pub accepted_until: Option<Timestamp>,
+    /// Whose last attempt got this HTTP status.
+    pub status: Option<u16>,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Goes on, also after a restart.
+    Running,
+    /// Went through all it selected.
+    Done,
+    /// An operator stopped it; what it did stays done.
+    Cancelled,
+}
+
+impl JobState {
+    /// The word in tables, URLs, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A job to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// What it does.
+    pub action: JobAction,
+    /// What it selects.
+    pub filter: JobFilter,
+    /// Deliveries a second at most; none: as fast as the store takes them.
+    pub rate_per_second: Option<u32>,
+    /// Who asked.
+    pub actor: String,
+    /// Why, in the operator's words.
+    pub note: Option<String>,
+}
+
+/// A job as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The key.
+    pub id: JobId,
+    /// What was asked for.
+    pub asked: NewJob,
+    /// Where it stands.
+    pub state: JobState,
+    /// Deliveries that matched when it was made.
+    pub matched: u64,
+    /// Deliveries acted on so far.
+    pub done: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was done or cancelled.
+    pub finished_at: Option<Timestamp>,
+}

@@ -1,0 +1,21 @@
+//! Postrider: durable webhook delivery. The map of the house, from the ground up:
+//! `domain` decides, `store` keeps, `sender` speaks HTTP, `intake` accepts, `courier` delivers,
+//! `duty` tidies, `api` and `cli` are the operator's doors, `app` wires them together.
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod courier;
+pub mod domain;
+pub mod duty;
+pub mod intake;
+pub mod json;
+pub mod mapping;
+pub mod metrics;
+pub mod route;
+pub mod secrets;
+pub mod sender;
+pub mod store;
+pub mod trigger;

@@ -1,0 +1,3 @@
+//! Postrider's program: parse, run, exit code.
+
+fn main() {}

@@ -1,0 +1,208 @@
+//! What Postrider counts and times, as Prometheus metrics. Every value is kept in memory where it
+//! happens; a scrape reads atomics and never the database.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::store::Ledger;
+
+/// One label: the word for an outcome, a reason, a state, an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    /// The attempt's outcome.
+    pub outcome: &'static str,
+}
+
+/// One label: why a dead letter died.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    /// The reason.
+    pub reason: &'static str,
+}
+
+/// One label: where deliveries stand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct State {
+    /// The state.
+    pub state: &'static str,
+}
+
+/// One label: how intake answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// The metrics, each under the name it has in [`Metrics::encode`].
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `postrider_intake_answers_total`: requests to the tracking API by HTTP status.
+    pub intake_answers: Family<Answer, Counter>,
+    /// `postrider_accept_seconds`: from a whole request to its answer.
+    pub accept_seconds: Histogram,
+    /// `postrider_arrival_seconds`: from acceptance to a receiver's 2xx.
+    pub arrival_seconds: Histogram,
+    /// `postrider_attempts_total`: attempts by outcome.
+    pub attempts: Family<Outcome, Counter>,
+    /// `postrider_dead_letters_total`: deliveries that died, by reason.
+    pub dead_letters: Family<Reason, Counter>,
+    /// `postrider_attempts_late_total`: attempts recorded after their lease was lost.
+    pub attempts_late: Counter,
+    /// `postrider_in_flight`: requests to receivers under way.
+    pub in_flight: Gauge<i64, AtomicI64>,
+    /// `postrider_circuits_open`: mappings whose circuit is open.
+    pub circuits_open: Gauge<i64, AtomicI64>,
+    /// `postrider_oldest_due_seconds`: age of the oldest due delivery of an enabled mapping.
+    pub oldest_due_seconds: Gauge<f64, AtomicU64>,
+    /// `postrider_commit_events`: events and attempts a commit.
+    pub commit_rows: Histogram,
+    /// `postrider_commit_seconds`: time of a commit, its statements included.
+    pub commit_seconds: Histogram,
+    /// `postrider_wal_bytes`: size of SQLite's write-ahead log.
+    pub wal_bytes: Gauge<i64, AtomicI64>,
+    /// `postrider_free_disk_bytes`: free space beside the database.
+    pub free_disk_bytes: Gauge<i64, AtomicI64>,
+    deliveries: Family<State, Gauge<i64, AtomicI64>>,
+    accepted: Family<EventLabel, Gauge<i64, AtomicI64>>,
+}
+
+/// One label: what became of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    result: &'static str,
+}
+
+const LATENCIES: [f64; 16] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0,
+    3600.0,
+];
+
+impl Metrics {
+    /// Fresh metrics, all at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("postrider"),
+            intake_answers: Family::default(),
+            accept_seconds: Histogram::new(LATENCIES),
+            arrival_seconds: Histogram::new(LATENCIES),
+            attempts: Family::default(),
+            dead_letters: Family::default(),
+            attempts_late: Counter::default(),
+            in_flight: Gauge::default(),
+            circuits_open: Gauge::default(),
+            oldest_due_seconds: Gauge::default(),
+            commit_rows: Histogram::new((0..12).map(|power| f64::from(1u32 << power))),
+            commit_seconds: Histogram::new(LATENCIES),
+            wal_bytes: Gauge::default(),
+            free_disk_bytes: Gauge::default(),
+            deliveries: Family::default(),
+            accepted: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let to = &mut self.registry;
+        to.register(
+            "intake_answers",
+            "Requests to the tracking API by HTTP status",
+            self.intake_answers.clone(),
+        );
+        to.register_with_unit(
+            "accept",
+            "From a whole request to its answer",
+            Unit::Seconds,
+            self.accept_seconds.clone(),
+        );
+        to.register_with_unit(
+            "arrival",
+            "From acceptance to a receiver's 2xx",
+            Unit::Seconds,
+            self.arrival_seconds.clone(),
+        );
+        to.register("attempts", "Attempts by outcome", self.attempts.clone());
+        to.register("dead_letters", "Deliveries that died, by reason", self.dead_letters.clone());
+        to.register(
+            "attempts_late",
+            "Attempts recorded after their lease was lost",
+            self.attempts_late.clone(),
+        );
+        to.register("in_flight", "Requests to receivers under way", self.in_flight.clone());
+        to.register("circuits_open", "Mappings whose circuit is open", self.circuits_open.clone());
+        to.register_with_unit(
+            "oldest_due",
+            "Age of the oldest due delivery",
+            Unit::Seconds,
+            self.oldest_due_seconds.clone(),
+        );
+        to.register("commit_rows", "Events and attempts a commit", self.commit_rows.clone());
+        to.register_with_unit(
+            "commit",
+            "Time of a commit",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+        to.register_with_unit(
+            "wal",
+            "Size of the write-ahead log",
+            Unit::Bytes,
+            self.wal_bytes.clone(),
+        );
+        to.register_with_unit(
+            "free_disk",
+            "Free space beside the database",
+            Unit::Bytes,
+            self.free_disk_bytes.clone(),
+        );
+        to.register("deliveries", "Deliveries by state", self.deliveries.clone());
+        to.register("events", "Messages by what became of them", self.accepted.clone());
+    }
+
+    /// The text a scrape gets, with the ledger as it stands.
+    #[must_use]
+    pub fn encode(&self, ledger: &Ledger) -> String {
+        let states = [
+            ("pending", ledger.pending),
+            ("leased", ledger.leased),
+            ("delivered", ledger.delivered),
+            ("dead", ledger.dead),
+            ("discarded", ledger.discarded),
+        ];
+        for (state, count) in states {
+            self.deliveries.get_or_create(&State { state }).set(signed(count));
+        }
+        let results = [
+            ("accepted", ledger.events_accepted),
+            ("rejected", ledger.events_rejected),
+            ("duplicate", ledger.events_duplicate),
+        ];
+        for (result, count) in results {
+            self.accepted.get_or_create(&EventLabel { result }).set(signed(count));
+        }
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

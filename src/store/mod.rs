@@ -1,0 +1,677 @@
+//! The store: whole business steps on the outbox. Each method is one step that either happened
+//! entirely or not at all; no transaction escapes. The only SQL of the crate is below this module.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::domain::attempt::{Attempt, NewAttempt, Outcome};
+use crate::domain::delivery::{Delivery, Reason, State};
+use crate::domain::destination::{Destination, DestinationSettings};
+use crate::domain::event::{Event, EventType, StoredEvent};
+use crate::domain::id::{DeliveryId, DestinationId, EventId, JobId, MappingId, NodeId, SourceId};
+use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
+use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::domain::retry::Next;
+use crate::domain::source::Source;
+
+pub mod sqlite;
+
+/// What went wrong in the store; each variant is something a caller decides on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full, or its free space is below the floor: nothing was written.
+    #[error("the disk is full")]
+    Full,
+    /// Too much is queued already: nothing was written, try again later.
+    #[error("the outbox has more queued than it takes")]
+    Overloaded,
+    /// The database did not take the step: nothing was written.
+    #[error("the database failed: {context}")]
+    Database {
+        /// Which step.
+        context: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The store is shutting down or its writer has ended: nothing was written.
+    #[error("the store is closed")]
+    Closed,
+    /// The pipeline changed since it was read.
+    #[error("the pipeline has changed meanwhile")]
+    Conflict,
+    /// A row holds what no version of this program writes.
+    #[error("the database holds {what}, which this program does not know")]
+    Foreign {
+        /// What was found where.
+        what: String,
+    },
+}
+
+/// A lease to be written with a new delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it.
+    pub node_id: NodeId,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A delivery to be written with its event. Leased ones get token 1 and are the caller's to try;
+/// the others are pending and due at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Its mapping.
+    pub mapping_id: MappingId,
+    /// The mapping's destination.
+    pub destination_id: DestinationId,
+    /// When its window ends.
+    pub deadline_at: Timestamp,
+    /// The lease it is committed with.
+    pub lease: Option<Lease>,
+}
+
+/// A destination that the event's `integrations` object kept it from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// The destination.
+    pub destination_id: DestinationId,
+}
+
+/// An event to be accepted, with everything that one commit writes together.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event; a rejected one has no deliveries.
+    pub event: Arc<Event>,
+    /// Its deliveries.
+    pub deliveries: Vec<NewDelivery>,
+    /// The destinations it was kept from.
+    pub skips: Vec<Skip>,
+}
+
+/// What became of a [`NewEvent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Written. Its deliveries have consecutive ids from `first_delivery_id`, in the order given.
+    Stored {
+        /// The event's key.
+        event_id: EventId,
+        /// The first delivery's key; meaningless when there are none.
+        first_delivery_id: DeliveryId,
+    },
+    /// Its source had sent the same messageId within 24 hours: nothing written but the count.
+    Duplicate,
+}
+
+/// How much of one mapping's due deliveries a node wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimWant {
+    /// Whose.
+    pub mapping_id: MappingId,
+    /// At most so many.
+    pub limit: u32,
+    /// How long the leases last.
+    pub lease: Duration,
+    /// Deadlines earlier than this are moved to it, and the window's tries start again from none:
+    /// the end of the window that re-enabling the mapping or its destination gave.
+    pub resumed_deadline_at: Timestamp,
+}
+
+/// A claim on due deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// For whom.
+    pub node_id: NodeId,
+    /// Due at or before this.
+    pub now: Timestamp,
+    /// Of which mappings, each served on its own so that none waits for another.
+    pub wants: Vec<ClaimWant>,
+}
+
+/// What a claim gave.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Leased to the node that asked; oldest due first within a mapping.
+    pub deliveries: Vec<LeasedDelivery>,
+    /// For each wanted mapping that still has pending deliveries: when the next is due (in the past
+    /// when the limit cut the claim short).
+    pub next_due: Vec<(MappingId, Timestamp)>,
+    /// Pending deliveries that were tried in vain until their deadline and are dead letters now.
+    pub overdue: u64,
+}
+
+/// A delivery in a node's hands.
+#[derive(Clone, Debug)]
+pub struct LeasedDelivery {
+    /// The key.
+    pub id: DeliveryId,
+    /// Its event's key.
+    pub event_id: EventId,
+    /// Its event, shared by all deliveries of it that are in hand.
+    pub event: Arc<Event>,
+    /// Its mapping.
+    pub mapping_id: MappingId,
+    /// The lease's token; the attempt's number.
+    pub token: u32,
+    /// Attempts made in this window before this one.
+    pub tried: u32,
+    /// When its event was accepted; with the key it makes the `webhook-id`.
+    pub accepted_at: Timestamp,
+    /// When its window ends.
+    pub deadline_at: Timestamp,
+    /// When the lease ends.
+    pub lease_expires_at: Timestamp,
+}
+
+/// A lease to be given back unused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseRef {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// The lease's token.
+    pub token: u32,
+}
+
+/// An attempt to be recorded with what follows from it, in one commit.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// The token of the lease it was made under.
+    pub token: u32,
+    /// What it gave.
+    pub attempt: NewAttempt,
+    /// What follows.
+    pub next: Next,
+}
+
+/// What became of a [`Record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// Attempt and new state are written.
+    Applied,
+    /// The lease was lost before: the attempt is written as late and the state left alone. An
+    /// attempt with outcome `unknown` is not written then: it stands for an outcome not known.
+    Late,
+}
+
+/// Which leases are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryScope {
+    /// Whose `lease_expires_at` is at or before this.
+    Until(Timestamp),
+    /// Those of every other node: after a restart, where only one node can be alive.
+    OtherThan(NodeId),
+}
+
+/// A lease without an outcome that should have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpiredLease {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// Its mapping.
+    pub mapping_id: MappingId,
+    /// The lease's token.
+    pub token: u32,
+    /// Who held it.
+    pub node_id: NodeId,
+    /// When it ended or ends.
+    pub expires_at: Timestamp,
+    /// Attempts made in this window before this one.
+    pub tried: u32,
+    /// When the delivery's window ends.
+    pub deadline_at: Timestamp,
+}
+
+/// Deliveries by state and the totals that go with them; kept in the same commits as the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Events accepted, rejected ones not counted.
+    pub events_accepted: u64,
+    /// Events kept as rejected.
+    pub events_rejected: u64,
+    /// Messages acknowledged as duplicates.
+    pub events_duplicate: u64,
+    /// Deliveries made with their events.
+    pub accepted: u64,
+    /// Deliveries now pending.
+    pub pending: u64,
+    /// Deliveries now leased.
+    pub leased: u64,
+    /// Deliveries now delivered, pruned ones included.
+    pub delivered: u64,
+    /// Deliveries now dead, pruned ones included.
+    pub dead: u64,
+    /// Deliveries now discarded, pruned ones included.
+    pub discarded: u64,
+    /// Of the delivered, those that retention removed.
+    pub delivered_pruned: u64,
+    /// Of the dead, those that retention removed.
+    pub dead_pruned: u64,
+    /// Of the discarded, those that retention removed.
+    pub discarded_pruned: u64,
+}
+
+/// A write key as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteKey {
+    /// The source it lets in to.
+    pub source_id: SourceId,
+    /// SHA-256 of the key: what a sender's key is looked up by.
+    pub digest: [u8; 32],
+    /// The key, sealed.
+    pub sealed: SealedSecret,
+}
+
+/// A secret as the store keeps it: never in clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedSecret {
+    /// The row's own random id; part of the associated data.
+    pub id: [u8; 16],
+    /// Which key sealed it.
+    pub key_id: String,
+    /// Nonce, ciphertext and tag.
+    pub sealed: Vec<u8>,
+    /// When it was saved.
+    pub created_at: Timestamp,
+    /// When it stops being used beside its successor; none for the one in force.
+    pub retires_at: Option<Timestamp>,
+}
+
+/// A destination's shared secret; there are two while one is being rotated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedSecret {
+    /// Whose.
+    pub destination_id: DestinationId,
+    /// The secret.
+    pub secret: SealedSecret,
+}
+
+/// All that is set up: sources, destinations, mappings and their secrets; removed ones left out.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// Rises with every change.
+    pub version: i64,
+    /// Sources by name.
+    pub sources: Vec<Source>,
+    /// Their write keys.
+    pub write_keys: Vec<WriteKey>,
+    /// Destinations by source and name.
+    pub destinations: Vec<Destination>,
+    /// Shared secrets, the one in force first.
+    pub shared_secrets: Vec<SharedSecret>,
+    /// Mappings by destination and name, each with its current revision.
+    pub mappings: Vec<Mapping>,
+}
+
+/// One change of the pipeline. Names are the identity; a later change may name what an earlier one
+/// made. Removed things are kept for history and free their name.
+#[derive(Clone, Debug)]
+pub enum PipelineChange {
+    /// Makes or changes a source.
+    PutSource {
+        /// Its name.
+        source: String,
+        /// Whether it takes events.
+        enabled: bool,
+    },
+    /// Gives a source its write key, in place of any it had.
+    PutWriteKey {
+        /// The source's name.
+        source: String,
+        /// SHA-256 of the key.
+        digest: [u8; 32],
+        /// The key, sealed.
+        sealed: SealedSecret,
+    },
+    /// Removes a source with all below it.
+    RemoveSource {
+        /// Its name.
+        source: String,
+    },
+    /// Makes or changes a destination. Disabled to enabled sets `resumed_at`.
+    PutDestination {
+        /// Its source's name.
+        source: String,
+        /// Its name.
+        destination: String,
+        /// Whether it takes deliveries.
+        enabled: bool,
+        /// The rest.
+        settings: DestinationSettings,
+    },
+    /// Gives a destination its shared secret; the one before it stays valid until `retire_at`
+    /// (any older one ends at once).
+    PutSharedSecret {
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// The secret; none takes it away at once.
+        secret: Option<SealedSecret>,
+        /// When the one before it ends.
+        retire_at: Timestamp,
+    },
+    /// Removes a destination with its mappings.
+    RemoveDestination {
+        /// The source's name.
+        source: String,
+        /// Its name.
+        destination: String,
+    },
+    /// Makes or changes a mapping. A definition that differs from the current one becomes a new
+    /// revision. Disabled to enabled sets `resumed_at`.
+    PutMapping {
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// Its name.
+        mapping: String,
+        /// Whether it takes deliveries.
+        enabled: bool,
+        /// What it says.
+        definition: MappingDefinition,
+    },
+    /// Removes a mapping; its pending deliveries are discarded by [`Store::discard_removed`].
+    RemoveMapping {
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// Its name.
+        mapping: String,
+    },
+}
+
+/// What a list of deliveries is narrowed to; all conditions hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryQuery {
+    /// In this state.
+    pub state: Option<State>,
+    /// Dead for this reason.
+    pub reason: Option<Reason>,
+    /// Of this destination.
+    pub destination_id: Option<DestinationId>,
+    /// Of this mapping.
+    pub mapping_id: Option<MappingId>,
+    /// Of this event.
+    pub event_id: Option<EventId>,
+    /// Whose event has this type.
+    pub event_type: Option<EventType>,
+    /// Whose last attempt ended so.
+    pub outcome: Option<Outcome>,
+    /// Whose last attempt got this HTTP status.
+    pub status: Option<u16>,
+    /// Accepted at or after.
+    pub accepted_from: Option<Timestamp>,
+    /// Accepted before.
+    pub accepted_until: Option<Timestamp>,
+    /// Only keys below this: the cursor; newest come first.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A delivery in a list, with what names its event.
+#[derive(Clone, Debug)]
+pub struct DeliveryRow {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// Its event's type.
+    pub event_type: Option<EventType>,
+    /// Its event's name.
+    pub event_name: Option<String>,
+    /// Its event's messageId.
+    pub message_id: String,
+}
+
+/// What a list of events is narrowed to; all conditions hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Of this source.
+    pub source_id: Option<SourceId>,
+    /// Only the rejected.
+    pub rejected: bool,
+    /// Only keys below this: the cursor; newest come first.
+    pub before: Option<EventId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What a job would do.
+#[derive(Clone, Debug)]
+pub struct JobPreview {
+    /// How many deliveries match.
+    pub matched: u64,
+    /// The first of them.
+    pub sample: Vec<DeliveryRow>,
+}
+
+/// What a step of a job did.
+#[derive(Clone, Debug)]
+pub struct JobStep {
+    /// The job after the step.
+    pub job: Job,
+    /// The mappings whose deliveries became due by it.
+    pub due: Vec<MappingId>,
+}
+
+/// What retention removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Events all of whose deliveries were delivered or discarded before this, and events without
+    /// deliveries received before it.
+    pub settled_before: Timestamp,
+    /// Events whose remaining deliveries died before this.
+    pub dead_before: Timestamp,
+    /// At most so many events in this step.
+    pub limit: u32,
+}
+
+/// What a step of retention removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Events.
+    pub events: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Attempts.
+    pub attempts: u64,
+    /// Whether another step would find more to look at.
+    pub more: bool,
+}
+
+/// One finding of the store's own examination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was examined: `integrity`, `ledger`, `foreign_keys`, `leases`, `disk`, …
+    pub check: &'static str,
+    /// Whether all is well.
+    pub ok: bool,
+    /// What was found, with numbers.
+    pub detail: String,
+}
+
+/// One minute of one mapping, for history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatisticsRow {
+    /// The minute's start.
+    pub minute_at: Timestamp,
+    /// The mapping.
+    pub mapping_id: i64,
+    /// Deliveries accepted.
+    pub accepted: u64,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Deliveries delivered.
+    pub delivered: u64,
+    /// Deliveries that died.
+    pub dead: u64,
+    /// Sum of attempt durations, in microseconds.
+    pub attempt_us: u64,
+}
+
+/// An access token as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What it is called; unique. Shown as the actor of what is done with it.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The persistent outbox and all that is kept beside it.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // The outbox.
+
+    /// Writes events, their deliveries and de-duplication keys in one commit, on disk before it
+    /// returns. Answers are in the order of `events`.
+    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError>;
+
+    /// Leases due deliveries, token + 1 each. Pending ones past their deadline that were tried in
+    /// this window become dead letters instead; those never tried in it are leased.
+    async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError>;
+
+    /// Writes attempts and what follows from each, guarded by delivery and token. Answers are in
+    /// the order of `records`.
+    async fn record(&self, records: Vec<Record>) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Gives leases back unused: pending again, due at `due_at`, no attempt made. Stale ones are
+    /// passed over. Returns how many were given back.
+    async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError>;
+
+    /// Leases in `scope` without an outcome, oldest expiry first; the caller records each as
+    /// `unknown`.
+    async fn expired_leases(
+        &self,
+        scope: ExpiryScope,
+        limit: u32,
+    ) -> Result<Vec<ExpiredLease>, StoreError>;
+
+    /// Makes dead letters of pending deliveries of these mappings whose window ended and that were
+    /// tried in it. Returns how many.
+    async fn settle_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError>;
+
+    /// When the next delivery of each mapping is due; mappings with none pending are left out.
+    async fn next_due(
+        &self,
+        mappings: &[MappingId],
+    ) -> Result<Vec<(MappingId, Timestamp)>, StoreError>;
+
+    /// Moves due times, deadlines and lease ends by a jump of the clock, in microseconds.
+    async fn shift_schedule(&self, micros: i64) -> Result<(), StoreError>;
+
+    /// Discards pending deliveries of removed mappings. Returns how many.
+    async fn discard_removed(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    // Jobs.
+
+    /// What a job with this filter would do, without doing it.
+    async fn preview_job(
+        &self,
+        action: JobAction,
+        filter: JobFilter,
+        sample: u32,
+    ) -> Result<JobPreview, StoreError>;
+
+    /// Makes a job; what it selects is fixed now: later dead letters are not its own.
+    async fn create_job(&self, job: NewJob, now: Timestamp) -> Result<Job, StoreError>;
+
+    /// Takes a running job `limit` deliveries further, progress in the same commit. A job that is
+    /// not running is returned as it is; none when there is no such job.
+    async fn step_job(
+        &self,
+        id: JobId,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Option<JobStep>, StoreError>;
+
+    /// Stops a running job; none when there is no such job.
+    async fn cancel_job(&self, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError>;
+
+    /// One job.
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Jobs, newest first.
+    async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
+
+    // What is set up.
+
+    /// All that is set up.
+    async fn pipeline(&self) -> Result<Pipeline, StoreError>;
+
+    /// Makes all changes in one commit, or none: [`StoreError::Conflict`] when the version is no
+    /// longer `expected_version`. Returns the new version.
+    async fn change_pipeline(
+        &self,
+        expected_version: i64,
+        changes: Vec<PipelineChange>,
+        now: Timestamp,
+    ) -> Result<i64, StoreError>;
+
+    /// Adds a token, in place of one with the same name.
+    async fn put_token(&self, token: Token) -> Result<(), StoreError>;
+
+    /// Every token.
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+
+    // What can be asked.
+
+    /// One event.
+    async fn event(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// Events, newest first.
+    async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// One delivery.
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, StoreError>;
+
+    /// Deliveries, newest first.
+    async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError>;
+
+    /// A delivery's attempts, in the order they were recorded.
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
+
+    /// The ledger as of the last commit, from memory.
+    fn ledger(&self) -> Ledger;
+
+    /// Whether intake may write: false below the free-space floor, from memory.
+    fn has_room(&self) -> bool;
+
+    // Upkeep.
+
+    /// Enters a process into the list of nodes and gives it its key.
+    async fn register_node(&self, name: &str, now: Timestamp) -> Result<NodeId, StoreError>;
+
+    /// Notes that the node lives. At start, the newest such note of any node tells how far the
+    /// clock went back while none ran.
+    async fn heartbeat(&self, node_id: NodeId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The newest heartbeat of any node.
+    async fn last_seen_at(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Removes what is past its retention, a step at a time. Never anything pending or leased.
+    async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError>;
+
+    /// Drops de-duplication keys that are older than they need to be.
+    async fn rotate_deduplication(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Brings the log into the database file when idle; looks again at the free space.
+    async fn tidy(&self) -> Result<(), StoreError>;
+
+    /// Adds minutes of statistics to what is kept of them.
+    async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;
+
+    /// Examines the whole store. Slow: it reads everything.
+    async fn examine(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError>;
+
+    /// Commits what is queued, then closes. Later calls give [`StoreError::Closed`].
+    async fn close(&self);
+}
