@@ -12,6 +12,7 @@ mod load;
 mod print;
 mod table;
 
+pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigFault};
 pub use flags::SettingFlags;
 pub use load::{Given, Loaded, Origin, load};
