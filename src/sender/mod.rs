@@ -1,1 +1,20 @@
-//! To come: sender.
+//! The only HTTP client: signs, guards addresses, sends, and says how each try ended.
+//! It keeps no state of deliveries and never retries: that is the courier's.
+
+mod address;
+mod answer;
+mod client;
+mod fault;
+mod headers;
+mod operator;
+mod phase;
+mod resolve;
+mod sign;
+mod tls;
+
+pub use address::{AddressPolicy, AddressRefused, UrlRefused};
+pub use client::{Exchange, Outgoing, Sender, SenderError, SenderOptions};
+pub use headers::masked_headers;
+pub use operator::{OperatorAnswer, OperatorClient, OperatorError};
+pub use resolve::{Resolve, ResolveError};
+pub use sign::{Signed, Signer, verify_standard, verify_x_signature};
