@@ -94,3 +94,13 @@ pub struct StoredEvent {
     /// The event.
     pub event: Event,
 }
+
+impl Event {
+    /// To come.
+    ///
+    /// # Errors
+    /// To come.
+    pub fn document(&self) -> Result<&Bytes, crate::json::ParseError> {
+        Ok(self.document.get_or_init(|| self.body.clone()))
+    }
+}
