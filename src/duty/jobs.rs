@@ -1,12 +1,15 @@
 //! Runs redrive and discard jobs: a step at a time, within their rate, until they are done, were
 //! cancelled or the process stops. A job goes on where the last committed step left it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::Duties;
+use crate::clock::Timestamp;
+use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState};
 use crate::store::StoreError;
 
@@ -31,9 +34,10 @@ impl JobRunner {
 
     /// Runs jobs until the process stops.
     pub async fn run(self, duties: Duties) {
+        let mut beats = Beats::new();
         while !duties.stopping.is_cancelled() {
             let beat_ends_at = duties.clock.now() + BEAT;
-            let running = match step_all(&duties).await {
+            let running = match step_all(&duties, &mut beats).await {
                 Ok(running) => running,
                 Err(StoreError::Closed) => return,
                 Err(error) => {
@@ -50,14 +54,23 @@ impl JobRunner {
     }
 }
 
+/// When each capped job may take its next step, however often the runner is woken.
+type Beats = HashMap<JobId, Timestamp>;
+
 /// Steps every running job once: a capped one by a second's worth, the others to their end. Returns
 /// whether one is left running.
-async fn step_all(duties: &Duties) -> Result<bool, StoreError> {
+async fn step_all(duties: &Duties, beats: &mut Beats) -> Result<bool, StoreError> {
     let mut left = false;
-    for job in duties.store.jobs(JOBS).await? {
-        if job.state == JobState::Running {
-            left |= step(duties, &job).await? == JobState::Running;
+    let jobs = duties.store.jobs(JOBS).await?;
+    beats.retain(|id, _| jobs.iter().any(|job| job.id == *id && job.state == JobState::Running));
+    for job in jobs.iter().filter(|job| job.state == JobState::Running) {
+        let now = duties.clock.now();
+        if beats.get(&job.id).is_some_and(|at| *at > now) {
+            left = true;
+            continue;
         }
+        beats.insert(job.id, now + BEAT);
+        left |= step(duties, job).await? == JobState::Running;
     }
     Ok(left)
 }
