@@ -1,1 +1,3 @@
 //! To come: app.
+
+pub mod listener;

@@ -6,9 +6,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
 
+use crate::domain::document::DocumentError;
 use crate::domain::event::Event;
 use crate::domain::mapping::{MappingDefinition, Method};
-use crate::json::ParseError;
 use crate::trigger::Trigger;
 
 /// What is wrong with a mapping, and where in it.
@@ -51,9 +51,9 @@ pub struct Rendered {
 /// Why an event cannot be rendered; the delivery is dead with reason `render`.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// The kept message is no JSON any more.
+    /// The event has no document.
     #[error("the event cannot be read: {0}")]
-    Event(#[source] ParseError),
+    Event(#[source] DocumentError),
 }
 
 /// Headers that are the connection's or the signature's, not a mapping's.
