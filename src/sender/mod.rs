@@ -1,56 +1,20 @@
-//! To come.
-#![expect(missing_docs, reason = "to come")]
+//! The only HTTP client: signs, guards addresses, sends, and says how each try ended.
+//! It keeps no state of deliveries and never retries: that is the courier's.
 
-use crate::domain::attempt::Outcome;
-use crate::domain::mapping::Method;
-use bytes::Bytes;
-use http::HeaderMap;
-use secrecy::SecretString;
-use std::time::Duration;
+mod address;
+mod answer;
+mod client;
+mod fault;
+mod headers;
+mod operator;
+mod phase;
+mod resolve;
+mod sign;
+mod tls;
 
-#[derive(Debug)]
-pub struct Signer;
-
-impl Signer {
-    #[must_use]
-    pub fn new(_secrets: &[SecretString]) -> Self {
-        Self
-    }
-    pub fn sign(&self, _headers: &mut HeaderMap, _message: &Signed<'_>) {}
-}
-pub struct Signed<'a> {
-    pub webhook_id: &'a str,
-    pub timestamp_s: i64,
-    pub body: &'a [u8],
-    pub first_event: &'a [u8],
-}
-pub struct Sender;
-impl Sender {
-    pub async fn send(&self, _request: Outgoing) -> Exchange {
-        std::future::pending().await
-    }
-    pub fn user_agent(&self) -> &http::HeaderValue {
-        unreachable!()
-    }
-}
-pub struct Outgoing {
-    pub method: Method,
-    pub url: url::Url,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    pub timeout: Duration,
-}
-pub struct Exchange {
-    pub outcome: Outcome,
-    pub status: Option<u16>,
-    pub error: Option<String>,
-    pub retry_after: Option<Duration>,
-    pub duration: Duration,
-    pub response_headers: String,
-    pub response_body: Bytes,
-    pub response_truncated: bool,
-}
-#[must_use]
-pub fn masked_headers(_headers: &HeaderMap) -> String {
-    String::new()
-}
+pub use address::{AddressPolicy, AddressRefused, UrlRefused};
+pub use client::{Exchange, Outgoing, Sender, SenderError, SenderOptions};
+pub use headers::masked_headers;
+pub use operator::{OperatorAnswer, OperatorClient, OperatorError};
+pub use resolve::{Resolve, ResolveError};
+pub use sign::{Signed, Signer, verify_standard, verify_x_signature};
