@@ -141,7 +141,7 @@ impl Shared {
         };
         let headers = self.signed_headers(route, delivery, started_at, &rendered);
         made.url = rendered.url.to_string();
-        made.request_headers = crate::sender::masked_headers(&headers);
+        made.request_headers = crate::sender::masked_headers(&headers, &[]);
         made.body_sha256 = Some(Sha256::digest(&rendered.body).into());
         let exchange = self.send(route, rendered, headers).await;
         made.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
@@ -164,7 +164,7 @@ impl Shared {
     ) -> HeaderMap {
         let mut headers = rendered.headers.clone();
         if !headers.contains_key(USER_AGENT) {
-            headers.insert(USER_AGENT, self.parts.sender.user_agent().clone());
+            headers.insert(USER_AGENT, self.parts.user_agent.clone());
         }
         let overridden = headers.get(X_SIGNATURE).cloned();
         let id = PublicId::new(Noun::Delivery, delivery.accepted_at, delivery.id.0).to_string();

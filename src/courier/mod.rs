@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use http::HeaderValue;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, mpsc, watch};
@@ -52,6 +53,8 @@ pub struct CourierParts {
     pub node_id: NodeId,
     /// Requests under way at once over all destinations.
     pub max_in_flight: u32,
+    /// `User-Agent` where the mapping sets none.
+    pub user_agent: HeaderValue,
     /// Seeds the jitter of retries.
     pub seed: u64,
 }
