@@ -63,6 +63,7 @@ pub(super) struct Circuit {
 
 #[derive(Debug)]
 struct Open {
+    opened_at: Timestamp,
     probe_at: Timestamp,
     wait: Duration,
     probing: bool,
@@ -71,6 +72,10 @@ struct Open {
 impl Circuit {
     pub(super) const fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    pub(super) fn opened_at(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|open| open.opened_at)
     }
 
     pub(super) fn admission(&self, now: Timestamp) -> Admission {
@@ -109,7 +114,7 @@ impl Circuit {
             // Attempts begun before it opened end while it is open: only the probe's end counts.
             if open.probing {
                 let wait = (open.wait * 2).min(LONGEST_WAIT);
-                *open = Open { probe_at: now + wait, wait, probing: false };
+                (open.probe_at, open.wait, open.probing) = (now + wait, wait, false);
             }
             return false;
         }
@@ -117,7 +122,12 @@ impl Circuit {
         if self.failures < OPENS_AT {
             return false;
         }
-        self.open = Some(Open { probe_at: now + FIRST_WAIT, wait: FIRST_WAIT, probing: false });
+        self.open = Some(Open {
+            opened_at: now,
+            probe_at: now + FIRST_WAIT,
+            wait: FIRST_WAIT,
+            probing: false,
+        });
         true
     }
 

@@ -278,10 +278,11 @@ impl Gate {
         self.state().lanes.iter_mut().flat_map(Lane::give_up_waiting).collect()
     }
 
-    /// The mappings whose circuit is open.
-    pub(super) fn open_circuits(&self) -> Vec<MappingId> {
+    /// The mappings whose circuit is open, each with the time it opened.
+    pub(super) fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
         let state = self.state();
-        state.lanes.iter().filter(|it| it.circuit.is_open()).map(|it| it.mapping_id).collect()
+        let open = |lane: &Lane| Some((lane.mapping_id, lane.circuit.opened_at()?));
+        state.lanes.iter().filter_map(open).collect()
     }
 
     /// The earliest due time any enabled lane knows of.

@@ -105,7 +105,7 @@ fn an_open_circuit_gives_up_what_waits_and_admits_one_probe() {
     }
     assert_eq!(given_up.len(), 10);
     assert_eq!(gate.reserve(id, 1), 0);
-    assert_eq!(gate.open_circuits(), [id]);
+    assert_eq!(gate.open_circuits(), [(id, at(0))]);
     gate.note_due(id, at(0));
     assert_eq!(gate.demands(at(0)), [(id, Demand::At(at(1_000)))]);
     assert_eq!(gate.demands(at(1_000)), [(id, Demand::Now(1))]);

@@ -117,6 +117,12 @@ impl Courier {
         courier
     }
 
+    /// The node that leases.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.shared.parts.node_id
+    }
+
     /// Takes over what is set up now; to be called after the routes were swapped.
     pub fn reload(&self) {
         self.shared.reload();
@@ -228,9 +234,9 @@ impl Courier {
         Ok(())
     }
 
-    /// The mappings whose circuit is open.
+    /// The mappings whose circuit is open, each with the time it opened.
     #[must_use]
-    pub fn open_circuits(&self) -> Vec<MappingId> {
+    pub fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
         let gates = self.shared.gates();
         gates.by_destination.values().flat_map(|gate| gate.open_circuits()).collect()
     }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
@@ -36,12 +37,21 @@ pub struct Duties {
     pub clock: Arc<dyn Clock>,
     /// This node.
     pub node_id: NodeId,
+    /// What ends the rotation of a shared secret.
+    pub secrets: Arc<dyn RetireSecrets>,
     /// How long settled deliveries are kept, in days.
     pub retention_days: u32,
     /// How long dead letters are kept, in days.
     pub dead_retention_days: u32,
     /// Ends the longer duties.
     pub stopping: CancellationToken,
+}
+
+/// Takes shared secrets out of use whose rotation has ended.
+#[async_trait]
+pub trait RetireSecrets: Send + Sync + 'static {
+    /// Looks whether one has, and takes it out.
+    async fn retire_secrets(&self);
 }
 
 type Run = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
@@ -53,11 +63,12 @@ struct Duty {
     run: fn(Duties) -> Run,
 }
 
-const DUTIES: [Duty; 7] = [
+const DUTIES: [Duty; 8] = [
     Duty { name: "clock", schedule: "* * * * * *", run: |it| Box::pin(it.follow_clock()) },
     Duty { name: "expiry", schedule: "*/5 * * * * *", run: |it| Box::pin(it.expire()) },
     Duty { name: "tidy", schedule: "*/10 * * * * *", run: |it| Box::pin(it.tidy()) },
     Duty { name: "overdue", schedule: "*/30 * * * * *", run: |it| Box::pin(it.settle()) },
+    Duty { name: "rotation", schedule: "0 * * * * *", run: |it| Box::pin(it.retire_secrets()) },
     Duty { name: "statistics", schedule: "5 * * * * *", run: |it| Box::pin(it.roll_up()) },
     Duty { name: "retention", schedule: "15 */10 * * * *", run: |it| Box::pin(it.prune()) },
     Duty { name: "deduplication", schedule: "25 0 * * * *", run: |it| Box::pin(it.rotate()) },
@@ -157,6 +168,11 @@ impl Duties {
         if events > 0 {
             tracing::info!(events, "past their retention and removed");
         }
+        Ok(())
+    }
+
+    async fn retire_secrets(self) -> Result<(), StoreError> {
+        self.secrets.retire_secrets().await;
         Ok(())
     }
 
