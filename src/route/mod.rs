@@ -1,1 +1,236 @@
-//! To come: route.
+//! What is set up, ready to use: an immutable snapshot of sources, destinations and mappings that
+//! intake routes by and the courier delivers by. A change of the pipeline swaps the snapshot.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::domain::destination::DestinationSettings;
+use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
+use crate::domain::mapping::Mapping;
+use crate::json::Value;
+use crate::mapping::CompiledMapping;
+use crate::sender::Signer;
+use crate::store::{Pipeline, SealedSecret, SharedSecret};
+
+/// A source and where its events go.
+#[derive(Debug)]
+pub struct SourceRoute {
+    /// The key.
+    pub id: SourceId,
+    /// The identity.
+    pub name: String,
+    /// A disabled source refuses events.
+    pub enabled: bool,
+    /// Its destinations.
+    pub destinations: Vec<Arc<DestinationRoute>>,
+}
+
+/// A destination and its mappings.
+#[derive(Debug)]
+pub struct DestinationRoute {
+    /// The key.
+    pub id: DestinationId,
+    /// The identity within its source; what an event's `integrations` names.
+    pub name: String,
+    /// A disabled destination gets no deliveries.
+    pub enabled: bool,
+    /// The rest.
+    pub settings: DestinationSettings,
+    /// Its mappings.
+    pub mappings: Vec<Arc<MappingRoute>>,
+}
+
+/// A mapping with everything an attempt needs.
+#[derive(Debug)]
+pub struct MappingRoute {
+    /// The key.
+    pub id: MappingId,
+    /// `source/destination/mapping`, for logs.
+    pub name: String,
+    /// Whether it and its destination are enabled: otherwise its deliveries are held.
+    pub enabled: bool,
+    /// When it or its destination was last enabled: held deliveries have a window from here.
+    pub resumed_at: Timestamp,
+    /// The revision in force.
+    pub revision_id: RevisionId,
+    /// Its destination.
+    pub destination_id: DestinationId,
+    /// Its destination's settings.
+    pub settings: DestinationSettings,
+    /// Signs with its destination's secrets.
+    pub signer: Arc<Signer>,
+    compiled: CompiledMapping,
+}
+
+impl MappingRoute {
+    /// Whether the mapping wants an event, by the event's document.
+    #[must_use]
+    pub const fn matches(&self, document: &Value<'_>) -> bool {
+        self.compiled.matches(document)
+    }
+
+    /// What makes its requests.
+    #[must_use]
+    pub const fn compiled(&self) -> &CompiledMapping {
+        &self.compiled
+    }
+
+    /// Deadlines earlier than this were given before the mapping was enabled again.
+    #[must_use]
+    pub fn resumed_deadline_at(&self) -> Timestamp {
+        self.resumed_at + self.settings.window()
+    }
+}
+
+/// The snapshot.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// The pipeline's version it was made from.
+    pub version: i64,
+    /// When the next shared secret that is being rotated out ends: then they are to be made again.
+    pub secret_retires_at: Option<Timestamp>,
+    sources_by_key: HashMap<[u8; 32], Arc<SourceRoute>>,
+    mappings: HashMap<MappingId, Arc<MappingRoute>>,
+}
+
+/// Opens a sealed secret.
+pub trait OpenSecret {
+    /// Why it cannot.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// The secret in clear.
+    ///
+    /// # Errors
+    /// When its key is not at hand or it was tampered with.
+    fn open_shared_secret(&self, sealed: &SealedSecret) -> Result<SecretString, Self::Error>;
+}
+
+impl Routes {
+    /// Makes the snapshot of what is set up. A mapping that this version cannot compile is held, with
+    /// an error in the log: its deliveries wait for a version or a revision that can.
+    ///
+    /// # Errors
+    /// When a secret cannot be opened: nothing may go out unsigned.
+    pub fn build<O: OpenSecret>(
+        pipeline: &Pipeline,
+        secrets: &O,
+        now: Timestamp,
+    ) -> Result<Self, O::Error> {
+        let in_force = |shared: &&SharedSecret| shared.secret.retires_at.is_none_or(|at| at > now);
+        let mut signers: HashMap<DestinationId, Vec<SecretString>> = HashMap::new();
+        for shared in pipeline.shared_secrets.iter().filter(in_force) {
+            let secret = secrets.open_shared_secret(&shared.secret)?;
+            signers.entry(shared.destination_id).or_default().push(secret);
+        }
+        let retiring = pipeline.shared_secrets.iter().filter(in_force);
+        let mut routes = Self {
+            version: pipeline.version,
+            secret_retires_at: retiring.filter_map(|it| it.secret.retires_at).min(),
+            ..Self::default()
+        };
+        let mut sources = HashMap::new();
+        for source in &pipeline.sources {
+            let mut route = SourceRoute {
+                id: source.id,
+                name: source.name.clone(),
+                enabled: source.enabled,
+                destinations: Vec::new(),
+            };
+            for destination in pipeline.destinations.iter().filter(|it| it.source_id == source.id) {
+                let signer =
+                    Arc::new(Signer::new(signers.get(&destination.id).map_or(&[], Vec::as_slice)));
+                let mut mappings = Vec::new();
+                for mapping in
+                    pipeline.mappings.iter().filter(|it| it.destination_id == destination.id)
+                {
+                    let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
+                    let Some(compiled) = compile(mapping, &name) else { continue };
+                    let mapping = Arc::new(MappingRoute {
+                        id: mapping.id,
+                        name,
+                        enabled: mapping.enabled && destination.enabled,
+                        resumed_at: mapping.resumed_at.max(destination.resumed_at),
+                        revision_id: mapping.revision.id,
+                        destination_id: destination.id,
+                        settings: destination.settings.clone(),
+                        signer: Arc::clone(&signer),
+                        compiled,
+                    });
+                    routes.mappings.insert(mapping.id, Arc::clone(&mapping));
+                    mappings.push(mapping);
+                }
+                route.destinations.push(Arc::new(DestinationRoute {
+                    id: destination.id,
+                    name: destination.name.clone(),
+                    enabled: destination.enabled,
+                    settings: destination.settings.clone(),
+                    mappings,
+                }));
+            }
+            sources.insert(source.id, Arc::new(route));
+        }
+        for key in &pipeline.write_keys {
+            if let Some(source) = sources.get(&key.source_id) {
+                routes.sources_by_key.insert(key.digest, Arc::clone(source));
+            }
+        }
+        Ok(routes)
+    }
+
+    /// The source a write key lets in to.
+    #[must_use]
+    pub fn source_by_write_key(&self, key: &str) -> Option<&Arc<SourceRoute>> {
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        self.sources_by_key.get(&digest)
+    }
+
+    /// A mapping.
+    #[must_use]
+    pub fn mapping(&self, id: MappingId) -> Option<&Arc<MappingRoute>> {
+        self.mappings.get(&id)
+    }
+
+    /// Every mapping.
+    pub fn mappings(&self) -> impl Iterator<Item = &Arc<MappingRoute>> {
+        self.mappings.values()
+    }
+}
+
+fn compile(mapping: &Mapping, name: &str) -> Option<CompiledMapping> {
+    match CompiledMapping::compile(&mapping.revision.definition) {
+        Ok(compiled) => Some(compiled),
+        Err(faults) => {
+            for fault in faults {
+                tracing::error!(mapping = name, path = fault.path, "held: {}", fault.message);
+            }
+            None
+        }
+    }
+}
+
+/// The snapshot in force; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct LiveRoutes(Arc<RwLock<Arc<Routes>>>);
+
+impl LiveRoutes {
+    /// Starts with this snapshot.
+    #[must_use]
+    pub fn new(routes: Routes) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(routes))))
+    }
+
+    /// The snapshot now in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Routes> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another in force.
+    pub fn swap(&self, routes: Routes) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+    }
+}
