@@ -8,8 +8,10 @@ use anstyle::{AnsiColor, Style};
 
 use super::globals::Globals;
 use super::output;
+use crate::app::AppError;
 use crate::config::ConfigError;
 use crate::secrets::SecretError;
+use crate::store::sqlite::OpenError;
 
 /// Exit codes; the help tells them.
 pub mod exit {
@@ -141,8 +143,28 @@ fn verdict(error: &anyhow::Error) -> (u8, Option<String>) {
         if let Some(error) = cause.downcast_ref::<SecretError>() {
             return (exit::FAILED, secret_hint(error));
         }
+        if let Some(error) = cause.downcast_ref::<OpenError>() {
+            return (exit::FAILED, Some(error.hint().to_owned()));
+        }
+        if let Some(error) = cause.downcast_ref::<AppError>() {
+            return (exit::FAILED, app_hint(error));
+        }
     }
     (exit::FAILED, None)
+}
+
+fn app_hint(error: &AppError) -> Option<String> {
+    match error {
+        AppError::Listen(error) => Some(error.hint.to_owned()),
+        AppError::Open(error) => Some(error.hint().to_owned()),
+        AppError::Secret(error) => secret_hint(error),
+        AppError::Fatal { .. } => Some("start it again; postrider doctor examines it".to_owned()),
+        AppError::Store(_)
+        | AppError::Sender(_)
+        | AppError::UserAgent { .. }
+        | AppError::Schedule(_)
+        | AppError::Randomness(_) => None,
+    }
 }
 
 fn secret_hint(error: &SecretError) -> Option<String> {

@@ -19,6 +19,7 @@ mod failure;
 mod globals;
 pub mod jobs;
 pub mod listen;
+pub mod log;
 pub mod migrate;
 mod output;
 mod pipeline_file;

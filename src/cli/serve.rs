@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::globals::Globals;
+use super::log;
 use crate::config::SettingFlags;
 
 /// Run the service. Settings come from postrider.toml, then POSTRIDER_* variables, then flags.
@@ -31,6 +32,8 @@ impl ServeArgs {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        anyhow::bail!("the service is not part of this build")
+        log::start(&loaded.settings);
+        crate::app::serve(loaded.settings).await?;
+        Ok(ExitCode::SUCCESS)
     }
 }
