@@ -1,1 +1,3 @@
+//! The integration tests, one binary: each noun has its module.
 
+mod intake;
