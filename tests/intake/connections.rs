@@ -71,6 +71,53 @@ async fn an_early_refusal_is_read_after_a_large_body() {
 }
 
 #[tokio::test]
+async fn a_sender_that_asks_first_is_told_to_go_on_or_not() {
+    let stage = Stage::new().await;
+    let head = |key: &str, length: usize| {
+        format!(
+            "POST /v1/track HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {key}\r\n\
+             Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut client = stage.connect().await;
+    client.write(head("KEY", TRACK.len())).await;
+    assert_eq!(client.answer().await.expect("an answer").status, 100);
+    client.write(TRACK).await;
+    client.answer().await.expect("an answer").assert_success();
+    for (key, length, status, code) in
+        [("NO", TRACK.len(), 401, "write_key_unknown"), ("KEY", 2_000_000, 400, "too_large")]
+    {
+        let mut client = stage.connect().await;
+        client.write(head(key, length)).await;
+        client.answer().await.expect("an answer").assert_refused(status, code);
+        client.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_read_by_old_clients() {
+    let stage = Stage::new().await;
+    let mut client = stage.connect().await;
+    let head = HEAD.replace("HTTP/1.1", "HTTP/1.0");
+    client.write(format!("{head}Content-Length: {}\r\n\r\n{TRACK}", TRACK.len())).await;
+    client.answer().await.expect("an answer").assert_success();
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_ends_its_connection_only() {
+    let stage = Stage::new().await;
+    for nonsense in ["\x16\x03\x01\x02\x00\x01", "GET\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
+        let mut client = stage.connect().await;
+        client.write(nonsense).await;
+        client.finish_writing().await;
+        client.closed().await;
+    }
+    stage.send(&Request::post("/v1/track", TRACK)).await.assert_success();
+}
+
+#[tokio::test]
 async fn a_head_that_does_not_come_ends_the_connection() {
     let header_timeout = Duration::from_millis(50);
     let stage = Stage::with(Conditions { header_timeout, ..Conditions::default() }).await;
