@@ -39,7 +39,7 @@ pub struct CompiledMapping {
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// The HTTP method.
-    pub method: Method,
+    pub method: http::Method,
     /// Where to.
     pub url: Url,
     /// The mapping's headers and those it may override, without the signature's.
@@ -113,7 +113,11 @@ impl CompiledMapping {
     /// [`RenderError`] when the event gives none.
     pub fn render(&self, event: &Event) -> Result<Rendered, RenderError> {
         Ok(Rendered {
-            method: self.method,
+            method: match self.method {
+                Method::Post => http::Method::POST,
+                Method::Put => http::Method::PUT,
+                Method::Patch => http::Method::PATCH,
+            },
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: event.document().map_err(RenderError::Event)?.clone(),
