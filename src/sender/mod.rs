@@ -1,15 +1,20 @@
-//! To come.
+//! The only HTTP client: signs, guards addresses, sends, and says how each try ended.
+//! It keeps no state of deliveries and never retries: that is the courier's.
 
-use secrecy::SecretString;
+mod address;
+mod answer;
+mod client;
+mod fault;
+mod headers;
+mod operator;
+mod phase;
+mod resolve;
+mod sign;
+mod tls;
 
-/// To come.
-#[derive(Debug)]
-pub struct Signer;
-
-impl Signer {
-    /// To come.
-    #[must_use]
-    pub fn new(_secrets: &[SecretString]) -> Self {
-        Self
-    }
-}
+pub use address::{AddressPolicy, AddressRefused, UrlRefused};
+pub use client::{Exchange, Outgoing, Sender, SenderError, SenderOptions};
+pub use headers::masked_headers;
+pub use operator::{OperatorAnswer, OperatorClient, OperatorError};
+pub use resolve::{Resolve, ResolveError};
+pub use sign::{Signed, Signer, verify_standard, verify_x_signature};

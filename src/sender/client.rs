@@ -1,0 +1,305 @@
+//! One client for every destination: sends one request within its time and says how it ended.
+//! A destination that fails is an outcome, never an error. Nothing is followed, proxied or retried.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use rustls::pki_types::CertificateDer;
+use tokio::time::Sleep;
+use url::{Host, Url};
+
+use super::address::{AddressPolicy, UrlRefused};
+use super::answer::{self, AnswerBody};
+use super::fault::{self, Fault};
+use super::headers::masked_headers;
+use super::phase::{self, Mark, MarkedBody, Phase};
+use super::resolve::{GuardedResolver, HostFault, Resolve, ResolveError, SystemResolver};
+use super::tls;
+use crate::clock::Clock;
+use crate::domain::attempt::Outcome;
+
+/// Connections kept open to one destination while idle.
+const IDLE_PER_HOST: usize = 1_024;
+/// How long a connection is kept open while idle: less than most receivers keep it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a name may take to resolve when a destination is saved.
+const SAVE_RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a sender is made of.
+pub struct SenderOptions {
+    /// Which addresses may be delivered to.
+    pub policy: AddressPolicy,
+    /// `User-Agent` of requests that do not bring their own.
+    pub user_agent: String,
+    /// How much of an answer's body is kept, in bytes; at most 64 KiB are read.
+    pub response_keep_bytes: usize,
+    /// Certificates trusted beside the platform's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Resolves names; none: the system's resolver.
+    pub resolver: Option<Arc<dyn Resolve>>,
+    /// The time that a `Retry-After` date is compared with.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A sender could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SenderError {
+    /// TLS could not be set up.
+    #[error("TLS could not be set up: check the certificates given as extra roots")]
+    Tls(#[from] rustls::Error),
+    /// The system's resolver could not be set up.
+    #[error("the system's resolver could not be set up: check /etc/resolv.conf and /etc/hosts")]
+    Resolver(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The HTTP client could not be set up.
+    #[error("the HTTP client could not be set up")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One request, ready to go: its headers are complete and signed.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// POST, PUT or PATCH.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// All headers but `Host` and `Content-Length`.
+    pub headers: HeaderMap,
+    /// The exact bytes.
+    pub body: Bytes,
+    /// The time for all of it, connecting included.
+    pub timeout: Duration,
+}
+
+/// What one request gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The answer's HTTP status, when its head came.
+    pub status: Option<u16>,
+    /// What went wrong, in words that name the cause; none when delivered.
+    pub error: Option<String>,
+    /// How long the receiver asks to wait, of an answer that is retried.
+    pub retry_after: Option<Duration>,
+    /// From the start to the whole answer or the error.
+    pub duration: Duration,
+    /// The answer's headers, `name: value` a line.
+    pub response_headers: String,
+    /// The answer's body as far as it is kept.
+    pub response_body: Bytes,
+    /// Whether the answer's body was longer than what is kept.
+    pub response_truncated: bool,
+}
+
+/// Sends requests to destinations. Share one: it holds the connections.
+pub struct Sender {
+    client: reqwest::Client,
+    policy: Arc<AddressPolicy>,
+    resolver: GuardedResolver,
+    clock: Arc<dyn Clock>,
+    response_keep_bytes: usize,
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Sender").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl Sender {
+    /// Sets up TLS, the resolver and the connection pool; opens nothing.
+    ///
+    /// # Errors
+    /// An extra root that is no certificate, a resolver that cannot be set up, a user agent that is
+    /// no header value.
+    pub fn new(options: SenderOptions) -> Result<Self, SenderError> {
+        let policy = Arc::new(options.policy);
+        let resolver = match options.resolver {
+            Some(resolver) => resolver,
+            None => {
+                let system =
+                    SystemResolver::new().map_err(|cause| SenderError::Resolver(cause.into()))?;
+                Arc::new(system)
+            }
+        };
+        let resolver = GuardedResolver::new(resolver, Arc::clone(&policy));
+        let client = tls_client(tls::client_config(options.extra_roots)?)
+            .user_agent(options.user_agent)
+            .dns_resolver(resolver.clone())
+            .build()
+            .map_err(|cause| SenderError::Client(cause.into()))?;
+        Ok(Self {
+            client,
+            policy,
+            resolver,
+            clock: options.clock,
+            response_keep_bytes: options.response_keep_bytes.min(answer::READ_BYTES),
+        })
+    }
+
+    /// Judges where a destination points when it is saved. A name that does not resolve now is only
+    /// worth a warning, which is returned.
+    ///
+    /// # Errors
+    /// The URL, or any address it leads to, is refused.
+    pub async fn check_destination(&self, url: &Url) -> Result<Option<ResolveError>, UrlRefused> {
+        self.policy.check_url_host(url)?;
+        let Some(Host::Domain(name)) = url.host() else { return Ok(None) };
+        match tokio::time::timeout(SAVE_RESOLVE_TIMEOUT, self.resolver.addresses(name)).await {
+            Ok(Ok(_)) => Ok(None),
+            Ok(Err(HostFault::Refused { refused, .. })) => Err(refused.into()),
+            Ok(Err(HostFault::Unresolved(unresolved))) => Ok(Some(unresolved)),
+            Err(_) => Ok(Some(ResolveError::Timeout(name.to_owned()))),
+        }
+    }
+
+    /// Sends one request. Whatever happens is in the exchange.
+    pub async fn send(&self, request: Outgoing) -> Exchange {
+        let started = Instant::now();
+        let mut exchange = match self.policy.check_url_host(&request.url) {
+            Ok(()) => self.exchange(request).await,
+            Err(refused) => Exchange::failed(of_url(&refused)),
+        };
+        exchange.duration = started.elapsed();
+        exchange
+    }
+
+    async fn exchange(&self, request: Outgoing) -> Exchange {
+        let timeout = request.timeout;
+        let mark = Mark::new(match request.url.host() {
+            Some(Host::Domain(_)) => Phase::Resolve,
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => Phase::Connect,
+        });
+        let sleep = tokio::time::sleep(timeout);
+        tokio::pin!(sleep);
+
+        let executing = self.client.execute(to_reqwest(request, &mark));
+        let executing = phase::marked(Arc::clone(&mark), executing);
+        let head = tokio::select! {
+            biased;
+            head = executing => head,
+            () = &mut sleep => return Exchange::failed(timed_out(timeout, mark.phase())),
+        };
+        match head {
+            Ok(answer) => self.read(answer, sleep, timeout).await,
+            Err(error) => Exchange::failed(fault::classify(&error, mark.phase())),
+        }
+    }
+
+    async fn read(
+        &self,
+        mut answer: reqwest::Response,
+        sleep: std::pin::Pin<&mut Sleep>,
+        timeout: Duration,
+    ) -> Exchange {
+        let status = answer.status();
+        let mut body = AnswerBody::new(self.response_keep_bytes);
+        let fault = tokio::select! {
+            biased;
+            read = body.read(&mut answer) => {
+                read.err().map(|error| fault::classify(&error, Phase::Body))
+            }
+            () = sleep => Some(timed_out(timeout, Phase::Body)),
+        };
+        let mut exchange = match fault {
+            Some(fault) => Exchange::failed(fault),
+            None => self.answered(status, answer.headers()),
+        };
+        exchange.status = Some(status.as_u16());
+        exchange.response_headers = masked_headers(answer.headers(), &[]);
+        (exchange.response_body, exchange.response_truncated) = body.finish();
+        exchange
+    }
+
+    fn answered(&self, status: StatusCode, headers: &HeaderMap) -> Exchange {
+        let outcome = Outcome::of_status(status.as_u16());
+        let retried = matches!(outcome, Outcome::ServerError | Outcome::TryLater);
+        Exchange {
+            outcome,
+            error: answer_words(outcome, status),
+            retry_after: if retried {
+                answer::retry_after(headers, || self.clock.now())
+            } else {
+                None
+            },
+            ..Exchange::empty(outcome)
+        }
+    }
+}
+
+impl Exchange {
+    const fn empty(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            status: None,
+            error: None,
+            retry_after: None,
+            duration: Duration::ZERO,
+            response_headers: String::new(),
+            response_body: Bytes::new(),
+            response_truncated: false,
+        }
+    }
+
+    fn failed(fault: Fault) -> Self {
+        Self { error: Some(fault.words), ..Self::empty(fault.outcome) }
+    }
+}
+
+/// What every client of this house has in common: nothing that a request did not ask for.
+pub(super) fn tls_client(config: rustls::ClientConfig) -> reqwest::ClientBuilder {
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+}
+
+fn to_reqwest(request: Outgoing, mark: &Arc<Mark>) -> reqwest::Request {
+    let mut sent = reqwest::Request::new(request.method, request.url);
+    *sent.headers_mut() = request.headers;
+    *sent.body_mut() = Some(reqwest::Body::wrap(MarkedBody::new(request.body, Arc::clone(mark))));
+    sent
+}
+
+fn of_url(refused: &UrlRefused) -> Fault {
+    let outcome = match refused {
+        UrlRefused::Address(_) => Outcome::Address,
+        UrlRefused::Scheme(_) | UrlRefused::NoHost | UrlRefused::Userinfo => Outcome::Render,
+    };
+    Fault { outcome, words: refused.to_string() }
+}
+
+fn timed_out(timeout: Duration, phase: Phase) -> Fault {
+    let words = format!("no whole answer within {timeout:?}: still {}", phase.words());
+    Fault { outcome: Outcome::Timeout, words }
+}
+
+fn answer_words(outcome: Outcome, status: StatusCode) -> Option<String> {
+    match outcome {
+        Outcome::Delivered => None,
+        Outcome::Redirect => Some(format!("answered {status}: redirects are not followed")),
+        Outcome::BadAnswer => {
+            Some(format!("answered {}: not a final HTTP status", status.as_str()))
+        }
+        Outcome::ServerError
+        | Outcome::TryLater
+        | Outcome::Rejected
+        | Outcome::Timeout
+        | Outcome::Dns
+        | Outcome::Connect
+        | Outcome::Tls
+        | Outcome::Reset
+        | Outcome::Render
+        | Outcome::Address
+        | Outcome::Unknown => Some(format!("answered {status}")),
+    }
+}

@@ -1,0 +1,264 @@
+//! Signatures: `X-Signature` as Segment makes it and the Standard Webhooks headers, made and
+//! verified. Keys are prepared once; nothing here shows or logs them.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use sha1::Sha1;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// What a secret of the Standard Webhooks kind begins with.
+const SECRET_PREFIX: &str = "whsec_";
+/// What a symmetric Standard Webhooks signature begins with.
+const VERSION_PREFIX: &str = "v1,";
+/// Length of one `v1,` signature: the prefix and the base64 of 32 bytes.
+const STANDARD_LEN: usize = VERSION_PREFIX.len() + 44;
+
+/// Secrets are written with and without base64 padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Signs messages with a destination's shared secrets. The HMAC states after the key are kept, so
+/// that an attempt hashes only its message.
+#[derive(Clone)]
+pub struct Signer {
+    x: Option<Hmac<Sha1>>,
+    standard: Vec<Hmac<Sha256>>,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Signer").field("secrets", &self.standard.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is signed: the bytes that are sent, and the id and time they are sent under.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    /// The `webhook-id`: visible ASCII, the same in every attempt.
+    pub webhook_id: &'a str,
+    /// When the attempt is made, in seconds since the Unix epoch.
+    pub timestamp_s: i64,
+    /// The whole body.
+    pub body: &'a [u8],
+    /// What `X-Signature` covers: the body, or in a batch its first event's JSON.
+    pub first_event: &'a [u8],
+}
+
+impl Signer {
+    /// Prepares the keys: the secret in force first, then the one being rotated out. Without any,
+    /// messages get an id and a time but no signature.
+    #[must_use]
+    pub fn new(secrets: &[SecretString]) -> Self {
+        Self { x: secrets.first().map(x_mac), standard: secrets.iter().map(standard_mac).collect() }
+    }
+
+    /// Adds `webhook-id` and `webhook-timestamp`, and with a secret `webhook-signature` and
+    /// `X-Signature`. The `webhook-*` headers replace any there were; an `X-Signature` that is
+    /// there already, from the mapping, stays.
+    pub fn sign(&self, headers: &mut HeaderMap, message: &Signed<'_>) {
+        headers.insert(WEBHOOK_ID, header_value(message.webhook_id));
+        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(message.timestamp_s));
+        headers.remove(WEBHOOK_SIGNATURE);
+        if let Some(mac) = &self.x {
+            let digest = mac.clone().chain_update(message.first_event).finalize().into_bytes();
+            let mut text = [0; 40];
+            // The text is twice as long as the digest, so encoding cannot fail.
+            let _ = hex::encode_to_slice(digest, &mut text);
+            headers.entry(X_SIGNATURE).or_insert_with(|| ascii_value(&text));
+            headers.insert(WEBHOOK_SIGNATURE, self.standard_signatures(message));
+        }
+    }
+
+    fn standard_signatures(&self, message: &Signed<'_>) -> HeaderValue {
+        let mut text = String::with_capacity(self.standard.len() * (STANDARD_LEN + 1));
+        for mac in &self.standard {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(VERSION_PREFIX);
+            let digest = standard_input(mac.clone(), message).finalize().into_bytes();
+            STANDARD.encode_string(digest, &mut text);
+        }
+        ascii_value(text.as_bytes())
+    }
+}
+
+/// Whether `hex` is the `X-Signature` of `body` under this secret. Constant in time.
+#[must_use]
+pub fn verify_x_signature(secret: &SecretString, body: &[u8], hex: &str) -> bool {
+    let Ok(given) = hex::decode(hex.trim()) else { return false };
+    x_mac(secret).chain_update(body).verify_slice(&given).is_ok()
+}
+
+/// Whether any signature in a `webhook-signature` header is valid for this message under this
+/// secret. Constant in time for each. The caller judges whether the time is recent.
+#[must_use]
+pub fn verify_standard(
+    secret: &SecretString,
+    webhook_id: &str,
+    timestamp_s: i64,
+    body: &[u8],
+    header: &str,
+) -> bool {
+    let message = Signed { webhook_id, timestamp_s, body, first_event: body };
+    let mac = standard_input(standard_mac(secret), &message);
+    header
+        .split_ascii_whitespace()
+        .filter_map(|signature| signature.strip_prefix(VERSION_PREFIX))
+        .filter_map(|text| STANDARD.decode(text).ok())
+        .any(|given| mac.clone().verify_slice(&given).is_ok())
+}
+
+fn x_mac(secret: &SecretString) -> Hmac<Sha1> {
+    Hmac::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes any key length")
+}
+
+fn standard_mac(secret: &SecretString) -> Hmac<Sha256> {
+    let text = secret.expose_secret();
+    let decoded = text
+        .strip_prefix(SECRET_PREFIX)
+        .and_then(|encoded| LENIENT.decode(encoded).ok())
+        .map(Zeroizing::new);
+    let key = decoded.as_ref().map_or(text.as_bytes(), |key| key.as_slice());
+    Hmac::new_from_slice(key).expect("HMAC takes any key length")
+}
+
+fn standard_input(mac: Hmac<Sha256>, message: &Signed<'_>) -> Hmac<Sha256> {
+    mac.chain_update(message.webhook_id)
+        .chain_update(b".")
+        .chain_update(itoa::Buffer::new().format(message.timestamp_s))
+        .chain_update(b".")
+        .chain_update(message.body)
+}
+
+fn ascii_value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// An id that no header can carry goes out empty: the receiver then sees a signature that does not
+/// verify, rather than a message it takes for an unsigned one.
+fn header_value(id: &str) -> HeaderValue {
+    ascii_value(id.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    fn message(body: &[u8]) -> Signed<'_> {
+        Signed { webhook_id: "evt_1", timestamp_s: 1_700_000_000, body, first_event: body }
+    }
+
+    fn signed_headers(secrets: &[SecretString], message: &Signed<'_>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        Signer::new(secrets).sign(&mut headers, message);
+        headers
+    }
+
+    fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+        headers[name].to_str().unwrap()
+    }
+
+    #[test]
+    fn without_a_secret_there_is_an_id_and_a_time_only() {
+        let headers = signed_headers(&[], &message(b"{}"));
+        assert_eq!(text(&headers, "webhook-id"), "evt_1");
+        assert_eq!(text(&headers, "webhook-timestamp"), "1700000000");
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn what_is_signed_verifies_and_nothing_else_does() {
+        let ours = secret("abc123");
+        let headers = signed_headers(std::slice::from_ref(&ours), &message(b"{\"a\":1}"));
+        let x = text(&headers, "x-signature");
+        assert!(verify_x_signature(&ours, b"{\"a\":1}", x));
+        assert!(!verify_x_signature(&ours, b"{\"a\":2}", x));
+        assert!(!verify_x_signature(&secret("abc124"), b"{\"a\":1}", x));
+        assert!(!verify_x_signature(&ours, b"{\"a\":1}", "not hex"));
+
+        let standard = text(&headers, "webhook-signature");
+        let verify = |secret: &SecretString, id, at, body: &[u8]| {
+            verify_standard(secret, id, at, body, standard)
+        };
+        assert!(verify(&ours, "evt_1", 1_700_000_000, b"{\"a\":1}"));
+        assert!(!verify(&ours, "evt_2", 1_700_000_000, b"{\"a\":1}"));
+        assert!(!verify(&ours, "evt_1", 1_700_000_001, b"{\"a\":1}"));
+        assert!(!verify(&ours, "evt_1", 1_700_000_000, b"{\"a\":2}"));
+        assert!(!verify(&secret("abc124"), "evt_1", 1_700_000_000, b"{\"a\":1}"));
+        assert!(!verify_standard(&ours, "evt_1", 1_700_000_000, b"{\"a\":1}", "v1,AAAA v2,x"));
+    }
+
+    #[test]
+    fn rotation_signs_with_both_secrets_and_x_signature_with_the_one_in_force() {
+        let (fresh, old) = (secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), secret("old"));
+        let headers = signed_headers(&[fresh.clone(), old.clone()], &message(b"{}"));
+        let standard = text(&headers, "webhook-signature");
+        assert_eq!(standard.split(' ').count(), 2);
+        assert!(verify_standard(&fresh, "evt_1", 1_700_000_000, b"{}", standard));
+        assert!(verify_standard(&old, "evt_1", 1_700_000_000, b"{}", standard));
+        let x = text(&headers, "x-signature");
+        assert!(verify_x_signature(&fresh, b"{}", x));
+        assert!(!verify_x_signature(&old, b"{}", x));
+    }
+
+    #[test]
+    fn a_batch_is_signed_whole_and_by_its_first_event() {
+        let ours = secret("abc123");
+        let batch = Signed { first_event: b"{\"i\":1}", ..message(b"[{\"i\":1},{\"i\":2}]") };
+        let headers = signed_headers(std::slice::from_ref(&ours), &batch);
+        assert!(verify_x_signature(&ours, b"{\"i\":1}", text(&headers, "x-signature")));
+        let standard = text(&headers, "webhook-signature");
+        assert!(verify_standard(&ours, "evt_1", batch.timestamp_s, batch.body, standard));
+    }
+
+    #[test]
+    fn webhook_headers_replace_the_mappings_and_x_signature_does_not() {
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-signature", HeaderValue::from_static("v1,forged"));
+        headers.insert("webhook-id", HeaderValue::from_static("forged"));
+        headers.insert("x-signature", HeaderValue::from_static("mine"));
+        Signer::new(&[secret("s")]).sign(&mut headers, &message(b"{}"));
+        assert_eq!(headers.get_all("webhook-signature").iter().count(), 1);
+        assert_ne!(text(&headers, "webhook-signature"), "v1,forged");
+        assert_eq!(text(&headers, "webhook-id"), "evt_1");
+        assert_eq!(text(&headers, "x-signature"), "mine");
+
+        Signer::new(&[]).sign(&mut headers, &message(b"{}"));
+        assert!(!headers.contains_key("webhook-signature"));
+    }
+
+    #[test]
+    fn a_whsec_secret_is_read_with_and_without_padding_and_else_as_it_stands() {
+        let key =
+            |text: &str| standard_mac(&secret(text)).chain_update(b"x").finalize().into_bytes();
+        assert_eq!(key("whsec_AAECAw=="), key("whsec_AAECAw"));
+        let plain = Hmac::<Sha256>::new_from_slice(b"whsec_?").unwrap();
+        assert_eq!(key("whsec_?"), plain.chain_update(b"x").finalize().into_bytes());
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let shown = format!("{:?}", Signer::new(&[secret("abc123")]));
+        assert_eq!(shown, "Signer { secrets: 1, .. }");
+    }
+}

@@ -1,0 +1,107 @@
+//! TLS: rustls with ring, HTTP/1.1 only, certificates verified against the platform's roots
+//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured). There is no way to turn verification off.
+
+use std::sync::Arc;
+
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, NamedGroup, RootCertStore, WantsVerifier};
+use rustls_platform_verifier::Verifier;
+
+use super::phase::{self, Phase};
+
+/// Servers whose sessions are remembered at once.
+const SESSIONS: usize = 1_024;
+
+/// The TLS settings of every connection to a destination.
+pub(super) fn client_config(
+    extra_roots: Vec<CertificateDer<'static>>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let wants_verifier = builder(Arc::clone(&provider))?;
+    let no_extra_roots = extra_roots.is_empty();
+    let wants_identity = match Verifier::new_with_extra_roots(extra_roots, provider) {
+        Ok(verifier) => {
+            wants_verifier.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
+        Err(fault) if no_extra_roots => {
+            // A machine without roots can still deliver over plain HTTP.
+            tracing::warn!(
+                %fault,
+                "no HTTPS destination will verify: install CA certificates or set SSL_CERT_FILE"
+            );
+            wants_verifier.with_root_certificates(RootCertStore::empty())
+        }
+        Err(fault) => return Err(fault),
+    };
+    let mut config = wants_identity.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::store(Arc::new(MarkingSessions::new()));
+    Ok(config)
+}
+
+/// TLS settings that trust nobody, for a client that speaks plain HTTP only.
+pub(super) fn distrusting_config() -> Result<ClientConfig, rustls::Error> {
+    let wants_verifier = builder(Arc::new(ring::default_provider()))?;
+    Ok(wants_verifier.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder(
+    provider: Arc<CryptoProvider>,
+) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+/// Remembers sessions, and marks the handshake: rustls asks for what it remembers of a server in
+/// the call that starts the handshake, in the task that waits for it.
+#[derive(Debug)]
+struct MarkingSessions(ClientSessionMemoryCache);
+
+impl MarkingSessions {
+    fn new() -> Self {
+        Self(ClientSessionMemoryCache::new(SESSIONS))
+    }
+}
+
+impl ClientSessionStore for MarkingSessions {
+    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(server_name, group);
+    }
+
+    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
+        phase::reach(Phase::Handshake);
+        self.0.kx_hint(server_name)
+    }
+
+    fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(server_name, value);
+    }
+
+    fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(server_name)
+    }
+
+    fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
+        self.0.remove_tls12_session(server_name);
+    }
+
+    fn insert_tls13_ticket(
+        &self,
+        server_name: ServerName<'static>,
+        value: Tls13ClientSessionValue,
+    ) {
+        self.0.insert_tls13_ticket(server_name, value);
+    }
+
+    fn take_tls13_ticket(
+        &self,
+        server_name: &ServerName<'static>,
+    ) -> Option<Tls13ClientSessionValue> {
+        phase::reach(Phase::Handshake);
+        self.0.take_tls13_ticket(server_name)
+    }
+}
