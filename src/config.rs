@@ -6,6 +6,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod error;
+mod flags;
+mod load;
+mod print;
+mod table;
+
+pub(crate) use error::nearest;
+pub use error::{ConfigError, ConfigFault};
+pub use flags::SettingFlags;
+pub use load::{Given, Loaded, Origin, load};
+pub use table::{SETTINGS, Setting};
+
 /// Settings in force. Durations and sizes carry their unit in the name.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -65,13 +77,28 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Every shape.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Text, Self::Json];
+
+    /// The word in settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             database: PathBuf::from("postrider.db"),
-            token_file: PathBuf::from("postrider.token"),
-            secret_key_file: PathBuf::from("postrider.key"),
+            token_file: PathBuf::from("postrider.db.token"),
+            secret_key_file: PathBuf::from("postrider.db.key"),
             secret_key: None,
             node_name: "postrider".to_owned(),
             allow_networks: Vec::new(),

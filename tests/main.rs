@@ -1,1 +1,7 @@
+//! The integration tests, one binary: each noun has its module, `support` holds what they share.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop with a panic")]
+
+mod courier;
+mod sender;
+mod support;

@@ -1,1 +1,109 @@
-//! To come: api.
+//! The admin API: what an operator asks of a running service, under `/api/v1` with a bearer token,
+//! and what machines ask without one (`/healthz`, `/readyz`, `/metrics`). One file per noun; errors
+//! become HTTP in `problem` alone.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Settings;
+use crate::domain::id::MappingId;
+use crate::metrics::Metrics;
+use crate::secrets::Keyring;
+use crate::store::Store;
+
+mod body;
+pub mod deliveries;
+pub mod events;
+mod filter;
+mod health;
+pub mod jobs;
+pub mod pipeline;
+mod problem;
+pub mod status;
+mod token;
+
+pub use problem::{Fault, Problem};
+pub use token::install_operator_token;
+
+/// What the API asks of the process that it runs in.
+#[async_trait]
+pub trait Process: Send + Sync + 'static {
+    /// The pipeline has changed: takes the new one into use before it returns.
+    async fn reload(&self);
+
+    /// There are due deliveries or a job to go on with: do not wait for the next look.
+    fn wake(&self);
+
+    /// Why events are not taken or delivered just now; none when all is well.
+    fn not_ready(&self) -> Option<String>;
+
+    /// The mappings whose circuit is open.
+    fn open_circuits(&self) -> Vec<OpenCircuit>;
+
+    /// Whether the policy for addresses lets deliveries go to this URL; why not, if not.
+    async fn check_destination(&self, url: &url::Url) -> Result<(), String>;
+}
+
+/// A mapping that is being tried by one probe at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenCircuit {
+    /// Which.
+    pub mapping_id: MappingId,
+    /// Since when.
+    pub opened_at: Timestamp,
+}
+
+/// All that the handlers use.
+pub struct Api {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The key that seals secrets.
+    pub keyring: Arc<Keyring>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The settings in force.
+    pub settings: Settings,
+    /// The process around.
+    pub process: Arc<dyn Process>,
+    /// When the process started.
+    pub started_at: Timestamp,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Api").field("started_at", &self.started_at).finish_non_exhaustive()
+    }
+}
+
+/// The routes of the admin API and of the machines' questions. It has no fallback of its own
+/// outside `/api/v1`, so that it can be merged with other routes.
+pub fn router(api: Arc<Api>) -> Router {
+    let nouns = Router::new()
+        .route("/pipeline", get(pipeline::show).post(pipeline::apply))
+        .route("/events", get(events::list))
+        .route("/events/{id}", get(events::show))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{id}", get(deliveries::show))
+        .route("/redrives", get(jobs::list_redrives).post(jobs::redrive))
+        .route("/discards", get(jobs::list_discards).post(jobs::discard))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{id}", get(jobs::show))
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/status", get(status::show))
+        .route("/doctor", post(status::doctor))
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), token::authenticate));
+    Router::new()
+        .nest("/api/v1", nouns)
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .with_state(api)
+}

@@ -1,1 +1,372 @@
-//! To come: app.
+//! The app: opens the store, wires everything together, serves, and stops in order: no new requests,
+//! then the commits under way, then the attempts under way, then the store.
+
+mod dispatch;
+pub mod listener;
+mod process;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::HeaderValue;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rustls::pki_types::CertificateDer;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Api};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Settings;
+use crate::courier::{Courier, CourierParts};
+use crate::domain::id::NodeId;
+use crate::duty::{Duties, JobRunner, Schedule};
+use crate::intake::{self, Intake, IntakeParts};
+use crate::metrics::Metrics;
+use crate::route::LiveRoutes;
+use crate::secrets::{self, Keyring, SecretError};
+use crate::sender::{AddressPolicy, Resolve, Sender, SenderError, SenderOptions};
+use crate::store::sqlite::{OpenError, OpenOptions, SqliteStore};
+use crate::store::{Store, StoreError};
+
+use listener::{ListenError, ListenerOptions};
+use process::Running;
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Its address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database was opened and failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key, a token or a secret cannot be read or made.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The HTTP client cannot be set up.
+    #[error(transparent)]
+    Sender(#[from] SenderError),
+    /// `user_agent` is no header value.
+    #[error("user_agent {value:?} is not a header value: it should be printable ASCII")]
+    UserAgent {
+        /// The setting.
+        value: String,
+        /// Why.
+        #[source]
+        source: http::header::InvalidHeaderValue,
+    },
+    /// The scheduler of duties does not start.
+    #[error("the scheduler of duties does not start")]
+    Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
+    /// The system's source of randomness fails.
+    #[error("the system's source of randomness fails: {0}")]
+    Randomness(getrandom::Error),
+    /// The database failed in a way that only a restart mends.
+    #[error("the database failed and the process ends; a restart recovers: {cause}")]
+    Fatal {
+        /// What failed.
+        cause: String,
+    },
+}
+
+/// What an app is made of.
+pub struct AppParts {
+    /// The settings in force.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Seeds jitter and the ids given to messages without one.
+    pub seed: u64,
+    /// Resolves receivers' names; none: the system's resolver.
+    pub resolver: Option<Arc<dyn Resolve>>,
+    /// Certificates trusted beside the platform's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Whether the duties run by themselves; a test may run them by hand.
+    pub scheduled: bool,
+}
+
+impl AppParts {
+    /// The parts of a real service.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(settings: Settings) -> Result<Self, AppError> {
+        Ok(Self {
+            settings,
+            clock: Arc::new(SystemClock::new()),
+            seed: getrandom::u64().map_err(AppError::Randomness)?,
+            resolver: None,
+            extra_roots: Vec::new(),
+            scheduled: true,
+        })
+    }
+}
+
+/// A service that runs in this process.
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    /// Its courier.
+    pub courier: Courier,
+    /// Its duties.
+    pub duties: Duties,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    sqlite: SqliteStore,
+    intake: Arc<Intake>,
+    schedule: Option<Schedule>,
+    job_runner: JoinHandle<()>,
+    server: JoinHandle<()>,
+    stop_server: CancellationToken,
+    stopping: CancellationToken,
+    grace: Duration,
+}
+
+/// Serves until the process is told to stop (SIGTERM, SIGINT) or the database fails for good.
+///
+/// # Errors
+/// [`AppError`] when it does not start, or ends by itself.
+pub async fn serve(settings: Settings) -> Result<(), AppError> {
+    let mut app = App::start(AppParts::new(settings)?).await?;
+    tracing::info!(address = %app.address, version = env!("CARGO_PKG_VERSION"), "serving");
+    tokio::select! {
+        () = told_to_stop() => {
+            tracing::info!("stopping: finishing what is under way");
+            app.stop().await;
+            tracing::info!("stopped");
+            Ok(())
+        }
+        cause = app.failed() => Err(AppError::Fatal { cause }),
+    }
+}
+
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "SIGTERM cannot be listened for; SIGINT can");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+impl App {
+    /// Starts a service. Whatever can be refused is refused before the database is touched.
+    ///
+    /// # Errors
+    /// [`AppError`], each with its cause.
+    pub async fn start(parts: AppParts) -> Result<Self, AppError> {
+        let listener = listener::bind(&parts.settings.listen).await?;
+        let user_agent = user_agent(&parts.settings)?;
+        let metrics = Arc::new(Metrics::new());
+        let sqlite = open(&parts, &metrics).await?;
+        let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+        let keyring = Arc::new(admit_operator(&parts, &*store).await?);
+        let node_id = enter(&parts, &*store).await?;
+        let sender = Arc::new(sender(&parts)?);
+        let routes = process::load_routes(&*store, &keyring, &*parts.clock).await?;
+        let routes = LiveRoutes::new(routes);
+        let courier = Courier::start(CourierParts {
+            store: Arc::clone(&store),
+            sender: Arc::clone(&sender),
+            routes: routes.clone(),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&metrics),
+            node_id,
+            max_in_flight: parts.settings.max_in_flight,
+            user_agent,
+            seed: parts.seed,
+        });
+        let expired = courier.expire_predecessors().await?;
+        if expired > 0 {
+            tracing::warn!(expired, "leases of the process before; their outcome is not known");
+        }
+        let stopping = CancellationToken::new();
+        let running = Arc::new(Running {
+            store: Arc::clone(&store),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&parts.clock),
+            sender,
+            routes: routes.clone(),
+            courier: courier.clone(),
+            jobs: JobRunner::default(),
+            stopping: stopping.clone(),
+        });
+        Self::run(
+            parts,
+            listener,
+            Made { sqlite, store, metrics, keyring, node_id, routes, running },
+        )
+        .await
+    }
+
+    /// Sets everything that was made going.
+    async fn run(parts: AppParts, listener: TcpListener, made: Made) -> Result<Self, AppError> {
+        let Made { sqlite, store, metrics, keyring, node_id, routes, running } = made;
+        let settings = &parts.settings;
+        let duties = Duties {
+            store: Arc::clone(&store),
+            courier: running.courier.clone(),
+            clock: Arc::clone(&parts.clock),
+            node_id,
+            secrets: Arc::clone(&running) as _,
+            retention_days: settings.retention_days,
+            dead_retention_days: settings.dead_retention_days,
+            stopping: running.stopping.clone(),
+        };
+        let intake = Arc::new(Intake::new(IntakeParts {
+            routes,
+            store: Arc::clone(&store),
+            dispatch: Arc::new(running.courier.clone()),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&metrics),
+            body_timeout: Duration::from_millis(settings.body_timeout_ms),
+            rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
+        }));
+        let api = Arc::new(Api {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&parts.clock),
+            keyring,
+            metrics: Arc::clone(&metrics),
+            settings: settings.clone(),
+            process: Arc::clone(&running) as _,
+            started_at: parts.clock.now(),
+        });
+        let router =
+            Router::new().merge(intake::router(Arc::clone(&intake))).merge(api::router(api));
+        let address = local_address(&listener, settings)?;
+        let grace = Duration::from_millis(settings.shutdown_grace_ms);
+        let options = ListenerOptions {
+            header_timeout: settings.header_timeout(),
+            max_connections: settings.max_connections,
+            grace,
+        };
+        let stop_server = CancellationToken::new();
+        let schedule = if parts.scheduled { Some(Schedule::start(&duties).await?) } else { None };
+        Ok(Self {
+            address,
+            store,
+            courier: running.courier.clone(),
+            metrics,
+            sqlite,
+            intake,
+            schedule,
+            job_runner: tokio::spawn(running.jobs.clone().run(duties.clone())),
+            server: tokio::spawn(listener::serve(listener, router, options, stop_server.clone())),
+            stop_server,
+            stopping: running.stopping.clone(),
+            duties,
+            grace,
+        })
+    }
+
+    /// Resolves when the database has failed for good, with what failed.
+    pub async fn failed(&mut self) -> String {
+        self.sqlite.fatal().await
+    }
+
+    /// Stops in order; what is under way has the grace to end.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.stop_server.cancel();
+        if let Err(error) = self.server.await {
+            tracing::error!(%error, "the server did not end as it should");
+        }
+        self.intake.finish().await;
+        if let Some(schedule) = self.schedule {
+            schedule.stop().await;
+        }
+        if let Err(error) = self.job_runner.await {
+            tracing::error!(%error, "the jobs did not end as they should");
+        }
+        self.courier.stop(self.grace).await;
+        if let Err(error) = self.duties.roll_up().await {
+            tracing::error!(%error, "the last minutes of statistics are lost");
+        }
+        self.store.close().await;
+    }
+}
+
+struct Made {
+    sqlite: SqliteStore,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    keyring: Arc<Keyring>,
+    node_id: NodeId,
+    routes: LiveRoutes,
+    running: Arc<Running>,
+}
+
+async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<SqliteStore, AppError> {
+    let settings = &parts.settings;
+    let mut options =
+        OpenOptions::new(&settings.database, Arc::clone(metrics), Arc::clone(&parts.clock));
+    options.min_free_disk_bytes = settings.min_free_disk_mib.saturating_mul(1024 * 1024);
+    Ok(SqliteStore::open(options).await?)
+}
+
+/// Reads or makes the key and the operator's token.
+async fn admit_operator(parts: &AppParts, store: &dyn Store) -> Result<Keyring, AppError> {
+    let pipeline = store.pipeline().await?;
+    let sealed_before = !pipeline.write_keys.is_empty() || !pipeline.shared_secrets.is_empty();
+    let keyring = Keyring::of(&parts.settings, sealed_before)?;
+    let token = secrets::operator_token(&parts.settings.token_file)?;
+    api::install_operator_token(store, &token, parts.clock.now()).await?;
+    Ok(keyring)
+}
+
+/// Enters this process into the list of nodes. Where the clock stands before the last time any node
+/// was seen, it went back while none ran: what is scheduled goes back with it.
+async fn enter(parts: &AppParts, store: &dyn Store) -> Result<NodeId, AppError> {
+    let now = parts.clock.now();
+    if let Some(last_seen_at) = store.last_seen_at().await?.filter(|at| *at > now) {
+        let micros = now.as_micros() - last_seen_at.as_micros();
+        tracing::warn!(micros, "the clock went back while the service was down");
+        store.shift_schedule(micros).await?;
+    }
+    Ok(store.register_node(&parts.settings.node_name, now).await?)
+}
+
+fn sender(parts: &AppParts) -> Result<Sender, AppError> {
+    Ok(Sender::new(SenderOptions {
+        policy: AddressPolicy::new(parts.settings.allow_networks.clone()),
+        user_agent: parts.settings.user_agent.clone(),
+        response_keep_bytes: usize::try_from(parts.settings.response_keep_bytes).unwrap_or(0),
+        extra_roots: parts.extra_roots.clone(),
+        resolver: parts.resolver.clone(),
+        clock: Arc::clone(&parts.clock),
+    })?)
+}
+
+fn user_agent(settings: &Settings) -> Result<HeaderValue, AppError> {
+    HeaderValue::from_str(&settings.user_agent)
+        .map_err(|source| AppError::UserAgent { value: settings.user_agent.clone(), source })
+}
+
+fn local_address(listener: &TcpListener, settings: &Settings) -> Result<SocketAddr, AppError> {
+    listener.local_addr().map_err(|source| {
+        AppError::Listen(ListenError {
+            listen: settings.listen.clone(),
+            hint: "the system does not tell the address",
+            source,
+        })
+    })
+}

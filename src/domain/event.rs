@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::document::{self, DocumentError};
 use super::id::{EventId, SourceId};
 use crate::clock::Timestamp;
 
@@ -86,6 +87,21 @@ pub struct Event {
     pub document: OnceLock<Bytes>,
 }
 
+impl Event {
+    /// What mappings see: the message with what its batch and acceptance add, as
+    /// `JSON.stringify` prints it, without its write key. Made once, the same bytes every time.
+    ///
+    /// # Errors
+    /// [`DocumentError`] for a rejected event that has no type or is no object.
+    pub fn document(&self) -> Result<&Bytes, DocumentError> {
+        if let Some(made) = self.document.get() {
+            return Ok(made);
+        }
+        let made = Bytes::from(document::of(self)?);
+        Ok(self.document.get_or_init(|| made))
+    }
+}
+
 /// An event with its key.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
@@ -93,14 +109,4 @@ pub struct StoredEvent {
     pub id: EventId,
     /// The event.
     pub event: Event,
-}
-
-impl Event {
-    /// To come.
-    ///
-    /// # Errors
-    /// To come.
-    pub fn document(&self) -> Result<&Bytes, crate::json::ParseError> {
-        Ok(self.document.get_or_init(|| self.body.clone()))
-    }
 }

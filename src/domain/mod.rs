@@ -4,6 +4,7 @@
 pub mod attempt;
 pub mod delivery;
 pub mod destination;
+pub mod document;
 pub mod event;
 pub mod id;
 pub mod job;

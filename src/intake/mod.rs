@@ -1,1 +1,240 @@
-//! To come: intake.
+//! The tracking API: authenticate, validate, route, accept. A sender gets its 200 only after the
+//! commit. It delivers nothing itself: what is leased to this node goes through [`Dispatch`].
+
+mod accept;
+mod answer;
+mod body;
+mod call;
+mod dispatch;
+pub mod limits;
+mod message;
+mod message_id;
+mod plan;
+mod slices;
+mod validate;
+mod write_key;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderName};
+use http::{Method, StatusCode, request};
+use rand::rngs::StdRng;
+use tokio_util::task::TaskTracker;
+use tower_http::cors::{Any, CorsLayer};
+
+use self::accept::Tally;
+use self::answer::Refusal;
+use self::body::{Account, Encoding, Held};
+use self::call::Call;
+pub use self::dispatch::Dispatch;
+use self::message::{Messages, Reception};
+use self::message_id::MessageIds;
+use self::plan::Plan;
+use crate::clock::{Clock, Timestamp};
+use crate::json;
+use crate::metrics::{Answer, Metrics};
+use crate::route::{LiveRoutes, Routes, SourceRoute};
+use crate::store::Store;
+
+/// What intake is made of.
+pub struct IntakeParts {
+    /// What is set up.
+    pub routes: LiveRoutes,
+    /// Where events are kept.
+    pub store: Arc<dyn Store>,
+    /// Who makes the first attempts.
+    pub dispatch: Arc<dyn Dispatch>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How long a client may take to send its request's body.
+    pub body_timeout: Duration,
+    /// What the ids of messages without one are drawn from.
+    pub rng: StdRng,
+}
+
+/// The tracking API at work.
+pub struct Intake {
+    routes: LiveRoutes,
+    store: Arc<dyn Store>,
+    dispatch: Arc<dyn Dispatch>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    body_timeout: Duration,
+    message_ids: MessageIds,
+    held: Held,
+    accepting: TaskTracker,
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Intake").field("body_timeout", &self.body_timeout).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for IntakeParts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("IntakeParts")
+            .field("body_timeout", &self.body_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The routes of the tracking API, everything under `/v1`.
+pub fn router(state: Arc<Intake>) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-retry-count")])
+        .max_age(Duration::from_secs(24 * 60 * 60));
+    Router::new().route("/v1/{*call}", any(answer)).layer(cors).with_state(state)
+}
+
+async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let (status, response) = match intake.receive(request).await {
+        Ok(tally) => {
+            tracing::debug!(path, stored = tally.stored, duplicates = tally.duplicates, "accepted");
+            (StatusCode::OK, answer::success())
+        }
+        Err(refusal) => {
+            let answer::Verdict { status, code } = refusal.verdict();
+            let cause = std::error::Error::source(&refusal).map(tracing::field::display);
+            tracing::warn!(path, status = status.as_u16(), code, cause, "refused: {refusal}");
+            (status, refusal.into_response())
+        }
+    };
+    intake.metrics.intake_answers.get_or_create(&Answer { status: status.as_u16() }).inc();
+    response
+}
+
+/// What a request's head says.
+struct Head {
+    call: Call,
+    encoding: Encoding,
+    /// Whom its write key lets in to, where the head has one.
+    source: Option<Arc<SourceRoute>>,
+    routes: Arc<Routes>,
+}
+
+impl Intake {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: IntakeParts) -> Self {
+        Self {
+            routes: parts.routes,
+            store: parts.store,
+            dispatch: parts.dispatch,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            body_timeout: parts.body_timeout,
+            message_ids: MessageIds::new(parts.rng),
+            held: Held::default(),
+            accepting: TaskTracker::new(),
+        }
+    }
+
+    /// Waits for the commits under way and their hand-over, also those whose sender has gone. To be
+    /// called when no more requests come, before the store is closed.
+    pub async fn finish(&self) {
+        self.accepting.close();
+        self.accepting.wait().await;
+    }
+
+    async fn receive(self: &Arc<Self>, request: Request) -> Result<Tally, Refusal> {
+        let (head, body) = request.into_parts();
+        let head = match self.admit(&head) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                self.turn_away(&head, body).await;
+                return Err(refusal);
+            }
+        };
+        let mut account = self.held.account();
+        let body = body::read(body, &mut account, self.body_timeout).await?;
+        let received_at = self.clock.now();
+        let plan = self.plan(head, body, received_at, &mut account)?;
+        let tally = self.accept(plan, account).await;
+        self.metrics.accept_seconds.observe(self.clock.now().since(received_at).as_secs_f64());
+        tally
+    }
+
+    /// What can be refused before the body is read.
+    fn admit(&self, head: &request::Parts) -> Result<Head, Refusal> {
+        let call = Call::at(head.uri.path()).ok_or(Refusal::NotFound)?;
+        if head.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        let routes = self.routes.current();
+        let source = match write_key::in_headers(&head.headers) {
+            Some(key) => Some(find_source(&routes, &key)?),
+            None => None,
+        };
+        let encoding = body::encoding(&head.headers)?;
+        if !self.store.has_room() {
+            return Err(Refusal::DiskFull);
+        }
+        Ok(Head { call, encoding, source, routes })
+    }
+
+    /// Reads a refused request to its end, so that its sender comes to read the answer; one that
+    /// waits for a go-ahead is not given it.
+    async fn turn_away(&self, head: &request::Parts, body: Body) {
+        if !head.headers.contains_key(EXPECT) {
+            body::drain(body, self.body_timeout).await;
+        }
+    }
+
+    fn plan(
+        &self,
+        head: Head,
+        body: Bytes,
+        received_at: Timestamp,
+        account: &mut Account,
+    ) -> Result<Plan, Refusal> {
+        let body = body::decode(body, head.encoding, account)?;
+        let value = json::parse(&body).map_err(Refusal::Json)?;
+        let source = match head.source {
+            Some(source) => source,
+            None => {
+                let key = write_key::in_body(&value).ok_or(Refusal::NoWriteKey)?;
+                find_source(&head.routes, &key)?
+            }
+        };
+        let reception =
+            Reception { source_id: source.id, received_at, message_ids: &self.message_ids };
+        let messages = Messages::of(head.call, &body, value)?;
+        let mut plan = Plan::new(received_at, messages.len());
+        for read in messages.read(&reception) {
+            if let Some(rejection) = &read.event.rejection {
+                tracing::debug!(source = source.name, rejection, "kept as rejected");
+            }
+            plan.add(read, &source);
+        }
+        Ok(plan)
+    }
+
+    /// Accepts in a task of its own: dropping the request does not stop it.
+    async fn accept(self: &Arc<Self>, plan: Plan, account: Account) -> Result<Tally, Refusal> {
+        let intake = Arc::clone(self);
+        let accepting = self.accepting.spawn(async move {
+            let _held = account;
+            accept::accept(plan, &*intake.store, Arc::clone(&intake.dispatch)).await
+        });
+        accepting.await.unwrap_or(Err(Refusal::Unavailable(None)))
+    }
+}
+
+fn find_source(routes: &Routes, key: &str) -> Result<Arc<SourceRoute>, Refusal> {
+    let source = routes.source_by_write_key(key).ok_or(Refusal::UnknownWriteKey)?;
+    if source.enabled { Ok(Arc::clone(source)) } else { Err(Refusal::SourceDisabled) }
+}

@@ -6,9 +6,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
 
+use crate::domain::document::DocumentError;
 use crate::domain::event::Event;
 use crate::domain::mapping::{MappingDefinition, Method};
-use crate::json::ParseError;
 use crate::trigger::Trigger;
 
 /// What is wrong with a mapping, and where in it.
@@ -39,7 +39,7 @@ pub struct CompiledMapping {
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// The HTTP method.
-    pub method: Method,
+    pub method: http::Method,
     /// Where to.
     pub url: Url,
     /// The mapping's headers and those it may override, without the signature's.
@@ -51,9 +51,9 @@ pub struct Rendered {
 /// Why an event cannot be rendered; the delivery is dead with reason `render`.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// The kept message is no JSON any more.
+    /// The event has no document.
     #[error("the event cannot be read: {0}")]
-    Event(#[source] ParseError),
+    Event(#[source] DocumentError),
 }
 
 /// Headers that are the connection's or the signature's, not a mapping's.
@@ -113,7 +113,11 @@ impl CompiledMapping {
     /// [`RenderError`] when the event gives none.
     pub fn render(&self, event: &Event) -> Result<Rendered, RenderError> {
         Ok(Rendered {
-            method: self.method,
+            method: match self.method {
+                Method::Post => http::Method::POST,
+                Method::Put => http::Method::PUT,
+                Method::Patch => http::Method::PATCH,
+            },
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: event.document().map_err(RenderError::Event)?.clone(),

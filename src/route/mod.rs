@@ -14,7 +14,7 @@ use crate::domain::mapping::Mapping;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
-use crate::store::{Pipeline, SealedSecret};
+use crate::store::{Pipeline, SealedSecret, SharedSecret};
 
 /// A source and where its events go.
 #[derive(Debug)]
@@ -91,6 +91,8 @@ impl MappingRoute {
 pub struct Routes {
     /// The pipeline's version it was made from.
     pub version: i64,
+    /// When the next shared secret that is being rotated out ends: then they are to be made again.
+    pub secret_retires_at: Option<Timestamp>,
     sources_by_key: HashMap<[u8; 32], Arc<SourceRoute>>,
     mappings: HashMap<MappingId, Arc<MappingRoute>>,
 }
@@ -118,14 +120,18 @@ impl Routes {
         secrets: &O,
         now: Timestamp,
     ) -> Result<Self, O::Error> {
+        let in_force = |shared: &&SharedSecret| shared.secret.retires_at.is_none_or(|at| at > now);
         let mut signers: HashMap<DestinationId, Vec<SecretString>> = HashMap::new();
-        for shared in &pipeline.shared_secrets {
-            if shared.secret.retires_at.is_none_or(|at| at > now) {
-                let secret = secrets.open_shared_secret(&shared.secret)?;
-                signers.entry(shared.destination_id).or_default().push(secret);
-            }
+        for shared in pipeline.shared_secrets.iter().filter(in_force) {
+            let secret = secrets.open_shared_secret(&shared.secret)?;
+            signers.entry(shared.destination_id).or_default().push(secret);
         }
-        let mut routes = Self { version: pipeline.version, ..Self::default() };
+        let retiring = pipeline.shared_secrets.iter().filter(in_force);
+        let mut routes = Self {
+            version: pipeline.version,
+            secret_retires_at: retiring.filter_map(|it| it.secret.retires_at).min(),
+            ..Self::default()
+        };
         let mut sources = HashMap::new();
         for source in &pipeline.sources {
             let mut route = SourceRoute {

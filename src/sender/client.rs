@@ -177,9 +177,10 @@ impl Sender {
 
         let executing = self.client.execute(to_reqwest(request, &mark));
         let executing = phase::marked(Arc::clone(&mark), executing);
+        tokio::pin!(executing);
         let head = tokio::select! {
             biased;
-            head = executing => head,
+            head = &mut executing => head,
             () = &mut sleep => return Exchange::failed(timed_out(timeout, mark.phase())),
         };
         match head {

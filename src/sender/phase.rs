@@ -79,22 +79,18 @@ pub(super) fn marked<F: Future>(mark: Arc<Mark>, request: F) -> impl Future<Outp
 }
 
 /// A request's body that marks when the connection takes it: from then on what is waited for is
-/// the answer. Dropping counts as well, since an empty body is never polled.
+/// the answer. An empty body is never polled, but asked whether it is at its end.
 #[derive(Debug)]
 pub(super) struct MarkedBody {
     bytes: Option<Bytes>,
+    empty: bool,
     mark: Arc<Mark>,
 }
 
 impl MarkedBody {
     pub(super) fn new(bytes: Bytes, mark: Arc<Mark>) -> Self {
-        Self { bytes: (!bytes.is_empty()).then_some(bytes), mark }
-    }
-}
-
-impl Drop for MarkedBody {
-    fn drop(&mut self) {
-        self.mark.reach(Phase::Head);
+        let empty = bytes.is_empty();
+        Self { bytes: (!empty).then_some(bytes), empty, mark }
     }
 }
 
@@ -111,6 +107,9 @@ impl Body for MarkedBody {
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.empty {
+            self.mark.reach(Phase::Head);
+        }
         self.bytes.is_none()
     }
 

@@ -84,7 +84,7 @@ pub(super) enum HostFault {
     #[error(transparent)]
     Unresolved(#[from] ResolveError),
     /// One of its addresses is refused.
-    #[error("`{name}` resolves to {refused}")]
+    #[error("{refused} (it is what `{name}` resolves to)")]
     Refused {
         /// The name.
         name: String,

@@ -180,6 +180,8 @@ pub struct LeaseRef {
 pub struct Record {
     /// The delivery.
     pub delivery_id: DeliveryId,
+    /// Its mapping.
+    pub mapping_id: MappingId,
     /// The token of the lease it was made under.
     pub token: u32,
     /// What it gave.

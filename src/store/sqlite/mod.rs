@@ -1,1 +1,374 @@
-//! The store on SQLite.
+//! The store on SQLite: one task writes, grouping what is queued into one commit; a few read-only
+//! connections answer queries. Each noun's SQL is in the file of its name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+use sqlx::pool::PoolConnection;
+use tokio::task::JoinHandle;
+
+use super::{
+    Accepted, Claim, ClaimRequest, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease,
+    ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery, Ledger, NewEvent,
+    Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, StatisticsRow, Store,
+    StoreError, Token,
+};
+use crate::clock::Timestamp;
+use crate::domain::attempt::Attempt;
+use crate::domain::event::{Event, StoredEvent};
+use crate::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
+use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
+
+mod accept;
+mod change;
+mod claim;
+mod dedup;
+mod disk;
+mod examine;
+mod failure;
+mod job;
+mod lease;
+mod list;
+mod lock;
+mod memory;
+mod open;
+mod pipeline;
+mod prune;
+mod queue;
+mod record;
+mod row;
+mod shape;
+mod shared;
+mod upkeep;
+mod writer;
+
+pub use open::{OpenError, OpenOptions, schema_version};
+
+use accept::Arrival;
+use failure::{Failure, to_store};
+use queue::Queue;
+use shared::Shared;
+
+/// The store on a SQLite file. Dropping it without [`Store::close`] loses nothing that was
+/// answered; what is queued is still committed.
+#[derive(Debug)]
+pub struct SqliteStore {
+    queue: Queue,
+    readers: SqlitePool,
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the database, making it when it is missing and bringing its schema up to date. Takes
+    /// the lock file beside it until the store is closed.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with the file; nothing in it was changed then.
+    pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+        open::check_directory(&options.path)?;
+        let lock = lock::FileLock::take(&options.path)?;
+        open::check_file(&options.path)?;
+        open::prepare(&options).await?;
+        let readers = open::readers(&options);
+        let shared = Arc::new(Shared::new());
+        let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
+        let path = options.path.display().to_string();
+        let writer = writer::Writer::open(options, Arc::clone(&shared), commands, lock)
+            .await
+            .map_err(|source| OpenError::Database { path, source })?;
+        let writer = Mutex::new(Some(tokio::spawn(writer.work())));
+        Ok(Self { queue, readers, shared, writer })
+    }
+
+    /// Returns, with the cause, once the database has failed in a way after which only a restart
+    /// can tell what is on disk: the process must end. Never returns otherwise.
+    pub async fn failed(&self) -> String {
+        self.shared.failed().await
+    }
+
+    async fn reader(
+        &self,
+        context: &'static str,
+    ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.readers.acquire().await.map_err(|error| to_store(context, Failure::Sql(error)))
+    }
+
+    /// Gives each claimed delivery its event, one copy for all deliveries of an event.
+    async fn with_events(
+        &self,
+        claimed: &[claim::Claimed],
+    ) -> Result<Vec<LeasedDelivery>, StoreError> {
+        const CONTEXT: &str = "read the events of claimed deliveries";
+        let mut ids: Vec<EventId> = claimed.iter().map(|delivery| delivery.event_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let found = if ids.is_empty() {
+            Vec::new()
+        } else {
+            let mut conn = self.reader(CONTEXT).await?;
+            list::events_by_id(&mut conn, &ids).await.map_err(|error| to_store(CONTEXT, error))?
+        };
+        let events: HashMap<EventId, Arc<Event>> =
+            found.into_iter().map(|stored| (stored.id, Arc::new(stored.event))).collect();
+        claimed
+            .iter()
+            .map(|delivery| {
+                let event = events.get(&delivery.event_id).ok_or_else(|| StoreError::Foreign {
+                    what: format!("a delivery, {}, without its event", delivery.id.0),
+                })?;
+                Ok(delivery.with_event(Arc::clone(event)))
+            })
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.has_room() {
+            return Err(StoreError::Full);
+        }
+        self.queue.accept(events.into_iter().map(Arrival::new).collect()).await
+    }
+
+    async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
+        let now = request.now;
+        let leased = self.queue.step(claim::ClaimDue(request)).await?;
+        match self.with_events(&leased.deliveries).await {
+            Ok(deliveries) => {
+                Ok(Claim { deliveries, next_due: leased.next_due, overdue: leased.overdue })
+            }
+            Err(error) => {
+                // Nobody will try them: better given back now than expired later.
+                let leases = leased.deliveries.iter().map(claim::Claimed::lease).collect();
+                let _ = self.release(leases, now).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn record(&self, records: Vec<Record>) -> Result<Vec<Recorded>, StoreError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.queue.record(records).await
+    }
+
+    async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError> {
+        self.queue.step(lease::Release { leases, due_at }).await
+    }
+
+    async fn expired_leases(
+        &self,
+        scope: ExpiryScope,
+        limit: u32,
+    ) -> Result<Vec<ExpiredLease>, StoreError> {
+        const CONTEXT: &str = "look for expired leases";
+        let mut conn = self.reader(CONTEXT).await?;
+        lease::expired(&mut conn, scope, limit)
+            .await
+            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+    }
+
+    async fn settle_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError> {
+        const CONTEXT: &str = "look for overdue deliveries";
+        let mut found = Vec::new();
+        {
+            let mut conn = self.reader(CONTEXT).await?;
+            for want in &request.wants {
+                let mut overdue = claim::find_overdue(&mut conn, want, request.now)
+                    .await
+                    .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))?;
+                found.append(&mut overdue);
+            }
+        }
+        if found.is_empty() {
+            return Ok(0);
+        }
+        self.queue.step(claim::Bury { found, now: request.now }).await
+    }
+
+    async fn next_due(
+        &self,
+        mappings: &[MappingId],
+    ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
+        const CONTEXT: &str = "look for what is due next";
+        let wanted: Vec<i64> = mappings.iter().map(|mapping| mapping.0).collect();
+        let mut conn = self.reader(CONTEXT).await?;
+        claim::next_due(&mut conn, &wanted)
+            .await
+            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+    }
+
+    async fn shift_schedule(&self, micros: i64) -> Result<(), StoreError> {
+        self.queue.step(lease::Shift { micros }).await
+    }
+
+    async fn discard_removed(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.queue.step(job::DiscardRemoved { now, limit }).await
+    }
+
+    async fn preview_job(
+        &self,
+        action: JobAction,
+        filter: JobFilter,
+        sample: u32,
+    ) -> Result<JobPreview, StoreError> {
+        const CONTEXT: &str = "preview a job";
+        let mut conn = self.reader(CONTEXT).await?;
+        job::preview(&mut conn, action, &filter, sample)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn create_job(&self, job: NewJob, now: Timestamp) -> Result<Job, StoreError> {
+        self.queue.step(job::Create { job, now }).await
+    }
+
+    async fn step_job(
+        &self,
+        id: JobId,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Option<JobStep>, StoreError> {
+        self.queue.step(job::Advance { id, limit, now }).await
+    }
+
+    async fn cancel_job(&self, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError> {
+        self.queue.step(job::Cancel { id, now }).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        const CONTEXT: &str = "read a job";
+        let mut conn = self.reader(CONTEXT).await?;
+        let found = job::read(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))?;
+        Ok(found.map(|stored| stored.job))
+    }
+
+    async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
+        const CONTEXT: &str = "list jobs";
+        let mut conn = self.reader(CONTEXT).await?;
+        job::list(&mut conn, limit).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn pipeline(&self) -> Result<Pipeline, StoreError> {
+        const CONTEXT: &str = "read the pipeline";
+        let mut conn = self.reader(CONTEXT).await?;
+        pipeline::read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn change_pipeline(
+        &self,
+        expected_version: i64,
+        changes: Vec<PipelineChange>,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        self.queue.step(change::ChangePipeline { expected_version, changes, now }).await
+    }
+
+    async fn put_token(&self, token: Token) -> Result<(), StoreError> {
+        self.queue.step(upkeep::PutToken(token)).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        const CONTEXT: &str = "read the tokens";
+        let mut conn = self.reader(CONTEXT).await?;
+        upkeep::tokens(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        const CONTEXT: &str = "read an event";
+        let mut conn = self.reader(CONTEXT).await?;
+        list::event(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        const CONTEXT: &str = "list events";
+        let mut conn = self.reader(CONTEXT).await?;
+        list::events(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, StoreError> {
+        const CONTEXT: &str = "read a delivery";
+        let mut conn = self.reader(CONTEXT).await?;
+        list::delivery(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError> {
+        const CONTEXT: &str = "list deliveries";
+        let mut conn = self.reader(CONTEXT).await?;
+        list::deliveries(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        const CONTEXT: &str = "list attempts";
+        let mut conn = self.reader(CONTEXT).await?;
+        list::attempts(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    fn ledger(&self) -> Ledger {
+        self.shared.ledger()
+    }
+
+    fn has_room(&self) -> bool {
+        self.shared.has_room()
+    }
+
+    async fn register_node(&self, name: &str, now: Timestamp) -> Result<NodeId, StoreError> {
+        self.queue.step(upkeep::RegisterNode { name: name.to_owned(), now }).await
+    }
+
+    async fn heartbeat(&self, node_id: NodeId, now: Timestamp) -> Result<(), StoreError> {
+        self.queue.step(upkeep::Heartbeat { node_id, now }).await
+    }
+
+    async fn last_seen_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        const CONTEXT: &str = "read the newest heartbeat";
+        let mut conn = self.reader(CONTEXT).await?;
+        upkeep::last_seen_at(&mut conn)
+            .await
+            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+    }
+
+    async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError> {
+        self.queue.step(prune::Prune(request)).await
+    }
+
+    async fn rotate_deduplication(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.queue.step(dedup::Rotate { now }).await
+    }
+
+    async fn tidy(&self) -> Result<(), StoreError> {
+        self.queue.tidy().await
+    }
+
+    async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError> {
+        self.queue.step(upkeep::AddStatistics(rows)).await
+    }
+
+    async fn examine(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+        const CONTEXT: &str = "examine the database";
+        let mut conn = self.reader(CONTEXT).await?;
+        examine::examine(&mut conn, now, self.shared.has_room())
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn close(&self) {
+        // The writer empties the log last, which readers would keep it from.
+        self.readers.close().await;
+        self.queue.close().await;
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer did not end in order");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+-- The outbox and what is kept beside it.
+--
+-- Conventions: `*_at` is microseconds since the Unix epoch, UTC; `*_us` and `*_ms` are durations.
+-- Words (state, outcome, reason, type) are those of the domain, as text. Keys are handed out by the
+-- one writer from the counters in `ledger`, so that none is used twice even after rows are pruned.
+-- `events`, `deliveries` and `attempts` are on the path of every event: they have no foreign keys
+-- (`doctor` looks for orphans instead) and no index that the path does not need.
+--
+-- A delivery's states, and who moves each arrow:
+--
+--      accept (intake)                      claim (courier)
+--     ----------------> pending <--------------------------------+
+--                         |  ^  \------------> leased            |
+--                         |  |   record (retry), |  ^            |
+--                         |  |   release         |  | accept     |
+--                         |  +-------------------+  +-- (intake, |
+--                         |                      |   room here)  |
+--        discard          |    record (courier)  |               |
+--       (operator)        |   +------------------+-----------+   |
+--          +--------------+   v                              v   |
+--          v              | delivered                       dead +-- redrive (operator)
+--      discarded <--------|----------------------------------+
+--                         |         discard (operator)       ^
+--                         +----------------------------------+
+--                           claim, settle_overdue: tried in vain until its deadline
+--
+-- Nothing leaves `delivered` or `discarded` but by retention, which removes the whole event.
+
+PRAGMA application_id = 0x506F7374;
+
+-- Where events come from. A removed one is kept for history and frees its name.
+CREATE TABLE sources (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT    NOT NULL,                       -- the identity among those not removed
+    enabled     INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_at  INTEGER NOT NULL,
+    removed_at  INTEGER                                 -- set once, when removed
+) STRICT;
+CREATE UNIQUE INDEX sources_name ON sources (name) WHERE removed_at IS NULL;
+
+-- What lets senders in. Replaced as a whole; deleted with its source.
+CREATE TABLE write_keys (
+    source_id   INTEGER PRIMARY KEY REFERENCES sources (id),
+    digest      BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),    -- SHA-256 of the key
+    sealed_id   BLOB    NOT NULL CHECK (length(sealed_id) = 16),        -- associated data of the seal
+    key_id      TEXT    NOT NULL,                                       -- which key sealed it
+    sealed      BLOB    NOT NULL,                                       -- nonce, ciphertext, tag
+    created_at  INTEGER NOT NULL,
+    retires_at  INTEGER
+) STRICT;
+
+-- Settings that mappings share.
+CREATE TABLE destinations (
+    id          INTEGER PRIMARY KEY,
+    source_id   INTEGER NOT NULL REFERENCES sources (id),
+    name        TEXT    NOT NULL,                       -- the identity within the source
+    enabled     INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    resumed_at  INTEGER NOT NULL,                       -- when last made or enabled again
+    settings    TEXT    NOT NULL CHECK (json_extract(settings, '$.window_ms') > 0),
+    created_at  INTEGER NOT NULL,
+    removed_at  INTEGER
+) STRICT;
+CREATE UNIQUE INDEX destinations_name ON destinations (source_id, name) WHERE removed_at IS NULL;
+
+-- A destination's shared secret; beside it, while it is being rotated, the one before it.
+CREATE TABLE shared_secrets (
+    id              INTEGER PRIMARY KEY,
+    destination_id  INTEGER NOT NULL REFERENCES destinations (id),
+    sealed_id       BLOB    NOT NULL UNIQUE CHECK (length(sealed_id) = 16),
+    key_id          TEXT    NOT NULL,
+    sealed          BLOB    NOT NULL,
+    created_at      INTEGER NOT NULL,
+    retires_at      INTEGER                             -- null for the one in force
+) STRICT;
+CREATE UNIQUE INDEX shared_secrets_in_force ON shared_secrets (destination_id)
+    WHERE retires_at IS NULL;
+
+-- What goes where. The definition is in the current revision.
+CREATE TABLE mappings (
+    id              INTEGER PRIMARY KEY,
+    destination_id  INTEGER NOT NULL REFERENCES destinations (id),
+    name            TEXT    NOT NULL,                   -- the identity within the destination
+    enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    resumed_at      INTEGER NOT NULL,                   -- when last made or enabled again
+    revision_id     INTEGER NOT NULL REFERENCES mapping_revisions (id) DEFERRABLE INITIALLY DEFERRED,
+    created_at      INTEGER NOT NULL,
+    removed_at      INTEGER
+) STRICT;
+CREATE UNIQUE INDEX mappings_name ON mappings (destination_id, name) WHERE removed_at IS NULL;
+
+-- Every state a mapping ever had; attempts point here.
+CREATE TABLE mapping_revisions (
+    id          INTEGER PRIMARY KEY,
+    mapping_id  INTEGER NOT NULL REFERENCES mappings (id) DEFERRABLE INITIALLY DEFERRED,
+    number      INTEGER NOT NULL CHECK (number >= 1),   -- counts within the mapping
+    definition  TEXT    NOT NULL CHECK (json_valid(definition)),
+    created_at  INTEGER NOT NULL,
+    UNIQUE (mapping_id, number)
+) STRICT;
+CREATE TRIGGER mapping_revisions_are_immutable BEFORE UPDATE ON mapping_revisions
+BEGIN SELECT RAISE(ABORT, 'a mapping revision never changes'); END;
+
+-- Rises with every change of the tables above; one row.
+CREATE TABLE pipeline (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    version  INTEGER NOT NULL
+) STRICT;
+INSERT INTO pipeline (id, version) VALUES (1, 0);
+
+-- One accepted or rejected message each; never changes. The body comes last, so that lists do not
+-- read the pages it overflows to.
+CREATE TABLE events (
+    id                 INTEGER PRIMARY KEY,
+    source_id          INTEGER NOT NULL,
+    received_at        INTEGER NOT NULL,                -- when it was accepted
+    type               TEXT CHECK (type IN
+        ('track', 'identify', 'page', 'screen', 'group', 'alias', 'delete')),
+    message_id         TEXT    NOT NULL,
+    name               TEXT,                            -- track's event, page's and screen's name
+    user_id            TEXT,
+    first_delivery_id  INTEGER NOT NULL,                -- its deliveries have consecutive ids
+    delivery_count     INTEGER NOT NULL CHECK (delivery_count >= 0),
+    envelope           TEXT,                            -- JSON that its batch adds to it
+    rejection          TEXT,                            -- why it was not routed
+    body               BLOB    NOT NULL,                -- byte for byte
+    CHECK (rejection IS NULL OR delivery_count = 0),
+    CHECK (rejection IS NOT NULL OR type IS NOT NULL)
+) STRICT;
+CREATE INDEX events_rejected ON events (id) WHERE rejection IS NOT NULL;
+
+-- Destinations that an event's `integrations` kept it from; written with the event.
+CREATE TABLE skips (
+    event_id        INTEGER NOT NULL,
+    destination_id  INTEGER NOT NULL,
+    PRIMARY KEY (event_id, destination_id)
+) STRICT, WITHOUT ROWID;
+
+-- One event for one mapping: where it stands.
+CREATE TABLE deliveries (
+    id                INTEGER PRIMARY KEY,
+    event_id          INTEGER NOT NULL,
+    mapping_id        INTEGER NOT NULL,
+    destination_id    INTEGER NOT NULL,
+    state             TEXT    NOT NULL,                 -- see above
+    accepted_at       INTEGER NOT NULL,
+    deadline_at       INTEGER NOT NULL,                 -- moved by redrive and by resuming
+    token             INTEGER NOT NULL CHECK (token >= 0),  -- + 1 with every lease
+    tried             INTEGER NOT NULL CHECK (tried >= 0),  -- attempts in this window
+    due_at            INTEGER,                          -- when it is tried next
+    lease_node_id     INTEGER,                          -- who holds it
+    lease_expires_at  INTEGER,                          -- until when
+    settled_at        INTEGER,                          -- when it was delivered, died, was discarded
+    reason            TEXT CHECK (reason IN
+        ('rejected', 'redirect', 'render', 'address', 'deadline')),
+    last_outcome      TEXT,                             -- of its last recorded attempt
+    last_status       INTEGER,
+    CHECK (CASE state
+        WHEN 'pending' THEN due_at IS NOT NULL
+            AND lease_node_id IS NULL AND lease_expires_at IS NULL
+            AND settled_at IS NULL AND reason IS NULL
+        WHEN 'leased' THEN due_at IS NULL
+            AND lease_node_id IS NOT NULL AND lease_expires_at IS NOT NULL AND token >= 1
+            AND settled_at IS NULL AND reason IS NULL
+        WHEN 'dead' THEN due_at IS NULL
+            AND lease_node_id IS NULL AND lease_expires_at IS NULL
+            AND settled_at IS NOT NULL AND reason IS NOT NULL
+        WHEN 'delivered' THEN due_at IS NULL
+            AND lease_node_id IS NULL AND lease_expires_at IS NULL
+            AND settled_at IS NOT NULL AND reason IS NULL
+        WHEN 'discarded' THEN due_at IS NULL
+            AND lease_node_id IS NULL AND lease_expires_at IS NULL
+            AND settled_at IS NOT NULL AND reason IS NULL
+        ELSE FALSE END)
+) STRICT;
+CREATE INDEX deliveries_pending ON deliveries (mapping_id, due_at) WHERE state = 'pending';
+CREATE INDEX deliveries_leased ON deliveries (lease_expires_at) WHERE state = 'leased';
+CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
+
+-- One HTTP try each; append-only.
+CREATE TABLE attempts (
+    id                  INTEGER PRIMARY KEY,
+    delivery_id         INTEGER NOT NULL,
+    number              INTEGER NOT NULL CHECK (number >= 1),   -- the token of its lease
+    late                INTEGER NOT NULL CHECK (late IN (0, 1)),-- recorded after the lease was lost
+    recorded_at         INTEGER NOT NULL,
+    node_id             INTEGER NOT NULL,
+    revision_id         INTEGER NOT NULL,               -- what it was rendered with
+    started_at          INTEGER NOT NULL,
+    duration_us         INTEGER NOT NULL CHECK (duration_us >= 0),
+    outcome             TEXT    NOT NULL,
+    status              INTEGER,                        -- the answer's, when there was one
+    error               TEXT,                           -- the cause in words
+    url                 TEXT    NOT NULL,
+    request_headers     TEXT    NOT NULL,               -- `name: value` a line, secrets masked
+    body_sha256         BLOB CHECK (length(body_sha256) = 32),
+    response_headers    TEXT    NOT NULL,
+    response_body       BLOB    NOT NULL,               -- as far as it is kept
+    response_truncated  INTEGER NOT NULL CHECK (response_truncated IN (0, 1))
+) STRICT;
+CREATE INDEX attempts_delivery ON attempts (delivery_id);
+CREATE TRIGGER attempts_are_append_only BEFORE UPDATE ON attempts
+BEGIN SELECT RAISE(ABORT, 'an attempt never changes'); END;
+
+-- De-duplication keys: the first 16 bytes of SHA-256(source, messageId). Random keys in one big
+-- table would make every event dearer as history grows; three tables take turns instead, 12 hours
+-- each, and the oldest is emptied as a whole when its last key is 24 hours old.
+CREATE TABLE dedup_0 (
+    key       BLOB    PRIMARY KEY CHECK (length(key) = 16),
+    event_id  INTEGER NOT NULL                          -- the event that came first
+) STRICT, WITHOUT ROWID;
+CREATE TABLE dedup_1 (
+    key       BLOB    PRIMARY KEY CHECK (length(key) = 16),
+    event_id  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE dedup_2 (
+    key       BLOB    PRIMARY KEY CHECK (length(key) = 16),
+    event_id  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Whose turn it is; one row, changed at each rotation and by jumps of the clock.
+CREATE TABLE deduplication (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    slot        INTEGER NOT NULL CHECK (slot BETWEEN 0 AND 2),  -- the table that takes new keys
+    started_at  INTEGER,                                -- since when
+    ended_0     INTEGER,                                -- when dedup_0 last stopped taking keys
+    ended_1     INTEGER,
+    ended_2     INTEGER
+) STRICT;
+INSERT INTO deduplication (id, slot) VALUES (1, 0);
+
+-- Totals and counters, in the same commits as what they count; one row.
+CREATE TABLE ledger (
+    id                INTEGER PRIMARY KEY CHECK (id = 1),
+    events_accepted   INTEGER NOT NULL,
+    events_rejected   INTEGER NOT NULL,
+    events_duplicate  INTEGER NOT NULL,
+    accepted          INTEGER NOT NULL,                 -- deliveries made
+    pending           INTEGER NOT NULL CHECK (pending >= 0),
+    leased            INTEGER NOT NULL CHECK (leased >= 0),
+    delivered         INTEGER NOT NULL,                 -- pruned ones included, as in the next two
+    dead              INTEGER NOT NULL,
+    discarded         INTEGER NOT NULL,
+    delivered_pruned  INTEGER NOT NULL CHECK (delivered_pruned <= delivered),
+    dead_pruned       INTEGER NOT NULL CHECK (dead_pruned <= dead),
+    discarded_pruned  INTEGER NOT NULL CHECK (discarded_pruned <= discarded),
+    next_event_id     INTEGER NOT NULL,
+    next_delivery_id  INTEGER NOT NULL,
+    next_attempt_id   INTEGER NOT NULL,
+    CHECK (accepted = pending + leased + delivered + dead + discarded)
+) STRICT;
+INSERT INTO ledger VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1);
+
+-- Redrives and discards of many deliveries.
+CREATE TABLE jobs (
+    id               INTEGER PRIMARY KEY,
+    action           TEXT    NOT NULL CHECK (action IN ('redrive', 'discard')),
+    filter           TEXT    NOT NULL CHECK (json_valid(filter)),
+    rate_per_second  INTEGER,
+    actor            TEXT    NOT NULL,
+    note             TEXT,
+    state            TEXT    NOT NULL CHECK (state IN ('running', 'done', 'cancelled')),
+    matched          INTEGER NOT NULL,                  -- when it was made
+    done             INTEGER NOT NULL,                  -- acted on so far; rises with each step
+    upper_id         INTEGER NOT NULL,                  -- deliveries after this are not its own
+    cursor           INTEGER NOT NULL,                  -- deliveries up to this were looked at
+    created_at       INTEGER NOT NULL,
+    finished_at      INTEGER,
+    CHECK ((state = 'running') = (finished_at IS NULL))
+) STRICT;
+
+-- Processes that served this database.
+CREATE TABLE nodes (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT    NOT NULL,
+    started_at    INTEGER NOT NULL,
+    last_seen_at  INTEGER NOT NULL                      -- its newest heartbeat
+) STRICT;
+
+-- What lets operators in.
+CREATE TABLE tokens (
+    name        TEXT    PRIMARY KEY,
+    digest      BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),    -- SHA-256 of the token
+    created_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One minute of one mapping; each column only rises.
+CREATE TABLE statistics (
+    minute_at   INTEGER NOT NULL,
+    mapping_id  INTEGER NOT NULL,
+    accepted    INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL,
+    delivered   INTEGER NOT NULL,
+    dead        INTEGER NOT NULL,
+    attempt_us  INTEGER NOT NULL,                       -- sum of attempt durations
+    PRIMARY KEY (minute_at, mapping_id)
+) STRICT, WITHOUT ROWID;

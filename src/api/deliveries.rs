@@ -1,0 +1,202 @@
+//! Deliveries: lists by filter, and one with its event and its attempts.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::{Deserialize, Serialize};
+
+use super::events::EventView;
+use super::filter::{self, Condition, destination_path, mapping_path};
+use super::{Api, Problem};
+use crate::domain::attempt::Attempt;
+use crate::domain::id::{DeliveryId, Noun, PublicId};
+use crate::store::{DeliveryRow, Pipeline};
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// What to give as `before` for the next one; none on the last.
+    pub next: Option<String>,
+}
+
+/// A delivery as it is shown. Times are RFC 3339, UTC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliveryView {
+    /// Its id, which its receiver sees as `webhook-id`.
+    pub id: String,
+    /// Its event's id.
+    pub event_id: String,
+    /// Its event's type.
+    pub event_type: Option<String>,
+    /// Its event's name.
+    pub event_name: Option<String>,
+    /// Its event's messageId.
+    pub message_id: String,
+    /// Its destination, `source/destination`; none when that was removed.
+    pub destination: Option<String>,
+    /// Its mapping, `source/destination/mapping`; none when that was removed.
+    pub mapping: Option<String>,
+    /// Where it stands.
+    pub state: String,
+    /// Why it is dead; only while dead.
+    pub reason: Option<String>,
+    /// Attempts made, whole life.
+    pub attempts: u32,
+    /// Attempts made in the window now running.
+    pub tried: u32,
+    /// How the last attempt ended.
+    pub last_outcome: Option<String>,
+    /// The HTTP status that the last attempt got.
+    pub last_status: Option<u16>,
+    /// When its event was accepted.
+    pub accepted_at: String,
+    /// When it is tried next; only while pending.
+    pub due_at: Option<String>,
+    /// When its window ends.
+    pub deadline_at: String,
+    /// When its lease ends; only while leased.
+    pub lease_expires_at: Option<String>,
+    /// When it was delivered, died or was discarded.
+    pub settled_at: Option<String>,
+}
+
+/// An attempt as it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its id.
+    pub id: String,
+    /// Which try of the delivery it was.
+    pub number: u32,
+    /// Recorded after its lease was lost.
+    pub late: bool,
+    /// When it began.
+    pub started_at: String,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// How it ended.
+    pub outcome: String,
+    /// The answer's HTTP status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The request's URL.
+    pub url: String,
+    /// The request's headers, a line each, secrets masked.
+    pub request_headers: String,
+    /// SHA-256 of the request's body, in hex.
+    pub body_sha256: Option<String>,
+    /// The answer's headers, a line each.
+    pub response_headers: String,
+    /// The answer's body as far as it is kept; what is not UTF-8 in it is replaced.
+    pub response_body: String,
+    /// Whether the answer's body was longer than what is kept.
+    pub response_truncated: bool,
+}
+
+/// A delivery with all that is known of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliveryDetail {
+    /// The delivery.
+    pub delivery: DeliveryView,
+    /// Its event; none once retention removed it.
+    pub event: Option<EventView>,
+    /// Its attempts, in the order they were recorded.
+    pub attempts: Vec<AttemptView>,
+}
+
+impl DeliveryView {
+    pub(super) fn of(row: &DeliveryRow, pipeline: &Pipeline) -> Self {
+        let delivery = &row.delivery;
+        let id = |noun, key| PublicId::new(noun, delivery.accepted_at, key).to_string();
+        let path = |path: Vec<String>| (!path.is_empty()).then(|| path.join("/"));
+        Self {
+            id: id(Noun::Delivery, delivery.id.0),
+            event_id: id(Noun::Event, delivery.event_id.0),
+            event_type: row.event_type.map(|kind| kind.as_str().to_owned()),
+            event_name: row.event_name.clone(),
+            message_id: row.message_id.clone(),
+            destination: path(destination_path(pipeline, delivery.destination_id)),
+            mapping: path(mapping_path(pipeline, delivery.mapping_id)),
+            state: delivery.state.as_str().to_owned(),
+            reason: delivery.reason.map(|reason| reason.as_str().to_owned()),
+            attempts: delivery.token,
+            tried: delivery.tried,
+            last_outcome: delivery.last_outcome.map(|outcome| outcome.as_str().to_owned()),
+            last_status: delivery.last_status,
+            accepted_at: delivery.accepted_at.to_iso(),
+            due_at: delivery.due_at.map(crate::clock::Timestamp::to_iso),
+            deadline_at: delivery.deadline_at.to_iso(),
+            lease_expires_at: delivery.lease_expires_at.map(crate::clock::Timestamp::to_iso),
+            settled_at: delivery.settled_at.map(crate::clock::Timestamp::to_iso),
+        }
+    }
+}
+
+impl AttemptView {
+    fn of(attempt: &Attempt) -> Self {
+        let made = &attempt.made;
+        Self {
+            id: PublicId::new(Noun::Attempt, attempt.recorded_at, attempt.id.0).to_string(),
+            number: attempt.number,
+            late: attempt.late,
+            started_at: made.started_at.to_iso(),
+            duration_us: made.duration_us,
+            outcome: made.outcome.as_str().to_owned(),
+            status: made.status,
+            error: made.error.clone(),
+            url: made.url.clone(),
+            request_headers: made.request_headers.clone(),
+            body_sha256: made.body_sha256.map(hex::encode),
+            response_headers: made.response_headers.clone(),
+            response_body: String::from_utf8_lossy(&made.response_body).into_owned(),
+            response_truncated: made.response_truncated,
+        }
+    }
+}
+
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Query(conditions): Query<Vec<Condition>>,
+) -> Result<Json<Page<DeliveryView>>, Problem> {
+    let pipeline = api.store.pipeline().await?;
+    let mut query = filter::deliveries(&conditions, &pipeline)?;
+    let limit = query.limit as usize;
+    // One more than asked for tells whether there is a next page.
+    query.limit += 1;
+    let rows = api.store.deliveries(query).await?;
+    let views = rows.iter().map(|row| DeliveryView::of(row, &pipeline)).collect();
+    Ok(Json(page(views, limit, |view| &view.id)))
+}
+
+/// The first `limit` of the items, and where the next page begins.
+pub(super) fn page<T>(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> &String) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(|item| id(item).clone()) } else { None };
+    Page { items, next }
+}
+
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Path(text): Path<String>,
+) -> Result<Json<DeliveryDetail>, Problem> {
+    let id = PublicId::parse_as(&text, Noun::Delivery)
+        .map_err(|error| Problem::malformed(error.to_string()))?;
+    let row = api
+        .store
+        .delivery(DeliveryId(id.key))
+        .await?
+        .filter(|row| row.delivery.accepted_at == id.created_at)
+        .ok_or_else(|| Problem::not_found(&format!("delivery {text}")))?;
+    let pipeline = api.store.pipeline().await?;
+    let attempts = api.store.attempts(row.delivery.id).await?;
+    let event = api.store.event(row.delivery.event_id).await?;
+    Ok(Json(DeliveryDetail {
+        delivery: DeliveryView::of(&row, &pipeline),
+        event: event.map(|event| EventView::of(&event, &pipeline)),
+        attempts: attempts.iter().map(AttemptView::of).collect(),
+    }))
+}

@@ -1,0 +1,266 @@
+//! Conditions on lists and jobs, read from words: every wrong one is named with what it could be.
+//! Destinations, mappings and sources go by name, by path (`website/warehouse`) or by id.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::problem::{Fault, Problem};
+use crate::clock::Timestamp;
+use crate::config::nearest;
+use crate::domain::attempt::Outcome;
+use crate::domain::delivery::{Reason, State};
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
+use crate::domain::job::JobFilter;
+use crate::store::{DeliveryQuery, EventQuery, Pipeline};
+
+/// Items in a list when no limit is given.
+const DEFAULT_LIMIT: u32 = 50;
+/// Items in a list at most.
+const MAX_LIMIT: u32 = 1_000;
+
+const DELIVERY_FIELDS: [&str; 12] = [
+    "state",
+    "reason",
+    "destination",
+    "mapping",
+    "event",
+    "type",
+    "outcome",
+    "status",
+    "since",
+    "until",
+    "before",
+    "limit",
+];
+const EVENT_FIELDS: [&str; 4] = ["source", "rejected", "before", "limit"];
+
+/// A condition as given: its name and its value.
+pub(super) type Condition = (String, String);
+
+/// Reads the conditions of a list of deliveries.
+pub(super) fn deliveries(
+    conditions: &[Condition],
+    pipeline: &Pipeline,
+) -> Result<DeliveryQuery, Problem> {
+    let mut query = DeliveryQuery { limit: DEFAULT_LIMIT, ..DeliveryQuery::default() };
+    each(conditions, |name, value| set(&mut query, name, value, pipeline))?;
+    Ok(query)
+}
+
+/// Reads the conditions of a job; `ids` are deliveries by id.
+pub(super) fn job(
+    ids: &[String],
+    conditions: &[Condition],
+    pipeline: &Pipeline,
+) -> Result<JobFilter, Problem> {
+    let mut faults: Vec<Fault> = conditions
+        .iter()
+        .filter(|(name, _)| ["event", "outcome", "before", "limit"].contains(&name.as_str()))
+        .map(|(name, _)| Fault::new(name, "does not narrow a job; use it with a list"))
+        .collect();
+    let mut delivery_ids = Vec::with_capacity(ids.len());
+    for (index, text) in ids.iter().enumerate() {
+        match PublicId::parse_as(text, Noun::Delivery) {
+            Ok(id) => delivery_ids.push(DeliveryId(id.key)),
+            Err(error) => faults.push(Fault::new(format!("ids[{index}]"), error.to_string())),
+        }
+    }
+    if ids.is_empty() && conditions.is_empty() {
+        faults.push(Fault::new("filter", "should have a condition: what should the job select?"));
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    let query = deliveries(conditions, pipeline)?;
+    Ok(JobFilter {
+        delivery_ids,
+        destination_id: query.destination_id,
+        mapping_id: query.mapping_id,
+        state: query.state,
+        reason: query.reason,
+        event_type: query.event_type,
+        accepted_from: query.accepted_from,
+        accepted_until: query.accepted_until,
+        status: query.status,
+    })
+}
+
+/// Reads the conditions of a list of events.
+pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<EventQuery, Problem> {
+    let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
+    each(conditions, |name, value| {
+        match name {
+            "source" => query.source_id = Some(source(value, pipeline)?),
+            "rejected" => {
+                query.rejected = word(value, &["true", "false"], |text| text.parse().ok())?
+            }
+            "before" => query.before = Some(EventId(cursor(value, Noun::Event)?)),
+            "limit" => query.limit = limit(value)?,
+            _ => return Err(unknown(&EVENT_FIELDS, name)),
+        }
+        Ok(())
+    })?;
+    Ok(query)
+}
+
+fn each(
+    conditions: &[Condition],
+    mut set: impl FnMut(&str, &str) -> Result<(), String>,
+) -> Result<(), Problem> {
+    let faults: Vec<Fault> = conditions
+        .iter()
+        .filter_map(|(name, value)| set(name, value).err().map(|message| Fault::new(name, message)))
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+}
+
+fn set(
+    query: &mut DeliveryQuery,
+    name: &str,
+    value: &str,
+    pipeline: &Pipeline,
+) -> Result<(), String> {
+    match name {
+        "state" => query.state = Some(word(value, &State::ALL.map(State::as_str), State::parse)?),
+        "reason" => {
+            query.reason = Some(word(value, &Reason::ALL.map(Reason::as_str), Reason::parse)?);
+        }
+        "outcome" => {
+            query.outcome = Some(word(value, &Outcome::ALL.map(Outcome::as_str), Outcome::parse)?);
+        }
+        "type" => {
+            let words = EventType::ALL.map(EventType::as_str);
+            query.event_type = Some(word(value, &words, EventType::parse)?);
+        }
+        "destination" => query.destination_id = Some(destination(value, pipeline)?),
+        "mapping" => query.mapping_id = Some(mapping(value, pipeline)?),
+        "event" => query.event_id = Some(EventId(cursor(value, Noun::Event)?)),
+        "status" => query.status = Some(number(value, 100, 999)?),
+        "since" => query.accepted_from = Some(time(value)?),
+        "until" => query.accepted_until = Some(time(value)?),
+        "before" => query.before = Some(DeliveryId(cursor(value, Noun::Delivery)?)),
+        "limit" => query.limit = limit(value)?,
+        _ => return Err(unknown(&DELIVERY_FIELDS, name)),
+    }
+    Ok(())
+}
+
+fn word<T>(value: &str, words: &[&str], read: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+    read(value).ok_or_else(|| {
+        let guess = nearest(value, words.iter().copied())
+            .map(|word| format!("; did you mean {word}?"))
+            .unwrap_or_default();
+        format!("should be one of {}, not {value:?}{guess}", words.join(", "))
+    })
+}
+
+fn unknown(known: &[&str], name: &str) -> String {
+    let guess = nearest(name, known.iter().copied())
+        .map(|known| format!("; did you mean {known}?"))
+        .unwrap_or_default();
+    format!("is no filter here{guess} (there are {})", known.join(", "))
+}
+
+fn number<T: FromStr + PartialOrd + Display + Copy>(
+    value: &str,
+    min: T,
+    max: T,
+) -> Result<T, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("should be a whole number from {min} to {max}, not {value:?}"))
+}
+
+fn limit(value: &str) -> Result<u32, String> {
+    number(value, 1, MAX_LIMIT)
+}
+
+fn time(value: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_iso(value)
+        .ok_or_else(|| format!("should be a time such as 2026-03-01T12:00:00Z, not {value:?}"))
+}
+
+fn cursor(value: &str, noun: Noun) -> Result<i64, String> {
+    PublicId::parse_as(value, noun).map(|id| id.key).map_err(|error| error.to_string())
+}
+
+/// One thing that can be named: its path from the source down, its key, its public id.
+struct Candidate<K> {
+    path: Vec<String>,
+    key: K,
+    id: PublicId,
+}
+
+fn source(value: &str, pipeline: &Pipeline) -> Result<SourceId, String> {
+    let candidates = pipeline.sources.iter().map(|source| Candidate {
+        path: vec![source.name.clone()],
+        key: source.id,
+        id: PublicId::new(Noun::Source, source.created_at, source.id.0),
+    });
+    pick("source", value, candidates.collect())
+}
+
+fn destination(value: &str, pipeline: &Pipeline) -> Result<DestinationId, String> {
+    let candidates = pipeline.destinations.iter().map(|destination| Candidate {
+        path: destination_path(pipeline, destination.id),
+        key: destination.id,
+        id: PublicId::new(Noun::Destination, destination.created_at, destination.id.0),
+    });
+    pick("destination", value, candidates.collect())
+}
+
+fn mapping(value: &str, pipeline: &Pipeline) -> Result<MappingId, String> {
+    let candidates = pipeline.mappings.iter().map(|mapping| Candidate {
+        path: mapping_path(pipeline, mapping.id),
+        key: mapping.id,
+        id: PublicId::new(Noun::Mapping, mapping.created_at, mapping.id.0),
+    });
+    pick("mapping", value, candidates.collect())
+}
+
+/// `[source, destination]`; empty when there is no such destination.
+pub(super) fn destination_path(pipeline: &Pipeline, id: DestinationId) -> Vec<String> {
+    let Some(destination) = pipeline.destinations.iter().find(|one| one.id == id) else {
+        return Vec::new();
+    };
+    let source = pipeline.sources.iter().find(|source| source.id == destination.source_id);
+    source.map(|source| source.name.clone()).into_iter().chain([destination.name.clone()]).collect()
+}
+
+/// `[source, destination, mapping]`; empty when there is no such mapping.
+pub(super) fn mapping_path(pipeline: &Pipeline, id: MappingId) -> Vec<String> {
+    let Some(mapping) = pipeline.mappings.iter().find(|one| one.id == id) else {
+        return Vec::new();
+    };
+    let mut path = destination_path(pipeline, mapping.destination_id);
+    path.push(mapping.name.clone());
+    path
+}
+
+fn pick<K: Copy>(what: &str, value: &str, all: Vec<Candidate<K>>) -> Result<K, String> {
+    let wanted: Vec<&str> = value.split('/').collect();
+    let fits = |candidate: &&Candidate<K>| {
+        candidate.id.to_string() == value
+            || candidate.path.iter().rev().zip(wanted.iter().rev()).all(|(a, b)| a == b)
+                && wanted.len() <= candidate.path.len()
+    };
+    let found: Vec<_> = all.iter().filter(fits).collect();
+    match found.as_slice() {
+        [one] => Ok(one.key),
+        [] => {
+            let paths: Vec<String> = all.iter().map(|one| one.path.join("/")).collect();
+            let names = all.iter().filter_map(|one| one.path.last().map(String::as_str));
+            let guess = nearest(value, names.chain(paths.iter().map(String::as_str)))
+                .map(|name| format!("; did you mean {name}?"))
+                .unwrap_or_default();
+            Err(format!("there is no {what} {value:?}{guess}"))
+        }
+        several => {
+            let paths: Vec<String> = several.iter().map(|one| one.path.join("/")).collect();
+            Err(format!("{value:?} is the name of several: write {}", paths.join(" or ")))
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What is wrong with a pipeline document: every fault at once, each with its path. Changes nothing.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use url::Url;
+
+use super::document::{
+    DestinationDocument, Document, GivenSecret, MappingDocument, SourceDocument,
+};
+use crate::api::{Fault, Process};
+use crate::config::Settings;
+
+/// The longest name, in characters.
+const MAX_NAME: usize = 100;
+/// The longest secret, in bytes.
+const MAX_SECRET: usize = 512;
+/// The longest URL, in bytes.
+const MAX_URL: usize = 8_192;
+
+/// Headers that are the connection's or the signature's own.
+const OWN_HEADERS: [&str; 5] =
+    ["host", "content-length", "transfer-encoding", "connection", "x-signature"];
+
+/// Every fault of the document.
+pub(super) async fn check(
+    document: &Document,
+    settings: &Settings,
+    process: &dyn Process,
+) -> Vec<Fault> {
+    let mut checking = Checking { faults: Vec::new(), settings, urls: Vec::new() };
+    checking.names("sources", document.sources.iter().map(|source| source.name.as_str()));
+    for (index, source) in document.sources.iter().enumerate() {
+        checking.source(&format!("sources[{index}]"), source);
+    }
+    checking.write_keys(document);
+    for (path, url) in checking.urls {
+        if let Err(why) = process.check_destination(&url).await {
+            checking.faults.push(Fault::new(path, why));
+        }
+    }
+    checking.faults
+}
+
+struct Checking<'a> {
+    faults: Vec<Fault>,
+    settings: &'a Settings,
+    /// URLs that are well-formed: what remains is whether policy allows them.
+    urls: Vec<(String, Url)>,
+}
+
+impl Checking<'_> {
+    fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Fault::new(path, message));
+    }
+
+    fn source(&mut self, path: &str, source: &SourceDocument) {
+        if let Some(key) = &source.write_key {
+            self.secret(&format!("{path}.write_key"), key, write_key_fault);
+        }
+        let below = format!("{path}.destinations");
+        self.names(&below, source.destinations.iter().map(|one| one.name.as_str()));
+        for (index, destination) in source.destinations.iter().enumerate() {
+            self.destination(&format!("{below}[{index}]"), destination);
+        }
+    }
+
+    fn destination(&mut self, path: &str, destination: &DestinationDocument) {
+        if let Some(secret) = &destination.shared_secret {
+            self.secret(&format!("{path}.shared_secret"), secret, shared_secret_fault);
+        }
+        for (field, message) in destination.settings().check() {
+            self.fault(format!("{path}.{field}"), message);
+        }
+        let below = format!("{path}.mappings");
+        let limit = self.settings.mappings_per_destination as usize;
+        if destination.mappings.len() > limit {
+            let count = destination.mappings.len();
+            self.fault(
+                &below,
+                format!("should be at most {limit} (mappings_per_destination), not {count}"),
+            );
+        }
+        self.names(&below, destination.mappings.iter().map(|one| one.name.as_str()));
+        for (index, mapping) in destination.mappings.iter().enumerate() {
+            self.mapping(&format!("{below}[{index}]"), mapping);
+        }
+    }
+
+    fn mapping(&mut self, path: &str, mapping: &MappingDocument) {
+        if let Value::String(text) = &mapping.url {
+            match destination_url(text) {
+                Ok(url) => self.urls.push((format!("{path}.url"), url)),
+                Err(message) => self.fault(format!("{path}.url"), message),
+            }
+        }
+        for (name, value) in &mapping.headers {
+            let path = format!("{path}.headers.{name}");
+            if let Err(message) = header_name(name) {
+                self.fault(&path, message);
+            }
+            if let Value::String(text) = value
+                && !text.bytes().all(|byte| byte == b'\t' || (0x20..0x7f).contains(&byte))
+            {
+                self.fault(&path, "should have printable ASCII characters only");
+            }
+        }
+    }
+
+    fn names<'n>(&mut self, path: &str, names: impl Iterator<Item = &'n str>) {
+        let mut seen = HashSet::new();
+        for (index, name) in names.enumerate() {
+            let path = format!("{path}[{index}].name");
+            if let Some(message) = name_fault(name) {
+                self.fault(path, message);
+            } else if !seen.insert(name) {
+                self.fault(path, format!("{name:?} is there twice; a name is the identity"));
+            }
+        }
+    }
+
+    fn secret(&mut self, path: &str, given: &GivenSecret, fault: fn(&str) -> Option<&'static str>) {
+        match given {
+            GivenSecret::Value(hidden) => {
+                let text = hidden.0.expose_secret();
+                let message = match text.len() {
+                    0 => Some("is empty"),
+                    1..=MAX_SECRET => fault(text),
+                    _ => Some("is longer than 512 bytes"),
+                };
+                if let Some(message) = message {
+                    self.fault(path, message);
+                }
+            }
+            GivenSecret::Env(_) | GivenSecret::File(_) => self.fault(
+                path,
+                "should be a value: variables and files are read where `postrider apply` runs",
+            ),
+        }
+    }
+
+    fn write_keys(&mut self, document: &Document) {
+        let keys = document.sources.iter().enumerate().filter_map(|(index, source)| {
+            match source.write_key.as_ref()? {
+                GivenSecret::Value(hidden) => {
+                    Some((index, crate::secrets::digest(hidden.0.expose_secret())))
+                }
+                GivenSecret::Env(_) | GivenSecret::File(_) => None,
+            }
+        });
+        for index in repeated(keys) {
+            self.fault(
+                format!("sources[{index}].write_key"),
+                "is another source's write key as well; a write key names one source",
+            );
+        }
+    }
+}
+
+/// The places of values that stood at an earlier place already.
+fn repeated<T: Eq + Hash>(values: impl Iterator<Item = (usize, T)>) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    values.filter_map(|(index, value)| (!seen.insert(value)).then_some(index)).collect()
+}
+
+fn name_fault(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if name.chars().count() > MAX_NAME {
+        return Some(format!("should have at most {MAX_NAME} characters"));
+    }
+    if name.trim() != name || name.chars().any(|one| one == '/' || one.is_control()) {
+        return Some(format!(
+            "{name:?} should have no slash, no control characters and no spaces at its ends"
+        ));
+    }
+    None
+}
+
+fn write_key_fault(key: &str) -> Option<&'static str> {
+    // A write key is also a Basic user name, which a colon would end.
+    let fits = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+    (!fits).then_some("should have visible ASCII characters only, and no colon")
+}
+
+fn shared_secret_fault(secret: &str) -> Option<&'static str> {
+    let encoded = secret.strip_prefix("whsec_")?;
+    match STANDARD.decode(encoded) {
+        Ok(key) if !key.is_empty() => None,
+        Ok(_) | Err(_) => Some("starts with whsec_, so base64 should follow"),
+    }
+}
+
+fn destination_url(text: &str) -> Result<Url, String> {
+    if text.len() > MAX_URL {
+        return Err(format!("should have at most {MAX_URL} bytes"));
+    }
+    let url = Url::parse(text).map_err(|error| {
+        format!("{text:?} is not a URL such as https://example.com/hook: {error}")
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("should begin with https:// or http://, not {}:", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("should have no user name or password: they would be shown with every \
+                    attempt; use a header"
+            .to_owned());
+    }
+    Ok(url)
+}
+
+fn header_name(name: &str) -> Result<(), String> {
+    let name = http::HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_not_a_name| "is not the name of a header".to_owned())?;
+    if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("webhook-") {
+        return Err("is set by Postrider and cannot be set here".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! The pipeline as it is written: the shape of `pipeline.yaml` and of what is posted to be applied.
+//! Fields left out have defaults; fields that are not known are refused.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
+use crate::domain::mapping::{MappingDefinition, Method};
+
+/// All sources with what is below them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The sources.
+    #[serde(default)]
+    pub sources: Vec<SourceDocument>,
+}
+
+/// A source with its destinations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceDocument {
+    /// The identity.
+    pub name: String,
+    /// Whether it takes events.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Its write key; left out: kept, or made when the source is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_key: Option<GivenSecret>,
+    /// Its destinations.
+    #[serde(default)]
+    pub destinations: Vec<DestinationDocument>,
+}
+
+/// A destination with its mappings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationDocument {
+    /// The identity within the source.
+    pub name: String,
+    /// Whether it takes deliveries.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// What its requests are signed with; left out: kept, or taken away when pruning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_secret: Option<GivenSecret>,
+    /// One attempt's time, in milliseconds.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u32,
+    /// How long a delivery is retried, in milliseconds.
+    #[serde(default = "window_ms")]
+    pub window_ms: u64,
+    /// Requests in flight at once.
+    #[serde(default = "max_in_flight")]
+    pub max_in_flight: u32,
+    /// Requests started a second at most.
+    #[serde(default)]
+    pub rate_per_second: Option<u32>,
+    /// Whether one success settles an event for the other mappings.
+    #[serde(default)]
+    pub policy: DeliveryPolicy,
+    /// Its mappings.
+    #[serde(default)]
+    pub mappings: Vec<MappingDocument>,
+}
+
+/// A mapping.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MappingDocument {
+    /// The identity within the destination.
+    pub name: String,
+    /// Whether it takes deliveries.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Which events it takes; empty: all.
+    #[serde(default)]
+    pub trigger: String,
+    /// Where they go.
+    pub url: Value,
+    /// The HTTP method.
+    #[serde(default)]
+    pub method: Method,
+    /// HTTP headers beside our own.
+    #[serde(default)]
+    pub headers: Map<String, Value>,
+    /// The payload; left out: the whole event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+/// Where a secret is taken from. The command line resolves all of them where it runs; the service
+/// takes values only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GivenSecret {
+    /// From this variable.
+    Env(String),
+    /// From this file, its last line break left out.
+    File(PathBuf),
+    /// It stands here.
+    Value(Hidden),
+}
+
+/// A secret on its way to the service: shown by nothing but its serialization.
+#[derive(Clone)]
+pub struct Hidden(pub SecretString);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        String::deserialize(input).map(|text| Self(SecretString::from(text)))
+    }
+}
+
+impl DestinationDocument {
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> DestinationSettings {
+        DestinationSettings {
+            timeout_ms: self.timeout_ms,
+            window_ms: self.window_ms,
+            max_in_flight: self.max_in_flight,
+            rate_per_second: self.rate_per_second,
+            policy: self.policy,
+        }
+    }
+}
+
+impl MappingDocument {
+    /// What it says.
+    #[must_use]
+    pub fn definition(&self) -> MappingDefinition {
+        MappingDefinition {
+            trigger: self.trigger.clone(),
+            url: self.url.clone(),
+            method: self.method,
+            headers: self.headers.clone(),
+            data: self.data.clone(),
+        }
+    }
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn timeout_ms() -> u32 {
+    DestinationSettings::default().timeout_ms
+}
+
+fn window_ms() -> u64 {
+    DestinationSettings::default().window_ms
+}
+
+fn max_in_flight() -> u32 {
+    DestinationSettings::default().max_in_flight
+}

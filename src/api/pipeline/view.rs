@@ -1,0 +1,113 @@
+//! The pipeline as it is shown: everything but secrets, of which only the presence is told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::destination::{Destination, DestinationSettings};
+use crate::domain::id::{Noun, PublicId};
+use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::store::Pipeline;
+
+/// All that is set up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PipelineView {
+    /// Rises with every change.
+    pub version: i64,
+    /// The sources.
+    pub sources: Vec<SourceView>,
+}
+
+/// A source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it takes events.
+    pub enabled: bool,
+    /// Its destinations.
+    pub destinations: Vec<DestinationView>,
+}
+
+/// A destination.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DestinationView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it takes deliveries.
+    pub enabled: bool,
+    /// Whether its requests are signed.
+    pub has_shared_secret: bool,
+    /// The rest.
+    pub settings: DestinationSettings,
+    /// Its mappings.
+    pub mappings: Vec<MappingView>,
+}
+
+/// A mapping with the revision in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MappingView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it takes deliveries.
+    pub enabled: bool,
+    /// The revision's number.
+    pub revision: u32,
+    /// What it says.
+    pub definition: MappingDefinition,
+}
+
+impl PipelineView {
+    pub(super) fn of(pipeline: &Pipeline) -> Self {
+        let sources = pipeline.sources.iter().map(|source| SourceView {
+            id: PublicId::new(Noun::Source, source.created_at, source.id.0).to_string(),
+            name: source.name.clone(),
+            enabled: source.enabled,
+            destinations: pipeline
+                .destinations
+                .iter()
+                .filter(|destination| destination.source_id == source.id)
+                .map(|destination| DestinationView::of(destination, pipeline))
+                .collect(),
+        });
+        Self { version: pipeline.version, sources: sources.collect() }
+    }
+}
+
+impl DestinationView {
+    fn of(destination: &Destination, pipeline: &Pipeline) -> Self {
+        let id = PublicId::new(Noun::Destination, destination.created_at, destination.id.0);
+        Self {
+            id: id.to_string(),
+            name: destination.name.clone(),
+            enabled: destination.enabled,
+            has_shared_secret: pipeline
+                .shared_secrets
+                .iter()
+                .any(|secret| secret.destination_id == destination.id),
+            settings: destination.settings.clone(),
+            mappings: pipeline
+                .mappings
+                .iter()
+                .filter(|mapping| mapping.destination_id == destination.id)
+                .map(MappingView::of)
+                .collect(),
+        }
+    }
+}
+
+impl MappingView {
+    fn of(mapping: &Mapping) -> Self {
+        Self {
+            id: PublicId::new(Noun::Mapping, mapping.created_at, mapping.id.0).to_string(),
+            name: mapping.name.clone(),
+            enabled: mapping.enabled,
+            revision: mapping.revision.number,
+            definition: mapping.revision.definition.clone(),
+        }
+    }
+}

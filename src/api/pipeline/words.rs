@@ -1,0 +1,98 @@
+//! The words of a difference: `timeout_ms: 5000 → 3000`, one for each field that differs.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::document::DestinationDocument;
+use crate::domain::destination::Destination;
+use crate::domain::mapping::{Mapping, MappingDefinition};
+
+/// A value is shown up to so many characters.
+const SHOWN: usize = 80;
+
+/// Headers whose values are likely secrets: shown by name only.
+const SECRET_WORDS: [&str; 5] = ["authorization", "cookie", "key", "secret", "token"];
+
+/// Adds a word when the two differ.
+pub(super) fn differ<T: Serialize + PartialEq>(
+    details: &mut Vec<String>,
+    field: &str,
+    from: &T,
+    to: &T,
+) {
+    if from != to {
+        details.push(format!("{field}: {} → {}", show(from), show(to)));
+    }
+}
+
+pub(super) fn destination(
+    details: &mut Vec<String>,
+    current: &Destination,
+    wanted: &DestinationDocument,
+) {
+    let (from, to) = (&current.settings, &wanted.settings());
+    differ(details, "enabled", &current.enabled, &wanted.enabled);
+    differ(details, "timeout_ms", &from.timeout_ms, &to.timeout_ms);
+    differ(details, "window_ms", &from.window_ms, &to.window_ms);
+    differ(details, "max_in_flight", &from.max_in_flight, &to.max_in_flight);
+    differ(details, "rate_per_second", &from.rate_per_second, &to.rate_per_second);
+    differ(details, "policy", &from.policy, &to.policy);
+}
+
+pub(super) fn mapping(
+    details: &mut Vec<String>,
+    current: &Mapping,
+    enabled: bool,
+    to: &MappingDefinition,
+) {
+    let from = &current.revision.definition;
+    differ(details, "enabled", &current.enabled, &enabled);
+    differ(details, "trigger", &from.trigger, &to.trigger);
+    differ(details, "url", &from.url, &to.url);
+    differ(details, "method", &from.method, &to.method);
+    headers(details, from, to);
+    differ(details, "data", &from.data, &to.data);
+    // The order of headers is theirs to choose: a change of it alone is a change.
+    if details.is_empty() && from != to {
+        details.push("order changed".to_owned());
+    }
+}
+
+fn headers(details: &mut Vec<String>, from: &MappingDefinition, to: &MappingDefinition) {
+    for (name, value) in &to.headers {
+        match from.headers.get(name) {
+            Some(before) if before == value => {}
+            _ if is_secret(name) => details.push(format!("headers.{name}: changed")),
+            Some(before) => differ(details, &format!("headers.{name}"), before, value),
+            None => details.push(format!("headers.{name}: {}", show(value))),
+        }
+    }
+    for name in from.headers.keys().filter(|name| !to.headers.contains_key(*name)) {
+        details.push(format!("headers.{name}: removed"));
+    }
+}
+
+fn is_secret(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| header.contains(word))
+}
+
+/// Where a new mapping delivers to.
+pub(super) fn route(definition: &MappingDefinition) -> String {
+    format!("{} {}", definition.method.as_str(), show(&definition.url))
+}
+
+fn show<T: Serialize>(value: &T) -> String {
+    let text = match serde_json::to_value(value).unwrap_or_default() {
+        Value::Null => "none".to_owned(),
+        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
+        Value::String(text) => text,
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
+    };
+    if text.chars().count() > SHOWN {
+        return text.chars().take(SHOWN - 1).chain(['…']).collect();
+    }
+    text
+}

@@ -1,0 +1,148 @@
+//! Errors as HTTP: RFC 9457 problem details. What a client did wrong is told in full, with the path
+//! of each fault; what went wrong inside is logged with its causes and told without them.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::secrets::SecretError;
+use crate::store::StoreError;
+
+/// One thing that is wrong with what was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Where: `sources[0].destinations[1].mappings[0].url`, or the name of a query parameter.
+    pub path: String,
+    /// What, and what it should be.
+    pub message: String,
+}
+
+impl Fault {
+    pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+/// A problem, as the answer's body has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Always `about:blank`: the status and the code tell the kind.
+    #[serde(rename = "type")]
+    pub kind: Box<str>,
+    /// The status in words.
+    pub title: Box<str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// The kind, for programs.
+    pub code: Box<str>,
+    /// What is wrong, in one line.
+    pub detail: String,
+    /// Each fault, when there are several or they have a place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".into(),
+            title: status.canonical_reason().unwrap_or_default().into(),
+            status: status.as_u16(),
+            code: code.into(),
+            detail: detail.into(),
+            faults: Vec::new(),
+        }
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        let detail = "give the operator's token as Authorization: Bearer TOKEN";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {what}"))
+    }
+
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        let detail = format!("the body is larger than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
+    /// A request that was understood and is not right: `faults` says where.
+    pub(super) fn invalid(faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [fault] => format!("{}: {}", fault.path, fault.message),
+            [fault, rest @ ..] => {
+                format!("{}: {} (and {} more)", fault.path, fault.message, rest.len())
+            }
+            [] => "the request is not right".to_owned(),
+        };
+        Self { faults, ..Self::new(StatusCode::BAD_REQUEST, "invalid", detail) }
+    }
+
+    fn inside(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = causes(error), "an operator's request failed");
+        let detail = format!("{error}; the service's log says more");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
+    }
+}
+
+/// An error with its causes in one line.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    line
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text),
+            StoreError::Overloaded => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
+            }
+            StoreError::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text),
+            StoreError::Conflict => Self::new(StatusCode::CONFLICT, "conflict", text),
+            StoreError::Database { .. } | StoreError::Foreign { .. } => Self::inside(&error),
+        }
+    }
+}
+
+impl From<SecretError> for Problem {
+    fn from(error: SecretError) -> Self {
+        Self::inside(&error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+pub(super) async fn no_such_path(uri: Uri) -> Problem {
+    Problem::not_found(&format!("path {} in the admin API", uri.path()))
+}
+
+pub(super) async fn no_such_method(method: axum::http::Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}

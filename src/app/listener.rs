@@ -1,0 +1,194 @@
+//! The accept loop: connections are bounded in number, in the time and size of a request's head, and
+//! in how long they may hold up a stop. It knows nothing of what is served on them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Why an address cannot be listened on, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {listen}: {hint}")]
+pub struct ListenError {
+    /// What was given.
+    pub listen: String,
+    /// What is wrong and what to do.
+    pub hint: &'static str,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// How long a client may take to send a request's head; also how long a connection may be idle.
+    pub header_timeout: Duration,
+    /// Connections at once. At the cap the next ones wait in the system's backlog: they cost this
+    /// process nothing, and are served as soon as others end or have been idle for too long.
+    pub max_connections: u32,
+    /// How long requests under way may go on once a stop is asked for.
+    pub grace: Duration,
+}
+
+/// Bytes of a request's head, the request line included; larger ones are answered 431.
+pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// The wait after an accept that failed for want of descriptors or memory: trying again at once
+/// would fail again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on an address, or on a name and port.
+///
+/// # Errors
+/// [`ListenError`], with what to do about it.
+pub async fn bind(listen: &str) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(listen).await.map_err(|source| ListenError {
+        listen: listen.to_owned(),
+        hint: hint(source.kind(), listen),
+        source,
+    })
+}
+
+fn hint(kind: io::ErrorKind, listen: &str) -> &'static str {
+    if kind == io::ErrorKind::AddrInUse {
+        "another process listens there; stop it, or set `listen` to another port"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "this user may not; set `listen` to a port above 1023"
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        "this machine does not have that address; set `listen` to one it has"
+    } else if listen.parse::<SocketAddr>().is_err() {
+        "it is not an address that is known here; `listen` should be like 127.0.0.1:8080"
+    } else {
+        "the system refuses it"
+    }
+}
+
+/// Serves until `shutdown`; then takes no more connections, lets requests under way finish within
+/// the grace, and closes what is left.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ListenerOptions,
+    shutdown: CancellationToken,
+) {
+    let server = Server::new(router, options, shutdown.clone());
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = server.accept_all(&listener) => {}
+    }
+    // Connections that wait in the backlog are refused from here on rather than left hanging.
+    drop(listener);
+    server.stop(options.grace).await;
+}
+
+struct Server {
+    router: Router,
+    http: http1::Builder,
+    places: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// Finish the request under way.
+    shutdown: CancellationToken,
+    /// Close at once.
+    close: CancellationToken,
+}
+
+impl Server {
+    fn new(router: Router, options: ListenerOptions, shutdown: CancellationToken) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(options.header_timeout)
+            .max_header_size(MAX_HEADER_BYTES);
+        let places = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
+        Self {
+            router,
+            http,
+            places: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
+            connections: TaskTracker::new(),
+            shutdown,
+            close: CancellationToken::new(),
+        }
+    }
+
+    async fn accept_all(&self, listener: &TcpListener) {
+        // The semaphore is never closed: the loop ends only by being dropped.
+        while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
+            let stream = accept_one(listener).await;
+            self.serve_one(stream, place);
+        }
+    }
+
+    fn serve_one(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        // Answers are small and written whole: waiting for more to send only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "the connection is gone already");
+            return;
+        }
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let (shutdown, close) = (self.shutdown.clone(), self.close.clone());
+        self.connections.spawn(async move {
+            let _place = place;
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = shutdown.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = connection.as_mut() => ended,
+                        () = close.cancelled() => return,
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                // A client's own doing: slow, gone, or not speaking HTTP.
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+
+    async fn stop(&self, grace: Duration) {
+        self.connections.close();
+        if tokio::time::timeout(grace, self.connections.wait()).await.is_err() {
+            tracing::warn!(connections = self.connections.len(), "closed before their end");
+            self.close.cancel();
+            self.connections.wait().await;
+        }
+    }
+}
+
+/// The next connection. Errors of a single one are passed over; when the system has run out of
+/// something, it is given time.
+async fn accept_one(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_of_one_connection(&error) => {
+                tracing::debug!(%error, "a connection ended before it was taken");
+            }
+            Err(error) => {
+                tracing::error!(%error, "no connection can be taken: trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,106 @@
+//! What the admin API and the duties ask of the running process: take a changed pipeline into use,
+//! wake what waits, say whether all is well.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::api::{OpenCircuit, Process};
+use crate::clock::Clock;
+use crate::courier::Courier;
+use crate::duty::{JobRunner, RetireSecrets};
+use crate::route::{LiveRoutes, OpenSecret, Routes};
+use crate::secrets::{Keyring, Purpose, SecretError};
+use crate::sender::Sender;
+use crate::store::{SealedSecret, Store};
+
+use super::AppError;
+
+impl OpenSecret for Keyring {
+    type Error = SecretError;
+
+    fn open_shared_secret(&self, sealed: &SealedSecret) -> Result<SecretString, SecretError> {
+        self.open(sealed, Purpose::SharedSecret)
+    }
+}
+
+/// The routes of what the store holds now.
+pub(super) async fn load_routes(
+    store: &dyn Store,
+    keyring: &Keyring,
+    clock: &dyn Clock,
+) -> Result<Routes, AppError> {
+    let pipeline = store.pipeline().await.map_err(AppError::Store)?;
+    Routes::build(&pipeline, keyring, clock.now()).map_err(AppError::Secret)
+}
+
+pub(super) struct Running {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) sender: Arc<Sender>,
+    pub(super) routes: LiveRoutes,
+    pub(super) courier: Courier,
+    pub(super) jobs: JobRunner,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Running {
+    async fn take_over_pipeline(&self) {
+        match load_routes(&*self.store, &self.keyring, &*self.clock).await {
+            Ok(routes) => {
+                self.routes.swap(routes);
+                self.courier.reload();
+            }
+            Err(error) => tracing::error!(%error, "the pipeline in use stays the one before"),
+        }
+    }
+}
+
+#[async_trait]
+impl Process for Running {
+    async fn reload(&self) {
+        self.take_over_pipeline().await;
+    }
+
+    fn wake(&self) {
+        self.jobs.wake();
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        if self.stopping.is_cancelled() {
+            return Some("the service is stopping".to_owned());
+        }
+        let full = "the free disk space is below the floor: events are refused, deliveries go on";
+        (!self.store.has_room()).then(|| full.to_owned())
+    }
+
+    fn open_circuits(&self) -> Vec<OpenCircuit> {
+        let open = self.courier.open_circuits().into_iter();
+        open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
+    }
+
+    async fn check_destination(&self, url: &Url) -> Result<(), String> {
+        match self.sender.check_destination(url).await {
+            Ok(None) => Ok(()),
+            Ok(Some(unresolved)) => {
+                tracing::warn!(%url, %unresolved, "saved all the same: it may resolve later");
+                Ok(())
+            }
+            Err(refused) => Err(refused.to_string()),
+        }
+    }
+}
+
+#[async_trait]
+impl RetireSecrets for Running {
+    async fn retire_secrets(&self) {
+        let retires_at = self.routes.current().secret_retires_at;
+        if retires_at.is_some_and(|at| at <= self.clock.now()) {
+            self.take_over_pipeline().await;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Claiming: due deliveries are leased for the lanes that have room, each lane on its own, so that a
+//! long backlog of one never stands before another's. The loop sleeps until the earliest due time it
+//! knows of, and is woken when there may be an earlier one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+use super::gate::Demand;
+use crate::clock::Timestamp;
+use crate::domain::id::MappingId;
+use crate::route::Routes;
+use crate::store::{ClaimRequest, ClaimWant, StoreError};
+
+/// Deliveries claimed for one lane at once.
+const AT_ONCE: u32 = 256;
+/// The wait after a claim that failed.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
+/// Claims until the courier stops.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        let now = shared.parts.clock.now();
+        let (wants, wake_at) = shared.demands(now);
+        if !wants.is_empty() {
+            if let Err(error) = shared.claim(now, wants.clone()).await {
+                if matches!(error, StoreError::Closed) {
+                    return;
+                }
+                tracing::error!(%error, "due deliveries could not be claimed; trying again");
+                for want in wants {
+                    shared.unclaimed(want.mapping_id, now);
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(TRY_AGAIN) => {}
+                    () = shared.stopping.cancelled() => return,
+                }
+            }
+            if shared.stopping.is_cancelled() {
+                return;
+            }
+            continue;
+        }
+        tokio::select! {
+            () = shared.claim_wanted.notified() => {}
+            () = sleep_until(&shared, wake_at) => {}
+            () = shared.stopping.cancelled() => return,
+        }
+    }
+}
+
+async fn sleep_until(shared: &Shared, at: Option<Timestamp>) {
+    match at {
+        Some(at) => shared.parts.clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    /// What every lane wants now, and when the first of the others will want something.
+    fn demands(&self, now: Timestamp) -> (Vec<ClaimWant>, Option<Timestamp>) {
+        let routes = self.parts.routes.current();
+        let mut wants = Vec::new();
+        let mut wake_at: Option<Timestamp> = None;
+        for gate in self.gates().by_destination.values() {
+            for (mapping_id, demand) in gate.demands(now) {
+                match demand {
+                    Demand::Now(room) => {
+                        wants.extend(want(&routes, mapping_id, room.min(AT_ONCE)));
+                    }
+                    Demand::At(at) => wake_at = Some(wake_at.map_or(at, |other| other.min(at))),
+                    Demand::None => {}
+                }
+            }
+        }
+        (wants, wake_at)
+    }
+
+    async fn claim(
+        self: &Arc<Self>,
+        now: Timestamp,
+        wants: Vec<ClaimWant>,
+    ) -> Result<(), StoreError> {
+        let asked: Vec<_> = wants.iter().map(|want| want.mapping_id).collect();
+        let node_id = self.parts.node_id;
+        let claim = self.parts.store.claim_due(ClaimRequest { node_id, now, wants }).await?;
+        self.count_overdue(claim.overdue);
+        for mapping_id in asked {
+            if !claim.deliveries.iter().any(|it| it.mapping_id == mapping_id)
+                && let Some(gate) = self.gate(mapping_id)
+            {
+                gate.claimed_nothing(mapping_id);
+            }
+        }
+        for (mapping_id, due_at) in claim.next_due {
+            self.note_due(mapping_id, due_at);
+        }
+        self.take(claim.deliveries, false);
+        Ok(())
+    }
+
+    /// A claim failed: what was due still is.
+    fn unclaimed(&self, mapping_id: MappingId, now: Timestamp) {
+        if let Some(gate) = self.gate(mapping_id) {
+            gate.claimed_nothing(mapping_id);
+            gate.note_due(mapping_id, now);
+        }
+    }
+
+    fn count_overdue(&self, count: u64) {
+        if count > 0 {
+            let reason = crate::domain::delivery::Reason::Deadline.as_str();
+            let label = crate::metrics::Reason { reason };
+            self.parts.metrics.dead_letters.get_or_create(&label).inc_by(count);
+            self.recorded.send_modify(|commits| *commits += 1);
+        }
+    }
+}
+
+fn want(routes: &Routes, mapping_id: MappingId, limit: u32) -> Option<ClaimWant> {
+    let route = routes.mapping(mapping_id)?;
+    Some(ClaimWant {
+        mapping_id,
+        limit,
+        lease: route.settings.lease(),
+        resumed_deadline_at: route.resumed_deadline_at(),
+    })
+}
+
+/// Makes dead letters of what was tried in vain until its deadline, for every enabled mapping.
+pub(super) async fn settle_overdue(shared: &Arc<Shared>) -> Result<u64, StoreError> {
+    let routes = shared.parts.routes.current();
+    let enabled = routes.mappings().filter(|it| it.enabled);
+    let wants: Vec<_> = enabled.filter_map(|it| want(&routes, it.id, u32::MAX)).collect();
+    let request =
+        ClaimRequest { node_id: shared.parts.node_id, now: shared.parts.clock.now(), wants };
+    let settled = shared.parts.store.settle_overdue(request).await?;
+    shared.count_overdue(settled);
+    Ok(settled)
+}

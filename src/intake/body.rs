@@ -1,0 +1,250 @@
+//! Reading a request's body: bounded in bytes before and after decompression, in time, and together
+//! with all other bodies that are held at the moment.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use flate2::bufread::MultiGzDecoder;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body_util::BodyExt;
+
+use super::answer::Refusal;
+use super::limits::{MAX_DRAINED_BYTES, MAX_HELD_BYTES, MAX_REQUEST_BYTES};
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Plain,
+    Gzip,
+}
+
+/// What the headers say about the body. Senders differ in the media type they give to JSON, so only
+/// forms are refused: what they would hold is no event.
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+    if let Some(media) = headers.get(CONTENT_TYPE) {
+        let media = media.as_bytes().trim_ascii_start();
+        let is = |kind: &[u8]| {
+            media.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
+        };
+        if is(b"application/x-www-form-urlencoded") || is(b"multipart/") {
+            return Err(Refusal::MediaType);
+        }
+    }
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let encoding = match encodings.next().map(|value| value.as_bytes().trim_ascii()) {
+        None | Some(b"") => Encoding::Plain,
+        Some(word) if word.eq_ignore_ascii_case(b"identity") => Encoding::Plain,
+        Some(word)
+            if word.eq_ignore_ascii_case(b"gzip") || word.eq_ignore_ascii_case(b"x-gzip") =>
+        {
+            Encoding::Gzip
+        }
+        Some(_) => return Err(Refusal::Encoding),
+    };
+    if encodings.next().is_some() { Err(Refusal::Encoding) } else { Ok(encoding) }
+}
+
+/// How many bytes all requests together hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    /// An account of one request's bytes, empty at first.
+    pub(super) fn account(&self) -> Account {
+        Account { held: self.clone(), bytes: 0 }
+    }
+}
+
+/// The bytes that one request holds; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Account {
+    held: Held,
+    bytes: usize,
+}
+
+impl Account {
+    fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let before = self.held.0.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        // What was taken too much goes back with the account.
+        if before + bytes > MAX_HELD_BYTES { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.held.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads a whole body. One that is refused is read on without being kept, within the same time, so
+/// that its sender gets to read the answer.
+pub(super) async fn read(
+    mut body: Body,
+    account: &mut Account,
+    within: Duration,
+) -> Result<Bytes, Refusal> {
+    let reading = async {
+        let read = collect(&mut body, account).await;
+        if matches!(read, Err(Refusal::RequestTooLarge | Refusal::Overloaded)) {
+            discard(&mut body).await;
+        }
+        read
+    };
+    tokio::time::timeout(within, reading).await.unwrap_or(Err(Refusal::SlowBody))
+}
+
+/// Reads a body that nobody wants.
+pub(super) async fn drain(mut body: Body, within: Duration) {
+    // The answer is settled already: whether the rest comes in time makes no difference to it.
+    let _ = tokio::time::timeout(within, discard(&mut body)).await;
+}
+
+async fn collect(body: &mut Body, account: &mut Account) -> Result<Bytes, Refusal> {
+    let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
+    grow(account, 0, first.len())?;
+    // Most bodies come in one piece, which is then not copied.
+    let Some(second) = next_data(body).await? else { return Ok(first) };
+    grow(account, first.len(), second.len())?;
+    let mut whole = BytesMut::with_capacity((first.len() + second.len()) * 2);
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&second);
+    while let Some(piece) = next_data(body).await? {
+        grow(account, whole.len(), piece.len())?;
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+fn grow(account: &mut Account, so_far: usize, more: usize) -> Result<(), Refusal> {
+    if so_far + more > MAX_REQUEST_BYTES {
+        return Err(Refusal::RequestTooLarge);
+    }
+    account.take(more)
+}
+
+async fn next_data(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing that is needed.
+        if let Ok(data) = frame.map_err(Refusal::BrokenBody)?.into_data()
+            && !data.is_empty()
+        {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+async fn discard(body: &mut Body) {
+    let mut left = MAX_DRAINED_BYTES;
+    while let Ok(Some(data)) = next_data(body).await {
+        let Some(rest) = left.checked_sub(data.len()) else { return };
+        left = rest;
+    }
+}
+
+/// Undoes the encoding. Stops at the limit: a small body cannot become a large one in memory.
+pub(super) fn decode(
+    body: Bytes,
+    encoding: Encoding,
+    account: &mut Account,
+) -> Result<Bytes, Refusal> {
+    match encoding {
+        Encoding::Plain => Ok(body),
+        Encoding::Gzip => {
+            let limit = MAX_REQUEST_BYTES as u64 + 1;
+            let mut plain = Vec::with_capacity((body.len() * 4).clamp(1024, MAX_REQUEST_BYTES));
+            MultiGzDecoder::new(&body[..])
+                .take(limit)
+                .read_to_end(&mut plain)
+                .map_err(Refusal::Gzip)?;
+            if plain.len() > MAX_REQUEST_BYTES {
+                return Err(Refusal::RequestTooLarge);
+            }
+            account.take(plain.capacity())?;
+            Ok(Bytes::from(plain))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    fn gzip(plain: &[u8]) -> Bytes {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(plain).expect("memory takes it");
+        encoder.finish().expect("memory takes it").into()
+    }
+
+    #[test]
+    fn what_unpacks_too_large_is_refused_at_the_limit() {
+        let held = Held::default();
+        let mut account = held.account();
+        let mut decode = |plain: &[u8]| decode(gzip(plain), Encoding::Gzip, &mut account);
+        let limit = vec![b' '; MAX_REQUEST_BYTES];
+        assert_eq!(decode(&limit).expect("at the limit").len(), MAX_REQUEST_BYTES);
+        let over = vec![b' '; MAX_REQUEST_BYTES + 1];
+        assert!(matches!(decode(&over), Err(Refusal::RequestTooLarge)));
+        let bomb = vec![0; 64 * MAX_REQUEST_BYTES];
+        assert!(matches!(decode(&bomb), Err(Refusal::RequestTooLarge)));
+    }
+
+    #[test]
+    fn members_one_after_another_are_one_body() {
+        let mut two = gzip(b"{\"a\":").to_vec();
+        two.extend_from_slice(&gzip(b"1}"));
+        let mut account = Held::default().account();
+        let plain = decode(two.into(), Encoding::Gzip, &mut account).expect("two members");
+        assert_eq!(&plain[..], b"{\"a\":1}");
+    }
+
+    #[test]
+    fn broken_gzip_is_refused() {
+        let whole = gzip(b"{\"a\":1}");
+        for broken in [Bytes::new(), Bytes::from_static(b"{}"), whole.slice(..whole.len() - 3)] {
+            let mut account = Held::default().account();
+            assert!(matches!(decode(broken, Encoding::Gzip, &mut account), Err(Refusal::Gzip(_))));
+        }
+    }
+
+    #[test]
+    fn an_account_gives_back_what_it_took() {
+        let held = Held::default();
+        let mut one = held.account();
+        one.take(MAX_HELD_BYTES).expect("all of it");
+        let mut other = held.account();
+        assert!(matches!(other.take(1), Err(Refusal::Overloaded)));
+        drop(one);
+        drop(other);
+        assert_eq!(held.0.load(Ordering::Relaxed), 0);
+        held.account().take(MAX_HELD_BYTES).expect("all of it again");
+    }
+
+    #[test]
+    fn only_forms_and_unknown_encodings_are_refused() {
+        let of = |name: http::HeaderName, value: &'static str| {
+            encoding(&HeaderMap::from_iter([(name, http::HeaderValue::from_static(value))]))
+        };
+        for media in ["application/json", "text/plain;charset=UTF-8", "application/x-ndjson", ""] {
+            assert_eq!(of(CONTENT_TYPE, media).expect("read as JSON"), Encoding::Plain);
+        }
+        for media in ["application/x-www-form-urlencoded", "Multipart/form-data; boundary=x"] {
+            assert!(matches!(of(CONTENT_TYPE, media), Err(Refusal::MediaType)));
+        }
+        for word in ["gzip", "GZIP", "x-gzip", " gzip "] {
+            assert_eq!(of(CONTENT_ENCODING, word).expect("gzip"), Encoding::Gzip);
+        }
+        for word in ["br", "deflate", "zstd", "gzip, gzip"] {
+            assert!(matches!(of(CONTENT_ENCODING, word), Err(Refusal::Encoding)));
+        }
+    }
+}

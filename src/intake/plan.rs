@@ -1,0 +1,175 @@
+//! What one commit will write: which mappings each event goes to, which destinations its
+//! `integrations` keep it from, and for how many of the deliveries the node takes the first attempt.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::dispatch::Dispatch;
+use super::message::Read;
+use crate::clock::Timestamp;
+use crate::domain::document;
+use crate::domain::event::Event;
+use crate::domain::id::{DestinationId, MappingId};
+use crate::json::{Object, Value};
+use crate::route::{DestinationRoute, MappingRoute, SourceRoute};
+use crate::store::{Lease, NewDelivery, NewEvent, Skip};
+
+/// The events of one request with their deliveries, leases not given yet.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) received_at: Timestamp,
+    pub(super) events: Vec<NewEvent>,
+    /// The mappings that get deliveries by it.
+    pub(super) lanes: Vec<Lane>,
+    /// The lane of each delivery, in the order of the events and of the deliveries in each.
+    lane_of: Vec<usize>,
+}
+
+/// One mapping's part of a request.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) mapping_id: MappingId,
+    destination_id: DestinationId,
+    deadline_at: Timestamp,
+    lease_ends_at: Timestamp,
+    /// How many deliveries it gets.
+    pub(super) wanted: u32,
+}
+
+impl Plan {
+    /// An empty plan with room for so many events.
+    pub(super) fn new(received_at: Timestamp, events: usize) -> Self {
+        Self {
+            received_at,
+            events: Vec::with_capacity(events),
+            lanes: Vec::new(),
+            lane_of: Vec::with_capacity(events),
+        }
+    }
+
+    /// Adds an event and routes it, unless it was rejected.
+    pub(super) fn add(&mut self, read: Read<'_>, source: &SourceRoute) {
+        let Read { event, document } = read;
+        let mut deliveries = Vec::new();
+        let mut skips = Vec::new();
+        if let Some(document) = document {
+            let filter = Filter::of(&document);
+            for destination in source.destinations.iter().filter(|it| it.enabled) {
+                let mut matching = destination
+                    .mappings
+                    .iter()
+                    .filter(|mapping| mapping.enabled && mapping.matches(&document));
+                if filter.lets_through(&destination.name) {
+                    for mapping in matching {
+                        deliveries.push(self.deliver(destination, mapping));
+                    }
+                } else if matching.next().is_some() {
+                    skips.push(Skip { destination_id: destination.id });
+                }
+            }
+            keep_document(&event, &document);
+        }
+        self.events.push(NewEvent { event: Arc::new(event), deliveries, skips });
+    }
+
+    fn deliver(&mut self, destination: &DestinationRoute, mapping: &MappingRoute) -> NewDelivery {
+        let known = self.lanes.iter().position(|lane| lane.mapping_id == mapping.id);
+        let index = known.unwrap_or_else(|| {
+            self.lanes.push(Lane {
+                mapping_id: mapping.id,
+                destination_id: destination.id,
+                deadline_at: self.received_at + destination.settings.window(),
+                lease_ends_at: self.received_at + destination.settings.lease(),
+                wanted: 0,
+            });
+            self.lanes.len() - 1
+        });
+        self.lane_of.push(index);
+        let lane = &mut self.lanes[index];
+        lane.wanted += 1;
+        NewDelivery {
+            mapping_id: lane.mapping_id,
+            destination_id: lane.destination_id,
+            deadline_at: lane.deadline_at,
+            lease: None,
+        }
+    }
+
+    /// Leases the first `granted[lane]` deliveries of each lane to the dispatcher's node.
+    pub(super) fn lease(&mut self, dispatch: &dyn Dispatch, granted: &[u32]) {
+        let node_id = dispatch.node_id();
+        let mut left = granted.to_vec();
+        let deliveries = self.events.iter_mut().flat_map(|event| &mut event.deliveries);
+        for (delivery, lane) in deliveries.zip(&self.lane_of) {
+            if left[*lane] > 0 {
+                left[*lane] -= 1;
+                let expires_at = self.lanes[*lane].lease_ends_at;
+                delivery.lease = Some(Lease { node_id, expires_at });
+            }
+        }
+    }
+}
+
+/// The document is printed once, here, where it stands parsed; deliveries that are in memory need
+/// not make it again.
+fn keep_document(event: &Event, document: &Value<'_>) {
+    let bytes = Bytes::from(document::print(document, event.body.len()));
+    // The event is fresh: nobody has set it before.
+    let _ = event.document.set(bytes);
+}
+
+/// An event's own word on where it goes: `integrations`.
+struct Filter<'d, 'a>(Option<&'d Object<'a>>);
+
+impl<'d, 'a> Filter<'d, 'a> {
+    fn of(document: &'d Value<'a>) -> Self {
+        Self(document.as_object().and_then(|it| it.get("integrations")?.as_object()))
+    }
+
+    /// What is said of the destination by name counts before what is said of all.
+    fn lets_through(&self, destination: &str) -> bool {
+        let Some(integrations) = self.0 else { return true };
+        let said = integrations.get(destination).filter(|value| !value.is_null());
+        !matches!(said.or_else(|| integrations.get("All")), Some(Value::Bool(false)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse;
+
+    #[test]
+    fn integrations_filter_destinations() {
+        let lets = |integrations: &str| {
+            let text = format!("{{\"integrations\":{integrations}}}");
+            let document = parse(text.as_bytes()).expect("JSON");
+            Filter::of(&document).lets_through("Hook")
+        };
+        for through in [
+            "{}",
+            "null",
+            "[]",
+            "false",
+            r#"{"All":true}"#,
+            r#"{"Other":false}"#,
+            r#"{"All":false,"Hook":true}"#,
+            r#"{"All":false,"Hook":{"x":1}}"#,
+            r#"{"All":false,"Hook":{}}"#,
+            r#"{"hook":false}"#,
+            r#"{"All":"false"}"#,
+        ] {
+            assert!(lets(through), "{through}");
+        }
+        for kept in [
+            r#"{"All":false}"#,
+            r#"{"Hook":false}"#,
+            r#"{"All":true,"Hook":false}"#,
+            r#"{"All":false,"Other":true}"#,
+            r#"{"All":false,"Hook":null}"#,
+        ] {
+            assert!(!lets(kept), "{kept}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a message needs before it is routed. One that lacks it is still acknowledged, as Segment
+//! does it, and kept with the reason.
+
+use super::limits::MAX_MESSAGE_ID_CHARS;
+use crate::domain::event::EventType;
+use crate::json::{Object, Value};
+
+/// Why a message is kept as rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("the event is not an object")]
+    NotAnObject,
+    #[error("batch is missing, or not an array")]
+    NoBatch,
+    #[error("batch is empty")]
+    EmptyBatch,
+    #[error(
+        "type is missing or unknown: should be track, identify, page, screen, group, alias or \
+         delete"
+    )]
+    Type,
+    #[error("messageId has more than {MAX_MESSAGE_ID_CHARS} characters")]
+    MessageId,
+    #[error("there is no userId and no anonymousId")]
+    NoUser,
+    #[error("there is no userId: an alias needs one")]
+    NoAliasUser,
+    #[error("there is no previousId: an alias needs one, or an anonymousId")]
+    NoPreviousId,
+    #[error("there is no groupId: a group needs one")]
+    NoGroupId,
+    #[error("there is no event: a track needs the event's name")]
+    NoEvent,
+    #[error("event is not a string")]
+    EventNotAString,
+    #[error("properties is not an object")]
+    Properties,
+    #[error("traits is not an object")]
+    Traits,
+}
+
+/// Checks a message of this type.
+pub(super) fn check(kind: EventType, message: &Object<'_>) -> Result<(), Fault> {
+    match kind {
+        EventType::Track => {
+            check_user(message)?;
+            check_event(message)?;
+            check_object(message, "properties", Fault::Properties)
+        }
+        EventType::Page | EventType::Screen => {
+            check_user(message)?;
+            check_object(message, "properties", Fault::Properties)
+        }
+        EventType::Identify => {
+            check_user(message)?;
+            check_object(message, "traits", Fault::Traits)
+        }
+        EventType::Group => {
+            check_user(message)?;
+            if !is_id(message, "groupId") {
+                return Err(Fault::NoGroupId);
+            }
+            check_object(message, "traits", Fault::Traits)
+        }
+        EventType::Alias => {
+            if !is_id(message, "userId") {
+                return Err(Fault::NoAliasUser);
+            }
+            // Browsers alias the anonymous visitor without saying so twice.
+            if !is_id(message, "previousId") && !is_id(message, "anonymousId") {
+                return Err(Fault::NoPreviousId);
+            }
+            Ok(())
+        }
+        EventType::Delete => check_user(message),
+    }
+}
+
+fn check_user(message: &Object<'_>) -> Result<(), Fault> {
+    if is_id(message, "userId") || is_id(message, "anonymousId") {
+        Ok(())
+    } else {
+        Err(Fault::NoUser)
+    }
+}
+
+fn check_event(message: &Object<'_>) -> Result<(), Fault> {
+    match message.get("event") {
+        None | Some(Value::Null) => Err(Fault::NoEvent),
+        Some(Value::String(name)) if name.printed().is_empty() => Err(Fault::NoEvent),
+        Some(Value::String(_)) => Ok(()),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(Fault::EventNotAString)
+        }
+    }
+}
+
+fn check_object(message: &Object<'_>, key: &str, fault: Fault) -> Result<(), Fault> {
+    match message.get(key) {
+        None | Some(Value::Null | Value::Object(_)) => Ok(()),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => Err(fault),
+    }
+}
+
+/// Senders give ids as strings and as numbers.
+fn is_id(message: &Object<'_>, key: &str) -> bool {
+    id(message, key).is_some()
+}
+
+/// An id's text; none when it is missing, empty or neither a string nor a number.
+pub(super) fn id(message: &Object<'_>, key: &str) -> Option<String> {
+    match message.get(key)? {
+        Value::String(text) => Some(text.plain().into_owned()).filter(|text| !text.is_empty()),
+        number @ Value::Number(finite) if finite.is_finite() => {
+            Some(crate::json::to_string(number))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse;
+
+    fn fault(kind: EventType, text: &str) -> Option<Fault> {
+        let value = parse(text.as_bytes()).expect("JSON");
+        check(kind, value.as_object().expect("an object")).err()
+    }
+
+    #[test]
+    fn what_each_type_needs() {
+        use EventType::{Alias, Delete, Group, Identify, Page, Screen, Track};
+        let cases = [
+            (Track, r#"{"userId":"u","event":"E"}"#, None),
+            (Track, r#"{"anonymousId":"a","event":"E","properties":null}"#, None),
+            (Track, r#"{"userId":7,"event":"E","properties":{}}"#, None),
+            (Track, r#"{"event":"E"}"#, Some(Fault::NoUser)),
+            (Track, r#"{"userId":"","anonymousId":null,"event":"E"}"#, Some(Fault::NoUser)),
+            (Track, r#"{"userId":{},"event":"E"}"#, Some(Fault::NoUser)),
+            (Track, r#"{"userId":"u"}"#, Some(Fault::NoEvent)),
+            (Track, r#"{"userId":"u","event":""}"#, Some(Fault::NoEvent)),
+            (Track, r#"{"userId":"u","event":null}"#, Some(Fault::NoEvent)),
+            (Track, r#"{"userId":"u","event":5}"#, Some(Fault::EventNotAString)),
+            (Track, r#"{"userId":"u","event":"E","properties":[]}"#, Some(Fault::Properties)),
+            (Track, r#"{"userId":"u","event":"E","properties":"x"}"#, Some(Fault::Properties)),
+            (Page, r#"{"userId":"u"}"#, None),
+            (Page, r#"{"userId":"u","properties":1}"#, Some(Fault::Properties)),
+            (Screen, r#"{"anonymousId":"u","name":"Main"}"#, None),
+            (Screen, "{}", Some(Fault::NoUser)),
+            (Identify, r#"{"userId":"u","traits":{"a":1}}"#, None),
+            (Identify, r#"{"userId":"u","traits":true}"#, Some(Fault::Traits)),
+            (Group, r#"{"userId":"u","groupId":"g"}"#, None),
+            (Group, r#"{"userId":"u","groupId":12}"#, None),
+            (Group, r#"{"userId":"u"}"#, Some(Fault::NoGroupId)),
+            (Group, r#"{"userId":"u","groupId":"g","traits":[]}"#, Some(Fault::Traits)),
+            (Group, r#"{"groupId":"g"}"#, Some(Fault::NoUser)),
+            (Alias, r#"{"userId":"u","previousId":"p"}"#, None),
+            (Alias, r#"{"userId":"u","anonymousId":"p"}"#, None),
+            (Alias, r#"{"previousId":"p"}"#, Some(Fault::NoAliasUser)),
+            (Alias, r#"{"userId":"u"}"#, Some(Fault::NoPreviousId)),
+            (Delete, r#"{"userId":"u"}"#, None),
+            (Delete, "{}", Some(Fault::NoUser)),
+        ];
+        for (kind, text, expected) in cases {
+            assert_eq!(fault(kind, text), expected, "{} {text}", kind.as_str());
+        }
+    }
+}

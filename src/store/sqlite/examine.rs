@@ -1,0 +1,174 @@
+//! Examination: what `doctor` asks. Every check reads the rows themselves and compares them with
+//! what the store says of them.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+use super::failure::Failure;
+use super::memory::read_ledger;
+use super::row::count;
+use crate::clock::Timestamp;
+use crate::store::{Finding, Ledger};
+
+/// Runs every check.
+pub(super) async fn examine(
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    has_room: bool,
+) -> Result<Vec<Finding>, Failure> {
+    Ok(vec![
+        integrity(conn).await?,
+        foreign_keys(conn).await?,
+        ledger(conn).await?,
+        orphans(conn).await?,
+        keys(conn).await?,
+        leases(conn, now).await?,
+        disk(conn, has_room).await?,
+    ])
+}
+
+async fn integrity(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
+    let found: Vec<String> =
+        sqlx::query_scalar("PRAGMA integrity_check(20)").fetch_all(conn).await?;
+    let ok = found == ["ok"];
+    let detail = if ok { "every page, index and CHECK holds".to_owned() } else { found.join("; ") };
+    Ok(Finding { check: "integrity", ok, detail })
+}
+
+async fn foreign_keys(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
+    let broken = sqlx::query("PRAGMA foreign_key_check").fetch_all(conn).await?.len();
+    let detail = format!("{broken} broken references in the pipeline");
+    Ok(Finding { check: "foreign_keys", ok: broken == 0, detail })
+}
+
+/// Compares the totals with counted rows, both as of one moment.
+async fn ledger(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
+    let row = sqlx::query(
+        "WITH states (pending, leased, delivered, dead, discarded) AS (SELECT
+            count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'leased'),
+            count(*) FILTER (WHERE state = 'delivered'), count(*) FILTER (WHERE state = 'dead'),
+            count(*) FILTER (WHERE state = 'discarded') FROM deliveries)
+         SELECT l.events_accepted, l.events_rejected, l.events_duplicate, l.accepted, l.pending,
+            l.leased, l.delivered, l.dead, l.discarded, l.delivered_pruned, l.dead_pruned,
+            l.discarded_pruned, s.pending, s.leased, s.delivered, s.dead, s.discarded
+         FROM ledger AS l, states AS s",
+    )
+    .fetch_one(conn)
+    .await?;
+    let kept = read_ledger(&row)?;
+    let counted = |index: usize| row.try_get::<i64, _>(index).map(count);
+    let pairs = [
+        ("pending", kept.pending, counted(12)?),
+        ("leased", kept.leased, counted(13)?),
+        ("delivered", kept.delivered, counted(14)? + kept.delivered_pruned),
+        ("dead", kept.dead, counted(15)? + kept.dead_pruned),
+        ("discarded", kept.discarded, counted(16)? + kept.discarded_pruned),
+    ];
+    let mut faults: Vec<String> = pairs
+        .iter()
+        .filter(|(_, kept, counted)| kept != counted)
+        .map(|(state, kept, counted)| format!("{state}: {kept} in the ledger, {counted} counted"))
+        .collect();
+    let Ledger { accepted, pending, leased, delivered, dead, discarded, .. } = kept;
+    if accepted != pending + leased + delivered + dead + discarded {
+        faults.push(format!("accepted: {accepted} in the ledger is not the sum of the states"));
+    }
+    let detail = if faults.is_empty() {
+        format!(
+            "{accepted} accepted = {pending} pending + {leased} leased + {delivered} delivered \
+             + {dead} dead + {discarded} discarded"
+        )
+    } else {
+        faults.join("; ")
+    };
+    Ok(Finding { check: "ledger", ok: faults.is_empty(), detail })
+}
+
+/// Looks for rows without the row they belong to: the hot tables have no foreign keys.
+async fn orphans(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
+    let checks = [
+        (
+            "deliveries without their event",
+            "SELECT count(*) FROM deliveries AS d LEFT JOIN events AS e ON e.id = d.event_id
+             WHERE e.id IS NULL OR d.id < e.first_delivery_id
+                OR d.id >= e.first_delivery_id + e.delivery_count",
+        ),
+        (
+            "events without all their deliveries",
+            "SELECT count(*) FROM events AS e WHERE e.delivery_count <> (
+                SELECT count(*) FROM deliveries AS d WHERE d.id >= e.first_delivery_id
+                    AND d.id < e.first_delivery_id + e.delivery_count AND d.event_id = e.id)",
+        ),
+        (
+            "attempts without their delivery",
+            "SELECT count(*) FROM attempts AS a LEFT JOIN deliveries AS d ON d.id = a.delivery_id
+             WHERE d.id IS NULL",
+        ),
+        (
+            "deliveries without their mapping",
+            "SELECT count(*) FROM (SELECT DISTINCT mapping_id FROM deliveries) AS d
+             LEFT JOIN mappings AS m ON m.id = d.mapping_id WHERE m.id IS NULL",
+        ),
+    ];
+    let mut faults = Vec::new();
+    for (what, sql) in checks {
+        let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut *conn).await?;
+        if found > 0 {
+            faults.push(format!("{found} {what}"));
+        }
+    }
+    let detail = if faults.is_empty() {
+        "every row has what it belongs to".to_owned()
+    } else {
+        faults.join("; ")
+    };
+    Ok(Finding { check: "orphans", ok: faults.is_empty(), detail })
+}
+
+/// Keys are handed out once: the counters are above every key.
+async fn keys(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
+    let row = sqlx::query(
+        "SELECT next_event_id, next_delivery_id, next_attempt_id,
+            (SELECT coalesce(max(id), 0) FROM events) < next_event_id
+                AND (SELECT coalesce(max(id), 0) FROM deliveries) < next_delivery_id
+                AND (SELECT coalesce(max(id), 0) FROM attempts) < next_attempt_id
+         FROM ledger",
+    )
+    .fetch_one(conn)
+    .await?;
+    let (event, delivery, attempt): (i64, i64, i64) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let detail = format!("next: event {event}, delivery {delivery}, attempt {attempt}");
+    Ok(Finding { check: "keys", ok: row.try_get(3)?, detail })
+}
+
+/// A lease long past its end was not expired: the duty that does it is not running.
+async fn leases(conn: &mut SqliteConnection, now: Timestamp) -> Result<Finding, Failure> {
+    const OVERDUE_US: i64 = 5 * 60 * 1_000_000;
+    let row = sqlx::query(
+        "SELECT count(*), coalesce(sum(lease_expires_at < ?), 0) FROM deliveries
+         WHERE state = 'leased'",
+    )
+    .bind(now.as_micros() - OVERDUE_US)
+    .fetch_one(conn)
+    .await?;
+    let (held, overdue): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let detail = format!("{held} held, {overdue} of them more than 5 minutes past their end");
+    Ok(Finding { check: "leases", ok: overdue == 0, detail })
+}
+
+async fn disk(conn: &mut SqliteConnection, has_room: bool) -> Result<Finding, Failure> {
+    let mut sizes = [0i64; 3];
+    let pragmas = ["PRAGMA page_count", "PRAGMA freelist_count", "PRAGMA page_size"];
+    for (size, pragma) in sizes.iter_mut().zip(pragmas) {
+        *size = sqlx::query_scalar(pragma).fetch_one(&mut *conn).await?;
+    }
+    let [pages, free, page_bytes] = sizes;
+    let room = if has_room { "above" } else { "below" };
+    let detail = format!(
+        "{} MiB, {} MiB of it free; the disk's free space is {room} the floor",
+        (pages * page_bytes) >> 20,
+        (free * page_bytes) >> 20,
+    );
+    Ok(Finding { check: "disk", ok: has_room, detail })
+}

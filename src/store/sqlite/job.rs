@@ -1,0 +1,477 @@
+//! Jobs: redriving and discarding many deliveries, a bounded step at a time. What a job selects is
+//! fixed when it is made by the highest delivery key of that moment; its cursor moves in the same
+//! commit as the deliveries, so that a restart goes on where it stopped.
+
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
+
+use super::change::to_json;
+use super::failure::Failure;
+use super::list::{Conditions, candidates, push_conditions};
+use super::pipeline::json;
+use super::row::{self, Columns, DELIVERY_COLUMNS, count, foreign, int};
+use super::writer::{Step, Tx};
+use crate::clock::Timestamp;
+use crate::domain::delivery::{Reason, State};
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId};
+use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
+use crate::store::{JobPreview, JobStep};
+
+/// Deliveries that a step looks at, at most; it acts on fewer.
+const WINDOW: i64 = 20_000;
+
+/// A filter as it is kept: JSON, what is not asked for left out.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct KeptFilter {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    delivery_ids: Vec<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_type: Option<EventType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+}
+
+impl KeptFilter {
+    fn of(filter: &JobFilter) -> Self {
+        Self {
+            delivery_ids: filter.delivery_ids.iter().map(|id| id.0).collect(),
+            destination_id: filter.destination_id.map(|id| id.0),
+            mapping_id: filter.mapping_id.map(|id| id.0),
+            state: filter.state,
+            reason: filter.reason,
+            event_type: filter.event_type,
+            accepted_from: filter.accepted_from,
+            accepted_until: filter.accepted_until,
+            status: filter.status,
+        }
+    }
+
+    fn into_filter(self) -> JobFilter {
+        JobFilter {
+            delivery_ids: self.delivery_ids.into_iter().map(DeliveryId).collect(),
+            destination_id: self.destination_id.map(DestinationId),
+            mapping_id: self.mapping_id.map(MappingId),
+            state: self.state,
+            reason: self.reason,
+            event_type: self.event_type,
+            accepted_from: self.accepted_from,
+            accepted_until: self.accepted_until,
+            status: self.status,
+        }
+    }
+}
+
+/// A job with what only the store needs.
+#[derive(Debug)]
+pub(super) struct StoredJob {
+    pub(super) job: Job,
+    upper_id: i64,
+    cursor: i64,
+}
+
+const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, state, matched, done, \
+     created_at, finished_at, upper_id, cursor";
+
+fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
+    let mut from = Columns::from(row, 0);
+    let id = JobId(from.take()?);
+    let action = match from.take()? {
+        "redrive" => JobAction::Redrive,
+        "discard" => JobAction::Discard,
+        other => return Err(foreign("the job action", other)),
+    };
+    let filter: KeptFilter = json("a job's filter", from.take()?)?;
+    let asked = NewJob {
+        action,
+        filter: filter.into_filter(),
+        rate_per_second: from.take()?,
+        actor: from.take()?,
+        note: from.take()?,
+    };
+    let state = match from.take()? {
+        "running" => JobState::Running,
+        "done" => JobState::Done,
+        "cancelled" => JobState::Cancelled,
+        other => return Err(foreign("the job state", other)),
+    };
+    let matched = count(from.take()?);
+    let done = count(from.take()?);
+    let created_at = from.at()?;
+    let finished_at = from.maybe_at()?;
+    let job = Job { id, asked, state, matched, done, created_at, finished_at };
+    Ok(StoredJob { job, upper_id: from.take()?, cursor: from.take()? })
+}
+
+/// One job.
+pub(super) async fn read(
+    conn: &mut SqliteConnection,
+    id: JobId,
+) -> Result<Option<StoredJob>, Failure> {
+    let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?");
+    let found = sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_optional(conn).await?;
+    found.as_ref().map(read_job).transpose()
+}
+
+/// Jobs, newest first.
+pub(super) async fn list(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<Job>, Failure> {
+    let sql = format!("SELECT {JOB_COLUMNS} FROM jobs ORDER BY id DESC LIMIT ?");
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(limit)).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok(read_job(row)?.job)).collect()
+}
+
+/// What a job selects from.
+struct Selection<'a> {
+    action: JobAction,
+    filter: &'a JobFilter,
+    /// Keys above this …
+    after: i64,
+    /// … up to and including this.
+    upto: i64,
+}
+
+impl Selection<'_> {
+    /// The index its deliveries are in; none when more than one state may match.
+    fn state(&self) -> Option<State> {
+        match self.action {
+            JobAction::Redrive => Some(State::Dead),
+            JobAction::Discard if self.filter.reason.is_some() => Some(State::Dead),
+            JobAction::Discard => self.filter.state,
+        }
+    }
+
+    /// Adds `FROM … WHERE …` over `deliveries` as `d` and `events` as `e`.
+    fn push_from(&self, sql: &mut QueryBuilder<Sqlite>) {
+        sql.push(" FROM (SELECT * FROM ").push(candidates(self.state()));
+        self.push_range(sql);
+        sql.push(") AS d JOIN events AS e ON e.id = d.event_id WHERE ");
+        sql.push(match self.action {
+            JobAction::Redrive => "d.state = 'dead'",
+            JobAction::Discard => "d.state IN ('pending', 'dead')",
+        });
+        let filter = self.filter;
+        if let Some(state) = filter.state {
+            sql.push(" AND d.state = ").push_bind(state.as_str());
+        }
+        push_conditions(
+            sql,
+            &Conditions {
+                reason: filter.reason,
+                destination_id: filter.destination_id.map(|id| id.0),
+                mapping_id: filter.mapping_id.map(|id| id.0),
+                event_type: filter.event_type,
+                status: filter.status,
+                accepted_from: filter.accepted_from,
+                accepted_until: filter.accepted_until,
+            },
+        );
+    }
+
+    fn push_range(&self, sql: &mut QueryBuilder<Sqlite>) {
+        sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
+        if !self.filter.delivery_ids.is_empty() {
+            // As JSON, because there may be more ids than a statement takes parameters.
+            let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();
+            let ids = serde_json::Value::from(ids).to_string();
+            sql.push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+        }
+    }
+
+    /// The last key that a step may look at: a bounded number of rows on.
+    async fn window(&self, conn: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT max(id) FROM (SELECT id FROM ");
+        sql.push(candidates(self.state()));
+        self.push_range(&mut sql);
+        sql.push(" ORDER BY id LIMIT ").push_bind(WINDOW).push(")");
+        sql.build_query_scalar().persistent(false).fetch_one(conn).await
+    }
+
+    async fn matched(&self, conn: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT count(*)");
+        self.push_from(&mut sql);
+        sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
+    }
+
+    async fn sample(
+        &self,
+        conn: &mut SqliteConnection,
+        limit: i64,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT ");
+        sql.push(DELIVERY_COLUMNS);
+        self.push_from(&mut sql);
+        sql.push(" ORDER BY d.id LIMIT ").push_bind(limit);
+        sql.build().persistent(false).fetch_all(conn).await
+    }
+}
+
+/// What a job would do.
+pub(super) async fn preview(
+    conn: &mut SqliteConnection,
+    action: JobAction,
+    filter: &JobFilter,
+    sample: u32,
+) -> Result<JobPreview, Failure> {
+    let selection = Selection { action, filter, after: 0, upto: i64::MAX };
+    let matched = selection.matched(conn).await?;
+    let rows = selection.sample(conn, i64::from(sample)).await?;
+    let sample = rows.iter().map(row::delivery_row).collect::<Result<_, _>>()?;
+    Ok(JobPreview { matched, sample })
+}
+
+/// Makes a job.
+#[derive(Debug)]
+pub(super) struct Create {
+    pub(super) job: NewJob,
+    pub(super) now: Timestamp,
+}
+
+#[async_trait::async_trait]
+impl Step for Create {
+    type Answer = Job;
+    const CONTEXT: &'static str = "make a job";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Job, Failure> {
+        let upper_id = tx.memory.next_delivery_id - 1;
+        let asked = &self.job;
+        let selection =
+            Selection { action: asked.action, filter: &asked.filter, after: 0, upto: upper_id };
+        let matched = selection.matched(tx.conn).await?;
+        let done = sqlx::query(
+            "INSERT INTO jobs (action, filter, rate_per_second, actor, note, state, matched, done,
+                upper_id, cursor, created_at)
+             VALUES (?, ?, ?, ?, ?, 'running', ?, 0, ?, 0, ?)",
+        )
+        .bind(asked.action.as_str())
+        .bind(to_json(&KeptFilter::of(&asked.filter))?)
+        .bind(asked.rate_per_second)
+        .bind(&asked.actor)
+        .bind(&asked.note)
+        .bind(int(matched))
+        .bind(upper_id)
+        .bind(self.now.as_micros())
+        .execute(&mut *tx.conn)
+        .await?;
+        Ok(Job {
+            id: JobId(done.last_insert_rowid()),
+            asked: asked.clone(),
+            state: JobState::Running,
+            matched,
+            done: 0,
+            created_at: self.now,
+            finished_at: None,
+        })
+    }
+}
+
+/// Takes a running job further.
+#[derive(Debug)]
+pub(super) struct Advance {
+    pub(super) id: JobId,
+    pub(super) limit: u32,
+    pub(super) now: Timestamp,
+}
+
+/// What a step selected.
+struct Selected {
+    id: i64,
+    mapping_id: MappingId,
+    destination_id: i64,
+    state: State,
+}
+
+#[async_trait::async_trait]
+impl Step for Advance {
+    type Answer = Option<JobStep>;
+    const CONTEXT: &'static str = "take a job further";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<JobStep>, Failure> {
+        let Some(mut stored) = read(tx.conn, self.id).await? else {
+            return Ok(None);
+        };
+        if stored.job.state != JobState::Running {
+            return Ok(Some(JobStep { job: stored.job, due: Vec::new() }));
+        }
+        let selected = self.select(tx, &mut stored).await?;
+        for one in &selected {
+            match stored.job.asked.action {
+                JobAction::Redrive => redrive(tx, one, self.now).await?,
+                JobAction::Discard => discard(tx, one, self.now).await?,
+            }
+        }
+        stored.job.done += u64::try_from(selected.len()).unwrap_or(0);
+        self.save(tx, &stored).await?;
+        let mut due: Vec<MappingId> = match stored.job.asked.action {
+            JobAction::Redrive => selected.iter().map(|one| one.mapping_id).collect(),
+            JobAction::Discard => Vec::new(),
+        };
+        due.sort_unstable();
+        due.dedup();
+        Ok(Some(JobStep { job: stored.job, due }))
+    }
+}
+
+impl Advance {
+    /// The next deliveries; moves the cursor behind them, and ends the job after the last.
+    async fn select(
+        &self,
+        tx: &mut Tx<'_>,
+        stored: &mut StoredJob,
+    ) -> Result<Vec<Selected>, Failure> {
+        let asked = &stored.job.asked;
+        let mut selection = Selection {
+            action: asked.action,
+            filter: &asked.filter,
+            after: stored.cursor,
+            upto: stored.upper_id,
+        };
+        let mut selected = Vec::new();
+        if let Some(upto) = selection.window(tx.conn).await? {
+            selection.upto = upto;
+            let rows = selection.sample(tx.conn, i64::from(self.limit)).await?;
+            for found in &rows {
+                let found = row::delivery_row(found)?.delivery;
+                selected.push(Selected {
+                    id: found.id.0,
+                    mapping_id: found.mapping_id,
+                    destination_id: found.destination_id.0,
+                    state: found.state,
+                });
+            }
+            let is_cut = selected.len() == usize::try_from(self.limit).unwrap_or(usize::MAX);
+            stored.cursor = selected.last().filter(|_| is_cut).map_or(upto, |last| last.id);
+            selection.after = stored.cursor;
+            selection.upto = stored.upper_id;
+        }
+        if selection.window(tx.conn).await?.is_none() {
+            stored.job.state = JobState::Done;
+            stored.job.finished_at = Some(self.now);
+        }
+        Ok(selected)
+    }
+
+    async fn save(&self, tx: &mut Tx<'_>, stored: &StoredJob) -> Result<(), Failure> {
+        sqlx::query(
+            "UPDATE jobs SET state = ?, done = ?, cursor = ?, finished_at = ? WHERE id = ?",
+        )
+        .bind(stored.job.state.as_str())
+        .bind(int(stored.job.done))
+        .bind(stored.cursor)
+        .bind(stored.job.finished_at.map(Timestamp::as_micros))
+        .bind(self.id.0)
+        .execute(&mut *tx.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn redrive(tx: &mut Tx<'_>, one: &Selected, now: Timestamp) -> Result<(), Failure> {
+    sqlx::query(
+        "UPDATE deliveries SET state = 'pending', due_at = ?1, tried = 0,
+            settled_at = NULL, reason = NULL,
+            deadline_at = ?1 + 1000 * coalesce(
+                (SELECT json_extract(settings, '$.window_ms') FROM destinations WHERE id = ?2),
+                14400000)
+         WHERE id = ?3 AND state = 'dead'",
+    )
+    .bind(now.as_micros())
+    .bind(one.destination_id)
+    .bind(one.id)
+    .execute(&mut *tx.conn)
+    .await?;
+    tx.memory.ledger.dead = tx.memory.ledger.dead.saturating_sub(1);
+    tx.memory.ledger.pending += 1;
+    Ok(())
+}
+
+async fn discard(tx: &mut Tx<'_>, one: &Selected, now: Timestamp) -> Result<(), Failure> {
+    sqlx::query(
+        "UPDATE deliveries SET state = 'discarded', due_at = NULL, settled_at = ?, reason = NULL
+         WHERE id = ? AND state IN ('pending', 'dead')",
+    )
+    .bind(now.as_micros())
+    .bind(one.id)
+    .execute(&mut *tx.conn)
+    .await?;
+    let ledger = &mut tx.memory.ledger;
+    match one.state {
+        State::Pending => ledger.pending = ledger.pending.saturating_sub(1),
+        State::Dead => ledger.dead = ledger.dead.saturating_sub(1),
+        // The selection has none of these, and the statement's guard leaves them alone.
+        State::Leased | State::Delivered | State::Discarded => return Ok(()),
+    }
+    ledger.discarded += 1;
+    Ok(())
+}
+
+/// Stops a running job.
+#[derive(Debug)]
+pub(super) struct Cancel {
+    pub(super) id: JobId,
+    pub(super) now: Timestamp,
+}
+
+#[async_trait::async_trait]
+impl Step for Cancel {
+    type Answer = Option<Job>;
+    const CONTEXT: &'static str = "cancel a job";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Job>, Failure> {
+        sqlx::query(
+            "UPDATE jobs SET state = 'cancelled', finished_at = ?
+             WHERE id = ? AND state = 'running'",
+        )
+        .bind(self.now.as_micros())
+        .bind(self.id.0)
+        .execute(&mut *tx.conn)
+        .await?;
+        Ok(read(tx.conn, self.id).await?.map(|stored| stored.job))
+    }
+}
+
+/// Discards pending deliveries of removed mappings.
+#[derive(Debug)]
+pub(super) struct DiscardRemoved {
+    pub(super) now: Timestamp,
+    pub(super) limit: u32,
+}
+
+#[async_trait::async_trait]
+impl Step for DiscardRemoved {
+    type Answer = u64;
+    const CONTEXT: &'static str = "discard deliveries of removed mappings";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
+        let done = sqlx::query(
+            "UPDATE deliveries SET state = 'discarded', due_at = NULL, settled_at = ?
+             WHERE id IN (
+                SELECT d.id FROM mappings AS m CROSS JOIN deliveries AS d
+                    INDEXED BY deliveries_pending
+                WHERE m.removed_at IS NOT NULL AND d.mapping_id = m.id AND d.state = 'pending'
+                LIMIT ?)",
+        )
+        .bind(self.now.as_micros())
+        .bind(i64::from(self.limit))
+        .execute(&mut *tx.conn)
+        .await?;
+        let discarded = done.rows_affected();
+        let ledger = &mut tx.memory.ledger;
+        ledger.pending = ledger.pending.saturating_sub(discarded);
+        ledger.discarded += discarded;
+        Ok(discarded)
+    }
+}

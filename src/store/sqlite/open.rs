@@ -1,0 +1,337 @@
+//! Opening a database: everything that can be wrong with the file is told before anything in it is
+//! changed; then migrations, forward only; then connections of the two kinds, writer and reader.
+
+use std::fmt;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// What the store needs to know to open.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// The database file; made when missing, its directory is not.
+    pub path: PathBuf,
+    /// Where commits and sizes are counted.
+    pub metrics: Arc<Metrics>,
+    /// What tells when a row was written.
+    pub clock: Arc<dyn Clock>,
+    /// Below this much free space [`crate::store::Store::has_room`] is false.
+    pub min_free_disk_bytes: u64,
+    /// Connections that answer queries.
+    pub readers: u32,
+    /// Events that may wait for the writer before it refuses more.
+    pub max_queued_events: usize,
+    /// Bytes of events that may wait for the writer before it refuses more.
+    pub max_queued_bytes: usize,
+    /// The database grows to at most so many pages of 4 KiB: a full disk on purpose.
+    pub max_pages: Option<u32>,
+}
+
+impl OpenOptions {
+    /// The usual options for the database at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            path: path.into(),
+            metrics,
+            clock,
+            min_free_disk_bytes: 0,
+            readers: 3,
+            max_queued_events: 65_536,
+            max_queued_bytes: 64 << 20,
+            max_pages: None,
+        }
+    }
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("OpenOptions")
+            .field("path", &self.path)
+            .field("min_free_disk_bytes", &self.min_free_disk_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a database could not be opened; each is one line with its cause, and [`OpenError::hint`]
+/// says what to do. Nothing in the file was changed, unless a migration began and was rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its directory does not exist.
+    #[error("the directory of the database {path} does not exist")]
+    NoDirectory {
+        /// The database.
+        path: String,
+    },
+    /// The file, or the lock file beside it, cannot be read or written.
+    #[error("{path} cannot be read and written")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file holds something else.
+    #[error("{path} is not a SQLite database")]
+    NotADatabase {
+        /// The file.
+        path: String,
+    },
+    /// The file is a database of another program.
+    #[error("{path} is a SQLite database, but not one of Postrider")]
+    NotOurs {
+        /// The file.
+        path: String,
+    },
+    /// A later version of this program wrote the file.
+    #[error(
+        "the database {path} has schema version {file}, this program knows up to version {program}"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// The file's schema version.
+        file: i64,
+        /// The newest this program knows.
+        program: i64,
+    },
+    /// Another process has it open.
+    #[error("the database {path} is in use by {holder}")]
+    InUse {
+        /// The file.
+        path: String,
+        /// Who.
+        holder: String,
+    },
+    /// The SQLite library has a defect that can corrupt a database with several connections.
+    #[error("the SQLite library has version {found}, at least 3.51.3 is needed")]
+    Library {
+        /// Its version.
+        found: String,
+    },
+    /// A schema change could not be made.
+    #[error("the schema of the database {path} could not be brought up to date")]
+    Migration {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: MigrateError,
+    },
+    /// SQLite would not open or read it.
+    #[error("the database {path} could not be opened")]
+    Database {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl OpenError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoDirectory { .. } => "make the directory, or set `database` to another path",
+            Self::Unreadable { .. } => "check the owner and mode of the file and of its directory",
+            Self::NotADatabase { .. } | Self::NotOurs { .. } => {
+                "set `database` to a path that does not exist yet, or to a database of Postrider"
+            }
+            Self::Newer { .. } => "run the newer program that wrote it, or restore a backup",
+            Self::InUse { .. } => {
+                "stop the other process, or talk to it over its API; one process uses a database"
+            }
+            Self::Library { .. } => "build Postrider with its bundled SQLite",
+            Self::Migration { .. } => {
+                "the file is as it was before; check space and file integrity"
+            }
+            Self::Database { .. } => "check the file with `postrider doctor` or restore a backup",
+        }
+    }
+}
+
+/// SQLite's `application_id` of our databases: "Post".
+const APPLICATION_ID: i32 = 0x506F_7374;
+
+/// The first SQLite without the WAL-reset defect.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+fn migrations() -> Vec<Migration> {
+    let outbox = include_str!("../../../migrations/sqlite/0001_outbox.sql");
+    vec![Migration::new(1, "outbox".into(), MigrationType::Simple, outbox.into_sql_str(), false)]
+}
+
+/// The newest schema version this program knows.
+#[must_use]
+pub fn schema_version() -> i64 {
+    migrations().iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// Looks for the directory, before the lock file would be made in it.
+pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if directory.is_some_and(|parent| !parent.is_dir()) {
+        return Err(OpenError::NoDirectory { path: path.display().to_string() });
+    }
+    Ok(())
+}
+
+/// Looks at the file without SQLite and makes it, mode 0600, when it is missing.
+pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
+    let shown = || path.display().to_string();
+    let unreadable = |source| OpenError::Unreadable { path: shown(), source };
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(unreadable)?;
+    let mut head = Vec::new();
+    file.take(16).read_to_end(&mut head).map_err(unreadable)?;
+    if head.is_empty() || head == b"SQLite format 3\0" {
+        Ok(())
+    } else {
+        Err(OpenError::NotADatabase { path: shown() })
+    }
+}
+
+fn base(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging()
+}
+
+/// A connection for the writer. After a full disk or an I/O error it is dropped and made anew.
+pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connect = base(&options.path)
+        .thread_name(|_| "sqlite-writer".to_owned())
+        // A whole group's rows fit: SQLite's thread never waits for the task that takes them.
+        .row_buffer_size(4_096)
+        .statement_cache_capacity(256)
+        .pragma("synchronous", "FULL")
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("mmap_size", "0")
+        .pragma("temp_store", "MEMORY")
+        .pragma("cache_size", "-65536")
+        .pragma("journal_size_limit", "67108864");
+    if let Some(pages) = options.max_pages {
+        connect = connect.pragma("max_page_count", pages.to_string());
+    }
+    connect.connect().await
+}
+
+/// The connections that answer queries; they cannot write.
+pub(super) fn readers(options: &OpenOptions) -> SqlitePool {
+    let connect = base(&options.path)
+        .thread_name(|id| format!("sqlite-reader-{id}"))
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("mmap_size", "0")
+        .pragma("temp_store", "MEMORY")
+        .pragma("query_only", "ON");
+    SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(connect)
+}
+
+/// Checks library and file, then brings the schema up to date.
+pub(super) async fn prepare(options: &OpenOptions) -> Result<(), OpenError> {
+    let path = options.path.display().to_string();
+    let failed = |source| OpenError::Database { path: path.clone(), source };
+    let mut conn = base(&options.path).connect().await.map_err(failed)?;
+    check_library(&mut conn).await.map_err(failed)??;
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut conn)
+        .await
+        .map_err(|source| not_a_database(&path, source))?;
+    if tables == 0 {
+        // Before the first table, and before the journal mode, or it has no effect.
+        run(&mut conn, "PRAGMA auto_vacuum = INCREMENTAL").await.map_err(failed)?;
+    } else {
+        check_origin(&mut conn, &path).await?;
+    }
+    run(&mut conn, "PRAGMA journal_mode = WAL").await.map_err(failed)?;
+    Migrator::with_migrations(migrations())
+        .run_direct(None, &mut conn, false)
+        .await
+        .map_err(|source| OpenError::Migration { path: path.clone(), source })?;
+    conn.close().await.map_err(failed)
+}
+
+async fn run(conn: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(sql).fetch_all(conn).await.map(|_| ())
+}
+
+async fn check_library(conn: &mut SqliteConnection) -> Result<Result<(), OpenError>, sqlx::Error> {
+    let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(conn).await?;
+    if parse_version(&found).is_some_and(|version| version >= OLDEST_SQLITE) {
+        Ok(Ok(()))
+    } else {
+        Ok(Err(OpenError::Library { found }))
+    }
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
+    let mut parts = text.split('.').map(str::parse::<u32>);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+fn not_a_database(path: &str, source: sqlx::Error) -> OpenError {
+    const SQLITE_NOTADB: &str = "26";
+    let path = path.to_owned();
+    let is_foreign = source
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == SQLITE_NOTADB);
+    if is_foreign { OpenError::NotADatabase { path } } else { OpenError::Database { path, source } }
+}
+
+/// Refuses databases of other programs and of later versions of this one.
+async fn check_origin(conn: &mut SqliteConnection, path: &str) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let application: i32 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
+    if application != APPLICATION_ID {
+        return Err(OpenError::NotOurs { path: path.to_owned() });
+    }
+    let file: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(failed)?;
+    let program = schema_version();
+    if file > program {
+        return Err(OpenError::Newer { path: path.to_owned(), file, program });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(parse_version("3.51.3") >= Some(OLDEST_SQLITE));
+        assert!(parse_version("3.100.0") >= Some(OLDEST_SQLITE));
+        assert!(parse_version("3.51.2") < Some(OLDEST_SQLITE));
+        assert_eq!(parse_version("three"), None);
+    }
+}

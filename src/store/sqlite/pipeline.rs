@@ -1,0 +1,151 @@
+//! Reading what is set up: sources, write keys, destinations, secrets, mappings with their current
+//! revision, all as of one moment.
+
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::failure::Failure;
+use super::row::{Columns, foreign};
+use crate::domain::destination::Destination;
+use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
+use crate::domain::mapping::{Mapping, MappingRevision};
+use crate::domain::source::Source;
+use crate::store::{Pipeline, SealedSecret, SharedSecret, WriteKey};
+
+/// Reads all of it.
+pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failure> {
+    let mut moment = conn.begin().await?;
+    let version =
+        sqlx::query_scalar("SELECT version FROM pipeline").fetch_one(&mut *moment).await?;
+    let sources = rows(
+        &mut moment,
+        "SELECT id, name, enabled, created_at FROM sources
+         WHERE removed_at IS NULL ORDER BY name",
+        source,
+    )
+    .await?;
+    let write_keys = rows(
+        &mut moment,
+        "SELECT source_id, digest, sealed_id, key_id, sealed, created_at, retires_at
+         FROM write_keys ORDER BY source_id",
+        write_key,
+    )
+    .await?;
+    let destinations = rows(
+        &mut moment,
+        "SELECT d.id, d.source_id, d.name, d.enabled, d.resumed_at, d.settings, d.created_at
+         FROM destinations AS d JOIN sources AS s ON s.id = d.source_id
+         WHERE d.removed_at IS NULL ORDER BY s.name, d.name",
+        destination,
+    )
+    .await?;
+    let shared_secrets = rows(
+        &mut moment,
+        "SELECT destination_id, sealed_id, key_id, sealed, created_at, retires_at
+         FROM shared_secrets ORDER BY destination_id, retires_at IS NOT NULL, id DESC",
+        shared_secret,
+    )
+    .await?;
+    let mappings = rows(
+        &mut moment,
+        "SELECT m.id, m.destination_id, m.name, m.enabled, m.resumed_at, m.created_at,
+            r.id, r.number, r.definition, r.created_at
+         FROM mappings AS m
+         JOIN mapping_revisions AS r ON r.id = m.revision_id
+         JOIN destinations AS d ON d.id = m.destination_id
+         JOIN sources AS s ON s.id = d.source_id
+         WHERE m.removed_at IS NULL ORDER BY s.name, d.name, m.name",
+        mapping,
+    )
+    .await?;
+    moment.rollback().await?;
+    Ok(Pipeline { version, sources, write_keys, destinations, shared_secrets, mappings })
+}
+
+async fn rows<T>(
+    conn: &mut SqliteConnection,
+    sql: &'static str,
+    read: fn(&SqliteRow) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
+    sqlx::query(sql).fetch_all(conn).await?.iter().map(read).collect()
+}
+
+fn source(row: &SqliteRow) -> Result<Source, Failure> {
+    let mut from = Columns::from(row, 0);
+    Ok(Source {
+        id: SourceId(from.take()?),
+        name: from.take()?,
+        enabled: from.take()?,
+        created_at: from.at()?,
+    })
+}
+
+fn write_key(row: &SqliteRow) -> Result<WriteKey, Failure> {
+    let mut from = Columns::from(row, 0);
+    Ok(WriteKey {
+        source_id: SourceId(from.take()?),
+        digest: bytes(&mut from, "a write key's digest")?,
+        sealed: sealed(&mut from)?,
+    })
+}
+
+fn shared_secret(row: &SqliteRow) -> Result<SharedSecret, Failure> {
+    let mut from = Columns::from(row, 0);
+    Ok(SharedSecret { destination_id: DestinationId(from.take()?), secret: sealed(&mut from)? })
+}
+
+fn sealed(from: &mut Columns<'_>) -> Result<SealedSecret, Failure> {
+    Ok(SealedSecret {
+        id: bytes(from, "a secret's id")?,
+        key_id: from.take()?,
+        sealed: from.take()?,
+        created_at: from.at()?,
+        retires_at: from.maybe_at()?,
+    })
+}
+
+/// The next column as exactly so many bytes.
+pub(super) fn bytes<const N: usize>(
+    from: &mut Columns<'_>,
+    what: &str,
+) -> Result<[u8; N], Failure> {
+    let found: Vec<u8> = from.take()?;
+    let length = found.len();
+    found.try_into().map_err(|_wrong| foreign(what, &format!("{length} bytes long")))
+}
+
+fn destination(row: &SqliteRow) -> Result<Destination, Failure> {
+    let mut from = Columns::from(row, 0);
+    Ok(Destination {
+        id: DestinationId(from.take()?),
+        source_id: SourceId(from.take()?),
+        name: from.take()?,
+        enabled: from.take()?,
+        resumed_at: from.at()?,
+        settings: json("destination settings", from.take()?)?,
+        created_at: from.at()?,
+    })
+}
+
+fn mapping(row: &SqliteRow) -> Result<Mapping, Failure> {
+    let mut from = Columns::from(row, 0);
+    Ok(Mapping {
+        id: MappingId(from.take()?),
+        destination_id: DestinationId(from.take()?),
+        name: from.take()?,
+        enabled: from.take()?,
+        resumed_at: from.at()?,
+        created_at: from.at()?,
+        revision: MappingRevision {
+            id: RevisionId(from.take()?),
+            number: from.small()?,
+            definition: json("a mapping definition", from.take()?)?,
+            created_at: from.at()?,
+        },
+    })
+}
+
+/// Reads JSON that this program wrote.
+pub(super) fn json<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| foreign(what, &error.to_string()))
+}

@@ -1,0 +1,176 @@
+//! Rows to words and numbers of the domain, and back. A word that no version of this program
+//! writes is [`StoreError::Foreign`], never a panic and never a guess.
+
+use bytes::Bytes;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::failure::Failure;
+use crate::clock::Timestamp;
+use crate::domain::attempt::{Attempt, NewAttempt, Outcome};
+use crate::domain::delivery::{Delivery, Reason, State};
+use crate::domain::event::{Event, EventType, StoredEvent};
+use crate::domain::id::{
+    AttemptId, DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
+};
+use crate::store::{DeliveryRow, StoreError};
+
+/// A count as SQLite keeps it.
+pub(super) fn int(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A count as the file holds it; CHECKs keep it from being negative.
+pub(super) fn count(int: i64) -> u64 {
+    u64::try_from(int).unwrap_or(0)
+}
+
+fn small(int: i64) -> u32 {
+    u32::try_from(int).unwrap_or(u32::MAX)
+}
+
+/// The error for a value that no version of this program writes.
+pub(super) fn foreign(what: &str, found: &str) -> Failure {
+    Failure::Refused(StoreError::Foreign { what: format!("{what} {found:?}") })
+}
+
+fn word<T>(what: &str, found: &str, parse: fn(&str) -> Option<T>) -> Result<T, Failure> {
+    parse(found).ok_or_else(|| foreign(what, found))
+}
+
+fn maybe_word<T>(
+    what: &str,
+    found: Option<&str>,
+    parse: fn(&str) -> Option<T>,
+) -> Result<Option<T>, Failure> {
+    found.map(|found| word(what, found, parse)).transpose()
+}
+
+/// Reads columns one after the other.
+pub(super) struct Columns<'a> {
+    row: &'a SqliteRow,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// From the column `first` on.
+    pub(super) fn from(row: &'a SqliteRow, first: usize) -> Self {
+        Self { row, next: first }
+    }
+
+    /// The next column.
+    pub(super) fn take<T>(&mut self) -> Result<T, sqlx::Error>
+    where
+        T: sqlx::Decode<'a, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        let value = self.row.try_get(self.next);
+        self.next += 1;
+        value
+    }
+
+    /// The next column as a small count.
+    pub(super) fn small(&mut self) -> Result<u32, sqlx::Error> {
+        self.take::<i64>().map(small)
+    }
+
+    /// The next column as a time.
+    pub(super) fn at(&mut self) -> Result<Timestamp, sqlx::Error> {
+        self.take::<i64>().map(Timestamp::from_micros)
+    }
+
+    /// The next column as a time, if it holds one.
+    pub(super) fn maybe_at(&mut self) -> Result<Option<Timestamp>, sqlx::Error> {
+        Ok(self.take::<Option<i64>>()?.map(Timestamp::from_micros))
+    }
+}
+
+/// The columns that [`event`] reads, of `events` as `e`.
+pub(super) const EVENT_COLUMNS: &str = "e.id, e.source_id, e.type, e.message_id, e.received_at, \
+     e.name, e.user_id, e.body, e.envelope, e.rejection";
+
+/// An event from a row of [`EVENT_COLUMNS`].
+pub(super) fn event(row: &SqliteRow) -> Result<StoredEvent, Failure> {
+    let mut from = Columns::from(row, 0);
+    Ok(StoredEvent {
+        id: EventId(from.take()?),
+        event: Event {
+            source_id: SourceId(from.take()?),
+            kind: maybe_word("the event type", from.take()?, EventType::parse)?,
+            message_id: from.take()?,
+            received_at: from.at()?,
+            name: from.take()?,
+            user_id: from.take()?,
+            body: Bytes::from(from.take::<Vec<u8>>()?),
+            envelope: from.take()?,
+            rejection: from.take()?,
+            document: std::sync::OnceLock::new(),
+        },
+    })
+}
+
+/// The columns that [`delivery_row`] reads, of `deliveries` as `d` and `events` as `e`.
+pub(super) const DELIVERY_COLUMNS: &str = "d.id, d.event_id, d.mapping_id, d.destination_id, \
+     d.state, d.accepted_at, d.due_at, d.deadline_at, d.token, d.tried, d.lease_node_id, \
+     d.lease_expires_at, d.settled_at, d.reason, d.last_outcome, d.last_status, \
+     e.type, e.name, e.message_id";
+
+/// A delivery in a list from a row of [`DELIVERY_COLUMNS`].
+pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
+    let mut from = Columns::from(row, 0);
+    let delivery = Delivery {
+        id: DeliveryId(from.take()?),
+        event_id: EventId(from.take()?),
+        mapping_id: MappingId(from.take()?),
+        destination_id: DestinationId(from.take()?),
+        state: word("the delivery state", from.take()?, State::parse)?,
+        accepted_at: from.at()?,
+        due_at: from.maybe_at()?,
+        deadline_at: from.at()?,
+        token: from.small()?,
+        tried: from.small()?,
+        lease_node_id: from.take::<Option<i64>>()?.map(NodeId),
+        lease_expires_at: from.maybe_at()?,
+        settled_at: from.maybe_at()?,
+        reason: maybe_word("the reason", from.take()?, Reason::parse)?,
+        last_outcome: maybe_word("the outcome", from.take()?, Outcome::parse)?,
+        last_status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
+    };
+    Ok(DeliveryRow {
+        delivery,
+        event_type: maybe_word("the event type", from.take()?, EventType::parse)?,
+        event_name: from.take()?,
+        message_id: from.take()?,
+    })
+}
+
+/// The columns that [`attempt`] reads.
+pub(super) const ATTEMPT_COLUMNS: &str = "id, delivery_id, number, late, recorded_at, node_id, \
+     revision_id, started_at, duration_us, outcome, status, error, url, request_headers, \
+     body_sha256, response_headers, response_body, response_truncated";
+
+/// An attempt from a row of [`ATTEMPT_COLUMNS`].
+pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
+    let mut from = Columns::from(row, 0);
+    Ok(Attempt {
+        id: AttemptId(from.take()?),
+        delivery_id: DeliveryId(from.take()?),
+        number: from.small()?,
+        late: from.take()?,
+        recorded_at: from.at()?,
+        made: NewAttempt {
+            node_id: NodeId(from.take()?),
+            revision_id: RevisionId(from.take()?),
+            started_at: from.at()?,
+            duration_us: count(from.take()?),
+            outcome: word("the outcome", from.take()?, Outcome::parse)?,
+            status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
+            error: from.take()?,
+            url: from.take()?,
+            request_headers: from.take()?,
+            body_sha256: from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok()),
+            response_headers: from.take()?,
+            response_body: Bytes::from(from.take::<Vec<u8>>()?),
+            response_truncated: from.take()?,
+        },
+    })
+}

@@ -1,0 +1,141 @@
+//! Small records beside the outbox: nodes and their heartbeats, tokens, statistics.
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::failure::Failure;
+use super::pipeline::bytes;
+use super::row::{Columns, int};
+use super::writer::{Step, Tx};
+use crate::clock::Timestamp;
+use crate::domain::id::NodeId;
+use crate::store::{StatisticsRow, Token};
+
+/// Enters a process.
+#[derive(Debug)]
+pub(super) struct RegisterNode {
+    pub(super) name: String,
+    pub(super) now: Timestamp,
+}
+
+#[async_trait::async_trait]
+impl Step for RegisterNode {
+    type Answer = NodeId;
+    const CONTEXT: &'static str = "register the node";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<NodeId, Failure> {
+        let done =
+            sqlx::query("INSERT INTO nodes (name, started_at, last_seen_at) VALUES (?1, ?2, ?2)")
+                .bind(&self.name)
+                .bind(self.now.as_micros())
+                .execute(&mut *tx.conn)
+                .await?;
+        Ok(NodeId(done.last_insert_rowid()))
+    }
+}
+
+/// Notes that a node lives.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    pub(super) node_id: NodeId,
+    pub(super) now: Timestamp,
+}
+
+#[async_trait::async_trait]
+impl Step for Heartbeat {
+    type Answer = ();
+    const CONTEXT: &'static str = "note a heartbeat";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        sqlx::query("UPDATE nodes SET last_seen_at = ? WHERE id = ?")
+            .bind(self.now.as_micros())
+            .bind(self.node_id.0)
+            .execute(&mut *tx.conn)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The newest heartbeat of any node.
+pub(super) async fn last_seen_at(
+    conn: &mut SqliteConnection,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(last_seen_at) FROM nodes").fetch_one(conn).await?;
+    Ok(newest.map(Timestamp::from_micros))
+}
+
+/// Adds or replaces a token.
+#[derive(Debug)]
+pub(super) struct PutToken(pub(super) Token);
+
+#[async_trait::async_trait]
+impl Step for PutToken {
+    type Answer = ();
+    const CONTEXT: &'static str = "save a token";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        sqlx::query(
+            "INSERT INTO tokens (name, digest, created_at) VALUES (?, ?, ?)
+             ON CONFLICT (name)
+             DO UPDATE SET digest = excluded.digest, created_at = excluded.created_at",
+        )
+        .bind(&self.0.name)
+        .bind(&self.0.digest[..])
+        .bind(self.0.created_at.as_micros())
+        .execute(&mut *tx.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Every token, by name.
+pub(super) async fn tokens(conn: &mut SqliteConnection) -> Result<Vec<Token>, Failure> {
+    let rows = sqlx::query("SELECT name, digest, created_at FROM tokens ORDER BY name")
+        .fetch_all(conn)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let mut from = Columns::from(row, 0);
+            Ok(Token {
+                name: from.take()?,
+                digest: bytes(&mut from, "a token's digest")?,
+                created_at: from.at()?,
+            })
+        })
+        .collect()
+}
+
+/// Adds minutes of statistics.
+#[derive(Debug)]
+pub(super) struct AddStatistics(pub(super) Vec<StatisticsRow>);
+
+#[async_trait::async_trait]
+impl Step for AddStatistics {
+    type Answer = ();
+    const CONTEXT: &'static str = "add statistics";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        for row in &self.0 {
+            sqlx::query(
+                "INSERT INTO statistics
+                    (minute_at, mapping_id, accepted, attempts, delivered, dead, attempt_us)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (minute_at, mapping_id) DO UPDATE SET
+                    accepted = accepted + excluded.accepted,
+                    attempts = attempts + excluded.attempts,
+                    delivered = delivered + excluded.delivered, dead = dead + excluded.dead,
+                    attempt_us = attempt_us + excluded.attempt_us",
+            )
+            .bind(row.minute_at.as_micros())
+            .bind(row.mapping_id)
+            .bind(int(row.accepted))
+            .bind(int(row.attempts))
+            .bind(int(row.delivered))
+            .bind(int(row.dead))
+            .bind(int(row.attempt_us))
+            .execute(&mut *tx.conn)
+            .await?;
+        }
+        Ok(())
+    }
+}

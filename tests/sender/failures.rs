@@ -1,0 +1,232 @@
+//! No whole answer: every way to fail has its outcome, and words that name cause and phase.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http::HeaderValue;
+use postrider::domain::attempt::Outcome;
+use postrider::sender::Outgoing;
+use tokio::net::TcpSocket;
+
+use super::{post, send_short, sender, sender_with, words};
+use crate::support::names::{Answer, Names};
+use crate::support::receiver::{Behaviour, Greeting, Receiver};
+
+/// An address on loopback where nothing listens.
+fn closed_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_connect() {
+    let exchange = sender().send(post(&format!("http://{}/", closed_port()))).await;
+    assert_eq!((exchange.outcome, exchange.status), (Outcome::Connect, None));
+    assert_eq!(words(&exchange), "connecting failed: connection refused");
+}
+
+#[tokio::test]
+async fn a_connection_that_never_comes_about_times_out_in_connect() {
+    // One waiting connection fills a backlog of zero; the system drops what comes after it.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _waiting = tokio::net::TcpStream::connect(address).await.unwrap();
+    let exchange = send_short(&sender(), &format!("http://{address}/")).await;
+    assert_eq!(exchange.outcome, Outcome::Timeout);
+    assert!(words(&exchange).ends_with("still connecting (TCP)"), "{exchange:?}");
+}
+
+#[tokio::test]
+async fn dns_failures_are_dns_and_name_the_cause() {
+    let names = Names::on_loopback(&[]);
+    names.set("bare.test", vec![Answer::NoAddress]);
+    names.set("empty.test", vec![Answer::addresses(&[])]);
+    names.set("slow.test", vec![Answer::Timeout]);
+    let sender = sender_with(&names, Vec::new());
+    let cases = [
+        ("missing.test", "DNS: the name `missing.test` does not exist"),
+        ("bare.test", "DNS: the name `bare.test` has no address"),
+        ("empty.test", "DNS: the name `empty.test` has no address"),
+        ("slow.test", "DNS: no name server answered in time for `slow.test`"),
+    ];
+    for (name, expected) in cases {
+        let exchange = sender.send(post(&format!("http://{name}/"))).await;
+        assert_eq!(exchange.outcome, Outcome::Dns, "{exchange:?}");
+        assert_eq!(words(&exchange), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_never_resolves_times_out_in_dns() {
+    let names = Names::on_loopback(&[]);
+    names.set("hanging.test", vec![Answer::Never]);
+    let sender = sender_with(&names, Vec::new());
+    let url = "http://hanging.test/";
+    let empty = Outgoing { body: bytes::Bytes::new(), timeout: super::SHORT, ..post(url) };
+    for exchange in [send_short(&sender, url).await, sender.send(empty).await] {
+        assert_eq!(exchange.outcome, Outcome::Timeout);
+        let phase = "still looking up the host's name (DNS)";
+        assert!(words(&exchange).ends_with(phase), "{exchange:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_or_close_without_an_answer_is_reset() {
+    let receiver = Receiver::start(Behaviour::reset()).await;
+    let sender = sender();
+    for behaviour in [Behaviour::reset(), Behaviour::close()] {
+        receiver.set_script(behaviour);
+        let exchange = sender.send(post(&receiver.url("/"))).await;
+        assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, None), "{exchange:?}");
+        assert!(words(&exchange).contains("the receiver"), "{exchange:?}");
+    }
+    assert_eq!(receiver.requests().len(), 2, "nothing is sent twice of its own accord");
+}
+
+#[tokio::test]
+async fn a_reset_or_close_before_the_request_is_read_is_reset() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    for greeting in [Greeting::Reset, Greeting::Close] {
+        receiver.set_greeting(greeting);
+        let exchange = sender().send(post(&receiver.url("/"))).await;
+        assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, None), "{exchange:?}");
+    }
+    assert!(receiver.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_within_the_answer_is_reset() {
+    let in_head = b"HTTP/1.1 200 OK\r\ncontent-len".to_vec();
+    let in_body = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec();
+    let in_chunk = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhal".to_vec();
+    for (bytes, status) in [(in_head, None), (in_body, Some(200)), (in_chunk, Some(200))] {
+        let receiver = Receiver::start(Behaviour::Raw(bytes.clone())).await;
+        let exchange = sender().send(post(&receiver.url("/"))).await;
+        assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, status), "{exchange:?}");
+        assert!(words(&exchange).contains("before its answer was whole"), "{exchange:?}");
+
+        receiver.set_script(Behaviour::RawThenReset(bytes));
+        let exchange = sender().send(post(&receiver.url("/"))).await;
+        assert_eq!(exchange.outcome, Outcome::Reset, "{exchange:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_times_out_and_the_phase_is_named() {
+    let head = "sending the request or waiting for the answer's head";
+    let cases: [(&[u8], _, _); 4] = [
+        (b"", None, head),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n", None, head),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", None, head),
+        (
+            b"HTTP/1.1 500 No\r\ncontent-length: 10\r\n\r\nhalf",
+            Some(500),
+            "reading the answer's body",
+        ),
+    ];
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let sender = sender();
+    for (bytes, status, phase) in cases {
+        receiver.set_script(Behaviour::RawThenHang(bytes.to_vec()));
+        for url in [receiver.url("/"), receiver.url_at("receiver.test", "/")] {
+            let exchange = send_short(&sender, &url).await;
+            assert_eq!((exchange.outcome, exchange.status), (Outcome::Timeout, status));
+            assert!(words(&exchange).ends_with(&format!("still {phase}")), "{exchange:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_a_timeout_is_kept() {
+    let bytes = b"HTTP/1.1 500 No\r\nx-trace: t1\r\ncontent-length: 10\r\n\r\nhalf".to_vec();
+    let receiver = Receiver::start(Behaviour::RawThenHang(bytes)).await;
+    let exchange = send_short(&sender(), &receiver.url("/")).await;
+    assert_eq!(exchange.response_body, "half");
+    assert!(exchange.response_headers.starts_with("x-trace: t1\n"), "{exchange:?}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_accepts_and_never_reads_times_out() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    receiver.set_greeting(Greeting::NeverRead);
+    let body = bytes::Bytes::from(vec![b' '; 8 * 1024 * 1024]);
+    let request = Outgoing { body, timeout: super::SHORT, ..post(&receiver.url("/")) };
+    let exchange = sender().send(request).await;
+    assert_eq!(exchange.outcome, Outcome::Timeout);
+    assert!(words(&exchange).contains("sending the request"), "{exchange:?}");
+}
+
+#[tokio::test]
+async fn dribbling_does_not_prolong_the_time() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let sender = sender();
+    let in_head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
+    let in_body = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    for (bytes, phase) in [(in_head, "the answer's head"), (in_body, "the answer's body")] {
+        receiver.set_script(Behaviour::Dribble(bytes));
+        let exchange = send_short(&sender, &receiver.url("/")).await;
+        assert_eq!(exchange.outcome, Outcome::Timeout);
+        assert!(words(&exchange).ends_with(phase), "{exchange:?}");
+        receiver.wait_for_cut_off(1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_a_bad_answer() {
+    let mut endless_head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
+    endless_head.resize(2 * 1024 * 1024, b'y');
+    let mut many_headers = b"HTTP/1.1 200 OK\r\n".to_vec();
+    many_headers.extend("a: b\r\n".repeat(500).into_bytes());
+    many_headers.extend(b"\r\n");
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot hex\r\n".to_vec();
+    let lengths = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec();
+    let cases = [
+        ("ssh", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
+        ("words", b"hello there\r\n\r\n".to_vec()),
+        ("status", b"HTTP/1.1 abc OK\r\n\r\n".to_vec()),
+        ("header", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n".to_vec()),
+        ("length", b"HTTP/1.1 200 OK\r\ncontent-length: lots\r\n\r\n".to_vec()),
+        ("lengths", lengths),
+        ("chunks", chunked),
+        ("endless head", endless_head),
+        ("many headers", many_headers),
+    ];
+    for (what, bytes) in cases {
+        let receiver = Receiver::start(Behaviour::Raw(bytes)).await;
+        let exchange = sender().send(post(&receiver.url("/"))).await;
+        assert_eq!(exchange.outcome, Outcome::BadAnswer, "{what}: {exchange:?}");
+        assert!(words(&exchange).contains("not valid HTTP"), "{what}: {exchange:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_the_receiver_closed_is_replaced() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let url = receiver.url("/");
+    let sender = sender();
+    assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Delivered);
+    receiver.set_script(Behaviour::close());
+    assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Reset);
+    receiver.set_script(Behaviour::ok());
+    assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn no_words_hold_a_secret_of_the_request() {
+    let gone = format!("http://{}/?key=hunter2", closed_port());
+    let long = format!("http://receiver.test/?key=hunter2&long={}", "x".repeat(70_000));
+    for url in [gone.as_str(), "http://missing.test/?key=hunter2", long.as_str()] {
+        let mut request = post(url);
+        request.headers.insert("authorization", HeaderValue::from_static("Bearer hunter2"));
+        let exchange = sender().send(request).await;
+        assert_ne!(exchange.outcome, Outcome::Delivered);
+        assert!(!format!("{exchange:?}").contains("hunter2"), "{exchange:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_too_long_for_a_request_is_a_render_failure() {
+    let exchange =
+        sender().send(post(&format!("http://receiver.test/{}", "x".repeat(70_000)))).await;
+    assert_eq!(exchange.outcome, Outcome::Render, "{exchange:?}");
+}

@@ -1,0 +1,70 @@
+//! The sender against real sockets: every outcome, every guard, every signature.
+
+mod addresses;
+mod answers;
+mod failures;
+mod signatures;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use postrider::clock::{ManualClock, Timestamp};
+use postrider::sender::{AddressPolicy, Exchange, Outgoing, Sender, SenderOptions};
+use rustls::pki_types::CertificateDer;
+
+use crate::support::names::Names;
+
+/// Long enough for any answer on loopback; no test asserts on it.
+const PLENTY: Duration = Duration::from_secs(20);
+/// For tests in which the time has to run out.
+const SHORT: Duration = Duration::from_millis(250);
+
+/// A sender that may go to loopback by any name that `names` holds.
+fn sender_with(names: &Arc<Names>, extra_roots: Vec<CertificateDer<'static>>) -> Sender {
+    let loopback = vec!["127.0.0.0/8".parse().unwrap()];
+    Sender::new(options(AddressPolicy::new(loopback), names, extra_roots)).unwrap()
+}
+
+/// A sender that may go to loopback.
+fn sender() -> Sender {
+    sender_with(&Names::on_loopback(&["receiver.test"]), Vec::new())
+}
+
+fn options(
+    policy: AddressPolicy,
+    names: &Arc<Names>,
+    extra_roots: Vec<CertificateDer<'static>>,
+) -> SenderOptions {
+    SenderOptions {
+        policy,
+        user_agent: "Postrider/test".to_owned(),
+        response_keep_bytes: 1_024,
+        extra_roots,
+        resolver: Some(Arc::<Names>::clone(names)),
+        // 1994-11-06T08:49:37Z, the date of RFC 9110's examples.
+        clock: Arc::new(ManualClock::new(Timestamp::from_micros(784_111_777_000_000))),
+    }
+}
+
+fn post(url: &str) -> Outgoing {
+    let json = HeaderValue::from_static("application/json");
+    Outgoing {
+        method: Method::POST,
+        url: url.parse().unwrap(),
+        headers: HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
+        body: Bytes::from_static(b"{\"cool\":true}"),
+        timeout: PLENTY,
+    }
+}
+
+/// Sends a request whose time is to run out.
+async fn send_short(sender: &Sender, url: &str) -> Exchange {
+    sender.send(Outgoing { timeout: SHORT, ..post(url) }).await
+}
+
+fn words(exchange: &Exchange) -> &str {
+    exchange.error.as_deref().unwrap_or_default()
+}

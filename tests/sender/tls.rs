@@ -1,0 +1,100 @@
+//! TLS: a certificate that does not verify sends no request, and its fault is named.
+
+use postrider::domain::attempt::Outcome;
+
+use super::{post, send_short, sender_with, words};
+use crate::support::certificates::{Authority, Kind};
+use crate::support::names::Names;
+use crate::support::receiver::{Behaviour, Greeting, Receiver};
+
+const NAME: &str = "receiver.test";
+
+async fn receiver(authority: &Authority, kind: Kind) -> Receiver {
+    Receiver::start_tls(Behaviour::ok(), authority.server(NAME, kind)).await
+}
+
+#[tokio::test]
+async fn a_good_certificate_delivers_and_the_connection_is_kept() {
+    let authority = Authority::new();
+    let receiver = receiver(&authority, Kind::Good).await;
+    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    for _ in 0..3 {
+        let exchange = sender.send(post(&receiver.url_at(NAME, "/"))).await;
+        assert_eq!(exchange.outcome, Outcome::Delivered, "{exchange:?}");
+    }
+    assert_eq!(receiver.connections(), 1);
+    assert_eq!(receiver.requests()[0].text(), "{\"cool\":true}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_verify_sends_no_request() {
+    let authority = Authority::new();
+    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    let cases = [
+        (Kind::SelfSigned, "self-signed"),
+        (Kind::SelfSignedAuthority, "self-signed"),
+        (Kind::Expired, "expired"),
+        (Kind::NotYetValid, "not valid yet"),
+        (Kind::WrongName, "not valid for this host's name"),
+    ];
+    for (kind, cause) in cases {
+        let receiver = receiver(&authority, kind).await;
+        let exchange = sender.send(post(&receiver.url_at(NAME, "/"))).await;
+        assert_eq!((exchange.outcome, exchange.status), (Outcome::Tls, None), "{exchange:?}");
+        assert!(words(&exchange).contains("the certificate does not verify"), "{exchange:?}");
+        assert!(words(&exchange).contains(cause), "{kind:?}: {exchange:?}");
+        assert!(receiver.requests().is_empty(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_is_not_trusted_is_named() {
+    let receiver = receiver(&Authority::new(), Kind::Good).await;
+    let sender = sender_with(&Names::on_loopback(&[NAME]), Vec::new());
+    let exchange = sender.send(post(&receiver.url_at(NAME, "/"))).await;
+    assert_eq!(exchange.outcome, Outcome::Tls);
+    assert!(words(&exchange).contains("not trusted"), "{exchange:?}");
+    assert!(receiver.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_handshake_that_hangs_times_out_in_the_handshake() {
+    let authority = Authority::new();
+    let receiver = receiver(&authority, Kind::Good).await;
+    receiver.set_greeting(Greeting::NeverRead);
+    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    for host in [NAME, "127.0.0.1"] {
+        let exchange = send_short(&sender, &receiver.url_at(host, "/")).await;
+        assert_eq!(exchange.outcome, Outcome::Timeout);
+        assert!(words(&exchange).ends_with("still in the TLS handshake"), "{exchange:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_breaks_is_tls() {
+    let authority = Authority::new();
+    let receiver = receiver(&authority, Kind::Good).await;
+    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    for greeting in [Greeting::Reset, Greeting::Close] {
+        receiver.set_greeting(greeting);
+        let exchange = sender.send(post(&receiver.url_at(NAME, "/"))).await;
+        assert_eq!(exchange.outcome, Outcome::Tls, "{exchange:?}");
+        assert!(words(&exchange).contains("in the handshake"), "{exchange:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_to_a_plain_port_is_tls_and_plain_to_a_tls_port_is_no_delivery() {
+    let plain = Receiver::start(Behaviour::ok()).await;
+    let sender = sender_with(&Names::on_loopback(&[NAME]), Vec::new());
+    let url = format!("https://{NAME}:{}/", plain.address().port());
+    let exchange = send_short(&sender, &url).await;
+    // A plain receiver waits for the end of a head that never comes, or answers in clear.
+    assert!(matches!(exchange.outcome, Outcome::Tls | Outcome::Timeout), "{exchange:?}");
+
+    let authority = Authority::new();
+    let encrypted = receiver(&authority, Kind::Good).await;
+    let url = format!("http://{NAME}:{}/", encrypted.address().port());
+    let exchange = sender.send(post(&url)).await;
+    assert!(matches!(exchange.outcome, Outcome::BadAnswer | Outcome::Reset), "{exchange:?}");
+}

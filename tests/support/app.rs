@@ -1,0 +1,233 @@
+//! A whole service in the test's process: real store, real sockets, and a clock that the test moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use postrider::app::{App, AppParts};
+use postrider::clock::{Clock, ManualClock, Timestamp};
+use postrider::config::Settings;
+use postrider::domain::attempt::Attempt;
+use postrider::domain::delivery::State;
+use postrider::domain::id::DeliveryId;
+use postrider::sender::OperatorClient;
+use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
+use rustls::pki_types::CertificateDer;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::names::Names;
+
+/// A wait that takes longer than this fails its test.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The write key of every test's source.
+pub(crate) const WRITE_KEY: &str = "the-write-key";
+/// The shared secret of every test's destinations.
+pub(crate) const SECRET: &str = "the-shared-secret";
+
+/// A service under test.
+pub(crate) struct TestApp {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) client: OperatorClient,
+    pub(crate) dir: Arc<TempDir>,
+}
+
+/// A service to be.
+pub(crate) struct Builder {
+    dir: Arc<TempDir>,
+    clock: Arc<ManualClock>,
+    names: Option<Arc<Names>>,
+    roots: Vec<CertificateDer<'static>>,
+    change: Box<dyn FnOnce(&mut Settings)>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: Arc::new(TempDir::new().unwrap()),
+            clock: Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))),
+            names: None,
+            roots: Vec::new(),
+            change: Box::new(|_| {}),
+        }
+    }
+
+    /// Starts on what an earlier service left, at its clock's time.
+    pub(crate) fn after(dir: Arc<TempDir>, clock: Arc<ManualClock>) -> Self {
+        Self { dir, clock, ..Self::new() }
+    }
+
+    pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Self {
+        self.change = Box::new(change);
+        self
+    }
+
+    pub(crate) fn names(mut self, names: Arc<Names>, roots: Vec<CertificateDer<'static>>) -> Self {
+        self.names = Some(names);
+        self.roots = roots;
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestApp {
+        let file = |name: &str| self.dir.path().join(name);
+        let mut settings = Settings {
+            listen: "127.0.0.1:0".to_owned(),
+            database: file("postrider.db"),
+            token_file: file("postrider.token"),
+            secret_key_file: file("postrider.key"),
+            allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+            min_free_disk_mib: 0,
+            ..Settings::default()
+        };
+        (self.change)(&mut settings);
+        let token_file = settings.token_file.clone();
+        let parts = AppParts {
+            settings,
+            clock: Arc::clone(&self.clock) as _,
+            seed: 7,
+            resolver: self.names.map(|names| names as _),
+            extra_roots: self.roots,
+            scheduled: false,
+        };
+        let app = App::start(parts).await.unwrap();
+        let token = std::fs::read_to_string(token_file).unwrap();
+        let token = SecretString::from(token.trim().to_owned());
+        let client = OperatorClient::new(&format!("http://{}", app.address), Some(token)).unwrap();
+        TestApp { app, clock: self.clock, client, dir: self.dir }
+    }
+}
+
+/// A pipeline of one source whose destinations have one mapping each: name, URL, more settings.
+pub(crate) fn pipeline(destinations: &[(&str, &str, Value)]) -> Value {
+    let destinations: Vec<_> = destinations
+        .iter()
+        .map(|(name, url, more)| {
+            let mut destination = json!({
+                "name": name,
+                "shared_secret": {"value": SECRET},
+                "mappings": [{"name": "everything", "url": url}],
+            });
+            for (key, value) in more.as_object().into_iter().flatten() {
+                destination[key] = value.clone();
+            }
+            destination
+        })
+        .collect();
+    json!({"sources": [{
+        "name": "website",
+        "write_key": {"value": WRITE_KEY},
+        "destinations": destinations,
+    }]})
+}
+
+impl TestApp {
+    /// A service with this pipeline.
+    pub(crate) async fn with(destinations: &[(&str, &str, Value)]) -> Self {
+        let app = Builder::new().start().await;
+        app.apply(pipeline(destinations)).await;
+        app
+    }
+
+    pub(crate) async fn apply(&self, document: Value) {
+        let request = json!({"document": document});
+        let (status, answer) = self.client.post("/api/v1/pipeline", &request).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+
+    /// Sends to intake with the write key; returns the answer's status.
+    pub(crate) async fn send(&self, path: &str, body: &Value) -> StatusCode {
+        let headers = HeaderMap::from_iter([(
+            header::AUTHORIZATION,
+            HeaderValue::from_static("Basic dGhlLXdyaXRlLWtleTo="),
+        )]);
+        let body = Bytes::from(body.to_string());
+        self.client.post_bytes(path, headers, body).await.unwrap().status
+    }
+
+    /// Tracks an event of this name; its messageId is the name.
+    pub(crate) async fn track(&self, name: &str) {
+        let event = json!({"event": name, "userId": "u1", "messageId": name});
+        assert_eq!(self.send("/v1/track", &event).await, StatusCode::OK);
+    }
+
+    pub(crate) async fn deliveries(&self) -> Vec<DeliveryRow> {
+        let query = DeliveryQuery { limit: 1_000, ..Default::default() };
+        let mut rows = self.app.store.deliveries(query).await.unwrap();
+        rows.reverse();
+        rows
+    }
+
+    /// The delivery with this number from 0, in the order of acceptance.
+    pub(crate) async fn delivery(&self, number: usize) -> DeliveryRow {
+        self.deliveries().await.swap_remove(number)
+    }
+
+    pub(crate) async fn attempts(&self, id: DeliveryId) -> Vec<Attempt> {
+        self.app.store.attempts(id).await.unwrap()
+    }
+
+    /// Returns once the deliveries are as wanted; looks again with every commit of attempts.
+    pub(crate) async fn until(&self, wanted: impl Fn(&[DeliveryRow]) -> bool) -> Vec<DeliveryRow> {
+        let mut recorded = self.app.courier.recorded();
+        let waiting = async {
+            loop {
+                recorded.borrow_and_update();
+                let rows = self.deliveries().await;
+                if wanted(&rows) {
+                    return rows;
+                }
+                recorded.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(PATIENCE, Box::pin(waiting)).await {
+            Ok(rows) => rows,
+            Err(_) => panic!("still {:#?}", self.deliveries().await),
+        }
+    }
+
+    /// Returns once every delivery is delivered, dead or discarded.
+    pub(crate) async fn until_settled(&self, count: usize) -> Vec<DeliveryRow> {
+        self.until(|rows| {
+            rows.len() == count && rows.iter().all(|row| row.delivery.settled_at.is_some())
+        })
+        .await
+    }
+
+    /// Returns once so many attempts have been made for this delivery and it is not leased.
+    pub(crate) async fn until_tried(&self, number: usize, attempts: u32) -> DeliveryRow {
+        let tried = |rows: &[DeliveryRow]| {
+            rows.get(number).is_some_and(|row| {
+                row.delivery.token >= attempts && row.delivery.state != State::Leased
+            })
+        };
+        self.until(tried).await.swap_remove(number)
+    }
+
+    /// Lets the time pass until the first pending delivery is due.
+    pub(crate) async fn advance_to_due(&self) {
+        let rows = self.deliveries().await;
+        let due = rows.iter().filter_map(|row| row.delivery.due_at).min().expect("one is pending");
+        self.clock.advance(due.since(self.clock.now()));
+    }
+
+    /// The ledger, after it was held against the rows.
+    pub(crate) async fn ledger(&self) -> Ledger {
+        let findings = self.app.store.examine(self.clock.now()).await.unwrap();
+        for finding in &findings {
+            assert!(finding.ok, "{finding:?}");
+        }
+        let ledger = self.app.store.ledger();
+        let sum =
+            ledger.pending + ledger.leased + ledger.delivered + ledger.dead + ledger.discarded;
+        assert_eq!(ledger.accepted, sum);
+        ledger
+    }
+
+    pub(crate) async fn stop(self) -> (Arc<TempDir>, Arc<ManualClock>) {
+        self.app.stop().await;
+        (self.dir, self.clock)
+    }
+}

@@ -1,0 +1,6 @@
+//! What the integration tests share: receivers that misbehave, certificates and names for them.
+
+pub(crate) mod app;
+pub(crate) mod certificates;
+pub(crate) mod names;
+pub(crate) mod receiver;
