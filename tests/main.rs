@@ -5,3 +5,4 @@
 mod courier;
 mod sender;
 mod support;
+mod tidy;
