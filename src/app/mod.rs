@@ -121,7 +121,7 @@ pub struct App {
     pub duties: Duties,
     /// What it counts.
     pub metrics: Arc<Metrics>,
-    sqlite: SqliteStore,
+    sqlite: Arc<SqliteStore>,
     intake: Arc<Intake>,
     schedule: Option<Schedule>,
     job_runner: JoinHandle<()>,
@@ -136,7 +136,7 @@ pub struct App {
 /// # Errors
 /// [`AppError`] when it does not start, or ends by itself.
 pub async fn serve(settings: Settings) -> Result<(), AppError> {
-    let mut app = App::start(AppParts::new(settings)?).await?;
+    let app = App::start(AppParts::new(settings)?).await?;
     tracing::info!(address = %app.address, version = env!("CARGO_PKG_VERSION"), "serving");
     tokio::select! {
         () = told_to_stop() => {
@@ -178,7 +178,7 @@ impl App {
         let user_agent = user_agent(&parts.settings)?;
         let metrics = Arc::new(Metrics::new());
         let sqlite = open(&parts, &metrics).await?;
-        let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+        let store = Arc::clone(&sqlite) as Arc<dyn Store>;
         let keyring = Arc::new(admit_operator(&parts, &*store).await?);
         let node_id = enter(&parts, &*store).await?;
         let sender = Arc::new(sender(&parts)?);
@@ -279,8 +279,8 @@ impl App {
     }
 
     /// Resolves when the database has failed for good, with what failed.
-    pub async fn failed(&mut self) -> String {
-        self.sqlite.fatal().await
+    pub async fn failed(&self) -> String {
+        self.sqlite.failed().await
     }
 
     /// Stops in order; what is under way has the grace to end.
@@ -306,7 +306,7 @@ impl App {
 }
 
 struct Made {
-    sqlite: SqliteStore,
+    sqlite: Arc<SqliteStore>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     keyring: Arc<Keyring>,
@@ -315,12 +315,12 @@ struct Made {
     running: Arc<Running>,
 }
 
-async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<SqliteStore, AppError> {
+async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Arc<SqliteStore>, AppError> {
     let settings = &parts.settings;
     let mut options =
         OpenOptions::new(&settings.database, Arc::clone(metrics), Arc::clone(&parts.clock));
     options.min_free_disk_bytes = settings.min_free_disk_mib.saturating_mul(1024 * 1024);
-    Ok(SqliteStore::open(options).await?)
+    Ok(Arc::new(SqliteStore::open(options).await?))
 }
 
 /// Reads or makes the key and the operator's token.

@@ -77,7 +77,8 @@ pub struct Event {
     pub name: Option<String>,
     /// The message's `userId`, for lists and filters.
     pub user_id: Option<String>,
-    /// The message byte for byte; in a batch, its item's bytes.
+    /// The message byte for byte, but for its write key, which is cut out; in a batch, its item's
+    /// bytes.
     pub body: Bytes,
     /// What the message's batch adds to it, as JSON text: `context`, `integrations`, `sentAt`.
     pub envelope: Option<String>,

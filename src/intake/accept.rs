@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::answer::Refusal;
 use super::dispatch::Dispatch;
-use super::plan::Plan;
+use super::plan::{Lane, Plan};
 use crate::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, MappingId};
-use crate::store::{Accepted, LeasedDelivery, NewDelivery, Store, StoreError};
+use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Store, StoreError};
 
 /// What became of a request's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,55 +27,82 @@ pub(super) async fn accept(
 ) -> Result<Tally, Refusal> {
     let mut reserved = Reserved::take(dispatch, &plan);
     plan.lease(&*reserved.dispatch, &reserved.granted());
-    // The store takes the events; what is needed after the commit is shared or copied.
-    let written: Vec<(Arc<Event>, Vec<NewDelivery>)> =
-        plan.events.iter().map(|new| (Arc::clone(&new.event), new.deliveries.clone())).collect();
-    let received_at = plan.received_at;
+    let written = Written::of(&plan);
     let accepted = store.accept(plan.events).await?;
-    if accepted.len() != written.len() {
+    if accepted.len() != written.events.len() {
         return Err(Refusal::Unavailable(Some(StoreError::Foreign {
-            what: format!("{} answers to {} events", accepted.len(), written.len()),
+            what: format!("{} answers to {} events", accepted.len(), written.events.len()),
         })));
     }
-    let mut tally = Tally::default();
-    let mut leased = Vec::new();
-    let mut due = Vec::new();
-    for ((event, deliveries), accepted) in written.iter().zip(accepted) {
-        match accepted {
-            Accepted::Duplicate => tally.duplicates += 1,
-            Accepted::Stored { event_id, first_delivery_id } => {
-                tally.stored += 1;
-                for (id, delivery) in (first_delivery_id.0..).zip(deliveries) {
-                    let in_hand = LeasedDelivery {
-                        id: DeliveryId(id),
-                        event_id,
-                        event: Arc::clone(event),
-                        mapping_id: delivery.mapping_id,
-                        token: 1,
-                        tried: 0,
-                        accepted_at: received_at,
-                        deadline_at: delivery.deadline_at,
-                        lease_expires_at: Timestamp::default(),
-                    };
-                    match delivery.lease {
-                        Some(lease) => {
-                            leased.push(LeasedDelivery {
+    let settled = written.settle(&accepted);
+    reserved.hand_over(settled.leased);
+    if !settled.due.is_empty() {
+        reserved.dispatch.hint_due(&settled.due);
+    }
+    Ok(settled.tally)
+}
+
+/// What is needed of a plan after the store has taken its events: shared or copied.
+struct Written {
+    received_at: Timestamp,
+    /// Each event with the number of its deliveries.
+    events: Vec<(Arc<Event>, usize)>,
+    /// The deliveries of all events, in order.
+    deliveries: Vec<NewDelivery>,
+}
+
+/// What follows from a commit.
+#[derive(Default)]
+struct Settled {
+    tally: Tally,
+    /// To be tried at once.
+    leased: Vec<LeasedDelivery>,
+    /// Mappings that have pending deliveries now.
+    due: Vec<MappingId>,
+}
+
+impl Written {
+    fn of(plan: &Plan) -> Self {
+        let count = |new: &NewEvent| (Arc::clone(&new.event), new.deliveries.len());
+        Self {
+            received_at: plan.received_at,
+            events: plan.events.iter().map(count).collect(),
+            deliveries: plan.events.iter().flat_map(|new| new.deliveries.iter().copied()).collect(),
+        }
+    }
+
+    fn settle(&self, accepted: &[Accepted]) -> Settled {
+        let mut settled = Settled::default();
+        let mut rest = self.deliveries.as_slice();
+        for ((event, count), accepted) in self.events.iter().zip(accepted) {
+            let deliveries;
+            (deliveries, rest) = rest.split_at(*count);
+            match *accepted {
+                Accepted::Duplicate => settled.tally.duplicates += 1,
+                Accepted::Stored { event_id, first_delivery_id } => {
+                    settled.tally.stored += 1;
+                    for (id, delivery) in (first_delivery_id.0..).zip(deliveries) {
+                        if let Some(lease) = delivery.lease {
+                            settled.leased.push(LeasedDelivery {
+                                id: DeliveryId(id),
+                                event_id,
+                                event: Arc::clone(event),
+                                mapping_id: delivery.mapping_id,
+                                token: 1,
+                                tried: 0,
+                                accepted_at: self.received_at,
+                                deadline_at: delivery.deadline_at,
                                 lease_expires_at: lease.expires_at,
-                                ..in_hand
                             });
+                        } else if !settled.due.contains(&delivery.mapping_id) {
+                            settled.due.push(delivery.mapping_id);
                         }
-                        None if due.contains(&delivery.mapping_id) => {}
-                        None => due.push(delivery.mapping_id),
                     }
                 }
             }
         }
+        settled
     }
-    reserved.hand_over(leased);
-    if !due.is_empty() {
-        reserved.dispatch.hint_due(&due);
-    }
-    Ok(tally)
 }
 
 /// Places at the dispatcher. Those that were not used go back when it is dropped, whatever happened.
@@ -87,9 +114,9 @@ struct Reserved {
 
 impl Reserved {
     fn take(dispatch: Arc<dyn Dispatch>, plan: &Plan) -> Self {
-        let take = |wanted: &super::plan::Lane| {
-            let granted = dispatch.reserve(wanted.mapping_id, wanted.wanted);
-            (wanted.mapping_id, granted.min(wanted.wanted))
+        let take = |lane: &Lane| {
+            let granted = dispatch.reserve(lane.mapping_id, lane.wanted);
+            (lane.mapping_id, granted.min(lane.wanted))
         };
         let places = plan.lanes.iter().map(take).collect();
         Self { dispatch, places }

@@ -10,11 +10,11 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 
 use super::answer::Refusal;
-use super::limits::{MAX_DRAINED_BYTES, MAX_HELD_BYTES, MAX_REQUEST_BYTES};
+use super::limits::{MAX_DRAINED_BYTES, MAX_REQUEST_BYTES};
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +49,23 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     if encodings.next().is_some() { Err(Refusal::Encoding) } else { Ok(encoding) }
 }
 
-/// How many bytes all requests together hold.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Held(Arc<AtomicUsize>);
+/// How long the body is going to be, where the headers say.
+pub(super) fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// How many bytes requests together hold, and may hold.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    bytes: Arc<AtomicUsize>,
+    limit: usize,
+}
 
 impl Held {
+    pub(super) fn up_to(limit: usize) -> Self {
+        Self { bytes: Arc::default(), limit }
+    }
+
     /// An account of one request's bytes, empty at first.
     pub(super) fn account(&self) -> Account {
         Account { held: self.clone(), bytes: 0 }
@@ -69,16 +81,23 @@ pub(super) struct Account {
 
 impl Account {
     fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let before = self.held.0.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.held.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        // What was taken too much goes back with the account.
-        if before + bytes > MAX_HELD_BYTES { Err(Refusal::Overloaded) } else { Ok(()) }
+        if before + bytes > self.held.limit {
+            self.give_back();
+            return Err(Refusal::Overloaded);
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
+        self.held.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.held.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back();
     }
 }
 
@@ -92,6 +111,7 @@ pub(super) async fn read(
     let reading = async {
         let read = collect(&mut body, account).await;
         if matches!(read, Err(Refusal::RequestTooLarge | Refusal::Overloaded)) {
+            account.give_back();
             discard(&mut body).await;
         }
         read
@@ -187,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_unpacks_too_large_is_refused_at_the_limit() {
-        let held = Held::default();
+        let held = Held::up_to(usize::MAX);
         let mut account = held.account();
         let mut decode = |plain: &[u8]| decode(gzip(plain), Encoding::Gzip, &mut account);
         let limit = vec![b' '; MAX_REQUEST_BYTES];
@@ -202,7 +222,7 @@ mod tests {
     fn members_one_after_another_are_one_body() {
         let mut two = gzip(b"{\"a\":").to_vec();
         two.extend_from_slice(&gzip(b"1}"));
-        let mut account = Held::default().account();
+        let mut account = Held::up_to(usize::MAX).account();
         let plain = decode(two.into(), Encoding::Gzip, &mut account).expect("two members");
         assert_eq!(&plain[..], b"{\"a\":1}");
     }
@@ -211,22 +231,35 @@ mod tests {
     fn broken_gzip_is_refused() {
         let whole = gzip(b"{\"a\":1}");
         for broken in [Bytes::new(), Bytes::from_static(b"{}"), whole.slice(..whole.len() - 3)] {
-            let mut account = Held::default().account();
+            let mut account = Held::up_to(usize::MAX).account();
             assert!(matches!(decode(broken, Encoding::Gzip, &mut account), Err(Refusal::Gzip(_))));
         }
     }
 
     #[test]
     fn an_account_gives_back_what_it_took() {
-        let held = Held::default();
+        let held = Held::up_to(10);
         let mut one = held.account();
-        one.take(MAX_HELD_BYTES).expect("all of it");
+        one.take(10).expect("all of it");
         let mut other = held.account();
         assert!(matches!(other.take(1), Err(Refusal::Overloaded)));
         drop(one);
+        other.take(10).expect("all of it again");
         drop(other);
-        assert_eq!(held.0.load(Ordering::Relaxed), 0);
-        held.account().take(MAX_HELD_BYTES).expect("all of it again");
+        assert_eq!(held.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn when_too_much_is_held_a_body_is_refused_and_holds_nothing() {
+        let held = Held::up_to(10);
+        let mut one = held.account();
+        let within = Duration::from_secs(60);
+        let body = read(Body::from("123456"), &mut one, within).await.expect("there is room");
+        let mut other = held.account();
+        let refused = read(Body::from("12345"), &mut other, within).await;
+        assert!(matches!(refused, Err(Refusal::Overloaded)));
+        assert_eq!(held.bytes.load(Ordering::Relaxed), body.len());
+        read(Body::from("1234"), &mut other, within).await.expect("there is room");
     }
 
     #[test]

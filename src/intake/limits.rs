@@ -19,8 +19,12 @@ pub const MAX_MERGED_BYTES: usize = 8 * 1024 * 1024;
 /// Characters of a messageId.
 pub const MAX_MESSAGE_ID_CHARS: usize = 100;
 
-/// Bytes of all requests that are being read or accepted at one time.
+/// Bytes of all requests that are being read or accepted at one time and have shown a write key.
 pub(super) const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// The same for requests that may show one only in their body: whoever has none cannot crowd out
+/// those who have.
+pub(super) const MAX_HELD_UNKNOWN_BYTES: usize = 32 * 1024 * 1024;
 
 /// Bytes of a refused request that are read and thrown away, so that its sender comes to read the
 /// answer; after those the connection is closed on it.

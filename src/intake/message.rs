@@ -146,7 +146,8 @@ impl<'a> Item<'a> {
         let empty = Object::new();
         let message = value.as_object().unwrap_or(&empty);
         let kind = kind.or_else(|| EventType::parse(&message.get("type")?.as_str()?));
-        let judged = Self::judge(kind, fault, &value);
+        let message_id = validate::id(message, "messageId");
+        let judged = judge(kind, fault, &value, message_id.as_deref());
         let body = if message.get(write_key::PROPERTY).is_some() {
             slices::without(&body, write_key::PROPERTY)
         } else {
@@ -155,7 +156,9 @@ impl<'a> Item<'a> {
         let event = Event {
             source_id: reception.source_id,
             kind,
-            message_id: message_id(message).unwrap_or_else(|| reception.message_ids.next()),
+            message_id: message_id
+                .filter(|id| !is_too_long(id))
+                .unwrap_or_else(|| reception.message_ids.next()),
             received_at: reception.received_at,
             name: kind.and_then(|kind| name(kind, message)),
             user_id: validate::id(message, "userId"),
@@ -172,28 +175,24 @@ impl<'a> Item<'a> {
         let document = document::compose(message, envelope.map(|it| &it.object), added);
         Read { event, document: Some(document) }
     }
-
-    fn judge(
-        kind: Option<EventType>,
-        fault: Option<Fault>,
-        value: &Value<'_>,
-    ) -> Result<EventType, Fault> {
-        if let Some(fault) = fault {
-            return Err(fault);
-        }
-        let message = value.as_object().ok_or(Fault::NotAnObject)?;
-        let kind = kind.ok_or(Fault::Type)?;
-        if validate::id(message, "messageId").is_some_and(|id| is_too_long(&id)) {
-            return Err(Fault::MessageId);
-        }
-        validate::check(kind, message)?;
-        Ok(kind)
-    }
 }
 
-/// The sender's messageId, if it can be used.
-fn message_id(message: &Object<'_>) -> Option<String> {
-    validate::id(message, "messageId").filter(|id| !is_too_long(id))
+fn judge(
+    kind: Option<EventType>,
+    fault: Option<Fault>,
+    value: &Value<'_>,
+    message_id: Option<&str>,
+) -> Result<EventType, Fault> {
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
+    let message = value.as_object().ok_or(Fault::NotAnObject)?;
+    let kind = kind.ok_or(Fault::Type)?;
+    if message_id.is_some_and(is_too_long) {
+        return Err(Fault::MessageId);
+    }
+    validate::check(kind, message)?;
+    Ok(kind)
 }
 
 fn is_too_long(id: &str) -> bool {

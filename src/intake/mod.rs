@@ -35,6 +35,7 @@ use self::answer::Refusal;
 use self::body::{Account, Encoding, Held};
 use self::call::Call;
 pub use self::dispatch::Dispatch;
+use self::limits::{MAX_HELD_BYTES, MAX_HELD_UNKNOWN_BYTES, MAX_REQUEST_BYTES};
 use self::message::{Messages, Reception};
 use self::message_id::MessageIds;
 use self::plan::Plan;
@@ -72,6 +73,7 @@ pub struct Intake {
     body_timeout: Duration,
     message_ids: MessageIds,
     held: Held,
+    held_unknown: Held,
     accepting: TaskTracker,
 }
 
@@ -100,7 +102,8 @@ pub fn router(state: Arc<Intake>) -> Router {
 }
 
 async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Response {
-    let path = request.uri().path().to_owned();
+    let uri = request.uri().clone();
+    let path = uri.path();
     let (status, response) = match intake.receive(request).await {
         Ok(tally) => {
             tracing::debug!(path, stored = tally.stored, duplicates = tally.duplicates, "accepted");
@@ -138,7 +141,8 @@ impl Intake {
             metrics: parts.metrics,
             body_timeout: parts.body_timeout,
             message_ids: MessageIds::new(parts.rng),
-            held: Held::default(),
+            held: Held::up_to(MAX_HELD_BYTES),
+            held_unknown: Held::up_to(MAX_HELD_UNKNOWN_BYTES),
             accepting: TaskTracker::new(),
         }
     }
@@ -159,7 +163,8 @@ impl Intake {
                 return Err(refusal);
             }
         };
-        let mut account = self.held.account();
+        let held = if head.source.is_some() { &self.held } else { &self.held_unknown };
+        let mut account = held.account();
         let body = body::read(body, &mut account, self.body_timeout).await?;
         let received_at = self.clock.now();
         let plan = self.plan(head, body, received_at, &mut account)?;
@@ -180,6 +185,9 @@ impl Intake {
             None => None,
         };
         let encoding = body::encoding(&head.headers)?;
+        if body::announced_bytes(&head.headers) > Some(MAX_REQUEST_BYTES) {
+            return Err(Refusal::RequestTooLarge);
+        }
         if !self.store.has_room() {
             return Err(Refusal::DiskFull);
         }

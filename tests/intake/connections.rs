@@ -1,0 +1,292 @@
+//! Connections that misbehave, and the listener's bounds on them.
+
+use std::time::Duration;
+
+use postrider::app::listener;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::client::{Client, Request, gzip};
+use super::stage::{Conditions, Stage};
+
+const TRACK: &str = r#"{"userId":"u","event":"E"}"#;
+
+fn track() -> Vec<u8> {
+    Request::post("/v1/track", TRACK).bytes()
+}
+
+/// The head of a track with the write key, without the blank line.
+const HEAD: &str = "POST /v1/track HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer KEY\r\n";
+
+#[tokio::test]
+async fn a_connection_serves_many_requests_also_pipelined() {
+    let stage = Stage::new().await;
+    let mut client = stage.connect().await;
+    for _ in 0..3 {
+        client.write(track()).await;
+        client.answer().await.expect("an answer").assert_success();
+    }
+    let bad = Request::post("/v1/track", "{").bytes();
+    client.write([track(), bad, track()].concat()).await;
+    client.answer().await.expect("an answer").assert_success();
+    client.answer().await.expect("an answer").assert_refused(400, "invalid_json");
+    client.answer().await.expect("an answer").assert_success();
+    assert_eq!(stage.store.take_events().len(), 5);
+}
+
+#[tokio::test]
+async fn a_body_may_come_in_chunks() {
+    let stage = Stage::new().await;
+    let mut client = stage.connect().await;
+    client.write(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n")).await;
+    for piece in TRACK.as_bytes().chunks(5) {
+        client.write(format!("{:x}\r\n", piece.len())).await;
+        client.write(piece).await;
+        client.write("\r\n").await;
+    }
+    client.write("0\r\n\r\n").await;
+    client.answer().await.expect("an answer").assert_success();
+    assert_eq!(&stage.store.take_events()[0].event.body[..], TRACK.as_bytes());
+}
+
+#[tokio::test]
+async fn chunks_without_end_are_refused_at_the_limit() {
+    let stage = Stage::new().await;
+    let mut client = stage.connect().await;
+    client.write(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n")).await;
+    let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
+    for _ in 0..40 {
+        client.try_write(&chunk).await;
+    }
+    client.try_write("0\r\n\r\n").await;
+    client.answer().await.expect("an answer").assert_refused(400, "too_large");
+}
+
+#[tokio::test]
+async fn an_early_refusal_is_read_after_a_large_body() {
+    let stage = Stage::new().await;
+    let large = vec![b' '; 3 * 1024 * 1024];
+    let unknown = Request::anonymous("/v1/batch", large).header("authorization", "Bearer NO");
+    stage.send(&unknown).await.assert_refused(401, "write_key_unknown");
+}
+
+#[tokio::test]
+async fn a_sender_that_asks_first_is_told_to_go_on_or_not() {
+    let stage = Stage::new().await;
+    let head = |key: &str, length: usize| {
+        format!(
+            "POST /v1/track HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {key}\r\n\
+             Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut client = stage.connect().await;
+    client.write(head("KEY", TRACK.len())).await;
+    assert_eq!(client.answer().await.expect("an answer").status, 100);
+    client.write(TRACK).await;
+    client.answer().await.expect("an answer").assert_success();
+    for (key, length, status, code) in
+        [("NO", TRACK.len(), 401, "write_key_unknown"), ("KEY", 2_000_000, 400, "too_large")]
+    {
+        let mut client = stage.connect().await;
+        client.write(head(key, length)).await;
+        client.answer().await.expect("an answer").assert_refused(status, code);
+        client.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_read_by_old_clients() {
+    let stage = Stage::new().await;
+    let mut client = stage.connect().await;
+    let head = HEAD.replace("HTTP/1.1", "HTTP/1.0");
+    client.write(format!("{head}Content-Length: {}\r\n\r\n{TRACK}", TRACK.len())).await;
+    client.answer().await.expect("an answer").assert_success();
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_ends_its_connection_only() {
+    let stage = Stage::new().await;
+    for nonsense in ["\x16\x03\x01\x02\x00\x01", "GET\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
+        let mut client = stage.connect().await;
+        client.write(nonsense).await;
+        client.finish_writing().await;
+        client.closed().await;
+    }
+    stage.send(&Request::post("/v1/track", TRACK)).await.assert_success();
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let header_timeout = Duration::from_millis(50);
+    let stage = Stage::with(Conditions { header_timeout, ..Conditions::default() }).await;
+    let mut silent = stage.connect().await;
+    let mut slow = stage.connect().await;
+    slow.write(HEAD).await;
+    silent.closed().await;
+    slow.closed().await;
+    assert!(stage.store.take_events().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered() {
+    let body_timeout = Duration::from_millis(50);
+    let stage = Stage::with(Conditions { body_timeout, ..Conditions::default() }).await;
+    let mut client = stage.connect().await;
+    client.write(format!("{HEAD}Content-Length: 100\r\n\r\n{{")).await;
+    client.answer().await.expect("an answer").assert_refused(408, "timeout");
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_not_accepted() {
+    let stage = Stage::new().await;
+    let mut client = stage.connect().await;
+    client.write(format!("{HEAD}Content-Length: 100\r\n\r\n{TRACK}")).await;
+    client.finish_writing().await;
+    client.closed().await;
+    let mut client = stage.connect().await;
+    client.write(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\nzz\r\n")).await;
+    client.closed().await;
+    stage.shutdown.cancel();
+    stage.stopped().await;
+    stage.intake.finish().await;
+    assert!(stage.store.take_events().is_empty());
+}
+
+#[tokio::test]
+async fn a_head_is_bounded() {
+    let stage = Stage::new().await;
+    let mut client = stage.connect().await;
+    client.try_write(HEAD).await;
+    client.try_write(format!("X-Large: {}\r\n\r\n", "x".repeat(64 * 1024))).await;
+    assert_eq!(client.answer().await.expect("an answer").status, 431);
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn at_the_cap_the_next_connection_waits() {
+    let stage = Stage::with(Conditions { max_connections: 1, ..Conditions::default() }).await;
+    let mut first = stage.connect().await;
+    first.write(track()).await;
+    first.answer().await.expect("an answer").assert_success();
+    let mut second = stage.connect().await;
+    second.write(track()).await;
+    // The first is still served while the second waits.
+    first.write(track()).await;
+    first.answer().await.expect("an answer").assert_success();
+    assert_eq!(stage.store.take_events().len(), 2);
+    drop(first);
+    second.answer().await.expect("an answer").assert_success();
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_under_way_finish_and_closes_idle_connections() {
+    let stage = Stage::new().await;
+    let hold = stage.store.hold();
+    let mut idle = stage.connect().await;
+    idle.write(track()).await;
+    hold.entered().await;
+    hold.release();
+    idle.answer().await.expect("an answer").assert_success();
+    let mut busy = stage.connect().await;
+    busy.write(track()).await;
+    hold.entered().await;
+    stage.shutdown.cancel();
+    idle.closed().await;
+    hold.release();
+    busy.answer().await.expect("an answer").assert_success();
+    busy.closed().await;
+    stage.stopped().await;
+    assert!(tokio::net::TcpStream::connect(stage.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stop_ends_with_its_grace() {
+    let grace = Duration::from_millis(50);
+    let stage = Stage::with(Conditions { grace, ..Conditions::default() }).await;
+    let mut slow = stage.connect().await;
+    slow.write(format!("{HEAD}Content-Length: 100\r\n\r\n{{")).await;
+    let hold = stage.store.hold();
+    let mut stuck = stage.connect().await;
+    stuck.write(track()).await;
+    hold.entered().await;
+    stage.shutdown.cancel();
+    stage.stopped().await;
+    slow.closed().await;
+    stuck.closed().await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_with_what_to_do() {
+    let first = listener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = first.local_addr().expect("bound").to_string();
+    let error = listener::bind(&address).await.expect_err("in use");
+    let expected = format!(
+        "cannot listen on {address}: another process listens there; stop it, or set `listen` to \
+         another port"
+    );
+    assert_eq!(error.to_string(), expected);
+    for none in ["nonsense", "127.0.0.1", "127.0.0.1:99999"] {
+        let error = listener::bind(none).await.expect_err("no address");
+        assert!(error.to_string().contains("should be like 127.0.0.1:8080"), "{error}");
+    }
+}
+
+/// Whatever comes as a body: no panic, and an answer of one of the two shapes.
+#[test]
+fn any_body_gets_a_well_formed_answer() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let stage = runtime.block_on(Stage::new());
+    let body = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        "[\\[\\]{},:\"\\\\ batchtypeuserId1-]{0,60}".prop_map(String::into_bytes),
+        prop::collection::vec(piece(), 0..12).prop_map(|pieces| pieces.concat().into_bytes()),
+    ];
+    let path = prop::sample::select(vec!["/v1/track", "/v1/batch", "/v1/alias", "/v1/delete/"]);
+    let mut runner = TestRunner::new(Config { cases: 500, ..Config::default() });
+    let ran = runner.run(&(path, body, any::<bool>()), |(path, body, packed)| {
+        runtime.block_on(async {
+            let mut request = Request::post(path, body.clone());
+            if packed {
+                request = Request::post(path, gzip(&body)).header("content-encoding", "gzip");
+            }
+            let mut client = Client::connect(stage.address).await;
+            client.write(request.bytes()).await;
+            let answer = client.answer().await.expect("an answer");
+            if answer.status == 200 {
+                answer.assert_success();
+            } else {
+                answer.assert_refused(400, "invalid_json");
+            }
+        });
+        Ok(())
+    });
+    ran.expect("every body is answered");
+}
+
+fn piece() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        r#"{"batch":["#,
+        r#"{"type":"track""#,
+        r#""userId":"u""#,
+        ",",
+        "]",
+        "}",
+        "{",
+        "[",
+        "null",
+        r#""context":{"a":1}"#,
+        r#""sentAt":1e400"#,
+        r#""messageId":"\ud800""#,
+        r#""event":"""#,
+        r#""batch":"#,
+        r#""\u0062atch":["#,
+        ":",
+        "-0",
+        r#""writeKey":"x""#,
+        " ",
+    ])
+}

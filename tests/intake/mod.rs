@@ -1,0 +1,10 @@
+//! Intake, door to door: real connections, the real accept loop, a store and a dispatcher in memory.
+
+mod client;
+mod connections;
+mod documents;
+mod events;
+mod outbox;
+mod requests;
+mod stage;
+mod store;

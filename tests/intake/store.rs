@@ -1,0 +1,177 @@
+//! The store's trait over the memory that these tests need: accepting. All other steps answer that
+//! the store is closed.
+
+use async_trait::async_trait;
+use postrider::clock::Timestamp;
+use postrider::domain::attempt::Attempt;
+use postrider::domain::event::StoredEvent;
+use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
+use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
+use postrider::store::{
+    Accepted, Claim, ClaimRequest, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease,
+    ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, NewEvent, Pipeline,
+    PipelineChange, PruneRequest, Pruned, Record, Recorded, StatisticsRow, Store, StoreError,
+    Token,
+};
+
+use super::stage::MemoryStore;
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
+        Self::accept(self, events).await
+    }
+
+    async fn claim_due(&self, _: ClaimRequest) -> Result<Claim, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn record(&self, _: Vec<Record>) -> Result<Vec<Recorded>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn release(&self, _: Vec<LeaseRef>, _: Timestamp) -> Result<u64, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn expired_leases(
+        &self,
+        _: ExpiryScope,
+        _: u32,
+    ) -> Result<Vec<ExpiredLease>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn settle_overdue(&self, _: ClaimRequest) -> Result<u64, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn next_due(&self, _: &[MappingId]) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn shift_schedule(&self, _: i64) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn discard_removed(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn preview_job(
+        &self,
+        _: JobAction,
+        _: JobFilter,
+        _: u32,
+    ) -> Result<JobPreview, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn create_job(&self, _: NewJob, _: Timestamp) -> Result<Job, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn step_job(
+        &self,
+        _: JobId,
+        _: u32,
+        _: Timestamp,
+    ) -> Result<Option<JobStep>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn cancel_job(&self, _: JobId, _: Timestamp) -> Result<Option<Job>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn job(&self, _: JobId) -> Result<Option<Job>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn jobs(&self, _: u32) -> Result<Vec<Job>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn pipeline(&self) -> Result<Pipeline, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn change_pipeline(
+        &self,
+        _: i64,
+        _: Vec<PipelineChange>,
+        _: Timestamp,
+    ) -> Result<i64, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn put_token(&self, _: Token) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn event(&self, _: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn events(&self, _: EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn delivery(&self, _: DeliveryId) -> Result<Option<DeliveryRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn deliveries(&self, _: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn attempts(&self, _: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::default()
+    }
+
+    fn has_room(&self) -> bool {
+        Self::has_room(self)
+    }
+
+    async fn register_node(&self, _: &str, _: Timestamp) -> Result<NodeId, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn heartbeat(&self, _: NodeId, _: Timestamp) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn last_seen_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn prune(&self, _: PruneRequest) -> Result<Pruned, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn rotate_deduplication(&self, _: Timestamp) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn tidy(&self) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn add_statistics(&self, _: Vec<StatisticsRow>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn examine(&self, _: Timestamp) -> Result<Vec<Finding>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn close(&self) {}
+}
