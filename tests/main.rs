@@ -6,3 +6,4 @@ mod courier;
 mod intake;
 mod sender;
 mod support;
+mod tidy;
