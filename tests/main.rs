@@ -4,6 +4,7 @@
 
 mod courier;
 mod intake;
+mod process;
 mod sender;
 mod support;
 mod tidy;
