@@ -75,7 +75,7 @@ async fn killed_fifty_times_under_load_it_loses_nothing_that_it_acknowledged() {
         .until("everything is delivered", async |service| {
             let ledger = &service.status().await["ledger"];
             ledger["delivered"].as_u64().is_some_and(|count| count > 0)
-                && ledger["delivered"] == ledger["deliveries_accepted"]
+                && ledger["delivered"] == ledger["accepted"]
         })
         .await;
     let received = count_by_message(&receiver);

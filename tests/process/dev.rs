@@ -1,5 +1,8 @@
 //! `postrider dev`: the newcomer's first command.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
 use super::service::postrider;
@@ -33,4 +36,29 @@ fn dev_prints_a_report_for_people() {
     assert!(output.status.success(), "{text}");
     assert!(text.contains("14 of 14 delivered and verified."), "{text}");
     assert!(text.contains("signature verified"), "{text}");
+}
+
+#[test]
+fn every_command_that_dev_suggests_works_when_pasted() {
+    let mut dev = postrider().arg("dev").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let suggested: Vec<String> = lines
+        .by_ref()
+        .skip_while(|line| !line.contains("in another terminal"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .collect();
+    assert!(suggested.len() >= 7, "{suggested:#?}");
+    for command in &suggested {
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{command}: {said}");
+        assert!(!said.contains("\"success\":false"), "{command}: {said}");
+    }
+    // The two that sent an event are shown as they arrive, at both destinations.
+    let shown = lines.by_ref().filter(|line| line.contains("signature verified")).take(4).count();
+    assert_eq!(shown, 4);
+    let pid = rustix::process::Pid::from_child(&dev);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(dev.wait().unwrap().success());
 }
