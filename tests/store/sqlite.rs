@@ -86,7 +86,7 @@ async fn a_damaged_head_is_not_a_database() {
     bytes.extend([0xFF; 5_000]);
     std::fs::write(&path, &bytes).expect("written");
     let error = open(&path).await.expect_err("refused");
-    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error}");
+    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}");
     assert_eq!(std::fs::read(&path).expect("read"), bytes);
 }
 

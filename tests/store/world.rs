@@ -163,12 +163,13 @@ impl World {
             started_at: self.now(),
             duration_us: 1_500,
             outcome,
-            status: match outcome {
-                Outcome::Delivered => Some(200),
-                Outcome::ServerError => Some(503),
-                Outcome::Rejected => Some(410),
-                _ => None,
-            },
+            status: [
+                (Outcome::Delivered, 200),
+                (Outcome::ServerError, 503),
+                (Outcome::Rejected, 410),
+            ]
+            .into_iter()
+            .find_map(|(with, status)| (with == outcome).then_some(status)),
             error: (outcome != Outcome::Delivered).then(|| "it went wrong".to_owned()),
             url: "https://receiver.test/hook".to_owned(),
             request_headers: "content-type: application/json\n".to_owned(),
