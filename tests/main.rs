@@ -6,5 +6,6 @@ mod courier;
 mod intake;
 mod process;
 mod sender;
+mod store;
 mod support;
 mod tidy;
