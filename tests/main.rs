@@ -4,5 +4,6 @@
 
 mod courier;
 mod intake;
+mod operator;
 mod sender;
 mod support;
