@@ -1,6 +1,6 @@
 //! Postrider: durable webhook delivery. The map of the house, from the ground up:
 //! `domain` decides, `store` keeps, `sender` speaks HTTP, `intake` accepts, `courier` delivers,
-//! `duty` tidies, `api` and `cli` are the operator's doors, `app` wires them together.
+//! `duty` tidies, `receiver` plays the other side, `api` and `cli` are the operator's doors, `app` wires them together.
 
 pub mod api;
 pub mod app;
@@ -14,6 +14,7 @@ pub mod intake;
 pub mod json;
 pub mod mapping;
 pub mod metrics;
+pub mod receiver;
 pub mod route;
 pub mod secrets;
 pub mod sender;

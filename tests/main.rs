@@ -7,3 +7,4 @@ mod intake;
 mod operator;
 mod sender;
 mod support;
+mod tidy;

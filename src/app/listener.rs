@@ -166,29 +166,47 @@ impl Server {
     }
 }
 
-/// The next connection. Errors of a single one are passed over; when the system has run out of
-/// something, it is given time.
+/// The next connection.
 async fn accept_one(listener: &TcpListener) -> TcpStream {
     loop {
-        match listener.accept().await {
+        let error = match listener.accept().await {
             Ok((stream, _)) => return stream,
-            Err(error) if is_of_one_connection(&error) => {
-                tracing::debug!(%error, "a connection ended before it was taken");
-            }
-            Err(error) => {
-                tracing::error!(%error, "no connection can be taken: trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            Err(error) => error,
+        };
+        if let Some(pause) = pause_after(&error) {
+            tracing::error!(%error, "no connection can be taken: trying again");
+            tokio::time::sleep(pause).await;
+        } else {
+            tracing::debug!(%error, "a connection ended before it was taken");
         }
     }
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
+/// How long to wait after an accept that failed. An error of a single connection says nothing about
+/// the next one; when the system has run out of something, it is given time.
+fn pause_after(error: &io::Error) -> Option<Duration> {
+    let is_of_one_connection = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
-    )
+    );
+    (!is_of_one_connection).then_some(ACCEPT_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepting_waits_when_the_system_has_run_out_of_something() {
+        for number in [24, 23, 12, 105] {
+            // EMFILE, ENFILE, ENOMEM, ENOBUFS
+            assert_eq!(pause_after(&io::Error::from_raw_os_error(number)), Some(ACCEPT_PAUSE));
+        }
+        for kind in [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted] {
+            assert_eq!(pause_after(&io::Error::from(kind)), None);
+        }
+    }
 }

@@ -80,7 +80,8 @@ pub(super) struct Account {
 }
 
 impl Account {
-    fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+    /// Adds what the request makes us hold.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
         let before = self.held.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         if before + bytes > self.held.limit {

@@ -124,9 +124,8 @@ async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Response
 struct Head {
     call: Call,
     encoding: Encoding,
-    /// Whom its write key lets in to, where the head has one.
-    source: Option<Arc<SourceRoute>>,
-    routes: Arc<Routes>,
+    /// Its write key, where it has one; some source had it when the head was read.
+    key: Option<String>,
 }
 
 impl Intake {
@@ -163,7 +162,7 @@ impl Intake {
                 return Err(refusal);
             }
         };
-        let held = if head.source.is_some() { &self.held } else { &self.held_unknown };
+        let held = if head.key.is_some() { &self.held } else { &self.held_unknown };
         let mut account = held.account();
         let body = body::read(body, &mut account, self.body_timeout).await?;
         let received_at = self.clock.now();
@@ -179,11 +178,10 @@ impl Intake {
         if head.method != Method::POST {
             return Err(Refusal::Method);
         }
-        let routes = self.routes.current();
-        let source = match write_key::in_headers(&head.headers) {
-            Some(key) => Some(find_source(&routes, &key)?),
-            None => None,
-        };
+        let key = write_key::in_headers(&head.headers);
+        if let Some(key) = &key {
+            find_source(&self.routes.current(), key)?;
+        }
         let encoding = body::encoding(&head.headers)?;
         if body::announced_bytes(&head.headers) > Some(MAX_REQUEST_BYTES) {
             return Err(Refusal::RequestTooLarge);
@@ -191,7 +189,7 @@ impl Intake {
         if !self.store.has_room() {
             return Err(Refusal::DiskFull);
         }
-        Ok(Head { call, encoding, source, routes })
+        Ok(Head { call, encoding, key })
     }
 
     /// Reads a refused request to its end, so that its sender comes to read the answer; one that
@@ -211,13 +209,9 @@ impl Intake {
     ) -> Result<Plan, Refusal> {
         let body = body::decode(body, head.encoding, account)?;
         let value = json::parse(&body).map_err(Refusal::Json)?;
-        let source = match head.source {
-            Some(source) => source,
-            None => {
-                let key = write_key::in_body(&value).ok_or(Refusal::NoWriteKey)?;
-                find_source(&head.routes, &key)?
-            }
-        };
+        let key = head.key.or_else(|| write_key::in_body(&value)).ok_or(Refusal::NoWriteKey)?;
+        // A body may take its time: what is set up is looked at when it is there.
+        let source = find_source(&self.routes.current(), &key)?;
         let reception =
             Reception { source_id: source.id, received_at, message_ids: &self.message_ids };
         let messages = Messages::of(head.call, &body, value)?;
@@ -228,6 +222,7 @@ impl Intake {
             }
             plan.add(read, &source);
         }
+        account.take(plan.added_bytes)?;
         Ok(plan)
     }
 
@@ -238,7 +233,10 @@ impl Intake {
             let _held = account;
             accept::accept(plan, &*intake.store, Arc::clone(&intake.dispatch)).await
         });
-        accepting.await.unwrap_or(Err(Refusal::Unavailable(None)))
+        accepting.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "accepting ended before its end");
+            Err(Refusal::Unavailable(None))
+        })
     }
 }
 

@@ -9,7 +9,6 @@ use super::dispatch::Dispatch;
 use super::message::Read;
 use crate::clock::Timestamp;
 use crate::domain::document;
-use crate::domain::event::Event;
 use crate::domain::id::{DestinationId, MappingId};
 use crate::json::{Object, Value};
 use crate::route::{DestinationRoute, MappingRoute, SourceRoute};
@@ -24,6 +23,8 @@ pub(super) struct Plan {
     pub(super) lanes: Vec<Lane>,
     /// The lane of each delivery, in the order of the events and of the deliveries in each.
     lane_of: Vec<usize>,
+    /// Bytes that it holds beside the request's body: documents and envelopes.
+    pub(super) added_bytes: usize,
 }
 
 /// One mapping's part of a request.
@@ -45,6 +46,7 @@ impl Plan {
             events: Vec::with_capacity(events),
             lanes: Vec::new(),
             lane_of: Vec::with_capacity(events),
+            added_bytes: 0,
         }
     }
 
@@ -68,8 +70,13 @@ impl Plan {
                     skips.push(Skip { destination_id: destination.id });
                 }
             }
-            keep_document(&event, &document);
+            let bytes = Bytes::from(document::print(&document, event.body.len()));
+            self.added_bytes += bytes.len();
+            // Printed once, while it stands parsed: deliveries that are in memory need not make it
+            // again. The event is fresh: nobody has set it before.
+            let _ = event.document.set(bytes);
         }
+        self.added_bytes += event.envelope.as_ref().map_or(0, String::len);
         self.events.push(NewEvent { event: Arc::new(event), deliveries, skips });
     }
 
@@ -109,14 +116,6 @@ impl Plan {
             }
         }
     }
-}
-
-/// The document is printed once, here, where it stands parsed; deliveries that are in memory need
-/// not make it again.
-fn keep_document(event: &Event, document: &Value<'_>) {
-    let bytes = Bytes::from(document::print(document, event.body.len()));
-    // The event is fresh: nobody has set it before.
-    let _ = event.document.set(bytes);
 }
 
 /// An event's own word on where it goes: `integrations`.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use tokio::time::Sleep;
 use url::{Host, Url};
@@ -24,6 +25,8 @@ use crate::domain::attempt::Outcome;
 const IDLE_PER_HOST: usize = 1_024;
 /// How long a connection is kept open while idle: less than most receivers keep it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Headers that frame a request: always the client's own, so that none can contradict the bytes.
+const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 /// How long a name may take to resolve when a destination is saved.
 const SAVE_RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -64,7 +67,8 @@ pub struct Outgoing {
     pub method: Method,
     /// Where to.
     pub url: Url,
-    /// All headers but `Host` and `Content-Length`.
+    /// All headers but those that frame the request (`Host`, `Content-Length`,
+    /// `Transfer-Encoding`, `Connection`), which are left out when they are here.
     pub headers: HeaderMap,
     /// The exact bytes.
     pub body: Bytes,
@@ -267,6 +271,9 @@ pub(super) fn tls_client(config: rustls::ClientConfig) -> reqwest::ClientBuilder
 fn to_reqwest(request: Outgoing, mark: &Arc<Mark>) -> reqwest::Request {
     let mut sent = reqwest::Request::new(request.method, request.url);
     *sent.headers_mut() = request.headers;
+    for name in &FRAMING {
+        sent.headers_mut().remove(name);
+    }
     *sent.body_mut() = Some(reqwest::Body::wrap(MarkedBody::new(request.body, Arc::clone(mark))));
     sent
 }

@@ -23,15 +23,19 @@ pub fn masked_headers(headers: &HeaderMap, masked: &[HeaderName]) -> String {
     text
 }
 
+/// Words that make a header's name that of a credential.
+const SECRET_WORDS: [&str; 6] =
+    ["auth", "authorization", "cookies", "credential", "credentials", "key"];
+/// Parts that do so anywhere in the name.
+const SECRET_PARTS: [&str; 5] = ["apikey", "cookie", "passw", "secret", "token"];
+/// What sounds like a credential and is none.
+const NOT_SECRET: &str = "idempotency-key";
+
 /// Whether a header of this name usually carries a credential.
 fn looks_secret(name: &str) -> bool {
-    name.split(['-', '_']).any(|word| {
-        matches!(
-            word,
-            "authorization" | "auth" | "cookie" | "cookies" | "key" | "credential" | "credentials"
-        )
-    }) && name != "idempotency-key"
-        || ["token", "secret", "passw", "apikey", "cookie"].iter().any(|part| name.contains(part))
+    let word = || name.split(['-', '_']).any(|word| SECRET_WORDS.contains(&word));
+    let part = || SECRET_PARTS.iter().any(|part| name.contains(part));
+    name != NOT_SECRET && (word() || part())
 }
 
 fn push_line(text: &mut String, name: &HeaderName, value: Option<&HeaderValue>) {
@@ -48,4 +52,80 @@ fn cut(text: &mut String) {
     let end = (0..=KEEP_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text.truncate(end);
     text.push('…');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn credentials_are_masked() {
+        let names = [
+            "Authorization",
+            "Proxy-Authorization",
+            "Cookie",
+            "Set-Cookie",
+            "X-Api-Key",
+            "ApiKey",
+            "X-Auth",
+            "X-Auth-Token",
+            "Access_Token",
+            "Client-Secret",
+            "X-Password",
+            "X-Functions-Key",
+            "Aws-Credentials",
+        ];
+        for name in names {
+            let text = masked_headers(&headers(&[(name, "hunter2")]), &[]);
+            assert_eq!(text, format!("{}: ***\n", name.to_ascii_lowercase()));
+        }
+    }
+
+    #[test]
+    fn signatures_and_ordinary_headers_are_shown() {
+        let names = [
+            "content-type",
+            "idempotency-key",
+            "user-agent",
+            "webhook-id",
+            "webhook-signature",
+            "webhook-timestamp",
+            "www-authenticate",
+            "x-author",
+            "x-keyboard",
+            "x-signature",
+        ];
+        for name in names {
+            assert_eq!(masked_headers(&headers(&[(name, "v")]), &[]), format!("{name}: v\n"));
+        }
+    }
+
+    #[test]
+    fn named_and_sensitive_values_are_masked() {
+        let mut map = headers(&[("x-a", "1"), ("x-b", "2")]);
+        map.get_mut("x-b").unwrap().set_sensitive(true);
+        assert_eq!(masked_headers(&map, &[HeaderName::from_static("x-a")]), "x-a: ***\nx-b: ***\n");
+    }
+
+    #[test]
+    fn text_is_bounded_and_cut_between_characters() {
+        let text = masked_headers(&headers(&[("x-a", &"é".repeat(KEEP_BYTES))]), &[]);
+        assert!(text.len() <= KEEP_BYTES + '…'.len_utf8());
+        assert!(text.ends_with("é…"));
+        let bytes = HeaderMap::from_iter([(
+            HeaderName::from_static("x-b"),
+            HeaderValue::from_bytes(b"\xff!").unwrap(),
+        )]);
+        assert_eq!(masked_headers(&bytes, &[]), "x-b: \u{fffd}!\n");
+    }
 }

@@ -4,6 +4,7 @@ mod client;
 mod connections;
 mod documents;
 mod events;
+mod logs;
 mod outbox;
 mod requests;
 mod stage;

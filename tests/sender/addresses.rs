@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use postrider::domain::attempt::Outcome;
-use postrider::sender::{AddressPolicy, ResolveError, Sender, UrlRefused};
+use postrider::sender::{AddressPolicy, ResolveError, Sender, SenderOptions, UrlRefused};
 use proptest::prelude::*;
 
 use super::{options, post, sender_with, words};
@@ -336,4 +336,22 @@ async fn a_destination_is_judged_when_it_is_saved() {
     }
     assert!(matches!(check("gopher://public.test/").await, Err(UrlRefused::Scheme(_))));
     assert!(matches!(check("http://a:b@public.test/").await, Err(UrlRefused::Userinfo)));
+}
+
+#[tokio::test]
+async fn the_systems_resolver_knows_localhost_and_is_guarded() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let url = receiver.url_at("localhost", "/");
+    let by_system = |allow: &[&str]| {
+        let allow = allow.iter().map(|network| network.parse().unwrap()).collect();
+        let names = Names::on_loopback(&[]);
+        let options = options(AddressPolicy::new(allow), &names, Vec::new());
+        Sender::new(SenderOptions { resolver: None, ..options }).unwrap()
+    };
+    let allowed = by_system(&["127.0.0.0/8", "::1/128"]);
+    let exchange = allowed.send(post(&url)).await;
+    assert_eq!(exchange.outcome, Outcome::Delivered, "{exchange:?}");
+    let exchange = by_system(&[]).send(post(&url)).await;
+    assert_eq!(exchange.outcome, Outcome::Address, "{exchange:?}");
+    assert_eq!(receiver.requests().len(), 1);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method};
 use postrider::domain::attempt::Outcome;
 use postrider::sender::Outgoing;
 
@@ -42,6 +42,28 @@ async fn the_request_arrives_exactly() {
             ("user-agent".to_owned(), "Postrider/test"),
         ]
     );
+}
+
+#[tokio::test]
+async fn headers_that_frame_the_request_are_not_the_callers() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let mut request = post(&receiver.url("/"));
+    let framing = [
+        ("host", "elsewhere.test"),
+        ("content-length", "5"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "close"),
+    ];
+    for (name, value) in framing {
+        request.headers.insert(name, HeaderValue::from_static(value));
+    }
+    assert_eq!(sender().send(request).await.outcome, Outcome::Delivered);
+    let arrived = &receiver.requests()[0];
+    assert_eq!(arrived.header("host"), Some(receiver.address().to_string().as_str()));
+    assert_eq!(arrived.header("content-length"), Some("13"));
+    assert_eq!(arrived.header("transfer-encoding"), None);
+    assert_eq!(arrived.header("connection"), None);
+    assert_eq!(arrived.text(), "{\"cool\":true}");
 }
 
 #[tokio::test]

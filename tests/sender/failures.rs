@@ -1,20 +1,15 @@
 //! No whole answer: every way to fail has its outcome, and words that name cause and phase.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::HeaderValue;
 use postrider::domain::attempt::Outcome;
 use postrider::sender::Outgoing;
 use tokio::net::TcpSocket;
 
-use super::{post, send_short, sender, sender_with, words};
+use super::{closed_port, post, send_short, sender, sender_with, words};
 use crate::support::names::{Answer, Names};
 use crate::support::receiver::{Behaviour, Greeting, Receiver};
-
-/// An address on loopback where nothing listens.
-fn closed_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 #[tokio::test]
 async fn a_refused_connection_is_connect() {
@@ -89,7 +84,10 @@ async fn a_reset_or_close_before_the_request_is_read_is_reset() {
     for greeting in [Greeting::Reset, Greeting::Close] {
         receiver.set_greeting(greeting);
         let exchange = sender().send(post(&receiver.url("/"))).await;
-        assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, None), "{exchange:?}");
+        // A reset may reach us while the system still reports the connection as being made.
+        let early = greeting == Greeting::Reset && exchange.outcome == Outcome::Connect;
+        assert!(exchange.outcome == Outcome::Reset || early, "{exchange:?}");
+        assert!(words(&exchange).contains("reset") || greeting == Greeting::Close, "{exchange:?}");
     }
     assert!(receiver.requests().is_empty());
 }
@@ -124,16 +122,16 @@ async fn a_receiver_that_hangs_times_out_and_the_phase_is_named() {
             "reading the answer's body",
         ),
     ];
-    let receiver = Receiver::start(Behaviour::ok()).await;
-    let sender = sender();
-    for (bytes, status, phase) in cases {
-        receiver.set_script(Behaviour::RawThenHang(bytes.to_vec()));
-        for url in [receiver.url("/"), receiver.url_at("receiver.test", "/")] {
-            let exchange = send_short(&sender, &url).await;
-            assert_eq!((exchange.outcome, exchange.status), (Outcome::Timeout, status));
+    let sender = &sender();
+    let sends = cases.iter().map(|(bytes, status, phase)| async move {
+        let receiver = Receiver::start(Behaviour::RawThenHang(bytes.to_vec())).await;
+        let (literal, name) = (receiver.url("/"), receiver.url_at("receiver.test", "/"));
+        for exchange in [send_short(sender, &literal).await, send_short(sender, &name).await] {
+            assert_eq!((exchange.outcome, exchange.status), (Outcome::Timeout, *status));
             assert!(words(&exchange).ends_with(&format!("still {phase}")), "{exchange:?}");
         }
-    }
+    });
+    futures_util::future::join_all(sends).await;
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 mod addresses;
 mod answers;
 mod failures;
+mod operator;
 mod signatures;
 mod tls;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +21,8 @@ use crate::support::names::Names;
 
 /// Long enough for any answer on loopback; no test asserts on it.
 const PLENTY: Duration = Duration::from_secs(20);
-/// For tests in which the time has to run out.
-const SHORT: Duration = Duration::from_millis(250);
+/// For tests in which the time has to run out, yet be enough to come to where it does.
+const SHORT: Duration = Duration::from_millis(750);
 
 /// A sender that may go to loopback by any name that `names` holds.
 fn sender_with(names: &Arc<Names>, extra_roots: Vec<CertificateDer<'static>>) -> Sender {
@@ -67,4 +69,9 @@ async fn send_short(sender: &Sender, url: &str) -> Exchange {
 
 fn words(exchange: &Exchange) -> &str {
     exchange.error.as_deref().unwrap_or_default()
+}
+
+/// An address on loopback where nothing listens.
+fn closed_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
