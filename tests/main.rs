@@ -4,6 +4,7 @@
 
 mod courier;
 mod intake;
+mod operator;
 mod process;
 mod sender;
 mod store;

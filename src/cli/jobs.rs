@@ -138,9 +138,9 @@ impl JobArgs {
             }
             if preview.matched == 0 {
                 out.remark("no deliveries match: nothing to do")?;
-            } else {
-                confirm(asking.verb, preview.matched)?;
+                return Ok(ExitCode::SUCCESS);
             }
+            confirm(asking.verb, preview.matched)?;
         }
         request.dry_run = false;
         let job: JobView = client.post(asking.path, &request).await?;

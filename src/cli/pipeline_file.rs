@@ -84,7 +84,21 @@ fn words(error: &YamlError) -> String {
         | YamlError::SerdeInvalidValue { unexpected, expected, .. } => {
             format!("{expected} is expected here, not {unexpected}")
         }
+        YamlError::InvalidScalar { ty, .. } => format!("{} is expected here", thing(ty)),
+        YamlError::Unexpected { expected, .. } => format!("{} is expected here", thing(expected)),
         other => UserMessageFormatter.format_message(other).replace('\n', "; "),
+    }
+}
+
+/// The reader's word for what it expects, as one who writes a file knows it.
+fn thing(word: &'static str) -> &'static str {
+    match word {
+        "u8" | "u16" | "u32" | "u64" => "a whole number",
+        "bool" | "boolean" => "true or false",
+        "sequence start" => "a list",
+        "mapping start" => "fields with their values",
+        "string scalar" | "scalar" => "a text",
+        other => other,
     }
 }
 

@@ -95,8 +95,15 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .map(|candidate| (likeness(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// How alike two names are, from 0 to 1: by what they begin with, or by the slips between them.
+fn likeness(one: &str, other: &str) -> f64 {
+    let slips = strsim::damerau_levenshtein(one, other);
+    let by_slips = if slips <= 1 { 0.95 } else { 0.0 };
+    strsim::jaro_winkler(one, other).max(by_slips)
 }

@@ -1,0 +1,168 @@
+//! The pipeline applied through the API, on the real store: the difference, idempotence, pruning,
+//! rotation, and every fault at once with nothing changed.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::app::{Builder, TestApp};
+
+async fn post(app: &TestApp, request: Value) -> (StatusCode, Value) {
+    app.client.post("/api/v1/pipeline", &request).await.unwrap()
+}
+
+async fn difference(app: &TestApp, request: Value) -> String {
+    let (status, answer) = post(app, request).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let lines = answer["lines"].as_array().unwrap().iter().map(|line| {
+        let details = line["details"].as_array().into_iter().flatten();
+        let details: Vec<_> = details.map(|detail| detail.as_str().unwrap()).collect();
+        let (sign, what) = (line["sign"].as_str().unwrap(), line["what"].as_str().unwrap());
+        format!("{sign} {what}: {}", details.join(", ")).trim_end_matches(": ").to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn document(secret: &str, url: &str) -> Value {
+    json!({"sources": [{
+        "name": "website",
+        "write_key": {"value": "key-1"},
+        "destinations": [{
+            "name": "warehouse",
+            "shared_secret": {"value": secret},
+            "mappings": [
+                {"name": "everything", "url": url, "headers": {"X-Team": "a", "Authorization": "b"}},
+            ],
+        }],
+    }]})
+}
+
+const URL: &str = "http://127.0.0.1:9/hook";
+
+#[tokio::test]
+async fn applying_tells_the_difference_once() {
+    let app = Builder::new().start().await;
+    let request = json!({"document": document("one", URL)});
+    let made = "add source website: write key: given\n\
+                add destination website/warehouse: shared secret: given\n\
+                add mapping website/warehouse/everything: POST http://127.0.0.1:9/hook";
+    let dry = json!({"document": document("one", URL), "dry_run": true});
+    assert_eq!(difference(&app, dry.clone()).await, made);
+    assert_eq!(difference(&app, dry).await, made, "a dry run changes nothing");
+    assert_eq!(difference(&app, request.clone()).await, made);
+    let (_, again) = post(&app, request).await;
+    assert_eq!((&again["changed"], &again["lines"]), (&json!(false), &json!([])));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn each_change_is_told_without_secrets() {
+    let app = Builder::new().start().await;
+    app.apply(document("one", URL)).await;
+    let mut changed = document("two", "http://127.0.0.1:9/other");
+    let destination = &mut changed["sources"][0]["destinations"][0];
+    destination["timeout_ms"] = json!(3000);
+    destination["rate_per_second"] = json!(10);
+    destination["mappings"][0]["headers"] = json!({"X-Team": "c", "Authorization": "d"});
+    changed["sources"][0]["enabled"] = json!(false);
+    let told = difference(&app, json!({"document": changed})).await;
+    let (source, rest) = told.split_once('\n').unwrap();
+    let (destination, mapping) = rest.split_once('\n').unwrap();
+    assert_eq!(source, "change source website: enabled: true → false");
+    assert!(
+        destination.starts_with(
+            "change destination website/warehouse: timeout_ms: 5000 → 3000, \
+             rate_per_second: none → 10, shared secret: changed; the one before signs as well until "
+        ),
+        "{destination}"
+    );
+    assert_eq!(
+        mapping,
+        "change mapping website/warehouse/everything: url: http://127.0.0.1:9/hook → \
+         http://127.0.0.1:9/other, headers.X-Team: a → c, headers.Authorization: changed"
+    );
+    let pipeline = app.app.store.pipeline().await.unwrap();
+    assert_eq!(pipeline.shared_secrets.len(), 2, "the one before goes on signing");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_document_stays_but_for_prune() {
+    let app = Builder::new().start().await;
+    app.apply(document("one", URL)).await;
+    let bare = json!({"sources": [{"name": "website", "destinations": [{"name": "warehouse"}]}]});
+    let kept = difference(&app, json!({"document": bare})).await;
+    assert_eq!(kept, "keep mapping website/warehouse/everything");
+    let pruned = difference(&app, json!({"document": bare, "prune": true})).await;
+    assert_eq!(
+        pruned,
+        "change destination website/warehouse: shared secret: removed\n\
+         remove mapping website/warehouse/everything"
+    );
+    let gone = difference(&app, json!({"document": {"sources": []}, "prune": true})).await;
+    assert_eq!(gone, "remove source website");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_key_is_made_and_shown_once() {
+    let app = Builder::new().start().await;
+    let request = json!({"document": {"sources": [{"name": "website"}]}});
+    let (_, first) = post(&app, request.clone()).await;
+    let key = first["write_keys"][0]["write_key"].as_str().unwrap();
+    assert!(key.starts_with("wk_"));
+    let (_, again) = post(&app, request).await;
+    assert_eq!(again["write_keys"], Value::Null);
+    let (_, pipeline) = app.client.get("/api/v1/pipeline").await.unwrap();
+    assert!(!pipeline.to_string().contains(key));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn every_fault_is_told_with_its_path_and_nothing_changes() {
+    let app = Builder::new().start().await;
+    let document = json!({"sources": [
+        {"name": "a/b", "write_key": {"value": "with:colon"}},
+        {"name": "website", "write_key": {"env": "X"}, "destinations": [
+            {"name": "d", "timeout_ms": 5, "shared_secret": {"value": "whsec_***"}, "mappings": [
+                {"name": "m", "url": "ftp://x"},
+                {"name": "m", "url": "http://10.0.0.1/", "headers": {}},
+                {"name": "n", "url": "http://127.0.0.1/", "headers": {"Host": "x"}},
+            ]},
+        ]},
+    ]});
+    let (status, problem) = post(&app, json!({"document": document})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let faults = problem["faults"].as_array().unwrap();
+    let mut paths: Vec<_> = faults.iter().map(|fault| fault["path"].as_str().unwrap()).collect();
+    paths.sort_unstable();
+    assert_eq!(
+        paths,
+        [
+            "sources[0].name",
+            "sources[0].write_key",
+            "sources[1].destinations[0].mappings[0].url",
+            "sources[1].destinations[0].mappings[1].name",
+            "sources[1].destinations[0].mappings[1].url",
+            "sources[1].destinations[0].mappings[2].headers.Host",
+            "sources[1].destinations[0].shared_secret",
+            "sources[1].destinations[0].timeout_ms",
+            "sources[1].write_key",
+        ]
+    );
+    assert!(app.app.store.pipeline().await.unwrap().sources.is_empty());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn one_write_key_names_one_source() {
+    let app = Builder::new().start().await;
+    app.apply(document("one", URL)).await;
+    let other = json!({"sources": [{"name": "shop", "write_key": {"value": "key-1"}}]});
+    let (status, problem) = post(&app, json!({"document": other})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        problem["detail"],
+        "sources[0].write_key: is the write key of source website already"
+    );
+    app.stop().await;
+}

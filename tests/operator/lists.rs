@@ -1,0 +1,145 @@
+//! The API's questions and refusals: who may ask, filters, ids, pages, problems.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use postrider::sender::OperatorClient;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::support::app::{Builder, TestApp};
+use crate::support::receiver::{Behaviour, Receiver};
+
+async fn get(app: &TestApp, path: &str) -> (u16, Value) {
+    let (status, body) = app.client.get(path).await.unwrap();
+    (status.as_u16(), body)
+}
+
+async fn with_events(count: usize) -> TestApp {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    for number in 0..count {
+        app.track(&format!("event-{number}")).await;
+    }
+    app.until_settled(count).await;
+    app
+}
+
+#[tokio::test]
+async fn without_the_token_nothing_is_told_but_health() {
+    let app = Builder::new().start().await;
+    let base = format!("http://{}", app.app.address);
+    for token in [None, Some(SecretString::from("prt_wrong"))] {
+        let stranger = OperatorClient::new(&base, token).unwrap();
+        for path in ["/api/v1/status", "/api/v1/nowhere"] {
+            let (status, problem) = stranger.get(path).await.unwrap();
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+            assert_eq!(problem["code"], "unauthorized");
+        }
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(stranger.get(path).await.unwrap().0, StatusCode::OK, "{path}");
+        }
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn paths_methods_and_bodies_that_do_not_fit_are_problems() {
+    let app = Builder::new().start().await;
+    assert_eq!(get(&app, "/api/v1/nowhere").await.0, 404);
+    let ask = |method: Method, path: &'static str, body: Bytes| {
+        app.client.request(method, path, HeaderMap::new(), body)
+    };
+    let wrong_method = ask(Method::DELETE, "/api/v1/status", Bytes::new()).await.unwrap();
+    assert_eq!(wrong_method.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(wrong_method.headers["content-type"], "application/problem+json");
+    let not_json = ask(Method::POST, "/api/v1/redrives", Bytes::from("{")).await.unwrap();
+    assert_eq!(not_json.status, StatusCode::BAD_REQUEST);
+    let large = Bytes::from(vec![b' '; 9 * 1024 * 1024]);
+    let large = ask(Method::POST, "/api/v1/pipeline", large).await.unwrap();
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_filters_are_named_with_what_they_could_be() {
+    let app = with_events(1).await;
+    let cases = [
+        (
+            "state=ded",
+            "state: should be one of pending, leased, delivered, dead, discarded, not \"ded\"; did you mean dead?",
+        ),
+        ("destination=on", "destination: there is no destination \"on\"; did you mean one?"),
+        ("status=9", "status: should be a whole number from 100 to 999, not \"9\""),
+        ("since=noon", "since: should be a time such as 2026-03-01T12:00:00Z, not \"noon\""),
+    ];
+    for (query, detail) in cases {
+        let (status, problem) = get(&app, &format!("/api/v1/deliveries?{query}")).await;
+        assert_eq!((status, problem["detail"].as_str()), (400, Some(detail)));
+    }
+    let (_, problem) = get(&app, "/api/v1/deliveries?stat=dead&limit=0").await;
+    assert_eq!(problem["faults"].as_array().unwrap().len(), 2);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn ids_name_one_row_or_none() {
+    let app = with_events(1).await;
+    let (_, page) = get(&app, "/api/v1/deliveries").await;
+    let id = page["items"][0]["id"].as_str().unwrap().to_owned();
+    let (status, detail) = get(&app, &format!("/api/v1/deliveries/{id}")).await;
+    assert_eq!((status, &detail["attempts"][0]["status"]), (200, &json!(200)));
+    assert_eq!(detail["event"]["body"]["event"], "event-0");
+    let event = detail["event"]["id"].as_str().unwrap();
+    let (_, event) = get(&app, &format!("/api/v1/events/{event}")).await;
+    assert_eq!(event["deliveries"][0]["id"], id.as_str());
+    assert_eq!(get(&app, "/api/v1/deliveries/nonsense").await.0, 400);
+    // The same key with another time of making is another database's.
+    let foreign = "dlv_018bcfe5680070008000000000000001";
+    assert_eq!(get(&app, &format!("/api/v1/deliveries/{foreign}")).await.0, 404);
+    let request = json!({"ids": [foreign]});
+    let (status, _) = app.client.post("/api/v1/discards", &request).await.unwrap();
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_overlap() {
+    let app = with_events(5).await;
+    let mut names = Vec::new();
+    let mut path = "/api/v1/events?limit=2".to_owned();
+    loop {
+        let (_, page) = get(&app, &path).await;
+        let items = page["items"].as_array().unwrap();
+        names.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/events?limit=2&before={next}");
+    }
+    assert_eq!(names, ["event-4", "event-3", "event-2", "event-1", "event-0"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_needs_a_condition_that_fits() {
+    let app = with_events(1).await;
+    for (path, request, detail) in [
+        (
+            "/api/v1/redrives",
+            json!({}),
+            "filter: should have a condition: what should the job select?",
+        ),
+        (
+            "/api/v1/redrives",
+            json!({"filter": {"state": "pending"}}),
+            "filter.state: a redrive does not take pending deliveries",
+        ),
+        (
+            "/api/v1/discards",
+            json!({"filter": {"outcome": "dns"}}),
+            "outcome: does not narrow a job; use it with a list",
+        ),
+    ] {
+        let (status, problem) = app.client.post(path, &request).await.unwrap();
+        assert_eq!((status.as_u16(), problem["detail"].as_str()), (400, Some(detail)));
+    }
+    app.stop().await;
+}

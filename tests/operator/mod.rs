@@ -1,0 +1,7 @@
+//! What an operator sees: settings, secrets at rest, the pipeline applied, lists, the command line.
+
+mod apply;
+mod commands;
+mod lists;
+mod secrets;
+mod settings;

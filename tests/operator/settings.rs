@@ -1,0 +1,119 @@
+//! Settings: which source wins, where each came from, and what is said about wrong ones.
+
+use std::path::PathBuf;
+
+use postrider::config::{Given, Loaded, Origin, load};
+use tempfile::TempDir;
+
+struct File {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+fn file(text: &str) -> File {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("postrider.toml");
+    std::fs::write(&path, text).unwrap();
+    File { _folder: folder, path }
+}
+
+fn read(
+    file: &File,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Result<Loaded, String> {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let given = Given {
+        file: Some(file.path.clone()),
+        environment: environment.iter().map(pair).collect(),
+        flags: flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+    };
+    // The folder's name differs with every run.
+    load(&given).map_err(|error| {
+        error.to_string().replace(&file.path.display().to_string(), "postrider.toml")
+    })
+}
+
+fn refused(text: &str) -> String {
+    read(&file(text), &[], &[]).map(|loaded| loaded.to_string()).unwrap_err()
+}
+
+#[test]
+fn flags_win_over_variables_and_those_over_the_file() {
+    let file = file("listen = '127.0.0.1:1'\nlog = 'warn'\nretention_days = 7\n");
+    let environment = [("POSTRIDER_LISTEN", "127.0.0.1:2"), ("POSTRIDER_LOG", "debug")];
+    let loaded = read(&file, &environment, &[("listen", "127.0.0.1:3")]).unwrap();
+    assert_eq!(loaded.settings.listen, "127.0.0.1:3");
+    assert_eq!(loaded.settings.log, "debug");
+    assert_eq!(loaded.settings.retention_days, 7);
+    assert_eq!(loaded.origins["listen"], Origin::Flag("listen".to_owned()));
+    assert_eq!(loaded.origins["log"], Origin::Variable("POSTRIDER_LOG".to_owned()));
+    assert_eq!(loaded.origins["retention_days"], Origin::File { path: file.path.clone(), line: 3 });
+    assert!(!loaded.origins.contains_key("user_agent"), "it is a default");
+}
+
+#[test]
+fn token_and_key_lie_beside_the_database_unless_they_are_given() {
+    let file = file("database = 'sqlite:///var/lib/postrider/main.db'\ntoken_file = 't'\n");
+    let loaded = read(&file, &[], &[]).unwrap();
+    let settings = loaded.settings;
+    assert_eq!(settings.database, PathBuf::from("/var/lib/postrider/main.db"));
+    assert_eq!(settings.secret_key_file, PathBuf::from("/var/lib/postrider/main.db.key"));
+    assert_eq!(settings.token_file, PathBuf::from("t"));
+}
+
+#[test]
+fn what_is_shown_hides_secrets_and_reads_back() {
+    let empty = file("");
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let environment =
+        [("POSTRIDER_SECRET_KEY", key), ("POSTRIDER_ALLOW_NETWORKS", "10.0.0.0/8,::1")];
+    let shown = read(&empty, &environment, &[]).unwrap().to_string();
+    assert!(!shown.contains(key));
+    assert!(shown.contains("# secret_key = \"(hidden)\""), "{shown}");
+    assert!(shown.contains("allow_networks = [\"10.0.0.0/8\",\"::1/128\"]"), "{shown}");
+    let again = read(&file(&shown), &[], &[]).unwrap();
+    assert_eq!(again.settings.allow_networks.len(), 2);
+}
+
+#[test]
+fn every_wrong_setting_is_told_at_once() {
+    let text = "listen = 5\nlisten_on = 'x'\nretention_days = -1\nsecret_key = 'x'\n\
+                database = 'postgres://h/d'\nlog_format = 'xml'\nallow_networks = ['nowhere']\n";
+    insta::assert_snapshot!(refused(text), @r#"
+    postrider.toml:1: listen should be an address and port such as 127.0.0.1:8080, not 5
+    postrider.toml:2: there is no setting listen_on; did you mean listen?
+    postrider.toml:3: retention_days should be a whole number from 1 to 36500, not -1
+    postrider.toml:4: secret_key is a secret: give it as POSTRIDER_SECRET_KEY in the environment only
+    postrider.toml:5: database should be sqlite:// and a path: PostgreSQL is not in this version, not "postgres://h/d"
+    postrider.toml:6: log_format should be auto, text or json, not "xml"
+    postrider.toml:7: allow_networks should be a list of networks such as 10.0.0.0/8, separated by commas, not ["nowhere"]
+    "#);
+}
+
+#[test]
+fn malformed_toml_is_told_by_line_and_column() {
+    assert!(refused("log = 'info'\nlisten = \n").starts_with("postrider.toml:2:10: "));
+    assert!(refused("[[").starts_with("postrider.toml:1:"));
+    assert!(
+        refused("log = 'info'\nlog = 'warn'\n").starts_with("postrider.toml:2:1: duplicate key")
+    );
+}
+
+#[test]
+fn variables_that_are_no_settings_are_told_but_for_those_of_container_platforms() {
+    let empty = file("");
+    let linked = [("POSTRIDER_PORT", "tcp://10.0.0.1:80"), ("POSTRIDER_SERVICE_HOST", "10.0.0.1")];
+    assert!(read(&empty, &linked, &[]).is_ok());
+    let error = read(&empty, &[("POSTRIDER_LISTN", "x")], &[]).unwrap_err();
+    assert_eq!(
+        error,
+        "environment: there is no setting POSTRIDER_LISTN; did you mean POSTRIDER_LISTEN?"
+    );
+}
+
+#[test]
+fn a_wrong_secret_is_not_repeated() {
+    let error = read(&file(""), &[("POSTRIDER_SECRET_KEY", "hunter2")], &[]).unwrap_err();
+    assert!(!error.contains("hunter2"), "{error}");
+}
