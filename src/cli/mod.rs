@@ -1,1 +1,143 @@
-//! To come: cli.
+//! The command line: one file per verb. Verbs talk to a running service over its admin API, but for
+//! those that say they work offline; they print to stdout what was asked for and to stderr the rest.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub mod apply;
+pub mod bench;
+mod client;
+pub mod completions;
+pub mod dead;
+pub mod deliveries;
+pub mod dev;
+pub mod discard;
+pub mod doctor;
+pub mod events;
+mod failure;
+mod globals;
+pub mod jobs;
+pub mod listen;
+pub mod log;
+pub mod migrate;
+mod output;
+mod pipeline_file;
+pub mod redrive;
+mod selection;
+pub mod send;
+pub mod serve;
+pub mod status;
+
+pub use client::Client;
+pub use failure::{Failure, exit};
+pub use globals::Globals;
+pub use output::{Output, Table};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed, or what was examined is not well
+  2  wrong usage, settings or input: nothing was changed
+  3  there is no such thing
+  4  the service cannot be reached, or refuses the token
+  5  apply --dry-run: there is a difference";
+
+/// Durable webhook delivery: a persistent outbox, signed deliveries, every attempt on record.
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// From nothing to a delivered, signed event: a temporary service with samples
+    Dev(dev::DevArgs),
+    /// Run the service
+    Serve(Box<serve::ServeArgs>),
+    /// Send events to intake
+    Send(Box<send::SendArgs>),
+    /// Receive deliveries, verify and show them
+    Listen(listen::ListenArgs),
+    /// Bring sources, destinations and mappings to what a file says
+    Apply(apply::ApplyArgs),
+    /// List deliveries, or show one with its attempts
+    Deliveries(Box<deliveries::DeliveriesArgs>),
+    /// List events, or show one with its deliveries
+    Events(events::EventsArgs),
+    /// List dead letters
+    Dead(Box<dead::DeadArgs>),
+    /// Make dead letters due again, with a fresh window
+    Redrive(Box<redrive::RedriveArgs>),
+    /// Give up pending deliveries and dead letters
+    Discard(Box<discard::DiscardArgs>),
+    /// List redrives and discards, or show, follow or cancel one
+    Jobs(jobs::JobsArgs),
+    /// Show the service as it stands
+    Status(status::StatusArgs),
+    /// Examine the whole store: ledger, integrity, leases, disk
+    Doctor(doctor::DoctorArgs),
+    /// Bring a database's schema up to date; offline
+    Migrate(migrate::MigrateArgs),
+    /// Measure throughput and latency on this machine
+    Bench(bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+impl Verb {
+    async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Dev(args) => args.run(globals).await,
+            Self::Serve(args) => args.run(globals).await,
+            Self::Send(args) => args.run(globals).await,
+            Self::Listen(args) => args.run(globals).await,
+            Self::Apply(args) => args.run(globals).await,
+            Self::Deliveries(args) => args.run(globals).await,
+            Self::Events(args) => args.run(globals).await,
+            Self::Dead(args) => args.run(globals).await,
+            Self::Redrive(args) => args.run(globals).await,
+            Self::Discard(args) => args.run(globals).await,
+            Self::Jobs(args) => args.run(globals).await,
+            Self::Status(args) => args.run(globals).await,
+            Self::Doctor(args) => args.run(globals).await,
+            Self::Migrate(args) => args.run(globals).await,
+            Self::Bench(args) => args.run(globals).await,
+            Self::Completions(args) => args.run(globals),
+        }
+    }
+}
+
+/// Parses the command line, runs the verb and tells the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let colour = globals::colour(std::env::args_os());
+    let parsed = Cli::command().color(colour).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::report(&anyhow::Error::new(error), &cli.globals),
+    };
+    match runtime.block_on(Box::pin(cli.verb.run(&cli.globals))) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error, &cli.globals),
+    }
+}
+
+/// Help and version are what was asked for; all else is wrong usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A reader that has gone away needs no help.
+    let _ = error.print();
+    if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS }
+}
+
+fn command() -> clap::Command {
+    Cli::command()
+}

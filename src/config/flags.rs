@@ -1,9 +1,17 @@
-//! One flag for each setting, made from the table.
+//! One flag for each setting, made from the table; but for secrets, and for those that the command
+//! line takes with every verb.
 
 use clap::{Arg, ArgMatches, Command};
 
 use super::Settings;
-use super::table::SETTINGS;
+use super::table::{SETTINGS, Setting};
+
+/// Flags of every verb.
+const GLOBAL: [&str; 1] = ["token_file"];
+
+fn flagged() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| !setting.is_secret() && !GLOBAL.contains(&setting.name))
+}
 
 /// Settings given as flags.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +23,7 @@ pub struct SettingFlags {
 impl clap::Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
         let defaults = Settings::default();
-        SETTINGS.iter().filter(|setting| !setting.is_secret()).fold(command, |command, setting| {
+        flagged().fold(command, |command, setting| {
             let help = format!(
                 "{} [default: {}]",
                 setting.help,
@@ -44,9 +52,7 @@ impl clap::FromArgMatches for SettingFlags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.given = SETTINGS
-            .iter()
-            .filter(|setting| !setting.is_secret())
+        self.given = flagged()
             .filter_map(|setting| {
                 let value = matches.get_one::<String>(setting.name)?;
                 Some((setting.name, value.clone()))

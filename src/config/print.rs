@@ -24,3 +24,18 @@ impl fmt::Display for Loaded {
         Ok(())
     }
 }
+
+impl Loaded {
+    /// The settings by name, each with its value and its origin; secrets hidden.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let entries = SETTINGS.iter().map(|setting| {
+            let shown = setting.show(&self.settings);
+            let origin = self.origins.get(setting.name).unwrap_or(&Origin::Default);
+            let value = serde_json::from_str(&shown).unwrap_or(serde_json::Value::String(shown));
+            let entry = serde_json::json!({ "value": value, "origin": origin.to_string() });
+            (setting.name.to_owned(), entry)
+        });
+        serde_json::Value::Object(entries.collect())
+    }
+}

@@ -153,6 +153,10 @@ fn printable(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
+fn log_targets(text: &str) -> Option<String> {
+    text.parse::<tracing_subscriber::filter::Targets>().ok().and_then(|_| filled(text))
+}
+
 fn log_format(text: &str) -> Option<LogFormat> {
     LogFormat::ALL.into_iter().find(|format| format.as_str() == text)
 }
@@ -244,8 +248,8 @@ pub static SETTINGS: &[Setting] = &[
     ),
     text!(
         log,
-        "a level such as info, or targets such as postrider=debug",
-        filled,
+        "a level such as info, or targets such as warn,postrider=debug",
+        log_targets,
         String::clone,
         "Which log lines are written"
     ),

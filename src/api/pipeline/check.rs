@@ -6,7 +6,6 @@ use std::hash::Hash;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
 use url::Url;
 
 use super::document::{
@@ -14,18 +13,12 @@ use super::document::{
 };
 use crate::api::{Fault, Process};
 use crate::config::Settings;
+use crate::mapping::CompiledMapping;
 
 /// The longest name, in characters.
 const MAX_NAME: usize = 100;
 /// The longest secret, in bytes.
 const MAX_SECRET: usize = 512;
-/// The longest URL, in bytes.
-const MAX_URL: usize = 8_192;
-
-/// Headers that are the connection's or the signature's own.
-const OWN_HEADERS: [&str; 5] =
-    ["host", "content-length", "transfer-encoding", "connection", "x-signature"];
-
 /// Every fault of the document.
 pub(super) async fn check(
     document: &Document,
@@ -92,21 +85,15 @@ impl Checking<'_> {
     }
 
     fn mapping(&mut self, path: &str, mapping: &MappingDocument) {
-        if let Value::String(text) = &mapping.url {
-            match destination_url(text) {
-                Ok(url) => self.urls.push((format!("{path}.url"), url)),
-                Err(message) => self.fault(format!("{path}.url"), message),
+        match CompiledMapping::compile(&mapping.definition()) {
+            Ok(compiled) => {
+                let url = compiled.fixed_url().cloned();
+                self.urls.extend(url.map(|url| (format!("{path}.url"), url)));
             }
-        }
-        for (name, value) in &mapping.headers {
-            let path = format!("{path}.headers.{name}");
-            if let Err(message) = header_name(name) {
-                self.fault(&path, message);
-            }
-            if let Value::String(text) = value
-                && !text.bytes().all(|byte| byte == b'\t' || (0x20..0x7f).contains(&byte))
-            {
-                self.fault(&path, "should have printable ASCII characters only");
+            Err(faults) => {
+                for fault in faults {
+                    self.fault(format!("{path}.{}", fault.path), fault.message);
+                }
             }
         }
     }
@@ -194,31 +181,4 @@ fn shared_secret_fault(secret: &str) -> Option<&'static str> {
         Ok(key) if !key.is_empty() => None,
         Ok(_) | Err(_) => Some("starts with whsec_, so base64 should follow"),
     }
-}
-
-fn destination_url(text: &str) -> Result<Url, String> {
-    if text.len() > MAX_URL {
-        return Err(format!("should have at most {MAX_URL} bytes"));
-    }
-    let url = Url::parse(text).map_err(|error| {
-        format!("{text:?} is not a URL such as https://example.com/hook: {error}")
-    })?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("should begin with https:// or http://, not {}:", url.scheme()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("should have no user name or password: they would be shown with every \
-                    attempt; use a header"
-            .to_owned());
-    }
-    Ok(url)
-}
-
-fn header_name(name: &str) -> Result<(), String> {
-    let name = http::HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_not_a_name| "is not the name of a header".to_owned())?;
-    if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("webhook-") {
-        return Err("is set by Postrider and cannot be set here".to_owned());
-    }
-    Ok(())
 }

@@ -1,0 +1,19 @@
+//! `bench`: to come.
+
+use std::process::ExitCode;
+
+use super::globals::Globals;
+
+/// To come.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {}
+
+impl BenchArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// Always, for now.
+    pub async fn run(self, _globals: &Globals) -> anyhow::Result<ExitCode> {
+        anyhow::bail!("bench is not part of this build")
+    }
+}

@@ -1,0 +1,182 @@
+//! Asks the running service: finds its address and the operator's token, and turns what it answers
+//! into results and failures that say what to do.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use http::StatusCode;
+use secrecy::SecretString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::failure::{Failure, exit};
+use super::globals::Globals;
+use crate::api::Problem;
+use crate::config::{SettingFlags, Settings};
+use crate::secrets::read_token;
+use crate::sender::{OperatorClient, OperatorError};
+
+/// Conditions of a list, by name.
+pub(super) type Conditions = Vec<(&'static str, String)>;
+
+/// Talks to the running service as the operator.
+#[derive(Debug)]
+pub struct Client {
+    operator: OperatorClient,
+    base: String,
+}
+
+impl Client {
+    /// The service that the flags, the environment or the settings name.
+    ///
+    /// # Errors
+    /// When settings are wrong, or there is no token.
+    pub fn of(globals: &Globals) -> anyhow::Result<Self> {
+        let settings = globals.settings(&SettingFlags::default())?.settings;
+        let base = base_url(globals, &settings);
+        let token = token(globals, &settings)?;
+        let operator = OperatorClient::new(&base, Some(token)).map_err(unreachable)?;
+        Ok(Self { operator, base })
+    }
+
+    /// The service's address.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// GET of a path under `/api/v1`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer or a problem.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        conditions: &[(&'static str, String)],
+    ) -> anyhow::Result<T> {
+        let mut path = format!("/api/v1{path}");
+        if !conditions.is_empty() {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            query.extend_pairs(conditions);
+            path = format!("{path}?{}", query.finish());
+        }
+        let (status, body) = self.operator.get(&path).await.map_err(unreachable)?;
+        self.read(status, body)
+    }
+
+    /// POST to a path under `/api/v1`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer or a problem.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let path = format!("/api/v1{path}");
+        let (status, body) = self.operator.post(&path, body).await.map_err(unreachable)?;
+        self.read(status, body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: Value) -> anyhow::Result<T> {
+        if status.is_success() {
+            return serde_json::from_value(body).map_err(|error| {
+                Failure::new(exit::FAILED, format!("{} answers something else", self.base))
+                    .because(error)
+                    .hint("is it a Postrider of this version? see --url")
+                    .into()
+            });
+        }
+        Err(match serde_json::from_value::<Problem>(body) {
+            Ok(problem) => anyhow::Error::new(refused(&problem)).context(Refused(problem)),
+            Err(_not_a_problem) => {
+                Failure::new(exit::FAILED, format!("{} answers {status}", self.base))
+                    .hint("is it a Postrider? see --url")
+                    .into()
+            }
+        })
+    }
+}
+
+/// The problem that the service answered with, for verbs that show its faults in their own words.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) Problem);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.faults.len() < 2 {
+            return out.write_str(&self.0.detail);
+        }
+        let lines = self.0.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message));
+        out.write_str(&lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+fn refused(problem: &Problem) -> Failure {
+    let failure = |code| Failure::new(code, problem.detail.clone());
+    match problem.status {
+        401 => failure(exit::UNREACHABLE).hint(
+            "the token is another service's, or was replaced: see --token-file, --url and \
+             POSTRIDER_TOKEN",
+        ),
+        404 => failure(exit::NOT_FOUND),
+        400 | 413 => failure(exit::USAGE),
+        409 => failure(exit::FAILED).hint("try again"),
+        503 | 507 => failure(exit::FAILED).hint("postrider status says how the service stands"),
+        _ => failure(exit::FAILED),
+    }
+}
+
+fn unreachable(error: OperatorError) -> anyhow::Error {
+    let hint = match &error {
+        OperatorError::Unreachable { .. } => {
+            "start it with: postrider serve; or name another address with --url"
+        }
+        OperatorError::Broken { .. } => "the service's log may say more",
+        OperatorError::Url { .. } => "give an address such as --url http://127.0.0.1:8080",
+        OperatorError::Token(_) => "the token file holds one line of ASCII characters",
+        OperatorError::Client(_) | OperatorError::Encode(_) => "this is a defect: please report it",
+    };
+    let code = match &error {
+        OperatorError::Unreachable { .. } | OperatorError::Broken { .. } => exit::UNREACHABLE,
+        OperatorError::Url { .. } | OperatorError::Token(_) => exit::USAGE,
+        OperatorError::Client(_) | OperatorError::Encode(_) => exit::FAILED,
+    };
+    Failure::new(code, error.to_string()).hint(hint).because(error).into()
+}
+
+/// The address to talk to.
+pub(super) fn base_url(globals: &Globals, settings: &Settings) -> String {
+    if let Some(url) = &globals.url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    // A service that listens everywhere is here, too.
+    let here = match settings.listen.parse::<SocketAddr>() {
+        Ok(SocketAddr::V4(at)) if at.ip().is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, at.port())).to_string()
+        }
+        Ok(SocketAddr::V6(at)) if at.ip().is_unspecified() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, at.port())).to_string()
+        }
+        Ok(_) | Err(_) => settings.listen.clone(),
+    };
+    format!("http://{here}")
+}
+
+fn token(globals: &Globals, settings: &Settings) -> anyhow::Result<SecretString> {
+    if globals.token_file.is_none()
+        && let Ok(token) = std::env::var("POSTRIDER_TOKEN")
+        && !token.is_empty()
+    {
+        return Ok(SecretString::from(token));
+    }
+    let path = &settings.token_file;
+    read_token(path)?.ok_or_else(|| {
+        Failure::new(exit::UNREACHABLE, format!("there is no token file {}", path.display()))
+            .hint(
+                "postrider serve makes it at first start, beside its database; for another \
+                 service, give --url and POSTRIDER_TOKEN",
+            )
+            .into()
+    })
+}

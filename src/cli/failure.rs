@@ -1,0 +1,187 @@
+//! How a verb fails: one line with the cause, a hint with what to do, and an exit code for scripts.
+
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+
+use super::globals::Globals;
+use super::output;
+use crate::app::AppError;
+use crate::config::ConfigError;
+use crate::secrets::SecretError;
+use crate::store::sqlite::OpenError;
+
+/// Exit codes; the help tells them.
+pub mod exit {
+    /// Something failed, or what was examined is not well.
+    pub const FAILED: u8 = 1;
+    /// Wrong usage, settings or input.
+    pub const USAGE: u8 = 2;
+    /// There is no such thing.
+    pub const NOT_FOUND: u8 = 3;
+    /// The service cannot be reached, or refuses the token.
+    pub const UNREACHABLE: u8 = 4;
+    /// `apply --dry-run`: there is a difference.
+    pub const DIFFERENCE: u8 = 5;
+    /// Stopped by Ctrl-C.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// A failure that says what to do about it.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    code: u8,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure in one line.
+    #[must_use]
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, code, source: None }
+    }
+
+    /// Wrong usage or input.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(exit::USAGE, message)
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With its cause.
+    #[must_use]
+    pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Tells an error on stderr and gives its exit code.
+pub(super) fn report(error: &anyhow::Error, globals: &Globals) -> ExitCode {
+    if is_broken_pipe(error) {
+        // Whoever read has read enough.
+        return ExitCode::SUCCESS;
+    }
+    let (code, hint) = verdict(error);
+    let mut out =
+        anstream::AutoStream::new(std::io::stderr(), output::choice(globals, &std::io::stderr()));
+    let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+    let bold = Style::new().bold();
+    for line in one_line(error).lines() {
+        // There is nowhere left to tell that stderr cannot be written.
+        let _ = writeln!(out, "{red}error{red:#}: {}", output::plain(line));
+    }
+    if let Some(hint) = hint {
+        let _ = writeln!(out, "{bold}hint{bold:#}: {}", output::plain(&hint));
+    }
+    code.into()
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The error with its causes; a cause that its parent's words already tell is left out.
+fn one_line(error: &anyhow::Error) -> String {
+    if let Some(faults) = error.downcast_ref::<ConfigError>() {
+        let lines = faults.faults.iter().map(|fault| {
+            std::error::Error::source(fault)
+                .map_or_else(|| fault.to_string(), |cause| format!("{fault}: {cause}"))
+        });
+        return lines.collect::<Vec<_>>().join("\n");
+    }
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if line.contains(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+    }
+    line
+}
+
+fn verdict(error: &anyhow::Error) -> (u8, Option<String>) {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return (failure.code, failure.hint.clone());
+        }
+        if cause.is::<ConfigError>() {
+            let hint = "postrider serve --help lists the settings; --print-config shows where each \
+                        comes from";
+            return (exit::USAGE, Some(hint.to_owned()));
+        }
+        if let Some(error) = cause.downcast_ref::<SecretError>() {
+            return (exit::FAILED, secret_hint(error));
+        }
+        if let Some(error) = cause.downcast_ref::<OpenError>() {
+            return (exit::FAILED, Some(error.hint().to_owned()));
+        }
+        if let Some(error) = cause.downcast_ref::<AppError>() {
+            return (exit::FAILED, app_hint(error));
+        }
+    }
+    (exit::FAILED, None)
+}
+
+fn app_hint(error: &AppError) -> Option<String> {
+    match error {
+        AppError::Listen(error) => Some(error.hint.to_owned()),
+        AppError::Open(error) => Some(error.hint().to_owned()),
+        AppError::Secret(error) => secret_hint(error),
+        AppError::Fatal { .. } => Some("start it again; postrider doctor examines it".to_owned()),
+        AppError::Store(_)
+        | AppError::Sender(_)
+        | AppError::UserAgent { .. }
+        | AppError::Schedule(_)
+        | AppError::Randomness(_) => None,
+    }
+}
+
+fn secret_hint(error: &SecretError) -> Option<String> {
+    match error {
+        SecretError::Exposed { path, .. } => {
+            Some(format!("chmod 600 {}, and think about who may have read it", path.display()))
+        }
+        SecretError::File { path, .. } => {
+            Some(format!("check who owns {} and its folder", path.display()))
+        }
+        SecretError::Key => Some("make one with: head -c 32 /dev/urandom | base64".to_owned()),
+        SecretError::KeyMissing { .. } | SecretError::OtherKey { .. } => {
+            Some("the key lies beside the database it belongs to; keep both in backups".to_owned())
+        }
+        SecretError::Random(_)
+        | SecretError::Malformed { .. }
+        | SecretError::Tampered
+        | SecretError::TooLong => None,
+    }
+}

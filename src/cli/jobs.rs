@@ -1,0 +1,264 @@
+//! `jobs`, and what `redrive` and `discard` share: asking for a job, confirming it, following it.
+//! Ctrl-C stops the following, not the job.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::client::Client;
+use super::deliveries;
+use super::failure::{Failure, exit};
+use super::globals::Globals;
+use super::output::{Output, Table, or_dash, painted, plain};
+use crate::api::deliveries::Page;
+use crate::api::jobs::{JobRequest, JobView, PreviewView};
+
+/// How often a job is looked at while it is followed.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// List redrives and discards, newest first, or show, follow or cancel one.
+#[derive(Debug, clap::Args)]
+pub struct JobsArgs {
+    #[command(subcommand)]
+    verb: Option<JobVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum JobVerb {
+    /// Show a job
+    Show {
+        /// Which
+        id: String,
+    },
+    /// Follow a job until it ends
+    Follow {
+        /// Which
+        id: String,
+    },
+    /// Stop a job; what it did stays done
+    Cancel {
+        /// Which
+        id: String,
+    },
+}
+
+impl JobsArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When the service cannot be asked or refuses.
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let client = Client::of(globals)?;
+        let mut out = globals.output();
+        match self.verb {
+            None => {
+                let page: Page<JobView> = client.get("/jobs", &[]).await?;
+                list(&mut out, &page)?;
+            }
+            Some(JobVerb::Show { id }) => {
+                let job: JobView = client.get(&format!("/jobs/{id}"), &[]).await?;
+                tell(&mut out, &job)?;
+            }
+            Some(JobVerb::Follow { id }) => {
+                let job: JobView = client.get(&format!("/jobs/{id}"), &[]).await?;
+                return follow(&client, &mut out, job).await;
+            }
+            Some(JobVerb::Cancel { id }) => {
+                let body = serde_json::Map::new();
+                let job: JobView = client.post(&format!("/jobs/{id}/cancel"), &body).await?;
+                tell(&mut out, &job)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// How a job is carried out.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The job")]
+pub(super) struct JobArgs {
+    /// Only tell how many match, with the first of them; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Deliveries a second at most
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Why, for the record
+    #[arg(long)]
+    note: Option<String>,
+    /// Do not ask before a job by conditions
+    #[arg(long, short)]
+    yes: bool,
+    /// Do not wait for the job to end
+    #[arg(long)]
+    detach: bool,
+}
+
+/// A job as a verb asks for it.
+pub(super) struct Asking {
+    pub(super) path: &'static str,
+    pub(super) verb: &'static str,
+    pub(super) ids: Vec<String>,
+    pub(super) conditions: Vec<(&'static str, String)>,
+}
+
+impl JobArgs {
+    /// Asks for the job, after a look at what it would do, and follows it.
+    pub(super) async fn ask(self, globals: &Globals, asking: Asking) -> anyhow::Result<ExitCode> {
+        if asking.ids.is_empty() && asking.conditions.is_empty() {
+            let verb = asking.verb;
+            return Err(Failure::usage(format!(
+                "{verb} what? name deliveries, or give conditions"
+            ))
+            .hint(format!("for example: postrider {verb} --reason deadline --since 1d --dry-run"))
+            .into());
+        }
+        let client = Client::of(globals)?;
+        let mut out = globals.output();
+        let by_conditions = asking.ids.is_empty();
+        let mut request = JobRequest {
+            ids: asking.ids,
+            filter: asking
+                .conditions
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            dry_run: true,
+            rate_per_second: self.rate,
+            note: self.note,
+        };
+        if self.dry_run || by_conditions && !self.yes {
+            let preview: PreviewView = client.post(asking.path, &request).await?;
+            if self.dry_run {
+                tell_preview(&mut out, asking.verb, &preview)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            if preview.matched == 0 {
+                out.remark("no deliveries match: nothing to do")?;
+            } else {
+                confirm(asking.verb, preview.matched)?;
+            }
+        }
+        request.dry_run = false;
+        let job: JobView = client.post(asking.path, &request).await?;
+        if self.detach {
+            tell(&mut out, &job)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        follow(&client, &mut out, job).await
+    }
+}
+
+fn tell_preview(out: &mut Output, verb: &str, preview: &PreviewView) -> anyhow::Result<()> {
+    if out.is_json() {
+        return Ok(out.json(preview)?);
+    }
+    out.line(format!("would {verb} {} deliveries", preview.matched))?;
+    if !preview.sample.is_empty() {
+        out.table(&deliveries::table(&preview.sample))?;
+    }
+    Ok(())
+}
+
+/// Asks someone who is there to answer; without one, wants `--yes`.
+fn confirm(verb: &str, matched: u64) -> anyhow::Result<()> {
+    let question = format!("{verb} {matched} deliveries?");
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::usage(question)
+            .hint("say --yes, or look first with --dry-run")
+            .into());
+    }
+    write!(std::io::stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new(exit::FAILED, "not confirmed: nothing was done").into())
+}
+
+async fn follow(client: &Client, out: &mut Output, job: JobView) -> anyhow::Result<ExitCode> {
+    let bar = bar(&job);
+    let id = job.id.clone();
+    let followed = tokio::select! {
+        job = until_ended(client, job, &bar) => Some(job?),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    bar.finish_and_clear();
+    let Some(job) = followed else {
+        let hint = format!("postrider jobs follow {id}, or postrider jobs cancel {id}");
+        return Err(Failure::new(exit::INTERRUPTED, "the job goes on").hint(hint).into());
+    };
+    tell(out, &job)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn until_ended(
+    client: &Client,
+    mut job: JobView,
+    bar: &ProgressBar,
+) -> anyhow::Result<JobView> {
+    while job.is_running() {
+        bar.set_length(job.matched);
+        bar.set_position(job.done);
+        tokio::time::sleep(LOOK).await;
+        job = client.get(&format!("/jobs/{}", job.id), &[]).await?;
+    }
+    Ok(job)
+}
+
+fn bar(job: &JobView) -> ProgressBar {
+    // It draws on stderr, and only on a terminal.
+    let bar = ProgressBar::new(job.matched);
+    let template = "{msg} {bar:30} {pos}/{len} {per_sec} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(job.action.clone());
+    bar
+}
+
+fn tell(out: &mut Output, job: &JobView) -> anyhow::Result<()> {
+    if out.is_json() {
+        return Ok(out.json(job)?);
+    }
+    out.line(format!(
+        "{} {}: {} of {} {}",
+        job.id,
+        painted(&job.state),
+        job.done,
+        job.matched,
+        if job.action == "redrive" { "redriven" } else { "discarded" },
+    ))?;
+    if let Some(note) = &job.note {
+        out.line(format!("note: {}", plain(note)))?;
+    }
+    Ok(())
+}
+
+fn list(out: &mut Output, page: &Page<JobView>) -> anyhow::Result<()> {
+    if out.is_json() {
+        return Ok(out.json(page)?);
+    }
+    if page.items.is_empty() {
+        return Ok(out.remark("no jobs")?);
+    }
+    let mut table =
+        Table::new(&["job", "action", "state", "done", "matched", "actor", "made", "note"]);
+    for job in &page.items {
+        table.row([
+            job.id.clone(),
+            job.action.clone(),
+            job.state.clone(),
+            job.done.to_string(),
+            job.matched.to_string(),
+            job.actor.clone(),
+            job.created_at.clone(),
+            or_dash(job.note.as_deref()),
+        ]);
+    }
+    Ok(out.table(&table)?)
+}

@@ -1,0 +1,215 @@
+//! What verbs print: tables with colour on a terminal, tab-separated lines when piped, JSON when
+//! asked for. Text that came from outside never reaches a terminal with its control characters.
+
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write as _};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, TableStyle};
+use serde::Serialize;
+
+use super::globals::Globals;
+
+/// Standard output, as one verb uses it.
+#[derive(Debug)]
+pub struct Output {
+    out: AutoStream<std::io::Stdout>,
+    json: bool,
+    terminal: bool,
+}
+
+/// Rows under headers.
+#[derive(Debug)]
+pub struct Table {
+    headers: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns.
+    #[must_use]
+    pub fn new(headers: &[&'static str]) -> Self {
+        Self { headers: headers.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Whether it has no rows.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// A cell for what may be missing.
+pub(super) fn or_dash(text: Option<impl Into<String>>) -> String {
+    text.map_or_else(|| "-".to_owned(), Into::into)
+}
+
+impl Output {
+    pub(super) fn new(globals: &Globals) -> Self {
+        let stdout = std::io::stdout();
+        let terminal = stdout.is_terminal();
+        let choice = choice(globals, &stdout);
+        Self { out: AutoStream::new(stdout, choice), json: globals.json, terminal }
+    }
+
+    /// Whether JSON was asked for.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether someone looks at it.
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Prints a line; its text may be styled, and what came from outside must be `plain`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn line(&mut self, text: impl AsRef<str>) -> std::io::Result<()> {
+        writeln!(self.out, "{}", text.as_ref())
+    }
+
+    /// Prints JSON: indented on a terminal, one line otherwise.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn json(&mut self, value: &impl Serialize) -> std::io::Result<()> {
+        let text = if self.terminal {
+            serde_json::to_string_pretty(value)
+        } else {
+            serde_json::to_string(value)
+        };
+        self.line(text.map_err(std::io::Error::other)?)
+    }
+
+    /// Prints a table: with headers and colour on a terminal, else a row a line, cells between
+    /// tabs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn table(&mut self, table: &Table) -> std::io::Result<()> {
+        if self.terminal {
+            for line in drawn(table).lines() {
+                self.line(coloured(line))?;
+            }
+            return Ok(());
+        }
+        for row in &table.rows {
+            let cells: Vec<_> = row.iter().map(|cell| plain(cell)).collect();
+            self.line(cells.join("\t"))?;
+        }
+        Ok(())
+    }
+
+    /// Prints what is only of interest to someone who looks at it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remark(&mut self, text: &str) -> std::io::Result<()> {
+        if self.terminal && !self.json {
+            let faint = Style::new().dimmed();
+            self.line(format!("{faint}{}{faint:#}", plain(text)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a stream takes colour: not when it is piped, nor with `--no-color` or `NO_COLOR`.
+pub(super) fn choice(globals: &Globals, stream: &impl anstream::stream::RawStream) -> ColorChoice {
+    if globals.no_color { ColorChoice::Never } else { AutoStream::choice(stream) }
+}
+
+const SEPARATOR: char = '│';
+
+fn drawn(table: &Table) -> String {
+    let between = ContentLineStyle::none().junction(SEPARATOR);
+    let style = TableStyle::new()
+        .header_lines(between)
+        .content_lines(between)
+        .header_separator(LineStyle::none().fill('─').junction('┼'));
+    let mut drawn = comfy_table::Table::new();
+    drawn.load_style(style);
+    drawn.set_header(table.headers.clone());
+    for row in &table.rows {
+        // A separator within a cell would be taken for the end of it.
+        drawn.add_row(row.iter().map(|cell| plain(cell).replace(SEPARATOR, "|")));
+    }
+    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+        && size.ws_col > 0
+    {
+        drawn.set_content_arrangement(ContentArrangement::Dynamic);
+        drawn.set_width(size.ws_col);
+    }
+    drawn.trim_fmt()
+}
+
+/// A drawn line with its words of state in their colours.
+fn coloured(line: &str) -> String {
+    let cells = line.split(SEPARATOR).map(|cell| match style_of(cell.trim()) {
+        Some(style) => format!("{style}{cell}{style:#}"),
+        None => cell.to_owned(),
+    });
+    let separator = SEPARATOR.to_string();
+    cells.collect::<Vec<_>>().join(&separator)
+}
+
+/// The colour of a word of state, outcome or reason.
+pub(super) fn style_of(word: &str) -> Option<Style> {
+    let colour = match word {
+        "delivered" | "done" | "ok" | "ready" => AnsiColor::Green,
+        "pending" | "leased" | "running" | "server_error" | "try_later" | "timeout" => {
+            AnsiColor::Yellow
+        }
+        "dead" | "rejected" | "redirect" | "render" | "address" | "deadline" | "not well" => {
+            AnsiColor::Red
+        }
+        "dns" | "connect" | "tls" | "reset" | "bad_answer" | "unknown" => AnsiColor::Yellow,
+        "discarded" | "cancelled" => AnsiColor::BrightBlack,
+        _ => return None,
+    };
+    Some(Style::new().fg_color(Some(colour.into())))
+}
+
+/// A word in its colour.
+pub(super) fn painted(word: &str) -> String {
+    match style_of(word) {
+        Some(style) => format!("{style}{word}{style:#}"),
+        None => plain(word).into_owned(),
+    }
+}
+
+/// Text without control characters: what an event or an answer holds must not move the cursor.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        let shown = text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one });
+        Cow::Owned(shown.collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{coloured, plain};
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\tc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(plain("größe"), "größe");
+    }
+
+    #[test]
+    fn only_whole_cells_are_coloured() {
+        assert_eq!(coloured(" x │ dead "), " x │\u{1b}[31m dead \u{1b}[0m");
+        assert_eq!(coloured(" dead end │ y"), " dead end │ y");
+    }
+}

@@ -1,0 +1,146 @@
+//! `pipeline.yaml` as it is read here: YAML or JSON, told by line and column what is wrong with it,
+//! its secrets taken from this machine's variables and files.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde_saphyr::{Error as YamlError, MessageFormatter as _, UserMessageFormatter};
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use crate::api::pipeline::{Document, GivenSecret, Hidden};
+use crate::config::nearest;
+
+/// A file larger than this is not a pipeline, in bytes.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A pipeline as its file says, secrets resolved.
+#[derive(Debug)]
+pub(super) struct PipelineFile {
+    /// What to call it in messages.
+    pub(super) name: String,
+    /// What it says.
+    pub(super) document: Document,
+}
+
+/// Reads a pipeline from a file, or from stdin for `-`.
+pub(super) fn read(path: &Path) -> anyhow::Result<PipelineFile> {
+    let (name, text) = text_of(path)?;
+    let mut document = parse(&name, &text)?;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    resolve(&mut document, folder, &|variable| std::env::var(variable).ok())?;
+    Ok(PipelineFile { name, document })
+}
+
+fn text_of(path: &Path) -> anyhow::Result<(String, Zeroizing<String>)> {
+    use std::io::Read as _;
+    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    let failed = |error| Failure::usage(format!("{name} cannot be read")).because(error);
+    let mut text = Zeroizing::new(String::new());
+    let mut input: Box<dyn std::io::Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(failed)?)
+    };
+    let read = input.by_ref().take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if read as u64 > MAX_BYTES {
+        return Err(Failure::usage(format!("{name} is larger than 4 MiB")).into());
+    }
+    Ok((name, text))
+}
+
+/// Reads a document; the failure names file, line, column and what was expected.
+pub(super) fn parse(name: &str, text: &str) -> Result<Document, Failure> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let place = error.location().map_or_else(
+            || name.to_owned(),
+            |location| format!("{name}:{}:{}", location.line(), location.column()),
+        );
+        Failure::usage(format!("{place}: {}", words(&error)))
+            .hint("postrider apply --help shows what a pipeline file looks like")
+    })
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the reader's own words do for the rest")]
+fn words(error: &YamlError) -> String {
+    match error.without_snippet() {
+        YamlError::SerdeUnknownField { field, expected, .. } => {
+            format!(
+                "there is no field {field}{} (there are {})",
+                guess(field, expected),
+                expected.join(", ")
+            )
+        }
+        YamlError::SerdeUnknownVariant { variant, expected, .. } => {
+            format!(
+                "{variant} should be one of {}{}",
+                expected.join(", "),
+                guess(variant, expected)
+            )
+        }
+        YamlError::SerdeMissingField { field, .. } => format!("the field {field} is missing here"),
+        YamlError::SerdeInvalidType { unexpected, expected, .. }
+        | YamlError::SerdeInvalidValue { unexpected, expected, .. } => {
+            format!("{expected} is expected here, not {unexpected}")
+        }
+        other => UserMessageFormatter.format_message(other).replace('\n', "; "),
+    }
+}
+
+fn guess(given: &str, known: &[&'static str]) -> String {
+    nearest(given, known.iter().copied())
+        .map(|name| format!("; did you mean {name}?"))
+        .unwrap_or_default()
+}
+
+/// Takes secrets from variables and files, so that only values are left.
+pub(super) fn resolve(
+    document: &mut Document,
+    folder: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Failure> {
+    for source in &mut document.sources {
+        let path = format!("source {}: write_key", source.name);
+        take(&path, source.write_key.as_mut(), folder, variable)?;
+        for destination in &mut source.destinations {
+            let path = format!("destination {}/{}: shared_secret", source.name, destination.name);
+            take(&path, destination.shared_secret.as_mut(), folder, variable)?;
+        }
+    }
+    Ok(())
+}
+
+fn take(
+    path: &str,
+    given: Option<&mut GivenSecret>,
+    folder: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Failure> {
+    let Some(given) = given else { return Ok(()) };
+    let value = match given {
+        GivenSecret::Value(_) => return Ok(()),
+        GivenSecret::Env(name) => {
+            variable(name).filter(|value| !value.is_empty()).ok_or_else(|| {
+                Failure::usage(format!("{path}: the variable {name} is not set"))
+                    .hint(format!("{name}=… postrider apply …"))
+            })?
+        }
+        GivenSecret::File(file) => secret_file(path, &folder.join(file))?,
+    };
+    *given = GivenSecret::Value(Hidden(SecretString::from(value)));
+    Ok(())
+}
+
+fn secret_file(path: &str, file: &PathBuf) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::usage(format!("{path}: {} cannot be read", file.display())).because(error)
+    })?;
+    let text = Zeroizing::new(text);
+    let value = text.strip_suffix('\n').unwrap_or(&text);
+    let value = value.strip_suffix('\r').unwrap_or(value);
+    if value.is_empty() {
+        return Err(Failure::usage(format!("{path}: {} is empty", file.display())));
+    }
+    Ok(value.to_owned())
+}

@@ -1,0 +1,89 @@
+//! Which deliveries: the conditions that lists and jobs share.
+
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+
+/// Conditions on deliveries; all that are given hold.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Which deliveries")]
+pub(super) struct Selection {
+    /// Of this destination: its name, source/destination or id
+    #[arg(long, value_name = "DESTINATION")]
+    destination: Option<String>,
+    /// Of this mapping: its name, a path that ends in it or its id
+    #[arg(long, value_name = "MAPPING")]
+    mapping: Option<String>,
+    /// Dead for this reason: rejected, redirect, render, address or deadline
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Whose event has this type: track, identify, page, screen, group, alias or delete
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Whose last attempt got this HTTP status
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Accepted since: a time such as 2026-03-01T12:00:00Z, or how long ago, such as 90m, 2h, 7d
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Accepted before: a time, or how long ago
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl Selection {
+    /// The conditions by name.
+    pub(super) fn conditions(&self) -> Result<Vec<(&'static str, String)>, Failure> {
+        let given = [
+            ("destination", self.destination.clone()),
+            ("mapping", self.mapping.clone()),
+            ("reason", self.reason.clone()),
+            ("type", self.event_type.clone()),
+            ("status", self.status.clone()),
+            ("since", time("--since", self.since.as_deref())?),
+            ("until", time("--until", self.until.as_deref())?),
+        ];
+        Ok(given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    }
+}
+
+/// A time as the API takes it.
+fn time(flag: &str, given: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(text) = given else { return Ok(None) };
+    if Timestamp::parse_iso(text).is_some() {
+        return Ok(Some(text.to_owned()));
+    }
+    let ago = ago(text).ok_or_else(|| {
+        Failure::usage(format!("{flag} should be a time or how long ago, not {text:?}"))
+            .hint("write 2026-03-01T12:00:00Z, or 30s, 90m, 2h, 7d")
+    })?;
+    Ok(Some((SystemClock::new().now() - ago).to_iso()))
+}
+
+fn ago(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    Some(Duration::from_secs(count.checked_mul(seconds)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_with_their_unit() {
+        assert_eq!(ago("90m"), Some(Duration::from_secs(5_400)));
+        assert_eq!(ago("7d"), Some(Duration::from_secs(604_800)));
+        for wrong in ["", "h", "2", "2w", "-1h", "1.5h", "2ö"] {
+            assert_eq!(ago(wrong), None, "{wrong}");
+        }
+    }
+}

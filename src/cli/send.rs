@@ -1,0 +1,255 @@
+//! `send`: gives events to intake as a source does, with its write key.
+
+use std::io::{BufRead, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::client::base_url;
+use super::failure::{Failure, exit};
+use super::globals::Globals;
+use crate::config::SettingFlags;
+use crate::domain::event::EventType;
+use crate::sender::{OperatorClient, OperatorError};
+
+/// Messages in one request at most.
+const BATCH_MESSAGES: usize = 250;
+/// Bytes of messages in one request at most.
+const BATCH_BYTES: usize = 400 * 1024;
+
+/// Send events to intake.
+#[derive(Debug, clap::Args)]
+pub struct SendArgs {
+    /// The event's type: track, identify, page, screen, group, alias or delete
+    #[arg(default_value = "track", value_parser = event_type)]
+    kind: EventType,
+    /// The source's write key
+    #[arg(long, env = "POSTRIDER_WRITE_KEY", hide_env_values = true)]
+    write_key: String,
+    /// The event's name, for track; the page's or screen's
+    #[arg(long, short, default_value = "Test Event")]
+    event: String,
+    /// Who it is about
+    #[arg(long, default_value = "test-user")]
+    user_id: String,
+    /// Properties as a JSON object; traits, for identify and group
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    properties: Option<Map<String, Value>>,
+    /// For group: the group's id
+    #[arg(long, default_value = "test-group")]
+    group_id: String,
+    /// For alias: the id before
+    #[arg(long, default_value = "test-previous")]
+    previous_id: String,
+    /// Send it so many times
+    #[arg(long, default_value_t = 1, conflicts_with = "file")]
+    count: u64,
+    /// Send the messages of a file instead, a JSON object a line; - for stdin
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+fn event_type(word: &str) -> Result<EventType, String> {
+    EventType::parse(word).ok_or_else(|| {
+        format!("should be one of {}", EventType::ALL.map(EventType::as_str).join(", "))
+    })
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("should be a JSON object: {error}"))
+}
+
+impl SendArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When a message is not JSON, or intake cannot be reached or refuses.
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let settings = globals.settings(&SettingFlags::default())?.settings;
+        let base = base_url(globals, &settings);
+        let mut intake = Intake::new(&base, &self.write_key)?;
+        let sent = match &self.file {
+            Some(path) => intake.file(path).await?,
+            None => intake.repeat(&self.message().to_string(), self.count).await?,
+        };
+        let mut out = globals.output();
+        if out.is_json() {
+            out.json(&json!({ "sent": sent }))?;
+        } else {
+            out.line(format!("{sent} accepted by {base}"))?;
+            out.remark("see what became of them: postrider deliveries")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn message(&self) -> Value {
+        let mut message = Map::new();
+        message.insert("type".to_owned(), self.kind.as_str().into());
+        message.insert("userId".to_owned(), self.user_id.as_str().into());
+        match self.kind {
+            EventType::Track => {
+                message.insert("event".to_owned(), self.event.as_str().into());
+            }
+            EventType::Page | EventType::Screen => {
+                message.insert("name".to_owned(), self.event.as_str().into());
+            }
+            EventType::Group => {
+                message.insert("groupId".to_owned(), self.group_id.as_str().into());
+            }
+            EventType::Alias => {
+                message.insert("previousId".to_owned(), self.previous_id.as_str().into());
+            }
+            EventType::Identify | EventType::Delete => {}
+        }
+        if let Some(properties) = &self.properties {
+            let field = match self.kind {
+                EventType::Identify | EventType::Group => "traits",
+                EventType::Track
+                | EventType::Page
+                | EventType::Screen
+                | EventType::Alias
+                | EventType::Delete => "properties",
+            };
+            message.insert(field.to_owned(), Value::Object(properties.clone()));
+        }
+        Value::Object(message)
+    }
+}
+
+/// Gives batches to intake.
+struct Intake {
+    client: OperatorClient,
+    headers: HeaderMap,
+    batch: Vec<String>,
+    bytes: usize,
+    sent: u64,
+    bar: ProgressBar,
+}
+
+impl Intake {
+    fn new(base: &str, write_key: &str) -> anyhow::Result<Self> {
+        let client = OperatorClient::new(base, None)
+            .map_err(|error| Failure::usage(error.to_string()).because(error))?;
+        let credentials = STANDARD.encode(format!("{write_key}:"));
+        let mut authorization = HeaderValue::try_from(format!("Basic {credentials}"))?;
+        authorization.set_sensitive(true);
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, authorization),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ]);
+        let bar = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("sending {pos} {per_sec}") {
+            bar.set_style(style);
+        }
+        Ok(Self { client, headers, batch: Vec::new(), bytes: 0, sent: 0, bar })
+    }
+
+    async fn repeat(&mut self, message: &str, count: u64) -> anyhow::Result<u64> {
+        for _ in 0..count {
+            self.add(message.to_owned()).await?;
+        }
+        self.finish().await
+    }
+
+    async fn file(&mut self, path: &Path) -> anyhow::Result<u64> {
+        let stdin = path == Path::new("-");
+        let name = if stdin { "stdin".to_owned() } else { path.display().to_string() };
+        let failed = |error| Failure::usage(format!("{name} cannot be read")).because(error);
+        let input: Box<dyn std::io::Read> = if stdin {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(std::fs::File::open(path).map_err(failed)?)
+        };
+        let mut lines = std::io::BufReader::new(input);
+        let mut number = 0u64;
+        loop {
+            let mut line = String::new();
+            // A line longer than a batch cannot be sent, and must not fill the memory.
+            let read =
+                lines.by_ref().take(BATCH_BYTES as u64 + 1).read_line(&mut line).map_err(failed)?;
+            if read == 0 {
+                break;
+            }
+            number += 1;
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            let wrong = |error: serde_json::Error| {
+                Failure::usage(format!("{name}:{number}: not a JSON object"))
+                    .because(error)
+                    .hint(format!("{} messages before it were accepted", self.sent))
+            };
+            let message: Box<RawValue> = serde_json::from_str(line).map_err(wrong)?;
+            serde_json::from_str::<Map<String, Value>>(line).map_err(wrong)?;
+            self.add(message.get().to_owned()).await?;
+        }
+        self.finish().await
+    }
+
+    async fn add(&mut self, message: String) -> anyhow::Result<()> {
+        if self.batch.len() == BATCH_MESSAGES || self.bytes + message.len() > BATCH_BYTES {
+            self.flush().await?;
+        }
+        self.bytes += message.len() + 1;
+        self.batch.push(message);
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> anyhow::Result<u64> {
+        self.flush().await?;
+        self.bar.finish_and_clear();
+        Ok(self.sent)
+    }
+
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let body = format!("{{\"batch\":[{}]}}", self.batch.join(","));
+        let answer = self
+            .client
+            .post_bytes("/v1/batch", self.headers.clone(), Bytes::from(body))
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refused(answer.status, &answer.json()).into());
+        }
+        self.sent += self.batch.len() as u64;
+        self.bar.set_position(self.sent);
+        self.batch.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    fn unreachable(&self, error: OperatorError) -> Failure {
+        let hint = "start it with: postrider serve; or name another address with --url";
+        Failure::new(exit::UNREACHABLE, error.to_string()).because(error).hint(if self.sent == 0 {
+            hint.to_owned()
+        } else {
+            format!("{} were accepted before", self.sent)
+        })
+    }
+
+    fn refused(&self, status: StatusCode, body: &Value) -> Failure {
+        let why = body.get("message").and_then(Value::as_str).unwrap_or_default();
+        let hint = match status.as_u16() {
+            401 => "the write key is no source's: postrider apply sets it".to_owned(),
+            429 | 503 | 507 => {
+                format!("{} were accepted; send the rest later", self.sent)
+            }
+            _ => format!("{} were accepted before", self.sent),
+        };
+        let code =
+            if status == StatusCode::UNAUTHORIZED { exit::UNREACHABLE } else { exit::FAILED };
+        Failure::new(code, format!("intake answers {status}: {why}")).hint(hint)
+    }
+}

@@ -1,0 +1,39 @@
+//! `serve`: runs the service with the settings in force, or shows them.
+
+use std::process::ExitCode;
+
+use super::globals::Globals;
+use super::log;
+use crate::config::SettingFlags;
+
+/// Run the service. Settings come from postrider.toml, then POSTRIDER_* variables, then flags.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Show the settings in force and where each comes from, then stop
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+impl ServeArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When a setting is wrong, or the service cannot start.
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let loaded = globals.settings(&self.settings)?;
+        if self.print_config {
+            let mut out = globals.output();
+            if out.is_json() {
+                out.json(&loaded.to_json())?;
+            } else {
+                out.line(loaded.to_string().trim_end())?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        log::start(&loaded.settings);
+        crate::app::serve(loaded.settings).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,57 @@
+//! `status`: the service as it stands.
+
+use std::process::ExitCode;
+
+use super::client::Client;
+use super::failure::exit;
+use super::globals::Globals;
+use super::output::{Table, painted};
+use crate::api::status::StatusView;
+
+/// Show the service as it stands; fails when it is not ready.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {}
+
+impl StatusArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When the service cannot be asked or refuses.
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let client = Client::of(globals)?;
+        let status: StatusView = client.get("/status", &[]).await?;
+        let code = if status.not_ready.is_none() { 0 } else { exit::FAILED };
+        let mut out = globals.output();
+        if out.is_json() {
+            out.json(&status)?;
+            return Ok(code.into());
+        }
+        let ready = status
+            .not_ready
+            .as_ref()
+            .map_or_else(|| painted("ready"), |why| format!("not ready: {why}"));
+        out.line(format!("{} {} at {}: {ready}", status.node_name, status.version, client.base()))?;
+        out.line(format!("up since {} ({} s)", status.started_at, status.uptime_s))?;
+        let ledger = status.ledger;
+        let mut table = Table::new(&["what", "count"]);
+        let counts = [
+            ("events accepted", ledger.events_accepted),
+            ("events rejected", ledger.events_rejected),
+            ("events duplicate", ledger.events_duplicate),
+            ("deliveries accepted", ledger.accepted),
+            ("pending", ledger.pending),
+            ("leased", ledger.leased),
+            ("delivered", ledger.delivered),
+            ("dead", ledger.dead),
+            ("discarded", ledger.discarded),
+        ];
+        for (what, count) in counts {
+            table.row([what.to_owned(), count.to_string()]);
+        }
+        out.table(&table)?;
+        for circuit in &status.open_circuits {
+            out.line(format!("circuit open: {} since {}", circuit.mapping, circuit.opened_at))?;
+        }
+        Ok(code.into())
+    }
+}
