@@ -118,6 +118,7 @@ mod on_sqlite {
             one_young_delivery_keeps_its_event
             events_without_deliveries_go_by_their_age
             a_sweep_goes_in_steps
+            events_from_a_clock_that_was_ahead_block_no_sweep
             keys_are_not_used_again_after_pruning;
         model:
             random_steps_agree_with_a_simple_model;

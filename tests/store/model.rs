@@ -358,7 +358,7 @@ impl Run {
         let now = self.world.now();
         let (settled_before, dead_before) = (now - DAY / 8, now - DAY / 4);
         loop {
-            let request = PruneRequest { settled_before, dead_before, limit: 50 };
+            let request = PruneRequest { settled_before, dead_before, limit: 10_000 };
             let pruned = self.world.store.prune(request).await.expect("pruned");
             if !pruned.more {
                 break;

@@ -113,6 +113,23 @@ pub(crate) async fn a_sweep_goes_in_steps(world: World) {
     world.check().await;
 }
 
+pub(crate) async fn events_from_a_clock_that_was_ahead_block_no_sweep(world: World) {
+    for number in 0..40 {
+        let mut event = world.event(&format!("m-{number}"));
+        if number < 10 {
+            event.received_at = world.now() + 1_000 * DAY;
+        }
+        world.accept_one(event, Vec::new()).await;
+    }
+    world.clock.advance(31 * DAY);
+    let mut pruned = 0;
+    for _ in 0..40 {
+        pruned += world.store.prune(request(&world, 2)).await.expect("pruned").events;
+    }
+    assert_eq!(pruned, 30);
+    assert_eq!(events(&world).await, 10);
+}
+
 pub(crate) async fn keys_are_not_used_again_after_pruning(mut world: World) {
     let (event, delivery) = world.accept("m-1", vec![world.leased(world.a)]).await;
     world.deliver(delivery, 1).await;

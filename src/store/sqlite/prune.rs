@@ -69,13 +69,11 @@ impl Prune {
         .await?;
         let mut more = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
         let mut gone = Vec::new();
+        let mut is_young = false;
         for row in &rows {
             let event_id: i64 = row.try_get(0)?;
             tx.memory.pruned_to = event_id;
-            if row.try_get(4)? {
-                more = false;
-                break;
-            }
+            is_young = row.try_get(4)?;
             if row.try_get(3)? {
                 gone.push(Gone {
                     event_id,
@@ -84,10 +82,29 @@ impl Prune {
                 });
             }
         }
+        if more && is_young {
+            more = self.is_older_ahead(tx).await?;
+        }
         if !more {
             tx.memory.pruned_to = 0;
         }
         Ok((gone, more))
+    }
+
+    /// Whether anything ahead of the sweep is older than where it stands. Keys mostly rise with
+    /// time, but events of a time when the clock was ahead would block a sweep that stops at the
+    /// first young one: it looks on, ever further.
+    async fn is_older_ahead(&self, tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(
+            "WITH RECURSIVE ahead (keys) AS
+                (VALUES (1) UNION ALL SELECT keys * 2 FROM ahead WHERE keys < 1 << 40)
+             SELECT EXISTS (SELECT 1 FROM ahead WHERE (SELECT received_at FROM events
+                WHERE id >= ? + ahead.keys ORDER BY id LIMIT 1) < ?)",
+        )
+        .bind(tx.memory.pruned_to)
+        .bind(self.0.settled_before.max(self.0.dead_before).as_micros())
+        .fetch_one(&mut *tx.conn)
+        .await
     }
 }
 
