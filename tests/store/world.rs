@@ -187,7 +187,9 @@ impl World {
         outcome: Outcome,
         next: Next,
     ) -> Record {
-        Record { delivery_id, token, attempt: self.attempt(outcome), next }
+        // The store knows a delivery's mapping by itself; this is for whoever made the attempt.
+        let mapping_id = MappingId(1);
+        Record { delivery_id, mapping_id, token, attempt: self.attempt(outcome), next }
     }
 
     pub(crate) async fn record(&self, record: Record) -> Recorded {
