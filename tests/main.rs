@@ -5,6 +5,8 @@
 mod courier;
 mod intake;
 mod operator;
+mod process;
 mod sender;
+mod store;
 mod support;
 mod tidy;

@@ -56,7 +56,7 @@ CREATE TABLE destinations (
     name        TEXT    NOT NULL,                       -- the identity within the source
     enabled     INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     resumed_at  INTEGER NOT NULL,                       -- when last made or enabled again
-    settings    TEXT    NOT NULL CHECK (json_extract(settings, '$.window_ms') > 0),
+    settings    TEXT    NOT NULL CHECK (coalesce(json_extract(settings, '$.window_ms'), 0) > 0),
     created_at  INTEGER NOT NULL,
     removed_at  INTEGER
 ) STRICT;

@@ -21,7 +21,9 @@ pub fn start(settings: &Settings) {
     let targets = settings
         .log
         .parse::<Targets>()
-        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::TRACE));
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::TRACE))
+        // It reports every job that it sets up, at `info`.
+        .with_target("tokio_cron_scheduler", LevelFilter::WARN);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = if text {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

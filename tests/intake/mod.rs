@@ -7,5 +7,6 @@ mod events;
 mod logs;
 mod outbox;
 mod requests;
+mod restart;
 mod stage;
 mod store;

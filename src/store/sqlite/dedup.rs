@@ -227,9 +227,8 @@ impl Step for Rotate {
 /// Moves the turns by a jump of the clock, so that a jump forward does not make it forget early.
 pub(super) async fn shift(tx: &mut Tx<'_>, micros: i64) -> Result<(), sqlx::Error> {
     let mut slots = tx.memory.slots;
-    let moved = |at: Option<Timestamp>| at.map(|at| at.shifted(micros));
-    slots.started_at = moved(slots.started_at);
-    slots.ended_at = slots.ended_at.map(moved);
+    slots.started_at = slots.started_at.map(|at| at.shifted(micros));
+    slots.ended_at = slots.ended_at.map(|ended| ended.map(|at| at.shifted(micros)));
     slots.save(tx.conn).await?;
     tx.memory.slots = slots;
     Ok(())

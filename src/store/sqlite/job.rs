@@ -2,79 +2,20 @@
 //! fixed when it is made by the highest delivery key of that moment; its cursor moves in the same
 //! commit as the deliveries, so that a restart goes on where it stopped.
 
-use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 
 use super::change::to_json;
 use super::failure::Failure;
-use super::list::{Conditions, candidates, push_conditions};
 use super::pipeline::json;
-use super::row::{self, Columns, DELIVERY_COLUMNS, count, foreign, int};
+use super::row::{self, Columns, count, foreign, int};
+use super::selection::{KeptFilter, Selection};
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
-use crate::domain::delivery::{Reason, State};
-use crate::domain::event::EventType;
-use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId};
+use crate::domain::delivery::State;
+use crate::domain::id::{JobId, MappingId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::store::{JobPreview, JobStep};
-
-/// Deliveries that a step looks at, at most; it acts on fewer.
-const WINDOW: i64 = 20_000;
-
-/// A filter as it is kept: JSON, what is not asked for left out.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct KeptFilter {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    delivery_ids: Vec<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    destination_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mapping_id: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<State>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Reason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_type: Option<EventType>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted_from: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted_until: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-}
-
-impl KeptFilter {
-    fn of(filter: &JobFilter) -> Self {
-        Self {
-            delivery_ids: filter.delivery_ids.iter().map(|id| id.0).collect(),
-            destination_id: filter.destination_id.map(|id| id.0),
-            mapping_id: filter.mapping_id.map(|id| id.0),
-            state: filter.state,
-            reason: filter.reason,
-            event_type: filter.event_type,
-            accepted_from: filter.accepted_from,
-            accepted_until: filter.accepted_until,
-            status: filter.status,
-        }
-    }
-
-    fn into_filter(self) -> JobFilter {
-        JobFilter {
-            delivery_ids: self.delivery_ids.into_iter().map(DeliveryId).collect(),
-            destination_id: self.destination_id.map(DestinationId),
-            mapping_id: self.mapping_id.map(MappingId),
-            state: self.state,
-            reason: self.reason,
-            event_type: self.event_type,
-            accepted_from: self.accepted_from,
-            accepted_until: self.accepted_until,
-            status: self.status,
-        }
-    }
-}
 
 /// A job with what only the store needs.
 #[derive(Debug)]
@@ -132,91 +73,6 @@ pub(super) async fn list(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<
     let sql = format!("SELECT {JOB_COLUMNS} FROM jobs ORDER BY id DESC LIMIT ?");
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(limit)).fetch_all(conn).await?;
     rows.iter().map(|row| Ok(read_job(row)?.job)).collect()
-}
-
-/// What a job selects from.
-struct Selection<'a> {
-    action: JobAction,
-    filter: &'a JobFilter,
-    /// Keys above this …
-    after: i64,
-    /// … up to and including this.
-    upto: i64,
-}
-
-impl Selection<'_> {
-    /// The index its deliveries are in; none when more than one state may match.
-    fn state(&self) -> Option<State> {
-        match self.action {
-            JobAction::Redrive => Some(State::Dead),
-            JobAction::Discard if self.filter.reason.is_some() => Some(State::Dead),
-            JobAction::Discard => self.filter.state,
-        }
-    }
-
-    /// Adds `FROM … WHERE …` over `deliveries` as `d` and `events` as `e`.
-    fn push_from(&self, sql: &mut QueryBuilder<Sqlite>) {
-        sql.push(" FROM (SELECT * FROM ").push(candidates(self.state()));
-        self.push_range(sql);
-        sql.push(") AS d JOIN events AS e ON e.id = d.event_id WHERE ");
-        sql.push(match self.action {
-            JobAction::Redrive => "d.state = 'dead'",
-            JobAction::Discard => "d.state IN ('pending', 'dead')",
-        });
-        let filter = self.filter;
-        if let Some(state) = filter.state {
-            sql.push(" AND d.state = ").push_bind(state.as_str());
-        }
-        push_conditions(
-            sql,
-            &Conditions {
-                reason: filter.reason,
-                destination_id: filter.destination_id.map(|id| id.0),
-                mapping_id: filter.mapping_id.map(|id| id.0),
-                event_type: filter.event_type,
-                status: filter.status,
-                accepted_from: filter.accepted_from,
-                accepted_until: filter.accepted_until,
-            },
-        );
-    }
-
-    fn push_range(&self, sql: &mut QueryBuilder<Sqlite>) {
-        sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
-        if !self.filter.delivery_ids.is_empty() {
-            // As JSON, because there may be more ids than a statement takes parameters.
-            let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();
-            let ids = serde_json::Value::from(ids).to_string();
-            sql.push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
-        }
-    }
-
-    /// The last key that a step may look at: a bounded number of rows on.
-    async fn window(&self, conn: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT max(id) FROM (SELECT id FROM ");
-        sql.push(candidates(self.state()));
-        self.push_range(&mut sql);
-        sql.push(" ORDER BY id LIMIT ").push_bind(WINDOW).push(")");
-        sql.build_query_scalar().persistent(false).fetch_one(conn).await
-    }
-
-    async fn matched(&self, conn: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        self.push_from(&mut sql);
-        sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
-    }
-
-    async fn sample(
-        &self,
-        conn: &mut SqliteConnection,
-        limit: i64,
-    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT ");
-        sql.push(DELIVERY_COLUMNS);
-        self.push_from(&mut sql);
-        sql.push(" ORDER BY d.id LIMIT ").push_bind(limit);
-        sql.build().persistent(false).fetch_all(conn).await
-    }
 }
 
 /// What a job would do.

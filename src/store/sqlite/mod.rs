@@ -39,6 +39,7 @@ mod prune;
 mod queue;
 mod record;
 mod row;
+mod selection;
 mod shape;
 mod shared;
 mod upkeep;

@@ -255,13 +255,13 @@ pub(super) fn readers(options: &OpenOptions) -> SqlitePool {
 /// Checks library and file, then brings the schema up to date.
 pub(super) async fn prepare(options: &OpenOptions) -> Result<(), OpenError> {
     let path = options.path.display().to_string();
-    let failed = |source| OpenError::Database { path: path.clone(), source };
+    let failed = |source| not_a_database(&path, source);
     let mut conn = base(&options.path).connect().await.map_err(failed)?;
     check_library(&mut conn).await.map_err(failed)??;
     let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
         .fetch_one(&mut conn)
         .await
-        .map_err(|source| not_a_database(&path, source))?;
+        .map_err(failed)?;
     if tables == 0 {
         // Before the first table, and before the journal mode, or it has no effect.
         run(&mut conn, "PRAGMA auto_vacuum = INCREMENTAL").await.map_err(failed)?;
@@ -294,6 +294,7 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
+/// SQLite tells only when it first reads the file that it is damaged beyond recognition.
 fn not_a_database(path: &str, source: sqlx::Error) -> OpenError {
     const SQLITE_NOTADB: &str = "26";
     let path = path.to_owned();

@@ -1,0 +1,44 @@
+# Everything a clone needs, on a machine with a Rust toolchain: `make test` sets up the rest itself.
+
+CARGO ?= cargo
+SDK := tests/sdk
+
+.PHONY: help test check fmt lint doc sdk tools build dev bench clean
+
+help: ## What there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: tools sdk ## Every test, the real binary and the real SDKs included
+	$(CARGO) nextest run --all-targets --no-fail-fast
+	$(CARGO) test --doc --quiet
+
+check: fmt lint doc ## Formatting, lints and documentation; warnings are errors
+
+fmt: ## Formatting is as rustfmt leaves it
+	$(CARGO) fmt --check
+
+lint: ## clippy, warnings are errors
+	$(CARGO) clippy --all-targets -- -D warnings
+
+doc: ## The documentation builds without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+tools: ## cargo-nextest, if it is missing
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
+
+sdk: ## The Segment SDKs that the tests send with, at their pinned versions
+	@$(SDK)/install
+
+build: ## The program, as it is shipped
+	$(CARGO) build --profile dist
+
+dev: ## From nothing to a delivered, signed event
+	$(CARGO) run --release -- dev
+
+bench: ## Throughput and latency on this machine, against a bare POST loop
+	$(CARGO) build --release
+	target/release/postrider bench --check
+
+clean: ## Away with what was built and installed
+	$(CARGO) clean
+	rm -rf $(SDK)/node_modules $(SDK)/.venv

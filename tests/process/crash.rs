@@ -1,0 +1,159 @@
+//! `kill -9` under load, again and again: nothing acknowledged is lost, nothing is sent twice but
+//! what lost its answer, and the ledger is whole.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::service::Service;
+use crate::support::receiver::{Behaviour, Receiver};
+
+const KILLS: usize = 50;
+const SENDERS: usize = 8;
+
+/// What senders were told.
+#[derive(Default)]
+struct Told {
+    next: AtomicU64,
+    acknowledged: Mutex<HashSet<String>>,
+    count: watch::Sender<usize>,
+}
+
+/// Sends events until the service is gone; counts the acknowledged.
+async fn load(service: &Service, told: &Arc<Told>) -> Vec<tokio::task::JoinHandle<()>> {
+    let sender = |_| {
+        let (source, told) = (service.source(), Arc::clone(told));
+        tokio::spawn(async move {
+            loop {
+                let id = format!("m-{}", told.next.fetch_add(1, Ordering::SeqCst));
+                match source.track(&id).await {
+                    Some(StatusCode::OK) => {
+                        told.acknowledged.lock().unwrap().insert(id);
+                        told.count.send_modify(|count| *count += 1);
+                    }
+                    Some(status) => panic!("{id} got {status}"),
+                    None => return,
+                }
+            }
+        })
+    };
+    (0..SENDERS).map(sender).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_fifty_times_under_load_it_loses_nothing_that_it_acknowledged() {
+    let seed = std::env::var("SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(20_261_121);
+    println!("SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"warn\"");
+    let told = Arc::new(Told::default());
+    for kill in 0..KILLS {
+        service.start().await;
+        if kill == 0 {
+            service.apply(&[("one", &receiver.url("/"), json!({}))]).await;
+        }
+        let senders = load(&service, &told).await;
+        let wanted = *told.count.borrow() + rng.random_range(1..150);
+        let mut count = told.count.subscribe();
+        count.wait_for(|count| *count >= wanted).await.unwrap();
+        service.kill();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+    }
+    service.start().await;
+    service
+        .until("everything is delivered", async |service| {
+            let ledger = &service.status().await["ledger"];
+            ledger["delivered"].as_u64().is_some_and(|count| count > 0)
+                && ledger["delivered"] == ledger["accepted"]
+        })
+        .await;
+    let received = count_by_message(&receiver);
+    let acknowledged = told.acknowledged.lock().unwrap().clone();
+    assert!(acknowledged.len() > KILLS, "{} acknowledged", acknowledged.len());
+    for id in &acknowledged {
+        assert!(received.contains_key(id), "{id} was acknowledged and never arrived");
+    }
+    let repeated = check_repeated(&service, &received).await;
+    println!(
+        "{} acknowledged, {} arrived, {repeated} repeated",
+        acknowledged.len(),
+        received.len()
+    );
+    let doctor = service.run(&["doctor"]);
+    assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}
+
+fn count_by_message(receiver: &Receiver) -> HashMap<String, usize> {
+    let mut received = HashMap::new();
+    for request in receiver.requests() {
+        let event: Value = serde_json::from_slice(&request.body).unwrap();
+        *received.entry(event["messageId"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    received
+}
+
+/// Whatever arrived twice has an attempt on record whose outcome is not known: its answer was lost.
+/// Returns how many there were.
+async fn check_repeated(service: &Service, received: &HashMap<String, usize>) -> usize {
+    let client = service.client();
+    let repeated = AtomicUsize::new(0);
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/api/v1/deliveries?limit=500{cursor}");
+        let page = client.get(&path).await.unwrap().1;
+        for delivery in page["items"].as_array().unwrap() {
+            let arrivals = received[delivery["message_id"].as_str().unwrap()];
+            if arrivals == 1 {
+                continue;
+            }
+            repeated.fetch_add(1, Ordering::Relaxed);
+            let path = format!("/api/v1/deliveries/{}", delivery["id"].as_str().unwrap());
+            let shown = client.get(&path).await.unwrap().1;
+            let outcomes: Vec<_> = shown["attempts"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|attempt| attempt["outcome"].as_str().unwrap())
+                .collect();
+            let (last, lost) = outcomes.split_last().unwrap();
+            assert_eq!(*last, "delivered");
+            assert!(lost.iter().all(|outcome| *outcome == "unknown"), "{outcomes:?}");
+            assert!(arrivals <= outcomes.len(), "{arrivals} arrivals of {outcomes:?}");
+        }
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return repeated.into_inner(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn told_to_stop_it_ends_well_and_goes_on_where_it_was() {
+    let receiver = Receiver::start(Behaviour::status(503)).await;
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0");
+    service.start().await;
+    service.apply(&[("one", &receiver.url("/"), json!({}))]).await;
+    assert_eq!(service.source().track("once").await, Some(StatusCode::OK));
+    receiver.wait_for(1).await;
+    assert!(service.terminate().await);
+    receiver.set_script(Behaviour::ok());
+    service.start().await;
+    receiver.wait_for(2).await;
+    service
+        .until("it is delivered", async |it| it.status().await["ledger"]["delivered"] == 1)
+        .await;
+    assert!(service.terminate().await);
+    assert!(!service.log().contains("ERROR"), "{}", service.log());
+}

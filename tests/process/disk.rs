@@ -1,0 +1,109 @@
+//! A disk that fills up: intake says so, nothing acknowledged is lost, deliveries go on, and intake
+//! takes events again when there is space.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::service::Service;
+use crate::support::receiver::{Behaviour, Receiver};
+
+/// A small file system of its own, where this user may make one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, mebibytes: u32) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(at)
+            .status()
+            .is_ok_and(|status| status.success());
+        mounted.then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+async fn send_until_refused(service: &Service) -> (HashSet<String>, StatusCode) {
+    let source = service.source();
+    let mut acknowledged = HashSet::new();
+    for number in 0.. {
+        // Padded, so that it does not take long.
+        let id = format!("{number}-{}", "x".repeat(80));
+        match source.track(&id).await.unwrap() {
+            StatusCode::OK => {
+                acknowledged.insert(id);
+            }
+            refused => return (acknowledged, refused),
+        }
+    }
+    unreachable!("a disk is finite")
+}
+
+fn arrived(receiver: &Receiver) -> HashSet<String> {
+    let id = |body: &[u8]| {
+        let event: Value = serde_json::from_slice(body).unwrap();
+        event["messageId"].as_str().unwrap().to_owned()
+    };
+    receiver.requests().iter().map(|request| id(&request.body)).collect()
+}
+
+#[tokio::test]
+async fn below_the_floor_and_on_a_full_disk_nothing_acknowledged_is_lost() {
+    let dir = TempDir::new().unwrap();
+    let Some(_disk) = SmallDisk::mount(dir.path(), 16) else {
+        // Without a disk of its own, the floor is put above the free space.
+        return refused_below_the_floor(dir.path()).await;
+    };
+    let receiver = Receiver::start(Behaviour::hang()).await;
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 8\nlog = \"warn\"");
+    service.start().await;
+    service.apply(&[("one", &receiver.url("/"), json!({"timeout_ms": 1000}))]).await;
+    let (acknowledged, refused) = send_until_refused(&service).await;
+    assert_eq!(refused, StatusCode::INSUFFICIENT_STORAGE);
+    // Deliveries go on below the floor.
+    receiver.set_script(Behaviour::ok());
+    let count = acknowledged.len();
+    service
+        .until("all is delivered", async |it| it.status().await["ledger"]["delivered"] == count)
+        .await;
+    assert!(acknowledged.is_subset(&arrived(&receiver)));
+    // A disk without a byte left: something else took the space that the floor keeps.
+    let ballast = dir.path().join("ballast");
+    let _ = std::fs::write(&ballast, vec![0; 16 * 1024 * 1024]);
+    assert_ne!(service.source().track("full").await, Some(StatusCode::OK));
+    std::fs::remove_file(&ballast).unwrap();
+    service.write_settings("min_free_disk_mib = 0");
+    service.kill();
+    service.start().await;
+    assert_eq!(service.source().track("again").await, Some(StatusCode::OK));
+    let all = count + 1;
+    service
+        .until("the last is delivered", async |it| it.status().await["ledger"]["delivered"] == all)
+        .await;
+    let doctor = service.run(&["doctor"]);
+    assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}
+
+async fn refused_below_the_floor(dir: &Path) {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let mut service = Service::in_dir(dir, "min_free_disk_mib = 0");
+    service.start().await;
+    service.apply(&[("one", &receiver.url("/"), json!({}))]).await;
+    assert_eq!(service.source().track("before").await, Some(StatusCode::OK));
+    service.kill();
+    service.write_settings("min_free_disk_mib = 1000000000");
+    service.start().await;
+    assert_eq!(service.source().track("below").await, Some(StatusCode::INSUFFICIENT_STORAGE));
+    service
+        .until("it is delivered", async |it| it.status().await["ledger"]["delivered"] == 1)
+        .await;
+}

@@ -1,0 +1,177 @@
+//! `postrider serve` as a process of its own, and the other verbs beside it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use postrider::sender::OperatorClient;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::support::app::pipeline;
+
+/// A wait that takes longer than this fails its test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a process that gives no signal.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The program under test.
+pub(crate) fn postrider() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("POSTRIDER_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A directory with settings, and the service that runs on it.
+pub(crate) struct Service {
+    dir: PathBuf,
+    listen: String,
+    child: Option<Child>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Service {
+    /// Settings in `dir`; not running yet.
+    pub(crate) fn in_dir(dir: &Path, more_settings: &str) -> Self {
+        // A port that was free a moment ago; the service binds it anew at every start.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listen = free.to_string();
+        let service = Self { dir: dir.to_owned(), listen, child: None };
+        service.write_settings(more_settings);
+        service
+    }
+
+    pub(crate) fn write_settings(&self, more: &str) {
+        let database = self.dir.join("postrider.db");
+        let text = format!(
+            "listen = \"{}\"\ndatabase = \"sqlite://{}\"\nallow_networks = [\"127.0.0.0/8\"]\n{more}\n",
+            self.listen,
+            database.display()
+        );
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.join("postrider.toml")
+    }
+
+    /// Starts it and returns once it is ready.
+    pub(crate) async fn start(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("serve.log"))
+            .unwrap();
+        let child = postrider()
+            .arg("--config")
+            .arg(self.config())
+            .arg("serve")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        self.until("the service answers", async |service| {
+            let exited = service.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(exited.is_none(), "serve ended: {exited:?}\n{}", service.log());
+            service.get("/healthz").await == Some(StatusCode::OK)
+        })
+        .await;
+    }
+
+    /// Looks until it is so.
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        mut is_so: impl AsyncFnMut(&mut Self) -> bool,
+    ) {
+        let waiting = async {
+            while !is_so(self).await {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, Box::pin(waiting)).await;
+        assert!(waited.is_ok(), "waited in vain until {what}:\n{}", self.log());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("serve.log")).unwrap_or_default()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM; returns whether it ended well.
+    pub(crate) async fn terminate(&mut self) -> bool {
+        let mut child = self.child.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        tokio::task::spawn_blocking(move || child.wait().unwrap().success()).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Option<StatusCode> {
+        let client = OperatorClient::new(&format!("http://{}", self.listen), None).unwrap();
+        client.get(path).await.ok().map(|(status, _)| status)
+    }
+
+    /// A client with the operator's token.
+    pub(crate) fn client(&self) -> OperatorClient {
+        let token = std::fs::read_to_string(self.dir.join("postrider.db.token")).unwrap();
+        let token = SecretString::from(token.trim().to_owned());
+        OperatorClient::new(&format!("http://{}", self.listen), Some(token)).unwrap()
+    }
+
+    pub(crate) async fn apply(&self, destinations: &[(&str, &str, Value)]) {
+        let request = json!({"document": pipeline(destinations)});
+        let (status, answer) = self.client().post("/api/v1/pipeline", &request).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+
+    /// The service's own counts.
+    pub(crate) async fn status(&self) -> Value {
+        self.client().get("/api/v1/status").await.unwrap().1
+    }
+
+    /// Runs another verb on the same settings.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        postrider().arg("--config").arg(self.config()).args(arguments).output().unwrap()
+    }
+
+    /// A sender that tracks events on a connection of its own.
+    pub(crate) fn source(&self) -> Source {
+        Source(OperatorClient::new(&format!("http://{}", self.listen), None).unwrap())
+    }
+}
+
+/// Sends events with the write key.
+pub(crate) struct Source(OperatorClient);
+
+impl Source {
+    /// Tracks an event with this messageId; the answer's status, or none when there was none.
+    pub(crate) async fn track(&self, message_id: &str) -> Option<StatusCode> {
+        let event = json!({"event": "Load", "userId": "u1", "messageId": message_id});
+        let headers = HeaderMap::from_iter([
+            (header::AUTHORIZATION, HeaderValue::from_static("Basic dGhlLXdyaXRlLWtleTo=")),
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ]);
+        let body = Bytes::from(event.to_string());
+        self.0.post_bytes("/v1/track", headers, body).await.ok().map(|answer| answer.status)
+    }
+}

@@ -1,0 +1,228 @@
+//! Jobs: redrive and discard, in steps, over restarts.
+
+use std::time::Duration;
+
+use postrider::domain::delivery::{Reason, State};
+use postrider::domain::event::EventType;
+use postrider::domain::id::{DeliveryId, JobId};
+use postrider::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
+use postrider::store::{PipelineChange, Recorded};
+
+use super::world::{WINDOW, World, put_mapping};
+
+fn job_of(action: JobAction, filter: JobFilter) -> NewJob {
+    NewJob {
+        action,
+        filter,
+        rate_per_second: Some(50),
+        actor: "operator".to_owned(),
+        note: Some("the receiver is back".to_owned()),
+    }
+}
+
+fn of_destination(world: &World) -> JobFilter {
+    JobFilter { destination_id: Some(world.a.destination_id), ..JobFilter::default() }
+}
+
+async fn create(world: &World, action: JobAction, filter: JobFilter) -> Job {
+    world.store.create_job(job_of(action, filter), world.now()).await.expect("made")
+}
+
+/// Steps the job to its end; gives it and how many steps that took.
+async fn finish(world: &World, id: JobId, limit: u32) -> (Job, u32) {
+    for steps in 1..1_000 {
+        let step = world.store.step_job(id, limit, world.now()).await.expect("a step");
+        let job = step.expect("the job").job;
+        world.check().await;
+        if job.state != JobState::Running {
+            return (job, steps);
+        }
+    }
+    panic!("the job does not end");
+}
+
+async fn dead_letters(world: &World, count: usize) -> Vec<DeliveryId> {
+    let mut ids = Vec::new();
+    for number in 0..count {
+        ids.push(world.dead(&format!("dead-{number}"), world.a).await);
+    }
+    ids
+}
+
+pub(crate) async fn a_preview_changes_nothing(world: World) {
+    let ids = dead_letters(&world, 5).await;
+    let before = world.store.ledger();
+    let preview = world
+        .store
+        .preview_job(JobAction::Redrive, of_destination(&world), 2)
+        .await
+        .expect("previewed");
+    assert_eq!(preview.matched, 5);
+    let sample: Vec<_> = preview.sample.iter().map(|row| row.delivery.id).collect();
+    assert_eq!(sample, ids[..2]);
+    assert_eq!(world.store.ledger(), before);
+    assert!(world.store.jobs(10).await.expect("jobs").is_empty());
+}
+
+pub(crate) async fn a_redrive_gives_a_fresh_window(world: World) {
+    let id = world.dead("m-1", world.a).await;
+    world.clock.advance(10 * WINDOW);
+    let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
+    assert_eq!((job.state, job.matched, job.done), (JobState::Running, 1, 0));
+    let step = world.store.step_job(job.id, 10, world.now()).await.expect("a step").expect("job");
+    assert_eq!(step.due, [world.a.mapping_id]);
+    let row = world.delivery(id).await;
+    assert_eq!((row.state, row.due_at, row.tried), (State::Pending, Some(world.now()), 0));
+    assert_eq!((row.deadline_at, row.settled_at, row.reason), (world.now() + WINDOW, None, None));
+    assert_eq!(row.token, 1, "numbers of attempts go on");
+    assert_eq!((step.job.state, step.job.done), (JobState::Done, 1));
+    assert_eq!(step.job.finished_at, Some(world.now()));
+    assert_eq!(world.claim(world.a, 1).await.deliveries[0].token, 2);
+    world.check().await;
+}
+
+pub(crate) async fn a_redrive_goes_in_steps_and_leaves_later_deaths(world: World) {
+    dead_letters(&world, 10).await;
+    let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
+    let later = world.dead("later", world.a).await;
+    let (job, steps) = finish(&world, job.id, 3).await;
+    assert_eq!((job.done, job.matched), (10, 10));
+    assert_eq!(steps, 4);
+    assert_eq!(world.state(later).await, State::Dead);
+    let again = world.store.step_job(job.id, 3, world.now()).await.expect("a step").expect("job");
+    assert_eq!((again.job, again.due.len()), (job, 0));
+}
+
+pub(crate) async fn a_job_goes_on_after_a_restart(mut world: World) {
+    dead_letters(&world, 7).await;
+    let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
+    world.store.step_job(job.id, 4, world.now()).await.expect("a step");
+    world.reopen().await;
+    let read = world.store.job(job.id).await.expect("read").expect("the job");
+    assert_eq!((read.state, read.done), (JobState::Running, 4));
+    assert_eq!(read.asked, job.asked);
+    let (job, _) = finish(&world, job.id, 4).await;
+    assert_eq!((job.state, job.done), (JobState::Done, 7));
+    assert_eq!(world.store.ledger().pending, 7);
+}
+
+pub(crate) async fn a_cancelled_job_stops(world: World) {
+    dead_letters(&world, 5).await;
+    let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
+    world.store.step_job(job.id, 2, world.now()).await.expect("a step");
+    world.clock.advance(Duration::from_secs(1));
+    let job = world.store.cancel_job(job.id, world.now()).await.expect("done").expect("the job");
+    assert_eq!((job.state, job.done), (JobState::Cancelled, 2));
+    assert_eq!(job.finished_at, Some(world.now()));
+    let step = world.store.step_job(job.id, 2, world.now()).await.expect("a step").expect("job");
+    assert_eq!((&step.job, step.due.len()), (&job, 0));
+    assert_eq!(world.store.ledger().dead, 3);
+    world.clock.advance(Duration::from_secs(1));
+    let again = world.store.cancel_job(job.id, world.now()).await.expect("done");
+    assert_eq!(again, Some(job), "cancelling twice changes nothing");
+    world.check().await;
+}
+
+pub(crate) async fn a_discard_takes_pending_and_dead(world: World) {
+    let dead = world.dead("m-1", world.a).await;
+    let pending = world.accept_pending("m-2", world.a).await;
+    let leased = world.accept_leased("m-3", world.a).await;
+    let other = world.accept_pending("m-4", world.c).await;
+    let job = create(&world, JobAction::Discard, of_destination(&world)).await;
+    assert_eq!(job.matched, 2);
+    let (job, _) = finish(&world, job.id, 10).await;
+    assert_eq!(job.done, 2);
+    for id in [dead, pending] {
+        let row = world.delivery(id).await;
+        assert_eq!((row.state, row.due_at, row.reason), (State::Discarded, None, None));
+        assert_eq!(row.settled_at, Some(world.now()));
+    }
+    assert_eq!(world.state(leased).await, State::Leased);
+    assert_eq!(world.state(other).await, State::Pending);
+    assert_eq!(world.deliver(leased, 1).await, Recorded::Applied);
+    assert_eq!(world.store.ledger().discarded, 2);
+}
+
+pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
+    let first = world.dead("m-1", world.a).await;
+    world.clock.advance(Duration::from_secs(60));
+    let mut event = world.event("m-2");
+    event.kind = Some(EventType::Identify);
+    world.accept_one(event, vec![world.leased(world.b)]).await;
+    let second = DeliveryId(first.0 + 1);
+    world.kill(second, 1, Reason::Redirect).await;
+    let pending = world.accept_pending("m-3", world.c).await;
+    let any = JobFilter::default();
+    let cases = [
+        (JobFilter { delivery_ids: vec![second, pending], ..any.clone() }, vec![second]),
+        (
+            JobFilter { destination_id: Some(world.a.destination_id), ..any.clone() },
+            vec![first, second],
+        ),
+        (JobFilter { mapping_id: Some(world.b.mapping_id), ..any.clone() }, vec![second]),
+        (JobFilter { state: Some(State::Dead), ..any.clone() }, vec![first, second]),
+        (JobFilter { state: Some(State::Pending), ..any.clone() }, vec![]),
+        (JobFilter { reason: Some(Reason::Redirect), ..any.clone() }, vec![second]),
+        (JobFilter { event_type: Some(EventType::Identify), ..any.clone() }, vec![second]),
+        (JobFilter { accepted_from: Some(world.now()), ..any.clone() }, vec![second]),
+        (JobFilter { accepted_until: Some(world.now()), ..any.clone() }, vec![first]),
+        (JobFilter { status: Some(410), ..any.clone() }, vec![first, second]),
+        (JobFilter { status: Some(500), ..any.clone() }, vec![]),
+    ];
+    for (filter, wanted) in cases {
+        let preview = world
+            .store
+            .preview_job(JobAction::Redrive, filter.clone(), 10)
+            .await
+            .expect("previewed");
+        let found: Vec<_> = preview.sample.iter().map(|row| row.delivery.id).collect();
+        assert_eq!(found, wanted, "{filter:?}");
+        let job = create(&world, JobAction::Redrive, filter.clone()).await;
+        let read = world.store.job(job.id).await.expect("read").expect("the job");
+        assert_eq!(read.asked.filter, filter);
+        world.store.cancel_job(job.id, world.now()).await.expect("cancelled");
+    }
+    let filter = JobFilter { state: Some(State::Pending), ..any };
+    let preview = world.store.preview_job(JobAction::Discard, filter, 10).await.expect("previewed");
+    assert_eq!(preview.sample[0].delivery.id, pending);
+}
+
+pub(crate) async fn jobs_are_listed_newest_first(world: World) {
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.insert(0, create(&world, JobAction::Redrive, of_destination(&world)).await);
+    }
+    assert_eq!(world.store.jobs(10).await.expect("jobs"), made);
+    assert_eq!(world.store.jobs(2).await.expect("jobs"), made[..2]);
+    let step = world.store.step_job(made[0].id, 5, world.now()).await.expect("a step");
+    assert_eq!(step.expect("the job").job.state, JobState::Done, "nothing to do");
+}
+
+pub(crate) async fn unknown_jobs_are_none(world: World) {
+    let id = JobId(99);
+    assert!(world.store.job(id).await.expect("read").is_none());
+    assert!(world.store.step_job(id, 1, world.now()).await.expect("read").is_none());
+    assert!(world.store.cancel_job(id, world.now()).await.expect("read").is_none());
+}
+
+pub(crate) async fn deliveries_of_removed_mappings_are_discarded(world: World) {
+    let mut removed = Vec::new();
+    for number in 0..5 {
+        removed.push(world.accept_pending(&format!("m-{number}"), world.a).await);
+    }
+    let kept = world.accept_pending("kept", world.b).await;
+    assert_eq!(world.store.discard_removed(world.now(), 10).await.expect("discarded"), 0);
+    let change = PipelineChange::RemoveMapping {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        mapping: "a".to_owned(),
+    };
+    world.change(vec![change, put_mapping("crm", "a", "https://new.test/")]).await;
+    assert_eq!(world.store.discard_removed(world.now(), 3).await.expect("discarded"), 3);
+    assert_eq!(world.store.discard_removed(world.now(), 3).await.expect("discarded"), 2);
+    for id in removed {
+        assert_eq!(world.state(id).await, State::Discarded);
+    }
+    assert_eq!(world.state(kept).await, State::Pending);
+    world.check().await;
+}

@@ -1,0 +1,183 @@
+//! What can be asked: lists, their filters and cursors, single rows, small records.
+
+use std::time::Duration;
+
+use postrider::domain::attempt::Outcome;
+use postrider::domain::delivery::{Reason, State};
+use postrider::domain::event::EventType;
+use postrider::domain::id::{DeliveryId, EventId};
+use postrider::domain::retry::Next;
+use postrider::store::{DeliveryQuery, EventQuery, StatisticsRow, StoreError};
+
+use super::world::World;
+
+pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
+    let dead = world.dead("m-1", world.a).await;
+    let retried = world.accept_leased("m-2", world.b).await;
+    world.fail(retried, 1, Duration::ZERO).await;
+    world.clock.advance(Duration::from_secs(60));
+    let mut event = world.event("m-3");
+    event.kind = Some(EventType::Page);
+    world.accept_one(event, vec![world.leased(world.c), world.leased(world.c)]).await;
+    let (leased, delivered) = (DeliveryId(retried.0 + 1), DeliveryId(retried.0 + 2));
+    world.deliver(delivered, 1).await;
+    let event_id = world.delivery(leased).await.event_id;
+    let all = DeliveryQuery { limit: 100, ..DeliveryQuery::default() };
+    let cases = [
+        (all.clone(), vec![delivered, leased, retried, dead]),
+        (DeliveryQuery { state: Some(State::Pending), ..all.clone() }, vec![retried]),
+        (DeliveryQuery { state: Some(State::Leased), ..all.clone() }, vec![leased]),
+        (DeliveryQuery { state: Some(State::Delivered), ..all.clone() }, vec![delivered]),
+        (DeliveryQuery { state: Some(State::Dead), ..all.clone() }, vec![dead]),
+        (DeliveryQuery { state: Some(State::Discarded), ..all.clone() }, vec![]),
+        (DeliveryQuery { reason: Some(Reason::Rejected), ..all.clone() }, vec![dead]),
+        (DeliveryQuery { reason: Some(Reason::Deadline), ..all.clone() }, vec![]),
+        (
+            DeliveryQuery {
+                reason: Some(Reason::Rejected),
+                state: Some(State::Pending),
+                ..all.clone()
+            },
+            vec![],
+        ),
+        (
+            DeliveryQuery { destination_id: Some(world.a.destination_id), ..all.clone() },
+            vec![retried, dead],
+        ),
+        (DeliveryQuery { mapping_id: Some(world.b.mapping_id), ..all.clone() }, vec![retried]),
+        (DeliveryQuery { event_id: Some(event_id), ..all.clone() }, vec![delivered, leased]),
+        (DeliveryQuery { event_id: Some(EventId(999)), ..all.clone() }, vec![]),
+        (
+            DeliveryQuery { event_type: Some(EventType::Page), ..all.clone() },
+            vec![delivered, leased],
+        ),
+        (DeliveryQuery { outcome: Some(Outcome::ServerError), ..all.clone() }, vec![retried]),
+        (DeliveryQuery { status: Some(200), ..all.clone() }, vec![delivered]),
+        (
+            DeliveryQuery { accepted_from: Some(world.now()), ..all.clone() },
+            vec![delivered, leased],
+        ),
+        (DeliveryQuery { accepted_until: Some(world.now()), ..all.clone() }, vec![retried, dead]),
+        (DeliveryQuery { before: Some(leased), ..all.clone() }, vec![retried, dead]),
+        (DeliveryQuery { limit: 1, ..all.clone() }, vec![delivered]),
+        (DeliveryQuery { limit: 0, ..all }, vec![]),
+    ];
+    for (query, wanted) in cases {
+        let rows = world.store.deliveries(query.clone()).await.expect("listed");
+        let found: Vec<_> = rows.iter().map(|row| row.delivery.id).collect();
+        assert_eq!(found, wanted, "{query:?}");
+    }
+    let row = world.store.delivery(leased).await.expect("read").expect("the delivery");
+    assert_eq!((row.event_type, row.message_id.as_str()), (Some(EventType::Page), "m-3"));
+    assert_eq!(row.event_name.as_deref(), Some("Order Completed"));
+}
+
+pub(crate) async fn deliveries_come_newest_first_in_pages(world: World) {
+    let mut all = Vec::new();
+    for number in 0..25 {
+        all.insert(0, world.accept_pending(&format!("m-{number}"), world.a).await);
+    }
+    for state in [None, Some(State::Pending)] {
+        let mut found = Vec::new();
+        let mut before = None;
+        loop {
+            let query = DeliveryQuery { state, before, limit: 10, ..DeliveryQuery::default() };
+            let rows = world.store.deliveries(query).await.expect("listed");
+            let Some(last) = rows.last() else {
+                break;
+            };
+            before = Some(last.delivery.id);
+            found.extend(rows.iter().map(|row| row.delivery.id));
+        }
+        assert_eq!(found, all);
+    }
+}
+
+pub(crate) async fn events_come_newest_first_in_pages(world: World) {
+    for number in 0..7 {
+        let mut event = world.event(&format!("m-{number}"));
+        if number % 2 == 1 {
+            event.source_id = world.app;
+        }
+        if number % 3 == 0 {
+            event.rejection = Some("no".to_owned());
+        }
+        world.accept_one(event, Vec::new()).await;
+    }
+    let all = EventQuery { limit: 100, ..EventQuery::default() };
+    let cases = [
+        (all.clone(), vec![7, 6, 5, 4, 3, 2, 1]),
+        (EventQuery { limit: 2, ..all.clone() }, vec![7, 6]),
+        (EventQuery { before: Some(EventId(6)), limit: 2, ..all.clone() }, vec![5, 4]),
+        (EventQuery { source_id: Some(world.app), ..all.clone() }, vec![6, 4, 2]),
+        (EventQuery { rejected: true, ..all.clone() }, vec![7, 4, 1]),
+        (EventQuery { rejected: true, source_id: Some(world.web), ..all }, vec![7, 1]),
+    ];
+    for (query, wanted) in cases {
+        let found = world.store.events(query.clone()).await.expect("listed");
+        let found: Vec<_> = found.iter().map(|stored| stored.id.0).collect();
+        assert_eq!(found, wanted, "{query:?}");
+    }
+}
+
+pub(crate) async fn attempts_come_in_the_order_recorded(world: World) {
+    let id = world.accept_leased("m-1", world.a).await;
+    let next = Next::Retry { due_at: world.now() };
+    let mut first = world.record_of(id, 1, Outcome::Dns, next);
+    first.attempt.status = None;
+    first.attempt.body_sha256 = None;
+    first.attempt.response_truncated = false;
+    world.record(first.clone()).await;
+    world.clock.advance(Duration::from_secs(1));
+    world.claim(world.a, 1).await;
+    let second = world.record_of(id, 2, Outcome::Delivered, Next::Delivered);
+    world.record(second.clone()).await;
+    let attempts = world.store.attempts(id).await.expect("attempts");
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(attempts[0].made, first.attempt);
+    assert_eq!(attempts[1].made, second.attempt);
+    assert_eq!((attempts[0].number, attempts[0].delivery_id), (1, id));
+    assert_eq!((attempts[0].recorded_at, attempts[1].recorded_at), (super::START, world.now()));
+    assert!(attempts[0].id < attempts[1].id);
+}
+
+pub(crate) async fn what_does_not_exist_is_none(world: World) {
+    assert!(world.store.event(EventId(5)).await.expect("read").is_none());
+    assert!(world.store.delivery(DeliveryId(5)).await.expect("read").is_none());
+    assert!(world.store.attempts(DeliveryId(5)).await.expect("read").is_empty());
+}
+
+pub(crate) async fn nodes_and_heartbeats_are_kept(mut world: World) {
+    assert_eq!(world.store.last_seen_at().await.expect("read"), Some(super::START));
+    world.clock.advance(Duration::from_secs(9));
+    world.store.heartbeat(world.node, world.now()).await.expect("noted");
+    world.reopen().await;
+    assert_eq!(world.store.last_seen_at().await.expect("read"), Some(world.now()));
+}
+
+pub(crate) async fn statistics_add_up(world: World) {
+    let row = StatisticsRow {
+        minute_at: super::START,
+        mapping_id: 1,
+        accepted: 2,
+        ..StatisticsRow::default()
+    };
+    world.store.add_statistics(vec![row, row]).await.expect("added");
+    world.store.add_statistics(Vec::new()).await.expect("added");
+    world.check().await;
+}
+
+pub(crate) async fn a_closed_store_says_so(world: World) {
+    world.accept_pending("m-1", world.a).await;
+    world.store.close().await;
+    world.store.close().await;
+    let accept = world.store.accept(vec![postrider::store::NewEvent {
+        event: std::sync::Arc::new(world.event("m-2")),
+        deliveries: Vec::new(),
+        skips: Vec::new(),
+    }]);
+    assert!(matches!(accept.await, Err(StoreError::Closed)));
+    assert!(matches!(world.store.pipeline().await, Err(StoreError::Closed)));
+    assert!(matches!(world.store.tidy().await, Err(StoreError::Closed)));
+    assert_eq!(world.store.ledger().accepted, 1);
+}

@@ -1,0 +1,125 @@
+//! What every store must do, whatever it is built on: the same steps, run through [`conformance`]
+//! for each. What only one store promises is in the file of its name.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider::clock::{ManualClock, Timestamp};
+use postrider::store::Store;
+
+mod jobs;
+mod leases;
+mod lists;
+mod model;
+mod outbox;
+mod pipeline;
+mod retention;
+mod sqlite;
+mod world;
+
+/// Makes stores to be tested. Every `open` is on the same data: that of the one before, closed.
+#[async_trait]
+pub(crate) trait StoreFactory: Send + Sync {
+    /// Opens the store, the first time empty.
+    async fn open(&self, clock: Arc<ManualClock>) -> Arc<dyn Store>;
+
+    /// Where the data is, for tests that look at it from outside.
+    fn place(&self) -> PathBuf;
+}
+
+/// When tests begin.
+pub(crate) const START: Timestamp = Timestamp::from_micros(1_780_000_000_000_000);
+
+/// Runs every conformance test on the stores that `$factory` makes.
+macro_rules! conformance {
+    ($factory:expr; $($noun:ident: $($name:ident)*;)*) => {
+        $(mod $noun {
+            $(#[tokio::test]
+            async fn $name() {
+                crate::store::$noun::$name(crate::store::world::World::new($factory).await).await;
+            })*
+        })*
+    };
+}
+
+mod on_sqlite {
+    conformance! { crate::store::sqlite::SqliteFactory::new();
+        outbox:
+            an_event_and_its_deliveries_are_written_together
+            ids_of_a_fan_out_are_consecutive
+            an_empty_request_gives_no_answers
+            a_message_is_accepted_once
+            a_message_is_accepted_once_within_a_request
+            concurrent_copies_of_a_message_are_accepted_once
+            the_same_message_of_another_source_is_another
+            rejected_events_are_kept_and_never_duplicates
+            deduplication_outlives_a_restart
+            deduplication_lasts_a_day_and_ends
+            deduplication_outlasts_jumps_of_the_clock
+            skips_are_written_with_their_event
+            a_dropped_caller_does_not_disturb_the_others;
+        leases:
+            a_claim_leases_what_is_due
+            a_claim_takes_no_more_than_its_limit
+            mappings_are_claimed_apart
+            two_claims_never_give_the_same_lease
+            each_lease_has_the_next_token
+            a_stale_record_is_late
+            a_late_unknown_is_not_written
+            a_record_after_the_expiry_is_late
+            an_expiry_after_the_record_changes_nothing
+            a_record_and_an_expiry_in_one_commit_apply_once
+            a_release_makes_no_attempt
+            a_retry_is_due_again_and_not_before
+            a_dead_letter_has_its_reason
+            overdue_deliveries_die_when_they_were_tried
+            overdue_deliveries_that_were_never_tried_are_leased
+            a_resumed_mapping_gives_a_fresh_window
+            expired_leases_are_found_oldest_first
+            leases_of_other_nodes_are_found
+            next_due_tells_what_waits
+            the_schedule_moves_with_the_clock
+            deliveries_of_an_event_share_it_in_memory;
+        jobs:
+            a_preview_changes_nothing
+            a_redrive_gives_a_fresh_window
+            a_redrive_goes_in_steps_and_leaves_later_deaths
+            a_job_goes_on_after_a_restart
+            a_cancelled_job_stops
+            a_discard_takes_pending_and_dead
+            every_condition_of_a_filter_narrows
+            jobs_are_listed_newest_first
+            unknown_jobs_are_none
+            deliveries_of_removed_mappings_are_discarded;
+        pipeline:
+            what_is_put_is_read_back
+            a_stale_version_changes_nothing
+            a_failing_change_undoes_the_others
+            only_a_different_definition_makes_a_revision
+            enabling_again_resumes
+            removed_names_are_free_again
+            removing_a_source_removes_all_below_it
+            a_replaced_secret_retires
+            tokens_are_replaced_by_name;
+        lists:
+            deliveries_are_narrowed_by_every_condition
+            deliveries_come_newest_first_in_pages
+            events_come_newest_first_in_pages
+            attempts_come_in_the_order_recorded
+            what_does_not_exist_is_none
+            nodes_and_heartbeats_are_kept
+            statistics_add_up
+            a_closed_store_says_so;
+        retention:
+            settled_events_go_after_their_retention
+            what_is_pending_or_leased_stays
+            dead_letters_have_their_own_retention
+            one_young_delivery_keeps_its_event
+            events_without_deliveries_go_by_their_age
+            a_sweep_goes_in_steps
+            keys_are_not_used_again_after_pruning;
+        model:
+            random_steps_agree_with_a_simple_model;
+    }
+}

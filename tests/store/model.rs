@@ -1,0 +1,414 @@
+//! Random steps, the same on the store and on a simple model of it: answers, states and the ledger
+//! must agree after each.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use postrider::clock::Timestamp;
+use postrider::domain::attempt::Outcome;
+use postrider::domain::delivery::{Reason, State};
+use postrider::domain::id::DeliveryId;
+use postrider::domain::job::{JobAction, JobFilter, JobState, NewJob};
+use postrider::domain::retry::Next;
+use postrider::store::{Accepted, ExpiryScope, Ledger, PruneRequest, Recorded};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::world::{LEASE, Target, WINDOW, World, lease_of};
+
+const ROUNDS: u32 = 400;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Row {
+    target: usize,
+    event: i64,
+    state: State,
+    token: u32,
+    tried: u32,
+    due_at: Option<Timestamp>,
+    deadline_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    settled_at: Option<Timestamp>,
+    attempts: usize,
+}
+
+#[derive(Default)]
+struct Model {
+    rows: BTreeMap<i64, Row>,
+    messages: HashSet<String>,
+    pruned: Ledger,
+    duplicates: u64,
+}
+
+impl Model {
+    fn ledger(&self) -> Ledger {
+        let count = |state| self.rows.values().filter(|row| row.state == state).count() as u64;
+        let pruned = self.pruned;
+        let sum = pruned.delivered_pruned + pruned.dead_pruned + pruned.discarded_pruned;
+        Ledger {
+            events_accepted: self.messages.len() as u64,
+            events_duplicate: self.duplicates,
+            accepted: self.rows.len() as u64 + sum,
+            pending: count(State::Pending),
+            leased: count(State::Leased),
+            delivered: count(State::Delivered) + pruned.delivered_pruned,
+            dead: count(State::Dead) + pruned.dead_pruned,
+            discarded: count(State::Discarded) + pruned.discarded_pruned,
+            ..pruned
+        }
+    }
+
+    fn in_state(&self, state: State) -> Vec<i64> {
+        self.rows.iter().filter(|(_, row)| row.state == state).map(|(id, _)| *id).collect()
+    }
+
+    fn settle(&mut self, id: i64, state: State, at: Timestamp) {
+        let row = self.rows.get_mut(&id).expect("a row");
+        (row.state, row.settled_at) = (state, Some(at));
+        (row.due_at, row.expires_at) = (None, None);
+    }
+}
+
+struct Run {
+    world: World,
+    model: Model,
+    rng: StdRng,
+    targets: [Target; 3],
+}
+
+pub(crate) async fn random_steps_agree_with_a_simple_model(world: World) {
+    let seed = std::env::var("POSTRIDER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or(20_26);
+    let targets = [world.a, world.b, world.c];
+    let rng = StdRng::seed_from_u64(seed);
+    let mut run = Run { world, model: Model::default(), rng, targets };
+    for round in 0..ROUNDS {
+        let what = run.step().await;
+        assert_eq!(
+            run.world.store.ledger(),
+            run.model.ledger(),
+            "round {round}, {what}; POSTRIDER_TEST_SEED={seed}"
+        );
+        if round % 40 == 0 {
+            run.compare(round, seed).await;
+        }
+    }
+    run.compare(ROUNDS, seed).await;
+}
+
+impl Run {
+    async fn step(&mut self) -> &'static str {
+        let span = Duration::from_millis(self.rng.random_range(0..20_000));
+        self.world.clock.advance(span);
+        match self.rng.random_range(0..100) {
+            0..30 => self.accept().await,
+            30..50 => self.claim().await,
+            50..75 => self.record().await,
+            75..80 => self.release().await,
+            80..86 => self.expire().await,
+            86..90 => self.job(JobAction::Redrive).await,
+            90..92 => self.job(JobAction::Discard).await,
+            92..94 => self.shift().await,
+            94..96 => self.prune().await,
+            96..98 => self.long_pause().await,
+            _ => {
+                self.world.reopen().await;
+                "reopen"
+            }
+        }
+    }
+
+    async fn accept(&mut self) -> &'static str {
+        let message = format!("m-{}", self.rng.random_range(0..600));
+        let mut deliveries = Vec::new();
+        let mut chosen = Vec::new();
+        for (index, target) in self.targets.into_iter().enumerate() {
+            if self.rng.random_bool(0.6) {
+                let leased = self.rng.random_bool(0.5);
+                chosen.push((index, leased));
+                deliveries.push(if leased {
+                    self.world.leased(target)
+                } else {
+                    self.world.pending(target)
+                });
+            }
+        }
+        match self.world.accept_one(self.world.event(&message), deliveries).await {
+            Accepted::Duplicate => {
+                assert!(self.model.messages.contains(&message), "{message} is new");
+                self.model.duplicates += 1;
+            }
+            Accepted::Stored { event_id, first_delivery_id } => {
+                assert!(self.model.messages.insert(message), "a duplicate was stored");
+                let now = self.world.now();
+                for (id, (target, leased)) in (first_delivery_id.0..).zip(chosen) {
+                    let row = Row {
+                        target,
+                        event: event_id.0,
+                        state: if leased { State::Leased } else { State::Pending },
+                        token: u32::from(leased),
+                        tried: 0,
+                        due_at: (!leased).then_some(now),
+                        deadline_at: now + WINDOW,
+                        expires_at: leased.then_some(now + LEASE),
+                        settled_at: None,
+                        attempts: 0,
+                    };
+                    assert!(self.model.rows.insert(id, row).is_none(), "{id} was used before");
+                }
+            }
+        }
+        "accept"
+    }
+
+    async fn claim(&mut self) -> &'static str {
+        let now = self.world.now();
+        let limit = self.rng.random_range(0..6);
+        let wants = self.targets.map(|target| self.world.want(target, limit)).to_vec();
+        let claim = self.world.store.claim_due(self.world.request(wants)).await.expect("a claim");
+        let mut overdue = 0;
+        for id in self.model.in_state(State::Pending) {
+            let row = &self.model.rows[&id];
+            if row.due_at <= Some(now) && row.tried > 0 && row.deadline_at <= now {
+                self.model.settle(id, State::Dead, now);
+                overdue += 1;
+            }
+        }
+        assert_eq!(claim.overdue, overdue);
+        for target in 0..3 {
+            let mut due: Vec<(Timestamp, i64)> = self
+                .model
+                .rows
+                .iter()
+                .filter(|(_, row)| row.target == target && row.state == State::Pending)
+                .filter_map(|(id, row)| Some((row.due_at?, *id)))
+                .filter(|(at, _)| *at <= now)
+                .collect();
+            due.sort_unstable();
+            let mapping_id = self.targets[target].mapping_id;
+            let got: Vec<_> =
+                claim.deliveries.iter().filter(|one| one.mapping_id == mapping_id).collect();
+            assert_eq!(got.len(), due.len().min(limit as usize));
+            for (leased, (due_at, _)) in got.into_iter().zip(due) {
+                let row = self.model.rows.get_mut(&leased.id.0).expect("a row");
+                assert_eq!(row.due_at, Some(due_at), "not the longest due");
+                row.token += 1;
+                (row.state, row.due_at) = (State::Leased, None);
+                row.expires_at = Some(now + LEASE);
+                assert_eq!((leased.token, leased.tried), (row.token, row.tried));
+                assert_eq!(leased.event_id.0, row.event);
+            }
+        }
+        "claim"
+    }
+
+    async fn record(&mut self) -> &'static str {
+        let now = self.world.now();
+        let mut records = Vec::new();
+        for _ in 0..self.rng.random_range(1..8) {
+            let Some((id, row)) = self.any_row() else {
+                continue;
+            };
+            // Mostly the token in force, now and then one before it.
+            let back = u32::from(self.rng.random_bool(0.1));
+            let token = row.token.saturating_sub(back).max(1);
+            let (outcome, next) = match self.rng.random_range(0..4) {
+                0 | 1 => (Outcome::Delivered, Next::Delivered),
+                2 => {
+                    let wait = Duration::from_secs(self.rng.random_range(0..3_000));
+                    (Outcome::ServerError, Next::Retry { due_at: now + wait })
+                }
+                _ => (Outcome::Rejected, Next::Dead { reason: Reason::Rejected }),
+            };
+            records.push(self.world.record_of(DeliveryId(id), token, outcome, next));
+        }
+        let answers = self.world.store.record(records.clone()).await.expect("recorded");
+        for (record, answer) in records.iter().zip(answers) {
+            self.apply(record.delivery_id.0, record.token, record.next, answer, true);
+        }
+        "record"
+    }
+
+    fn any_row(&mut self) -> Option<(i64, Row)> {
+        let leased = self.model.in_state(State::Leased);
+        let ids: Vec<i64> = if leased.is_empty() || self.rng.random_bool(0.15) {
+            self.model.rows.keys().copied().collect()
+        } else {
+            leased
+        };
+        if ids.is_empty() {
+            return None;
+        }
+        let id = ids[self.rng.random_range(0..ids.len())];
+        Some((id, self.model.rows[&id].clone()))
+    }
+
+    fn apply(&mut self, id: i64, token: u32, next: Next, answer: Recorded, is_kept: bool) {
+        let ended_at = self.world.now() + Duration::from_micros(1_500);
+        let row = self.model.rows.get_mut(&id).expect("a row");
+        let applies = row.state == State::Leased && row.token == token;
+        assert_eq!(answer == Recorded::Applied, applies);
+        row.attempts += usize::from(applies || is_kept);
+        if !applies {
+            return;
+        }
+        row.tried += 1;
+        match next {
+            Next::Delivered => self.model.settle(id, State::Delivered, ended_at),
+            Next::Dead { .. } => self.model.settle(id, State::Dead, ended_at),
+            Next::Retry { due_at } => {
+                (row.state, row.due_at, row.expires_at) = (State::Pending, Some(due_at), None);
+            }
+        }
+    }
+
+    async fn release(&mut self) -> &'static str {
+        let now = self.world.now();
+        let ids: Vec<i64> = self.model.in_state(State::Leased).into_iter().take(3).collect();
+        let leases =
+            ids.iter().map(|id| lease_of(DeliveryId(*id), self.model.rows[id].token)).collect();
+        let released = self.world.store.release(leases, now).await.expect("released");
+        assert_eq!(released, ids.len() as u64);
+        for id in ids {
+            let row = self.model.rows.get_mut(&id).expect("a row");
+            (row.state, row.due_at, row.expires_at) = (State::Pending, Some(now), None);
+        }
+        "release"
+    }
+
+    async fn expire(&mut self) -> &'static str {
+        let now = self.world.now();
+        let scope = ExpiryScope::Until(now);
+        let found = self.world.store.expired_leases(scope, 1_000).await.expect("found");
+        let mut ids: Vec<i64> = found.iter().map(|lease| lease.delivery_id.0).collect();
+        ids.sort_unstable();
+        let expired: Vec<i64> = self
+            .model
+            .rows
+            .iter()
+            .filter(|(_, row)| row.expires_at.is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        assert_eq!(ids, expired);
+        for lease in found {
+            let next = Next::Retry { due_at: now };
+            let id = lease.delivery_id;
+            let record = self.world.record_of(id, lease.token, Outcome::Unknown, next);
+            let answer = self.world.record(record).await;
+            self.apply(id.0, lease.token, next, answer, false);
+        }
+        "expire"
+    }
+
+    async fn job(&mut self, action: JobAction) -> &'static str {
+        let now = self.world.now();
+        let target = self.rng.random_range(0..3);
+        let filter =
+            JobFilter { mapping_id: Some(self.targets[target].mapping_id), ..JobFilter::default() };
+        let actor = "model".to_owned();
+        let job = NewJob { action, filter, rate_per_second: None, actor, note: None };
+        let mut job = self.world.store.create_job(job, now).await.expect("made");
+        while job.state == JobState::Running {
+            let step = self.world.store.step_job(job.id, 7, now).await.expect("a step");
+            job = step.expect("the job").job;
+        }
+        let mut done = 0;
+        let ids: Vec<i64> = self.model.rows.keys().copied().collect();
+        for id in ids {
+            let row = self.model.rows.get_mut(&id).expect("a row");
+            if row.target != target || !action.takes(row.state) {
+                continue;
+            }
+            done += 1;
+            match action {
+                JobAction::Discard => self.model.settle(id, State::Discarded, now),
+                JobAction::Redrive => {
+                    (row.state, row.due_at, row.tried) = (State::Pending, Some(now), 0);
+                    (row.settled_at, row.deadline_at) = (None, now + WINDOW);
+                }
+            }
+        }
+        assert_eq!((job.matched, job.done), (done, done));
+        "job"
+    }
+
+    async fn shift(&mut self) -> &'static str {
+        let micros = self.rng.random_range(-3_600_000_000i64..3_600_000_000);
+        self.world.clock.jump(micros);
+        postrider::clock::Clock::resync(&*self.world.clock);
+        self.world.store.shift_schedule(micros).await.expect("shifted");
+        for row in self.model.rows.values_mut() {
+            if matches!(row.state, State::Pending | State::Leased) {
+                row.deadline_at = row.deadline_at.shifted(micros);
+                row.due_at = row.due_at.map(|at| at.shifted(micros));
+                row.expires_at = row.expires_at.map(|at| at.shifted(micros));
+            }
+        }
+        "shift"
+    }
+
+    async fn long_pause(&mut self) -> &'static str {
+        // Short enough that no message is forgotten over a whole run: none is rotated out.
+        self.world.clock.advance(WINDOW / 2);
+        "long pause"
+    }
+
+    async fn prune(&mut self) -> &'static str {
+        let now = self.world.now();
+        let (settled_before, dead_before) = (now - DAY / 8, now - DAY / 4);
+        loop {
+            let request = PruneRequest { settled_before, dead_before, limit: 50 };
+            let pruned = self.world.store.prune(request).await.expect("pruned");
+            if !pruned.more {
+                break;
+            }
+        }
+        let is_past = |row: &Row| match row.state {
+            State::Pending | State::Leased => false,
+            State::Delivered | State::Discarded => row.settled_at < Some(settled_before),
+            State::Dead => row.settled_at < Some(dead_before),
+        };
+        let kept: HashSet<i64> =
+            self.model.rows.values().filter(|row| !is_past(row)).map(|row| row.event).collect();
+        let pruned = &mut self.model.pruned;
+        self.model.rows.retain(|_, row| {
+            if kept.contains(&row.event) {
+                return true;
+            }
+            match row.state {
+                State::Delivered => pruned.delivered_pruned += 1,
+                State::Dead => pruned.dead_pruned += 1,
+                State::Discarded => pruned.discarded_pruned += 1,
+                State::Pending | State::Leased => unreachable!("kept"),
+            }
+            false
+        });
+        "prune"
+    }
+
+    /// Every row, and what the store says of itself.
+    async fn compare(&self, round: u32, seed: u64) {
+        let place = format!("round {round}; POSTRIDER_TEST_SEED={seed}");
+        self.world.check().await;
+        for (id, row) in &self.model.rows {
+            let found = self.world.store.delivery(DeliveryId(*id)).await.expect("read");
+            let found = found.unwrap_or_else(|| panic!("{id} is gone; {place}")).delivery;
+            let attempts = self.world.store.attempts(DeliveryId(*id)).await.expect("attempts");
+            let read = Row {
+                target: row.target,
+                event: found.event_id.0,
+                state: found.state,
+                token: found.token,
+                tried: found.tried,
+                due_at: found.due_at,
+                deadline_at: found.deadline_at,
+                expires_at: found.lease_expires_at,
+                settled_at: found.settled_at,
+                attempts: attempts.len(),
+            };
+            assert_eq!(&read, row, "delivery {id}; {place}");
+            assert_eq!(found.mapping_id, self.targets[row.target].mapping_id);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What is set up: changes by name, versions, revisions, removal.
+
+use std::time::Duration;
+
+use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
+use postrider::store::{PipelineChange, SealedSecret, StoreError, Token};
+use serde_json::json;
+
+use super::world::{World, definition, put_destination, put_mapping};
+
+fn sealed(byte: u8, world: &World) -> SealedSecret {
+    SealedSecret {
+        id: [byte; 16],
+        key_id: "k-1".to_owned(),
+        sealed: vec![byte; 40],
+        created_at: world.now(),
+        retires_at: None,
+    }
+}
+
+fn put_secret(secret: Option<SealedSecret>, world: &World) -> PipelineChange {
+    PipelineChange::PutSharedSecret {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        secret,
+        retire_at: world.now() + Duration::from_secs(60),
+    }
+}
+
+pub(crate) async fn what_is_put_is_read_back(mut world: World) {
+    let settings = DestinationSettings {
+        timeout_ms: 2_000,
+        window_ms: 60_000,
+        max_in_flight: 3,
+        rate_per_second: Some(7),
+        policy: DeliveryPolicy::Any,
+    };
+    let mut rich = definition("https://rich.test/");
+    rich.trigger = "type = \"track\"".to_owned();
+    rich.headers.insert("x-b".to_owned(), json!("1"));
+    rich.headers.insert("x-a".to_owned(), json!({"@path": "$.userId"}));
+    rich.data = Some(json!({"z": 1, "a": {"@path": "$.properties"}}));
+    let change = vec![
+        PipelineChange::PutWriteKey {
+            source: "web".to_owned(),
+            digest: [9; 32],
+            sealed: sealed(1, &world),
+        },
+        PipelineChange::PutDestination {
+            source: "web".to_owned(),
+            destination: "lab".to_owned(),
+            enabled: false,
+            settings: settings.clone(),
+        },
+        PipelineChange::PutMapping {
+            source: "web".to_owned(),
+            destination: "lab".to_owned(),
+            mapping: "rich".to_owned(),
+            enabled: false,
+            definition: rich.clone(),
+        },
+        put_secret(Some(sealed(2, &world)), &world),
+    ];
+    assert_eq!(world.change(change).await, 2);
+    world.reopen().await;
+    let pipeline = world.store.pipeline().await.expect("read");
+    assert_eq!(pipeline.version, 2);
+    let names: Vec<_> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["app", "web"]);
+    let key = &pipeline.write_keys[0];
+    assert_eq!((key.source_id, key.digest, &key.sealed), (world.web, [9; 32], &sealed(1, &world)));
+    let names: Vec<_> = pipeline.destinations.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["crm", "erp", "lab"]);
+    let lab = &pipeline.destinations[2];
+    assert_eq!((&lab.settings, lab.enabled, lab.source_id), (&settings, false, world.web));
+    assert_eq!(pipeline.shared_secrets[0].destination_id, world.a.destination_id);
+    assert_eq!(pipeline.shared_secrets[0].secret, sealed(2, &world));
+    let mapping = &pipeline.mappings[3];
+    assert_eq!((mapping.name.as_str(), mapping.enabled), ("rich", false));
+    assert_eq!((mapping.revision.number, &mapping.revision.definition), (1, &rich));
+    let order: Vec<_> = mapping.revision.definition.headers.keys().collect();
+    assert_eq!(order, ["x-b", "x-a"], "an object's keys keep their order");
+    world.check().await;
+}
+
+pub(crate) async fn a_stale_version_changes_nothing(world: World) {
+    for version in [0, 2, -1] {
+        let change = vec![PipelineChange::PutSource { source: "new".to_owned(), enabled: true }];
+        let result = world.store.change_pipeline(version, change, world.now()).await;
+        assert!(matches!(result, Err(StoreError::Conflict)), "version {version}");
+    }
+    assert_eq!(world.store.pipeline().await.expect("read").sources.len(), 2);
+}
+
+pub(crate) async fn a_failing_change_undoes_the_others(world: World) {
+    let remove = PipelineChange::RemoveMapping {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        mapping: "no such".to_owned(),
+    };
+    let change = vec![put_mapping("crm", "new", "https://new.test/"), remove];
+    let changed = world.store.change_pipeline(1, change, world.now()).await;
+    assert!(matches!(changed, Err(StoreError::Conflict)));
+    let pipeline = world.store.pipeline().await.expect("read");
+    assert_eq!((pipeline.version, pipeline.mappings.len()), (1, 3));
+    // A key that another source has is SQLite's to refuse, and the others in its commit go on.
+    let key = |source: &str, byte| PipelineChange::PutWriteKey {
+        source: source.to_owned(),
+        digest: [9; 32],
+        sealed: sealed(byte, &world),
+    };
+    let twice = vec![key("web", 1), key("app", 2)];
+    let accept = world.accept("m-1", vec![world.pending(world.a)]);
+    let (changed, _) =
+        futures_util::future::join(world.store.change_pipeline(1, twice, world.now()), accept)
+            .await;
+    assert!(matches!(changed, Err(StoreError::Database { .. })));
+    assert!(world.store.pipeline().await.expect("read").write_keys.is_empty());
+    assert_eq!(world.store.ledger().accepted, 1);
+    world.check().await;
+}
+
+pub(crate) async fn only_a_different_definition_makes_a_revision(world: World) {
+    let first = world.store.pipeline().await.expect("read").mappings[0].clone();
+    world.change(vec![put_mapping("crm", "a", "https://a.test/")]).await;
+    let same = world.store.pipeline().await.expect("read").mappings[0].clone();
+    assert_eq!(same, first);
+    world.clock.advance(Duration::from_secs(1));
+    world.change(vec![put_mapping("crm", "a", "https://other.test/")]).await;
+    let other = world.store.pipeline().await.expect("read").mappings[0].clone();
+    assert_eq!((other.id, other.revision.number), (first.id, 2));
+    assert_ne!(other.revision.id, first.revision.id);
+    assert_eq!(other.revision.created_at, world.now());
+    assert_eq!(other.created_at, first.created_at);
+}
+
+pub(crate) async fn enabling_again_resumes(world: World) {
+    let resumed_at = |pipeline: &postrider::store::Pipeline| {
+        (pipeline.destinations[0].resumed_at, pipeline.mappings[0].resumed_at)
+    };
+    let mapping = |enabled| PipelineChange::PutMapping {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        mapping: "a".to_owned(),
+        enabled,
+        definition: definition("https://a.test/"),
+    };
+    for enabled in [true, false] {
+        world.clock.advance(Duration::from_secs(1));
+        world.change(vec![put_destination("crm", enabled), mapping(enabled)]).await;
+        let pipeline = world.store.pipeline().await.expect("read");
+        assert_eq!(resumed_at(&pipeline), (super::START, super::START));
+        assert_eq!(pipeline.destinations[0].enabled, enabled);
+        assert_eq!(pipeline.mappings[0].enabled, enabled);
+    }
+    world.clock.advance(Duration::from_secs(1));
+    world.change(vec![put_destination("crm", true), mapping(true)]).await;
+    let pipeline = world.store.pipeline().await.expect("read");
+    assert_eq!(resumed_at(&pipeline), (world.now(), world.now()));
+}
+
+pub(crate) async fn removed_names_are_free_again(world: World) {
+    let remove = PipelineChange::RemoveDestination {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+    };
+    world.change(vec![put_secret(Some(sealed(1, &world)), &world)]).await;
+    let again =
+        vec![remove, put_destination("crm", true), put_mapping("crm", "a", "https://a.test/")];
+    world.change(again).await;
+    let pipeline = world.store.pipeline().await.expect("read");
+    assert_ne!(pipeline.destinations[0].id, world.a.destination_id);
+    assert_ne!(pipeline.mappings[0].id, world.a.mapping_id);
+    assert_eq!((pipeline.mappings.len(), pipeline.mappings[0].revision.number), (2, 1));
+    assert!(pipeline.shared_secrets.is_empty());
+    world.check().await;
+}
+
+pub(crate) async fn removing_a_source_removes_all_below_it(world: World) {
+    let key = PipelineChange::PutWriteKey {
+        source: "web".to_owned(),
+        digest: [9; 32],
+        sealed: sealed(1, &world),
+    };
+    world.change(vec![key.clone()]).await;
+    let id = world.accept_pending("m-1", world.a).await;
+    world.change(vec![PipelineChange::RemoveSource { source: "web".to_owned() }]).await;
+    let pipeline = world.store.pipeline().await.expect("read");
+    assert_eq!(pipeline.sources.len(), 1);
+    assert_eq!((pipeline.destinations.len(), pipeline.mappings.len()), (0, 0));
+    assert!(pipeline.write_keys.is_empty());
+    // Its deliveries are still there to be seen, and its name and key are free.
+    assert_eq!(world.delivery(id).await.mapping_id, world.a.mapping_id);
+    world
+        .change(vec![PipelineChange::PutSource { source: "web".to_owned(), enabled: true }, key])
+        .await;
+    assert_eq!(world.store.pipeline().await.expect("read").sources.len(), 2);
+    world.check().await;
+}
+
+pub(crate) async fn a_replaced_secret_retires(world: World) {
+    let ids = |pipeline: postrider::store::Pipeline| -> Vec<(u8, bool)> {
+        let secrets = pipeline.shared_secrets.into_iter();
+        secrets.map(|one| (one.secret.id[0], one.secret.retires_at.is_some())).collect()
+    };
+    for byte in 1..=3 {
+        world.change(vec![put_secret(Some(sealed(byte, &world)), &world)]).await;
+    }
+    let pipeline = world.store.pipeline().await.expect("read");
+    let retires_at = pipeline.shared_secrets[1].secret.retires_at;
+    assert_eq!(retires_at, Some(world.now() + Duration::from_secs(60)));
+    assert_eq!(ids(pipeline), [(3, false), (2, true)]);
+    world.change(vec![put_secret(None, &world)]).await;
+    assert!(world.store.pipeline().await.expect("read").shared_secrets.is_empty());
+}
+
+pub(crate) async fn tokens_are_replaced_by_name(mut world: World) {
+    let token = |name: &str, byte| Token {
+        name: name.to_owned(),
+        digest: [byte; 32],
+        created_at: super::START,
+    };
+    for put in [token("ops", 1), token("ci", 2), token("ops", 3)] {
+        world.store.put_token(put).await.expect("put");
+    }
+    world.reopen().await;
+    assert_eq!(world.store.tokens().await.expect("tokens"), [token("ci", 2), token("ops", 3)]);
+}

@@ -1,0 +1,296 @@
+//! A store with a small pipeline, and short words for the steps that tests make.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider::clock::{Clock, ManualClock, Timestamp};
+use postrider::domain::attempt::{NewAttempt, Outcome};
+use postrider::domain::delivery::{Delivery, Reason, State};
+use postrider::domain::destination::DestinationSettings;
+use postrider::domain::event::{Event, EventType};
+use postrider::domain::id::{
+    DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
+};
+use postrider::domain::mapping::{MappingDefinition, Method};
+use postrider::domain::retry::Next;
+use postrider::store::{
+    Accepted, Claim, ClaimRequest, ClaimWant, Lease, LeaseRef, NewDelivery, NewEvent, Pipeline,
+    PipelineChange, Record, Recorded, Store,
+};
+
+use super::{START, StoreFactory};
+
+/// How long deliveries are retried.
+pub(crate) const WINDOW: Duration = Duration::from_secs(4 * 3_600);
+/// How long leases last.
+pub(crate) const LEASE: Duration = Duration::from_secs(35);
+
+/// A mapping and its destination.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) mapping_id: MappingId,
+    pub(crate) destination_id: DestinationId,
+}
+
+/// A store with source `web`, destinations `crm` (mappings `a`, `b`) and `erp` (mapping `c`), and
+/// a second source `app` with nothing below it.
+pub(crate) struct World {
+    factory: Box<dyn StoreFactory>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) node: NodeId,
+    pub(crate) web: SourceId,
+    pub(crate) app: SourceId,
+    pub(crate) a: Target,
+    pub(crate) b: Target,
+    pub(crate) c: Target,
+}
+
+impl World {
+    pub(crate) async fn new(factory: impl StoreFactory + 'static) -> Self {
+        let clock = Arc::new(ManualClock::new(START));
+        let store = factory.open(Arc::clone(&clock)).await;
+        store.change_pipeline(0, changes(), START).await.expect("a pipeline");
+        let node = store.register_node("one", START).await.expect("a node");
+        let pipeline = store.pipeline().await.expect("the pipeline");
+        Self {
+            factory: Box::new(factory),
+            clock,
+            node,
+            web: source(&pipeline, "web"),
+            app: source(&pipeline, "app"),
+            a: target(&pipeline, "a"),
+            b: target(&pipeline, "b"),
+            c: target(&pipeline, "c"),
+            store,
+        }
+    }
+
+    /// Closes the store and opens it again.
+    pub(crate) async fn reopen(&mut self) {
+        self.store.close().await;
+        self.store = self.factory.open(Arc::clone(&self.clock)).await;
+    }
+
+    /// Where the store's data is.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.factory.place()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A track event of the source `web`.
+    pub(crate) fn event(&self, message_id: &str) -> Event {
+        Event {
+            source_id: self.web,
+            kind: Some(EventType::Track),
+            message_id: message_id.to_owned(),
+            received_at: self.now(),
+            name: Some("Order Completed".to_owned()),
+            user_id: Some("u-1".to_owned()),
+            body: Bytes::from(format!("{{\"messageId\":\"{message_id}\"}}")),
+            envelope: None,
+            rejection: None,
+            document: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn pending(&self, target: Target) -> NewDelivery {
+        NewDelivery {
+            mapping_id: target.mapping_id,
+            destination_id: target.destination_id,
+            deadline_at: self.now() + WINDOW,
+            lease: None,
+        }
+    }
+
+    pub(crate) fn leased(&self, target: Target) -> NewDelivery {
+        let lease = Lease { node_id: self.node, expires_at: self.now() + LEASE };
+        NewDelivery { lease: Some(lease), ..self.pending(target) }
+    }
+
+    pub(crate) async fn accept_one(&self, event: Event, deliveries: Vec<NewDelivery>) -> Accepted {
+        let new = NewEvent { event: Arc::new(event), deliveries, skips: Vec::new() };
+        self.store.accept(vec![new]).await.expect("accepted")[0]
+    }
+
+    /// Accepts a new event with these deliveries; gives its key and that of the first.
+    pub(crate) async fn accept(
+        &self,
+        message_id: &str,
+        deliveries: Vec<NewDelivery>,
+    ) -> (EventId, DeliveryId) {
+        match self.accept_one(self.event(message_id), deliveries).await {
+            Accepted::Stored { event_id, first_delivery_id } => (event_id, first_delivery_id),
+            Accepted::Duplicate => panic!("{message_id} is a duplicate"),
+        }
+    }
+
+    pub(crate) async fn accept_pending(&self, message_id: &str, target: Target) -> DeliveryId {
+        self.accept(message_id, vec![self.pending(target)]).await.1
+    }
+
+    pub(crate) async fn accept_leased(&self, message_id: &str, target: Target) -> DeliveryId {
+        self.accept(message_id, vec![self.leased(target)]).await.1
+    }
+
+    pub(crate) fn want(&self, target: Target, limit: u32) -> ClaimWant {
+        ClaimWant {
+            mapping_id: target.mapping_id,
+            limit,
+            lease: LEASE,
+            resumed_deadline_at: Timestamp::from_micros(0),
+        }
+    }
+
+    pub(crate) fn request(&self, wants: Vec<ClaimWant>) -> ClaimRequest {
+        ClaimRequest { node_id: self.node, now: self.now(), wants }
+    }
+
+    pub(crate) async fn claim(&self, target: Target, limit: u32) -> Claim {
+        let request = self.request(vec![self.want(target, limit)]);
+        self.store.claim_due(request).await.expect("a claim")
+    }
+
+    pub(crate) fn attempt(&self, outcome: Outcome) -> NewAttempt {
+        NewAttempt {
+            node_id: self.node,
+            revision_id: RevisionId(1),
+            started_at: self.now(),
+            duration_us: 1_500,
+            outcome,
+            status: [
+                (Outcome::Delivered, 200),
+                (Outcome::ServerError, 503),
+                (Outcome::Rejected, 410),
+            ]
+            .into_iter()
+            .find_map(|(with, status)| (with == outcome).then_some(status)),
+            error: (outcome != Outcome::Delivered).then(|| "it went wrong".to_owned()),
+            url: "https://receiver.test/hook".to_owned(),
+            request_headers: "content-type: application/json\n".to_owned(),
+            body_sha256: Some([7; 32]),
+            response_headers: "server: test\n".to_owned(),
+            response_body: Bytes::from_static(b"\x00ok\xff"),
+            response_truncated: true,
+        }
+    }
+
+    pub(crate) fn record_of(
+        &self,
+        delivery_id: DeliveryId,
+        token: u32,
+        outcome: Outcome,
+        next: Next,
+    ) -> Record {
+        Record { delivery_id, token, attempt: self.attempt(outcome), next }
+    }
+
+    pub(crate) async fn record(&self, record: Record) -> Recorded {
+        self.store.record(vec![record]).await.expect("recorded")[0]
+    }
+
+    pub(crate) async fn deliver(&self, id: DeliveryId, token: u32) -> Recorded {
+        self.record(self.record_of(id, token, Outcome::Delivered, Next::Delivered)).await
+    }
+
+    pub(crate) async fn fail(&self, id: DeliveryId, token: u32, wait: Duration) -> Recorded {
+        let next = Next::Retry { due_at: self.now() + wait };
+        self.record(self.record_of(id, token, Outcome::ServerError, next)).await
+    }
+
+    pub(crate) async fn kill(&self, id: DeliveryId, token: u32, reason: Reason) -> Recorded {
+        let next = Next::Dead { reason };
+        self.record(self.record_of(id, token, Outcome::Rejected, next)).await
+    }
+
+    /// A new dead letter.
+    pub(crate) async fn dead(&self, message_id: &str, target: Target) -> DeliveryId {
+        let id = self.accept_leased(message_id, target).await;
+        assert_eq!(self.kill(id, 1, Reason::Rejected).await, Recorded::Applied);
+        id
+    }
+
+    pub(crate) async fn delivery(&self, id: DeliveryId) -> Delivery {
+        self.store.delivery(id).await.expect("read").expect("a delivery").delivery
+    }
+
+    pub(crate) async fn state(&self, id: DeliveryId) -> State {
+        self.delivery(id).await.state
+    }
+
+    /// The invariant that must hold after every step, and what the store itself says of its rows.
+    pub(crate) async fn check(&self) {
+        let ledger = self.store.ledger();
+        let sum =
+            ledger.pending + ledger.leased + ledger.delivered + ledger.dead + ledger.discarded;
+        assert_eq!(ledger.accepted, sum, "{ledger:?}");
+        for finding in self.store.examine(self.now()).await.expect("examined") {
+            assert!(finding.ok || finding.check == "leases", "{finding:?}");
+        }
+    }
+
+    pub(crate) async fn change(&self, changes: Vec<PipelineChange>) -> i64 {
+        let version = self.store.pipeline().await.expect("the pipeline").version;
+        self.store.change_pipeline(version, changes, self.now()).await.expect("changed")
+    }
+}
+
+pub(crate) fn lease_of(delivery_id: DeliveryId, token: u32) -> LeaseRef {
+    LeaseRef { delivery_id, token }
+}
+
+/// A definition that posts to `url`.
+pub(crate) fn definition(url: &str) -> MappingDefinition {
+    MappingDefinition {
+        trigger: String::new(),
+        url: serde_json::Value::from(url),
+        method: Method::Post,
+        headers: serde_json::Map::new(),
+        data: None,
+    }
+}
+
+pub(crate) fn put_mapping(destination: &str, mapping: &str, url: &str) -> PipelineChange {
+    PipelineChange::PutMapping {
+        source: "web".to_owned(),
+        destination: destination.to_owned(),
+        mapping: mapping.to_owned(),
+        enabled: true,
+        definition: definition(url),
+    }
+}
+
+pub(crate) fn put_destination(destination: &str, enabled: bool) -> PipelineChange {
+    PipelineChange::PutDestination {
+        source: "web".to_owned(),
+        destination: destination.to_owned(),
+        enabled,
+        settings: DestinationSettings::default(),
+    }
+}
+
+fn changes() -> Vec<PipelineChange> {
+    vec![
+        PipelineChange::PutSource { source: "web".to_owned(), enabled: true },
+        PipelineChange::PutSource { source: "app".to_owned(), enabled: true },
+        put_destination("crm", true),
+        put_destination("erp", true),
+        put_mapping("crm", "a", "https://a.test/"),
+        put_mapping("crm", "b", "https://b.test/"),
+        put_mapping("erp", "c", "https://c.test/"),
+    ]
+}
+
+fn source(pipeline: &Pipeline, name: &str) -> SourceId {
+    pipeline.sources.iter().find(|source| source.name == name).expect("the source").id
+}
+
+fn target(pipeline: &Pipeline, name: &str) -> Target {
+    let mapping = pipeline.mappings.iter().find(|mapping| mapping.name == name).expect("mapping");
+    Target { mapping_id: mapping.id, destination_id: mapping.destination_id }
+}
