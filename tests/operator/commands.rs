@@ -117,7 +117,7 @@ fn a_pipeline_file_is_refused_by_line_and_column() {
         ),
         (
             "sources:\n  - name: a\n    destinations:\n      - {name: d, timeout_ms: soon}\n",
-            "p.yaml:4:32: a whole number is expected here",
+            "p.yaml:4:31: a whole number is expected here",
         ),
         (
             "sources:\n  - name: a\n    write_key: {env: NOT_SET_ANYWHERE}\n",
