@@ -4,6 +4,7 @@
 
 mod courier;
 mod intake;
+mod sdk;
 mod sender;
 mod support;
 mod tidy;
