@@ -245,7 +245,7 @@ impl<'a> Bench<'a> {
     fn load_words(&self, part: &Part<'_>) -> Vec<String> {
         let mut words = vec!["bench".to_owned(), "load".to_owned()];
         let mut flag = |name: &str, value: String| words.extend([format!("--{name}"), value]);
-        flag("url", part.url.clone());
+        flag("to", part.url.clone());
         flag("run", format!("bench-{}", self.run));
         flag("bytes", self.event_bytes().to_string());
         flag("millis", part.millis.to_string());

@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct LoadArgs {
     /// Where to post to
     #[arg(long)]
-    pub(super) url: Url,
+    pub(super) to: Url,
     /// `Authorization` to post with
     #[arg(long)]
     pub(super) authorization: Option<String>,
@@ -129,7 +129,7 @@ impl Course {
 
 async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     let clock = SystemClock::new();
-    let bare = args.bare.then(|| BareClient::new(args.url.clone())).transpose()?;
+    let bare = args.bare.then(|| BareClient::new(args.to.clone())).transpose()?;
     let cpu_before = cpu_us("self")?;
     let started_at = clock.now();
     let course = Arc::new(Course { args, clock, next: AtomicU32::new(0), started_at });
@@ -210,7 +210,7 @@ impl Line {
             Self::Own(connection) => {
                 let mut open = match connection.take() {
                     Some(open) => open,
-                    None => connect(&args.url).await?,
+                    None => connect(&args.to).await?,
                 };
                 open.ready().await?;
                 let answer = open.send_request(request(args, body)?).await?;
@@ -234,8 +234,8 @@ async fn connect(url: &Url) -> anyhow::Result<SendRequest<Full<Bytes>>> {
 }
 
 fn request(args: &LoadArgs, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
-    let mut request = Request::post(args.url.path())
-        .header(HOST, args.url.authority())
+    let mut request = Request::post(args.to.path())
+        .header(HOST, args.to.authority())
         .header(CONTENT_TYPE, "application/json");
     if let Some(authorization) = &args.authorization {
         request = request.header(AUTHORIZATION, authorization);
