@@ -6,6 +6,7 @@ mod courier;
 mod intake;
 mod operator;
 mod process;
+mod sdk;
 mod sender;
 mod store;
 mod support;

@@ -98,7 +98,7 @@ impl Meter {
 
 /// The sample that `percent` of the sorted samples do not exceed; 0 when there are none.
 #[must_use]
-pub(crate) fn quantile(sorted: &[u32], percent: usize) -> u32 {
+pub fn quantile(sorted: &[u32], percent: usize) -> u32 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
 }

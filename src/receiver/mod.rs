@@ -24,7 +24,7 @@ use crate::clock::Clock;
 
 pub use arrival::Arrival;
 pub use mark::Mark;
-pub use meter::{Meter, Reading};
+pub use meter::{Meter, Reading, quantile};
 pub use script::{Script, ScriptError};
 pub use verify::Verdict;
 

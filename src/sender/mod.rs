@@ -3,6 +3,7 @@
 
 mod address;
 mod answer;
+mod bare;
 mod client;
 mod fault;
 mod headers;
@@ -13,6 +14,7 @@ mod sign;
 mod tls;
 
 pub use address::{AddressPolicy, AddressRefused, UrlRefused};
+pub use bare::{BareClient, BareError};
 pub use client::{Exchange, Outgoing, Sender, SenderError, SenderOptions};
 pub use headers::masked_headers;
 pub use operator::{OperatorAnswer, OperatorClient, OperatorError};

@@ -103,7 +103,7 @@ async fn check_repeated(service: &Service, received: &HashMap<String, usize>) {
     let client = service.client();
     let mut cursor = String::new();
     loop {
-        let path = format!("/api/v1/deliveries?limit=500{cursor}");
+        let path = format!("/api/v1/deliveries?limit=100{cursor}");
         let page = client.get(&path).await.unwrap().1;
         for delivery in page["items"].as_array().unwrap() {
             let arrivals = received[delivery["message_id"].as_str().unwrap()];
@@ -124,7 +124,7 @@ async fn check_repeated(service: &Service, received: &HashMap<String, usize>) {
             assert!(arrivals <= outcomes.len(), "{arrivals} arrivals of {outcomes:?}");
         }
         match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
+            Some(next) => cursor = format!("&before={next}"),
             None => return,
         }
     }

@@ -36,9 +36,9 @@ async fn send_until_refused(service: &Service) -> (HashSet<String>, StatusCode) 
     let source = service.source();
     let mut acknowledged = HashSet::new();
     for number in 0.. {
+        let id = format!("m-{number}");
         // Padded, so that it does not take long.
-        let id = format!("{number}-{}", "x".repeat(80));
-        match source.track(&id).await.unwrap() {
+        match source.track_padded(&id, 8_000).await.unwrap() {
             StatusCode::OK => {
                 acknowledged.insert(id);
             }
@@ -59,12 +59,12 @@ fn arrived(receiver: &Receiver) -> HashSet<String> {
 #[tokio::test]
 async fn below_the_floor_and_on_a_full_disk_nothing_acknowledged_is_lost() {
     let dir = TempDir::new().unwrap();
-    let Some(_disk) = SmallDisk::mount(dir.path(), 16) else {
+    let Some(_disk) = SmallDisk::mount(dir.path(), 64) else {
         // Without a disk of its own, the floor is put above the free space.
         return refused_below_the_floor(dir.path()).await;
     };
     let receiver = Receiver::start(Behaviour::hang()).await;
-    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 8\nlog = \"warn\"");
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 40\nlog = \"warn\"");
     service.start().await;
     service.apply(&[("one", &receiver.url("/"), json!({"timeout_ms": 1000}))]).await;
     let (acknowledged, refused) = send_until_refused(&service).await;
@@ -78,7 +78,7 @@ async fn below_the_floor_and_on_a_full_disk_nothing_acknowledged_is_lost() {
     assert!(acknowledged.is_subset(&arrived(&receiver)));
     // A disk without a byte left: something else took the space that the floor keeps.
     let ballast = dir.path().join("ballast");
-    let _ = std::fs::write(&ballast, vec![0; 16 * 1024 * 1024]);
+    let _ = std::fs::write(&ballast, vec![0; 64 * 1024 * 1024]);
     assert_ne!(service.source().track("full").await, Some(StatusCode::OK));
     std::fs::remove_file(&ballast).unwrap();
     service.write_settings("min_free_disk_mib = 0");

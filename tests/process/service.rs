@@ -166,7 +166,17 @@ pub(crate) struct Source(OperatorClient);
 impl Source {
     /// Tracks an event with this messageId; the answer's status, or none when there was none.
     pub(crate) async fn track(&self, message_id: &str) -> Option<StatusCode> {
-        let event = json!({"event": "Load", "userId": "u1", "messageId": message_id});
+        self.track_padded(message_id, 0).await
+    }
+
+    /// The same, with so many bytes more in it.
+    pub(crate) async fn track_padded(&self, message_id: &str, bytes: usize) -> Option<StatusCode> {
+        let event = json!({
+            "event": "Load",
+            "userId": "u1",
+            "messageId": message_id,
+            "properties": {"padding": "x".repeat(bytes)},
+        });
         let headers = HeaderMap::from_iter([
             (header::AUTHORIZATION, HeaderValue::from_static("Basic dGhlLXdyaXRlLWtleTo=")),
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),

@@ -74,7 +74,8 @@ impl Disk {
         }
     }
 
-    /// After a commit of about so many bytes: brings the log into the file when it has grown.
+    /// After a commit of about so many bytes: looks at the free space before much more is written,
+    /// and brings the log into the file when it has grown.
     pub(super) async fn after_commit(
         &mut self,
         conn: &mut SqliteConnection,
@@ -88,6 +89,7 @@ impl Disk {
             return Ok(());
         }
         self.written = 0;
+        self.look();
         let frames = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)").await?;
         if frames.all - frames.in_file >= LOG_PAGES {
             checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;

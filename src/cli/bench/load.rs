@@ -1,0 +1,244 @@
+//! The load of a bench: sends events for a while and tells how that went. Closed loop: each worker
+//! sends one after another; open loop: at a fixed rate, late ones counted from when they were due.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use url::Url;
+
+use super::event::event;
+use super::process::cpu_us;
+use crate::cli::globals::Globals;
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::receiver::{Mark, quantile};
+use crate::sender::BareClient;
+
+/// Tries for one event, when the service says to come later or a connection breaks.
+const TRIES: u32 = 200;
+/// The pause before another try.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What to send, where and for how long.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct LoadArgs {
+    /// Where to post to
+    #[arg(long)]
+    pub(super) to: Url,
+    /// `Authorization` to post with
+    #[arg(long)]
+    pub(super) authorization: Option<String>,
+    /// Post with the deliveries' own HTTP client: the baseline
+    #[arg(long)]
+    pub(super) bare: bool,
+    /// What the events' messageId begins with
+    #[arg(long)]
+    pub(super) run: String,
+    /// Size of an event
+    #[arg(long)]
+    pub(super) bytes: usize,
+    /// For how long
+    #[arg(long)]
+    pub(super) millis: u64,
+    /// At most so many events
+    #[arg(long)]
+    pub(super) events: u32,
+    /// Workers, each with one request under way
+    #[arg(long)]
+    pub(super) workers: u32,
+    /// Events a second; 0: as fast as answers come
+    #[arg(long)]
+    pub(super) rate: u32,
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LoadReport {
+    /// Events acknowledged.
+    pub(super) acknowledged: u64,
+    /// Events given up.
+    pub(super) failed: u64,
+    /// Tries that were put off or broke.
+    pub(super) repeated: u64,
+    /// When the first event was sent, in microseconds since the Unix epoch.
+    pub(super) first_us: i64,
+    /// When the last acknowledgement came.
+    pub(super) last_us: i64,
+    /// Half of the acknowledgements took less, in microseconds.
+    pub(super) p50_us: u32,
+    /// 99 of 100 acknowledgements took less, in microseconds.
+    pub(super) p99_us: u32,
+    /// CPU time of this process between the two, in microseconds.
+    pub(super) cpu_us: u64,
+    /// The last thing that went wrong.
+    pub(super) fault: Option<String>,
+}
+
+/// What one worker saw.
+#[derive(Default)]
+struct Tally {
+    latencies: Vec<u32>,
+    failed: u64,
+    repeated: u64,
+    last_us: i64,
+    fault: Option<String>,
+}
+
+impl LoadArgs {
+    /// Sends, then prints the report as a line of JSON.
+    pub(super) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let report = drive(Arc::new(self)).await?;
+        globals.output().line(serde_json::to_string(&report)?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What all workers share.
+struct Course {
+    args: Arc<LoadArgs>,
+    clock: SystemClock,
+    next: AtomicU32,
+    started_at: Timestamp,
+}
+
+impl Course {
+    /// The next event's number and when it is to be sent; none when the course is over.
+    fn next(&self) -> Option<(u32, Timestamp)> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let due = match self.args.rate {
+            0 => self.clock.now(),
+            rate => {
+                self.started_at
+                    + Duration::from_micros(u64::from(number) * 1_000_000 / u64::from(rate))
+            }
+        };
+        let over = due.since(self.started_at) >= Duration::from_millis(self.args.millis);
+        (number < self.args.events && !over).then_some((number, due))
+    }
+}
+
+async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
+    let clock = SystemClock::new();
+    let bare = args.bare.then(|| BareClient::new(args.to.clone())).transpose()?;
+    let cpu_before = cpu_us("self")?;
+    let started_at = clock.now();
+    let course = Arc::new(Course { args, clock, next: AtomicU32::new(0), started_at });
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..course.args.workers {
+        let line = match &bare {
+            Some(client) => Line::Bare(client.clone()),
+            None => Line::Own(None),
+        };
+        workers.spawn(work(Arc::clone(&course), line));
+    }
+    let mut report = LoadReport { first_us: started_at.as_micros(), ..LoadReport::default() };
+    let mut latencies = Vec::new();
+    while let Some(tally) = workers.join_next().await {
+        let tally = tally.context("a worker of the load panicked")?;
+        latencies.extend(tally.latencies);
+        report.failed += tally.failed;
+        report.repeated += tally.repeated;
+        report.last_us = report.last_us.max(tally.last_us);
+        report.fault = tally.fault.or(report.fault);
+    }
+    report.cpu_us = cpu_us("self")?.saturating_sub(cpu_before);
+    latencies.sort_unstable();
+    report.acknowledged = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
+    report.p50_us = quantile(&latencies, 50);
+    report.p99_us = quantile(&latencies, 99);
+    Ok(report)
+}
+
+async fn work(course: Arc<Course>, mut line: Line) -> Tally {
+    let mut tally = Tally::default();
+    while let Some((number, sent_at)) = course.next() {
+        course.clock.sleep_until(sent_at).await;
+        let args = &course.args;
+        let body = event(&args.run, Mark { number, sent_at }, args.bytes);
+        if persist(args, &mut line, &body, &mut tally).await {
+            let now = course.clock.now();
+            tally.last_us = now.as_micros();
+            let span = now.since(sent_at).as_micros();
+            tally.latencies.push(u32::try_from(span).unwrap_or(u32::MAX));
+        } else {
+            tally.failed += 1;
+        }
+    }
+    tally
+}
+
+/// Sends until it is acknowledged; false when it was given up.
+async fn persist(args: &LoadArgs, line: &mut Line, body: &Bytes, tally: &mut Tally) -> bool {
+    for _ in 0..TRIES {
+        match line.post(args, body.clone()).await {
+            Ok(status) if status.is_success() => return true,
+            Ok(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                tally.fault = Some(format!("answered {status}"));
+                return false;
+            }
+            Ok(status) => tally.fault = Some(format!("answered {status}")),
+            Err(fault) => tally.fault = Some(format!("{fault:#}")),
+        }
+        tally.repeated += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+    false
+}
+
+/// A worker's way to the other side.
+enum Line {
+    /// The deliveries' HTTP client.
+    Bare(BareClient),
+    /// A connection of its own, to leave the service as much of the machine as can be.
+    Own(Option<SendRequest<Full<Bytes>>>),
+}
+
+impl Line {
+    async fn post(&mut self, args: &LoadArgs, body: Bytes) -> anyhow::Result<StatusCode> {
+        match self {
+            Self::Bare(client) => Ok(client.post(body).await?),
+            Self::Own(connection) => {
+                let mut open = match connection.take() {
+                    Some(open) => open,
+                    None => connect(&args.to).await?,
+                };
+                open.ready().await?;
+                let answer = open.send_request(request(args, body)?).await?;
+                let status = answer.status();
+                answer.into_body().collect().await?;
+                *connection = Some(open);
+                Ok(status)
+            }
+        }
+    }
+}
+
+async fn connect(url: &Url) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let address = url.socket_addrs(|| None)?.into_iter().next().context("no address")?;
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // A connection that breaks is seen by its sender.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+fn request(args: &LoadArgs, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
+    let mut request = Request::post(args.to.path())
+        .header(HOST, args.to.authority())
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(authorization) = &args.authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    Ok(request.body(Full::new(body))?)
+}
