@@ -13,12 +13,9 @@ use postrider::domain::delivery::State;
 use postrider::domain::id::DeliveryId;
 use postrider::sender::OperatorClient;
 use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
-use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use super::names::Names;
 
 /// A wait that takes longer than this fails its test.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,8 +36,6 @@ pub(crate) struct TestApp {
 pub(crate) struct Builder {
     dir: Arc<TempDir>,
     clock: Arc<ManualClock>,
-    names: Option<Arc<Names>>,
-    roots: Vec<CertificateDer<'static>>,
     change: Box<dyn FnOnce(&mut Settings)>,
 }
 
@@ -49,8 +44,6 @@ impl Builder {
         Self {
             dir: Arc::new(TempDir::new().unwrap()),
             clock: Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))),
-            names: None,
-            roots: Vec::new(),
             change: Box::new(|_| {}),
         }
     }
@@ -62,12 +55,6 @@ impl Builder {
 
     pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Self {
         self.change = Box::new(change);
-        self
-    }
-
-    pub(crate) fn names(mut self, names: Arc<Names>, roots: Vec<CertificateDer<'static>>) -> Self {
-        self.names = Some(names);
-        self.roots = roots;
         self
     }
 
@@ -88,8 +75,8 @@ impl Builder {
             settings,
             clock: Arc::clone(&self.clock) as _,
             seed: 7,
-            resolver: self.names.map(|names| names as _),
-            extra_roots: self.roots,
+            resolver: None,
+            extra_roots: Vec::new(),
             scheduled: false,
         };
         let app = App::start(parts).await.unwrap();
