@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, USER_AGENT};
+use http::header::{HeaderMap, USER_AGENT};
 use sha2::{Digest, Sha256};
 
 use super::Shared;
@@ -20,8 +20,6 @@ use crate::mapping::Rendered;
 use crate::route::MappingRoute;
 use crate::sender::{Exchange, Outgoing, Signed};
 use crate::store::{LeaseRef, LeasedDelivery, Record};
-
-const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 
 /// What became of a delivery in hand.
 enum Done {
@@ -166,7 +164,6 @@ impl Shared {
         if !headers.contains_key(USER_AGENT) {
             headers.insert(USER_AGENT, self.parts.user_agent.clone());
         }
-        let overridden = headers.get(X_SIGNATURE).cloned();
         let id = PublicId::new(Noun::Delivery, delivery.accepted_at, delivery.id.0).to_string();
         route.signer.sign(
             &mut headers,
@@ -177,9 +174,6 @@ impl Shared {
                 first_event: &rendered.body,
             },
         );
-        if let Some(value) = overridden {
-            headers.insert(X_SIGNATURE, value);
-        }
         headers
     }
 

@@ -26,7 +26,8 @@ pub(super) async fn run(shared: &Arc<Shared>, scope: ExpiryScope) -> Result<u64,
         }
         let now = shared.parts.clock.now();
         let records: Vec<_> = leases.iter().map(|lease| shared.unknown(lease, now)).collect();
-        let results = shared.parts.store.record(records.clone()).await?;
+        let records = Arc::new(records);
+        let results = shared.parts.store.record(Arc::clone(&records)).await?;
         let applied = results.iter().filter(|it| **it == Recorded::Applied).count();
         expired += u64::try_from(applied).unwrap_or(u64::MAX);
         shared.note_recorded(&records, &results);

@@ -24,12 +24,12 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Records until the courier stops and the queue is empty.
 pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Record>) {
     let mut steps = FuturesUnordered::new();
-    let mut gathered = Vec::with_capacity(AT_ONCE);
+    let mut gathered = Vec::new();
     loop {
         tokio::select! {
             biased;
             _ = queue.recv_many(&mut gathered, AT_ONCE), if steps.len() < STEPS => {
-                steps.push(write(&shared, std::mem::take(&mut gathered)));
+                steps.push(write(&shared, Arc::new(std::mem::take(&mut gathered))));
             }
             Some(()) = steps.next(), if !steps.is_empty() => {}
             () = all_ended(&shared), if steps.is_empty() => break,
@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Record>) 
     }
     queue.close();
     while queue.recv_many(&mut gathered, AT_ONCE).await > 0 {
-        write(&shared, std::mem::take(&mut gathered)).await;
+        write(&shared, Arc::new(std::mem::take(&mut gathered))).await;
     }
 }
 
@@ -47,9 +47,9 @@ async fn all_ended(shared: &Shared) {
     shared.attempts_under_way.wait().await;
 }
 
-async fn write(shared: &Shared, records: Vec<Record>) {
+async fn write(shared: &Shared, records: Arc<Vec<Record>>) {
     loop {
-        match shared.parts.store.record(records.clone()).await {
+        match shared.parts.store.record(Arc::clone(&records)).await {
             Ok(results) => return shared.note_recorded(&records, &results),
             Err(StoreError::Closed) => {
                 tracing::error!(count = records.len(), "attempts ended after the store had closed");

@@ -31,8 +31,27 @@ const SECRET_PARTS: [&str; 5] = ["apikey", "cookie", "passw", "secret", "token"]
 /// What sounds like a credential and is none.
 const NOT_SECRET: &str = "idempotency-key";
 
+/// What stands in nearly every message, known without a look at its words.
+const PLAIN: [&str; 12] = [
+    "content-type",
+    "content-length",
+    "user-agent",
+    "accept",
+    "date",
+    "server",
+    "connection",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "x-signature",
+    "transfer-encoding",
+];
+
 /// Whether a header of this name usually carries a credential.
 fn looks_secret(name: &str) -> bool {
+    if PLAIN.contains(&name) {
+        return false;
+    }
     let word = || name.split(['-', '_']).any(|word| SECRET_WORDS.contains(&word));
     let part = || SECRET_PARTS.iter().any(|part| name.contains(part));
     name != NOT_SECRET && (word() || part())
@@ -42,7 +61,10 @@ fn push_line(text: &mut String, name: &HeaderName, value: Option<&HeaderValue>) 
     text.push_str(name.as_str());
     text.push_str(": ");
     match value {
-        Some(value) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
+        Some(value) => match value.to_str() {
+            Ok(ascii) => text.push_str(ascii),
+            Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
+        },
         None => text.push_str(MASK),
     }
     text.push('\n');

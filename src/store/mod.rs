@@ -542,8 +542,8 @@ pub trait Store: Send + Sync + 'static {
     async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError>;
 
     /// Writes attempts and what follows from each, guarded by delivery and token. Answers are in
-    /// the order of `records`.
-    async fn record(&self, records: Vec<Record>) -> Result<Vec<Recorded>, StoreError>;
+    /// the order of `records`, which the caller keeps: what was not written is to be tried again.
+    async fn record(&self, records: Arc<Vec<Record>>) -> Result<Vec<Recorded>, StoreError>;
 
     /// Gives leases back unused: pending again, due at `due_at`, no attempt made. Stale ones are
     /// passed over. Returns how many were given back.

@@ -1,6 +1,8 @@
 //! The store's trait over the memory that these tests need: accepting. All other steps answer that
 //! the store is closed.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use postrider::clock::Timestamp;
 use postrider::domain::attempt::Attempt;
@@ -26,7 +28,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn record(&self, _: Vec<Record>) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, _: Arc<Vec<Record>>) -> Result<Vec<Recorded>, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -156,7 +156,7 @@ pub(crate) async fn a_record_and_an_expiry_in_one_commit_apply_once(world: World
             world.record_of(id, 1, Outcome::Unknown, retry),
             world.record_of(id, 1, Outcome::Delivered, Next::Delivered),
         ];
-        let answers = world.store.record(both).await.expect("recorded");
+        let answers = world.store.record(Arc::new(both)).await.expect("recorded");
         assert_eq!(answers, [Recorded::Applied, Recorded::Late]);
         assert_eq!(world.delivery(id).await.tried, 1);
         let other = world.accept_leased(&format!("n-{round}"), world.a).await;

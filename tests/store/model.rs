@@ -1,6 +1,8 @@
 //! Random steps, the same on the store and on a simple model of it: answers, states and the ledger
 //! must agree after each.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
@@ -223,7 +225,7 @@ impl Run {
             };
             records.push(self.world.record_of(DeliveryId(id), token, outcome, next));
         }
-        let answers = self.world.store.record(records.clone()).await.expect("recorded");
+        let answers = self.world.store.record(Arc::new(records.clone())).await.expect("recorded");
         for (record, answer) in records.iter().zip(answers) {
             self.apply(record.delivery_id.0, record.token, record.next, answer, true);
         }

@@ -193,7 +193,7 @@ impl World {
     }
 
     pub(crate) async fn record(&self, record: Record) -> Recorded {
-        self.store.record(vec![record]).await.expect("recorded")[0]
+        self.store.record(Arc::new(vec![record])).await.expect("recorded")[0]
     }
 
     pub(crate) async fn deliver(&self, id: DeliveryId, token: u32) -> Recorded {

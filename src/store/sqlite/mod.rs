@@ -154,7 +154,7 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn record(&self, records: Vec<Record>) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, records: Arc<Vec<Record>>) -> Result<Vec<Recorded>, StoreError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }

@@ -15,6 +15,10 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
+/// The writer's page cache: 16 MiB, in SQLite's negative KiB. A commit that had moved pages around
+/// costs a walk over the whole cache's hash table, so a larger one makes every commit dearer.
+const CACHE_SIZE: &str = "-16384";
+
 /// What the store needs to know to open.
 #[derive(Clone)]
 pub struct OpenOptions {
@@ -228,7 +232,7 @@ pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnec
         .pragma("wal_autocheckpoint", "0")
         .pragma("mmap_size", "0")
         .pragma("temp_store", "MEMORY")
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", CACHE_SIZE)
         .pragma("journal_size_limit", "67108864");
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());

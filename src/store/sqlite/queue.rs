@@ -30,7 +30,7 @@ pub(super) struct Accept {
 /// Attempts to be recorded.
 #[derive(Debug)]
 pub(super) struct RecordAll {
-    pub(super) records: Vec<Record>,
+    pub(super) records: Arc<Vec<Record>>,
     pub(super) answer: Answer<Vec<Recorded>>,
 }
 
@@ -161,7 +161,10 @@ impl Queue {
     }
 
     /// Records attempts.
-    pub(super) async fn record(&self, records: Vec<Record>) -> Result<Vec<Recorded>, StoreError> {
+    pub(super) async fn record(
+        &self,
+        records: Arc<Vec<Record>>,
+    ) -> Result<Vec<Recorded>, StoreError> {
         let (answer, given) = oneshot::channel();
         self.send(Command::Record(RecordAll { records, answer })).await?;
         given.await.unwrap_or(Err(StoreError::Closed))

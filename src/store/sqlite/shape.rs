@@ -1,5 +1,6 @@
-//! Statements over many rows, in three fixed shapes so that each is prepared once: rows are cut
-//! greedily into 64s, 8s and single ones. One hop to SQLite's thread then carries up to 64 rows.
+//! Statements over many rows, in fixed shapes so that each is prepared once: rows are cut greedily
+//! into powers of two. One hop to SQLite's thread carries up to 128 rows, and a group of any size
+//! takes few hops: while both cores are busy, a hop costs more than the rows it carries.
 
 use std::sync::Arc;
 
@@ -8,15 +9,15 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 
 /// Rows in each shape.
-const SHAPES: [usize; 3] = [64, 8, 1];
+const SHAPES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
 
 /// How a row is bound.
 pub(super) type Bind<T> = fn(&T, &mut SqliteArguments) -> Result<(), BoxDynError>;
 
-/// One statement in its three shapes.
+/// One statement in its shapes.
 #[derive(Clone, Debug)]
 pub(super) struct Shaped {
-    sql: [Arc<str>; 3],
+    sql: [Arc<str>; SHAPES.len()],
     columns: usize,
 }
 
@@ -107,7 +108,7 @@ mod tests {
         let shaped = Shaped::new("VALUES ", 1, "");
         let rows: Vec<u32> = (0..147).collect();
         let pieces: Vec<usize> = shaped.cut(&rows).iter().map(|(_, rows)| rows.len()).collect();
-        assert_eq!(pieces, [64, 64, 8, 8, 1, 1, 1]);
+        assert_eq!(pieces, [128, 16, 2, 1]);
         assert!(shaped.cut::<u32>(&[]).is_empty());
     }
 }

@@ -53,7 +53,8 @@ impl Tx<'_> {
         reach(error) == Reach::Statement
     }
 
-    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+    /// Runs a statement that takes and gives nothing.
+    pub(super) async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         sqlx::query(sql).execute(&mut *self.conn).await.map(|_| ())
     }
 }
@@ -342,7 +343,7 @@ impl Writer {
         }
         if !group.records.is_empty() {
             let records: Vec<&Record> =
-                group.records.iter().flat_map(|record| &record.records).collect();
+                group.records.iter().flat_map(|record| record.records.iter()).collect();
             group.recorded = record::record(&mut tx, &records).await?;
         }
         for step in &mut group.steps {
