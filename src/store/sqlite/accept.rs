@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteArguments;
 
 use super::dedup::{self, Candidate, Key};
 use super::shape::Shaped;
+use super::together::{Batch, MOST_ROWS, Padded};
 use super::writer::Tx;
 use crate::clock::Timestamp;
 use crate::domain::event::{Event, EventType};
@@ -22,25 +23,27 @@ pub(super) struct Statements {
     event: Shaped,
     delivery: Shaped,
     skip: Shaped,
+    event_together: Padded,
+    delivery_together: Padded,
+    skip_together: Padded,
 }
+
+const EVENT: &str =
+    "INSERT INTO events (id, source_id, received_at, type, message_id, name, user_id,
+    first_delivery_id, delivery_count, envelope, rejection, body)";
+const DELIVERY: &str = "INSERT INTO deliveries (id, event_id, mapping_id, destination_id, state,
+    accepted_at, deadline_at, token, tried, due_at, lease_node_id, lease_expires_at)";
+const SKIP: &str = "INSERT INTO skips (event_id, destination_id)";
 
 impl Statements {
     pub(super) fn new() -> Self {
         Self {
-            event: Shaped::new(
-                "INSERT INTO events (id, source_id, received_at, type, message_id, name, user_id,
-                    first_delivery_id, delivery_count, envelope, rejection, body) VALUES ",
-                12,
-                "",
-            ),
-            delivery: Shaped::new(
-                "INSERT INTO deliveries (id, event_id, mapping_id, destination_id, state,
-                    accepted_at, deadline_at, token, tried, due_at, lease_node_id,
-                    lease_expires_at) VALUES ",
-                12,
-                "",
-            ),
-            skip: Shaped::new("INSERT INTO skips (event_id, destination_id) VALUES ", 2, ""),
+            event: Shaped::new(&format!("{EVENT} VALUES "), 12, ""),
+            delivery: Shaped::new(&format!("{DELIVERY} VALUES "), 12, ""),
+            skip: Shaped::new(&format!("{SKIP} VALUES "), 2, ""),
+            event_together: Padded::insert(EVENT, 12),
+            delivery_together: Padded::insert(DELIVERY, 12),
+            skip_together: Padded::insert(SKIP, 2),
         }
     }
 }
@@ -150,6 +153,39 @@ pub(super) async fn accept(
     statements.delivery.execute(tx.conn, &rows.deliveries, bind_delivery).await?;
     statements.skip.execute(tx.conn, &rows.skips, bind_skip).await?;
     Ok(answers)
+}
+
+/// Adds the arrivals to a batch on the assumption that none is a duplicate; answers are in their
+/// order. None when that cannot be, or they are too many: they have to go the long way.
+pub(super) fn foresee(
+    tx: &mut Tx<'_>,
+    arrivals: &[&Arrival],
+    batch: &mut Batch,
+) -> Result<Option<Vec<Accepted>>, BoxDynError> {
+    let mut seen = HashSet::with_capacity(arrivals.len());
+    let mut candidates = Vec::with_capacity(arrivals.len());
+    let mut rows = Rows::default();
+    let mut answers = Vec::with_capacity(arrivals.len());
+    for arrival in arrivals {
+        let event_id = tx.memory.next_event_id;
+        tx.memory.next_event_id += 1;
+        if let Some(key) = arrival.key {
+            if !seen.insert(key) {
+                return Ok(None);
+            }
+            candidates.push(Candidate { key, event_id });
+        }
+        answers.push(rows.add(tx, event_id, &arrival.new));
+    }
+    if rows.events.len().max(rows.deliveries.len()).max(rows.skips.len()) > MOST_ROWS {
+        return Ok(None);
+    }
+    dedup::foresee(tx, &candidates, batch)?;
+    let statements = &tx.statements.accept;
+    batch.change(&statements.event_together, &rows.events, bind_event)?;
+    batch.change(&statements.delivery_together, &rows.deliveries, bind_delivery)?;
+    batch.change(&statements.skip_together, &rows.skips, bind_skip)?;
+    Ok(Some(answers))
 }
 
 /// The ids, from `first_event_id` in the order of the arrivals, that are duplicates: of what is

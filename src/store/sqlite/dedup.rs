@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
 use super::failure::Failure;
 use super::shape::Shaped;
+use super::together::{Batch, Padded};
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
 use crate::domain::id::SourceId;
@@ -91,6 +92,8 @@ impl Slots {
 pub(super) struct Statements {
     insert: [Shaped; 3],
     owners: [Shaped; 3],
+    insert_together: [Padded; 3],
+    find_together: [Padded; 3],
 }
 
 impl Statements {
@@ -106,6 +109,14 @@ impl Statements {
                 let before =
                     format!("SELECT key, event_id FROM {} WHERE key IN (VALUES ", table(slot));
                 Shaped::new(&before, 1, ")")
+            }),
+            insert_together: [0, 1, 2].map(|slot| {
+                let into = format!("INSERT OR IGNORE INTO {} (key, event_id)", table(slot));
+                Padded::insert(&into, 2)
+            }),
+            find_together: [0, 1, 2].map(|slot| {
+                let before = format!("SELECT 1 FROM {} WHERE key IN (VALUES ", table(slot));
+                Padded::new(&before, 1, ");")
             }),
         }
     }
@@ -127,6 +138,22 @@ fn bind_candidate(candidate: &Candidate, to: &mut SqliteArguments) -> Result<(),
 
 fn bind_candidate_key(candidate: &Candidate, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
     sqlx::Arguments::add(to, candidate.key.as_slice())
+}
+
+/// Adds the candidates to a batch on the assumption that none is a duplicate. No two have the same
+/// key.
+pub(super) fn foresee(
+    tx: &mut Tx<'_>,
+    candidates: &[Candidate],
+    batch: &mut Batch,
+) -> Result<(), BoxDynError> {
+    let slots = &mut tx.memory.slots;
+    let statements = &tx.statements.dedup;
+    for older in (0..3).filter(|slot| *slot != slots.slot && slots.filled[*slot]) {
+        batch.find_none(&statements.find_together[older], candidates, bind_candidate_key)?;
+    }
+    slots.filled[slots.slot] |= !candidates.is_empty();
+    batch.change(&statements.insert_together[slots.slot], candidates, bind_candidate)
 }
 
 /// Remembers the candidates; returns the event ids of those that are duplicates. No two

@@ -49,15 +49,16 @@ impl Memory {
         })
     }
 
-    /// Writes counters and ledger into the running transaction.
-    pub(super) async fn save(&self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    /// Writes counters and ledger into the running transaction and commits it.
+    pub(super) async fn commit(&self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let ledger = &self.ledger;
         sqlx::query(
             "UPDATE ledger SET events_accepted = ?, events_rejected = ?, events_duplicate = ?,
                 accepted = ?, pending = ?, leased = ?, delivered = ?, dead = ?, discarded = ?,
                 delivered_pruned = ?, dead_pruned = ?, discarded_pruned = ?,
                 next_event_id = ?, next_delivery_id = ?, next_attempt_id = ?
-             WHERE id = 1",
+             WHERE id = 1;
+             COMMIT",
         )
         .bind(int(ledger.events_accepted))
         .bind(int(ledger.events_rejected))

@@ -42,6 +42,7 @@ mod row;
 mod selection;
 mod shape;
 mod shared;
+mod together;
 mod upkeep;
 mod writer;
 

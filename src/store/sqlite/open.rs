@@ -18,6 +18,8 @@ use crate::metrics::Metrics;
 /// The writer's page cache: 16 MiB, in SQLite's negative KiB. A commit that had moved pages around
 /// costs a walk over the whole cache's hash table, so a larger one makes every commit dearer.
 const CACHE_SIZE: &str = "-16384";
+/// Statements that stay prepared: a group's text comes in a few sizes for each of its parts.
+const STATEMENTS: usize = 256;
 
 /// What the store needs to know to open.
 #[derive(Clone)]
@@ -233,6 +235,7 @@ pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnec
         .pragma("mmap_size", "0")
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", CACHE_SIZE)
+        .statement_cache_capacity(STATEMENTS)
         .pragma("journal_size_limit", "67108864");
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());

@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteArguments;
 
 use super::row::int;
 use super::shape::Shaped;
+use super::together::{Batch, MOST_ROWS, Padded};
 use super::writer::Tx;
 use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
@@ -22,25 +23,29 @@ pub(super) struct Statements {
     settle: Shaped,
     settle_telling: Shaped,
     attempt: Shaped,
+    settle_together: Padded,
+    attempt_together: Padded,
 }
 
 impl Statements {
     pub(super) fn new() -> Self {
         Self {
             settle: Shaped::new(MADE, 8, SETTLE),
-            settle_telling: Shaped::new(MADE, 8, &format!("{SETTLE} RETURNING id")),
-            attempt: Shaped::new(
-                "INSERT INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
-                    revision_id, started_at, duration_us, outcome, status, error, url,
-                    request_headers, body_sha256, response_headers, response_body,
-                    response_truncated) VALUES ",
-                18,
-                "",
+            settle_together: Padded::new(MADE, 8, SETTLE),
+            attempt_together: Padded::insert(ATTEMPT, 18),
+            settle_telling: Shaped::new(
+                MADE,
+                8,
+                &format!("{} RETURNING id", SETTLE.trim_end_matches(';')),
             ),
+            attempt: Shaped::new(&format!("{ATTEMPT} VALUES "), 18, ""),
         }
     }
 }
 
+const ATTEMPT: &str = "INSERT INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
+    revision_id, started_at, duration_us, outcome, status, error, url, request_headers, body_sha256,
+    response_headers, response_body, response_truncated)";
 const MADE: &str = "WITH made (id, token, state, due_at, settled_at, reason, outcome, status)
     AS (VALUES ";
 const SETTLE: &str = ")
@@ -48,7 +53,7 @@ const SETTLE: &str = ")
         settled_at = made.settled_at, reason = made.reason,
         lease_node_id = NULL, lease_expires_at = NULL, tried = d.tried + 1,
         last_outcome = made.outcome, last_status = made.status
-    FROM made WHERE d.id = made.id AND d.token = made.token AND d.state = 'leased'";
+    FROM made WHERE d.id = made.id AND d.token = made.token AND d.state = 'leased';";
 
 /// What a delivery becomes.
 struct Change {
@@ -127,6 +132,31 @@ impl AttemptRow<'_> {
     fn response_truncated(&self) -> bool {
         self.record.attempt.response_truncated
     }
+}
+
+/// Adds the records to a batch on the assumption that every lease still stands; answers are in their
+/// order. None when that cannot be, or they are too many: they have to go the long way.
+pub(super) fn foresee(
+    tx: &mut Tx<'_>,
+    records: &[&Record],
+    batch: &mut Batch,
+) -> Result<Option<Vec<Recorded>>, BoxDynError> {
+    let mut seen = HashSet::with_capacity(records.len());
+    if records.len() > MOST_ROWS || !records.iter().all(|it| seen.insert(it.delivery_id)) {
+        return Ok(None);
+    }
+    let recorded_at = tx.clock.now();
+    let mut rows = Vec::with_capacity(records.len());
+    for record in records {
+        count(tx, record.next);
+        let id = tx.memory.next_attempt_id;
+        tx.memory.next_attempt_id += 1;
+        rows.push(AttemptRow { id, late: false, recorded_at, record });
+    }
+    let statements = &tx.statements.record;
+    batch.change(&statements.settle_together, records, bind_settle)?;
+    batch.change(&statements.attempt_together, &rows, bind_attempt)?;
+    Ok(Some(vec![Recorded::Applied; records.len()]))
 }
 
 /// Writes the records; answers are in their order.

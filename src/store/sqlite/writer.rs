@@ -18,6 +18,7 @@ use super::memory::Memory;
 use super::open::{self, OpenOptions};
 use super::queue::{Accept, Command, Queued, RecordAll};
 use super::shared::Shared;
+use super::together::Batch;
 use super::{claim, dedup, record};
 use crate::clock::Clock;
 use crate::store::{Accepted, Record, Recorded, StoreError};
@@ -335,24 +336,23 @@ impl Writer {
             statements: &self.statements,
             clock: &*self.options.clock,
         };
-        tx.run("BEGIN IMMEDIATE").await?;
-        if !group.accepts.is_empty() {
-            let arrivals: Vec<&Arrival> =
-                group.accepts.iter().flat_map(|accept| &accept.arrivals).collect();
-            group.accepted = accept::accept(&mut tx, &arrivals).await?;
-        }
-        if !group.records.is_empty() {
-            let records: Vec<&Record> =
-                group.records.iter().flat_map(|record| record.records.iter()).collect();
-            group.recorded = record::record(&mut tx, &records).await?;
-        }
+        let arrivals: Vec<&Arrival> =
+            group.accepts.iter().flat_map(|accept| &accept.arrivals).collect();
+        let records: Vec<&Record> =
+            group.records.iter().flat_map(|record| record.records.iter()).collect();
+        (group.accepted, group.recorded) = match together(&mut tx, &arrivals, &records).await? {
+            Some(answers) => answers,
+            None => {
+                *tx.memory = before;
+                tx.run("BEGIN IMMEDIATE").await?;
+                let accepted = accept::accept(&mut tx, &arrivals).await?;
+                (accepted, record::record(&mut tx, &records).await?)
+            }
+        };
         for step in &mut group.steps {
             step_within(&mut tx, step.as_mut()).await?;
         }
-        if *tx.memory != before {
-            tx.memory.save(tx.conn).await?;
-        }
-        tx.run("COMMIT").await
+        if *tx.memory == before { tx.run("COMMIT").await } else { tx.memory.commit(tx.conn).await }
     }
 
     /// Makes the connection sound again after `error`; a failure to do so ends the store.
@@ -385,6 +385,27 @@ impl Writer {
             self.recover(error).await;
         }
         done
+    }
+}
+
+/// Begins the transaction and writes everything in one hop, on the assumption that no message is a
+/// duplicate and every lease stands. None when that is not so: no transaction is begun then, and
+/// what was counted in memory is to be taken back.
+async fn together(
+    tx: &mut Tx<'_>,
+    arrivals: &[&Arrival],
+    records: &[&Record],
+) -> Result<Option<(Vec<Accepted>, Vec<Recorded>)>, sqlx::Error> {
+    let mut batch = Batch::begin();
+    let accepted = accept::foresee(tx, arrivals, &mut batch).map_err(sqlx::Error::Encode)?;
+    let Some(accepted) = accepted else { return Ok(None) };
+    let recorded = record::foresee(tx, records, &mut batch).map_err(sqlx::Error::Encode)?;
+    let Some(recorded) = recorded else { return Ok(None) };
+    if batch.run(tx.conn).await? {
+        Ok(Some((accepted, recorded)))
+    } else {
+        tx.run("ROLLBACK").await?;
+        Ok(None)
     }
 }
 
