@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod courier;
+pub mod digest;
 pub mod domain;
 pub mod duty;
 pub mod intake;

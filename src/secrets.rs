@@ -11,11 +11,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::config::Settings;
+use crate::digest::sha256;
 use crate::store::SealedSecret;
 
 /// What went wrong with a secret; none of it tells the secret.
@@ -147,7 +147,7 @@ impl Keyring {
     /// The keyring of this key.
     #[must_use]
     pub fn new(key: &[u8; KEY_BYTES]) -> Self {
-        let id = hex::encode(&Sha256::digest(key)[..4]);
+        let id = hex::encode(&sha256(&[key])[..4]);
         Self { id, cipher: ChaCha20Poly1305::new(&Key::from(*key)) }
     }
 
@@ -216,7 +216,7 @@ fn associated_data(purpose: Purpose, id: &[u8; 16]) -> Vec<u8> {
 /// SHA-256 of a token or a write key: what it is looked up by.
 #[must_use]
 pub fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
+    sha256(&[text.as_bytes()])
 }
 
 /// A new write key or token: 256 random bits, in characters that need no quoting anywhere.

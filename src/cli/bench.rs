@@ -49,7 +49,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = EVENTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(EVENTS)))]
     events: u32,
     /// Requests that the load has under way at once
-    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2048))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=2048))]
     workers: u32,
     /// Requests that the service has under way to the receiver at once
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, USER_AGENT};
-use sha2::{Digest, Sha256};
 
 use super::Shared;
 use super::circuit::Verdict;
 use super::gate::Gate;
 use crate::clock::Timestamp;
+use crate::digest::sha256;
 use crate::domain::attempt::{NewAttempt, Outcome};
 use crate::domain::id::{Noun, PublicId};
 use crate::domain::retry::{Ended, decide};
@@ -140,7 +140,7 @@ impl Shared {
         let headers = self.signed_headers(route, delivery, started_at, &rendered);
         made.url = rendered.url.to_string();
         made.request_headers = crate::sender::masked_headers(&headers, &[]);
-        made.body_sha256 = Some(Sha256::digest(&rendered.body).into());
+        made.body_sha256 = Some(sha256(&[&rendered.body]));
         let exchange = self.send(route, rendered, headers).await;
         made.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
         made.outcome = exchange.outcome;

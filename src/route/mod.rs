@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::SecretString;
-use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
+use crate::digest::sha256;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::Mapping;
@@ -184,8 +184,7 @@ impl Routes {
     /// The source a write key lets in to.
     #[must_use]
     pub fn source_by_write_key(&self, key: &str) -> Option<&Arc<SourceRoute>> {
-        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-        self.sources_by_key.get(&digest)
+        self.sources_by_key.get(&sha256(&[key.as_bytes()]))
     }
 
     /// A mapping.

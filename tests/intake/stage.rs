@@ -26,7 +26,6 @@ use postrider::store::{
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secrecy::SecretString;
-use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -135,7 +134,7 @@ fn routes() -> Routes {
     };
     let key = |source_id, key: &str| WriteKey {
         source_id: SourceId(source_id),
-        digest: Sha256::digest(key.as_bytes()).into(),
+        digest: postrider::digest::sha256(&[key.as_bytes()]),
         sealed: SealedSecret {
             id: [0; 16],
             key_id: String::new(),

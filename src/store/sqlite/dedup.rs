@@ -5,7 +5,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
@@ -15,6 +14,7 @@ use super::shape::Shaped;
 use super::together::{Batch, Padded};
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
+use crate::digest::sha256;
 use crate::domain::id::SourceId;
 
 /// How long one table takes new keys.
@@ -27,10 +27,7 @@ pub(super) type Key = [u8; 16];
 
 /// The key of a source's message.
 pub(super) fn key(source_id: SourceId, message_id: &str) -> Key {
-    let digest = Sha256::new()
-        .chain_update(source_id.0.to_be_bytes())
-        .chain_update(message_id.as_bytes())
-        .finalize();
+    let digest = sha256(&[&source_id.0.to_be_bytes(), message_id.as_bytes()]);
     let mut key = [0; 16];
     key.copy_from_slice(&digest[..16]);
     key

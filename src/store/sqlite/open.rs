@@ -15,9 +15,9 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
-/// The writer's page cache: 16 MiB, in SQLite's negative KiB. A commit that had moved pages around
+/// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that had moved pages around
 /// costs a walk over the whole cache's hash table, so a larger one makes every commit dearer.
-const CACHE_SIZE: &str = "-16384";
+const CACHE_SIZE: &str = "-8192";
 /// Statements that stay prepared: a group's text comes in a few sizes for each of its parts.
 const STATEMENTS: usize = 256;
 
