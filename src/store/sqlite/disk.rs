@@ -12,8 +12,11 @@ use super::open::OpenOptions;
 use super::shared::Shared;
 use crate::metrics::Metrics;
 
-/// Pages in the log, but not yet in the file, at which it is brought there between commits.
-const LOG_PAGES: i64 = 4_096;
+/// Pages in the log, but not yet in the file, at which it is brought there between commits: 64 MiB. A
+/// page that was written often meanwhile is brought there once.
+const LOG_PAGES: i64 = 16_384;
+/// The same where the free space is below the floor, so that the log stays small.
+const LOG_PAGES_WITHOUT_ROOM: i64 = 512;
 /// About how many bytes are written between two looks at the log.
 const MEASURE_EVERY_BYTES: usize = 1 << 20;
 /// How often the free space is looked at while commits go on.
@@ -91,7 +94,8 @@ impl Disk {
         self.written = 0;
         self.look();
         let frames = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)").await?;
-        if frames.all - frames.in_file >= LOG_PAGES {
+        let pages = if self.shared.has_room() { LOG_PAGES } else { LOG_PAGES_WITHOUT_ROOM };
+        if frames.all - frames.in_file >= pages {
             checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
         }
         Ok(())
