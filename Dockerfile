@@ -7,6 +7,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY migrations migrations
+COPY assets assets
 RUN cargo build --locked --profile dist --bin postrider
 
 FROM debian:bookworm-slim

@@ -3,4 +3,5 @@
 mod crash;
 mod dev;
 mod disk;
+mod secrets;
 mod service;

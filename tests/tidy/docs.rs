@@ -122,12 +122,17 @@ fn every_promise_names_a_test_that_exists() {
     assert_none(&faults, "promised, and no test of that name");
 }
 
-/// The names of the functions under an attribute that has the word `test` in it.
+/// The names of the functions under an attribute that has the word `test` in it, and of those that
+/// `conformance!` makes tests of.
 fn tests_in(source: &str) -> Vec<String> {
     let tokens = tokens(source);
     let (mut names, mut under_test, mut in_attribute) = (Vec::new(), false, false);
+    let mut in_conformance = false;
     for (before, token) in tokens.iter().zip(tokens.iter().skip(1)) {
         match (before.text.as_str(), token.text.as_str()) {
+            ("conformance", "!") => in_conformance = true,
+            (_, "}") => in_conformance = false,
+            (_, name) if in_conformance => names.push(name.to_owned()),
             ("#", "[") => in_attribute = true,
             (_, "]") => in_attribute = false,
             (_, "test") if in_attribute => under_test = true,
@@ -145,6 +150,8 @@ fn tests_in(source: &str) -> Vec<String> {
 fn only_tests_prove() {
     let source = "#[test] fn a() {} fn b() {} #[tokio::test(flavor = \"x\")] async fn c() {}";
     assert_eq!(tests_in(source), ["a", "c"]);
+    let listed = tests_in("conformance! { outbox: d e; } fn f() {}");
+    assert!(listed.contains(&"e".to_owned()) && !listed.contains(&"f".to_owned()));
 }
 
 /// What stands between backticks in the last column of the tables of proofs.
