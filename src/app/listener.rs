@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 /// Why an address cannot be listened on, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {listen}: {hint}")]
+#[error("cannot listen on {listen}")]
 pub struct ListenError {
     /// What was given.
     pub listen: String,

@@ -10,11 +10,11 @@ use http::header::{HeaderMap, USER_AGENT};
 
 use super::Shared;
 use super::circuit::Verdict;
-use super::gate::Gate;
+use super::gate::{Finished, Gate};
 use crate::clock::Timestamp;
 use crate::digest::sha256;
 use crate::domain::attempt::{NewAttempt, Outcome};
-use crate::domain::id::{Noun, PublicId};
+use crate::domain::id::{MappingId, Noun, PublicId};
 use crate::domain::retry::{Ended, decide};
 use crate::mapping::Rendered;
 use crate::route::MappingRoute;
@@ -42,9 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>, gate: Arc<Gate>, first: LeasedDeliv
         };
         let finished = gate.finish(mapping_id, verdict, shared.parts.clock.now());
         shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if finished.opened || finished.closed {
-            tracing::warn!(mapping = mapping_id.0, open = finished.opened, "circuit");
-        }
+        shared.tell_circuit(mapping_id, &finished);
         let mut given_up = finished.given_up;
         match done {
             Done::Attempt(record) => {
@@ -70,6 +68,19 @@ pub(super) async fn run(shared: Arc<Shared>, gate: Arc<Gate>, first: LeasedDeliv
 }
 
 impl Shared {
+    fn tell_circuit(&self, mapping_id: MappingId, finished: &Finished) {
+        if !finished.opened && !finished.closed {
+            return;
+        }
+        let routes = self.parts.routes.current();
+        let mapping = routes.mapping(mapping_id).map_or("(removed)", |it| it.name.as_str());
+        if finished.opened {
+            tracing::warn!(mapping, "circuit opened: one probe at a time until it answers");
+        } else {
+            tracing::info!(mapping, "circuit closed: it answers again");
+        }
+    }
+
     async fn deliver(&self, delivery: LeasedDelivery) -> Done {
         let Some(route) = self.parts.routes.current().mapping(delivery.mapping_id).map(Arc::clone)
         else {

@@ -61,20 +61,14 @@ fn assert_none(faults: &[String], rule: &str) {
 
 /// Longest file, in lines.
 const LINES: usize = 500;
-/// Files that may be longer, each with its own limit and reason.
-const LONGER: [(&str, usize, &str); 1] =
-    [("src/store/mod.rs", 700, "the whole contract of the store, mostly documentation")];
 
 #[test]
 fn no_file_is_too_long() {
-    let limit = |path: &str| {
-        LONGER.iter().find(|(longer, ..)| *longer == path).map_or(LINES, |(_, limit, _)| *limit)
-    };
     let faults: Vec<String> = rust_files()
         .iter()
         .map(|file| (&file.path, file.text.lines().count()))
-        .filter(|(path, lines)| *lines > limit(path))
-        .map(|(path, lines)| format!("{path}: {lines} lines, at most {}", limit(path)))
+        .filter(|(_, lines)| *lines > LINES)
+        .map(|(path, lines)| format!("{path}: {lines} lines, at most {LINES}"))
         .collect();
     assert_none(&faults, "split it by noun");
 }

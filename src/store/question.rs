@@ -1,0 +1,176 @@
+//! What the store can be asked, and what it answers: lists, counts, examinations, upkeep.
+
+use crate::clock::Timestamp;
+use crate::domain::attempt::Outcome;
+use crate::domain::delivery::{Delivery, Reason, State};
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
+use crate::domain::job::Job;
+
+/// What a list of deliveries is narrowed to; all conditions hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryQuery {
+    /// In this state.
+    pub state: Option<State>,
+    /// Dead for this reason.
+    pub reason: Option<Reason>,
+    /// Of this destination.
+    pub destination_id: Option<DestinationId>,
+    /// Of this mapping.
+    pub mapping_id: Option<MappingId>,
+    /// Of this event.
+    pub event_id: Option<EventId>,
+    /// Whose event has this type.
+    pub event_type: Option<EventType>,
+    /// Whose last attempt ended so.
+    pub outcome: Option<Outcome>,
+    /// Whose last attempt got this HTTP status.
+    pub status: Option<u16>,
+    /// Accepted at or after.
+    pub accepted_from: Option<Timestamp>,
+    /// Accepted before.
+    pub accepted_until: Option<Timestamp>,
+    /// Only keys below this: the cursor; newest come first.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A delivery in a list, with what names its event.
+#[derive(Clone, Debug)]
+pub struct DeliveryRow {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// Its event's type.
+    pub event_type: Option<EventType>,
+    /// Its event's name.
+    pub event_name: Option<String>,
+    /// Its event's messageId.
+    pub message_id: String,
+}
+
+/// What a list of events is narrowed to; all conditions hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Of this source.
+    pub source_id: Option<SourceId>,
+    /// Only the rejected.
+    pub rejected: bool,
+    /// Only keys below this: the cursor; newest come first.
+    pub before: Option<EventId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What a job would do.
+#[derive(Clone, Debug)]
+pub struct JobPreview {
+    /// How many deliveries match.
+    pub matched: u64,
+    /// The first of them.
+    pub sample: Vec<DeliveryRow>,
+}
+
+/// What a step of a job did.
+#[derive(Clone, Debug)]
+pub struct JobStep {
+    /// The job after the step.
+    pub job: Job,
+    /// The mappings whose deliveries became due by it.
+    pub due: Vec<MappingId>,
+}
+
+/// What retention removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Events all of whose deliveries were delivered or discarded before this, and events without
+    /// deliveries received before it.
+    pub settled_before: Timestamp,
+    /// Events whose remaining deliveries died before this.
+    pub dead_before: Timestamp,
+    /// At most so many events in this step.
+    pub limit: u32,
+}
+
+/// What a step of retention removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Events.
+    pub events: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Attempts.
+    pub attempts: u64,
+    /// Whether another step would find more to look at.
+    pub more: bool,
+}
+
+/// One finding of the store's own examination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was examined: `integrity`, `ledger`, `foreign_keys`, `leases`, `disk`, …
+    pub check: &'static str,
+    /// Whether all is well.
+    pub ok: bool,
+    /// What was found, with numbers.
+    pub detail: String,
+}
+
+/// One minute of one mapping, for history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatisticsRow {
+    /// The minute's start.
+    pub minute_at: Timestamp,
+    /// The mapping.
+    pub mapping_id: i64,
+    /// Deliveries accepted.
+    pub accepted: u64,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Deliveries delivered.
+    pub delivered: u64,
+    /// Deliveries that died.
+    pub dead: u64,
+    /// Sum of attempt durations, in microseconds.
+    pub attempt_us: u64,
+}
+
+/// An access token as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What it is called; unique. Shown as the actor of what is done with it.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Deliveries by state and the totals that go with them; kept in the same commits as the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Events accepted, rejected ones not counted.
+    pub events_accepted: u64,
+    /// Events kept as rejected.
+    pub events_rejected: u64,
+    /// Messages acknowledged as duplicates.
+    pub events_duplicate: u64,
+    /// Deliveries made with their events.
+    pub accepted: u64,
+    /// Deliveries now pending.
+    pub pending: u64,
+    /// Deliveries now leased.
+    pub leased: u64,
+    /// Deliveries now delivered, pruned ones included.
+    pub delivered: u64,
+    /// Deliveries now dead, pruned ones included.
+    pub dead: u64,
+    /// Deliveries now discarded, pruned ones included.
+    pub discarded: u64,
+    /// Of the delivered, those that retention removed.
+    pub delivered_pruned: u64,
+    /// Of the dead, those that retention removed.
+    pub dead_pruned: u64,
+    /// Of the discarded, those that retention removed.
+    pub discarded_pruned: u64,
+}
