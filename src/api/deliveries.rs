@@ -72,6 +72,10 @@ pub struct AttemptView {
     pub number: u32,
     /// Recorded after its lease was lost.
     pub late: bool,
+    /// The process that made it: its number in the database's list of nodes.
+    pub node: i64,
+    /// The mapping revision it was rendered with: its number in the database.
+    pub revision: i64,
     /// When it began.
     pub started_at: String,
     /// How long it took, in microseconds.
@@ -142,6 +146,8 @@ impl AttemptView {
             id: PublicId::new(Noun::Attempt, attempt.recorded_at, attempt.id.0).to_string(),
             number: attempt.number,
             late: attempt.late,
+            node: made.node_id.0,
+            revision: made.revision_id.0,
             started_at: made.started_at.to_iso(),
             duration_us: made.duration_us,
             outcome: made.outcome.as_str().to_owned(),

@@ -151,6 +151,7 @@ fn timeline(out: &mut Output, attempt: &AttemptView) -> anyhow::Result<()> {
     if let Some(error) = &attempt.error {
         out.line(format!("  error    {}", plain(error)))?;
     }
+    out.line(format!("  by       node {}, mapping revision {}", attempt.node, attempt.revision))?;
     out.line(format!("  url      {}", plain(&attempt.url)))?;
     block(out, "sent", &attempt.request_headers)?;
     block(out, "answered", &attempt.response_headers)?;

@@ -94,7 +94,7 @@ impl Written {
                                 deadline_at: delivery.deadline_at,
                                 lease_expires_at: lease.expires_at,
                             });
-                        } else if !settled.due.contains(&delivery.mapping_id) {
+                        } else {
                             settled.due.push(delivery.mapping_id);
                         }
                     }

@@ -31,7 +31,7 @@ pub trait Dispatch: Send + Sync + 'static {
     /// Takes deliveries that are committed as leased to this node, each in a reserved place.
     fn hand_over(&self, deliveries: Vec<LeasedDelivery>);
 
-    /// These mappings have pending deliveries that are due now. Only a hint: one that is lost costs
-    /// time, not deliveries.
+    /// The mappings of deliveries that were committed as pending and are due now, one entry for each
+    /// delivery. Only a hint: one that is lost costs time, not deliveries.
     fn hint_due(&self, mapping_ids: &[MappingId]);
 }

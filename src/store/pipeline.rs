@@ -127,7 +127,7 @@ pub enum PipelineChange {
         /// What it says.
         definition: MappingDefinition,
     },
-    /// Removes a mapping; its pending deliveries are discarded by [`Store::discard_removed`].
+    /// Removes a mapping; its pending deliveries are discarded by [`super::Store::discard_removed`].
     RemoveMapping {
         /// The source's name.
         source: String,
