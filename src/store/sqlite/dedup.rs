@@ -113,7 +113,7 @@ impl Statements {
             }),
             find_together: [0, 1, 2].map(|slot| {
                 let before = format!("SELECT 1 FROM {} WHERE key IN (VALUES ", table(slot));
-                Padded::new(&before, 1, ");")
+                Padded::new(&before, 1, ")")
             }),
         }
     }

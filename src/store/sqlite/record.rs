@@ -33,11 +33,7 @@ impl Statements {
             settle: Shaped::new(MADE, 8, SETTLE),
             settle_together: Padded::new(MADE, 8, SETTLE),
             attempt_together: Padded::insert(ATTEMPT, 18),
-            settle_telling: Shaped::new(
-                MADE,
-                8,
-                &format!("{} RETURNING id", SETTLE.trim_end_matches(';')),
-            ),
+            settle_telling: Shaped::new(MADE, 8, &format!("{SETTLE} RETURNING id")),
             attempt: Shaped::new(&format!("{ATTEMPT} VALUES "), 18, ""),
         }
     }
@@ -53,7 +49,7 @@ const SETTLE: &str = ")
         settled_at = made.settled_at, reason = made.reason,
         lease_node_id = NULL, lease_expires_at = NULL, tried = d.tried + 1,
         last_outcome = made.outcome, last_status = made.status
-    FROM made WHERE d.id = made.id AND d.token = made.token AND d.state = 'leased';";
+    FROM made WHERE d.id = made.id AND d.token = made.token AND d.state = 'leased'";
 
 /// What a delivery becomes.
 struct Change {

@@ -27,7 +27,7 @@ impl Padded {
     /// `INSERT` of rows whose first column is never NULL.
     pub(super) fn insert(into: &str, columns: usize) -> Self {
         let before = format!("{into} SELECT * FROM (VALUES ");
-        Self { before, columns, after: ") WHERE column1 IS NOT NULL;" }
+        Self { before, columns, after: ") WHERE column1 IS NOT NULL" }
     }
 
     /// A statement whose rows stand between `before` and `after`; rows of NULLs change nothing.
@@ -45,15 +45,16 @@ impl Padded {
             to.push(')');
         }
         to.push_str(self.after);
+        to.push(';');
     }
 }
 
-/// Statements on their way, and how many rows each must change.
+/// Statements on their way, and how many rows each must change; none for a query.
 #[derive(Default)]
 pub(super) struct Batch {
     sql: String,
     arguments: SqliteArguments,
-    expected: Vec<u64>,
+    expected: Vec<Option<u64>>,
 }
 
 impl Batch {
@@ -69,11 +70,7 @@ impl Batch {
         rows: &[T],
         bind: Bind<T>,
     ) -> Result<(), BoxDynError> {
-        if !rows.is_empty() {
-            self.add(statement, rows, bind)?;
-            self.expected.push(u64::try_from(rows.len()).unwrap_or(u64::MAX));
-        }
-        Ok(())
+        self.add(statement, rows, bind, Some(u64::try_from(rows.len()).unwrap_or(u64::MAX)))
     }
 
     /// Adds a query that must find nothing.
@@ -83,14 +80,20 @@ impl Batch {
         rows: &[T],
         bind: Bind<T>,
     ) -> Result<(), BoxDynError> {
-        if !rows.is_empty() {
-            self.add(statement, rows, bind)?;
-            self.expected.push(0);
-        }
-        Ok(())
+        self.add(statement, rows, bind, None)
     }
 
-    fn add<T>(&mut self, statement: &Padded, rows: &[T], bind: Bind<T>) -> Result<(), BoxDynError> {
+    fn add<T>(
+        &mut self,
+        statement: &Padded,
+        rows: &[T],
+        bind: Bind<T>,
+        expected: Option<u64>,
+    ) -> Result<(), BoxDynError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.expected.push(expected);
         let padded = rows.len().next_power_of_two();
         statement.write(padded, &mut self.sql);
         self.arguments.reserve(padded * statement.columns, 0);
@@ -123,7 +126,7 @@ impl Batch {
                 .iter()
                 .skip(1)
                 .zip(&self.expected)
-                .all(|(is, must)| *must == 0 || is == must);
+                .all(|(is, must)| must.is_none_or(|must| *is == must));
         Ok(as_expected && !found)
     }
 }
@@ -142,7 +145,7 @@ mod tests {
         let mut conn = SqliteConnection::connect("sqlite::memory:").await.expect("in memory");
         conn.execute("CREATE TABLE seen (id INTEGER PRIMARY KEY) STRICT").await.expect("made");
         let insert = Padded::insert("INSERT OR IGNORE INTO seen (id)", 1);
-        let find = Padded::new("SELECT id FROM seen WHERE id IN (VALUES ", 1, ");");
+        let find = Padded::new("SELECT id FROM seen WHERE id IN (VALUES ", 1, ")");
         let mut as_expected = async |find_rows: &[i64], rows: &[i64]| {
             let mut batch = Batch::begin();
             batch.find_none(&find, find_rows, bind).expect("bound");
