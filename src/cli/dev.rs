@@ -52,7 +52,7 @@ impl DevArgs {
         let dir = tempfile::Builder::new().prefix("postrider-dev-").tempdir()?;
         let settings = settings(&dir, self.listen.as_deref()).await?;
         log::start(&settings);
-        let shared_secret = secrets::generate("")?;
+        let shared_secret = secrets::generate("shs_")?;
         let setup = Setup::new(&settings, shared_secret.clone())?;
         let receiver = start_receiver(shared_secret).await?;
         let receiver_address = receiver.address();

@@ -1,7 +1,7 @@
 //! `postrider dev`: the newcomer's first command.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -38,10 +38,21 @@ fn dev_prints_a_report_for_people() {
     assert!(text.contains("signature verified"), "{text}");
 }
 
+/// A process that does not outlive its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn every_command_that_dev_suggests_works_when_pasted() {
-    let mut dev = postrider().arg("dev").stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut dev = Ended(postrider().arg("dev").stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(dev.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let suggested: Vec<String> = lines
         .by_ref()
         .skip_while(|line| !line.contains("in another terminal"))
@@ -58,7 +69,7 @@ fn every_command_that_dev_suggests_works_when_pasted() {
     // The two that sent an event are shown as they arrive, at both destinations.
     let shown = lines.by_ref().filter(|line| line.contains("signature verified")).take(4).count();
     assert_eq!(shown, 4);
-    let pid = rustix::process::Pid::from_child(&dev);
+    let pid = rustix::process::Pid::from_child(&dev.0);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert!(dev.wait().unwrap().success());
+    assert!(dev.0.wait().unwrap().success());
 }

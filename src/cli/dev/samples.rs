@@ -38,7 +38,7 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn new(settings: &Settings, shared_secret: SecretString) -> anyhow::Result<Self> {
         Ok(Self {
-            write_key: secrets::generate("")?,
+            write_key: secrets::generate("wk_")?,
             shared_secret,
             token_file: settings.token_file.clone(),
         })
@@ -112,5 +112,16 @@ impl Setup {
                 destination("flaky", FLAKY_PATH),
             ],
         }]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_key_is_never_taken_for_a_flag() {
+        let setup = Setup::new(&Settings::default(), SecretString::from("s")).unwrap();
+        assert!(setup.write_key().starts_with("wk_"), "one in 64 would begin with a dash");
     }
 }
