@@ -18,7 +18,7 @@ use crate::domain::id::{MappingId, Noun, PublicId};
 use crate::domain::retry::{Ended, decide};
 use crate::mapping::Rendered;
 use crate::route::MappingRoute;
-use crate::sender::{Exchange, Outgoing, Signed};
+use crate::sender::{Outgoing, Signed};
 use crate::store::{LeaseRef, LeasedDelivery, Record};
 
 /// What became of a delivery in hand.
@@ -139,10 +139,11 @@ impl Shared {
             response_body: Bytes::new(),
             response_truncated: false,
         };
-        let rendered = match route.compiled().render(&delivery.event) {
+        let rendered = match self.prepare(route, &delivery.event).await {
             Ok(rendered) => rendered,
-            Err(error) => {
-                made.error = Some(error.to_string());
+            Err(unprepared) => {
+                made.outcome = unprepared.outcome;
+                made.error = Some(unprepared.error);
                 made.url =
                     route.compiled().fixed_url().map_or_else(String::new, ToString::to_string);
                 return Attempted { made, retry_after: None };
@@ -152,7 +153,14 @@ impl Shared {
         made.url = rendered.url.to_string();
         made.request_headers = crate::sender::masked_headers(&headers, &[]);
         made.body_sha256 = Some(sha256(&[&rendered.body]));
-        let exchange = self.send(route, rendered, headers).await;
+        let outgoing = Outgoing {
+            method: rendered.method,
+            url: rendered.url,
+            headers,
+            body: rendered.body,
+            timeout: route.settings.timeout(),
+        };
+        let exchange = self.send(route, outgoing).await;
         made.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
         made.outcome = exchange.outcome;
         made.status = exchange.status;
@@ -186,17 +194,6 @@ impl Shared {
             },
         );
         headers
-    }
-
-    async fn send(&self, route: &MappingRoute, rendered: Rendered, headers: HeaderMap) -> Exchange {
-        let outgoing = Outgoing {
-            method: rendered.method,
-            url: rendered.url,
-            headers,
-            body: rendered.body,
-            timeout: route.settings.timeout(),
-        };
-        self.parts.sender.send(outgoing).await
     }
 }
 

@@ -8,7 +8,9 @@ mod deliver;
 mod expire;
 mod gate;
 mod minutes;
+mod prepare;
 mod record;
+mod send;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};

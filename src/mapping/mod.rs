@@ -6,8 +6,6 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
 
-use crate::domain::document::DocumentError;
-use crate::domain::event::Event;
 use crate::domain::mapping::{MappingDefinition, Method};
 use crate::trigger::Trigger;
 
@@ -51,9 +49,9 @@ pub struct Rendered {
 /// Why an event cannot be rendered; the delivery is dead with reason `render`.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// The event has no document.
-    #[error("the event cannot be read: {0}")]
-    Event(#[source] DocumentError),
+    /// The document is not JSON; none such is ever made.
+    #[error("the event cannot be read")]
+    Document(#[source] crate::json::ParseError),
 }
 
 /// Headers that are the connection's or the signature's, not a mapping's.
@@ -107,11 +105,11 @@ impl CompiledMapping {
         Some(&self.url)
     }
 
-    /// Makes the request for an event.
+    /// Makes the request for an event's document, which is JSON as `JSON.stringify` prints it.
     ///
     /// # Errors
     /// [`RenderError`] when the event gives none.
-    pub fn render(&self, event: &Event) -> Result<Rendered, RenderError> {
+    pub fn render(&self, document: &Bytes) -> Result<Rendered, RenderError> {
         Ok(Rendered {
             method: match self.method {
                 Method::Post => http::Method::POST,
@@ -120,7 +118,7 @@ impl CompiledMapping {
             },
             url: self.url.clone(),
             headers: self.headers.clone(),
-            body: event.document().map_err(RenderError::Event)?.clone(),
+            body: document.clone(),
         })
     }
 }
