@@ -201,20 +201,25 @@ CREATE INDEX attempts_delivery ON attempts (delivery_id);
 CREATE TRIGGER attempts_are_append_only BEFORE UPDATE ON attempts
 BEGIN SELECT RAISE(ABORT, 'an attempt never changes'); END;
 
--- De-duplication keys: the first 16 bytes of SHA-256(source, messageId). Random keys in one big
--- table would make every event dearer as history grows; three tables take turns instead, 12 hours
--- each, and the oldest is emptied as a whole when its last key is 24 hours old.
+-- De-duplication keys: the first 16 bytes of SHA-256(source, messageId). Random keys written to a
+-- table one by one would each change a page of their own: the newest are in this log, a row for each
+-- commit, and in memory. What has gathered is merged in order.
+CREATE TABLE dedup_log (
+    id    INTEGER PRIMARY KEY,                          -- the first of their events
+    keys  BLOB    NOT NULL CHECK (length(keys) > 0 AND length(keys) % 16 = 0)   -- back to back
+) STRICT;
+
+-- Where they are merged into. One big table would make every event dearer as history grows; three
+-- take turns instead, 12 hours each, and the oldest is emptied as a whole when its last key is 24
+-- hours old.
 CREATE TABLE dedup_0 (
-    key       BLOB    PRIMARY KEY CHECK (length(key) = 16),
-    event_id  INTEGER NOT NULL                          -- the event that came first
+    key  BLOB PRIMARY KEY CHECK (length(key) = 16)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE dedup_1 (
-    key       BLOB    PRIMARY KEY CHECK (length(key) = 16),
-    event_id  INTEGER NOT NULL
+    key  BLOB PRIMARY KEY CHECK (length(key) = 16)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE dedup_2 (
-    key       BLOB    PRIMARY KEY CHECK (length(key) = 16),
-    event_id  INTEGER NOT NULL
+    key  BLOB PRIMARY KEY CHECK (length(key) = 16)
 ) STRICT, WITHOUT ROWID;
 
 -- Whose turn it is; one row, changed at each rotation and by jumps of the clock.

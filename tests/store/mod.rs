@@ -54,6 +54,7 @@ mod on_sqlite {
             concurrent_copies_of_a_message_are_accepted_once
             the_same_message_of_another_source_is_another
             rejected_events_are_kept_and_never_duplicates
+            duplicates_are_found_however_many_came_since
             deduplication_outlives_a_restart
             deduplication_lasts_a_day_and_ends
             deduplication_outlasts_jumps_of_the_clock

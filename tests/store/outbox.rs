@@ -157,6 +157,33 @@ pub(crate) async fn rejected_events_are_kept_and_never_duplicates(world: World) 
     world.check().await;
 }
 
+/// More than are ever kept in memory, so that some are merged, some are being merged, and the last
+/// have only just come.
+pub(crate) async fn duplicates_are_found_however_many_came_since(mut world: World) {
+    const PART: u64 = 3_000;
+    const PARTS: u64 = 26;
+    let part = |world: &World, number: u64, step: usize| {
+        let messages = (number * PART..(number + 1) * PART).step_by(step);
+        let new = |message: u64| NewEvent {
+            event: Arc::new(world.event(&format!("m-{message}"))),
+            deliveries: Vec::new(),
+            skips: Vec::new(),
+        };
+        messages.map(new).collect::<Vec<_>>()
+    };
+    for number in 0..PARTS {
+        let answers = world.store.accept(part(&world, number, 1)).await.expect("accepted");
+        assert!(answers.iter().all(|answer| matches!(answer, Accepted::Stored { .. })));
+        if number + 4 > PARTS {
+            for earlier in 0..=number {
+                let again = world.store.accept(part(&world, earlier, 150)).await.expect("accepted");
+                assert_eq!(again, [Accepted::Duplicate; 20], "{earlier} after {number}");
+            }
+            world.reopen().await;
+        }
+    }
+}
+
 pub(crate) async fn deduplication_outlives_a_restart(mut world: World) {
     world.accept("m-1", Vec::new()).await;
     world.reopen().await;

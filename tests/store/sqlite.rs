@@ -290,7 +290,8 @@ async fn contradictions_are_refused_by_the_schema() {
         "UPDATE mapping_revisions SET number = 5".to_owned(),
         "UPDATE ledger SET pending = pending + 1".to_owned(),
         "UPDATE destinations SET settings = '{}'".to_owned(),
-        "INSERT INTO dedup_0 VALUES (x'00', 1)".to_owned(),
+        "INSERT INTO dedup_0 VALUES (x'00')".to_owned(),
+        "INSERT INTO dedup_log VALUES (1, x'00')".to_owned(),
     ];
     for sql in &refused {
         assert!(execute(&path, sql).await.is_err(), "{sql}");

@@ -180,7 +180,9 @@ pub(super) fn foresee(
     if rows.events.len().max(rows.deliveries.len()).max(rows.skips.len()) > MOST_ROWS {
         return Ok(None);
     }
-    dedup::foresee(tx, &candidates, batch)?;
+    if !dedup::foresee(tx, &candidates, batch)? {
+        return Ok(None);
+    }
     let statements = &tx.statements.accept;
     batch.change(&statements.event_together, &rows.events, bind_event)?;
     batch.change(&statements.delivery_together, &rows.deliveries, bind_delivery)?;

@@ -1,16 +1,17 @@
-//! De-duplication: which messageIds of which source were accepted in the last 24 hours. Three
-//! tables take turns of 12 hours, so that forgetting is emptying the oldest as a whole. It may
+//! De-duplication: which messageIds of which source were accepted in the last 24 hours. The newest
+//! keys are in memory and in a log; what has gathered there is merged, in order, into one of three
+//! tables that take turns of 12 hours, so that forgetting is emptying the oldest as a whole. It may
 //! remember longer than it must, never shorter.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::Row;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::failure::Failure;
-use super::shape::Shaped;
+use super::recent::MERGE_AT_ONCE;
 use super::together::{Batch, Padded};
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
@@ -36,7 +37,7 @@ pub(super) fn key(source_id: SourceId, message_id: &str) -> Key {
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slots {
-    /// The table that takes new keys.
+    /// The table that keys are merged into.
     slot: usize,
     /// Since when; none before the first rotation.
     started_at: Option<Timestamp>,
@@ -68,6 +69,13 @@ impl Slots {
         })
     }
 
+    /// Whether it is the next table's turn, and all in that one may be forgotten.
+    fn is_turn_over(&self, now: Timestamp) -> bool {
+        let next = (self.slot + 1) % 3;
+        self.started_at.is_some_and(|at| at + TURN <= now)
+            && self.ended_at[next].is_none_or(|ended| ended + MEMORY <= now)
+    }
+
     async fn save(&self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE deduplication
@@ -84,36 +92,35 @@ impl Slots {
     }
 }
 
-/// The statements on the three tables.
+/// The statements on the log and the three tables. Many keys go over as one value, back to back.
 #[derive(Debug)]
 pub(super) struct Statements {
-    insert: [Shaped; 3],
-    owners: [Shaped; 3],
-    insert_together: [Padded; 3],
-    find_together: [Padded; 3],
+    log: Padded,
+    find: [Padded; 3],
+    known: [String; 3],
+    merge: [String; 3],
 }
+
+/// Gives the keys of one value, which stands between these two.
+const EACH: &str = "WITH RECURSIVE given (keys) AS (VALUES ";
+const OF_THEM: &str = "), place (at) AS (SELECT 1 UNION ALL
+        SELECT at + 16 FROM place, given WHERE at + 16 < length(keys)),
+    each (key) AS (SELECT substr(keys, at, 16) FROM given, place)";
 
 impl Statements {
     pub(super) fn new() -> Self {
-        let table = |slot: usize| format!("dedup_{slot}");
+        let slots = [0, 1, 2];
+        let among = |slot| format!("FROM each CROSS JOIN dedup_{slot} AS d WHERE d.key = each.key");
         Self {
-            insert: [0, 1, 2].map(|slot| {
-                let before =
-                    format!("INSERT OR IGNORE INTO {} (key, event_id) VALUES ", table(slot));
-                Shaped::new(&before, 2, "")
+            log: Padded::insert("INSERT INTO dedup_log (id, keys)", 2),
+            find: slots.map(|slot| {
+                Padded::new(EACH, 1, format!("{OF_THEM} SELECT 1 {} LIMIT 1", among(slot)))
             }),
-            owners: [0, 1, 2].map(|slot| {
-                let before =
-                    format!("SELECT key, event_id FROM {} WHERE key IN (VALUES ", table(slot));
-                Shaped::new(&before, 1, ")")
-            }),
-            insert_together: [0, 1, 2].map(|slot| {
-                let into = format!("INSERT OR IGNORE INTO {} (key, event_id)", table(slot));
-                Padded::insert(&into, 2)
-            }),
-            find_together: [0, 1, 2].map(|slot| {
-                let before = format!("SELECT 1 FROM {} WHERE key IN (VALUES ", table(slot));
-                Padded::new(&before, 1, ")")
+            known: slots.map(|slot| format!("{EACH}(?){OF_THEM} SELECT d.key {}", among(slot))),
+            merge: slots.map(|slot| {
+                format!(
+                    "{EACH}(?){OF_THEM} INSERT OR IGNORE INTO dedup_{slot} SELECT key FROM each"
+                )
             }),
         }
     }
@@ -128,29 +135,45 @@ pub(super) struct Candidate {
     pub(super) event_id: i64,
 }
 
-fn bind_candidate(candidate: &Candidate, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    sqlx::Arguments::add(to, candidate.key.as_slice())?;
-    sqlx::Arguments::add(to, candidate.event_id)
+/// A row of the log: the keys of one transaction under the id of its first event.
+struct LogRow {
+    id: i64,
+    keys: Vec<u8>,
 }
 
-fn bind_candidate_key(candidate: &Candidate, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    sqlx::Arguments::add(to, candidate.key.as_slice())
+fn log_row(candidates: &[Candidate]) -> Option<LogRow> {
+    let id = candidates.first()?.event_id;
+    Some(LogRow { id, keys: candidates.iter().flat_map(|candidate| candidate.key).collect() })
 }
 
-/// Adds the candidates to a batch on the assumption that none is a duplicate. No two have the same
-/// key.
+fn bind_log(row: &LogRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    sqlx::Arguments::add(to, row.id)?;
+    sqlx::Arguments::add(to, row.keys.as_slice())
+}
+
+fn bind_keys(row: &LogRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    sqlx::Arguments::add(to, row.keys.as_slice())
+}
+
+/// Adds the candidates to a batch on the assumption that none is a duplicate. False when one is for
+/// certain. No two have the same key.
 pub(super) fn foresee(
     tx: &mut Tx<'_>,
     candidates: &[Candidate],
     batch: &mut Batch,
-) -> Result<(), BoxDynError> {
-    let slots = &mut tx.memory.slots;
-    let statements = &tx.statements.dedup;
-    for older in (0..3).filter(|slot| *slot != slots.slot && slots.filled[*slot]) {
-        batch.find_none(&statements.find_together[older], candidates, bind_candidate_key)?;
+) -> Result<bool, BoxDynError> {
+    if candidates.iter().any(|candidate| tx.recent.holds(&candidate.key)) {
+        return Ok(false);
     }
-    slots.filled[slots.slot] |= !candidates.is_empty();
-    batch.change(&statements.insert_together[slots.slot], candidates, bind_candidate)
+    let Some(row) = log_row(candidates) else { return Ok(true) };
+    let row = [row];
+    let statements = &tx.statements.dedup;
+    for slot in (0..3).filter(|slot| tx.memory.slots.filled[*slot]) {
+        batch.find_none(&statements.find[slot], &row, bind_keys)?;
+    }
+    batch.change(&statements.log, &row, bind_log)?;
+    tx.recent.add(row[0].id, candidates.iter().map(|candidate| candidate.key));
+    Ok(true)
 }
 
 /// Remembers the candidates; returns the event ids of those that are duplicates. No two
@@ -159,53 +182,76 @@ pub(super) async fn remember(
     tx: &mut Tx<'_>,
     mut candidates: Vec<Candidate>,
 ) -> Result<HashSet<i64>, sqlx::Error> {
-    let mut duplicates = HashSet::new();
-    let slots = tx.memory.slots;
-    for older in (0..3).filter(|slot| *slot != slots.slot && slots.filled[*slot]) {
-        let known = owners(tx, older, &candidates).await?;
-        if !known.is_empty() {
-            let known: HashSet<Key> = known.into_iter().map(|(key, _)| key).collect();
-            candidates.retain(|candidate| {
-                let is_known = known.contains(&candidate.key);
-                if is_known {
-                    duplicates.insert(candidate.event_id);
-                }
-                !is_known
-            });
+    let mut known: HashSet<Key> = HashSet::new();
+    if let Some(row) = log_row(&candidates) {
+        for slot in (0..3).filter(|slot| tx.memory.slots.filled[*slot]) {
+            let sql = AssertSqlSafe(tx.statements.dedup.known[slot].as_str());
+            let rows = sqlx::query(sql).bind(&row.keys).fetch_all(&mut *tx.conn).await?;
+            for row in rows {
+                // The CHECK on the column leaves no other length.
+                known.extend(Key::try_from(row.try_get::<&[u8], _>(0)?));
+            }
         }
     }
-    let insert = &tx.statements.dedup.insert[slots.slot];
-    let inserted = insert.execute(tx.conn, &candidates, bind_candidate).await?;
-    if usize::try_from(inserted).ok() != Some(candidates.len()) {
-        let ours: HashSet<i64> = candidates.iter().map(|candidate| candidate.event_id).collect();
-        let present = owners(tx, slots.slot, &candidates).await?;
-        let let_in: HashSet<i64> = present
-            .into_iter()
-            .map(|(_, event_id)| event_id)
-            .filter(|id| ours.contains(id))
-            .collect();
-        duplicates.extend(ours.difference(&let_in));
+    let mut duplicates = HashSet::new();
+    candidates.retain(|candidate| {
+        let is_new = !known.contains(&candidate.key) && !tx.recent.holds(&candidate.key);
+        if !is_new {
+            duplicates.insert(candidate.event_id);
+        }
+        is_new
+    });
+    if let Some(row) = log_row(&candidates) {
+        sqlx::query("INSERT INTO dedup_log (id, keys) VALUES (?, ?)")
+            .bind(row.id)
+            .bind(row.keys)
+            .execute(&mut *tx.conn)
+            .await?;
+        tx.recent.add(row.id, candidates.iter().map(|candidate| candidate.key));
     }
-    tx.memory.slots.filled[slots.slot] |= inserted > 0;
     Ok(duplicates)
 }
 
-/// Which of the candidates' keys a table holds, and for which event.
-async fn owners(
-    tx: &mut Tx<'_>,
-    slot: usize,
-    candidates: &[Candidate],
-) -> Result<Vec<(Key, i64)>, sqlx::Error> {
-    let statement = &tx.statements.dedup.owners[slot];
-    let rows = statement.fetch(tx.conn, candidates, bind_candidate_key).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        // The CHECK on the column leaves no other length.
-        if let Ok(key) = Key::try_from(row.try_get::<&[u8], _>(0)?) {
-            found.push((key, row.try_get(1)?));
-        }
+/// Takes the merge that is under way a step further. The last step empties the log of what is merged.
+pub(super) async fn merge(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+    let Some(step) = tx.recent.next_merge(MERGE_AT_ONCE) else { return Ok(()) };
+    let slot = tx.memory.slots.slot;
+    let sql = AssertSqlSafe(tx.statements.dedup.merge[slot].as_str());
+    sqlx::query(sql).bind(&step.keys).execute(&mut *tx.conn).await?;
+    if let Some(id) = step.ends_log_at {
+        sqlx::query("DELETE FROM dedup_log WHERE id <= ?").bind(id).execute(&mut *tx.conn).await?;
     }
-    Ok(found)
+    tx.memory.slots.filled[slot] = true;
+    tx.recent.merged(&step);
+    Ok(())
+}
+
+/// Merges a step of all that is in memory when the turn is over, so that it can be forgotten with
+/// the table. Gives the merge's end while it is under way.
+#[derive(Debug)]
+pub(super) struct Merge {
+    /// The current time.
+    pub(super) now: Timestamp,
+    /// The merge's end; none to begin one.
+    pub(super) until: Option<i64>,
+}
+
+#[async_trait::async_trait]
+impl Step for Merge {
+    type Answer = Option<i64>;
+    const CONTEXT: &'static str = "merge the de-duplication keys";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<i64>, Failure> {
+        if self.until.is_none() && tx.memory.slots.is_turn_over(self.now) {
+            tx.recent.begin_merge();
+        }
+        let under_way = tx.recent.merges_until();
+        if under_way.is_none() || self.until.is_some_and(|until| under_way != Some(until)) {
+            return Ok(None);
+        }
+        merge(tx).await?;
+        Ok(under_way)
+    }
 }
 
 /// Gives the turn to the next table when it is time and all in that one may be forgotten.
@@ -222,17 +268,16 @@ impl Step for Rotate {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let mut slots = tx.memory.slots;
-        let Some(started_at) = slots.started_at else {
+        if slots.started_at.is_none() {
             slots.started_at = Some(self.now);
             slots.save(tx.conn).await?;
             tx.memory.slots = slots;
             return Ok(());
-        };
-        let next = (slots.slot + 1) % 3;
-        let is_forgettable = slots.ended_at[next].is_none_or(|ended| ended + MEMORY <= self.now);
-        if self.now < started_at + TURN || !is_forgettable {
+        }
+        if !slots.is_turn_over(self.now) {
             return Ok(());
         }
+        let next = (slots.slot + 1) % 3;
         if slots.filled[next] {
             let empty = ["DELETE FROM dedup_0", "DELETE FROM dedup_1", "DELETE FROM dedup_2"][next];
             sqlx::query(empty).execute(&mut *tx.conn).await?;

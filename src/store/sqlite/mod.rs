@@ -37,6 +37,7 @@ mod open;
 mod pipeline;
 mod prune;
 mod queue;
+mod recent;
 mod record;
 mod row;
 mod selection;
@@ -343,6 +344,10 @@ impl Store for SqliteStore {
     }
 
     async fn rotate_deduplication(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut until = self.queue.step(dedup::Merge { now, until: None }).await?;
+        while until.is_some() {
+            until = self.queue.step(dedup::Merge { now, until }).await?;
+        }
         self.queue.step(dedup::Rotate { now }).await
     }
 

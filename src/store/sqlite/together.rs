@@ -20,19 +20,19 @@ pub(super) const MOST_ROWS: usize = 128;
 pub(super) struct Padded {
     before: String,
     columns: usize,
-    after: &'static str,
+    after: String,
 }
 
 impl Padded {
     /// `INSERT` of rows whose first column is never NULL.
     pub(super) fn insert(into: &str, columns: usize) -> Self {
         let before = format!("{into} SELECT * FROM (VALUES ");
-        Self { before, columns, after: ") WHERE column1 IS NOT NULL" }
+        Self { before, columns, after: ") WHERE column1 IS NOT NULL".to_owned() }
     }
 
     /// A statement whose rows stand between `before` and `after`; rows of NULLs change nothing.
-    pub(super) fn new(before: &str, columns: usize, after: &'static str) -> Self {
-        Self { before: before.to_owned(), columns, after }
+    pub(super) fn new(before: &str, columns: usize, after: impl Into<String>) -> Self {
+        Self { before: before.to_owned(), columns, after: after.into() }
     }
 
     fn write(&self, rows: usize, to: &mut String) {
@@ -44,7 +44,7 @@ impl Padded {
             }
             to.push(')');
         }
-        to.push_str(self.after);
+        to.push_str(&self.after);
         to.push(';');
     }
 }

@@ -17,6 +17,7 @@ use super::lock::FileLock;
 use super::memory::Memory;
 use super::open::{self, OpenOptions};
 use super::queue::{Accept, Command, Queued, RecordAll};
+use super::recent::Recent;
 use super::shared::Shared;
 use super::together::Batch;
 use super::{claim, dedup, record};
@@ -44,6 +45,7 @@ pub(super) trait Step: Send + Sync + 'static {
 pub(super) struct Tx<'a> {
     pub(super) conn: &'a mut SqliteConnection,
     pub(super) memory: &'a mut Memory,
+    pub(super) recent: &'a mut Recent,
     pub(super) statements: &'a Statements,
     pub(super) clock: &'a dyn Clock,
 }
@@ -193,6 +195,7 @@ struct Failed {
 pub(super) struct Writer {
     conn: SqliteConnection,
     memory: Memory,
+    recent: Recent,
     statements: Statements,
     options: OpenOptions,
     shared: Arc<Shared>,
@@ -211,11 +214,12 @@ impl Writer {
     ) -> Result<Self, sqlx::Error> {
         let mut conn = open::connect_writer(&options).await?;
         let memory = Memory::load(&mut conn).await?;
+        let recent = Recent::load(&mut conn).await?;
         shared.publish(memory.ledger);
         let mut disk = Disk::new(&options, Arc::clone(&shared));
         disk.look();
         let statements = Statements::new();
-        Ok(Self { conn, memory, statements, options, shared, disk, commands, _lock: lock })
+        Ok(Self { conn, memory, recent, statements, options, shared, disk, commands, _lock: lock })
     }
 
     /// Works until it is told to end or nobody is left to ask, then brings the log into the file.
@@ -314,6 +318,7 @@ impl Writer {
         let before = self.memory;
         match self.transact(group).await {
             Ok(()) => {
+                self.recent.keep();
                 self.shared.publish(self.memory.ledger);
                 let metrics = &self.options.metrics;
                 metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
@@ -322,6 +327,7 @@ impl Writer {
             }
             Err(error) => {
                 self.memory = before;
+                self.recent.undo();
                 let reach = self.recover(&error).await;
                 Err(Failed { error, reach })
             }
@@ -333,6 +339,7 @@ impl Writer {
         let mut tx = Tx {
             conn: &mut self.conn,
             memory: &mut self.memory,
+            recent: &mut self.recent,
             statements: &self.statements,
             clock: &*self.options.clock,
         };
@@ -344,11 +351,13 @@ impl Writer {
             Some(answers) => answers,
             None => {
                 *tx.memory = before;
+                tx.recent.undo();
                 tx.run("BEGIN IMMEDIATE").await?;
                 let accepted = accept::accept(&mut tx, &arrivals).await?;
                 (accepted, record::record(&mut tx, &records).await?)
             }
         };
+        dedup::merge(&mut tx).await?;
         for step in &mut group.steps {
             step_within(&mut tx, step.as_mut()).await?;
         }

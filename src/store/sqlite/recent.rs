@@ -1,0 +1,217 @@
+//! The newest de-duplication keys, in memory. Each is in the log too, so that a restart finds it again,
+//! until it has been merged into a table: random keys written to a table one by one would each change
+//! a page of their own, gathered ones share pages.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+use super::dedup::Key;
+
+/// So many keys begin a merge.
+const GATHERED: usize = 65_536;
+/// So many keys are merged in one transaction at most.
+pub(super) const MERGE_AT_ONCE: usize = 512;
+
+/// The first half of a key is as good as any hash of it: it is one.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstHalf(u64);
+
+impl Hasher for FirstHalf {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(half) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*half);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The keys, and how far the running transaction went with them: [`Recent::keep`] or
+/// [`Recent::undo`] ends it.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    keys: HashSet<Key, BuildHasherDefault<FirstHalf>>,
+    log_end: i64,
+    merge: Option<Merging>,
+    added: Vec<Key>,
+    added_log_end: i64,
+    merged: usize,
+}
+
+/// A merge under way.
+#[derive(Debug)]
+struct Merging {
+    sorted: Vec<Key>,
+    done: usize,
+    log_end: i64,
+}
+
+/// What one transaction merges.
+#[derive(Debug)]
+pub(super) struct MergeStep {
+    /// Keys back to back, in ascending order.
+    pub(super) keys: Vec<u8>,
+    /// With the merge's last step: up to where the log is in a table then.
+    pub(super) ends_log_at: Option<i64>,
+    count: usize,
+}
+
+impl Recent {
+    /// Reads them from the log.
+    pub(super) async fn load(conn: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let mut recent = Self::default();
+        let rows =
+            sqlx::query("SELECT id, keys FROM dedup_log ORDER BY id").fetch_all(conn).await?;
+        for row in rows {
+            recent.log_end = row.try_get(0)?;
+            let (keys, _) = row.try_get::<&[u8], _>(1)?.as_chunks();
+            recent.keys.extend(keys);
+        }
+        recent.keep();
+        Ok(recent)
+    }
+
+    /// Whether a key is among them.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Adds keys that stand in the log under `log_id`.
+    pub(super) fn add(&mut self, log_id: i64, keys: impl Iterator<Item = Key>) {
+        self.added_log_end = log_id;
+        for key in keys {
+            self.keys.insert(key);
+            self.added.push(key);
+        }
+    }
+
+    /// The transaction is committed.
+    pub(super) fn keep(&mut self) {
+        if !self.added.is_empty() {
+            self.added.clear();
+            self.log_end = self.added_log_end;
+        }
+        if let Some(merging) = &mut self.merge {
+            merging.done += std::mem::take(&mut self.merged);
+            if merging.done == merging.sorted.len() {
+                for key in &merging.sorted {
+                    self.keys.remove(key);
+                }
+                self.merge = None;
+            }
+        }
+        if self.keys.len() >= GATHERED {
+            self.begin_merge();
+        }
+    }
+
+    /// The transaction is rolled back.
+    pub(super) fn undo(&mut self) {
+        for key in self.added.drain(..) {
+            self.keys.remove(&key);
+        }
+        self.merged = 0;
+    }
+
+    /// Begins a merge of all that is committed, unless one is under way.
+    pub(super) fn begin_merge(&mut self) {
+        if self.merge.is_none() && self.keys.len() > self.added.len() {
+            let added: HashSet<&Key> = self.added.iter().collect();
+            let committed = self.keys.iter().filter(|key| !added.contains(key));
+            let mut sorted: Vec<Key> = committed.copied().collect();
+            sorted.sort_unstable();
+            self.merge = Some(Merging { sorted, done: 0, log_end: self.log_end });
+        }
+    }
+
+    /// Up to where in the log the merge goes that is under way.
+    pub(super) fn merges_until(&self) -> Option<i64> {
+        self.merge.as_ref().map(|merging| merging.log_end)
+    }
+
+    /// What the running transaction is to merge; none when no merge is under way.
+    pub(super) fn next_merge(&self, limit: usize) -> Option<MergeStep> {
+        let merging = self.merge.as_ref()?;
+        let left = merging.sorted.get(merging.done + self.merged..)?;
+        let step = &left[..left.len().min(limit)];
+        (!step.is_empty()).then(|| MergeStep {
+            keys: step.as_flattened().to_vec(),
+            ends_log_at: (step.len() == left.len()).then_some(merging.log_end),
+            count: step.len(),
+        })
+    }
+
+    /// The running transaction did this step.
+    pub(super) const fn merged(&mut self, step: &MergeStep) {
+        self.merged += step.count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u64) -> Key {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+        key
+    }
+
+    #[test]
+    fn what_is_rolled_back_is_forgotten() {
+        let mut recent = Recent::default();
+        recent.add(1, (0..3).map(key));
+        recent.keep();
+        recent.add(4, (3..5).map(key));
+        recent.undo();
+        let held: Vec<bool> = (0..5).map(|number| recent.holds(&key(number))).collect();
+        assert_eq!(held, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_merge_takes_what_is_committed_in_order_and_leaves_what_comes_meanwhile() {
+        let mut recent = Recent::default();
+        recent.add(1, (0..100).map(key));
+        recent.keep();
+        recent.add(101, (100..103).map(key));
+        recent.begin_merge();
+        assert_eq!(recent.merges_until(), Some(1));
+        recent.keep();
+        let mut merged = Vec::new();
+        let mut ends_log_at = None;
+        while let Some(step) = recent.next_merge(30) {
+            assert_eq!(ends_log_at, None, "nothing comes after the last step");
+            recent.merged(&step);
+            recent.undo();
+            let again = recent.next_merge(30).expect("undone");
+            assert_eq!(again.keys, step.keys);
+            recent.merged(&again);
+            recent.keep();
+            merged.extend(again.keys);
+            ends_log_at = again.ends_log_at;
+        }
+        assert_eq!(ends_log_at, Some(1));
+        let (merged, rest) = merged.as_chunks::<16>();
+        assert!(rest.is_empty() && merged.is_sorted() && merged.len() == 100);
+        assert!(merged.iter().all(|key| !recent.holds(key)), "a table holds them now");
+        assert!((100..103).all(|number| recent.holds(&key(number))));
+    }
+
+    #[test]
+    fn many_keys_begin_a_merge() {
+        let mut recent = Recent::default();
+        recent.add(1, (0..GATHERED as u64 - 1).map(key));
+        recent.keep();
+        assert!(recent.next_merge(1).is_none());
+        recent.add(GATHERED as i64, std::iter::once(key(u64::MAX)));
+        recent.keep();
+        assert!(recent.next_merge(1).is_some());
+    }
+}
