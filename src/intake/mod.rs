@@ -11,6 +11,7 @@ mod message;
 mod message_id;
 mod plan;
 mod slices;
+mod to_end;
 mod validate;
 mod write_key;
 
@@ -39,6 +40,7 @@ use self::limits::{MAX_HELD_BYTES, MAX_HELD_UNKNOWN_BYTES, MAX_REQUEST_BYTES};
 use self::message::{Messages, Reception};
 use self::message_id::MessageIds;
 use self::plan::Plan;
+use self::to_end::ToEnd;
 use crate::clock::{Clock, Timestamp};
 use crate::json;
 use crate::metrics::{Answer, Metrics};
@@ -226,17 +228,14 @@ impl Intake {
         Ok(plan)
     }
 
-    /// Accepts in a task of its own: dropping the request does not stop it.
+    /// Accepts to its end: dropping the request does not stop it.
     async fn accept(self: &Arc<Self>, plan: Plan, account: Account) -> Result<Tally, Refusal> {
         let intake = Arc::clone(self);
-        let accepting = self.accepting.spawn(async move {
+        let accepting = async move {
             let _held = account;
             accept::accept(plan, &*intake.store, Arc::clone(&intake.dispatch)).await
-        });
-        accepting.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "accepting ended before its end");
-            Err(Refusal::Unavailable(None))
-        })
+        };
+        ToEnd::new(accepting, &self.accepting).await
     }
 }
 
