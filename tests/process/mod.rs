@@ -3,5 +3,6 @@
 mod crash;
 mod dev;
 mod disk;
+mod faulty_disk;
 mod secrets;
 mod service;

@@ -1,7 +1,7 @@
 //! `postrider serve` as a process of its own, and the other verbs beside it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +33,7 @@ pub(crate) fn postrider() -> Command {
 pub(crate) struct Service {
     dir: PathBuf,
     listen: String,
+    env: Vec<(&'static str, PathBuf)>,
     child: Option<Child>,
 }
 
@@ -48,7 +49,7 @@ impl Service {
         // A port that was free a moment ago; the service binds it anew at every start.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listen = free.to_string();
-        let service = Self { dir: dir.to_owned(), listen, child: None };
+        let service = Self { dir: dir.to_owned(), listen, env: Vec::new(), child: None };
         service.write_settings(more_settings);
         service
     }
@@ -61,6 +62,11 @@ impl Service {
             database.display()
         );
         std::fs::write(self.config(), text).unwrap();
+    }
+
+    /// Sets a variable of the processes that are started from now on.
+    pub(crate) fn set_env(&mut self, name: &'static str, value: impl Into<PathBuf>) {
+        self.env.push((name, value.into()));
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -78,6 +84,7 @@ impl Service {
             .arg("--config")
             .arg(self.config())
             .arg("serve")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -116,6 +123,12 @@ impl Service {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
     }
 
     /// SIGTERM; returns whether it ended well.
