@@ -24,6 +24,9 @@
 --                         +----------------------------------+
 --                           claim, settle_overdue: tried in vain until its deadline
 --
+-- With a destination's policy `any`, the record that delivers one of an event's deliveries there
+-- also makes the others delivered that are pending or leased, and says so in `settled_by`.
+--
 -- Nothing leaves `delivered` or `discarded` but by retention, which removes the whole event.
 
 PRAGMA application_id = 0x506F7374;
@@ -154,6 +157,8 @@ CREATE TABLE deliveries (
         ('rejected', 'redirect', 'render', 'address', 'deadline')),
     last_outcome      TEXT,                             -- of its last recorded attempt
     last_status       INTEGER,
+    settled_by        INTEGER CHECK (settled_by <> id), -- policy `any`: whose success settled it
+    CHECK (settled_by IS NULL OR state = 'delivered'),
     CHECK (CASE state
         WHEN 'pending' THEN due_at IS NOT NULL
             AND lease_node_id IS NULL AND lease_expires_at IS NULL

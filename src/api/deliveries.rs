@@ -61,6 +61,9 @@ pub struct DeliveryView {
     pub lease_expires_at: Option<String>,
     /// When it was delivered, died or was discarded.
     pub settled_at: Option<String>,
+    /// The event's other delivery whose success settled this one, where the destination's policy is
+    /// `any`; none for one that its own receiver took.
+    pub settled_by: Option<String>,
 }
 
 /// An attempt as it is shown.
@@ -135,6 +138,7 @@ impl DeliveryView {
             deadline_at: delivery.deadline_at.to_iso(),
             lease_expires_at: delivery.lease_expires_at.map(crate::clock::Timestamp::to_iso),
             settled_at: delivery.settled_at.map(crate::clock::Timestamp::to_iso),
+            settled_by: delivery.settled_by.map(|by| id(Noun::Delivery, by.0)),
         }
     }
 }

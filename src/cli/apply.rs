@@ -24,7 +24,7 @@ A pipeline file:
           window_ms: 14400000                 # how long a delivery is retried
           max_in_flight: 64
           rate_per_second: 100                # left out: no limit
-          policy: all                         # each mapping is retried on its own
+          policy: all                         # or any: one success settles its other mappings
           mappings:
             - name: everything
               url: https://example.com/hook

@@ -122,6 +122,7 @@ fn show(out: &mut Output, detail: &DeliveryDetail) -> anyhow::Result<()> {
         ("leased until", delivery.lease_expires_at.clone()),
         ("deadline", Some(delivery.deadline_at.clone())),
         ("settled", delivery.settled_at.clone()),
+        ("settled by", delivery.settled_by.clone()),
     ];
     for (name, value) in facts {
         if let Some(value) = value {

@@ -93,6 +93,9 @@ impl Shared {
         if !route.enabled || out_of_time || lease_too_short {
             return Done::GiveBack;
         }
+        if self.is_settled(&route, &delivery).await {
+            return Done::GiveBack;
+        }
         let attempt = self.attempt(&route, &delivery, started_at).await;
         let ended_at = started_at + Duration::from_micros(attempt.made.duration_us);
         let shift = self.shifted.load(Ordering::SeqCst) - shifted_at_start;
@@ -105,6 +108,7 @@ impl Shared {
             retry_after: attempt.retry_after,
         };
         if ended.outcome == Outcome::Delivered {
+            self.note_success(&route, &delivery);
             let arrival = ended_at.since(delivery.accepted_at);
             self.parts.metrics.arrival_seconds.observe(arrival.as_secs_f64());
         }
@@ -115,6 +119,7 @@ impl Shared {
             token: delivery.token,
             attempt: attempt.made,
             next: decide(&ended, &mut *rng),
+            policy: route.settings.policy,
         }))
     }
 

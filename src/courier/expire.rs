@@ -55,6 +55,7 @@ impl Shared {
             mapping_id: lease.mapping_id,
             token: lease.token,
             next: decide(&ended, &mut *rng),
+            policy: settings.policy,
             attempt: NewAttempt {
                 node_id: lease.node_id,
                 revision_id: route.map_or(RevisionId(0), |it| it.revision_id),

@@ -11,6 +11,7 @@ mod minutes;
 mod prepare;
 mod record;
 mod send;
+mod siblings;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -33,6 +34,7 @@ use crate::store::{LeaseRef, LeasedDelivery, Record, StatisticsRow, Store, Store
 
 use gate::{Gate, Turn};
 use minutes::Minutes;
+use siblings::Successes;
 
 /// Attempts that may wait to be recorded; beyond it no new attempt starts.
 const RECORD_QUEUE: usize = 8_192;
@@ -77,6 +79,7 @@ struct Shared {
     recorded: watch::Sender<u64>,
     rng: Mutex<StdRng>,
     minutes: Minutes,
+    successes: Successes,
     /// The sum of all jumps of the clock: what a delivery in hand adds to its times.
     shifted: AtomicI64,
     stopping: CancellationToken,
@@ -106,6 +109,7 @@ impl Courier {
             recorded: watch::Sender::new(0),
             rng,
             minutes: Minutes::default(),
+            successes: Successes::default(),
             shifted: AtomicI64::new(0),
             stopping: CancellationToken::new(),
             attempts_under_way: TaskTracker::new(),

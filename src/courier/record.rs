@@ -65,6 +65,7 @@ async fn write(shared: &Shared, records: Arc<Vec<Record>>) {
 
 impl Shared {
     pub(super) fn note_recorded(&self, records: &[Record], results: &[Recorded]) {
+        self.successes.recorded(records);
         let metrics = &self.parts.metrics;
         let mut retries = false;
         for (record, result) in records.iter().zip(results) {

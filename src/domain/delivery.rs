@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pending -> leased -> delivered | pending | dead      (courier, by a recorded outcome)
+//! pending | leased -> delivered                        (courier, policy `any`: by another's success)
 //! dead -> pending                                      (operator, redrive)
 //! pending | dead -> discarded                          (operator, discard)
 //! ```
@@ -20,7 +21,7 @@ pub enum State {
     Pending,
     /// A node holds it and is trying it.
     Leased,
-    /// Its receiver answered 2xx.
+    /// Its receiver answered 2xx; or, where one success is enough, that of another mapping did.
     Delivered,
     /// It ended without success; a redrive makes it pending again.
     Dead,
@@ -127,4 +128,7 @@ pub struct Delivery {
     pub last_outcome: Option<Outcome>,
     /// The HTTP status of its last attempt.
     pub last_status: Option<u16>,
+    /// The delivery of the same event and destination whose success settled this one, where the
+    /// destination's policy is `any`; none for one that its own receiver took.
+    pub settled_by: Option<DeliveryId>,
 }

@@ -112,10 +112,6 @@ impl DestinationSettings {
         {
             faults.push(("rate_per_second", format!("should be 1 to 100000, not {rate}")));
         }
-        if self.policy == DeliveryPolicy::Any {
-            let message = "this version knows only \"all\": each mapping is retried on its own";
-            faults.push(("policy", message.to_owned()));
-        }
         faults
     }
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::domain::attempt::{Attempt, NewAttempt};
+use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{DeliveryId, DestinationId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
@@ -192,6 +193,9 @@ pub struct Record {
     pub attempt: NewAttempt,
     /// What follows.
     pub next: Next,
+    /// The destination's: with `any`, a success also settles the event's other deliveries there that
+    /// are pending or leased. Their leases are lost by it.
+    pub policy: DeliveryPolicy,
 }
 
 /// What became of a [`Record`].
@@ -245,8 +249,8 @@ pub trait Store: Send + Sync + 'static {
     /// this window become dead letters instead; those never tried in it are leased.
     async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError>;
 
-    /// Writes attempts and what follows from each, guarded by delivery and token. Answers are in
-    /// the order of `records`, which the caller keeps: what was not written is to be tried again.
+    /// Writes attempts and what follows from each, guarded by delivery and token, and settles what a
+    /// success is enough for. Answers are in the order of `records`, which the caller keeps: what was not written is to be tried again.
     async fn record(&self, records: Arc<Vec<Record>>) -> Result<Vec<Recorded>, StoreError>;
 
     /// Gives leases back unused: pending again, due at `due_at`, no attempt made. Stale ones are

@@ -5,3 +5,4 @@ mod deadlines;
 mod deliveries;
 mod isolation;
 mod jobs;
+mod siblings;

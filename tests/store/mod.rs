@@ -15,6 +15,7 @@ mod model;
 mod outbox;
 mod pipeline;
 mod retention;
+mod siblings;
 mod sqlite;
 mod world;
 
@@ -121,6 +122,14 @@ mod on_sqlite {
             a_sweep_goes_in_steps
             events_from_a_clock_that_was_ahead_block_no_sweep
             keys_are_not_used_again_after_pruning;
+        siblings:
+            one_success_settles_the_others_of_its_destination
+            what_was_settled_by_another_is_tried_no_more
+            two_successes_in_one_commit_settle_the_third_once
+            a_failure_and_a_success_in_one_commit_end_delivered
+            a_late_success_settles_nobody
+            a_redriven_dead_letter_is_settled_like_any_other
+            retention_removes_what_was_settled_by_another;
         model:
             random_steps_agree_with_a_simple_model;
     }

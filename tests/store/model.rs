@@ -9,10 +9,11 @@ use std::time::Duration;
 use postrider::clock::Timestamp;
 use postrider::domain::attempt::Outcome;
 use postrider::domain::delivery::{Reason, State};
+use postrider::domain::destination::DeliveryPolicy;
 use postrider::domain::id::DeliveryId;
 use postrider::domain::job::{JobAction, JobFilter, JobState, NewJob};
 use postrider::domain::retry::Next;
-use postrider::store::{Accepted, ExpiryScope, Ledger, PruneRequest, Recorded};
+use postrider::store::{Accepted, ExpiryScope, Ledger, PruneRequest, Record, Recorded};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -32,6 +33,7 @@ struct Row {
     deadline_at: Timestamp,
     expires_at: Option<Timestamp>,
     settled_at: Option<Timestamp>,
+    settled_by: Option<i64>,
     attempts: usize,
 }
 
@@ -155,6 +157,7 @@ impl Run {
                         deadline_at: now + WINDOW,
                         expires_at: leased.then_some(now + LEASE),
                         settled_at: None,
+                        settled_by: None,
                         attempts: 0,
                     };
                     assert!(self.model.rows.insert(id, row).is_none(), "{id} was used before");
@@ -223,13 +226,43 @@ impl Run {
                 }
                 _ => (Outcome::Rejected, Next::Dead { reason: Reason::Rejected }),
             };
-            records.push(self.world.record_of(DeliveryId(id), token, outcome, next));
+            let policy =
+                if self.rng.random_bool(0.3) { DeliveryPolicy::Any } else { DeliveryPolicy::All };
+            let record = self.world.record_of(DeliveryId(id), token, outcome, next);
+            records.push(Record { policy, ..record });
         }
         let answers = self.world.store.record(Arc::new(records.clone())).await.expect("recorded");
+        let mut winners = Vec::new();
         for (record, answer) in records.iter().zip(answers) {
             self.apply(record.delivery_id.0, record.token, record.next, answer, true);
+            let is_enough = record.policy == DeliveryPolicy::Any && record.next == Next::Delivered;
+            if is_enough && answer == Recorded::Applied {
+                winners.push(record.delivery_id.0);
+            }
+        }
+        winners.sort_unstable();
+        for winner in winners {
+            self.settle_others(winner);
         }
         "record"
+    }
+
+    fn settle_others(&mut self, winner: i64) {
+        let won = self.model.rows[&winner].clone();
+        let destination = |target: usize| self.targets[target].destination_id;
+        let others: Vec<i64> = self
+            .model
+            .rows
+            .iter()
+            .filter(|(_, row)| row.event == won.event)
+            .filter(|(_, row)| destination(row.target) == destination(won.target))
+            .filter(|(_, row)| matches!(row.state, State::Pending | State::Leased))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in others {
+            self.model.settle(id, State::Delivered, won.settled_at.expect("settled"));
+            self.model.rows.get_mut(&id).expect("a row").settled_by = Some(winner);
+        }
     }
 
     fn any_row(&mut self) -> Option<(i64, Row)> {
@@ -407,6 +440,7 @@ impl Run {
                 deadline_at: found.deadline_at,
                 expires_at: found.lease_expires_at,
                 settled_at: found.settled_at,
+                settled_by: found.settled_by.map(|by| by.0),
                 attempts: attempts.len(),
             };
             assert_eq!(&read, row, "delivery {id}; {place}");

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use postrider::clock::{Clock, ManualClock, Timestamp};
 use postrider::domain::attempt::{NewAttempt, Outcome};
 use postrider::domain::delivery::{Delivery, Reason, State};
-use postrider::domain::destination::DestinationSettings;
+use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::domain::event::{Event, EventType};
 use postrider::domain::id::{
     DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
@@ -189,7 +189,8 @@ impl World {
     ) -> Record {
         // The store knows a delivery's mapping by itself; this is for whoever made the attempt.
         let mapping_id = MappingId(1);
-        Record { delivery_id, mapping_id, token, attempt: self.attempt(outcome), next }
+        let (attempt, policy) = (self.attempt(outcome), DeliveryPolicy::All);
+        Record { delivery_id, mapping_id, token, attempt, next, policy }
     }
 
     pub(crate) async fn record(&self, record: Record) -> Recorded {
@@ -198,6 +199,12 @@ impl World {
 
     pub(crate) async fn deliver(&self, id: DeliveryId, token: u32) -> Recorded {
         self.record(self.record_of(id, token, Outcome::Delivered, Next::Delivered)).await
+    }
+
+    /// Delivers with the policy `any`.
+    pub(crate) async fn deliver_for_any(&self, id: DeliveryId, token: u32) -> Recorded {
+        let record = self.record_of(id, token, Outcome::Delivered, Next::Delivered);
+        self.record(Record { policy: DeliveryPolicy::Any, ..record }).await
     }
 
     pub(crate) async fn fail(&self, id: DeliveryId, token: u32, wait: Duration) -> Recorded {

@@ -109,6 +109,13 @@ async fn orphans(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
             "SELECT count(*) FROM (SELECT DISTINCT mapping_id FROM deliveries) AS d
              LEFT JOIN mappings AS m ON m.id = d.mapping_id WHERE m.id IS NULL",
         ),
+        (
+            "deliveries settled by one that was not delivered itself",
+            "SELECT count(*) FROM deliveries AS d LEFT JOIN deliveries AS w ON w.id = d.settled_by
+             WHERE d.settled_by IS NOT NULL AND (w.id IS NULL OR w.state <> 'delivered'
+                OR w.settled_by IS NOT NULL OR w.event_id <> d.event_id
+                OR w.destination_id <> d.destination_id)",
+        ),
     ];
     let mut faults = Vec::new();
     for (what, sql) in checks {

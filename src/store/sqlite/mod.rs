@@ -43,6 +43,7 @@ mod row;
 mod selection;
 mod shape;
 mod shared;
+mod siblings;
 mod together;
 mod upkeep;
 mod writer;

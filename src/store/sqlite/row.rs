@@ -112,7 +112,7 @@ pub(super) fn event(row: &SqliteRow) -> Result<StoredEvent, Failure> {
 pub(super) const DELIVERY_COLUMNS: &str = "d.id, d.event_id, d.mapping_id, d.destination_id, \
      d.state, d.accepted_at, d.due_at, d.deadline_at, d.token, d.tried, d.lease_node_id, \
      d.lease_expires_at, d.settled_at, d.reason, d.last_outcome, d.last_status, \
-     e.type, e.name, e.message_id";
+     d.settled_by, e.type, e.name, e.message_id";
 
 /// A delivery in a list from a row of [`DELIVERY_COLUMNS`].
 pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
@@ -134,6 +134,7 @@ pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
         reason: maybe_word("the reason", from.take()?, Reason::parse)?,
         last_outcome: maybe_word("the outcome", from.take()?, Outcome::parse)?,
         last_status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
+        settled_by: from.take::<Option<i64>>()?.map(DeliveryId),
     };
     Ok(DeliveryRow {
         delivery,

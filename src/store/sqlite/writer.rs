@@ -20,7 +20,7 @@ use super::queue::{Accept, Command, Queued, RecordAll};
 use super::recent::Recent;
 use super::shared::Shared;
 use super::together::Batch;
-use super::{claim, dedup, record};
+use super::{claim, dedup, record, siblings};
 use crate::clock::Clock;
 use crate::store::{Accepted, Record, Recorded, StoreError};
 
@@ -67,6 +67,7 @@ impl Tx<'_> {
 pub(super) struct Statements {
     pub(super) accept: accept::Statements,
     pub(super) record: record::Statements,
+    pub(super) siblings: siblings::Statements,
     pub(super) dedup: dedup::Statements,
     pub(super) claim: claim::Statements,
 }
@@ -76,6 +77,7 @@ impl Statements {
         Self {
             accept: accept::Statements::new(),
             record: record::Statements::new(),
+            siblings: siblings::Statements::new(),
             dedup: dedup::Statements::new(),
             claim: claim::Statements::new(),
         }
@@ -358,6 +360,7 @@ impl Writer {
             }
         };
         dedup::merge(&mut tx).await?;
+        siblings::settle(&mut tx, &records, &group.recorded).await?;
         for step in &mut group.steps {
             step_within(&mut tx, step.as_mut()).await?;
         }
