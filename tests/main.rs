@@ -4,6 +4,7 @@
 
 mod courier;
 mod intake;
+mod mapping;
 mod operator;
 mod process;
 mod sdk;

@@ -6,11 +6,14 @@ mod number;
 mod parse;
 mod print;
 mod text;
+mod text_builder;
 mod value;
 
+pub use number::{number_text, print_number};
 pub use parse::{MAX_DEPTH, ParseError, parse};
-pub use print::{print, to_string};
+pub use print::{print, print_text, to_string};
 pub use text::Text;
+pub use text_builder::TextBuilder;
 pub use value::{Object, Value};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The printer: what `JSON.stringify` gives for a value.
 
-use super::number;
+use super::number::print_number;
 use super::text::Text;
 use super::value::Value;
 
@@ -10,7 +10,7 @@ pub fn print(value: &Value<'_>, out: &mut Vec<u8>) {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => number::print(*number, out),
+        Value::Number(number) => print_number(*number, out),
         Value::String(text) => print_text(text, out),
         Value::Array(items) => {
             out.push(b'[');
@@ -37,7 +37,8 @@ pub fn print(value: &Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn print_text(text: &Text<'_>, out: &mut Vec<u8>) {
+/// Appends a string's JSON text.
+pub fn print_text(text: &Text<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text.printed().as_bytes());
     out.push(b'"');

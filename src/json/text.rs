@@ -27,7 +27,9 @@ impl<'a> Text<'a> {
         Self(Cow::Borrowed(inside))
     }
 
-    pub(super) const fn from_printed(printed: String) -> Self {
+    /// From a printed form, or a part of one that splits no escape.
+    #[must_use]
+    pub const fn from_printed(printed: String) -> Self {
         Self(Cow::Owned(printed))
     }
 
@@ -48,8 +50,44 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The same string, borrowed from this one.
+    #[must_use]
+    pub fn reborrow(&self) -> Text<'_> {
+        Text(Cow::Borrowed(&self.0))
+    }
+
+    /// Its UTF-16 code units, which is what JavaScript counts and indexes by.
+    #[must_use]
+    pub fn units(&self) -> Vec<u16> {
+        let mut units = Vec::with_capacity(self.0.len());
+        let mut buffer = [0; 2];
+        let mut rest = self.0.chars();
+        while let Some(char) = rest.next() {
+            if char == '\\' {
+                units.push(unescape(&mut rest));
+            } else {
+                units.extend_from_slice(char.encode_utf16(&mut buffer));
+            }
+        }
+        units
+    }
+
+    /// From UTF-16 code units; surrogates without their other half stay what they are.
+    #[must_use]
+    pub fn from_units(units: &[u16]) -> Text<'static> {
+        let mut printed = String::with_capacity(units.len());
+        for char in char::decode_utf16(units.iter().copied()) {
+            match char {
+                Ok(char) => push_char(&mut printed, char),
+                Err(lone) => push_unit(&mut printed, u32::from(lone.unpaired_surrogate())),
+            }
+        }
+        Text(Cow::Owned(printed))
+    }
+
     /// The array index this key is, if it is one: JavaScript puts those first (ECMA-262, 10.1.11).
-    pub(super) fn array_index(&self) -> Option<u32> {
+    #[must_use]
+    pub fn array_index(&self) -> Option<u32> {
         let digits = self.0.as_bytes();
         let canonical = match digits {
             [b'0'] => true,
@@ -115,24 +153,29 @@ fn decode(printed: &str) -> String {
             plain.push(char);
             continue;
         }
-        plain.push(match rest.next() {
-            Some('b') => '\u{8}',
-            Some('f') => '\u{c}',
-            Some('n') => '\n',
-            Some('r') => '\r',
-            Some('t') => '\t',
-            Some('u') => {
-                let digits: String = rest.by_ref().take(4).collect();
-                u32::from_str_radix(&digits, 16)
-                    .ok()
-                    .and_then(char::from_u32)
-                    .unwrap_or(char::REPLACEMENT_CHARACTER)
-            }
-            Some(escaped) => escaped,
-            None => char::REPLACEMENT_CHARACTER,
-        });
+        let unit = u32::from(unescape(&mut rest));
+        plain.push(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
     }
     plain
+}
+
+/// The code unit of an escape, its backslash taken already.
+fn unescape(rest: &mut std::str::Chars<'_>) -> u16 {
+    const REPLACEMENT: u16 = 0xFFFD;
+    match rest.next() {
+        Some('b') => 0x8,
+        Some('f') => 0xC,
+        Some('n') => 0xA,
+        Some('r') => 0xD,
+        Some('t') => 0x9,
+        Some('u') => {
+            let digits: String = rest.by_ref().take(4).collect();
+            u16::from_str_radix(&digits, 16).unwrap_or(REPLACEMENT)
+        }
+        // Only the quote and the backslash are left: nothing else is printed with a backslash.
+        Some(escaped) => u16::try_from(u32::from(escaped)).unwrap_or(REPLACEMENT),
+        None => REPLACEMENT,
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +188,18 @@ mod tests {
             assert_eq!(Text::from_plain(plain).plain(), plain);
             assert_eq!(Text::from(plain.to_owned()).plain(), plain);
         }
+    }
+
+    #[test]
+    fn code_units_read_back_with_their_lone_surrogates() {
+        for plain in ["", "a\"b\\c", "\u{1}\n\t", "é😀\u{2028}"] {
+            let text = Text::from_plain(plain);
+            assert_eq!(text.units(), plain.encode_utf16().collect::<Vec<_>>());
+            assert_eq!(Text::from_units(&text.units()), text);
+        }
+        let lone = Text::from_units(&[0x61, 0xD83D, 0x62, 0xDE00]);
+        assert_eq!(lone.printed(), "a\\ud83db\\ude00");
+        assert_eq!(lone.units(), [0x61, 0xD83D, 0x62, 0xDE00]);
     }
 
     #[test]

@@ -88,9 +88,9 @@ impl<'a> Value<'a> {
 
 /// An object's properties in JavaScript's order: array indices first, ascending, then the other keys
 /// as they came; a key that comes again replaces the value and keeps its place.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Object<'a> {
-    fields: Vec<(Text<'a>, Value<'a>)>,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object<'a, V = Value<'a>> {
+    fields: Vec<(Text<'a>, V)>,
     /// How many of the first fields have an array index as key.
     indices: usize,
 }
@@ -98,15 +98,22 @@ pub struct Object<'a> {
 /// Up to this many keys are compared one by one; beyond it that would be quadratic.
 const FEW: usize = 16;
 
-impl<'a> Object<'a> {
+impl<V> Default for Object<'_, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a, V> Object<'a, V> {
     /// An object without properties.
     #[must_use]
     pub const fn new() -> Self {
         Self { fields: Vec::new(), indices: 0 }
     }
 
-    /// From properties as they stand in a text.
-    pub(super) fn from_literal(fields: Vec<(Text<'a>, Value<'a>)>) -> Self {
+    /// From properties as they stand in a text: the last value of a key counts, at its first place.
+    #[must_use]
+    pub fn from_literal(fields: Vec<(Text<'a>, V)>) -> Self {
         let mut object = Self { fields, indices: 0 };
         object.keep_last_of_each_key();
         object.indices =
@@ -136,7 +143,7 @@ impl<'a> Object<'a> {
             return;
         }
         let mut places: HashMap<Text<'a>, usize> = HashMap::with_capacity(fields.len());
-        let mut kept: Vec<(Text<'a>, Value<'a>)> = Vec::with_capacity(fields.len());
+        let mut kept: Vec<(Text<'a>, V)> = Vec::with_capacity(fields.len());
         for (key, value) in fields.drain(..) {
             if let Some(place) = places.get(&key) {
                 kept[*place].1 = value;
@@ -166,13 +173,19 @@ impl<'a> Object<'a> {
 
     /// The value under this key.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        let place = self.position(&Text::from_plain(key))?;
+    pub fn get(&self, key: &str) -> Option<&V> {
+        self.get_text(&Text::from_plain(key))
+    }
+
+    /// The value under this key.
+    #[must_use]
+    pub fn get_text(&self, key: &Text<'_>) -> Option<&V> {
+        let place = self.position(key)?;
         Some(&self.fields[place].1)
     }
 
     /// Sets the value under this key: in its place when there is one already.
-    pub fn insert(&mut self, key: impl Into<Text<'a>>, value: Value<'a>) {
+    pub fn insert(&mut self, key: impl Into<Text<'a>>, value: V) {
         let key = key.into();
         if let Some(place) = self.position(&key) {
             self.fields[place].1 = value;
@@ -187,15 +200,34 @@ impl<'a> Object<'a> {
     }
 
     /// Takes the property away and returns its value.
-    pub fn remove(&mut self, key: &str) -> Option<Value<'a>> {
+    pub fn remove(&mut self, key: &str) -> Option<V> {
         let place = self.position(&Text::from_plain(key))?;
         self.indices -= usize::from(place < self.indices);
         Some(self.fields.remove(place).1)
     }
 
     /// The properties in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Text<'a>, &Value<'a>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Text<'a>, &V)> {
         self.fields.iter().map(|(key, value)| (key, value))
+    }
+
+    /// The properties in order, taken out.
+    #[must_use]
+    pub fn into_fields(self) -> Vec<(Text<'a>, V)> {
+        self.fields
+    }
+
+    /// An object with the same keys, each value made from this one's.
+    ///
+    /// # Errors
+    /// The first that `make` gives.
+    pub fn try_map<'s, W, E>(
+        &'s self,
+        mut make: impl FnMut(&'s Text<'a>, &'s V) -> Result<W, E>,
+    ) -> Result<Object<'s, W>, E> {
+        let fields = self.fields.iter();
+        let fields = fields.map(|(key, value)| Ok((key.reborrow(), make(key, value)?)));
+        Ok(Object { fields: fields.collect::<Result<_, E>>()?, indices: self.indices })
     }
 }
 

@@ -1,13 +1,36 @@
 //! Mappings made runnable: compiled once per revision, rendered once per attempt. What a mapping
 //! says and cannot mean is refused here when it is saved, every fault with its path.
 
+mod compile;
+mod directive;
+mod form;
+mod made;
+mod misfit;
+mod options;
+mod path;
+mod place;
+mod print;
+mod replace;
+mod request;
+mod reshape;
+mod template;
+mod words;
+
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
+use http::header::HeaderMap;
 use url::Url;
 
+use self::compile::Compiler;
+use self::directive::Node;
+use self::made::{Made, Shape, View};
+use self::misfit::{Allowance, MAX_BODY};
+use self::place::Place;
+use self::request::{Headers, Target};
 use crate::domain::mapping::{MappingDefinition, Method};
+use crate::json;
 use crate::trigger::Trigger;
+
+pub use misfit::{Misfit, Why};
 
 /// What is wrong with a mapping, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +51,11 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub struct CompiledMapping {
     trigger: Trigger,
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
+    method: http::Method,
+    target: Target,
+    headers: Headers,
+    /// None: the whole event.
+    data: Option<Node>,
 }
 
 /// A request made from an event; its signature is still to come.
@@ -46,17 +71,35 @@ pub struct Rendered {
     pub body: Bytes,
 }
 
+impl Rendered {
+    /// Whether the body is a form, and so cannot stand in an array with others.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        request::is_form(&self.headers)
+    }
+}
+
 /// Why an event cannot be rendered; the delivery is dead with reason `render`.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// The document is not JSON; none such is ever made.
     #[error("the event cannot be read")]
-    Document(#[source] crate::json::ParseError),
+    Document(#[source] json::ParseError),
+    /// The mapping makes nothing of it that could be sent.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
 }
 
-/// Headers that are the connection's or the signature's, not a mapping's.
-const NOT_FOR_MAPPINGS: [HeaderName; 4] =
-    [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
+impl RenderError {
+    /// The field of the mapping, as in `data.user.name`; none where the event itself is at fault.
+    #[must_use]
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Self::Document(_) => None,
+            Self::Misfit(misfit) => Some(misfit.path()),
+        }
+    }
+}
 
 impl CompiledMapping {
     /// Compiles what a mapping says.
@@ -68,26 +111,27 @@ impl CompiledMapping {
         let trigger = Trigger::parse(&definition.trigger)
             .map_err(|error| faults.push(Fault::new("trigger", error.to_string())))
             .ok();
-        let url = compile_url(&definition.url)
-            .map_err(|message| faults.push(Fault::new("url", message)))
-            .ok();
-        if definition.data.is_some() {
-            faults
-                .push(Fault::new("data", "this version delivers the whole event: leave data out"));
-        }
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in &definition.headers {
-            match compile_header(name, value) {
-                Ok((name, value)) => {
-                    headers.insert(name, value);
-                }
-                Err(message) => faults.push(Fault::new(format!("headers.{name}"), message)),
+        let mut compiler = Compiler::default();
+        let target = Target::compile(&definition.url, &mut compiler, &mut faults);
+        let headers = Headers::compile(&definition.headers, &mut compiler, &mut faults);
+        let data = definition.data.as_ref().map(|json| {
+            let node = compiler.field(Place::of("data"), json);
+            let fixed = if let Node::Fixed(value) = &node { Some(value) } else { None };
+            if !json.is_object() || fixed.is_some_and(|value| value.as_object().is_none()) {
+                faults
+                    .push(Fault::new("data", "should be an object or a directive that gives one"));
             }
-        }
-        match (trigger, url) {
-            (Some(trigger), Some(url)) if faults.is_empty() => {
-                Ok(Self { trigger, method: definition.method, url, headers })
+            node
+        });
+        faults.extend(compiler.faults());
+        match (trigger, target) {
+            (Some(trigger), Some(target)) if faults.is_empty() => {
+                let method = match definition.method {
+                    Method::Post => http::Method::POST,
+                    Method::Put => http::Method::PUT,
+                    Method::Patch => http::Method::PATCH,
+                };
+                Ok(Self { trigger, method, target, headers, data })
             }
             _ => Err(faults),
         }
@@ -95,14 +139,23 @@ impl CompiledMapping {
 
     /// Whether the mapping wants an event, by the event's document.
     #[must_use]
-    pub fn matches(&self, document: &crate::json::Value<'_>) -> bool {
+    pub fn matches(&self, document: &json::Value<'_>) -> bool {
         self.trigger.matches(document)
     }
 
     /// The URL, where it does not depend on the event.
     #[must_use]
     pub const fn fixed_url(&self) -> Option<&Url> {
-        Some(&self.url)
+        match &self.target {
+            Target::Fixed(url) => Some(url),
+            Target::FromEvent(_) => None,
+        }
+    }
+
+    /// Whether bodies are forms, where that does not depend on the event.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        request::is_form(self.headers.fixed())
     }
 
     /// Makes the request for an event's document, which is JSON as `JSON.stringify` prints it.
@@ -110,67 +163,56 @@ impl CompiledMapping {
     /// # Errors
     /// [`RenderError`] when the event gives none.
     pub fn render(&self, document: &Bytes) -> Result<Rendered, RenderError> {
-        Ok(Rendered {
-            method: match self.method {
-                Method::Post => http::Method::POST,
-                Method::Put => http::Method::PUT,
-                Method::Patch => http::Method::PATCH,
-            },
-            url: self.url.clone(),
-            headers: self.headers.clone(),
-            body: document.clone(),
-        })
+        if let (Target::Fixed(url), None, true) = (&self.target, &self.data, self.takes_it_whole())
+        {
+            return Ok(Rendered {
+                method: self.method.clone(),
+                url: url.clone(),
+                headers: self.headers.fixed().clone(),
+                body: document.clone(),
+            });
+        }
+        let event = json::parse(document).map_err(RenderError::Document)?;
+        let (event, mut allowance) = (View::Value(&event), Allowance::new());
+        let url = self.target.render(event, &mut allowance);
+        let url = url.map_err(|misfit| misfit.under("url"))?;
+        let headers = self.headers.render(event, &mut allowance);
+        let headers = headers.map_err(|misfit| misfit.under("headers"))?;
+        let form = request::is_form(&headers);
+        let body = match &self.data {
+            None if !form => Ok(document.clone()),
+            None => body(&Made::View(event), form, &mut allowance),
+            Some(node) => {
+                let made = node.evaluate(event, &mut allowance);
+                made.and_then(|made| body(&made, form, &mut allowance))
+            }
+        };
+        let body = body.map_err(|misfit| misfit.under("data"))?;
+        Ok(Rendered { method: self.method.clone(), url, headers, body })
+    }
+
+    /// Whether the event's bytes are the body and its headers are fixed: then there is no need to
+    /// read it.
+    fn takes_it_whole(&self) -> bool {
+        self.data.is_none() && self.headers.are_fixed() && !self.headers.are_of_a_form()
     }
 }
 
-fn compile_url(value: &Value) -> Result<Url, String> {
-    let Value::String(text) = value else {
-        return Err(not_yet(value, "a URL such as \"https://example.com/hook\""));
+fn body(made: &Made<'_>, form: bool, allowance: &mut Allowance) -> Result<Bytes, Misfit> {
+    let view = made.view();
+    let Shape::Object(fields) = view.shape() else {
+        return Err(Why::NotAnObject(view.shape().name()).into());
     };
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("the scheme of {text:?} should be http or https"));
+    if form {
+        return Ok(Bytes::from(form::encode(fields, allowance)?));
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user name or password in a URL would be on record in every attempt: \
-                    leave it out and use a header"
-            .to_owned());
-    }
-    Ok(url)
-}
-
-fn compile_header(name: &str, value: &Value) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|error| format!("{name:?} is not a header name: {error}"))?;
-    if NOT_FOR_MAPPINGS.contains(&parsed) || parsed.as_str().starts_with("webhook-") {
-        return Err(format!("{name} is set by Postrider and cannot be overridden"));
-    }
-    let Value::String(text) = value else {
-        return Err(not_yet(value, "a string"));
-    };
-    if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-        return Err("a header's value should be printable ASCII without line breaks".to_owned());
-    }
-    let value = HeaderValue::from_str(text)
-        .map_err(|error| format!("{text:?} is not a header value: {error}"))?;
-    if parsed == header::CONTENT_TYPE && text.to_ascii_lowercase().contains("form") {
-        return Err("this version delivers JSON only: leave Content-Type out".to_owned());
-    }
-    Ok((parsed, value))
-}
-
-fn not_yet(value: &Value, wanted: &str) -> String {
-    if value.is_object() {
-        format!("directives are not supported by this version: give {wanted}")
-    } else {
-        format!("should be {wanted}")
-    }
+    Ok(Bytes::from(print::print(view, MAX_BODY)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn faults(definition: Value) -> Vec<String> {
         let definition: MappingDefinition =
@@ -186,21 +228,23 @@ mod tests {
         let definition = json!({
             "trigger": "type",
             "url": "ftp://example.com/",
-            "headers": {"Host": "a", "Webhook-Id": "b", "X": "line\nbreak", "Y": "é", "Z": {"@path": "$.a"}, "a b": "c"},
-            "data": {},
+            "headers": {"Host": "a", "Webhook-Id": "b", "X": "line\nbreak", "Y": "é", "Z": {"@path": []}, "a b": "c"},
+            "data": [{"@path": 1}, {"a": {"@nope": 1}}],
         });
         assert_eq!(
             faults(definition),
             [
                 "trigger",
                 "url",
-                "data",
                 "headers.Host",
                 "headers.Webhook-Id",
                 "headers.X",
                 "headers.Y",
-                "headers.Z",
-                "headers.a b"
+                "headers.a b",
+                "data",
+                "headers.Z.@path",
+                "data[0].@path",
+                "data[1].a.@nope"
             ]
         );
     }

@@ -1,0 +1,191 @@
+//! `@replace` on text: a pattern is taken as it stands and its replacement as JavaScript takes it,
+//! where `$&` is what was found. Both work on UTF-16 code units, as JavaScript's strings do.
+
+use super::misfit::{Allowance, Why};
+use crate::json::Text;
+
+/// The longest pattern and the longest replacement, in UTF-16 code units.
+pub(super) const MAX_UNITS: usize = 10;
+
+/// One pattern and what stands in for it.
+#[derive(Clone, Debug)]
+pub(super) struct Swap {
+    pattern: Vec<u16>,
+    replacement: Vec<Insert>,
+    every: bool,
+    ignore_case: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Insert {
+    Units(Vec<u16>),
+    Found,
+    Before,
+    After,
+}
+
+impl Swap {
+    /// `pattern` is not empty.
+    pub(super) fn new(pattern: &str, replacement: &str, every: bool, ignore_case: bool) -> Self {
+        let units = pattern.encode_utf16();
+        Self {
+            pattern: units.map(|unit| if ignore_case { fold(unit) } else { unit }).collect(),
+            replacement: inserts(replacement),
+            every,
+            ignore_case,
+        }
+    }
+
+    /// The text with what was found replaced.
+    pub(super) fn apply(&self, text: &[u16], allowance: &mut Allowance) -> Result<Vec<u16>, Why> {
+        let (mut out, mut copied, mut at) = (Vec::with_capacity(text.len()), 0, 0);
+        allowance.take(size_of_val(text))?;
+        while at + self.pattern.len() <= text.len() {
+            let end = at + self.pattern.len();
+            if !self.fits(&text[at..end]) {
+                at += 1;
+                continue;
+            }
+            out.extend_from_slice(&text[copied..at]);
+            for insert in &self.replacement {
+                let units = match insert {
+                    Insert::Units(units) => units.as_slice(),
+                    Insert::Found => &text[at..end],
+                    Insert::Before => &text[..at],
+                    Insert::After => &text[end..],
+                };
+                allowance.take(size_of_val(units))?;
+                out.extend_from_slice(units);
+            }
+            copied = end;
+            at = end;
+            if !self.every {
+                break;
+            }
+        }
+        out.extend_from_slice(&text[copied..]);
+        Ok(out)
+    }
+
+    fn fits(&self, units: &[u16]) -> bool {
+        units
+            .iter()
+            .zip(&self.pattern)
+            .all(|(unit, wanted)| unit == wanted || self.ignore_case && fold(*unit) == *wanted)
+    }
+}
+
+/// As many UTF-16 code units as JavaScript's `length` says.
+pub(super) fn units_of(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// What a replacement inserts (ECMA-262, GetSubstitution; there are no groups).
+fn inserts(replacement: &str) -> Vec<Insert> {
+    let mut inserts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = replacement;
+    while let Some(char) = rest.chars().next() {
+        let special = match rest.as_bytes() {
+            [b'$', b'&', ..] => Some(Insert::Found),
+            [b'$', b'`', ..] => Some(Insert::Before),
+            [b'$', b'\'', ..] => Some(Insert::After),
+            [b'$', b'$', ..] => {
+                literal.push('$');
+                rest = &rest[2..];
+                continue;
+            }
+            _ => None,
+        };
+        let Some(insert) = special else {
+            literal.push(char);
+            rest = &rest[char.len_utf8()..];
+            continue;
+        };
+        if !literal.is_empty() {
+            inserts.push(Insert::Units(literal.encode_utf16().collect()));
+            literal.clear();
+        }
+        inserts.push(insert);
+        rest = &rest[2..];
+    }
+    if !literal.is_empty() {
+        inserts.push(Insert::Units(literal.encode_utf16().collect()));
+    }
+    inserts
+}
+
+/// What a regular expression that ignores case compares by (ECMA-262, Canonicalize without `u`).
+fn fold(unit: u16) -> u16 {
+    let Some(char) = char::from_u32(u32::from(unit)) else { return unit };
+    let mut upper = char.to_uppercase();
+    match (upper.next().and_then(|one| u16::try_from(u32::from(one)).ok()), upper.next()) {
+        (Some(folded), None) if unit < 128 || folded >= 128 => folded,
+        _ => unit,
+    }
+}
+
+/// Text with each of two case mappings; lone surrogates stay.
+pub(super) fn change_case(text: &Text<'_>, upper: bool) -> Text<'static> {
+    let change = |plain: &str| if upper { plain.to_uppercase() } else { plain.to_lowercase() };
+    if !text.printed().contains("\\ud") {
+        return Text::from(change(&text.plain()));
+    }
+    let (mut changed, mut run) = (Vec::new(), String::new());
+    for char in char::decode_utf16(text.units()) {
+        match char {
+            Ok(char) => run.push(char),
+            Err(lone) => {
+                changed.extend(change(&run).encode_utf16());
+                run.clear();
+                changed.push(lone.unpaired_surrogate());
+            }
+        }
+    }
+    changed.extend(change(&run).encode_utf16());
+    Text::from_units(&changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn swap(text: &str, pattern: &str, replacement: &str, flags: &str) -> String {
+        let swap = Swap::new(pattern, replacement, flags.contains('g'), flags.contains('i'));
+        let units: Vec<u16> = text.encode_utf16().collect();
+        String::from_utf16_lossy(&swap.apply(&units, &mut Allowance::new()).expect("within bounds"))
+    }
+
+    #[test]
+    fn patterns_are_literal_and_replacements_are_javascripts() {
+        for (text, pattern, replacement, flags, expected) in [
+            ("a.b.c", ".", "-", "g", "a-b-c"),
+            ("a.b.c", ".", "", "", "ab.c"),
+            ("aaa", "aa", "b", "g", "ba"),
+            ("héllo", "l", "[$&$'$$]", "g", "hé[llo$][lo$]o"),
+            ("abc", "b", "$`$1$", "g", "aa$1$c"),
+            ("Größe", "ÖSS", "x", "gi", "Größe"),
+            ("ÖößSſK", "ö", "", "gi", "ßSſK"),
+            ("SſKk", "s", "-", "gi", "-ſKk"),
+            ("x😀y😀", "😀", "", "g", "xy"),
+            ("ab", "abc", "x", "g", "ab"),
+        ] {
+            assert_eq!(swap(text, pattern, replacement, flags), expected, "{text} {pattern}");
+        }
+    }
+
+    #[test]
+    fn what_would_grow_beyond_bounds_is_refused() {
+        let swap = Swap::new("a", "$`$`$`$`$`", true, false);
+        let text = vec![u16::from(b'a'); 30_000];
+        assert_eq!(swap.apply(&text, &mut Allowance::new()), Err(Why::TooMuch));
+    }
+
+    #[test]
+    fn case_changes_by_unicode_and_keeps_lone_surrogates() {
+        let upper = |units: &[u16]| change_case(&Text::from_units(units), true).units();
+        assert_eq!(change_case(&Text::from_plain("straße"), true), Text::from_plain("STRASSE"));
+        assert_eq!(change_case(&Text::from_plain("ΟΔΟΣ"), false), Text::from_plain("οδος"));
+        assert_eq!(upper(&[0x61, 0xD83D, 0x62]), [0x41, 0xD83D, 0x42]);
+    }
+}

@@ -1,0 +1,171 @@
+//! `@template`: placeholders in braces are replaced by values, the triple ones first, and then the
+//! double ones of the result.
+
+use super::made::{Made, View};
+use super::misfit::{Allowance, Why};
+use super::path::Path;
+use super::words;
+use crate::json::{Text, TextBuilder};
+
+const TRIPLE: &str = "{{{";
+const DOUBLE: &str = "{{";
+
+/// A template ready to fill.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    pieces: Vec<Piece>,
+    /// Whether values were put in for triple braces: then the result may have double ones.
+    again: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(Text<'static>),
+    Value(Path),
+}
+
+impl Template {
+    pub(super) fn compile(text: &str) -> Self {
+        let triple = Self::of(text, TRIPLE);
+        if triple.pieces.iter().any(|piece| matches!(piece, Piece::Value(_))) {
+            Self { again: true, ..triple }
+        } else {
+            Self::of(text, DOUBLE)
+        }
+    }
+
+    fn of(text: &str, open: &str) -> Self {
+        let pieces = placeholders(text, open).into_iter().map(|part| match part {
+            Part::Text(text) => Piece::Text(Text::from(text.to_owned())),
+            Part::Placeholder(inside) => Piece::Value(Path::parse_bare(trim(inside))),
+        });
+        Self { pieces: pieces.collect(), again: false }
+    }
+
+    /// The text, where there are no placeholders.
+    pub(super) fn fixed(&self) -> Option<Text<'static>> {
+        match self.pieces.as_slice() {
+            [] => Some(Text::from_plain("")),
+            [Piece::Text(text)] => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn fill(
+        &self,
+        payload: View<'_>,
+        allowance: &mut Allowance,
+    ) -> Result<Text<'static>, Why> {
+        let mut filled = TextBuilder::new();
+        for piece in &self.pieces {
+            let before = filled.len();
+            match piece {
+                Piece::Text(text) => filled.push(text),
+                Piece::Value(path) => {
+                    let value: Made<'_> = path.walk(payload);
+                    if value.view().exists() {
+                        words::push(value.view(), &mut filled, allowance)?;
+                    }
+                }
+            }
+            allowance.take(filled.len().saturating_sub(before))?;
+        }
+        let filled = filled.finish();
+        if self.again && filled.printed().contains(DOUBLE) {
+            return Self::of_text(&filled).fill(payload, allowance);
+        }
+        Ok(filled)
+    }
+
+    /// The second pass over a text that has values in it. Braces are never printed as escapes, so
+    /// the printed form can be searched.
+    fn of_text(text: &Text<'_>) -> Self {
+        let pieces = placeholders(text.printed(), DOUBLE).into_iter().map(|part| match part {
+            Part::Text(printed) => Piece::Text(Text::from_printed(printed.to_owned())),
+            Part::Placeholder(printed) => {
+                let inside = Text::from_printed(printed.to_owned());
+                Piece::Value(Path::parse_bare(trim(&inside.plain())))
+            }
+        });
+        Self { pieces: pieces.collect(), again: false }
+    }
+}
+
+enum Part<'t> {
+    Text(&'t str),
+    Placeholder(&'t str),
+}
+
+/// Splits at placeholders: opening braces, at least one character that is no closing brace, and as
+/// many closing ones.
+fn placeholders<'t>(text: &'t str, open: &str) -> Vec<Part<'t>> {
+    let close = "}}}".get(..open.len()).unwrap_or_default();
+    let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
+    let mut closing = None;
+    while let Some(found) = text[at..].find(open) {
+        let opening = at + found;
+        let inside = opening + open.len();
+        if closing.is_none_or(|known| known < inside) {
+            closing = text[inside..].find('}').map(|found| inside + found);
+        }
+        let Some(end) = closing else { break };
+        if end > inside && text[end..].starts_with(close) {
+            parts.push(Part::Text(&text[start..opening]));
+            parts.push(Part::Placeholder(&text[inside..end]));
+            start = end + close.len();
+            at = start;
+        } else {
+            at = opening + 1;
+        }
+    }
+    parts.push(Part::Text(&text[start..]));
+    parts.retain(|part| !matches!(part, Part::Text("")));
+    parts
+}
+
+/// Without JavaScript's white space at the ends (ECMA-262, 22.1.3.32), which is not quite Unicode's.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|char: char| char == '\u{feff}' || char.is_whitespace() && char != '\u{85}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse;
+
+    fn fill(template: &str) -> String {
+        let text =
+            r#"{"a":{"b":1.5},"s":"x","list":[1,[null,"y"],{}],"in":"{{s}}","z":null,"f":false}"#;
+        let event = parse(text.as_bytes()).expect("JSON");
+        let filled = Template::compile(template).fill(View::Value(&event), &mut Allowance::new());
+        filled.expect("within bounds").plain().into_owned()
+    }
+
+    #[test]
+    fn placeholders_are_filled_as_segment_fills_them() {
+        for (template, expected) in [
+            ("", ""),
+            ("plain }} {", "plain }} {"),
+            ("{{s}}-{{ a.b }}\t{{{s}}}", "x-1.5\tx"),
+            ("{{z}}{{nope}}{{$.s}}", ""),
+            ("{{f}}{{list}}{{a}}", "false1,,y,[object Object][object Object]"),
+            ("{{}}", "{{}}"),
+            ("{{{}}}", "}"),
+            ("{{ }}", "[object Object]"),
+            ("{{{in}}}", "x"),
+            ("{{in}}", "{{s}}"),
+            ("{{{{s}}}}", "}"),
+            ("{{{s}}", ""),
+            ("{{s}} {{{ {s} }}}", "x {{{ {s} }}}"),
+            ("{{s", "{{s"),
+        ] {
+            assert_eq!(fill(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_many_braces_is_searched_once() {
+        let braces = "{".repeat(200_000) + "}";
+        assert_eq!(fill(&braces), braces);
+    }
+}
