@@ -36,9 +36,8 @@ impl Shared {
             outcome: Outcome::Render,
             error: words(error),
         };
-        let render = |document: &_| {
-            route.compiled().render(document).map_err(|error| unrendered(&error))
-        };
+        let render =
+            |document: &_| route.compiled().render(document).map_err(|error| unrendered(&error));
         let document = match (event.document(), &route.function) {
             (Err(error), _) => Err(unrendered(&error)),
             (Ok(document), None) => Ok(Cow::Borrowed(document)),

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Function;
-use super::frame::{self, Call, Fault, Load, MAX_CONSOLE, Task, Told};
+use super::frame::{self, Call, Fault, FaultKind, Load, MAX_CONSOLE, Task, Told};
 
 /// The verb of this program that a worker runs under.
 pub const VERB: &str = "function-worker";
@@ -22,6 +22,8 @@ pub const VERB: &str = "function-worker";
 const REALMS: usize = 16;
 /// How often a call's memory is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+/// The most that the events of one call may have when they return, in bytes.
+const MAX_RETURNED: usize = 32 * 1024 * 1024;
 /// A call shorter than this has not grown its worker.
 const SHORT: Duration = Duration::from_millis(2);
 
@@ -35,7 +37,10 @@ pub(super) struct RealmKey {
 /// What a call may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
+    /// For each event; for all at once in `onBatch`.
     pub(super) time: Duration,
+    /// Nothing goes on after this.
+    pub(super) ends_at: Instant,
     pub(super) memory_bytes: usize,
     /// The engine's own limit: it gives a clean error where the kill gives none.
     pub(super) engine_bytes: usize,
@@ -104,13 +109,7 @@ impl Worker {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a worker without pipes"));
         };
-        Ok(Self {
-            child,
-            input,
-            output: BufReader::new(output),
-            realms: Vec::new(),
-            next_realm: 0,
-        })
+        Ok(Self { child, input, output: BufReader::new(output), realms: Vec::new(), next_realm: 0 })
     }
 
     pub(super) fn holds(&self, realm: RealmKey) -> bool {
@@ -189,8 +188,11 @@ impl Worker {
     ) -> io::Result<End> {
         let process = self.child.id();
         let (input, output) = (&mut self.input, &mut self.output);
-        let mut deadline = Instant::now() + request.limits.time;
-        let mut look = interval(LOOK);
+        let limits = &request.limits;
+        let next_deadline = || (Instant::now() + limits.time).min(limits.ends_at);
+        let mut deadline = next_deadline();
+        let mut returned_bytes = 0;
+        let mut look = interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sending = Box::pin(async {
             input.write_all(frame).await?;
@@ -209,7 +211,7 @@ impl Worker {
                     }
                     () = tokio::time::sleep_until(deadline) => return Ok(End::Time),
                     _ = look.tick() => {
-                        if memory_bytes(process).is_some_and(|it| it > request.limits.memory_bytes) {
+                        if memory_bytes(process).is_some_and(|it| it > limits.memory_bytes) {
                             return Ok(End::Memory);
                         }
                     }
@@ -226,20 +228,21 @@ impl Worker {
                 }
                 Told::Together => called.together = true,
                 Told::Event(event) => {
-                    let event: Box<str> = event.into();
-                    called.made.push(Ok(Bytes::from(String::from(event))));
+                    returned_bytes += event.get().len();
+                    called.made.push(taken(event, returned_bytes));
                 }
                 Told::Fault(fault) => called.made.push(Err(fault)),
                 Told::Handlers(handlers) => called.handlers = handlers,
                 Told::Done { forgot, spent } => {
                     if forgot || request.realm.is_none() {
                         // The realm last used is this call's, where it is kept at all.
-                        self.realms.truncate(self.realms.len() - usize::from(request.realm.is_some()));
+                        self.realms
+                            .truncate(self.realms.len() - usize::from(request.realm.is_some()));
                     }
                     return Ok(End::Done { again: !spent });
                 }
             }
-            deadline = Instant::now() + request.limits.time;
+            deadline = next_deadline();
         }
     }
 
@@ -267,6 +270,17 @@ impl Worker {
             }
         }
     }
+}
+
+/// An event that a function returned, unless it is too much together with those before it.
+fn taken(event: Box<RawValue>, returned_bytes: usize) -> Result<Bytes, Fault> {
+    if returned_bytes > MAX_RETURNED {
+        let words =
+            format!("the batch's events have more than {} MiB together", MAX_RETURNED >> 20);
+        return Err(Fault { kind: FaultKind::Wrong, words });
+    }
+    let event: Box<str> = event.into();
+    Ok(Bytes::from(String::from(event)))
 }
 
 /// Whether the process itself came to grief; a signal to end or to be killed comes from outside.

@@ -3,6 +3,7 @@
 //! the service's own process.
 
 mod child;
+mod confine;
 mod frame;
 mod pool;
 mod realm;

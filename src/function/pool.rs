@@ -39,22 +39,15 @@ pub struct PoolOptions {
     pub engine_memory_bytes: usize,
     /// How long a call waits for a worker.
     pub wait: Duration,
-    /// What all calls of one batch may take together.
-    pub batch_timeout: Duration,
+    /// What all calls of one run may take together: a batch's, or a call and the one in its place.
+    pub run_timeout: Duration,
 }
 
 impl PoolOptions {
-    /// How long one event can take at most, waiting included.
+    /// How long a run can take at most, of one event or of many, waiting included.
     #[must_use]
     pub fn longest(&self) -> Duration {
-        self.wait + self.timeout
-    }
-
-    /// How long many events can take at most, waiting included: each call begins within the batch's
-    /// own time.
-    #[must_use]
-    pub fn longest_batch(&self) -> Duration {
-        self.wait + self.batch_timeout + self.timeout
+        self.wait + self.run_timeout
     }
 }
 
@@ -67,7 +60,7 @@ impl Default for PoolOptions {
             memory_bytes: 128 * 1024 * 1024,
             engine_memory_bytes: 112 * 1024 * 1024,
             wait: Duration::from_secs(8),
-            batch_timeout: Duration::from_secs(12),
+            run_timeout: Duration::from_secs(12),
         }
     }
 }
@@ -144,16 +137,10 @@ impl FunctionPool {
         }
     }
 
-    /// How long one event can take at most, waiting included.
+    /// How long a run can take at most, of one event or of many, waiting included.
     #[must_use]
     pub fn longest(&self) -> Duration {
         self.options.longest()
-    }
-
-    /// The same for a batch.
-    #[must_use]
-    pub fn longest_batch(&self) -> Duration {
-        self.options.longest_batch()
     }
 
     /// One event of this mapping through its function.
@@ -183,9 +170,15 @@ impl FunctionPool {
         let lane = self.lane(None);
         let _place = self.place(&lane).await.map_err(|failure| failure.words)?;
         let mut worker = self.worker(None).map_err(|failure| failure.words)?;
-        let request = self.request(None, function, Task::Check, &[]);
-        let Called { made, handlers, end, .. } =
-            worker.call(&request, &mut String::new()).await;
+        let ends_at = Instant::now() + self.options.run_timeout;
+        let request = Request {
+            realm: None,
+            function,
+            task: Task::Check,
+            events: &[],
+            limits: self.limits(ends_at),
+        };
+        let Called { made, handlers, end, .. } = worker.call(&request, &mut String::new()).await;
         match end {
             End::Done { again } => self.put_back(worker, again),
             End::Time => return Err(self.too_long()),
@@ -222,7 +215,8 @@ impl FunctionPool {
         let made = match self.place(&lane).await {
             Ok(_place) => {
                 let realm = RealmKey { mapping: mapping.0, digest: function.digest };
-                let mut running = Running { pool: self, lane: &lane, realm, function, task, events };
+                let mut running =
+                    Running { pool: self, lane: &lane, realm, function, task, events };
                 running.run(&mut console).await
             }
             Err(failure) => vec![Err(failure); events.len()],
@@ -234,19 +228,13 @@ impl FunctionPool {
         }
     }
 
-    fn request<'a>(
-        &self,
-        realm: Option<RealmKey>,
-        function: &'a Function,
-        task: Task,
-        events: &'a [Bytes],
-    ) -> Request<'a> {
-        let limits = Limits {
+    fn limits(&self, ends_at: Instant) -> Limits {
+        Limits {
             time: self.options.timeout,
+            ends_at,
             memory_bytes: self.options.memory_bytes,
             engine_bytes: self.options.engine_memory_bytes,
-        };
-        Request { realm, function, task, events, limits }
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
@@ -340,13 +328,17 @@ impl Running<'_> {
     /// Calls until every event has its result. A call that had to be killed settles the event that it
     /// was at; the others go to another worker.
     async fn run(&mut self, console: &mut String) -> Vec<Result<Bytes, Failure>> {
-        let ends_at = Instant::now() + self.pool.options.batch_timeout;
+        let ends_at = Instant::now() + self.pool.options.run_timeout;
         let mut made = Vec::with_capacity(self.events.len());
         // A worker may have been gone before it was called: that is not the function's doing.
         let mut second_tries = 1;
         while made.len() < self.events.len() {
             if !made.is_empty() && Instant::now() >= ends_at {
-                self.fill(&mut made, self.events.len(), Outcome::FunctionTimeout, "the batch's functions took too long");
+                let words = format!(
+                    "the function took longer than {} s for the whole batch",
+                    self.pool.options.run_timeout.as_secs_f64()
+                );
+                self.fill(&mut made, self.events.len(), Outcome::FunctionTimeout, &words);
                 break;
             }
             let part = part(&self.events[made.len()..]);
@@ -358,7 +350,13 @@ impl Running<'_> {
                     break;
                 }
             };
-            let request = self.pool.request(Some(self.realm), self.function, self.task, part);
+            let request = Request {
+                realm: Some(self.realm),
+                function: self.function,
+                task: self.task,
+                events: part,
+                limits: self.pool.limits(ends_at),
+            };
             let called = worker.call(&request, console).await;
             let answered = called.made.len();
             made.extend(called.made.into_iter().take(part.len()).map(|it| it.map_err(failure)));

@@ -50,6 +50,9 @@
       if (thrown instanceof NativeError) {
         words = shown(thrown);
         stack = text(thrown.stack);
+      } else if (thrown === null) {
+        // What is left for the engine to throw when there is no room for an error.
+        words = "it threw null, or ran out of memory";
       } else {
         words = `it threw ${shown(thrown)}, which is not an Error`;
       }

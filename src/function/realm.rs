@@ -61,7 +61,8 @@ impl Console {
         self.left.set(if whole { left - line.len() - 1 } else { 0 });
         (self.tell)(&Told::Console(kept.to_owned()));
         if !whole {
-            let cut = format!("(more was written than the {} KiB that are kept)", MAX_CONSOLE >> 10);
+            let cut =
+                format!("(more was written than the {} KiB that are kept)", MAX_CONSOLE >> 10);
             (self.tell)(&Told::Console(cut));
         }
     }
@@ -186,11 +187,7 @@ impl<'js> Calling<'js, '_> {
     }
 
     /// Calls a handler and runs every job that it queued.
-    fn call(
-        &self,
-        handler: &Function<'js>,
-        given: impl IntoJs<'js>,
-    ) -> Result<Value<'js>, Fault> {
+    fn call(&self, handler: &Function<'js>, given: impl IntoJs<'js>) -> Result<Value<'js>, Fault> {
         let settings: Value<'js> = self.parse(self.settings)?;
         let returned: Value<'js> =
             handler.call((given, settings)).map_err(|error| self.thrown(error))?;
@@ -202,15 +199,17 @@ impl<'js> Calling<'js, '_> {
     fn settled(&self, promise: &Promise<'js>) -> Result<Value<'js>, Fault> {
         match promise.result::<Value<'js>>() {
             Some(result) => result.map_err(|error| self.thrown(error)),
-            None => Err(wrong(
-                "its promise never settles: nothing is left to run that could settle it",
-            )),
+            None => {
+                Err(wrong("its promise never settles: nothing is left to run that could settle it"))
+            }
         }
     }
 
     fn array(&self, returned: Value<'js>, length: usize) -> Result<Array<'js>, Fault> {
         let invalid = |what: String| {
-            Err(wrong(format!("InvalidEventPayload: {ON_BATCH} should return {length} events, {what}")))
+            Err(wrong(format!(
+                "InvalidEventPayload: {ON_BATCH} should return {length} events, {what}"
+            )))
         };
         match returned.as_array() {
             Some(array) if array.len() == length => Ok(array.clone()),

@@ -7,16 +7,12 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
-
+use super::confine::confine;
 use super::frame::{self, Call, Fault, Task, Told};
 use super::realm::{Realm, Tell};
 
 /// The stack of the thread that runs the engine.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
-/// What the process may have in private memory beyond what it starts with: over what the service
-/// lets it have before it kills it, since this limit counts what is only reserved as well.
-const DATA_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Runs the worker until its input ends.
 #[must_use]
@@ -34,27 +30,6 @@ pub fn main() -> ExitCode {
     }
     // The engine's thread, even one that will not end, goes with the process.
     ExitCode::SUCCESS
-}
-
-/// From here on: no file is written or opened, no process made, memory is bounded, no core left.
-fn confine() -> io::Result<()> {
-    let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    if let Some(data) = own_data_bytes() {
-        setrlimit(Resource::Data, most(data + DATA_BYTES))?;
-    }
-    for (resource, limit) in
-        [(Resource::Core, 0), (Resource::Fsize, 0), (Resource::Nproc, 0), (Resource::Nofile, 3)]
-    {
-        setrlimit(resource, most(limit))?;
-    }
-    Ok(())
-}
-
-/// The private memory that the process has; none where the system does not tell.
-fn own_data_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(5)?.trim().parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
 
 fn work(queue: &Receiver<Vec<u8>>) {

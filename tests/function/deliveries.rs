@@ -35,7 +35,10 @@ async fn what_the_function_returns_is_sent_and_signed_and_its_console_is_on_reco
     let signature = request.header("x-signature").unwrap();
     assert!(verify_x_signature(&SecretString::from(SECRET), &request.body, signature));
     let delivery = app.delivery(0).await.delivery;
-    assert_eq!((delivery.state, delivery.last_outcome), (State::Delivered, Some(Outcome::Delivered)));
+    assert_eq!(
+        (delivery.state, delivery.last_outcome),
+        (State::Delivered, Some(Outcome::Delivered))
+    );
     let attempts = app.attempts(delivery.id).await;
     assert_eq!(attempts[0].made.console.as_deref(), Some("log: saw Bought\n"));
     let (_, list) = app.client.get("/api/v1/deliveries").await.unwrap();
@@ -48,7 +51,8 @@ async fn what_the_function_returns_is_sent_and_signed_and_its_console_is_on_reco
 #[tokio::test]
 async fn what_the_function_drops_is_discarded_and_counted() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let source = "function onTrack(e) { if (e.event === 'b') throw new DropEvent('not b'); return e }";
+    let source =
+        "function onTrack(e) { if (e.event === 'b') throw new DropEvent('not b'); return e }";
     let app = app(&receiver.url("/"), source).await;
     for name in ["a", "b", "c"] {
         app.track(name).await;

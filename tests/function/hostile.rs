@@ -22,8 +22,9 @@ async fn what_hangs_is_killed_with_its_console_kept() {
         "try { for (;;) { try { while (true); } catch {} } } finally { while (true); }",
         "event.toJSON = () => { for (;;); };",
     ] {
-        let source =
-            format!("async function onTrack(event) {{ console.log('so far'); {hangs} return event }}");
+        let source = format!(
+            "async function onTrack(event) {{ console.log('so far'); {hangs} return event }}"
+        );
         let ran = run(&pool, &source).await;
         let failure = ran.made.unwrap_err();
         assert_eq!(failure.outcome, Outcome::FunctionTimeout, "{hangs}");
@@ -50,7 +51,10 @@ async fn what_takes_too_much_memory_ends_with_a_clear_error() {
         let source = format!("function onTrack(event) {{ {takes}; return event }}");
         let (outcome, words) = failed(&pool, &source).await;
         assert_eq!(outcome, Outcome::Function, "{takes}: {words}");
-        assert!(["memory", "length", "too long"].iter().any(|it| words.contains(it)), "{takes}: {words}");
+        assert!(
+            ["memory", "length", "too long"].iter().any(|it| words.contains(it)),
+            "{takes}: {words}"
+        );
         assert_eq!(given(&pool, GOOD).await["event"], "Bought");
     }
 }
@@ -63,7 +67,10 @@ async fn what_escapes_the_engines_limit_is_killed_from_outside() {
     });
     let source = "function onTrack() { const a = new Uint8Array(2 ** 26).fill(7); while (a); }";
     let (outcome, words) = failed(&pool, source).await;
-    assert_eq!((outcome, words.as_str()), (Outcome::Function, "the function took more than 48 MiB of memory"));
+    assert_eq!(
+        (outcome, words.as_str()),
+        (Outcome::Function, "the function took more than 48 MiB of memory")
+    );
     assert_eq!(given(&pool, GOOD).await["event"], "Bought");
 }
 
@@ -90,11 +97,29 @@ async fn deep_recursion_is_a_clean_error() {
 async fn there_is_no_network_no_file_and_no_module() {
     let pool = patient();
     for name in [
-        "fetch", "require", "std", "os", "bjson", "process", "Deno", "Bun", "XMLHttpRequest",
-        "WebSocket", "Worker", "setTimeout", "setInterval", "scriptArgs", "print", "load",
-        "module", "exports", "loadFile",
+        "fetch",
+        "require",
+        "std",
+        "os",
+        "bjson",
+        "process",
+        "Deno",
+        "Bun",
+        "XMLHttpRequest",
+        "WebSocket",
+        "Worker",
+        "setTimeout",
+        "setInterval",
+        "scriptArgs",
+        "print",
+        "load",
+        "module",
+        "exports",
+        "loadFile",
     ] {
-        let event = given(&pool, &format!("function onTrack(e) {{ e.is = typeof {name}; return e }}")).await;
+        let event =
+            given(&pool, &format!("function onTrack(e) {{ e.is = typeof {name}; return e }}"))
+                .await;
         assert_eq!(event["is"], "undefined", "{name}");
     }
     for module in ["fs", "std", "os", "qjs:os", "/etc/passwd", "./a.js", "data:text/javascript,1"] {
@@ -115,7 +140,8 @@ async fn no_mapping_sees_anothers_globals() {
          JSON.stringify = () => '{}'; globalThis.calls = calls; e.calls = calls; return e }";
     for expected in 1..=3 {
         for mapping in 1..=20 {
-            let made = pool.run(MappingId(mapping), &function(counts), track("a")).await.made.unwrap();
+            let made =
+                pool.run(MappingId(mapping), &function(counts), track("a")).await.made.unwrap();
             let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
             // Sixteen are kept loaded: of twenty in turn none is called again before it is let go.
             assert!(expected >= 1 && made["calls"] == json!(1), "{made}");
@@ -215,4 +241,17 @@ async fn one_event_that_hangs_harms_no_other_of_its_batch() {
     let ran = pool.run_batch(MappingId(1), &function(together), &events).await;
     assert!(ran.made.iter().all(|it| it.as_ref().is_err_and(|it| Some(it.outcome) == killed)));
     assert!(ran.took < LONG);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_slow_throughout_ends_all_the_same() {
+    let pool = pool(|options| options.run_timeout = Duration::from_millis(400));
+    let source =
+        "function onTrack(e) { const at = Date.now(); while (Date.now() < at + 150); return e }";
+    let events: Vec<_> = (0..100).map(|number| track(&number.to_string())).collect();
+    let ran = pool.run_batch(MappingId(1), &function(source), &events).await;
+    assert_eq!(ran.made.len(), 100);
+    let failure = ran.made[99].as_ref().unwrap_err();
+    assert_eq!(failure.outcome, Outcome::FunctionTimeout);
+    assert_eq!(failure.words, "the function took longer than 0.4 s for the whole batch");
 }

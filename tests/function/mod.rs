@@ -32,7 +32,7 @@ fn patient() -> FunctionPool {
 }
 
 fn pool(change: impl FnOnce(&mut PoolOptions)) -> FunctionPool {
-    let mut options = PoolOptions { timeout: LONG, wait: LONG, batch_timeout: LONG, ..functions() };
+    let mut options = PoolOptions { timeout: LONG, wait: LONG, run_timeout: LONG, ..functions() };
     change(&mut options);
     FunctionPool::new(options)
 }

@@ -40,7 +40,9 @@ async fn each_type_has_its_handler_and_one_without_is_dropped() {
         ("delete", "onDelete"),
     ] {
         let event = Bytes::from(json!({"type": kind}).to_string());
-        let its = function(&format!("function {handler}(event) {{ event.by = '{handler}'; return event }}"));
+        let its = function(&format!(
+            "function {handler}(event) {{ event.by = '{handler}'; return event }}"
+        ));
         let made = pool.run(ONE, &its, event.clone()).await.made.unwrap();
         let made: Value = serde_json::from_slice(&made).unwrap();
         assert_eq!(made["by"], handler);
@@ -102,15 +104,35 @@ async fn errors_have_their_consequence_and_tell_where() {
     let pool = patient();
     for (thrown, outcome, words) in [
         ("throw new DropEvent('no')", Outcome::Dropped, "DropEvent: no (line 1, column "),
-        ("throw new EventNotSupported('x')", Outcome::Dropped, "EventNotSupported: x (line 1, column "),
-        ("throw new RetryError('later')", Outcome::FunctionRetry, "RetryError: later (line 1, column "),
-        ("throw new InvalidEventPayload('a')", Outcome::Function, "InvalidEventPayload: a (line 1, column "),
-        ("throw new ValidationError('b')", Outcome::Function, "ValidationError: b (line 1, column "),
+        (
+            "throw new EventNotSupported('x')",
+            Outcome::Dropped,
+            "EventNotSupported: x (line 1, column ",
+        ),
+        (
+            "throw new RetryError('later')",
+            Outcome::FunctionRetry,
+            "RetryError: later (line 1, column ",
+        ),
+        (
+            "throw new InvalidEventPayload('a')",
+            Outcome::Function,
+            "InvalidEventPayload: a (line 1, column ",
+        ),
+        (
+            "throw new ValidationError('b')",
+            Outcome::Function,
+            "ValidationError: b (line 1, column ",
+        ),
         ("event.x.y", Outcome::Function, "TypeError: cannot read property 'y' of undefined"),
         ("throw 'a text'", Outcome::Function, "it threw a text, which is not an Error"),
         ("throw {a: 1}", Outcome::Function, "it threw {\"a\":1}, which is not an Error"),
-        ("throw null", Outcome::Function, "it threw null, which is not an Error"),
-        ("throw {toJSON() { throw 1 }}", Outcome::Function, "it threw (a value that cannot be shown), which"),
+        ("throw null", Outcome::Function, "it threw null, or ran out of memory"),
+        (
+            "throw {toJSON() { throw 1 }}",
+            Outcome::Function,
+            "it threw (a value that cannot be shown), which",
+        ),
         ("throw '\\ud800'", Outcome::Function, "it threw \u{fffd}, which is not an Error"),
     ] {
         for how in ["function", "async function"] {
@@ -197,7 +219,8 @@ async fn a_batch_has_its_results_by_position() {
         let made = batch(&format!("const onBatch = {all_bad}"), &events).await;
         assert_eq!(made, [Err(outcome), Err(outcome), Err(outcome)], "{all_bad}");
     }
-    let one_by_one = "function onTrack(e) { if (e.event === 'b') throw new DropEvent('b'); return e }";
+    let one_by_one =
+        "function onTrack(e) { if (e.event === 'b') throw new DropEvent('b'); return e }";
     let wanted = [Ok(json!("a")), Err(Outcome::Dropped), Ok(json!("c"))];
     assert_eq!(batch(one_by_one, &events).await, wanted);
 }
@@ -205,7 +228,9 @@ async fn a_batch_has_its_results_by_position() {
 #[tokio::test]
 async fn a_batch_of_any_size_is_served() {
     let events: Vec<_> = (0..4_000).map(|number| track(&number.to_string())).collect();
-    for source in ["function onTrack(event) { return event }", "function onBatch(all) { return all }"] {
+    for source in
+        ["function onTrack(event) { return event }", "function onBatch(all) { return all }"]
+    {
         let made = batch(source, &events).await;
         assert_eq!(made.len(), 4_000);
         for (number, made) in made.into_iter().enumerate() {

@@ -27,10 +27,26 @@ async fn a_function_with_a_fault_is_refused_with_its_place() {
     let big = json!({"a": "x".repeat(16 * 1024)});
     let good = "function onTrack(event) { return event }";
     for (function, path, words) in [
-        (json!({"source": "function onTrack(event) {\n  return event +;\n}"}), ".source", "SyntaxError: "),
-        (json!({"source": "function onTrack(event) {\n  return event +;\n}"}), ".source", "(line 2, column "),
-        (json!({"source": "const fs = require('fs'); function onTrack() {}"}), ".source", "'require' is not defined"),
-        (json!({"source": "function ontrack(event) { return event }"}), ".source", "defines no handler: onTrack"),
+        (
+            json!({"source": "function onTrack(event) {\n  return event +;\n}"}),
+            ".source",
+            "SyntaxError: ",
+        ),
+        (
+            json!({"source": "function onTrack(event) {\n  return event +;\n}"}),
+            ".source",
+            "(line 2, column ",
+        ),
+        (
+            json!({"source": "const fs = require('fs'); function onTrack() {}"}),
+            ".source",
+            "require is not defined (line 1",
+        ),
+        (
+            json!({"source": "function ontrack(event) { return event }"}),
+            ".source",
+            "defines no handler: onTrack",
+        ),
         (json!({"source": "const onTrack = 5"}), ".source", "defines no handler: onTrack"),
         (json!({"source": "for (;;);"}), ".source", "took longer than 0.3 s"),
         (json!({"source": " \n"}), ".source", "is empty"),
@@ -54,9 +70,7 @@ async fn a_function_with_a_fault_is_refused_with_its_place() {
 #[tokio::test]
 async fn a_change_of_a_function_is_told_without_its_settings() {
     let app = Builder::new().start().await;
-    let function = |body: &str, settings: Value| {
-        json!({"source": format!("function onTrack(event) {{ {body} }}"), "settings": settings})
-    };
+    let function = |body: &str, settings: Value| json!({"source": format!("function onTrack(event) {{ {body} }}"), "settings": settings});
     let mut told = Vec::new();
     let first = function("return event", json!({"key": "hush"}));
     let steps = [

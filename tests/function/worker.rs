@@ -58,20 +58,36 @@ async fn workers_start_when_needed_are_kept_and_end_with_the_pool() {
     until_gone(&workers()).await;
 }
 
+/// What a process has open; what cannot be told is left out.
+fn open(process: &str) -> Vec<String> {
+    let folder = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+    let targets = folder.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.map(|target| target.display().to_string()).collect()
+}
+
 #[tokio::test]
-async fn a_worker_has_nothing_but_its_pipes() {
+async fn a_worker_has_nothing_of_the_services_and_can_get_nothing() {
+    let before = open("self");
+    let folder = tempfile::TempDir::new().unwrap();
+    let _file = std::fs::File::create(folder.path().join("secret")).unwrap();
+    let _socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let pool = patient();
     given(&pool, GOOD).await;
     let process = workers().into_iter().next().unwrap();
     let of = |name: &str| std::path::PathBuf::from(format!("/proc/{process}/{name}"));
     assert_eq!(std::fs::read(of("environ")).unwrap(), b"");
     assert_eq!(std::fs::read_link(of("cwd")).unwrap(), std::path::Path::new("/"));
-    let mut open: Vec<_> = std::fs::read_dir(of("fd"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    // What this process itself was started with may have been meant for its children.
+    let opened: Vec<_> = open("self").into_iter().filter(|it| !before.contains(it)).collect();
+    assert!(opened.iter().any(|it| it.ends_with("/secret")), "{opened:?}");
+    let shared: Vec<_> = open(&process.to_string())
+        .into_iter()
+        .filter(|it| opened.contains(it) && !it.starts_with("pipe:"))
         .collect();
-    open.sort();
-    assert_eq!(open, ["0", "1", "2"]);
+    assert_eq!(shared, Vec::<String>::new());
+    let status = std::fs::read_to_string(of("status")).unwrap();
+    assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
+    assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
     let limits = std::fs::read_to_string(of("limits")).unwrap();
     let hard = |name: &str| {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
@@ -127,7 +143,11 @@ async fn a_program_that_cannot_be_started_is_told() {
     let pool = pool(|options| options.executable = "/nowhere/postrider".into());
     let failure = run(&pool, GOOD).await.made.unwrap_err();
     assert_eq!(failure.outcome, Outcome::FunctionTimeout);
-    assert!(failure.words.starts_with("a function worker cannot be started: "), "{}", failure.words);
+    assert!(
+        failure.words.starts_with("a function worker cannot be started: "),
+        "{}",
+        failure.words
+    );
 }
 
 fn worker() -> std::process::Child {

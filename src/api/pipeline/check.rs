@@ -26,7 +26,7 @@ pub(super) async fn check(
     settings: &Settings,
     process: &dyn Process,
 ) -> Vec<Fault> {
-    let mut checking = 
+    let mut checking =
         Checking { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
     checking.names("sources", document.sources.iter().map(|source| source.name.as_str()));
     for (index, source) in document.sources.iter().enumerate() {
