@@ -37,6 +37,8 @@ pub struct Settings {
     pub allow_networks: Vec<IpNet>,
     /// Requests in flight at once over all destinations.
     pub max_in_flight: u32,
+    /// Processes that insert functions run in, at once.
+    pub function_workers: u32,
     /// Connections to intake and API at once.
     pub max_connections: u32,
     /// How long a client may take to send its request's head, in milliseconds.
@@ -103,6 +105,7 @@ impl Default for Settings {
             node_name: "postrider".to_owned(),
             allow_networks: Vec::new(),
             max_in_flight: 2_048,
+            function_workers: cores().max(2),
             max_connections: 4_096,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
@@ -118,6 +121,12 @@ impl Default for Settings {
             log_format: LogFormat::Auto,
         }
     }
+}
+
+/// The machine's cores, as far as this process may use them.
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX).min(256)
 }
 
 impl Settings {

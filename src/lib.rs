@@ -11,6 +11,7 @@ pub mod courier;
 pub mod digest;
 pub mod domain;
 pub mod duty;
+pub mod function;
 pub mod intake;
 pub mod json;
 pub mod mapping;

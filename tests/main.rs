@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop with a panic")]
 
 mod courier;
+mod function;
 mod intake;
 mod mapping;
 mod operator;

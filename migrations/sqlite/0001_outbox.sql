@@ -27,6 +27,8 @@
 -- With a destination's policy `any`, the record that delivers one of an event's deliveries there
 -- also makes the others delivered that are pending or leased, and says so in `settled_by`.
 --
+-- and leased ---> discarded by record (courier), when the mapping's insert function drops the event.
+--
 -- Nothing leaves `delivered` or `discarded` but by retention, which removes the whole event.
 
 PRAGMA application_id = 0x506F7374;
@@ -154,7 +156,7 @@ CREATE TABLE deliveries (
     lease_expires_at  INTEGER,                          -- until when
     settled_at        INTEGER,                          -- when it was delivered, died, was discarded
     reason            TEXT CHECK (reason IN
-        ('rejected', 'redirect', 'render', 'address', 'deadline')),
+        ('rejected', 'redirect', 'render', 'address', 'function', 'deadline')),
     last_outcome      TEXT,                             -- of its last recorded attempt
     last_status       INTEGER,
     settled_by        INTEGER CHECK (settled_by <> id), -- policy `any`: whose success settled it
@@ -195,6 +197,7 @@ CREATE TABLE attempts (
     outcome             TEXT    NOT NULL,
     status              INTEGER,                        -- the answer's, when there was one
     error               TEXT,                           -- the cause in words
+    console             TEXT,                           -- what the insert function wrote to it
     url                 TEXT    NOT NULL,
     request_headers     TEXT    NOT NULL,               -- `name: value` a line, secrets masked
     body_sha256         BLOB CHECK (length(body_sha256) = 32),

@@ -89,6 +89,9 @@ pub struct AttemptView {
     pub status: Option<u16>,
     /// What went wrong.
     pub error: Option<String>,
+    /// What its insert function wrote to the console, a line each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<String>,
     /// The request's URL.
     pub url: String,
     /// The request's headers, a line each, secrets masked.
@@ -157,6 +160,7 @@ impl AttemptView {
             outcome: made.outcome.as_str().to_owned(),
             status: made.status,
             error: made.error.clone(),
+            console: made.console.clone(),
             url: made.url.clone(),
             request_headers: made.request_headers.clone(),
             body_sha256: made.body_sha256.map(hex::encode),

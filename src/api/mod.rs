@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
 use crate::domain::id::MappingId;
+use crate::function::Function;
 use crate::metrics::Metrics;
 use crate::secrets::Keyring;
 use crate::store::Store;
@@ -46,6 +47,9 @@ pub trait Process: Send + Sync + 'static {
 
     /// Whether the policy for addresses lets deliveries go to this URL; why not, if not.
     async fn check_destination(&self, url: &url::Url) -> Result<(), String>;
+
+    /// Whether an insert function loads and has a handler; why not, if not.
+    async fn check_function(&self, function: &Function) -> Result<(), String>;
 }
 
 /// A mapping that is being tried by one probe at a time.

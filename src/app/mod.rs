@@ -24,6 +24,7 @@ use crate::config::Settings;
 use crate::courier::{Courier, CourierParts};
 use crate::domain::id::NodeId;
 use crate::duty::{Duties, JobRunner, Schedule};
+use crate::function::{FunctionPool, PoolOptions};
 use crate::intake::{self, Intake, IntakeParts};
 use crate::metrics::Metrics;
 use crate::route::LiveRoutes;
@@ -88,6 +89,8 @@ pub struct AppParts {
     pub resolver: Option<Arc<dyn Resolve>>,
     /// Certificates trusted beside the platform's.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// What insert functions run in, but for the number of workers, which is a setting.
+    pub functions: PoolOptions,
     /// Whether the duties run by themselves; a test may run them by hand.
     pub scheduled: bool,
 }
@@ -104,6 +107,7 @@ impl AppParts {
             seed: getrandom::u64().map_err(AppError::Randomness)?,
             resolver: None,
             extra_roots: Vec::new(),
+            functions: PoolOptions::default(),
             scheduled: true,
         })
     }
@@ -122,6 +126,7 @@ pub struct App {
     /// What it counts.
     pub metrics: Arc<Metrics>,
     sqlite: Arc<SqliteStore>,
+    functions: Arc<FunctionPool>,
     intake: Arc<Intake>,
     schedule: Option<Schedule>,
     job_runner: JoinHandle<()>,
@@ -182,11 +187,16 @@ impl App {
         let keyring = Arc::new(admit_operator(&parts, &*store).await?);
         let node_id = enter(&parts, &*store).await?;
         let sender = Arc::new(sender(&parts)?);
+        let functions = Arc::new(FunctionPool::new(PoolOptions {
+            workers: parts.settings.function_workers,
+            ..parts.functions.clone()
+        }));
         let routes = process::load_routes(&*store, &keyring, &*parts.clock).await?;
         let routes = LiveRoutes::new(routes);
         let courier = Courier::start(CourierParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
+            functions: Arc::clone(&functions),
             routes: routes.clone(),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
@@ -205,6 +215,7 @@ impl App {
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&parts.clock),
             sender,
+            functions,
             routes: routes.clone(),
             courier: courier.clone(),
             jobs: JobRunner::default(),
@@ -267,6 +278,7 @@ impl App {
             courier: running.courier.clone(),
             metrics,
             sqlite,
+            functions: Arc::clone(&running.functions),
             intake,
             schedule,
             job_runner: tokio::spawn(running.jobs.clone().run(duties.clone())),
@@ -298,6 +310,7 @@ impl App {
             tracing::error!(%error, "the jobs did not end as they should");
         }
         self.courier.stop(self.grace).await;
+        self.functions.stop();
         if let Err(error) = self.duties.roll_up().await {
             tracing::error!(%error, "the last minutes of statistics are lost");
         }

@@ -12,6 +12,7 @@ use crate::api::{OpenCircuit, Process};
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::duty::{JobRunner, RetireSecrets};
+use crate::function::{Function, FunctionPool};
 use crate::route::{LiveRoutes, OpenSecret, Routes};
 use crate::secrets::{Keyring, Purpose, SecretError};
 use crate::sender::Sender;
@@ -42,6 +43,7 @@ pub(super) struct Running {
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sender: Arc<Sender>,
+    pub(super) functions: Arc<FunctionPool>,
     pub(super) routes: LiveRoutes,
     pub(super) courier: Courier,
     pub(super) jobs: JobRunner,
@@ -92,6 +94,10 @@ impl Process for Running {
             }
             Err(refused) => Err(refused.to_string()),
         }
+    }
+
+    async fn check_function(&self, function: &Function) -> Result<(), String> {
+        self.functions.check(function).await
     }
 }
 

@@ -152,6 +152,7 @@ fn timeline(out: &mut Output, attempt: &AttemptView) -> anyhow::Result<()> {
     if let Some(error) = &attempt.error {
         out.line(format!("  error    {}", plain(error)))?;
     }
+    block(out, "console", attempt.console.as_deref().unwrap_or_default())?;
     out.line(format!("  by       node {}, mapping revision {}", attempt.node, attempt.revision))?;
     out.line(format!("  url      {}", plain(&attempt.url)))?;
     block(out, "sent", &attempt.request_headers)?;

@@ -85,6 +85,9 @@ enum Verb {
     Migrate(migrate::MigrateArgs),
     /// Measure throughput and latency on this machine
     Bench(bench::BenchArgs),
+    /// Run insert functions for the service that starts it
+    #[command(hide = true, name = crate::function::VERB)]
+    FunctionWorker,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -107,6 +110,8 @@ impl Verb {
             Self::Doctor(args) => args.run(globals).await,
             Self::Migrate(args) => args.run(globals).await,
             Self::Bench(args) => args.run(globals).await,
+            // `main` runs it before there is anything that it must not have.
+            Self::FunctionWorker => Ok(ExitCode::FAILURE),
             Self::Completions(args) => args.run(globals),
         }
     }
@@ -121,6 +126,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if matches!(cli.verb, Verb::FunctionWorker) {
+        return crate::function::worker::main();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure::report(&anyhow::Error::new(error), &cli.globals),

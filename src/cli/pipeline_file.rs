@@ -8,7 +8,7 @@ use serde_saphyr::{Error as YamlError, MessageFormatter as _, UserMessageFormatt
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use crate::api::pipeline::{Document, GivenSecret, Hidden};
+use crate::api::pipeline::{Document, GivenFunction, GivenSecret, Hidden};
 use crate::config::nearest;
 
 /// A file larger than this is not a pipeline, in bytes.
@@ -108,7 +108,7 @@ fn guess(given: &str, known: &[&'static str]) -> String {
         .unwrap_or_default()
 }
 
-/// Takes secrets from variables and files, so that only values are left.
+/// Takes secrets and functions from variables and files, so that only values are left.
 pub(super) fn resolve(
     document: &mut Document,
     folder: &Path,
@@ -120,6 +120,14 @@ pub(super) fn resolve(
         for destination in &mut source.destinations {
             let path = format!("destination {}/{}: shared_secret", source.name, destination.name);
             take(&path, destination.shared_secret.as_mut(), folder, variable)?;
+            for mapping in &mut destination.mappings {
+                let Some(function) = &mut mapping.function else { continue };
+                let path = format!(
+                    "mapping {}/{}/{}: function",
+                    source.name, destination.name, mapping.name
+                );
+                read_function(&path, function, folder)?;
+            }
         }
     }
     Ok(())
@@ -143,6 +151,19 @@ fn take(
         GivenSecret::File(file) => secret_file(path, &folder.join(file))?,
     };
     *given = GivenSecret::Value(Hidden(SecretString::from(value)));
+    Ok(())
+}
+
+fn read_function(path: &str, given: &mut GivenFunction, folder: &Path) -> Result<(), Failure> {
+    let Some(file) = given.file.take() else { return Ok(()) };
+    if given.source.is_some() {
+        return Err(Failure::usage(format!("{path}: should have a source or a file, not both")));
+    }
+    let file = folder.join(file);
+    let source = std::fs::read_to_string(&file).map_err(|error| {
+        Failure::usage(format!("{path}: {} cannot be read", file.display())).because(error)
+    })?;
+    given.source = Some(source);
     Ok(())
 }
 

@@ -209,6 +209,12 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Networks,
     },
     number!(max_in_flight, 1, 65_536, "Deliveries in flight at once, over all destinations"),
+    number!(
+        function_workers,
+        1,
+        256,
+        "Processes that insert functions run in, at once; started when first needed"
+    ),
     number!(max_connections, 1, 1_000_000, "Connections to intake and admin API at once"),
     number!(header_timeout_ms, 100, 600_000, "How long a client may take to send a request's head"),
     number!(body_timeout_ms, 100, 600_000, "How long a client may take to send a request's body"),

@@ -18,7 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(super) enum Verdict {
     /// It answers.
     Up,
-    /// It does not answer, or only to say that it is broken.
+    /// It does not answer, or only to say that it is broken; or the insert function hangs before it.
     Down,
     /// Nothing: the fault is the event's, or the receiver only asks for time.
     Neither,
@@ -34,10 +34,15 @@ impl Verdict {
             | Outcome::Connect
             | Outcome::Tls
             | Outcome::Reset
-            | Outcome::BadAnswer => Self::Down,
-            Outcome::TryLater | Outcome::Render | Outcome::Address | Outcome::Unknown => {
-                Self::Neither
-            }
+            | Outcome::BadAnswer
+            | Outcome::FunctionTimeout => Self::Down,
+            Outcome::TryLater
+            | Outcome::Render
+            | Outcome::Address
+            | Outcome::Unknown
+            | Outcome::Function
+            | Outcome::FunctionRetry
+            | Outcome::Dropped => Self::Neither,
         }
     }
 }

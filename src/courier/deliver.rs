@@ -89,7 +89,7 @@ impl Shared {
         let shifted_at_start = self.shifted.load(Ordering::SeqCst);
         let started_at = self.parts.clock.now();
         let out_of_time = delivery.tried > 0 && started_at > delivery.deadline_at;
-        let lease_too_short = delivery.lease_expires_at < started_at + route.settings.timeout();
+        let lease_too_short = delivery.lease_expires_at < started_at + self.attempt_time(&route);
         if !route.enabled || out_of_time || lease_too_short {
             return Done::GiveBack;
         }
@@ -137,6 +137,7 @@ impl Shared {
             outcome: Outcome::Render,
             status: None,
             error: None,
+            console: None,
             url: String::new(),
             request_headers: String::new(),
             body_sha256: None,
@@ -144,7 +145,10 @@ impl Shared {
             response_body: Bytes::new(),
             response_truncated: false,
         };
-        let rendered = match self.prepare(route, &delivery.event).await {
+        let prepared = self.prepare(route, &delivery.event).await;
+        made.console = prepared.console;
+        made.duration_us = u64::try_from(prepared.took.as_micros()).unwrap_or(u64::MAX);
+        let rendered = match prepared.rendered {
             Ok(rendered) => rendered,
             Err(unprepared) => {
                 made.outcome = unprepared.outcome;
@@ -166,7 +170,7 @@ impl Shared {
             timeout: route.settings.timeout(),
         };
         let exchange = self.send(route, outgoing).await;
-        made.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
+        made.duration_us += u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
         made.outcome = exchange.outcome;
         made.status = exchange.status;
         made.error = exchange.error;

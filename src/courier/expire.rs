@@ -64,6 +64,7 @@ impl Shared {
                 outcome: Outcome::Unknown,
                 status: None,
                 error: Some("the process that held the lease recorded no outcome".to_owned()),
+                console: None,
                 url: String::new(),
                 request_headers: String::new(),
                 body_sha256: None,

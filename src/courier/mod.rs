@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::domain::id::{DestinationId, MappingId, NodeId};
+use crate::function::FunctionPool;
 use crate::metrics::Metrics;
 use crate::route::LiveRoutes;
 use crate::sender::Sender;
@@ -47,6 +48,8 @@ pub struct CourierParts {
     pub store: Arc<dyn Store>,
     /// What sends them.
     pub sender: Arc<Sender>,
+    /// What insert functions run in.
+    pub functions: Arc<FunctionPool>,
     /// What is set up.
     pub routes: LiveRoutes,
     /// Time.

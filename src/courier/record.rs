@@ -83,7 +83,7 @@ impl Shared {
                     let reason = reason.as_str();
                     metrics.dead_letters.get_or_create(&metrics::Reason { reason }).inc();
                 }
-                (Recorded::Applied, Next::Delivered) => {}
+                (Recorded::Applied, Next::Delivered | Next::Discarded) => {}
             }
         }
         if retries {

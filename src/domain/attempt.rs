@@ -38,11 +38,19 @@ pub enum Outcome {
     Address,
     /// The process died or hung: whether the request arrived is not known.
     Unknown,
+    /// The insert function threw, or gave no event; nothing was sent.
+    Function,
+    /// The insert function asked for a retry; nothing was sent.
+    FunctionRetry,
+    /// The insert function did not end in time, or its process was lost; nothing was sent.
+    FunctionTimeout,
+    /// The insert function does not want the event; nothing was sent.
+    Dropped,
 }
 
 impl Outcome {
     /// Every outcome, in the order of the enum.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Delivered,
         Self::ServerError,
         Self::TryLater,
@@ -57,6 +65,10 @@ impl Outcome {
         Self::Render,
         Self::Address,
         Self::Unknown,
+        Self::Function,
+        Self::FunctionRetry,
+        Self::FunctionTimeout,
+        Self::Dropped,
     ];
 
     /// The outcome of a whole answer with this HTTP status.
@@ -90,6 +102,10 @@ impl Outcome {
             Self::Render => "render",
             Self::Address => "address",
             Self::Unknown => "unknown",
+            Self::Function => "function",
+            Self::FunctionRetry => "function_retry",
+            Self::FunctionTimeout => "function_timeout",
+            Self::Dropped => "dropped",
         }
     }
 
@@ -117,6 +133,8 @@ pub struct NewAttempt {
     pub status: Option<u16>,
     /// What went wrong, in words that name the cause; none when delivered.
     pub error: Option<String>,
+    /// What its insert function wrote to the console, as far as it is kept.
+    pub console: Option<String>,
     /// The request's URL.
     pub url: String,
     /// The request's headers, `name: value` a line, secrets masked.

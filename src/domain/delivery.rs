@@ -3,6 +3,7 @@
 //! ```text
 //! pending -> leased -> delivered | pending | dead      (courier, by a recorded outcome)
 //! pending | leased -> delivered                        (courier, policy `any`: by another's success)
+//! leased -> discarded                                  (courier, its insert function dropped it)
 //! dead -> pending                                      (operator, redrive)
 //! pending | dead -> discarded                          (operator, discard)
 //! ```
@@ -25,7 +26,7 @@ pub enum State {
     Delivered,
     /// It ended without success; a redrive makes it pending again.
     Dead,
-    /// An operator gave it up.
+    /// An operator gave it up, or its insert function did.
     Discarded,
 }
 
@@ -65,14 +66,22 @@ pub enum Reason {
     Render,
     /// The address is refused by policy.
     Address,
+    /// The insert function threw, or gave no event.
+    Function,
     /// The window ran out.
     Deadline,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::Rejected, Self::Redirect, Self::Render, Self::Address, Self::Deadline];
+    pub const ALL: [Self; 6] = [
+        Self::Rejected,
+        Self::Redirect,
+        Self::Render,
+        Self::Address,
+        Self::Function,
+        Self::Deadline,
+    ];
 
     /// The word in tables, URLs, logs and metrics.
     #[must_use]
@@ -82,6 +91,7 @@ impl Reason {
             Self::Redirect => "redirect",
             Self::Render => "render",
             Self::Address => "address",
+            Self::Function => "function",
             Self::Deadline => "deadline",
         }
     }

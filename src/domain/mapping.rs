@@ -56,6 +56,20 @@ pub struct MappingDefinition {
     /// The payload: directives that give an object; none: the whole event.
     #[serde(default)]
     pub data: Option<Value>,
+    /// What the event goes through before it is rendered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<Box<FunctionDefinition>>,
+}
+
+/// An insert function, as written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionDefinition {
+    /// JavaScript that defines `onTrack` and the like.
+    pub source: String,
+    /// What its handlers get beside the event. Kept and shown in clear.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub settings: Map<String, Value>,
 }
 
 /// The methods a delivery can use.

@@ -27,6 +27,8 @@ pub enum Next {
         /// When.
         due_at: Timestamp,
     },
+    /// Settled: discarded, as its insert function wants.
+    Discarded,
     /// Settled: a dead letter.
     Dead {
         /// Why.
@@ -60,6 +62,8 @@ pub fn decide(ended: &Ended, rng: &mut impl Rng) -> Next {
         Outcome::Redirect => Next::Dead { reason: Reason::Redirect },
         Outcome::Render => Next::Dead { reason: Reason::Render },
         Outcome::Address => Next::Dead { reason: Reason::Address },
+        Outcome::Function => Next::Dead { reason: Reason::Function },
+        Outcome::Dropped => Next::Discarded,
         Outcome::ServerError
         | Outcome::TryLater
         | Outcome::Timeout
@@ -68,7 +72,9 @@ pub fn decide(ended: &Ended, rng: &mut impl Rng) -> Next {
         | Outcome::Tls
         | Outcome::Reset
         | Outcome::BadAnswer
-        | Outcome::Unknown => retry(ended, rng),
+        | Outcome::Unknown
+        | Outcome::FunctionRetry
+        | Outcome::FunctionTimeout => retry(ended, rng),
     }
 }
 
@@ -114,11 +120,14 @@ mod tests {
             let next = decide(&ended(outcome, 0, 1), &mut rng);
             let word = match next {
                 Next::Delivered => "delivered".to_owned(),
+                Next::Discarded => "discarded".to_owned(),
                 Next::Retry { .. } => "retry".to_owned(),
                 Next::Dead { reason } => reason.as_str().to_owned(),
             };
             let wanted = match outcome.as_str() {
-                settled @ ("delivered" | "rejected" | "redirect" | "render" | "address") => settled,
+                "dropped" => "discarded",
+                settled @ ("delivered" | "rejected" | "redirect" | "render" | "address"
+                | "function") => settled,
                 _ => "retry",
             };
             assert_eq!(word, wanted, "{outcome:?}");
@@ -166,7 +175,7 @@ mod tests {
                     prop_assert_eq!(reason, Reason::Deadline);
                     prop_assert!(ended.at >= last_try_at);
                 }
-                Next::Delivered => prop_assert!(false),
+                Next::Delivered | Next::Discarded => prop_assert!(false),
             }
         }
 
@@ -190,7 +199,7 @@ mod tests {
                     assert_eq!(reason, Reason::Deadline);
                     break;
                 }
-                Next::Delivered => unreachable!("a failure does not deliver"),
+                Next::Delivered | Next::Discarded => unreachable!("a failure settles nothing"),
             }
             tries.push(at);
         }

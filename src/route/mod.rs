@@ -11,6 +11,7 @@ use crate::digest::sha256;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::Mapping;
+use crate::function::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
@@ -63,6 +64,8 @@ pub struct MappingRoute {
     pub settings: DestinationSettings,
     /// Signs with its destination's secrets.
     pub signer: Arc<Signer>,
+    /// What events go through before they are rendered.
+    pub function: Option<Function>,
     compiled: CompiledMapping,
 }
 
@@ -148,7 +151,7 @@ impl Routes {
                     pipeline.mappings.iter().filter(|it| it.destination_id == destination.id)
                 {
                     let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
-                    let Some(compiled) = compile(mapping, &name) else { continue };
+                    let Some((compiled, function)) = compile(mapping, &name) else { continue };
                     let mapping = Arc::new(MappingRoute {
                         id: mapping.id,
                         name,
@@ -158,6 +161,7 @@ impl Routes {
                         destination_id: destination.id,
                         settings: destination.settings.clone(),
                         signer: Arc::clone(&signer),
+                        function,
                         compiled,
                     });
                     routes.mappings.insert(mapping.id, Arc::clone(&mapping));
@@ -199,9 +203,17 @@ impl Routes {
     }
 }
 
-fn compile(mapping: &Mapping, name: &str) -> Option<CompiledMapping> {
-    match CompiledMapping::compile(&mapping.revision.definition) {
-        Ok(compiled) => Some(compiled),
+fn compile(mapping: &Mapping, name: &str) -> Option<(CompiledMapping, Option<Function>)> {
+    let definition = &mapping.revision.definition;
+    let function = match definition.function.as_deref().map(Function::of).transpose() {
+        Ok(function) => function,
+        Err((field, message)) => {
+            tracing::error!(mapping = name, "held: function.{field} {message}");
+            return None;
+        }
+    };
+    match CompiledMapping::compile(definition) {
+        Ok(compiled) => Some((compiled, function)),
         Err(faults) => {
             for fault in faults {
                 tracing::error!(mapping = name, path = fault.path, "held: {}", fault.message);

@@ -308,6 +308,10 @@ fn answer_words(outcome: Outcome, status: StatusCode) -> Option<String> {
         | Outcome::Reset
         | Outcome::Render
         | Outcome::Address
-        | Outcome::Unknown => Some(format!("answered {status}")),
+        | Outcome::Unknown
+        | Outcome::Function
+        | Outcome::FunctionRetry
+        | Outcome::FunctionTimeout
+        | Outcome::Dropped => Some(format!("answered {status}")),
     }
 }

@@ -183,6 +183,7 @@ fn mapping(id: i64, destination_id: i64, enabled: bool) -> Mapping {
         method: Method::Post,
         headers: serde_json::Map::new(),
         data: None,
+        function: None,
     };
     Mapping {
         id: MappingId(id),

@@ -204,7 +204,23 @@ pub(crate) async fn a_dead_letter_has_its_reason(world: World) {
         assert_eq!((row.state, row.reason), (State::Dead, Some(reason)));
         assert_eq!(row.settled_at, Some(world.now() + Duration::from_micros(1_500)));
     }
-    assert_eq!(world.store.ledger().dead, 5);
+    assert_eq!(world.store.ledger().dead, Reason::ALL.len() as u64);
+    world.check().await;
+}
+
+pub(crate) async fn what_its_function_drops_is_discarded_for_good(world: World) {
+    let id = world.accept_leased("m-1", world.a).await;
+    let record = world.record_of(id, 1, Outcome::Dropped, Next::Discarded);
+    assert_eq!(world.record(record.clone()).await, Recorded::Applied);
+    assert_eq!(world.record(record).await, Recorded::Late);
+    let row = world.delivery(id).await;
+    assert_eq!((row.state, row.reason), (State::Discarded, None));
+    assert_eq!(row.last_outcome, Some(Outcome::Dropped));
+    assert!(world.claim(world.a, 10).await.deliveries.is_empty());
+    let attempts = world.store.attempts(id).await.expect("attempts");
+    assert_eq!(attempts[0].made.console.as_deref(), Some("log: not for us"));
+    let ledger = world.store.ledger();
+    assert_eq!((ledger.leased, ledger.dead, ledger.discarded), (0, 0, 1));
     world.check().await;
 }
 

@@ -75,6 +75,7 @@ mod on_sqlite {
             a_release_makes_no_attempt
             a_retry_is_due_again_and_not_before
             a_dead_letter_has_its_reason
+            what_its_function_drops_is_discarded_for_good
             overdue_deliveries_die_when_they_were_tried
             overdue_deliveries_that_were_never_tried_are_leased
             a_resumed_mapping_gives_a_fresh_window

@@ -218,12 +218,13 @@ impl Run {
             // Mostly the token in force, now and then one before it.
             let back = u32::from(self.rng.random_bool(0.1));
             let token = row.token.saturating_sub(back).max(1);
-            let (outcome, next) = match self.rng.random_range(0..4) {
-                0 | 1 => (Outcome::Delivered, Next::Delivered),
-                2 => {
+            let (outcome, next) = match self.rng.random_range(0..9) {
+                0..4 => (Outcome::Delivered, Next::Delivered),
+                4 | 5 => {
                     let wait = Duration::from_secs(self.rng.random_range(0..3_000));
                     (Outcome::ServerError, Next::Retry { due_at: now + wait })
                 }
+                6 => (Outcome::Dropped, Next::Discarded),
                 _ => (Outcome::Rejected, Next::Dead { reason: Reason::Rejected }),
             };
             let policy =
@@ -291,6 +292,7 @@ impl Run {
         row.tried += 1;
         match next {
             Next::Delivered => self.model.settle(id, State::Delivered, ended_at),
+            Next::Discarded => self.model.settle(id, State::Discarded, ended_at),
             Next::Dead { .. } => self.model.settle(id, State::Dead, ended_at),
             Next::Retry { due_at } => {
                 (row.state, row.due_at, row.expires_at) = (State::Pending, Some(due_at), None);

@@ -171,6 +171,7 @@ impl World {
             .into_iter()
             .find_map(|(with, status)| (with == outcome).then_some(status)),
             error: (outcome != Outcome::Delivered).then(|| "it went wrong".to_owned()),
+            console: (outcome == Outcome::Dropped).then(|| "log: not for us".to_owned()),
             url: "https://receiver.test/hook".to_owned(),
             request_headers: "content-type: application/json\n".to_owned(),
             body_sha256: Some([7; 32]),
@@ -261,6 +262,7 @@ pub(crate) fn definition(url: &str) -> MappingDefinition {
         method: Method::Post,
         headers: serde_json::Map::new(),
         data: None,
+        function: None,
     }
 }
 

@@ -11,6 +11,7 @@ use postrider::config::Settings;
 use postrider::domain::attempt::Attempt;
 use postrider::domain::delivery::State;
 use postrider::domain::id::DeliveryId;
+use postrider::function::PoolOptions;
 use postrider::sender::OperatorClient;
 use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
 use secrecy::SecretString;
@@ -37,6 +38,7 @@ pub(crate) struct Builder {
     dir: Arc<TempDir>,
     clock: Arc<ManualClock>,
     change: Box<dyn FnOnce(&mut Settings)>,
+    functions: PoolOptions,
 }
 
 impl Builder {
@@ -45,6 +47,7 @@ impl Builder {
             dir: Arc::new(TempDir::new().unwrap()),
             clock: Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))),
             change: Box::new(|_| {}),
+            functions: functions(),
         }
     }
 
@@ -55,6 +58,12 @@ impl Builder {
 
     pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Self {
         self.change = Box::new(change);
+        self
+    }
+
+    /// What insert functions run in.
+    pub(crate) fn functions(mut self, change: impl FnOnce(&mut PoolOptions)) -> Self {
+        change(&mut self.functions);
         self
     }
 
@@ -77,6 +86,7 @@ impl Builder {
             seed: 7,
             resolver: None,
             extra_roots: Vec::new(),
+            functions: self.functions,
             scheduled: false,
         };
         let app = App::start(parts).await.unwrap();
@@ -85,6 +95,11 @@ impl Builder {
         let client = OperatorClient::new(&format!("http://{}", app.address), Some(token)).unwrap();
         TestApp { app, clock: self.clock, client, dir: self.dir }
     }
+}
+
+/// The pool of insert functions as it is, but that its workers are the real program.
+pub(crate) fn functions() -> PoolOptions {
+    PoolOptions { executable: env!("CARGO_BIN_EXE_postrider").into(), ..PoolOptions::default() }
 }
 
 /// A pipeline of one source whose destinations have one mapping each: name, URL, more settings.

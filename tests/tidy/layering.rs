@@ -7,7 +7,7 @@ use super::{assert_none, files};
 const GROUND: [&str; 3] = ["clock", "digest", "json"];
 
 /// The rooms each room may know, beside the ground. A room that is not here may know nothing.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("clock", &[]),
     ("digest", &[]),
     ("json", &[]),
@@ -19,42 +19,47 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("mapping", &["domain", "trigger"]),
     ("sender", &["domain"]),
     ("secrets", &["config", "domain", "store"]),
-    ("route", &["domain", "trigger", "mapping", "store", "sender", "secrets"]),
+    ("function", &["domain"]),
+    ("route", &["domain", "function", "trigger", "mapping", "store", "sender", "secrets"]),
     ("receiver", &["domain", "sender"]),
     ("intake", &["config", "domain", "metrics", "route", "store"]),
-    ("courier", &["config", "domain", "mapping", "metrics", "route", "sender", "store"]),
+    (
+        "courier",
+        &["config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
+    ),
     ("duty", &["config", "courier", "domain", "metrics", "store"]),
     (
         "api",
         &[
-            "config", "courier", "domain", "duty", "intake", "mapping", "metrics", "route",
-            "secrets", "sender", "store", "trigger",
+            "config", "courier", "domain", "duty", "function", "intake", "mapping", "metrics",
+            "route", "secrets", "sender", "store", "trigger",
         ],
     ),
     (
         "app",
         &[
-            "api", "config", "courier", "domain", "duty", "intake", "mapping", "metrics",
-            "receiver", "route", "secrets", "sender", "store", "trigger",
+            "api", "config", "courier", "domain", "duty", "function", "intake", "mapping",
+            "metrics", "receiver", "route", "secrets", "sender", "store", "trigger",
         ],
     ),
     (
         "cli",
         &[
-            "api", "app", "config", "courier", "domain", "duty", "intake", "mapping", "metrics",
-            "receiver", "route", "secrets", "sender", "store", "trigger",
+            "api", "app", "config", "courier", "domain", "duty", "function", "intake", "mapping",
+            "metrics", "receiver", "route", "secrets", "sender", "store", "trigger",
         ],
     ),
 ];
 
 /// Crates that live in some rooms only.
-const TENANTS: [(&str, &[&str]); 11] = [
+const TENANTS: [(&str, &[&str]); 12] = [
     ("sqlx", &["store"]),
     ("libsqlite3_sys", &["store"]),
     ("reqwest", &["sender"]),
     ("hickory_resolver", &["sender"]),
     ("axum", &["intake", "api", "app", "web"]),
     ("tower_http", &["intake", "api", "app", "web"]),
+    ("rquickjs", &["function"]),
     ("tokio_cron_scheduler", &["duty", "app"]),
     ("prometheus_client", &["metrics"]),
     ("anyhow", &["cli", "main"]),

@@ -9,10 +9,11 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::document::{
-    DestinationDocument, Document, GivenSecret, MappingDocument, SourceDocument,
+    DestinationDocument, Document, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
 };
 use crate::api::{Fault, Process};
 use crate::config::Settings;
+use crate::function::Function;
 use crate::mapping::CompiledMapping;
 
 /// The longest name, in characters.
@@ -25,12 +26,18 @@ pub(super) async fn check(
     settings: &Settings,
     process: &dyn Process,
 ) -> Vec<Fault> {
-    let mut checking = Checking { faults: Vec::new(), settings, urls: Vec::new() };
+    let mut checking =
+        Checking { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
     checking.names("sources", document.sources.iter().map(|source| source.name.as_str()));
     for (index, source) in document.sources.iter().enumerate() {
         checking.source(&format!("sources[{index}]"), source);
     }
     checking.write_keys(document);
+    let functions = checking.functions.iter().map(async |(path, function)| {
+        process.check_function(function).await.map_err(|why| Fault::new(path.clone(), why))
+    });
+    let checked = futures_util::future::join_all(functions).await;
+    checking.faults.extend(checked.into_iter().filter_map(Result::err));
     for (path, url) in checking.urls {
         if let Err(why) = process.check_destination(&url).await {
             checking.faults.push(Fault::new(path, why));
@@ -44,6 +51,8 @@ struct Checking<'a> {
     settings: &'a Settings,
     /// URLs that are well-formed: what remains is whether policy allows them.
     urls: Vec<(String, Url)>,
+    /// Functions of a fitting size: what remains is whether they load.
+    functions: Vec<(String, Function)>,
 }
 
 impl Checking<'_> {
@@ -85,6 +94,9 @@ impl Checking<'_> {
     }
 
     fn mapping(&mut self, path: &str, mapping: &MappingDocument) {
+        if let Some(function) = &mapping.function {
+            self.function(&format!("{path}.function"), function);
+        }
         match CompiledMapping::compile(&mapping.definition()) {
             Ok(compiled) => {
                 let url = compiled.fixed_url().cloned();
@@ -95,6 +107,22 @@ impl Checking<'_> {
                     self.fault(format!("{path}.{}", fault.path), fault.message);
                 }
             }
+        }
+    }
+
+    fn function(&mut self, path: &str, given: &GivenFunction) {
+        if given.file.is_some() {
+            return self.fault(
+                format!("{path}.file"),
+                "should be a source: files are read where `postrider apply` runs",
+            );
+        }
+        if given.source.is_none() {
+            return self.fault(path, "has neither source nor file");
+        }
+        match Function::of(&given.definition()) {
+            Ok(function) => self.functions.push((format!("{path}.source"), function)),
+            Err((field, message)) => self.fault(format!("{path}.{field}"), message),
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
-use crate::domain::mapping::{MappingDefinition, Method};
+use crate::domain::mapping::{FunctionDefinition, MappingDefinition, Method};
 
 /// All sources with what is below them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -92,6 +92,36 @@ pub struct MappingDocument {
     /// The payload; left out: the whole event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+    /// What events go through before they are rendered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<GivenFunction>,
+}
+
+/// An insert function: its source here or in a file. The command line reads the file where it runs;
+/// the service takes sources only.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenFunction {
+    /// The JavaScript.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The file that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// What its handlers get beside the event. Kept and shown in clear.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub settings: Map<String, Value>,
+}
+
+impl GivenFunction {
+    /// What it says, once its source is there.
+    #[must_use]
+    pub fn definition(&self) -> FunctionDefinition {
+        FunctionDefinition {
+            source: self.source.clone().unwrap_or_default(),
+            settings: self.settings.clone(),
+        }
+    }
 }
 
 /// Where a secret is taken from. The command line resolves all of them where it runs; the service
@@ -153,6 +183,7 @@ impl MappingDocument {
             method: self.method,
             headers: self.headers.clone(),
             data: self.data.clone(),
+            function: self.function.as_ref().map(|it| Box::new(it.definition())),
         }
     }
 }

@@ -19,7 +19,8 @@ mod view;
 mod words;
 
 pub use document::{
-    DestinationDocument, Document, GivenSecret, Hidden, MappingDocument, SourceDocument,
+    DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
+    SourceDocument,
 };
 pub use plan::{Line, Sign};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};

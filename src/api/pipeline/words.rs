@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::document::DestinationDocument;
 use crate::domain::destination::Destination;
-use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::domain::mapping::{FunctionDefinition, Mapping, MappingDefinition};
 
 /// A value is shown up to so many characters.
 const SHOWN: usize = 80;
@@ -52,9 +52,32 @@ pub(super) fn mapping(
     differ(details, "method", &from.method, &to.method);
     headers(details, from, to);
     differ(details, "data", &from.data, &to.data);
+    function(details, from.function.as_deref(), to.function.as_deref());
     // The order of headers is theirs to choose: a change of it alone is a change.
     if details.is_empty() && from != to {
         details.push("order changed".to_owned());
+    }
+}
+
+/// Told without its source, which is long, and its settings, which may be secret.
+fn function(
+    details: &mut Vec<String>,
+    from: Option<&FunctionDefinition>,
+    to: Option<&FunctionDefinition>,
+) {
+    let mut tell = |words: &str| details.push(format!("function{words}"));
+    match (from, to) {
+        (None, None) => {}
+        (None, Some(_)) => tell(": added"),
+        (Some(_), None) => tell(": removed"),
+        (Some(from), Some(to)) => {
+            if from.source != to.source {
+                tell(".source: changed");
+            }
+            if from.settings != to.settings {
+                tell(".settings: changed");
+            }
+        }
     }
 }
 

@@ -32,16 +32,16 @@ impl Statements {
         Self {
             settle: Shaped::new(MADE, 8, SETTLE),
             settle_together: Padded::new(MADE, 8, SETTLE),
-            attempt_together: Padded::insert(ATTEMPT, 18),
+            attempt_together: Padded::insert(ATTEMPT, 19),
             settle_telling: Shaped::new(MADE, 8, &format!("{SETTLE} RETURNING id")),
-            attempt: Shaped::new(&format!("{ATTEMPT} VALUES "), 18, ""),
+            attempt: Shaped::new(&format!("{ATTEMPT} VALUES "), 19, ""),
         }
     }
 }
 
 const ATTEMPT: &str = "INSERT INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
-    revision_id, started_at, duration_us, outcome, status, error, url, request_headers, body_sha256,
-    response_headers, response_body, response_truncated)";
+    revision_id, started_at, duration_us, outcome, status, error, console, url, request_headers,
+    body_sha256, response_headers, response_body, response_truncated)";
 const MADE: &str = "WITH made (id, token, state, due_at, settled_at, reason, outcome, status)
     AS (VALUES ";
 const SETTLE: &str = ")
@@ -73,6 +73,12 @@ impl Change {
             Next::Retry { due_at } => {
                 Self { state: State::Pending, due_at: Some(due_at), settled_at: None, reason: None }
             }
+            Next::Discarded => Self {
+                state: State::Discarded,
+                due_at: None,
+                settled_at: Some(ended_at),
+                reason: None,
+            },
             Next::Dead { reason } => Self {
                 state: State::Dead,
                 due_at: None,
@@ -116,6 +122,7 @@ fn bind_attempt(row: &AttemptRow<'_>, to: &mut SqliteArguments) -> Result<(), Bo
     to.add(made.outcome.as_str())?;
     to.add(made.status.map(i64::from))?;
     to.add(made.error.as_deref())?;
+    to.add(made.console.as_deref())?;
     to.add(made.url.as_str())?;
     to.add(made.request_headers.as_str())?;
     to.add(made.body_sha256.as_ref().map(|digest| &digest[..]))?;
@@ -206,6 +213,7 @@ fn count(tx: &mut Tx<'_>, next: Next) {
     match next {
         Next::Delivered => ledger.delivered += 1,
         Next::Retry { .. } => ledger.pending += 1,
+        Next::Discarded => ledger.discarded += 1,
         Next::Dead { .. } => ledger.dead += 1,
     }
 }

@@ -146,8 +146,8 @@ pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
 
 /// The columns that [`attempt`] reads.
 pub(super) const ATTEMPT_COLUMNS: &str = "id, delivery_id, number, late, recorded_at, node_id, \
-     revision_id, started_at, duration_us, outcome, status, error, url, request_headers, \
-     body_sha256, response_headers, response_body, response_truncated";
+     revision_id, started_at, duration_us, outcome, status, error, console, url, \
+     request_headers, body_sha256, response_headers, response_body, response_truncated";
 
 /// An attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
@@ -166,6 +166,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
             outcome: word("the outcome", from.take()?, Outcome::parse)?,
             status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
             error: from.take()?,
+            console: from.take()?,
             url: from.take()?,
             request_headers: from.take()?,
             body_sha256: from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok()),
