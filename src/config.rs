@@ -23,6 +23,8 @@ pub use table::{SETTINGS, Setting};
 pub struct Settings {
     /// Where to listen.
     pub listen: String,
+    /// The address that browsers reach this service by, for what they come back to; none: `listen`.
+    pub public_url: Option<String>,
     /// The database file, from `database = "sqlite://PATH"`.
     pub database: PathBuf,
     /// Where the operator's token is written at first start (mode 0600).
@@ -98,6 +100,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
+            public_url: None,
             database: PathBuf::from("postrider.db"),
             token_file: PathBuf::from("postrider.db.token"),
             secret_key_file: PathBuf::from("postrider.db.key"),

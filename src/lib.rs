@@ -1,9 +1,10 @@
 //! Postrider: durable webhook delivery. The map of the house, from the ground up:
-//! `domain` decides, `store` keeps, `sender` speaks HTTP, `intake` accepts, `courier` delivers,
-//! `duty` tidies, `receiver` plays the other side, `api` and `cli` are the operator's doors, `app` wires them together.
+//! `domain` decides, `store` keeps, `sender` speaks HTTP, `auth` gets tokens, `intake` accepts,
+//! `courier` delivers, `duty` tidies, `receiver` plays the other side, `api` and `cli` are the operator's doors, `app` wires them together.
 
 pub mod api;
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -61,6 +61,8 @@ pub struct Metrics {
     pub in_flight: Gauge<i64, AtomicI64>,
     /// `postrider_circuits_open`: mappings whose circuit is open.
     pub circuits_open: Gauge<i64, AtomicI64>,
+    /// `postrider_destinations_held`: destinations that wait to be connected.
+    pub destinations_held: Gauge<i64, AtomicI64>,
     /// `postrider_oldest_due_seconds`: age of the oldest due delivery of an enabled mapping.
     pub oldest_due_seconds: Gauge<f64, AtomicU64>,
     /// `postrider_commit_events`: events and attempts a commit.
@@ -100,6 +102,7 @@ impl Metrics {
             attempts_late: Counter::default(),
             in_flight: Gauge::default(),
             circuits_open: Gauge::default(),
+            destinations_held: Gauge::default(),
             oldest_due_seconds: Gauge::default(),
             commit_rows: Histogram::new((0..12).map(|power| f64::from(1u32 << power))),
             commit_seconds: Histogram::new(LATENCIES),
@@ -140,6 +143,11 @@ impl Metrics {
         );
         to.register("in_flight", "Requests to receivers under way", self.in_flight.clone());
         to.register("circuits_open", "Mappings whose circuit is open", self.circuits_open.clone());
+        to.register(
+            "destinations_held",
+            "Destinations that wait to be connected",
+            self.destinations_held.clone(),
+        );
         to.register_with_unit(
             "oldest_due",
             "Age of the oldest due delivery",

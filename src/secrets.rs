@@ -89,6 +89,14 @@ pub enum Purpose {
     WriteKey,
     /// A destination's shared secret.
     SharedSecret,
+    /// A token that authorizes a destination's requests.
+    BearerToken,
+    /// What a client shows to an authorization server.
+    ClientSecret,
+    /// The value of a destination's header.
+    SecretHeader,
+    /// The tokens of a connected destination.
+    Connection,
 }
 
 impl Purpose {
@@ -96,6 +104,10 @@ impl Purpose {
         match self {
             Self::WriteKey => "write_key",
             Self::SharedSecret => "shared_secret",
+            Self::BearerToken => "bearer_token",
+            Self::ClientSecret => "client_secret",
+            Self::SecretHeader => "secret_header",
+            Self::Connection => "connection",
         }
     }
 }

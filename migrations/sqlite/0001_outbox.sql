@@ -80,6 +80,37 @@ CREATE TABLE shared_secrets (
 CREATE UNIQUE INDEX shared_secrets_in_force ON shared_secrets (destination_id)
     WHERE retires_at IS NULL;
 
+-- What authorizes a destination's requests, as the operator gave it: never in clear.
+CREATE TABLE credentials (
+    id              INTEGER PRIMARY KEY,
+    destination_id  INTEGER NOT NULL REFERENCES destinations (id),
+    slot            TEXT    NOT NULL CHECK (slot IN ('bearer_token', 'client_secret', 'header')),
+    header          TEXT    NOT NULL CHECK ((slot = 'header') = (header <> '')),    -- its name
+    sealed_id       BLOB    NOT NULL UNIQUE CHECK (length(sealed_id) = 16),
+    key_id          TEXT    NOT NULL,
+    sealed          BLOB    NOT NULL,
+    created_at      INTEGER NOT NULL,
+    UNIQUE (destination_id, slot, header)
+) STRICT;
+
+-- Destinations that somebody has to connect, once they were: the tokens that were granted. The
+-- number rises with every change, so that nobody writes over tokens he has not seen.
+CREATE TABLE connections (
+    destination_id  INTEGER PRIMARY KEY REFERENCES destinations (id),
+    number          INTEGER NOT NULL CHECK (number >= 1),
+    connected_at    INTEGER,                            -- when it last became connected
+    expires_at      INTEGER,                            -- of the access token, where it is known
+    sealed_id       BLOB UNIQUE CHECK (length(sealed_id) = 16),
+    key_id          TEXT,
+    sealed          BLOB,                               -- access and refresh token
+    created_at      INTEGER,                            -- when they were got
+    fault           TEXT,                               -- why it is not connected any more
+    CHECK ((sealed IS NULL) = (fault IS NOT NULL)),
+    CHECK ((sealed IS NULL) = (sealed_id IS NULL) AND (sealed IS NULL) = (key_id IS NULL)
+        AND (sealed IS NULL) = (created_at IS NULL)),
+    CHECK (sealed IS NULL OR connected_at IS NOT NULL)
+) STRICT;
+
 -- What goes where. The definition is in the current revision.
 CREATE TABLE mappings (
     id              INTEGER PRIMARY KEY,

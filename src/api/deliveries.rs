@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{self, Path, Query};
 use serde::{Deserialize, Serialize};
 
 use super::events::EventView;
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::{Api, Problem};
 use crate::domain::attempt::Attempt;
+use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::store::{DeliveryRow, Pipeline};
 
@@ -53,6 +54,10 @@ pub struct DeliveryView {
     pub last_status: Option<u16>,
     /// When its event was accepted.
     pub accepted_at: String,
+    /// Why it is not tried although it is due: its destination waits to be connected, or it or its
+    /// mapping is disabled. Only while pending.
+    #[serde(default)]
+    pub held: Option<String>,
     /// When it is tried next; only while pending.
     pub due_at: Option<String>,
     /// When its window ends.
@@ -137,6 +142,7 @@ impl DeliveryView {
             last_outcome: delivery.last_outcome.map(|outcome| outcome.as_str().to_owned()),
             last_status: delivery.last_status,
             accepted_at: delivery.accepted_at.to_iso(),
+            held: held(row, pipeline),
             due_at: delivery.due_at.map(crate::clock::Timestamp::to_iso),
             deadline_at: delivery.deadline_at.to_iso(),
             lease_expires_at: delivery.lease_expires_at.map(crate::clock::Timestamp::to_iso),
@@ -144,6 +150,23 @@ impl DeliveryView {
             settled_by: delivery.settled_by.map(|by| id(Noun::Delivery, by.0)),
         }
     }
+}
+
+/// Why a pending delivery waits whatever its due time says.
+fn held(row: &DeliveryRow, pipeline: &Pipeline) -> Option<String> {
+    let delivery = &row.delivery;
+    if delivery.state != State::Pending {
+        return None;
+    }
+    let destination = pipeline.destinations.iter().find(|it| it.id == delivery.destination_id)?;
+    let mapping = pipeline.mappings.iter().find(|it| it.id == delivery.mapping_id)?;
+    if !destination.enabled {
+        return Some("the destination is disabled".to_owned());
+    }
+    if !mapping.enabled {
+        return Some("the mapping is disabled".to_owned());
+    }
+    pipeline.held(destination).map(|why| why.to_string())
 }
 
 impl AttemptView {
@@ -172,7 +195,7 @@ impl AttemptView {
 }
 
 pub(super) async fn list(
-    State(api): State<Arc<Api>>,
+    extract::State(api): extract::State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Json<Page<DeliveryView>>, Problem> {
     let pipeline = api.store.pipeline().await?;
@@ -194,7 +217,7 @@ pub(super) fn page<T>(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> &Strin
 }
 
 pub(super) async fn show(
-    State(api): State<Arc<Api>>,
+    extract::State(api): extract::State<Arc<Api>>,
     Path(text): Path<String>,
 ) -> Result<Json<DeliveryDetail>, Problem> {
     let id = PublicId::parse_as(&text, Noun::Delivery)

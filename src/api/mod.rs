@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::routing::{get, post};
 
+use crate::auth::Auth;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
 use crate::domain::id::MappingId;
@@ -17,6 +18,7 @@ use crate::secrets::Keyring;
 use crate::store::Store;
 
 mod body;
+pub mod connection;
 pub mod deliveries;
 pub mod events;
 mod filter;
@@ -75,6 +77,10 @@ pub struct Api {
     pub settings: Settings,
     /// The process around.
     pub process: Arc<dyn Process>,
+    /// What connects destinations.
+    pub auth: Auth,
+    /// Where authorization servers send browsers back to.
+    pub callback_url: String,
     /// When the process started.
     pub started_at: Timestamp,
 }
@@ -85,11 +91,16 @@ impl std::fmt::Debug for Api {
     }
 }
 
+const CONNECT: &str = "/destinations/{source}/{destination}/connect";
+const DISCONNECT: &str = "/destinations/{source}/{destination}/disconnect";
+
 /// The routes of the admin API and of the machines' questions. It has no fallback of its own
 /// outside `/api/v1`, so that it can be merged with other routes.
 pub fn router(api: Arc<Api>) -> Router {
     let nouns = Router::new()
         .route("/pipeline", get(pipeline::show).post(pipeline::apply))
+        .route(CONNECT, get(connection::show).post(connection::begin))
+        .route(DISCONNECT, post(connection::disconnect))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::show))
         .route("/deliveries", get(deliveries::list))
@@ -106,6 +117,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), token::authenticate));
     Router::new()
         .nest("/api/v1", nouns)
+        .route(connection::CALLBACK, get(connection::callback))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::filter::mapping_path;
+use super::filter::{destination_path, mapping_path};
 use super::{Api, Problem, health};
-use crate::store::{Finding, Ledger};
+use crate::store::{Finding, Ledger, Pipeline};
 
 /// The service as it stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct StatusView {
     pub ledger: LedgerView,
     /// Mappings that are being tried by one probe at a time.
     pub open_circuits: Vec<CircuitView>,
+    /// Destinations whose deliveries are held because they are not connected.
+    #[serde(default)]
+    pub held: Vec<HeldView>,
 }
 
 /// Events and deliveries by what became of them.
@@ -61,6 +64,15 @@ pub struct CircuitView {
     pub mapping: String,
     /// Since when.
     pub opened_at: String,
+}
+
+/// A destination that waits to be connected.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeldView {
+    /// `source/destination`.
+    pub destination: String,
+    /// Why its deliveries are held.
+    pub why: String,
 }
 
 /// One finding of the store's examination.
@@ -96,6 +108,34 @@ impl From<Finding> for FindingView {
     }
 }
 
+/// Enabled destinations that wait to be connected.
+fn held(pipeline: &Pipeline) -> Vec<HeldView> {
+    let enabled = pipeline.destinations.iter().filter(|it| it.enabled);
+    let held = enabled.filter_map(|it| Some((it, pipeline.held(it)?)));
+    held.map(|(destination, why)| HeldView {
+        destination: destination_path(pipeline, destination.id).join("/"),
+        why: why.to_string(),
+    })
+    .collect()
+}
+
+fn connections(pipeline: &Pipeline) -> FindingView {
+    let held = held(pipeline);
+    let needing = pipeline.destinations.iter().filter(|it| it.settings.auth.needs_connection());
+    let lines = held
+        .iter()
+        .map(|it| format!("{}: {}; postrider connect {}", it.destination, it.why, it.destination));
+    FindingView {
+        check: "connections".to_owned(),
+        ok: held.is_empty(),
+        detail: if held.is_empty() {
+            format!("{} needed, all there", needing.count())
+        } else {
+            lines.collect::<Vec<_>>().join("; ")
+        },
+    }
+}
+
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<StatusView>, Problem> {
     let pipeline = api.store.pipeline().await?;
     let circuits = api.process.open_circuits();
@@ -107,6 +147,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<StatusView>
         not_ready: health::not_ready(&api),
         pipeline_version: pipeline.version,
         ledger: api.store.ledger().into(),
+        held: held(&pipeline),
         open_circuits: circuits
             .into_iter()
             .map(|circuit| CircuitView {
@@ -119,5 +160,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<StatusView>
 
 pub(super) async fn doctor(State(api): State<Arc<Api>>) -> Result<Json<Vec<FindingView>>, Problem> {
     let findings = api.store.examine(api.clock.now()).await?;
-    Ok(Json(findings.into_iter().map(FindingView::from).collect()))
+    let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
+    findings.push(connections(&api.store.pipeline().await?));
+    Ok(Json(findings))
 }

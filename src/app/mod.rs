@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api};
+use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::courier::{Courier, CourierParts};
@@ -130,6 +131,7 @@ pub struct App {
     intake: Arc<Intake>,
     schedule: Option<Schedule>,
     job_runner: JoinHandle<()>,
+    connections: JoinHandle<()>,
     server: JoinHandle<()>,
     stop_server: CancellationToken,
     stopping: CancellationToken,
@@ -191,12 +193,19 @@ impl App {
             workers: parts.settings.function_workers,
             ..parts.functions.clone()
         }));
-        let routes = process::load_routes(&*store, &keyring, &*parts.clock).await?;
+        let auth = Auth::new(AuthParts {
+            store: Arc::clone(&store),
+            sender: Arc::clone(&sender),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&parts.clock),
+        });
+        let routes = process::load_routes(&*store, &keyring, &*parts.clock, &auth).await?;
         let routes = LiveRoutes::new(routes);
         let courier = Courier::start(CourierParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
+            auth: auth.clone(),
             routes: routes.clone(),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
@@ -216,10 +225,12 @@ impl App {
             clock: Arc::clone(&parts.clock),
             sender,
             functions,
+            auth,
             routes: routes.clone(),
             courier: courier.clone(),
             jobs: JobRunner::default(),
             stopping: stopping.clone(),
+            taking_over: tokio::sync::Mutex::default(),
         });
         Self::run(
             parts,
@@ -252,6 +263,7 @@ impl App {
             body_timeout: Duration::from_millis(settings.body_timeout_ms),
             rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
         }));
+        let address = local_address(&listener, settings)?;
         let api = Arc::new(Api {
             store: Arc::clone(&store),
             clock: Arc::clone(&parts.clock),
@@ -259,11 +271,12 @@ impl App {
             metrics: Arc::clone(&metrics),
             settings: settings.clone(),
             process: Arc::clone(&running) as _,
+            auth: running.auth.clone(),
+            callback_url: callback_url(settings, address),
             started_at: parts.clock.now(),
         });
         let router =
             Router::new().merge(intake::router(Arc::clone(&intake))).merge(api::router(api));
-        let address = local_address(&listener, settings)?;
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = ListenerOptions {
             header_timeout: settings.header_timeout(),
@@ -282,6 +295,7 @@ impl App {
             intake,
             schedule,
             job_runner: tokio::spawn(running.jobs.clone().run(duties.clone())),
+            connections: tokio::spawn(Arc::clone(&running).follow_connections()),
             server: tokio::spawn(listener::serve(listener, router, options, stop_server.clone())),
             stop_server,
             stopping: running.stopping.clone(),
@@ -308,6 +322,9 @@ impl App {
         }
         if let Err(error) = self.job_runner.await {
             tracing::error!(%error, "the jobs did not end as they should");
+        }
+        if let Err(error) = self.connections.await {
+            tracing::error!(%error, "lost connections were not followed");
         }
         self.courier.stop(self.grace).await;
         self.functions.stop();
@@ -339,7 +356,9 @@ async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Arc<SqliteStor
 /// Reads or makes the key and the operator's token.
 async fn admit_operator(parts: &AppParts, store: &dyn Store) -> Result<Keyring, AppError> {
     let pipeline = store.pipeline().await?;
-    let sealed_before = !pipeline.write_keys.is_empty() || !pipeline.shared_secrets.is_empty();
+    let sealed_before = !pipeline.write_keys.is_empty()
+        || !pipeline.shared_secrets.is_empty()
+        || !pipeline.credentials.is_empty();
     let keyring = Keyring::of(&parts.settings, sealed_before)?;
     let token = secrets::operator_token(&parts.settings.token_file)?;
     api::install_operator_token(store, &token, parts.clock.now()).await?;
@@ -372,6 +391,18 @@ fn sender(parts: &AppParts) -> Result<Sender, AppError> {
 fn user_agent(settings: &Settings) -> Result<HeaderValue, AppError> {
     HeaderValue::from_str(&settings.user_agent)
         .map_err(|source| AppError::UserAgent { value: settings.user_agent.clone(), source })
+}
+
+/// Where authorization servers send browsers back to.
+fn callback_url(settings: &Settings, address: SocketAddr) -> String {
+    let base = settings.public_url.clone().unwrap_or_else(|| {
+        let mut here = address;
+        if here.ip().is_unspecified() {
+            here.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{here}")
+    });
+    format!("{}{}", base.trim_end_matches('/'), api::connection::CALLBACK)
 }
 
 fn local_address(listener: &TcpListener, settings: &Settings) -> Result<SocketAddr, AppError> {

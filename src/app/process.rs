@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::api::{OpenCircuit, Process};
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::duty::{JobRunner, RetireSecrets};
@@ -23,19 +24,26 @@ use super::AppError;
 impl OpenSecret for Keyring {
     type Error = SecretError;
 
-    fn open_shared_secret(&self, sealed: &SealedSecret) -> Result<SecretString, SecretError> {
-        self.open(sealed, Purpose::SharedSecret)
+    fn open_secret(
+        &self,
+        sealed: &SealedSecret,
+        purpose: Purpose,
+    ) -> Result<SecretString, SecretError> {
+        self.open(sealed, purpose)
     }
 }
 
-/// The routes of what the store holds now.
+/// The routes of what the store holds now; their tokens are in use when they are returned.
 pub(super) async fn load_routes(
     store: &dyn Store,
     keyring: &Keyring,
     clock: &dyn Clock,
+    auth: &Auth,
 ) -> Result<Routes, AppError> {
     let pipeline = store.pipeline().await.map_err(AppError::Store)?;
-    Routes::build(&pipeline, keyring, clock.now()).map_err(AppError::Secret)
+    let routes = Routes::build(&pipeline, keyring, clock.now()).map_err(AppError::Secret)?;
+    auth.take_over(&pipeline).map_err(AppError::Secret)?;
+    Ok(routes)
 }
 
 pub(super) struct Running {
@@ -44,20 +52,36 @@ pub(super) struct Running {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sender: Arc<Sender>,
     pub(super) functions: Arc<FunctionPool>,
+    pub(super) auth: Auth,
     pub(super) routes: LiveRoutes,
     pub(super) courier: Courier,
     pub(super) jobs: JobRunner,
     pub(super) stopping: CancellationToken,
+    /// One at a time: what was read earlier must not be put in force later.
+    pub(super) taking_over: tokio::sync::Mutex<()>,
 }
 
 impl Running {
     async fn take_over_pipeline(&self) {
-        match load_routes(&*self.store, &self.keyring, &*self.clock).await {
+        let _one_at_a_time = self.taking_over.lock().await;
+        match load_routes(&*self.store, &self.keyring, &*self.clock, &self.auth).await {
             Ok(routes) => {
                 self.routes.swap(routes);
                 self.courier.reload();
             }
             Err(error) => tracing::error!(%error, "the pipeline in use stays the one before"),
+        }
+    }
+}
+
+impl Running {
+    /// Takes the pipeline over again whenever a connection was lost.
+    pub(super) async fn follow_connections(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.auth.changed() => self.take_over_pipeline().await,
+                () = self.stopping.cancelled() => return,
+            }
         }
     }
 }

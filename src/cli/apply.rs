@@ -25,6 +25,12 @@ A pipeline file:
           max_in_flight: 64
           rate_per_second: 100                # left out: no limit
           policy: all                         # or any: one success settles its other mappings
+          auth:                               # none, bearer, client_credentials, authorization_code
+            kind: client_credentials
+            token_url: https://id.example.com/token
+            client_id: postrider
+            client_secret: {env: WAREHOUSE_CLIENT_SECRET}
+          secret_headers: {X-Api-Key: {env: WAREHOUSE_API_KEY}}
           mappings:
             - name: everything
               url: https://example.com/hook

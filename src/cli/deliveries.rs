@@ -86,7 +86,7 @@ pub(super) fn table(items: &[DeliveryView]) -> Table {
             item.id.clone(),
             event_words(item),
             or_dash(item.mapping.as_deref()),
-            item.state.clone(),
+            state_words(item),
             or_dash(item.reason.as_deref()),
             item.attempts.to_string(),
             or_dash(item.last_outcome.as_deref()),
@@ -95,6 +95,12 @@ pub(super) fn table(items: &[DeliveryView]) -> Table {
         ]);
     }
     table
+}
+
+/// A delivery that waits for somebody rather than for its time says so.
+fn state_words(item: &DeliveryView) -> String {
+    let held = item.held.is_some();
+    if held { format!("{}, held", item.state) } else { item.state.clone() }
 }
 
 fn event_words(item: &DeliveryView) -> String {
@@ -118,6 +124,7 @@ fn show(out: &mut Output, detail: &DeliveryDetail) -> anyhow::Result<()> {
         ("message id", Some(plain(&delivery.message_id).into_owned())),
         ("mapping", Some(or_dash(delivery.mapping.as_deref()))),
         ("accepted", Some(delivery.accepted_at.clone())),
+        ("held", delivery.held.as_deref().map(|why| plain(why).into_owned())),
         ("due", delivery.due_at.clone()),
         ("leased until", delivery.lease_expires_at.clone()),
         ("deadline", Some(delivery.deadline_at.clone())),

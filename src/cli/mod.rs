@@ -9,6 +9,7 @@ pub mod apply;
 pub mod bench;
 mod client;
 pub mod completions;
+pub mod connect;
 pub mod dead;
 pub mod deliveries;
 pub mod dev;
@@ -65,6 +66,10 @@ enum Verb {
     Listen(listen::ListenArgs),
     /// Bring sources, destinations and mappings to what a file says
     Apply(apply::ApplyArgs),
+    /// Connect a destination whose auth somebody has to grant
+    Connect(connect::ConnectArgs),
+    /// End a destination's connection
+    Disconnect(connect::DisconnectArgs),
     /// List deliveries, or show one with its attempts
     Deliveries(Box<deliveries::DeliveriesArgs>),
     /// List events, or show one with its deliveries
@@ -100,6 +105,8 @@ impl Verb {
             Self::Send(args) => args.run(globals).await,
             Self::Listen(args) => args.run(globals).await,
             Self::Apply(args) => args.run(globals).await,
+            Self::Connect(args) => args.run(globals).await,
+            Self::Disconnect(args) => args.run(globals).await,
             Self::Deliveries(args) => args.run(globals).await,
             Self::Events(args) => args.run(globals).await,
             Self::Dead(args) => args.run(globals).await,

@@ -120,6 +120,16 @@ pub(super) fn resolve(
         for destination in &mut source.destinations {
             let path = format!("destination {}/{}: shared_secret", source.name, destination.name);
             take(&path, destination.shared_secret.as_mut(), folder, variable)?;
+            let path =
+                |field: &str| format!("destination {}/{}: {field}", source.name, destination.name);
+            if let Some(auth) = &mut destination.auth {
+                take(&path("auth.token"), auth.token.as_mut(), folder, variable)?;
+                let secret = auth.client_secret.as_mut();
+                take(&path("auth.client_secret"), secret, folder, variable)?;
+            }
+            for (name, value) in destination.secret_headers.iter_mut().flatten() {
+                take(&path(&format!("secret_headers.{name}")), Some(value), folder, variable)?;
+            }
             for mapping in &mut destination.mappings {
                 let Some(function) = &mut mapping.function else { continue };
                 let path = format!(

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::client::Client;
 use super::failure::exit;
 use super::globals::Globals;
-use super::output::{Table, painted};
+use super::output::{Table, painted, plain};
 use crate::api::status::StatusView;
 
 /// Show the service as it stands; fails when it is not ready.
@@ -51,6 +51,10 @@ impl StatusArgs {
         out.table(&table)?;
         for circuit in &status.open_circuits {
             out.line(format!("circuit open: {} since {}", circuit.mapping, circuit.opened_at))?;
+        }
+        for held in &status.held {
+            let (destination, why) = (plain(&held.destination), plain(&held.why));
+            out.line(format!("held: {destination}: {why}; run: postrider connect {destination}"))?;
         }
         Ok(code.into())
     }

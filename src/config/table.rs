@@ -97,6 +97,20 @@ fn socket(text: &str) -> Option<String> {
     filled(host).map(|_| text.to_owned())
 }
 
+#[expect(clippy::option_option, reason = "the outer says whether the text is taken")]
+fn public_url(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let url = url::Url::parse(text).ok()?;
+    let is_base = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.username().is_empty()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    is_base.then(|| Some(text.trim_end_matches('/').to_owned()))
+}
+
 fn database(text: &str) -> Option<PathBuf> {
     let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"))?;
     (!path.is_empty() && !path.contains('?')).then(|| PathBuf::from(path))
@@ -169,6 +183,13 @@ pub static SETTINGS: &[Setting] = &[
         socket,
         String::clone,
         "Where intake and the admin API listen"
+    ),
+    text!(
+        public_url,
+        "an http or https URL such as https://hooks.example.com",
+        public_url,
+        |url: &Option<String>| url.clone().unwrap_or_default(),
+        "The address that browsers reach this service by, to come back to; empty: that of listen"
     ),
     text!(
         database,

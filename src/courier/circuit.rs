@@ -35,7 +35,8 @@ impl Verdict {
             | Outcome::Tls
             | Outcome::Reset
             | Outcome::BadAnswer
-            | Outcome::FunctionTimeout => Self::Down,
+            | Outcome::FunctionTimeout
+            | Outcome::Auth => Self::Down,
             Outcome::TryLater
             | Outcome::Render
             | Outcome::Address

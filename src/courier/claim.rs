@@ -127,11 +127,11 @@ fn want(routes: &Routes, mapping_id: MappingId, limit: u32) -> Option<ClaimWant>
     })
 }
 
-/// Makes dead letters of what was tried in vain until its deadline, for every enabled mapping.
+/// Makes dead letters of what was tried in vain until its deadline, for every mapping that delivers.
 pub(super) async fn settle_overdue(shared: &Arc<Shared>) -> Result<u64, StoreError> {
     let routes = shared.parts.routes.current();
-    let enabled = routes.mappings().filter(|it| it.enabled);
-    let wants: Vec<_> = enabled.filter_map(|it| want(&routes, it.id, u32::MAX)).collect();
+    let delivering = routes.mappings().filter(|it| it.delivers());
+    let wants: Vec<_> = delivering.filter_map(|it| want(&routes, it.id, u32::MAX)).collect();
     let request =
         ClaimRequest { node_id: shared.parts.node_id, now: shared.parts.clock.now(), wants };
     let settled = shared.parts.store.settle_overdue(request).await?;

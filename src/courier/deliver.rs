@@ -90,7 +90,7 @@ impl Shared {
         let started_at = self.parts.clock.now();
         let out_of_time = delivery.tried > 0 && started_at > delivery.deadline_at;
         let lease_too_short = delivery.lease_expires_at < started_at + self.attempt_time(&route);
-        if !route.enabled || out_of_time || lease_too_short {
+        if !route.delivers() || out_of_time || lease_too_short {
             return Done::GiveBack;
         }
         if self.is_settled(&route, &delivery).await {
@@ -158,10 +158,16 @@ impl Shared {
                 return Attempted { made, retry_after: None };
             }
         };
-        let headers = self.signed_headers(route, delivery, started_at, &rendered);
+        let mut headers = self.signed_headers(route, delivery, started_at, &rendered);
+        let authorized = self.authorize(route, &mut headers).await;
         made.url = rendered.url.to_string();
         made.request_headers = crate::sender::masked_headers(&headers, &[]);
         made.body_sha256 = Some(sha256(&[&rendered.body]));
+        if let Err(unprepared) = authorized {
+            made.outcome = unprepared.outcome;
+            made.error = Some(unprepared.error);
+            return Attempted { made, retry_after: None };
+        }
         let outgoing = Outgoing {
             method: rendered.method,
             url: rendered.url,

@@ -25,6 +25,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Auth;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::id::{DestinationId, MappingId, NodeId};
 use crate::function::FunctionPool;
@@ -50,6 +51,8 @@ pub struct CourierParts {
     pub sender: Arc<Sender>,
     /// What insert functions run in.
     pub functions: Arc<FunctionPool>,
+    /// What authorizes them.
+    pub auth: Auth,
     /// What is set up.
     pub routes: LiveRoutes,
     /// Time.
@@ -303,7 +306,7 @@ impl Shared {
         for mapping in routes.mappings() {
             settings.entry(mapping.destination_id).or_insert_with(|| mapping.settings.clone());
             let of_destination = enabled.entry(mapping.destination_id).or_default();
-            if mapping.enabled {
+            if mapping.delivers() {
                 of_destination.push(mapping.id);
             }
         }
@@ -338,7 +341,7 @@ impl Shared {
     async fn refresh(&self) -> Result<(), StoreError> {
         let mappings: Vec<_> = {
             let routes = self.parts.routes.current();
-            routes.mappings().filter(|it| it.enabled).map(|it| it.id).collect()
+            routes.mappings().filter(|it| it.delivers()).map(|it| it.id).collect()
         };
         for (mapping_id, due_at) in self.parts.store.next_due(&mappings).await? {
             self.note_due(mapping_id, due_at);
@@ -457,6 +460,10 @@ impl Shared {
         let metrics = &self.parts.metrics;
         metrics.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
         metrics.oldest_due_seconds.set(age.as_secs_f64());
+        let routes = self.parts.routes.current();
+        let held = routes.mappings().filter(|it| it.enabled && it.held);
+        let held: HashSet<_> = held.map(|it| it.destination_id).collect();
+        metrics.destinations_held.set(i64::try_from(held.len()).unwrap_or(i64::MAX));
         metrics.in_flight.set(i64::from(self.in_flight.load(Ordering::Relaxed)));
     }
 }

@@ -36,6 +36,9 @@ pub enum Outcome {
     Render,
     /// The address is refused by policy; nothing was sent.
     Address,
+    /// No token could be got for the request; the receiver was sent nothing, or refused the one
+    /// before and there was no other.
+    Auth,
     /// The process died or hung: whether the request arrived is not known.
     Unknown,
     /// The insert function threw, or gave no event; nothing was sent.
@@ -50,7 +53,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of the enum.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Delivered,
         Self::ServerError,
         Self::TryLater,
@@ -64,6 +67,7 @@ impl Outcome {
         Self::BadAnswer,
         Self::Render,
         Self::Address,
+        Self::Auth,
         Self::Unknown,
         Self::Function,
         Self::FunctionRetry,
@@ -101,6 +105,7 @@ impl Outcome {
             Self::BadAnswer => "bad_answer",
             Self::Render => "render",
             Self::Address => "address",
+            Self::Auth => "auth",
             Self::Unknown => "unknown",
             Self::Function => "function",
             Self::FunctionRetry => "function_retry",

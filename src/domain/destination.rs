@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::Auth;
 use super::id::{DestinationId, SourceId};
 use crate::clock::Timestamp;
 
@@ -40,6 +41,8 @@ pub struct DestinationSettings {
     pub rate_per_second: Option<u32>,
     /// Whether one success settles an event for the destination's other mappings.
     pub policy: DeliveryPolicy,
+    /// How requests are authorized.
+    pub auth: Auth,
 }
 
 impl Default for DestinationSettings {
@@ -50,6 +53,7 @@ impl Default for DestinationSettings {
             max_in_flight: 64,
             rate_per_second: None,
             policy: DeliveryPolicy::All,
+            auth: Auth::None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! attempt are, and what follows from an outcome. No I/O, no clock, no randomness of its own.
 
 pub mod attempt;
+pub mod auth;
 pub mod delivery;
 pub mod destination;
 pub mod document;

@@ -72,6 +72,7 @@ pub fn decide(ended: &Ended, rng: &mut impl Rng) -> Next {
         | Outcome::Tls
         | Outcome::Reset
         | Outcome::BadAnswer
+        | Outcome::Auth
         | Outcome::Unknown
         | Outcome::FunctionRetry
         | Outcome::FunctionTimeout => retry(ended, rng),

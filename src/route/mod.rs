@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use secrecy::SecretString;
+use http::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::Timestamp;
 use crate::digest::sha256;
@@ -14,8 +15,9 @@ use crate::domain::mapping::Mapping;
 use crate::function::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
+use crate::secrets::Purpose;
 use crate::sender::Signer;
-use crate::store::{Pipeline, SealedSecret, SharedSecret};
+use crate::store::{CredentialSlot, Pipeline, SealedSecret, SharedSecret};
 
 /// A source and where its events go.
 #[derive(Debug)]
@@ -54,7 +56,9 @@ pub struct MappingRoute {
     pub name: String,
     /// Whether it and its destination are enabled: otherwise its deliveries are held.
     pub enabled: bool,
-    /// When it or its destination was last enabled: held deliveries have a window from here.
+    /// Whether its destination waits to be connected: its deliveries are held, new ones too.
+    pub held: bool,
+    /// When it or its destination was last enabled or connected: held deliveries have a window from here.
     pub resumed_at: Timestamp,
     /// The revision in force.
     pub revision_id: RevisionId,
@@ -66,6 +70,8 @@ pub struct MappingRoute {
     pub signer: Arc<Signer>,
     /// What events go through before they are rendered.
     pub function: Option<Function>,
+    /// The headers that its destination adds to every request; marked as sensitive.
+    pub secret_headers: Arc<[(HeaderName, HeaderValue)]>,
     compiled: CompiledMapping,
 }
 
@@ -74,6 +80,12 @@ impl MappingRoute {
     #[must_use]
     pub fn matches(&self, document: &Value<'_>) -> bool {
         self.compiled.matches(document)
+    }
+
+    /// Whether its deliveries can go out: otherwise they are held.
+    #[must_use]
+    pub const fn delivers(&self) -> bool {
+        self.enabled && !self.held
     }
 
     /// What makes its requests.
@@ -109,7 +121,11 @@ pub trait OpenSecret {
     ///
     /// # Errors
     /// When its key is not at hand or it was tampered with.
-    fn open_shared_secret(&self, sealed: &SealedSecret) -> Result<SecretString, Self::Error>;
+    fn open_secret(
+        &self,
+        sealed: &SealedSecret,
+        purpose: Purpose,
+    ) -> Result<SecretString, Self::Error>;
 }
 
 impl Routes {
@@ -126,7 +142,7 @@ impl Routes {
         let in_force = |shared: &&SharedSecret| shared.secret.retires_at.is_none_or(|at| at > now);
         let mut signers: HashMap<DestinationId, Vec<SecretString>> = HashMap::new();
         for shared in pipeline.shared_secrets.iter().filter(in_force) {
-            let secret = secrets.open_shared_secret(&shared.secret)?;
+            let secret = secrets.open_secret(&shared.secret, Purpose::SharedSecret)?;
             signers.entry(shared.destination_id).or_default().push(secret);
         }
         let retiring = pipeline.shared_secrets.iter().filter(in_force);
@@ -146,6 +162,11 @@ impl Routes {
             for destination in pipeline.destinations.iter().filter(|it| it.source_id == source.id) {
                 let signer =
                     Arc::new(Signer::new(signers.get(&destination.id).map_or(&[], Vec::as_slice)));
+                let secret_headers = secret_headers(pipeline, destination.id, secrets)?;
+                let held = pipeline.held(destination).is_some();
+                let connection = pipeline.connection(destination.id);
+                let connected_at = connection.and_then(|one| one.connected_at).unwrap_or_default();
+                let resumed_at = destination.resumed_at.max(connected_at);
                 let mut mappings = Vec::new();
                 for mapping in
                     pipeline.mappings.iter().filter(|it| it.destination_id == destination.id)
@@ -156,12 +177,14 @@ impl Routes {
                         id: mapping.id,
                         name,
                         enabled: mapping.enabled && destination.enabled,
-                        resumed_at: mapping.resumed_at.max(destination.resumed_at),
+                        held,
+                        resumed_at: mapping.resumed_at.max(resumed_at),
                         revision_id: mapping.revision.id,
                         destination_id: destination.id,
                         settings: destination.settings.clone(),
                         signer: Arc::clone(&signer),
                         function,
+                        secret_headers: Arc::clone(&secret_headers),
                         compiled,
                     });
                     routes.mappings.insert(mapping.id, Arc::clone(&mapping));
@@ -201,6 +224,26 @@ impl Routes {
     pub fn mappings(&self) -> impl Iterator<Item = &Arc<MappingRoute>> {
         self.mappings.values()
     }
+}
+
+/// The headers that a destination adds to every request. They were checked when they were saved.
+fn secret_headers<O: OpenSecret>(
+    pipeline: &Pipeline,
+    id: DestinationId,
+    secrets: &O,
+) -> Result<Arc<[(HeaderName, HeaderValue)]>, O::Error> {
+    let mut headers = Vec::new();
+    for credential in pipeline.credentials.iter().filter(|one| one.destination_id == id) {
+        let CredentialSlot::Header(name) = &credential.slot else { continue };
+        let value = secrets.open_secret(&credential.secret, Purpose::SecretHeader)?;
+        let name = HeaderName::try_from(name.as_str());
+        let value = HeaderValue::try_from(value.expose_secret());
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            value.set_sensitive(true);
+            headers.push((name, value));
+        }
+    }
+    Ok(headers.into())
 }
 
 fn compile(mapping: &Mapping, name: &str) -> Option<(CompiledMapping, Option<Function>)> {

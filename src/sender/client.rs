@@ -100,7 +100,7 @@ pub struct Exchange {
 /// Sends requests to destinations. Share one: it holds the connections.
 pub struct Sender {
     client: reqwest::Client,
-    policy: Arc<AddressPolicy>,
+    pub(super) policy: Arc<AddressPolicy>,
     resolver: GuardedResolver,
     clock: Arc<dyn Clock>,
     response_keep_bytes: usize,
@@ -172,25 +172,34 @@ impl Sender {
 
     async fn exchange(&self, request: Outgoing) -> Exchange {
         let timeout = request.timeout;
+        let sleep = tokio::time::sleep(timeout);
+        tokio::pin!(sleep);
+        match self.head(request, sleep.as_mut()).await {
+            Ok(answer) => self.read(answer, sleep, timeout).await,
+            Err(fault) => Exchange::failed(fault),
+        }
+    }
+
+    /// Sends a request to an allowed URL and waits for the answer's head.
+    pub(super) async fn head(
+        &self,
+        request: Outgoing,
+        sleep: std::pin::Pin<&mut Sleep>,
+    ) -> Result<reqwest::Response, Fault> {
+        let timeout = request.timeout;
         let mark = Mark::new(match request.url.host() {
             Some(Host::Domain(_)) => Phase::Resolve,
             Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => Phase::Connect,
         });
-        let sleep = tokio::time::sleep(timeout);
-        tokio::pin!(sleep);
-
         let executing = self.client.execute(to_reqwest(request, &mark));
         let executing = phase::marked(Arc::clone(&mark), executing);
         tokio::pin!(executing);
         let head = tokio::select! {
             biased;
             head = &mut executing => head,
-            () = &mut sleep => return Exchange::failed(timed_out(timeout, mark.phase())),
+            () = sleep => return Err(timed_out(timeout, mark.phase())),
         };
-        match head {
-            Ok(answer) => self.read(answer, sleep, timeout).await,
-            Err(error) => Exchange::failed(fault::classify(&error, mark.phase())),
-        }
+        head.map_err(|error| fault::classify(&error, mark.phase()))
     }
 
     async fn read(
@@ -278,7 +287,7 @@ fn to_reqwest(request: Outgoing, mark: &Arc<Mark>) -> reqwest::Request {
     sent
 }
 
-fn of_url(refused: &UrlRefused) -> Fault {
+pub(super) fn of_url(refused: &UrlRefused) -> Fault {
     let outcome = match refused {
         UrlRefused::Address(_) => Outcome::Address,
         UrlRefused::Scheme(_) | UrlRefused::NoHost | UrlRefused::Userinfo => Outcome::Render,
@@ -286,7 +295,7 @@ fn of_url(refused: &UrlRefused) -> Fault {
     Fault { outcome, words: refused.to_string() }
 }
 
-fn timed_out(timeout: Duration, phase: Phase) -> Fault {
+pub(super) fn timed_out(timeout: Duration, phase: Phase) -> Fault {
     let words = format!("no whole answer within {timeout:?}: still {}", phase.words());
     Fault { outcome: Outcome::Timeout, words }
 }
@@ -308,6 +317,7 @@ fn answer_words(outcome: Outcome, status: StatusCode) -> Option<String> {
         | Outcome::Reset
         | Outcome::Render
         | Outcome::Address
+        | Outcome::Auth
         | Outcome::Unknown
         | Outcome::Function
         | Outcome::FunctionRetry

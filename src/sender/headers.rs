@@ -47,7 +47,12 @@ const PLAIN: [&str; 12] = [
     "transfer-encoding",
 ];
 
-/// Whether a header of this name usually carries a credential.
+/// Whether a header of this name, whatever its case, usually carries a credential.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    looks_secret(&name.to_ascii_lowercase())
+}
+
 fn looks_secret(name: &str) -> bool {
     if PLAIN.contains(&name) {
         return false;

@@ -3,6 +3,7 @@
 
 mod address;
 mod answer;
+mod ask;
 mod bare;
 mod client;
 mod fault;
@@ -14,9 +15,10 @@ mod sign;
 mod tls;
 
 pub use address::{AddressPolicy, AddressRefused, UrlRefused};
+pub use ask::Unanswered;
 pub use bare::{BareClient, BareError};
 pub use client::{Exchange, Outgoing, Sender, SenderError, SenderOptions};
-pub use headers::masked_headers;
+pub use headers::{is_credential, masked_headers};
 pub use operator::{OperatorAnswer, OperatorClient, OperatorError};
 pub use resolve::{Resolve, ResolveError};
 pub use sign::{Signed, Signer, verify_standard, verify_x_signature};

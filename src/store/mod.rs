@@ -18,7 +18,10 @@ mod pipeline;
 mod question;
 pub mod sqlite;
 
-pub use pipeline::{Pipeline, PipelineChange, SealedSecret, SharedSecret, WriteKey};
+pub use pipeline::{
+    Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
+    PipelineChange, SealedSecret, SharedSecret, WriteKey,
+};
 pub use question::{
     DeliveryQuery, DeliveryRow, EventQuery, Finding, JobPreview, JobStep, Ledger, PruneRequest,
     Pruned, StatisticsRow, Token,
@@ -323,6 +326,14 @@ pub trait Store: Send + Sync + 'static {
         &self,
         expected_version: i64,
         changes: Vec<PipelineChange>,
+        now: Timestamp,
+    ) -> Result<i64, StoreError>;
+
+    /// Changes where a connection stands: [`StoreError::Conflict`] when its number is another, or
+    /// the destination is gone. Returns the new number.
+    async fn put_connection(
+        &self,
+        change: ConnectionChange,
         now: Timestamp,
     ) -> Result<i64, StoreError>;
 

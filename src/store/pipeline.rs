@@ -41,6 +41,69 @@ pub struct SharedSecret {
     pub secret: SealedSecret,
 }
 
+/// What a credential is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialSlot {
+    /// The token that authorizes requests.
+    BearerToken,
+    /// What the service shows to an authorization server.
+    ClientSecret,
+    /// The value of this header of every request; its name in lower case.
+    Header(String),
+}
+
+/// A destination's credential, as the operator gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Whose.
+    pub destination_id: DestinationId,
+    /// What it is.
+    pub slot: CredentialSlot,
+    /// The secret.
+    pub secret: SealedSecret,
+}
+
+/// What is known of a destination that somebody has to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Whose.
+    pub destination_id: DestinationId,
+    /// Rises with every change.
+    pub number: i64,
+    /// When it last became connected: held deliveries have a window from here.
+    pub connected_at: Option<Timestamp>,
+    /// Where it stands.
+    pub state: ConnectionState,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Tokens were granted.
+    Connected {
+        /// Access and refresh token, sealed as one.
+        tokens: SealedSecret,
+        /// When the access token ends, where that is known.
+        expires_at: Option<Timestamp>,
+    },
+    /// Deliveries are held until somebody connects it again.
+    Lost {
+        /// Why.
+        fault: String,
+    },
+}
+
+/// A change of a connection while the service runs: the pipeline's version stays.
+#[derive(Clone, Debug)]
+pub struct ConnectionChange {
+    /// Whose.
+    pub destination_id: DestinationId,
+    /// The number it must still have; 0 when there must be none.
+    pub expected_number: i64,
+    /// Where it stands from now on.
+    pub state: ConnectionState,
+}
+
 /// All that is set up: sources, destinations, mappings and their secrets; removed ones left out.
 #[derive(Clone, Debug, Default)]
 pub struct Pipeline {
@@ -56,6 +119,56 @@ pub struct Pipeline {
     pub shared_secrets: Vec<SharedSecret>,
     /// Mappings by destination and name, each with its current revision.
     pub mappings: Vec<Mapping>,
+    /// What authorizes requests.
+    pub credentials: Vec<Credential>,
+    /// What was connected.
+    pub connections: Vec<Connection>,
+}
+
+impl Pipeline {
+    /// What is known of a destination's connection.
+    #[must_use]
+    pub fn connection(&self, id: DestinationId) -> Option<&Connection> {
+        self.connections.iter().find(|one| one.destination_id == id)
+    }
+
+    /// Why a destination's deliveries are held although it is enabled; none when they are not.
+    #[must_use]
+    pub fn held(&self, destination: &Destination) -> Option<Held<'_>> {
+        if !destination.settings.auth.needs_connection() {
+            return None;
+        }
+        match self.connection(destination.id).map(|one| &one.state) {
+            None => Some(Held::NeverConnected),
+            Some(ConnectionState::Lost { fault }) => Some(Held::Lost(fault)),
+            Some(ConnectionState::Connected { .. }) => None,
+        }
+    }
+
+    /// A destination's credential.
+    #[must_use]
+    pub fn credential(&self, id: DestinationId, slot: &CredentialSlot) -> Option<&SealedSecret> {
+        let mut found = self.credentials.iter();
+        found.find(|one| one.destination_id == id && one.slot == *slot).map(|one| &one.secret)
+    }
+}
+
+/// Why deliveries are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held<'a> {
+    /// Nobody has connected the destination yet.
+    NeverConnected,
+    /// Its connection ended.
+    Lost(&'a str),
+}
+
+impl std::fmt::Display for Held<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NeverConnected => out.write_str("not connected yet"),
+            Self::Lost(why) => write!(out, "not connected any more: {why}"),
+        }
+    }
 }
 
 /// One change of the pipeline. Names are the identity; a later change may name what an earlier one
@@ -105,6 +218,26 @@ pub enum PipelineChange {
         secret: Option<SealedSecret>,
         /// When the one before it ends.
         retire_at: Timestamp,
+    },
+    /// Gives a destination a credential, in place of any it had in this slot.
+    PutCredential {
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// What it is.
+        slot: CredentialSlot,
+        /// The secret; none takes it away.
+        secret: Option<SealedSecret>,
+    },
+    /// Ends what connection a destination has or is about to get.
+    Disconnect {
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// Why.
+        fault: String,
     },
     /// Removes a destination with its mappings.
     RemoveDestination {

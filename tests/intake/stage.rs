@@ -20,6 +20,7 @@ use postrider::domain::source::Source;
 use postrider::intake::{self, Dispatch, Intake, IntakeParts};
 use postrider::metrics::Metrics;
 use postrider::route::{LiveRoutes, OpenSecret, Routes};
+use postrider::secrets::Purpose;
 use postrider::store::{
     Accepted, LeasedDelivery, NewEvent, Pipeline, SealedSecret, StoreError, WriteKey,
 };
@@ -160,6 +161,7 @@ fn routes() -> Routes {
             mapping(4, 2, false),
             mapping(5, 3, true),
         ],
+        ..Pipeline::default()
     };
     Routes::build(&pipeline, &NoSecrets, NOW).expect("no secrets to open")
 }
@@ -201,7 +203,7 @@ struct NoSecrets;
 impl OpenSecret for NoSecrets {
     type Error = Infallible;
 
-    fn open_shared_secret(&self, _: &SealedSecret) -> Result<SecretString, Infallible> {
+    fn open_secret(&self, _: &SealedSecret, _: Purpose) -> Result<SecretString, Infallible> {
         Ok(SecretString::from(""))
     }
 }

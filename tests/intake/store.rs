@@ -10,8 +10,8 @@ use postrider::domain::event::StoredEvent;
 use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
 use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
 use postrider::store::{
-    Accepted, Claim, ClaimRequest, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease,
-    ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, NewEvent, Pipeline,
+    Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
+    ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, NewEvent, Pipeline,
     PipelineChange, PruneRequest, Pruned, Record, Recorded, StatisticsRow, Store, StoreError,
     Token,
 };
@@ -104,6 +104,10 @@ impl Store for MemoryStore {
         _: Vec<PipelineChange>,
         _: Timestamp,
     ) -> Result<i64, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn put_connection(&self, _: ConnectionChange, _: Timestamp) -> Result<i64, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -30,7 +30,7 @@ fn document(secret: &str, url: &str) -> Value {
             "name": "warehouse",
             "shared_secret": {"value": secret},
             "mappings": [
-                {"name": "everything", "url": url, "headers": {"X-Team": "a", "Authorization": "b"}},
+                {"name": "everything", "url": url, "headers": {"X-Team": "a"}},
             ],
         }],
     }]})
@@ -62,7 +62,7 @@ async fn each_change_is_told_without_secrets() {
     let destination = &mut changed["sources"][0]["destinations"][0];
     destination["timeout_ms"] = json!(3000);
     destination["rate_per_second"] = json!(10);
-    destination["mappings"][0]["headers"] = json!({"X-Team": "c", "Authorization": "d"});
+    destination["mappings"][0]["headers"] = json!({"X-Team": "c"});
     changed["sources"][0]["enabled"] = json!(false);
     let told = difference(&app, json!({"document": changed})).await;
     let (source, rest) = told.split_once('\n').unwrap();
@@ -78,7 +78,7 @@ async fn each_change_is_told_without_secrets() {
     assert_eq!(
         mapping,
         "change mapping website/warehouse/everything: url: http://127.0.0.1:9/hook → \
-         http://127.0.0.1:9/other, headers.X-Team: a → c, headers.Authorization: changed"
+         http://127.0.0.1:9/other, headers.X-Team: a → c"
     );
     let pipeline = app.app.store.pipeline().await.unwrap();
     assert_eq!(pipeline.shared_secrets.len(), 2, "the one before goes on signing");

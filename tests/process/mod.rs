@@ -5,4 +5,4 @@ mod dev;
 mod disk;
 mod faulty_disk;
 mod secrets;
-mod service;
+pub(crate) mod service;

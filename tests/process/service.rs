@@ -162,9 +162,21 @@ impl Service {
         self.client().get("/api/v1/status").await.unwrap().1
     }
 
+    /// Its address.
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
     /// Runs another verb on the same settings.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        postrider().arg("--config").arg(self.config()).args(arguments).output().unwrap()
+        self.verb(arguments).output().unwrap()
+    }
+
+    /// Another verb on the same settings, to be run.
+    pub(crate) fn verb(&self, arguments: &[&str]) -> Command {
+        let mut command = postrider();
+        command.arg("--config").arg(self.config()).args(arguments);
+        command
     }
 
     /// A sender that tracks events on a connection of its own.

@@ -104,6 +104,9 @@ mod on_sqlite {
             removed_names_are_free_again
             removing_a_source_removes_all_below_it
             a_replaced_secret_retires
+            credentials_are_put_into_their_slots
+            a_connection_is_changed_by_whoever_saw_it_last
+            what_needs_no_connection_any_more_resumes
             tokens_are_replaced_by_name;
         lists:
             deliveries_are_narrowed_by_every_condition

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use postrider::domain::auth::{Auth, ClientAuth, CodeClient, OauthClient};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
-use postrider::store::{PipelineChange, SealedSecret, StoreError, Token};
+use postrider::store::{
+    ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, SealedSecret, StoreError,
+    Token,
+};
 use serde_json::json;
 
 use super::world::{World, definition, put_destination, put_mapping};
@@ -27,6 +31,139 @@ fn put_secret(secret: Option<SealedSecret>, world: &World) -> PipelineChange {
     }
 }
 
+fn auth() -> Auth {
+    Auth::AuthorizationCode(CodeClient {
+        authorize_url: "https://id.test/authorize".to_owned(),
+        refresh_url: None,
+        client: OauthClient {
+            token_url: "https://id.test/token".to_owned(),
+            client_id: "client".to_owned(),
+            client_auth: ClientAuth::Body,
+            scopes: vec!["events".to_owned()],
+            parameters: [("audience".to_owned(), "x".to_owned())].into(),
+        },
+    })
+}
+
+fn put_credential(slot: CredentialSlot, secret: Option<SealedSecret>) -> PipelineChange {
+    PipelineChange::PutCredential {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        slot,
+        secret,
+    }
+}
+
+pub(crate) async fn credentials_are_put_into_their_slots(mut world: World) {
+    let header = |name: &str| CredentialSlot::Header(name.to_owned());
+    let put = vec![
+        put_credential(header("x-key"), Some(sealed(1, &world))),
+        put_credential(CredentialSlot::ClientSecret, Some(sealed(2, &world))),
+        put_credential(header("x-tenant"), Some(sealed(3, &world))),
+        put_credential(CredentialSlot::BearerToken, Some(sealed(4, &world))),
+    ];
+    world.change(put).await;
+    let change = vec![
+        put_credential(header("x-key"), Some(sealed(5, &world))),
+        put_credential(CredentialSlot::BearerToken, None),
+    ];
+    world.change(change).await;
+    world.reopen().await;
+    let pipeline = world.store.pipeline().await.expect("read");
+    let found: Vec<_> = pipeline.credentials.iter().map(|one| (&one.slot, &one.secret)).collect();
+    let expected = [
+        (&CredentialSlot::ClientSecret, &sealed(2, &world)),
+        (&header("x-key"), &sealed(5, &world)),
+        (&header("x-tenant"), &sealed(3, &world)),
+    ];
+    assert_eq!(found, expected);
+    let id = world.a.destination_id;
+    assert_eq!(pipeline.credential(id, &header("x-key")), Some(&sealed(5, &world)));
+    let remove = PipelineChange::RemoveDestination {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+    };
+    world.change(vec![remove]).await;
+    assert!(world.store.pipeline().await.expect("read").credentials.is_empty());
+}
+
+pub(crate) async fn a_connection_is_changed_by_whoever_saw_it_last(mut world: World) {
+    let destination_id = world.a.destination_id;
+    let connected = |byte: u8, world: &World| ConnectionState::Connected {
+        tokens: sealed(byte, world),
+        expires_at: Some(world.now()),
+    };
+    let put = async |world: &World, expected_number, state| {
+        let change = ConnectionChange { destination_id, expected_number, state };
+        world.store.put_connection(change, world.now()).await
+    };
+    let lost = || ConnectionState::Lost { fault: "revoked".to_owned() };
+    let read = async |world: &World| {
+        let pipeline = world.store.pipeline().await.expect("read");
+        pipeline.connection(destination_id).cloned().expect("a connection")
+    };
+    assert!(matches!(put(&world, 1, lost()).await, Err(StoreError::Conflict)));
+    let first = connected(1, &world);
+    assert_eq!(put(&world, 0, first).await.expect("connected"), 1);
+    let since = world.now();
+    world.clock.advance(Duration::from_secs(1));
+    let second = connected(2, &world);
+    assert_eq!(put(&world, 1, second.clone()).await.expect("refreshed"), 2);
+    assert!(matches!(put(&world, 1, lost()).await, Err(StoreError::Conflict)), "a stale number");
+    world.reopen().await;
+    let found = read(&world).await;
+    assert_eq!((found.number, found.connected_at), (2, Some(since)), "refreshed, not reconnected");
+    assert_eq!(found.state, second);
+    assert_eq!(world.store.pipeline().await.expect("read").version, 1, "no change of the pipeline");
+
+    assert_eq!(put(&world, 2, lost()).await.expect("lost"), 3);
+    assert_eq!(read(&world).await.state, lost());
+    let again = connected(3, &world);
+    assert_eq!(put(&world, 3, again).await.expect("again"), 4);
+    assert_eq!(read(&world).await.connected_at, Some(world.now()), "a window from here");
+
+    let end = || PipelineChange::Disconnect {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        fault: "changed".to_owned(),
+    };
+    world.change(vec![end()]).await;
+    let found = read(&world).await;
+    assert_eq!(found.state, ConnectionState::Lost { fault: "changed".to_owned() });
+    assert_eq!(found.number, 5);
+    let remove = PipelineChange::RemoveDestination {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+    };
+    world.change(vec![remove]).await;
+    assert!(world.store.pipeline().await.expect("read").connections.is_empty());
+    let late = connected(4, &world);
+    assert!(matches!(put(&world, 0, late).await, Err(StoreError::Conflict)), "it is gone");
+    world.check().await;
+}
+
+pub(crate) async fn what_needs_no_connection_any_more_resumes(world: World) {
+    let put = |auth| PipelineChange::PutDestination {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        enabled: true,
+        settings: DestinationSettings { auth, ..Default::default() },
+    };
+    let resumed_at =
+        async || world.store.pipeline().await.expect("read").destinations[0].resumed_at;
+    for kind in [auth(), auth()] {
+        world.clock.advance(Duration::from_secs(1));
+        world.change(vec![put(kind)]).await;
+        assert_eq!(resumed_at().await, super::START);
+    }
+    world.clock.advance(Duration::from_secs(1));
+    world.change(vec![put(Auth::Bearer)]).await;
+    assert_eq!(resumed_at().await, world.now());
+    world.clock.advance(Duration::from_secs(1));
+    world.change(vec![put(Auth::None)]).await;
+    assert_ne!(resumed_at().await, world.now());
+}
+
 pub(crate) async fn what_is_put_is_read_back(mut world: World) {
     let settings = DestinationSettings {
         timeout_ms: 2_000,
@@ -34,6 +171,7 @@ pub(crate) async fn what_is_put_is_read_back(mut world: World) {
         max_in_flight: 3,
         rate_per_second: Some(7),
         policy: DeliveryPolicy::Any,
+        auth: auth(),
     };
     let mut rich = definition("https://rich.test/");
     rich.trigger = "type = \"track\"".to_owned();

@@ -3,4 +3,5 @@
 pub(crate) mod app;
 pub(crate) mod certificates;
 pub(crate) mod names;
+pub(crate) mod oauth;
 pub(crate) mod receiver;

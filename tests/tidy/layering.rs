@@ -7,7 +7,7 @@ use super::{assert_none, files};
 const GROUND: [&str; 3] = ["clock", "digest", "json"];
 
 /// The rooms each room may know, beside the ground. A room that is not here may know nothing.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("clock", &[]),
     ("digest", &[]),
     ("json", &[]),
@@ -21,24 +21,25 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("secrets", &["config", "domain", "store"]),
     ("function", &["domain"]),
     ("route", &["domain", "function", "trigger", "mapping", "store", "sender", "secrets"]),
+    ("auth", &["domain", "secrets", "sender", "store"]),
     ("receiver", &["domain", "sender"]),
     ("intake", &["config", "domain", "metrics", "route", "store"]),
     (
         "courier",
-        &["config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
+        &["auth", "config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
     ),
     ("duty", &["config", "courier", "domain", "metrics", "store"]),
     (
         "api",
         &[
-            "config", "courier", "domain", "duty", "function", "intake", "mapping", "metrics",
+            "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping", "metrics",
             "route", "secrets", "sender", "store", "trigger",
         ],
     ),
     (
         "app",
         &[
-            "api", "config", "courier", "domain", "duty", "function", "intake", "mapping",
+            "api", "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping",
             "metrics", "receiver", "route", "secrets", "sender", "store", "trigger",
         ],
     ),
@@ -52,10 +53,11 @@ const ARROWS: [(&str, &[&str]); 20] = [
 ];
 
 /// Crates that live in some rooms only.
-const TENANTS: [(&str, &[&str]); 12] = [
+const TENANTS: [(&str, &[&str]); 13] = [
     ("sqlx", &["store"]),
     ("libsqlite3_sys", &["store"]),
     ("reqwest", &["sender"]),
+    ("oauth2", &["auth"]),
     ("hickory_resolver", &["sender"]),
     ("axum", &["intake", "api", "app", "web"]),
     ("tower_http", &["intake", "api", "app", "web"]),

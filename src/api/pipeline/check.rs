@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use super::auth::{Findings, header_faults};
 use super::document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
 };
@@ -78,6 +79,12 @@ impl Checking<'_> {
         for (field, message) in destination.settings().check() {
             self.fault(format!("{path}.{field}"), message);
         }
+        let findings = Findings::of(destination);
+        for (field, message) in findings.faults {
+            self.fault(format!("{path}.{field}"), message);
+        }
+        let urls = findings.urls.into_iter();
+        self.urls.extend(urls.map(|(field, url)| (format!("{path}.{field}"), url)));
         let below = format!("{path}.mappings");
         let limit = self.settings.mappings_per_destination as usize;
         if destination.mappings.len() > limit {
@@ -89,6 +96,9 @@ impl Checking<'_> {
         }
         self.names(&below, destination.mappings.iter().map(|one| one.name.as_str()));
         for (index, mapping) in destination.mappings.iter().enumerate() {
+            for (header, message) in header_faults(destination, mapping) {
+                self.fault(format!("{below}[{index}].headers.{header}"), message);
+            }
             self.mapping(&format!("{below}[{index}]"), mapping);
         }
     }

@@ -1,6 +1,7 @@
 //! The pipeline as it is written: the shape of `pipeline.yaml` and of what is posted to be applied.
 //! Fields left out have defaults; fields that are not known are refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::auth::AuthDocument;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
 use crate::domain::mapping::{FunctionDefinition, MappingDefinition, Method};
 
@@ -64,6 +66,12 @@ pub struct DestinationDocument {
     /// Whether one success settles an event for the other mappings.
     #[serde(default)]
     pub policy: DeliveryPolicy,
+    /// How its requests are authorized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthDocument>,
+    /// Headers of every request whose values are secret; left out: kept, or taken away when pruning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_headers: Option<BTreeMap<String, GivenSecret>>,
     /// Its mappings.
     #[serde(default)]
     pub mappings: Vec<MappingDocument>,
@@ -169,6 +177,7 @@ impl DestinationDocument {
             max_in_flight: self.max_in_flight,
             rate_per_second: self.rate_per_second,
             policy: self.policy,
+            auth: self.auth.as_ref().map(AuthDocument::settings).unwrap_or_default(),
         }
     }
 }

@@ -12,12 +12,15 @@ use super::body::Body;
 use super::{Api, Fault, Problem};
 use crate::store::{Pipeline, PipelineChange, StoreError};
 
+mod auth;
 mod check;
+mod credentials;
 mod document;
 mod plan;
 mod view;
 mod words;
 
+pub use auth::{AuthDocument, AuthKind};
 pub use document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
     SourceDocument,
@@ -118,11 +121,12 @@ async fn try_apply(api: &Api, request: &ApplyRequest) -> Result<Applied, Refusal
         now,
         retire_at: now + std::time::Duration::from_secs(overlap),
     };
-    let Plan { changes, lines, made_keys } =
+    let Plan { changes, lines, made_keys, missing } =
         plan::plan(terms, &request.document).map_err(|error| Refusal::Problem(error.into()))?;
-    let taken = taken_write_keys(&current, &changes, &request.document);
-    if !taken.is_empty() {
-        return Err(Refusal::Problem(Problem::invalid(taken)));
+    let mut faults = taken_write_keys(&current, &changes, &request.document);
+    faults.extend(missing);
+    if !faults.is_empty() {
+        return Err(Refusal::Problem(Problem::invalid(faults)));
     }
     let mut applied = Applied {
         version: current.version,
@@ -168,6 +172,8 @@ fn taken_write_keys(
             PipelineChange::PutSource { .. }
             | PipelineChange::PutDestination { .. }
             | PipelineChange::PutSharedSecret { .. }
+            | PipelineChange::PutCredential { .. }
+            | PipelineChange::Disconnect { .. }
             | PipelineChange::RemoveDestination { .. }
             | PipelineChange::PutMapping { .. }
             | PipelineChange::RemoveMapping { .. } => false,

@@ -4,10 +4,12 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::credentials::Pair;
 use super::document::{
     DestinationDocument, Document, GivenSecret, MappingDocument, SourceDocument,
 };
 use super::words;
+use crate::api::Fault;
 use crate::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::Mapping;
@@ -67,6 +69,8 @@ pub(super) struct Plan {
     pub(super) changes: Vec<PipelineChange>,
     pub(super) lines: Vec<Line>,
     pub(super) made_keys: Vec<MadeKey>,
+    /// Secrets that the document leaves out and nothing is kept for.
+    pub(super) missing: Vec<Fault>,
 }
 
 /// What the difference is taken with.
@@ -83,7 +87,7 @@ pub(super) struct Terms<'a> {
 
 /// Takes the difference.
 pub(super) fn plan(terms: Terms<'_>, document: &Document) -> Result<Plan, SecretError> {
-    let mut planning = Planning { terms, plan: Plan::default() };
+    let mut planning = Planning { terms, document, plan: Plan::default() };
     for source in &document.sources {
         planning.source(source)?;
     }
@@ -97,9 +101,10 @@ pub(super) fn plan(terms: Terms<'_>, document: &Document) -> Result<Plan, Secret
     Ok(planning.plan)
 }
 
-struct Planning<'a> {
-    terms: Terms<'a>,
-    plan: Plan,
+pub(super) struct Planning<'a> {
+    pub(super) terms: Terms<'a>,
+    pub(super) document: &'a Document,
+    pub(super) plan: Plan,
 }
 
 impl Planning<'_> {
@@ -229,6 +234,7 @@ impl Planning<'_> {
             });
         }
         self.shared_secret(source, current, wanted, &mut details)?;
+        self.credentials(Pair { source, wanted, current }, &mut details)?;
         let path = format!("{}/{}", source.name, wanted.name);
         self.told(current.is_none(), format!("destination {path}"), details);
         for mapping in &wanted.mappings {
@@ -342,7 +348,7 @@ impl Planning<'_> {
     }
 }
 
-fn value(given: Option<&GivenSecret>) -> Option<&SecretString> {
+pub(super) fn value(given: Option<&GivenSecret>) -> Option<&SecretString> {
     match given? {
         GivenSecret::Value(hidden) => Some(&hidden.0),
         // The check refuses these before a plan is made.

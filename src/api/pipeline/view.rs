@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::connection::ConnectionView;
 use crate::domain::destination::{Destination, DestinationSettings};
 use crate::domain::id::{Noun, PublicId};
 use crate::domain::mapping::{Mapping, MappingDefinition};
-use crate::store::Pipeline;
+use crate::store::{CredentialSlot, Pipeline};
 
 /// All that is set up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +41,12 @@ pub struct DestinationView {
     pub enabled: bool,
     /// Whether its requests are signed.
     pub has_shared_secret: bool,
+    /// Whether what its auth needs of secrets is there: a bearer token, or a client's secret.
+    pub has_credential: bool,
+    /// The names of its secret headers.
+    pub secret_headers: Vec<String>,
+    /// How its connection stands, where it needs one.
+    pub connection: Option<ConnectionView>,
     /// The rest.
     pub settings: DestinationSettings,
     /// Its mappings.
@@ -89,6 +96,15 @@ impl DestinationView {
                 .shared_secrets
                 .iter()
                 .any(|secret| secret.destination_id == destination.id),
+            has_credential: credentials(destination, pipeline)
+                .any(|slot| !matches!(slot, CredentialSlot::Header(_))),
+            secret_headers: credentials(destination, pipeline)
+                .filter_map(|slot| match slot {
+                    CredentialSlot::Header(name) => Some(name.clone()),
+                    CredentialSlot::BearerToken | CredentialSlot::ClientSecret => None,
+                })
+                .collect(),
+            connection: ConnectionView::of(pipeline, destination),
             settings: destination.settings.clone(),
             mappings: pipeline
                 .mappings
@@ -98,6 +114,15 @@ impl DestinationView {
                 .collect(),
         }
     }
+}
+
+fn credentials<'p>(
+    destination: &Destination,
+    pipeline: &'p Pipeline,
+) -> impl Iterator<Item = &'p CredentialSlot> {
+    let id = destination.id;
+    let credentials = pipeline.credentials.iter();
+    credentials.filter(move |one| one.destination_id == id).map(|one| &one.slot)
 }
 
 impl MappingView {

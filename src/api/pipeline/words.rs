@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::document::DestinationDocument;
+use crate::domain::auth::Auth;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::{FunctionDefinition, Mapping, MappingDefinition};
 
@@ -37,6 +38,22 @@ pub(super) fn destination(
     differ(details, "max_in_flight", &from.max_in_flight, &to.max_in_flight);
     differ(details, "rate_per_second", &from.rate_per_second, &to.rate_per_second);
     differ(details, "policy", &from.policy, &to.policy);
+    auth(details, &from.auth, &to.auth);
+}
+
+fn auth(details: &mut Vec<String>, from: &Auth, to: &Auth) {
+    differ(details, "auth", &from.kind(), &to.kind());
+    if let (Some(from), Some(to)) = (from.client(), to.client()) {
+        differ(details, "auth.token_url", &from.token_url, &to.token_url);
+        differ(details, "auth.client_id", &from.client_id, &to.client_id);
+        differ(details, "auth.client_auth", &from.client_auth, &to.client_auth);
+        differ(details, "auth.scopes", &from.scopes, &to.scopes);
+        differ(details, "auth.parameters", &from.parameters, &to.parameters);
+    }
+    if let (Auth::AuthorizationCode(from), Auth::AuthorizationCode(to)) = (from, to) {
+        differ(details, "auth.authorize_url", &from.authorize_url, &to.authorize_url);
+        differ(details, "auth.refresh_url", &from.refresh_url, &to.refresh_url);
+    }
 }
 
 pub(super) fn mapping(

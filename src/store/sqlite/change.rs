@@ -3,6 +3,7 @@
 
 use sqlx::Row;
 
+use super::credential;
 use super::failure::Failure;
 use super::pipeline::json;
 use super::row::foreign;
@@ -11,6 +12,9 @@ use crate::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
 use crate::store::{PipelineChange, SealedSecret, StoreError};
+
+/// The kind of auth under which deliveries may be held: what stops being so resumes.
+const NEEDS_CONNECTION: &str = "authorization_code";
 
 /// All changes of a request.
 #[derive(Debug)]
@@ -66,6 +70,14 @@ impl ChangePipeline {
             PipelineChange::PutSharedSecret { source, destination, secret, retire_at } => {
                 let id = destination_id(tx, source, destination).await?;
                 put_shared_secret(tx, id, secret.as_ref(), *retire_at).await
+            }
+            PipelineChange::PutCredential { source, destination, slot, secret } => {
+                let id = destination_id(tx, source, destination).await?;
+                credential::put(tx, id, slot, secret.as_ref()).await
+            }
+            PipelineChange::Disconnect { source, destination, fault } => {
+                let id = destination_id(tx, source, destination).await?;
+                credential::disconnect(tx, id, fault).await
             }
             PipelineChange::RemoveDestination { source, destination } => {
                 let id = destination_id(tx, source, destination).await?;
@@ -126,6 +138,7 @@ impl ChangePipeline {
         enabled: bool,
         settings: &DestinationSettings,
     ) -> Result<(), Failure> {
+        let auth = &settings.auth;
         let settings = to_json(settings)?;
         let now = self.now.as_micros();
         let found = sqlx::query(
@@ -139,13 +152,17 @@ impl ChangePipeline {
         let query = match found {
             Some(row) => sqlx::query(
                 "UPDATE destinations SET settings = ?1, enabled = ?2,
-                    resumed_at = CASE WHEN ?2 AND NOT enabled THEN ?3 ELSE resumed_at END
+                    resumed_at = CASE WHEN ?2 AND NOT enabled THEN ?3
+                        WHEN NOT ?5 AND json_extract(settings, '$.auth.kind') = ?6 THEN ?3
+                        ELSE resumed_at END
                  WHERE id = ?4",
             )
             .bind(settings)
             .bind(enabled)
             .bind(now)
-            .bind(row.try_get::<i64, _>(0)?),
+            .bind(row.try_get::<i64, _>(0)?)
+            .bind(auth.needs_connection())
+            .bind(NEEDS_CONNECTION),
             None => sqlx::query(
                 "INSERT INTO destinations
                     (source_id, name, settings, enabled, resumed_at, created_at)
@@ -169,10 +186,13 @@ impl ChangePipeline {
         ] {
             sqlx::query(sql).bind(self.now.as_micros()).bind(id).execute(&mut *tx.conn).await?;
         }
-        sqlx::query("DELETE FROM shared_secrets WHERE destination_id = ?")
-            .bind(id)
-            .execute(&mut *tx.conn)
-            .await?;
+        for sql in [
+            "DELETE FROM shared_secrets WHERE destination_id = ?",
+            "DELETE FROM credentials WHERE destination_id = ?",
+            "DELETE FROM connections WHERE destination_id = ?",
+        ] {
+            sqlx::query(sql).bind(id).execute(&mut *tx.conn).await?;
+        }
         Ok(())
     }
 

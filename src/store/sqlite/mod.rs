@@ -10,10 +10,10 @@ use sqlx::pool::PoolConnection;
 use tokio::task::JoinHandle;
 
 use super::{
-    Accepted, Claim, ClaimRequest, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease,
-    ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery, Ledger, NewEvent,
-    Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, StatisticsRow, Store,
-    StoreError, Token,
+    Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
+    ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery, Ledger,
+    NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, StatisticsRow,
+    Store, StoreError, Token,
 };
 use crate::clock::Timestamp;
 use crate::domain::attempt::Attempt;
@@ -24,6 +24,7 @@ use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 mod accept;
 mod change;
 mod claim;
+mod credential;
 mod dedup;
 mod disk;
 mod examine;
@@ -274,6 +275,14 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<i64, StoreError> {
         self.queue.step(change::ChangePipeline { expected_version, changes, now }).await
+    }
+
+    async fn put_connection(
+        &self,
+        change: ConnectionChange,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        self.queue.step(credential::PutConnection { change, now }).await
     }
 
     async fn put_token(&self, token: Token) -> Result<(), StoreError> {

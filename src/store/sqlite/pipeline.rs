@@ -12,6 +12,8 @@ use crate::domain::mapping::{Mapping, MappingRevision};
 use crate::domain::source::Source;
 use crate::store::{Pipeline, SealedSecret, SharedSecret, WriteKey};
 
+use super::credential;
+
 /// Reads all of it.
 pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failure> {
     let mut moment = conn.begin().await?;
@@ -58,8 +60,20 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
         mapping,
     )
     .await?;
+    let credentials = rows(&mut moment, credential::SELECT, credential::credential).await?;
+    let connections =
+        rows(&mut moment, credential::SELECT_CONNECTIONS, credential::connection).await?;
     moment.rollback().await?;
-    Ok(Pipeline { version, sources, write_keys, destinations, shared_secrets, mappings })
+    Ok(Pipeline {
+        version,
+        sources,
+        write_keys,
+        destinations,
+        shared_secrets,
+        mappings,
+        credentials,
+        connections,
+    })
 }
 
 async fn rows<T>(
@@ -94,7 +108,7 @@ fn shared_secret(row: &SqliteRow) -> Result<SharedSecret, Failure> {
     Ok(SharedSecret { destination_id: DestinationId(from.take()?), secret: sealed(&mut from)? })
 }
 
-fn sealed(from: &mut Columns<'_>) -> Result<SealedSecret, Failure> {
+pub(super) fn sealed(from: &mut Columns<'_>) -> Result<SealedSecret, Failure> {
     Ok(SealedSecret {
         id: bytes(from, "a secret's id")?,
         key_id: from.take()?,

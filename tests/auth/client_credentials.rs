@@ -1,0 +1,102 @@
+//! OAuth 2.0 with the service's own credentials: got once, used until shortly before its end,
+//! renewed once when it is refused.
+
+use std::time::Duration;
+
+use postrider::domain::delivery::State;
+use serde_json::json;
+
+use super::{apply, stage};
+use crate::support::oauth::{LIFETIME, OauthServer};
+
+#[tokio::test]
+async fn a_token_is_got_once_and_refreshed_ahead_of_its_end() {
+    let (app, server) = stage(OauthServer::client_credentials).await;
+    app.track("one").await;
+    app.until_settled(1).await;
+    app.track("two").await;
+    app.until_settled(2).await;
+    assert_eq!(server.issued(), 1, "used again");
+    app.clock.advance(LIFETIME - Duration::from_secs(61));
+    app.track("three").await;
+    app.until_settled(3).await;
+    assert_eq!(server.issued(), 1, "good for more than a minute");
+    app.clock.advance(Duration::from_secs(2));
+    app.track("four").await;
+    let rows = app.until_settled(4).await;
+    assert_eq!(server.issued(), 2, "ahead of its end");
+    assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
+    assert_eq!(server.resource_requests().len(), 4, "none was refused");
+    server.assert_correct();
+}
+
+#[tokio::test]
+async fn the_secret_goes_into_the_body_where_that_is_asked_for() {
+    let (app, server) = stage(|server| {
+        server.expect_secret_in_body();
+        let mut auth = server.client_credentials();
+        auth["client_auth"] = json!("body");
+        auth
+    })
+    .await;
+    app.track("one").await;
+    app.until_settled(1).await;
+    server.assert_correct();
+    assert_eq!(server.issued(), 1);
+}
+
+#[tokio::test]
+async fn a_401_gives_one_new_token_and_one_more_try_in_the_same_attempt() {
+    let (app, server) = stage(OauthServer::client_credentials).await;
+    app.track("one").await;
+    app.until_settled(1).await;
+    server.revoke_access();
+    app.track("two").await;
+    let rows = app.until_settled(2).await;
+    assert_eq!(rows[1].delivery.state, State::Delivered);
+    assert_eq!(app.attempts(rows[1].delivery.id).await.len(), 1);
+    assert_eq!((server.issued(), server.resource_requests().len()), (2, 3));
+    let requests = server.resource_requests();
+    assert_eq!(requests[1].header("webhook-id"), requests[2].header("webhook-id"));
+    assert_eq!(requests[1].body, requests[2].body);
+    assert_ne!(requests[1].header("authorization"), requests[2].header("authorization"));
+
+    // A receiver that refuses every token is not a reason to get ever more of them.
+    server.lock_resource(true);
+    app.clock.advance(Duration::from_secs(60));
+    for number in 3..6 {
+        app.track(&number.to_string()).await;
+        app.until_settled(number).await;
+    }
+    assert_eq!(server.issued(), 3, "one new token");
+    assert_eq!(server.resource_requests().len(), 3 + 2 + 1 + 1);
+    let rows = app.deliveries().await;
+    assert!(rows[2..].iter().all(|row| row.delivery.reason.unwrap().as_str() == "rejected"));
+    server.assert_correct();
+    app.ledger().await;
+}
+
+#[tokio::test]
+async fn fifty_deliveries_at_once_ask_for_one_token() {
+    // Held until the auth is changed, so that all of them are let go at once.
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    for number in 0..50 {
+        app.track(&number.to_string()).await;
+    }
+    assert_eq!(server.receiver.requests().len(), 0);
+    apply(&app, &server, server.client_credentials()).await;
+    let rows = app.until_settled(50).await;
+    assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
+    assert_eq!((server.issued(), server.token_requests()), (1, 1));
+
+    server.revoke_access();
+    futures_util::future::join_all(
+        (50..100).map(async |number| app.track(&number.to_string()).await),
+    )
+    .await;
+    let rows = app.until_settled(100).await;
+    assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
+    assert!(rows.iter().all(|row| row.delivery.token == 1), "one attempt each");
+    assert_eq!((server.issued(), server.token_requests()), (2, 2));
+    server.assert_correct();
+}

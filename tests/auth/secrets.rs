@@ -1,0 +1,124 @@
+//! No credential and no token stands in clear anywhere, with the real program at its most talkative.
+
+use http::StatusCode;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::process::service::Service;
+use crate::support::app::pipeline;
+use crate::support::oauth::{CLIENT_SECRET, OauthServer, visit};
+
+#[tokio::test]
+async fn no_token_and_no_credential_stands_in_clear() {
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"trace\"");
+    service.start().await;
+    let server = OauthServer::start(None).await;
+    server.register(format!("{}/oauth/callback", service.base()));
+    let url = server.receiver.url("/hook");
+    let header = json!({"X-Api-Key": {"value": "k3y-of-the-receiver"}});
+    let bearer = json!({"kind": "bearer", "token": {"value": "t0ken-of-the-operator"}});
+    service
+        .apply(&[
+            ("code", &url, json!({"auth": server.authorization_code(), "secret_headers": header})),
+            ("own", &url, json!({"auth": server.client_credentials()})),
+            ("bearer", &url, json!({"auth": bearer})),
+        ])
+        .await;
+    let connect = service.run(&["connect", "website/code", "--no-wait"]);
+    assert!(connect.status.success(), "{connect:?}");
+    let page = String::from_utf8(connect.stdout).unwrap();
+    let back = server.grant(page.lines().next().unwrap()).await;
+    assert_eq!(visit(back.as_str()).await.status, StatusCode::OK);
+    // What was granted is refused once, so that a refresh is among what is looked for.
+    server.revoke_access();
+    assert_eq!(service.source().track("one").await, Some(StatusCode::OK));
+    service
+        .until("all three are tried", async |service| {
+            let ledger = service.status().await["ledger"].clone();
+            ledger["delivered"].as_u64().unwrap() + ledger["dead"].as_u64().unwrap() == 3
+        })
+        .await;
+    let client = service.client();
+    let mut shown = service.log();
+    for path in ["pipeline", "deliveries", "status", "destinations/website/code/connect"] {
+        shown.push_str(&client.get(&format!("/api/v1/{path}")).await.unwrap().1.to_string());
+    }
+    let (_, list) = client.get("/api/v1/deliveries").await.unwrap();
+    for delivery in list["items"].as_array().unwrap() {
+        let id = delivery["id"].as_str().unwrap();
+        let detail = client.get(&format!("/api/v1/deliveries/{id}")).await.unwrap().1;
+        shown.push_str(&detail.to_string());
+    }
+    server.assert_correct();
+    let mut secrets = server.secrets();
+    let given = [CLIENT_SECRET, "t0ken-of-the-operator", "k3y-of-the-receiver"];
+    secrets.extend(given.map(str::to_owned));
+    assert!(secrets.len() >= 7, "tokens were given: {secrets:?}");
+    for secret in &secrets {
+        assert!(!shown.contains(secret.as_str()), "{secret} is shown");
+    }
+    service.kill();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for secret in &secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} stands in clear in {}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn connect_waits_until_it_is_done() {
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0");
+    service.start().await;
+    let server = OauthServer::start(None).await;
+    server.register(format!("{}/oauth/callback", service.base()));
+    let mut auth = server.authorization_code();
+    auth["client_secret"] = json!({"env": "CRM_CLIENT_SECRET"});
+    let more = json!({"auth": auth, "secret_headers": {"X-Api-Key": {"file": "crm.key"}}});
+    let document = pipeline(&[("crm", &server.receiver.url("/hook"), more)]).to_string();
+    let file = dir.path().join("pipeline.yaml");
+    std::fs::write(&file, document).unwrap();
+    std::fs::write(dir.path().join("crm.key"), "k3y\n").unwrap();
+    let apply = || service.verb(&["apply", "-f", file.to_str().unwrap()]);
+    let unset = apply().output().unwrap();
+    let words = String::from_utf8(unset.stderr).unwrap();
+    let fault =
+        "destination website/crm: auth.client_secret: the variable CRM_CLIENT_SECRET is not set";
+    assert!(words.contains(fault), "{words}");
+    let applied = apply().env("CRM_CLIENT_SECRET", CLIENT_SECRET).output().unwrap();
+    assert!(applied.status.success(), "{applied:?}");
+    let told = String::from_utf8(applied.stdout).unwrap();
+    let expected = "destination website/crm: shared secret: given, auth.client_secret: given, \
+                    secret_headers.X-Api-Key: given";
+    assert!(told.contains(expected), "{told}");
+    let status = service.run(&["status"]);
+    let words = String::from_utf8(status.stdout).unwrap();
+    let line = "held: website/crm: not connected yet; run: postrider connect website/crm";
+    assert!(words.contains(line), "{words}");
+    let mut waiting = service
+        .verb(&["connect", "website/crm"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(waiting.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    let back = server.grant(line.trim()).await;
+    assert_eq!(visit(back.as_str()).await.status, StatusCode::OK);
+    let done = tokio::task::spawn_blocking(move || {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
+        (waiting.wait().unwrap().success(), rest)
+    });
+    assert_eq!(done.await.unwrap(), (true, "website/crm is connected\n".to_owned()));
+    let ended = service.run(&["disconnect", "website/crm"]);
+    let words = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(words, "website/crm is disconnected: its deliveries are held\n");
+    let other = service.run(&["connect", "website/nothing", "--no-wait"]);
+    assert_eq!(other.status.code(), Some(3));
+    assert_eq!(service.run(&["connect", "nothing"]).status.code(), Some(2));
+}
