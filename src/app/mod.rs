@@ -358,7 +358,8 @@ async fn admit_operator(parts: &AppParts, store: &dyn Store) -> Result<Keyring, 
     let pipeline = store.pipeline().await?;
     let sealed_before = !pipeline.write_keys.is_empty()
         || !pipeline.shared_secrets.is_empty()
-        || !pipeline.credentials.is_empty();
+        || !pipeline.credentials.is_empty()
+        || !pipeline.connections.is_empty();
     let keyring = Keyring::of(&parts.settings, sealed_before)?;
     let token = secrets::operator_token(&parts.settings.token_file)?;
     api::install_operator_token(store, &token, parts.clock.now()).await?;

@@ -30,10 +30,6 @@ pub use grant::GrantError;
 use account::{Account, Terms, Tools};
 use consent::{Consents, StateRefused};
 
-/// The longest that a token endpoint may take: twice this, once ahead of a request and once after
-/// it was refused, is well within what a lease lasts beyond the request's own time.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What the room works with.
 pub struct AuthParts {
     /// Where connections are kept.
@@ -72,6 +68,10 @@ pub struct Return {
 }
 
 impl Auth {
+    /// The longest that a token endpoint may take. Twice this, once ahead of a request and once
+    /// after it was refused, is within what a lease lasts beyond the request's own time.
+    pub const LONGEST: Duration = Duration::from_secs(5);
+
     /// Nobody's tokens yet.
     #[must_use]
     pub fn new(parts: AuthParts) -> Self {
@@ -154,7 +154,7 @@ impl Auth {
         if let Some(header) = account.at_hand(self.tools.clock.now()) {
             return Ok(header);
         }
-        let (tools, timeout) = (Arc::clone(&self.tools), timeout.min(LONGEST_TIMEOUT));
+        let (tools, timeout) = (Arc::clone(&self.tools), timeout.min(Self::LONGEST));
         // In a task of its own: a caller that goes away must not lose a token that was got.
         let flying = tokio::spawn(async move { account.token(&tools, timeout).await });
         flying.await.unwrap_or(Err(AuthFault::Changing))
@@ -174,7 +174,7 @@ impl Auth {
         if account.terms.auth == AuthSettings::Bearer {
             return Ok(None);
         }
-        let (tools, timeout) = (Arc::clone(&self.tools), timeout.min(LONGEST_TIMEOUT));
+        let (tools, timeout) = (Arc::clone(&self.tools), timeout.min(Self::LONGEST));
         let refused = refused.clone();
         let flying = tokio::spawn(async move { account.renew(&tools, timeout, &refused).await });
         flying.await.unwrap_or(Err(AuthFault::Changing))
@@ -228,7 +228,7 @@ impl Auth {
         };
         // In a task of its own: a browser that goes away must not lose what it has brought.
         let connecting =
-            tokio::spawn(async move { account.connect(&tools, &code, LONGEST_TIMEOUT).await });
+            tokio::spawn(async move { account.connect(&tools, &code, Self::LONGEST).await });
         connecting.await.unwrap_or(Err(AuthFault::Changing))?;
         Ok(path)
     }

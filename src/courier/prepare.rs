@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Shared;
+use crate::auth::Auth;
 use crate::domain::attempt::Outcome;
 use crate::domain::event::Event;
 use crate::mapping::Rendered;
@@ -56,7 +57,8 @@ impl Shared {
     /// What an attempt of this mapping takes at most: its lease has to last so long.
     pub(super) fn attempt_time(&self, route: &MappingRoute) -> Duration {
         let function = route.function.as_ref().map(|_| self.parts.functions.longest());
-        route.settings.timeout() + function.unwrap_or_default()
+        let token = route.settings.auth.client().map(|_| Auth::LONGEST);
+        route.settings.timeout() + function.unwrap_or_default() + token.unwrap_or_default()
     }
 }
 

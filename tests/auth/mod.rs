@@ -4,6 +4,7 @@
 mod bearer;
 mod client_credentials;
 mod connection;
+mod difference;
 mod headers;
 mod other_server;
 mod secrets;

@@ -32,8 +32,8 @@ const ARROWS: [(&str, &[&str]); 21] = [
     (
         "api",
         &[
-            "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping", "metrics",
-            "route", "secrets", "sender", "store", "trigger",
+            "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping",
+            "metrics", "route", "secrets", "sender", "store", "trigger",
         ],
     ),
     (
