@@ -234,13 +234,13 @@ async fn one_event_that_hangs_harms_no_other_of_its_batch() {
     let source = "function onTrack(e) { while (e.event === 'hangs'); return e }";
     let events = [track("a"), track("hangs"), track("b"), track("hangs"), track("c")];
     let ran = pool.run_batch(MappingId(1), &function(source), &events).await;
-    let ends: Vec<_> = ran.made.iter().map(|it| it.as_ref().err().map(|it| it.outcome)).collect();
+    let ends: Vec<_> = ran.iter().map(|it| it.made.as_ref().err().map(|it| it.outcome)).collect();
     let killed = Some(Outcome::FunctionTimeout);
     assert_eq!(ends, [None, killed, None, killed, None]);
     let together = "function onBatch(all) { while (all.length > 2); return all }";
     let ran = pool.run_batch(MappingId(1), &function(together), &events).await;
-    assert!(ran.made.iter().all(|it| it.as_ref().is_err_and(|it| Some(it.outcome) == killed)));
-    assert!(ran.took < LONG);
+    assert!(ran.iter().all(|it| it.made.as_ref().is_err_and(|it| Some(it.outcome) == killed)));
+    assert!(ran[0].took < LONG);
 }
 
 #[tokio::test]
@@ -250,8 +250,8 @@ async fn a_batch_that_is_slow_throughout_ends_all_the_same() {
         "function onTrack(e) { const at = Date.now(); while (Date.now() < at + 150); return e }";
     let events: Vec<_> = (0..100).map(|number| track(&number.to_string())).collect();
     let ran = pool.run_batch(MappingId(1), &function(source), &events).await;
-    assert_eq!(ran.made.len(), 100);
-    let failure = ran.made[99].as_ref().unwrap_err();
+    assert_eq!(ran.len(), 100);
+    let failure = ran[99].made.as_ref().unwrap_err();
     assert_eq!(failure.outcome, Outcome::FunctionTimeout);
     assert_eq!(failure.words, "the function took longer than 0.4 s for the whole batch");
 }
