@@ -245,7 +245,8 @@ async fn a_function_is_read_from_its_file_beside_the_pipelines() {
     assert_eq!(code, 2);
     assert!(stderr.contains("mapping s/d/m: function: ") && stderr.contains("gone.js"), "{stderr}");
     std::fs::write(&path, pipeline("enrich.js")).unwrap();
-    std::fs::write(folder.join("enrich.js"), "function onTrack(event) {\n  return event +;\n}").unwrap();
+    std::fs::write(folder.join("enrich.js"), "function onTrack(event) {\n  return event +;\n}")
+        .unwrap();
     let (code, _, stderr) = ask(&app, &["apply", "-f", path.to_str().unwrap()]).await;
     assert_eq!(code, 2);
     assert!(stderr.contains("function.source: SyntaxError: "), "{stderr}");
