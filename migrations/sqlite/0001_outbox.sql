@@ -27,7 +27,7 @@
 -- With a destination's policy `any`, the record that delivers one of an event's deliveries there
 -- also makes the others delivered that are pending or leased, and says so in `settled_by`.
 --
--- and leased ---> discarded by record (courier), when the mapping's insert function drops the event.
+-- When the mapping's insert function drops the event, record (courier) takes `leased` to `discarded`.
 --
 -- Nothing leaves `delivered` or `discarded` but by retention, which removes the whole event.
 

@@ -36,6 +36,7 @@ A pipeline file:
               url: https://example.com/hook
               method: POST                    # or PUT, PATCH
               headers: {X-Team: growth}
+              function: {file: enrich.js}     # or {source: …}; settings: {…} are shown in clear
 
 Names are the identity. What is not in the file is left alone, but for --prune.
 Exit code of --dry-run: 0 when there is no difference, 5 when there is.";

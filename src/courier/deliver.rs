@@ -145,7 +145,10 @@ impl Shared {
             response_body: Bytes::new(),
             response_truncated: false,
         };
-        let prepared = self.prepare(route, &delivery.event).await;
+        let mut prepared = self.prepare(route, &[&delivery.event]).await;
+        let Some(prepared) = prepared.pop() else {
+            return Attempted { made, retry_after: None };
+        };
         made.console = prepared.console;
         made.duration_us = u64::try_from(prepared.took.as_micros()).unwrap_or(u64::MAX);
         let rendered = match prepared.rendered {

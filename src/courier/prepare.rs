@@ -1,13 +1,16 @@
 //! What comes before a request: the event goes through its mapping's insert function, if there is one,
 //! and is rendered by the mapping's revision in force.
 
-use std::borrow::Cow;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::Shared;
 use crate::auth::Auth;
 use crate::domain::attempt::Outcome;
+use crate::domain::document::DocumentError;
 use crate::domain::event::Event;
+use crate::function::{Function, Ran};
 use crate::mapping::Rendered;
 use crate::route::MappingRoute;
 
@@ -30,28 +33,36 @@ pub(super) struct Unprepared {
 }
 
 impl Shared {
-    /// Makes the request, unsigned.
-    pub(super) async fn prepare(&self, route: &MappingRoute, event: &Event) -> Prepared {
-        let (mut console, mut took) = (None, Duration::ZERO);
-        let unrendered = |error: &dyn std::error::Error| Unprepared {
-            outcome: Outcome::Render,
-            error: words(error),
+    /// Makes the requests for events of one mapping, unsigned; by position. More than one go through
+    /// the function's `onBatch` together, where it has one.
+    pub(super) async fn prepare(&self, route: &MappingRoute, events: &[&Event]) -> Vec<Prepared> {
+        let Some(function) = &route.function else {
+            let plain = |event: &&Event| match event.document() {
+                Ok(document) => Prepared::plain(render(route, document)),
+                Err(error) => Prepared::plain(Err(unrendered(&error))),
+            };
+            return events.iter().map(plain).collect();
         };
-        let render =
-            |document: &_| route.compiled().render(document).map_err(|error| unrendered(&error));
-        let document = match (event.document(), &route.function) {
-            (Err(error), _) => Err(unrendered(&error)),
-            (Ok(document), None) => Ok(Cow::Borrowed(document)),
-            (Ok(document), Some(function)) => {
-                let ran = self.parts.functions.run(route.id, function, document.clone()).await;
-                (console, took) = (ran.console, ran.took);
-                ran.made.map(Cow::Owned).map_err(|failure| Unprepared {
-                    outcome: failure.outcome,
-                    error: failure.words,
-                })
-            }
+        let documents: Vec<_> = events.iter().map(|event| event.document()).collect();
+        let given: Vec<_> = documents.iter().filter_map(|it| it.as_ref().ok().copied()).collect();
+        let mut ran = self.run(route, function, given).await.into_iter();
+        let after = |document: Result<_, DocumentError>| match document {
+            Ok(_) => ran.next().map_or_else(
+                || Prepared::plain(Err(unanswered())),
+                |ran| Prepared::after(route, ran),
+            ),
+            Err(error) => Prepared::plain(Err(unrendered(&error))),
         };
-        Prepared { rendered: document.and_then(|it| render(&it)), console, took }
+        documents.into_iter().map(after).collect()
+    }
+
+    async fn run(&self, route: &MappingRoute, function: &Function, given: Vec<&Bytes>) -> Vec<Ran> {
+        let functions = &self.parts.functions;
+        let given: Vec<Bytes> = given.into_iter().cloned().collect();
+        match given.as_slice() {
+            [one] => vec![functions.run(route.id, function, one.clone()).await],
+            all => functions.run_batch(route.id, function, all).await,
+        }
     }
 
     /// What an attempt of this mapping takes at most: its lease has to last so long.
@@ -60,6 +71,34 @@ impl Shared {
         let token = route.settings.auth.client().map(|_| Auth::LONGEST);
         route.settings.timeout() + function.unwrap_or_default() + token.unwrap_or_default()
     }
+}
+
+impl Prepared {
+    const fn plain(rendered: Result<Rendered, Unprepared>) -> Self {
+        Self { rendered, console: None, took: Duration::ZERO }
+    }
+
+    fn after(route: &MappingRoute, ran: Ran) -> Self {
+        let rendered = match ran.made {
+            Ok(document) => render(route, &document),
+            Err(failure) => Err(Unprepared { outcome: failure.outcome, error: failure.words }),
+        };
+        Self { rendered, console: ran.console, took: ran.took }
+    }
+}
+
+/// A run that gave fewer results than it got events; none ever does.
+fn unanswered() -> Unprepared {
+    let error = "the function gave no result".to_owned();
+    Unprepared { outcome: Outcome::FunctionTimeout, error }
+}
+
+fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, Unprepared> {
+    route.compiled().render(document).map_err(|error| unrendered(&error))
+}
+
+fn unrendered(error: &dyn std::error::Error) -> Unprepared {
+    Unprepared { outcome: Outcome::Render, error: words(error) }
 }
 
 /// An error with its causes.

@@ -59,8 +59,10 @@ pub(super) struct Request<'a> {
 /// What came of a call.
 #[derive(Debug)]
 pub(super) struct Called {
-    /// For each event in turn, as far as the call came.
-    pub(super) made: Vec<Result<Bytes, Fault>>,
+    /// For each event in turn, as far as the call came, with what was written to the console.
+    pub(super) made: Vec<(Result<Bytes, Fault>, String)>,
+    /// What was written by what the call was at when it ended.
+    pub(super) console: String,
     pub(super) handlers: Vec<String>,
     /// What is not in `made` was in one call of `onBatch`.
     pub(super) together: bool,
@@ -116,17 +118,18 @@ impl Worker {
         self.realms.iter().any(|(held, _)| *held == realm)
     }
 
-    /// Makes a call; what is written to the console is added to `console`.
-    pub(super) async fn call(&mut self, request: &Request<'_>, console: &mut String) -> Called {
+    /// Makes a call.
+    pub(super) async fn call(&mut self, request: &Request<'_>) -> Called {
         let mut called = Called {
             made: Vec::with_capacity(request.events.len()),
+            console: String::new(),
             handlers: Vec::new(),
             together: false,
             end: End::Done { again: true },
         };
         let started = Instant::now();
         let end = match self.frame(request) {
-            Ok(frame) => self.converse(&frame, request, &mut called, console).await,
+            Ok(frame) => self.converse(&frame, request, &mut called).await,
             Err(error) => Err(error),
         };
         called.end = match end {
@@ -184,7 +187,6 @@ impl Worker {
         frame: &[u8],
         request: &Request<'_>,
         called: &mut Called,
-        console: &mut String,
     ) -> io::Result<End> {
         let process = self.child.id();
         let (input, output) = (&mut self.input, &mut self.output);
@@ -220,18 +222,22 @@ impl Worker {
             match told {
                 Told::Console(line) => {
                     // The worker bounds each call's; loading has its own.
-                    if console.len() <= 2 * MAX_CONSOLE {
-                        console.push_str(&line);
-                        console.push('\n');
+                    if called.console.len() <= 2 * MAX_CONSOLE {
+                        called.console.push_str(&line);
+                        called.console.push('\n');
                     }
                     continue;
                 }
                 Told::Together => called.together = true,
                 Told::Event(event) => {
                     returned_bytes += event.get().len();
-                    called.made.push(taken(event, returned_bytes));
+                    let console = std::mem::take(&mut called.console);
+                    called.made.push((taken(event, returned_bytes), console));
                 }
-                Told::Fault(fault) => called.made.push(Err(fault)),
+                Told::Fault(fault) => {
+                    let console = std::mem::take(&mut called.console);
+                    called.made.push((Err(fault), console));
+                }
                 Told::Handlers(handlers) => called.handlers = handlers,
                 Told::Done { forgot, spent } => {
                     if forgot || request.realm.is_none() {

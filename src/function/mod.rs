@@ -7,6 +7,7 @@ mod confine;
 mod frame;
 mod pool;
 mod realm;
+mod run;
 pub mod worker;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::domain::attempt::Outcome;
 use crate::domain::mapping::FunctionDefinition;
 
 pub use child::VERB;
-pub use pool::{FunctionPool, PoolOptions, Ran, RanBatch};
+pub use pool::{FunctionPool, PoolOptions, Ran};
 
 /// The longest source, in bytes.
 pub const MAX_SOURCE: usize = 64 * 1024;

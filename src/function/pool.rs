@@ -13,14 +13,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::child::{Called, End, Limits, RealmKey, Request, Worker};
-use super::frame::{Fault, FaultKind, Task};
+use super::frame::Task;
+use super::run::{Run, lost, silent};
 use super::{Failure, Function};
 use crate::domain::attempt::Outcome;
 use crate::domain::id::MappingId;
 
-/// Events that go to a worker in one call, and their bytes.
-const MOST_EVENTS: usize = 1_000;
-const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// Mappings that are remembered while nothing of theirs runs.
 const MOST_LANES: usize = 4_096;
 
@@ -78,27 +76,23 @@ fn own_executable() -> PathBuf {
 pub struct Ran {
     /// The event that the function gave, as `JSON.stringify` prints it, or why there is none.
     pub made: Result<Bytes, Failure>,
-    /// What it wrote to the console, as far as it is kept.
+    /// What it wrote to the console, as far as it is kept; `onBatch` writes for its first event.
     pub console: Option<String>,
-    /// How long it took, waiting included.
+    /// How long it took, waiting included; many events take it together.
     pub took: Duration,
 }
 
-/// What came of many events, by position.
-#[derive(Debug)]
-pub struct RanBatch {
-    /// For each event, what the function gave or why there is nothing.
-    pub made: Vec<Result<Bytes, Failure>>,
-    /// What was written to the console, as far as it is kept.
-    pub console: Option<String>,
-    /// How long it took, waiting included.
-    pub took: Duration,
+impl Ran {
+    pub(super) fn new(made: Result<Bytes, Failure>, console: String) -> Self {
+        let console = (!console.is_empty()).then_some(console);
+        Self { made, console, took: Duration::ZERO }
+    }
 }
 
 /// The pool of function workers.
 #[derive(Debug)]
 pub struct FunctionPool {
-    options: PoolOptions,
+    pub(super) options: PoolOptions,
     idle: Mutex<Vec<Worker>>,
     places: Semaphore,
     suspects: Semaphore,
@@ -145,20 +139,18 @@ impl FunctionPool {
 
     /// One event of this mapping through its function.
     pub async fn run(&self, mapping: MappingId, function: &Function, event: Bytes) -> Ran {
-        let RanBatch { mut made, console, took } =
-            self.run_all(mapping, function, Task::Each, &[event]).await;
-        let made = made.pop().unwrap_or_else(|| Err(silent()));
-        Ran { made, console, took }
+        let mut ran = self.run_all(mapping, function, Task::Each, &[event]).await;
+        ran.pop().unwrap_or_else(|| Ran::new(Err(silent()), String::new()))
     }
 
     /// Many events of this mapping through its function: all at once where it has `onBatch`, else one
-    /// by one.
+    /// by one. What came of each, by position.
     pub async fn run_batch(
         &self,
         mapping: MappingId,
         function: &Function,
         events: &[Bytes],
-    ) -> RanBatch {
+    ) -> Vec<Ran> {
         self.run_all(mapping, function, Task::Batch, events).await
     }
 
@@ -178,14 +170,14 @@ impl FunctionPool {
             events: &[],
             limits: self.limits(ends_at),
         };
-        let Called { made, handlers, end, .. } = worker.call(&request, &mut String::new()).await;
+        let Called { made, handlers, end, .. } = worker.call(&request).await;
         match end {
             End::Done { again } => self.put_back(worker, again),
             End::Time => return Err(self.too_long()),
             End::Memory => return Err(self.too_much()),
             End::Lost(how) | End::Crashed(how) => return Err(lost(&how)),
         }
-        match made.into_iter().next() {
+        match made.into_iter().next().map(|(made, _)| made) {
             Some(Err(fault)) => Err(fault.words),
             Some(Ok(_)) | None if handlers.is_empty() => {
                 Err("defines no handler: onTrack, onIdentify, onPage, onScreen, onGroup, onAlias, \
@@ -208,27 +200,26 @@ impl FunctionPool {
         function: &Function,
         task: Task,
         events: &[Bytes],
-    ) -> RanBatch {
+    ) -> Vec<Ran> {
         let started = Instant::now();
         let lane = self.lane(Some(mapping));
-        let mut console = String::new();
-        let made = match self.place(&lane).await {
+        let mut ran = match self.place(&lane).await {
             Ok(_place) => {
                 let realm = RealmKey { mapping: mapping.0, digest: function.digest };
-                let mut running =
-                    Running { pool: self, lane: &lane, realm, function, task, events };
-                running.run(&mut console).await
+                let run = Run { pool: self, suspect: &lane.suspect, realm, function, task, events };
+                run.to_end().await
             }
-            Err(failure) => vec![Err(failure); events.len()],
+            Err(failure) => {
+                let failed = |_| Ran::new(Err(failure.clone()), String::new());
+                events.iter().map(failed).collect()
+            }
         };
-        RanBatch {
-            made,
-            console: (!console.is_empty()).then_some(console),
-            took: started.elapsed(),
-        }
+        let took = started.elapsed();
+        ran.iter_mut().for_each(|it| it.took = took);
+        ran
     }
 
-    fn limits(&self, ends_at: Instant) -> Limits {
+    pub(super) fn limits(&self, ends_at: Instant) -> Limits {
         Limits {
             time: self.options.timeout,
             ends_at,
@@ -281,7 +272,7 @@ impl FunctionPool {
     }
 
     /// A worker that waits, one that holds the realm if there is one; else a new one.
-    fn worker(&self, realm: Option<RealmKey>) -> Result<Worker, Failure> {
+    pub(super) fn worker(&self, realm: Option<RealmKey>) -> Result<Worker, Failure> {
         {
             let mut idle = self.idle();
             let holds = |worker: &Worker| realm.is_some_and(|realm| worker.holds(realm));
@@ -299,132 +290,17 @@ impl FunctionPool {
         })
     }
 
-    fn put_back(&self, worker: Worker, again: bool) {
+    pub(super) fn put_back(&self, worker: Worker, again: bool) {
         if again && !self.stopped.load(Ordering::SeqCst) {
             self.idle().push(worker);
         }
     }
 
-    fn too_long(&self) -> String {
+    pub(super) fn too_long(&self) -> String {
         format!("the function took longer than {} s", self.options.timeout.as_secs_f64())
     }
 
-    fn too_much(&self) -> String {
+    pub(super) fn too_much(&self) -> String {
         format!("the function took more than {} MiB of memory", self.options.memory_bytes >> 20)
     }
-}
-
-/// A run that has its place.
-struct Running<'a> {
-    pool: &'a FunctionPool,
-    lane: &'a Lane,
-    realm: RealmKey,
-    function: &'a Function,
-    task: Task,
-    events: &'a [Bytes],
-}
-
-impl Running<'_> {
-    /// Calls until every event has its result. A call that had to be killed settles the event that it
-    /// was at; the others go to another worker.
-    async fn run(&mut self, console: &mut String) -> Vec<Result<Bytes, Failure>> {
-        let ends_at = Instant::now() + self.pool.options.run_timeout;
-        let mut made = Vec::with_capacity(self.events.len());
-        // A worker may have been gone before it was called: that is not the function's doing.
-        let mut second_tries = 1;
-        while made.len() < self.events.len() {
-            if !made.is_empty() && Instant::now() >= ends_at {
-                let words = format!(
-                    "the function took longer than {} s for the whole batch",
-                    self.pool.options.run_timeout.as_secs_f64()
-                );
-                self.fill(&mut made, self.events.len(), Outcome::FunctionTimeout, &words);
-                break;
-            }
-            let part = part(&self.events[made.len()..]);
-            let up_to = made.len() + part.len();
-            let mut worker = match self.pool.worker(Some(self.realm)) {
-                Ok(worker) => worker,
-                Err(failure) => {
-                    self.fill(&mut made, self.events.len(), failure.outcome, &failure.words);
-                    break;
-                }
-            };
-            let request = Request {
-                realm: Some(self.realm),
-                function: self.function,
-                task: self.task,
-                events: part,
-                limits: self.pool.limits(ends_at),
-            };
-            let called = worker.call(&request, console).await;
-            let answered = called.made.len();
-            made.extend(called.made.into_iter().take(part.len()).map(|it| it.map_err(failure)));
-            let hit = if called.together { up_to } else { up_to.min(made.len() + 1) };
-            let killed = matches!(called.end, End::Time | End::Memory);
-            self.lane.suspect.store(killed, Ordering::SeqCst);
-            match called.end {
-                End::Done { again } => {
-                    self.pool.put_back(worker, again);
-                    if answered < part.len() {
-                        self.fill(&mut made, up_to, Outcome::FunctionTimeout, SILENT);
-                    }
-                }
-                End::Time => {
-                    self.fill(&mut made, hit, Outcome::FunctionTimeout, &self.pool.too_long());
-                }
-                End::Memory => {
-                    self.fill(&mut made, hit, Outcome::Function, &self.pool.too_much());
-                }
-                End::Crashed(how) => self.fill(&mut made, hit, Outcome::Function, &lost(&how)),
-                End::Lost(_) if second_tries > 0 => second_tries -= 1,
-                End::Lost(how) => {
-                    self.fill(&mut made, hit, Outcome::FunctionTimeout, &lost(&how));
-                }
-            }
-        }
-        made
-    }
-
-    fn fill(
-        &self,
-        made: &mut Vec<Result<Bytes, Failure>>,
-        up_to: usize,
-        outcome: Outcome,
-        words: &str,
-    ) {
-        while made.len() < up_to {
-            made.push(Err(Failure { outcome, words: words.to_owned() }));
-        }
-    }
-}
-
-const SILENT: &str = "the function worker did not answer";
-
-fn silent() -> Failure {
-    Failure { outcome: Outcome::FunctionTimeout, words: SILENT.to_owned() }
-}
-
-fn lost(how: &str) -> String {
-    format!("the function worker ended within the call: {how}")
-}
-
-/// As many events as one call takes, one at least.
-fn part(events: &[Bytes]) -> &[Bytes] {
-    let mut bytes = 0;
-    let fits = events.iter().take(MOST_EVENTS).take_while(|event| {
-        bytes += event.len();
-        bytes <= MOST_BYTES
-    });
-    let count = fits.count().max(1);
-    &events[..count.min(events.len())]
-}
-
-fn failure(fault: Fault) -> Failure {
-    let outcome = match fault.kind {
-        FaultKind::Dropped => Outcome::Dropped,
-        FaultKind::Retry => Outcome::FunctionRetry,
-        FaultKind::Wrong => Outcome::Function,
-    };
-    Failure { outcome, words: fault.words }
 }

@@ -102,7 +102,7 @@ impl Realm {
         })
     }
 
-    /// Begins a call: its console is its own.
+    /// Begins with an event, or with all at once: the console is its own.
     pub(super) fn begin(&self) {
         self.console.left.set(MAX_CONSOLE);
     }

@@ -60,7 +60,6 @@ pub(super) fn answer(call: &Call<'_>, realms: &mut HashMap<u64, Realm>, tell: &T
     let mut trouble = Trouble::default();
     match realm(call, realms, tell) {
         Ok(realm) => {
-            realm.begin();
             run(call, realm, tell, &mut trouble);
         }
         Err(fault) => {
@@ -108,12 +107,16 @@ fn run(call: &Call<'_>, realm: &Realm, tell: &Tell, trouble: &mut Trouble) {
     };
     if call.task == Task::Batch && realm.takes_batches() {
         tell(&Told::Together);
+        realm.begin();
         match realm.batch(&call.events) {
             Ok(made) => made.into_iter().for_each(tell_one),
             Err(fault) => call.events.iter().for_each(|_| tell_one(Err(fault.clone()))),
         }
     } else {
-        call.events.iter().for_each(|event| tell_one(realm.each(event)));
+        call.events.iter().for_each(|event| {
+            realm.begin();
+            tell_one(realm.each(event));
+        });
     }
 }
 

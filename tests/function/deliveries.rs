@@ -103,7 +103,7 @@ async fn a_retry_error_and_a_time_out_are_retried() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let url = receiver.url("/");
     let app = Builder::new()
-        .functions(|options| options.timeout = std::time::Duration::from_millis(300))
+        .functions(|options| options.timeout = std::time::Duration::from_secs(3))
         .start()
         .await;
     app.apply(with_function(&url, "function onTrack() { throw new RetryError('later') }")).await;

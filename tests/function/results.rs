@@ -92,8 +92,8 @@ async fn what_a_function_leaves_alone_stays_byte_for_byte() {
     let same = function("function onTrack(event) { return event }");
     let ran = pool.run_batch(ONE, &same, &events).await;
     let wanted = cases.iter().map(|case| &case.stringified).chain([&deep]);
-    for (made, wanted) in ran.made.into_iter().zip(wanted) {
-        let made = made.unwrap();
+    for (ran, wanted) in ran.into_iter().zip(wanted) {
+        let made = ran.made.unwrap();
         let made = std::str::from_utf8(&made).unwrap();
         assert_eq!(made, format!("{{\"type\":\"track\",\"v\":{wanted}}}"));
     }
@@ -194,8 +194,8 @@ async fn the_console_is_kept_as_far_as_it_is_bounded() {
 
 async fn batch(source: &str, events: &[Bytes]) -> Vec<Result<Value, Outcome>> {
     let ran = patient().run_batch(ONE, &function(source), events).await;
-    let made = ran.made.into_iter();
-    made.map(|made| match made {
+    let made = ran.into_iter();
+    made.map(|ran| match ran.made {
         Ok(event) => Ok(serde_json::from_slice::<Value>(&event).unwrap()["event"].clone()),
         Err(failure) => Err(failure.outcome),
     })
@@ -237,4 +237,17 @@ async fn a_batch_of_any_size_is_served() {
             assert_eq!(made, Ok(json!(number.to_string())));
         }
     }
+}
+
+#[tokio::test]
+async fn each_event_of_a_batch_has_its_own_console() {
+    let events = [track("a"), track("b"), track("c")];
+    let consoles = async |source: &str| {
+        let ran = patient().run_batch(ONE, &function(source), &events).await;
+        ran.into_iter().map(|it| it.console.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let each = "function onTrack(e) { if (e.event !== 'b') console.info(e.event); return e }";
+    assert_eq!(consoles(each).await, ["info: a\n", "", "info: c\n"]);
+    let all = "function onBatch(all) { console.info(all.length); return all }";
+    assert_eq!(consoles(all).await, ["info: 3\n", "", ""]);
 }

@@ -225,3 +225,41 @@ async fn offline_verbs_are_refused_while_a_service_runs() {
     let (code, stdout, _) = run(&dir, &["doctor", "--offline"]);
     assert_eq!(code, 0, "{stdout}");
 }
+
+#[tokio::test]
+async fn a_function_is_read_from_its_file_beside_the_pipelines() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = Builder::new().start().await;
+    let folder = app.dir.path();
+    let pipeline = |file: &str| {
+        format!(
+            "sources:\n- name: s\n  write_key: {{value: {WRITE_KEY}}}\n  destinations:\n  - name: d\n    \
+             mappings:\n    - name: m\n      url: {}\n      function:\n        file: {file}\n        \
+             settings: {{greeting: hello}}\n",
+            receiver.url("/")
+        )
+    };
+    let path = folder.join("pipeline.yaml");
+    std::fs::write(&path, pipeline("gone.js")).unwrap();
+    let (code, _, stderr) = ask(&app, &["apply", "-f", path.to_str().unwrap()]).await;
+    assert_eq!(code, 2);
+    assert!(stderr.contains("mapping s/d/m: function: ") && stderr.contains("gone.js"), "{stderr}");
+    std::fs::write(&path, pipeline("enrich.js")).unwrap();
+    std::fs::write(folder.join("enrich.js"), "function onTrack(event) {\n  return event +;\n}")
+        .unwrap();
+    let (code, _, stderr) = ask(&app, &["apply", "-f", path.to_str().unwrap()]).await;
+    assert_eq!(code, 2);
+    assert!(stderr.contains("function.source: SyntaxError: "), "{stderr}");
+    assert!(stderr.contains("(line 2, column "), "{stderr}");
+    let good = "function onTrack(event, settings) { console.log(settings.greeting); return event }";
+    std::fs::write(folder.join("enrich.js"), good).unwrap();
+    let (code, _, stderr) = ask(&app, &["apply", "-f", path.to_str().unwrap()]).await;
+    assert_eq!(code, 0, "{stderr}");
+    app.track("greeted").await;
+    app.until_settled(1).await;
+    let (_, list) = app.client.get("/api/v1/deliveries").await.unwrap();
+    let id = list["items"][0]["id"].as_str().unwrap();
+    let (_, stdout, _) = ask(&app, &["deliveries", id]).await;
+    assert!(stdout.contains("  console  log: hello\n"), "{stdout}");
+    app.stop().await;
+}
