@@ -19,6 +19,7 @@ use crate::store::Store;
 mod body;
 pub mod deliveries;
 pub mod events;
+pub mod explain;
 mod filter;
 mod health;
 pub mod jobs;
@@ -92,6 +93,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/pipeline", get(pipeline::show).post(pipeline::apply))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::show))
+        .route("/events/{id}/explain", get(explain::show))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{id}", get(deliveries::show))
         .route("/redrives", get(jobs::list_redrives).post(jobs::redrive))

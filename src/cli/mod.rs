@@ -15,6 +15,7 @@ pub mod dev;
 pub mod discard;
 pub mod doctor;
 pub mod events;
+pub mod explain;
 mod failure;
 mod globals;
 pub mod jobs;
@@ -69,6 +70,8 @@ enum Verb {
     Deliveries(Box<deliveries::DeliveriesArgs>),
     /// List events, or show one with its deliveries
     Events(events::EventsArgs),
+    /// Say per mapping what became of an event, or why it did not go there
+    Explain(explain::ExplainArgs),
     /// List dead letters
     Dead(Box<dead::DeadArgs>),
     /// Make dead letters due again, with a fresh window
@@ -102,6 +105,7 @@ impl Verb {
             Self::Apply(args) => args.run(globals).await,
             Self::Deliveries(args) => args.run(globals).await,
             Self::Events(args) => args.run(globals).await,
+            Self::Explain(args) => args.run(globals).await,
             Self::Dead(args) => args.run(globals).await,
             Self::Redrive(args) => args.run(globals).await,
             Self::Discard(args) => args.run(globals).await,

@@ -21,7 +21,7 @@ pub mod sqlite;
 pub use pipeline::{Pipeline, PipelineChange, SealedSecret, SharedSecret, WriteKey};
 pub use question::{
     DeliveryQuery, DeliveryRow, EventQuery, Finding, JobPreview, JobStep, Ledger, PruneRequest,
-    Pruned, StatisticsRow, Token,
+    Pruned, Routing, StatisticsRow, Token,
 };
 
 /// What went wrong in the store; each variant is something a caller decides on.
@@ -336,6 +336,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One event.
     async fn event(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// What decided where an event went; empty when there is no such event.
+    async fn routing(&self, id: EventId) -> Result<Routing, StoreError>;
 
     /// Events, newest first.
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError>;

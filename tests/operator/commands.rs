@@ -29,7 +29,7 @@ fn told(output: &Output) -> (i32, String, String) {
 }
 
 /// The binary against a service in this process.
-async fn ask(app: &TestApp, arguments: &[&str]) -> (i32, String, String) {
+pub(super) async fn ask(app: &TestApp, arguments: &[&str]) -> (i32, String, String) {
     let mut command = command(&app.dir);
     command
         .args(arguments)

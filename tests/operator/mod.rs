@@ -2,6 +2,7 @@
 
 mod apply;
 mod commands;
+mod explain;
 mod lists;
 mod secrets;
 mod settings;
