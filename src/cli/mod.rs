@@ -18,6 +18,7 @@ pub mod events;
 pub mod explain;
 mod failure;
 mod globals;
+pub mod import;
 pub mod jobs;
 pub mod listen;
 pub mod log;
@@ -66,6 +67,8 @@ enum Verb {
     Listen(listen::ListenArgs),
     /// Bring sources, destinations and mappings to what a file says
     Apply(apply::ApplyArgs),
+    /// Make a pipeline file of what another service has set up; offline
+    Import(import::ImportArgs),
     /// List deliveries, or show one with its attempts
     Deliveries(Box<deliveries::DeliveriesArgs>),
     /// List events, or show one with its deliveries
@@ -103,6 +106,7 @@ impl Verb {
             Self::Send(args) => args.run(globals).await,
             Self::Listen(args) => args.run(globals).await,
             Self::Apply(args) => args.run(globals).await,
+            Self::Import(args) => args.run(globals),
             Self::Deliveries(args) => args.run(globals).await,
             Self::Events(args) => args.run(globals).await,
             Self::Explain(args) => args.run(globals).await,

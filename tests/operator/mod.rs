@@ -3,6 +3,7 @@
 mod apply;
 mod commands;
 mod explain;
+mod import;
 mod lists;
 mod secrets;
 mod settings;
