@@ -33,7 +33,7 @@ const DELIVERY_FIELDS: [&str; 12] = [
     "before",
     "limit",
 ];
-const EVENT_FIELDS: [&str; 4] = ["source", "rejected", "before", "limit"];
+const EVENT_FIELDS: [&str; 5] = ["source", "message_id", "rejected", "before", "limit"];
 
 /// A condition as given: its name and its value.
 pub(super) type Condition = (String, String);
@@ -92,6 +92,7 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
     each(conditions, |name, value| {
         match name {
             "source" => query.source_id = Some(source(value, pipeline)?),
+            "message_id" => query.message_id = Some(value.to_owned()),
             "rejected" => {
                 query.rejected = word(value, &["true", "false"], |text| text.parse().ok())?
             }

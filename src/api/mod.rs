@@ -21,6 +21,7 @@ mod body;
 pub mod connection;
 pub mod deliveries;
 pub mod events;
+pub mod explain;
 mod filter;
 mod health;
 pub mod jobs;
@@ -103,6 +104,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(DISCONNECT, post(connection::disconnect))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::show))
+        .route("/events/{id}/explain", get(explain::show))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{id}", get(deliveries::show))
         .route("/redrives", get(jobs::list_redrives).post(jobs::redrive))

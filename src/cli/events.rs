@@ -13,11 +13,14 @@ use crate::api::events::{EventDetail, EventView};
 #[derive(Debug, clap::Args)]
 pub struct EventsArgs {
     /// Show this event with its deliveries
-    #[arg(value_name = "ID", conflicts_with_all = ["source", "rejected", "before"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["source", "message_id", "rejected", "before"])]
     id: Option<String>,
     /// Of this source
     #[arg(long)]
     source: Option<String>,
+    /// With this messageId
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
     /// Only those that were rejected, with the reason
     #[arg(long)]
     rejected: bool,
@@ -44,6 +47,7 @@ impl EventsArgs {
         }
         let given = [
             ("source", self.source),
+            ("message_id", self.message_id),
             ("rejected", self.rejected.then(|| "true".to_owned())),
             ("before", self.before),
             ("limit", Some(self.limit.to_string())),

@@ -16,8 +16,10 @@ pub mod dev;
 pub mod discard;
 pub mod doctor;
 pub mod events;
+pub mod explain;
 mod failure;
 mod globals;
+pub mod import;
 pub mod jobs;
 pub mod listen;
 pub mod log;
@@ -70,10 +72,14 @@ enum Verb {
     Connect(connect::ConnectArgs),
     /// End a destination's connection
     Disconnect(connect::DisconnectArgs),
+    /// Make a pipeline file of what another service has set up; offline
+    Import(import::ImportArgs),
     /// List deliveries, or show one with its attempts
     Deliveries(Box<deliveries::DeliveriesArgs>),
     /// List events, or show one with its deliveries
     Events(events::EventsArgs),
+    /// Say per mapping what became of an event, or why it did not go there
+    Explain(explain::ExplainArgs),
     /// List dead letters
     Dead(Box<dead::DeadArgs>),
     /// Make dead letters due again, with a fresh window
@@ -107,8 +113,10 @@ impl Verb {
             Self::Apply(args) => args.run(globals).await,
             Self::Connect(args) => args.run(globals).await,
             Self::Disconnect(args) => args.run(globals).await,
+            Self::Import(args) => args.run(globals),
             Self::Deliveries(args) => args.run(globals).await,
             Self::Events(args) => args.run(globals).await,
+            Self::Explain(args) => args.run(globals).await,
             Self::Dead(args) => args.run(globals).await,
             Self::Redrive(args) => args.run(globals).await,
             Self::Discard(args) => args.run(globals).await,

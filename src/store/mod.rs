@@ -24,7 +24,7 @@ pub use pipeline::{
 };
 pub use question::{
     DeliveryQuery, DeliveryRow, EventQuery, Finding, JobPreview, JobStep, Ledger, PruneRequest,
-    Pruned, StatisticsRow, Token,
+    Pruned, Routing, StatisticsRow, Token,
 };
 
 /// What went wrong in the store; each variant is something a caller decides on.
@@ -347,6 +347,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One event.
     async fn event(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// What decided where an event went; empty when there is no such event.
+    async fn routing(&self, id: EventId) -> Result<Routing, StoreError>;
 
     /// Events, newest first.
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError>;

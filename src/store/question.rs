@@ -6,6 +6,7 @@ use crate::domain::delivery::{Delivery, Reason, State};
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
 use crate::domain::job::Job;
+use crate::domain::mapping::MappingRevision;
 
 /// What a list of deliveries is narrowed to; all conditions hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,10 +57,22 @@ pub struct EventQuery {
     pub source_id: Option<SourceId>,
     /// Only the rejected.
     pub rejected: bool,
+    /// With this messageId.
+    pub message_id: Option<String>,
     /// Only keys below this: the cursor; newest come first.
     pub before: Option<EventId>,
     /// At most so many.
     pub limit: u32,
+}
+
+/// What decided where an event went, as far as it is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Routing {
+    /// The destinations that its `integrations` kept it from.
+    pub skips: Vec<DestinationId>,
+    /// The revision that each mapping of its source had when the event was accepted; mappings made
+    /// later and mappings removed since have none.
+    pub revisions: Vec<(MappingId, MappingRevision)>,
 }
 
 /// What a job would do.

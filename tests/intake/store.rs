@@ -12,8 +12,8 @@ use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
 use postrider::store::{
     Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
     ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, NewEvent, Pipeline,
-    PipelineChange, PruneRequest, Pruned, Record, Recorded, StatisticsRow, Store, StoreError,
-    Token,
+    PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing, StatisticsRow, Store,
+    StoreError, Token,
 };
 
 use super::stage::MemoryStore;
@@ -120,6 +120,10 @@ impl Store for MemoryStore {
     }
 
     async fn event(&self, _: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn routing(&self, _: EventId) -> Result<Routing, StoreError> {
         Err(StoreError::Closed)
     }
 

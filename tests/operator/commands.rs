@@ -19,7 +19,7 @@ fn command(folder: &TempDir) -> Command {
     command
 }
 
-fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+pub(super) fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
     told(&command(folder).args(arguments).output().unwrap())
 }
 
@@ -29,10 +29,20 @@ fn told(output: &Output) -> (i32, String, String) {
 }
 
 /// The binary against a service in this process.
-async fn ask(app: &TestApp, arguments: &[&str]) -> (i32, String, String) {
+pub(super) async fn ask(app: &TestApp, arguments: &[&str]) -> (i32, String, String) {
+    ask_with(app, arguments, &[]).await
+}
+
+/// The same with more variables.
+pub(super) async fn ask_with(
+    app: &TestApp,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (i32, String, String) {
     let mut command = command(&app.dir);
     command
         .args(arguments)
+        .envs(variables.iter().copied())
         .env("POSTRIDER_URL", format!("http://{}", app.app.address))
         .env("POSTRIDER_TOKEN_FILE", app.dir.path().join("postrider.token"));
     tokio::task::spawn_blocking(move || told(&command.output().unwrap())).await.unwrap()

@@ -2,6 +2,8 @@
 
 mod apply;
 mod commands;
+mod explain;
+mod import;
 mod lists;
 mod secrets;
 mod settings;

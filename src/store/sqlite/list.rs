@@ -86,6 +86,9 @@ pub(super) async fn events(
         if let Some(source_id) = query.source_id {
             sql.push(" AND e.source_id = ").push_bind(source_id.0);
         }
+        if let Some(message_id) = &query.message_id {
+            sql.push(" AND e.message_id = ").push_bind(message_id.as_str());
+        }
         let rest = i64::try_from(limit - events.len()).unwrap_or(i64::MAX);
         sql.push(" ORDER BY e.id DESC LIMIT ").push_bind(rest);
         for found in &sql.build().persistent(false).fetch_all(&mut *conn).await? {

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::{
     Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
     ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery, Ledger,
-    NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, StatisticsRow,
-    Store, StoreError, Token,
+    NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing,
+    StatisticsRow, Store, StoreError, Token,
 };
 use crate::clock::Timestamp;
 use crate::domain::attempt::Attempt;
@@ -299,6 +299,12 @@ impl Store for SqliteStore {
         const CONTEXT: &str = "read an event";
         let mut conn = self.reader(CONTEXT).await?;
         list::event(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn routing(&self, id: EventId) -> Result<Routing, StoreError> {
+        const CONTEXT: &str = "read an event's routing";
+        let mut conn = self.reader(CONTEXT).await?;
+        pipeline::routing(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError> {

@@ -7,10 +7,10 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::failure::Failure;
 use super::row::{Columns, foreign};
 use crate::domain::destination::Destination;
-use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
+use crate::domain::id::{DestinationId, EventId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::{Mapping, MappingRevision};
 use crate::domain::source::Source;
-use crate::store::{Pipeline, SealedSecret, SharedSecret, WriteKey};
+use crate::store::{Pipeline, Routing, SealedSecret, SharedSecret, WriteKey};
 
 use super::credential;
 
@@ -74,6 +74,38 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
         credentials,
         connections,
     })
+}
+
+/// What decided where an event went.
+pub(super) async fn routing(
+    conn: &mut SqliteConnection,
+    event_id: EventId,
+) -> Result<Routing, Failure> {
+    let skips: Vec<i64> = sqlx::query_scalar(
+        "SELECT destination_id FROM skips WHERE event_id = ? ORDER BY destination_id",
+    )
+    .bind(event_id.0)
+    .fetch_all(&mut *conn)
+    .await?;
+    let found = sqlx::query(
+        "SELECT r.mapping_id, r.id, r.number, r.definition, r.created_at
+         FROM events AS e
+         JOIN destinations AS d ON d.source_id = e.source_id AND d.removed_at IS NULL
+         JOIN mappings AS m ON m.destination_id = d.id AND m.removed_at IS NULL
+         JOIN mapping_revisions AS r ON r.mapping_id = m.id
+         WHERE e.id = ? AND r.number = (SELECT max(number) FROM mapping_revisions
+            WHERE mapping_id = m.id AND created_at <= e.received_at)
+         ORDER BY r.mapping_id",
+    )
+    .bind(event_id.0)
+    .fetch_all(conn)
+    .await?;
+    let mut revisions = Vec::with_capacity(found.len());
+    for row in &found {
+        let mut from = Columns::from(row, 0);
+        revisions.push((MappingId(from.take()?), revision(&mut from)?));
+    }
+    Ok(Routing { skips: skips.into_iter().map(DestinationId).collect(), revisions })
 }
 
 async fn rows<T>(
@@ -150,12 +182,16 @@ fn mapping(row: &SqliteRow) -> Result<Mapping, Failure> {
         enabled: from.take()?,
         resumed_at: from.at()?,
         created_at: from.at()?,
-        revision: MappingRevision {
-            id: RevisionId(from.take()?),
-            number: from.small()?,
-            definition: json("a mapping definition", from.take()?)?,
-            created_at: from.at()?,
-        },
+        revision: revision(&mut from)?,
+    })
+}
+
+fn revision(from: &mut Columns<'_>) -> Result<MappingRevision, Failure> {
+    Ok(MappingRevision {
+        id: RevisionId(from.take()?),
+        number: from.small()?,
+        definition: json("a mapping definition", from.take()?)?,
+        created_at: from.at()?,
     })
 }
 
