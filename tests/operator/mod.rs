@@ -3,5 +3,6 @@
 mod apply;
 mod commands;
 mod lists;
+pub(crate) mod render;
 mod secrets;
 mod settings;
