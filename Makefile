@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 SDK := tests/sdk
+SEGMENT := tests/segment
 
-.PHONY: help test check fmt lint doc sdk tools build dev bench clean
+.PHONY: help test check fmt lint doc sdk segment tools build dev bench clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk ## Every test, the real binary and the real SDKs included
+test: tools sdk segment ## Every test, the real binary and the real SDKs included
 	$(CARGO) nextest run --all-targets --no-fail-fast
 	$(CARGO) test --doc --quiet
 
@@ -29,6 +30,9 @@ tools: ## cargo-nextest, if it is missing
 sdk: ## The Segment SDKs that the tests send with, at their pinned versions
 	@$(SDK)/install
 
+segment: sdk ## Segment's own trigger and directive code, to compare with
+	@$(SEGMENT)/install
+
 build: ## The program, as it is shipped
 	$(CARGO) build --profile dist
 
@@ -41,4 +45,4 @@ bench: ## Throughput and latency on this machine, against a bare POST loop
 
 clean: ## Away with what was built and installed
 	$(CARGO) clean
-	rm -rf $(SDK)/node_modules $(SDK)/.venv
+	rm -rf $(SDK)/node_modules $(SDK)/.venv $(SEGMENT)/node_modules

@@ -9,6 +9,7 @@ mod mapping;
 mod operator;
 mod process;
 mod sdk;
+mod segment;
 mod sender;
 mod store;
 mod support;
