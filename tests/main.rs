@@ -10,6 +10,7 @@ mod mapping;
 mod operator;
 mod process;
 mod sdk;
+mod segment;
 mod sender;
 mod store;
 mod support;

@@ -27,6 +27,7 @@ pub mod migrate;
 mod output;
 mod pipeline_file;
 pub mod redrive;
+pub mod render;
 mod selection;
 pub mod send;
 pub mod serve;
@@ -82,6 +83,8 @@ enum Verb {
     Explain(explain::ExplainArgs),
     /// List dead letters
     Dead(Box<dead::DeadArgs>),
+    /// Show what mappings make of events, from JSON lines on stdin; offline
+    Render(render::RenderArgs),
     /// Make dead letters due again, with a fresh window
     Redrive(Box<redrive::RedriveArgs>),
     /// Give up pending deliveries and dead letters
@@ -118,6 +121,7 @@ impl Verb {
             Self::Events(args) => args.run(globals).await,
             Self::Explain(args) => args.run(globals).await,
             Self::Dead(args) => args.run(globals).await,
+            Self::Render(args) => args.run(globals),
             Self::Redrive(args) => args.run(globals).await,
             Self::Discard(args) => args.run(globals).await,
             Self::Jobs(args) => args.run(globals).await,

@@ -21,4 +21,4 @@ pub use client::{Exchange, Outgoing, Sender, SenderError, SenderOptions};
 pub use headers::{is_credential, masked_headers};
 pub use operator::{OperatorAnswer, OperatorClient, OperatorError};
 pub use resolve::{Resolve, ResolveError};
-pub use sign::{Signed, Signer, verify_standard, verify_x_signature};
+pub use sign::{Signed, Signer, verify_standard, verify_x_signature, x_signature};

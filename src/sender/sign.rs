@@ -98,6 +98,12 @@ impl Signer {
     }
 }
 
+/// The `X-Signature` of a body under this secret.
+#[must_use]
+pub fn x_signature(secret: &SecretString, body: &[u8]) -> String {
+    hex::encode(x_mac(secret).chain_update(body).finalize().into_bytes())
+}
+
 /// Whether `hex` is the `X-Signature` of `body` under this secret. Constant in time.
 #[must_use]
 pub fn verify_x_signature(secret: &SecretString, body: &[u8], hex: &str) -> bool {

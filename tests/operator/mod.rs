@@ -5,5 +5,6 @@ mod commands;
 mod explain;
 mod import;
 mod lists;
+pub(crate) mod render;
 mod secrets;
 mod settings;

@@ -1,0 +1,20 @@
+// Evaluates cases with Segment's own code: a JSON line in, a JSON line out. Whether the trigger
+// matches, and what the data makes of the event as JSON text; null where the code throws.
+import { createRequire } from 'node:module'
+import { createInterface } from 'node:readline'
+
+const require = createRequire(import.meta.url)
+const { transform } = require('@segment/actions-core')
+const { parseFql, validate } = require('@segment/destination-subscriptions')
+
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  const { trigger, data, event } = JSON.parse(line)
+  const matched = trigger === '' || validate(parseFql(trigger), event)
+  let body = null
+  try {
+    body = JSON.stringify(transform(data, event)) ?? null
+  } catch {
+    // Postrider has to refuse it as well.
+  }
+  process.stdout.write(JSON.stringify({ matched, body }) + '\n')
+}
