@@ -184,7 +184,8 @@ fn batching_and_auth_of_segment_have_their_place() {
             json!({"enable_batching": true, "batch_size": 9000, "headers": {"X-Api-Key": "hush"}})
         ),
         to("d5", key),
-        to("d5", json!({})),
+        to("d5", json!({"headers": {"Authorization": {"@template": "Bearer {{context.token}}"}}})),
+        to("d5", json!({"headers": {"Authorization": {"@literal": "Bearer hush"}}})),
     ]);
     let (document, findings) = imported(&folder, &export.to_string());
     let destinations = document["sources"][0]["destinations"].as_array().unwrap();
@@ -219,7 +220,8 @@ fn batching_and_auth_of_segment_have_their_place() {
     let key = json!({"x-api-key": {"env": "SRC1_ACTIONS_WEBHOOK_X_API_KEY"}});
     assert_eq!(destinations[3]["secret_headers"], key);
     assert_eq!(destinations[4]["mappings"][0]["enabled"], false);
-    assert_eq!(destinations[4]["mappings"][1]["enabled"], true);
+    assert_eq!(destinations[4]["mappings"][1]["enabled"], true, "the event gives the value");
+    assert_eq!(destinations[4]["mappings"][2]["enabled"], false);
     assert!(!document.to_string().contains("hush"));
     assert!(!findings.iter().any(|it| it.to_string().contains("hush")));
 }

@@ -1,7 +1,7 @@
 //! From Segment's destinations and subscriptions to a pipeline document. Everything that does not
 //! come over as it was gives a finding; what would be refused when applied is left out.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
@@ -239,19 +239,20 @@ impl Converting<'_> {
         document: &mut Map<String, Value>,
     ) -> Vec<Value> {
         let authorizes = document.contains_key("auth");
-        let shared: BTreeMap<String, String> = match drafts.split_first() {
+        let shared: BTreeSet<String> = match drafts.split_first() {
             Some((first, rest)) if !authorizes => first
                 .credentials
                 .iter()
                 .filter(|(name, value)| {
-                    rest.iter().all(|it| it.credentials.get(*name) == Some(*value))
+                    value.is_some()
+                        && rest.iter().all(|it| it.credentials.get(*name) == Some(*value))
                 })
-                .map(|(name, value)| (name.clone(), value.clone()))
+                .map(|(name, _)| name.clone())
                 .collect(),
-            Some(_) | None => BTreeMap::new(),
+            Some(_) | None => BTreeSet::new(),
         };
         let mut secret_headers = Map::new();
-        for name in shared.keys() {
+        for name in &shared {
             let variable = variable(at, name);
             let message = format!("holds a secret: give it as the variable {variable}");
             self.find(at, &format!("settings.headers.{name}"), Kind::ToDo, message);
@@ -262,10 +263,11 @@ impl Converting<'_> {
         }
         let mut mappings = Vec::new();
         for mut draft in drafts {
-            for name in draft.credentials.keys().filter(|name| !shared.contains_key(*name)) {
+            for name in draft.credentials.keys().filter(|name| !shared.contains(*name)) {
                 let below = format!("{at}/{}", draft.name);
-                let message = "holds a secret that not all mappings share: give the mapping a \
-                               destination of its own with secret_headers, then enable it";
+                let message = "holds a secret that cannot be the whole destination's: give the \
+                               mapping a destination of its own with secret_headers, then enable \
+                               it";
                 self.find(&below, &format!("settings.headers.{name}"), Kind::ToDo, message);
                 draft.mapping.insert("enabled".to_owned(), Value::from(false));
             }

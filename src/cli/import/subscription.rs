@@ -20,8 +20,8 @@ const DEFAULT_BATCH: u64 = 1_000;
 pub(super) struct Draft {
     pub(super) name: String,
     pub(super) mapping: Map<String, Value>,
-    /// By lower-case name.
-    pub(super) credentials: BTreeMap<String, String>,
+    /// By lower-case name; none where a directive makes the value.
+    pub(super) credentials: BTreeMap<String, Option<String>>,
 }
 
 /// Takes one over.
@@ -124,7 +124,7 @@ impl<'a> Taking<'a> {
     fn headers(
         &mut self,
         settings: &Map<String, Value>,
-        credentials: &mut BTreeMap<String, String>,
+        credentials: &mut BTreeMap<String, Option<String>>,
     ) -> Map<String, Value> {
         let mut headers = Map::new();
         let given = match settings.get("headers") {
@@ -145,8 +145,8 @@ impl<'a> Taking<'a> {
             if is_ours(&lower) {
                 let field = format!("settings.headers.{name}");
                 self.find(&field, Kind::LeftOut, "is set by Postrider and cannot be overridden");
-            } else if let Some(secret) = value.as_str().filter(|_| is_credential(&lower)) {
-                credentials.insert(lower, secret.to_owned());
+            } else if is_credential(&lower) && !is_from_event(value) {
+                credentials.insert(lower, value.as_str().map(str::to_owned));
             } else {
                 headers.insert(name.to_owned(), value.clone());
             }
@@ -226,6 +226,13 @@ fn is_whole_event(data: &Value) -> bool {
 fn is_ours(lower: &str) -> bool {
     ["host", "content-length", "transfer-encoding", "connection"].contains(&lower)
         || lower.starts_with("webhook-")
+}
+
+/// Whether nothing but the event gives the value.
+fn is_from_event(value: &Value) -> bool {
+    let only = |name| value.as_object().filter(|it| it.len() == 1).and_then(|it| it.get(name));
+    let template = only("@template").and_then(Value::as_str);
+    only("@path").is_some() || template.is_some_and(|template| template.contains("{{"))
 }
 
 /// Whether a header's value is masked wherever it is kept.
