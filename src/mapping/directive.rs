@@ -13,6 +13,8 @@ use crate::json::{self, Object, Text, Value, number_text};
 
 /// What an item takes, about.
 const SLOT: usize = 96;
+/// What `@transform` applies to where there is nothing, as in Segment.
+const NO_FIELDS: &Value<'static> = &Value::Object(Object::new());
 /// What a byte of JSON text takes when it is read, at most.
 const PARSED: usize = 16;
 
@@ -123,7 +125,7 @@ impl Node {
             Self::Template(template) => Ok(string(template.fill(payload, allowance)?)),
             Self::TemplateFrom(text) => {
                 let template = text_of("@template", text.evaluate(payload, allowance)?)?;
-                Ok(string(Template::compile(&template.plain()).fill(payload, allowance)?))
+                Ok(string(Template::compile(&template).fill(payload, allowance)?))
             }
             Self::If(condition) => condition.evaluate(payload, allowance),
             Self::Change { of, by } => {
@@ -139,8 +141,14 @@ impl Node {
                 Ok(reshape::merge(sources, allowance)?)
             }
             Self::Transform { apply, mapping } => {
-                let Shape::Object(_) = payload.shape() else {
-                    return Err(Why::NotApplicable(payload.shape().name()).into());
+                let payload = match payload.shape() {
+                    Shape::Object(_) => payload,
+                    Shape::Missing => View::Value(NO_FIELDS),
+                    other @ (Shape::Null
+                    | Shape::Bool(_)
+                    | Shape::Number(_)
+                    | Shape::String(_)
+                    | Shape::Array(_)) => return Err(Why::NotApplicable(other.name()).into()),
                 };
                 let applied = apply.evaluate(payload, allowance)?;
                 let made = mapping.evaluate(applied.view(), allowance)?;

@@ -15,13 +15,13 @@ pub(super) const MAX_DEPTH: usize = crate::json::MAX_DEPTH;
 /// Why an event does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    /// More than [`MAX_BODY`] bytes.
+    /// More than 4,000,000 bytes.
     #[error("gives more than 4 MB")]
     TooLong,
-    /// More than [`MAX_WORK`] bytes on the way.
+    /// More than 32 MiB on the way.
     #[error("makes more than 32 MiB of values on the way")]
     TooMuch,
-    /// Deeper than [`MAX_DEPTH`].
+    /// Deeper than 512 levels.
     #[error("gives values nested deeper than 512 levels")]
     TooDeep,
     /// A directive that works on text was given something else.
@@ -47,7 +47,7 @@ pub enum Why {
     /// A control character in a URL is a mistake, or an attack.
     #[error("gives a URL with a control character")]
     UrlControl,
-    /// Longer than [`super::request::MAX_URL`].
+    /// Longer than 8,192 bytes.
     #[error("gives a URL longer than 8192 bytes")]
     UrlLength,
     /// Another scheme than http and https.
@@ -62,7 +62,7 @@ pub enum Why {
     /// A line break or a character that is not printable ASCII.
     #[error("gives a value that is not printable ASCII")]
     HeaderText,
-    /// Longer than [`super::request::MAX_HEADER`].
+    /// Longer than 8,192 bytes.
     #[error("gives a value longer than 8192 bytes")]
     HeaderLength,
 }

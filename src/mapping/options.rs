@@ -55,7 +55,7 @@ fn path(compiler: &mut Compiler, json: &Json) -> Node {
 
 fn template(compiler: &mut Compiler, json: &Json) -> Node {
     if let Json::String(text) = json {
-        let template = Template::compile(text);
+        let template = Template::compile(&Text::from_plain(text));
         return match template.fixed() {
             Some(text) => Node::Fixed(Value::String(text)),
             None => Node::Template(template),
@@ -183,10 +183,10 @@ impl<'j> Options<'j> {
         })
     }
 
-    /// True or false; left out and null are the default.
+    /// True or false; left out, the default.
     fn flag(&mut self, compiler: &mut Compiler, key: &'static str, default: bool) -> bool {
         let flag = self.get(compiler, key, |it, json| {
-            if json.as_bool().is_none() && !json.is_null() {
+            if json.as_bool().is_none() {
                 it.fault(format!("should be true or false, not {json}"));
             }
             json.as_bool().unwrap_or(default)
@@ -194,11 +194,11 @@ impl<'j> Options<'j> {
         flag.unwrap_or(default)
     }
 
-    /// Text of at most [`MAX_UNITS`]; left out and null are none.
+    /// Text of at most [`MAX_UNITS`]; none where it is left out.
     fn short_text(&mut self, compiler: &mut Compiler, key: &'static str) -> Option<&'j str> {
         let text = self.get(compiler, key, |it, json| {
             let text = json.as_str();
-            if text.is_none() && !json.is_null() {
+            if text.is_none() {
                 it.fault("should be text");
             } else if text.is_some_and(|text| units_of(text) > MAX_UNITS) {
                 it.fault(format!("should have at most {MAX_UNITS} characters"));
@@ -266,12 +266,12 @@ fn replace(compiler: &mut Compiler, options: &mut Options<'_>) -> Node {
     let swaps = swaps.into_iter().filter_map(|(pattern, replacement)| {
         pattern.map(|pattern| Swap::new(pattern, replacement, every, ignore_case))
     });
-    let value = value.unwrap_or(Node::Missing);
-    // Text left empty is no value at all, as in Segment; a value that is missing becomes no text.
-    if matches!(value, Node::Missing) {
+    // Text left empty is no value at all, as in Segment; what a directive gives none for becomes
+    // empty text.
+    if options.given.get("value").is_some_and(is_falsy) {
         return Node::Missing;
     }
-    changed(value, Change::Replace(swaps.collect()))
+    changed(value.unwrap_or(Node::Missing), Change::Replace(swaps.collect()))
 }
 
 fn array_path(compiler: &mut Compiler, json: &Json) -> Node {

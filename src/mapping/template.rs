@@ -25,7 +25,7 @@ enum Piece {
 }
 
 impl Template {
-    pub(super) fn compile(text: &str) -> Self {
+    pub(super) fn compile(text: &Text<'_>) -> Self {
         let triple = Self::of(text, TRIPLE);
         if triple.pieces.iter().any(|piece| matches!(piece, Piece::Value(_))) {
             Self { again: true, ..triple }
@@ -34,10 +34,14 @@ impl Template {
         }
     }
 
-    fn of(text: &str, open: &str) -> Self {
-        let pieces = placeholders(text, open).into_iter().map(|part| match part {
-            Part::Text(text) => Piece::Text(Text::from(text.to_owned())),
-            Part::Placeholder(inside) => Piece::Value(Path::parse_bare(trim(inside))),
+    /// Braces are never printed as escapes, so the printed form can be searched.
+    fn of(text: &Text<'_>, open: &str) -> Self {
+        let pieces = placeholders(text.printed(), open).into_iter().map(|part| match part {
+            Part::Text(printed) => Piece::Text(Text::from_printed(printed.to_owned())),
+            Part::Placeholder(printed) => {
+                let inside = Text::from_printed(printed.to_owned());
+                Piece::Value(Path::parse_bare(trim(&inside.plain())))
+            }
         });
         Self { pieces: pieces.collect(), again: false }
     }
@@ -72,22 +76,9 @@ impl Template {
         }
         let filled = filled.finish();
         if self.again && filled.printed().contains(DOUBLE) {
-            return Self::of_text(&filled).fill(payload, allowance);
+            return Self::of(&filled, DOUBLE).fill(payload, allowance);
         }
         Ok(filled)
-    }
-
-    /// The second pass over a text that has values in it. Braces are never printed as escapes, so
-    /// the printed form can be searched.
-    fn of_text(text: &Text<'_>) -> Self {
-        let pieces = placeholders(text.printed(), DOUBLE).into_iter().map(|part| match part {
-            Part::Text(printed) => Piece::Text(Text::from_printed(printed.to_owned())),
-            Part::Placeholder(printed) => {
-                let inside = Text::from_printed(printed.to_owned());
-                Piece::Value(Path::parse_bare(trim(&inside.plain())))
-            }
-        });
-        Self { pieces: pieces.collect(), again: false }
     }
 }
 
@@ -137,7 +128,8 @@ mod tests {
         let text =
             r#"{"a":{"b":1.5},"s":"x","list":[1,[null,"y"],{}],"in":"{{s}}","z":null,"f":false}"#;
         let event = parse(text.as_bytes()).expect("JSON");
-        let filled = Template::compile(template).fill(View::Value(&event), &mut Allowance::new());
+        let filled = Template::compile(&Text::from_plain(template))
+            .fill(View::Value(&event), &mut Allowance::new());
         filled.expect("within bounds").plain().into_owned()
     }
 

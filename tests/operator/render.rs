@@ -42,7 +42,6 @@ fn every_line_gives_one_and_errors_do_not_end_the_run() {
         r#"{"event_text":"{"}"#.to_owned(),
         format!(r#"{{"event":{event},"shared_secret":5}}"#),
         format!(r#"{{"event":{event},"mapping":{{"method":"GET"}}}}"#),
-        format!(r#"{{"event":{event},"mapping":{{"colour":"red"}}}}"#),
         format!(r#"{{"event":{event},"mapping":{{"data":{{"a":[{{"@liquid":"x"}}],"b":{{"@path":1}}}}}}}}"#),
         format!(r#"{{"event":{event},"mapping":{{"data":{{"@path":"$.nope"}}}}}}"#),
         format!(r#"{{"event":{event},"mapping":{{"url":{{"@path":"$.userId"}}}}}}"#),
@@ -60,13 +59,19 @@ fn every_line_gives_one_and_errors_do_not_end_the_run() {
     {"error":{"path":"event_text","message":"not JSON: expected a property name in double quotes at line 1 column 2"}}
     {"error":{"path":"shared_secret","message":"should be text"}}
     {"error":{"path":"method","message":"unknown variant `GET`, expected one of `POST`, `PUT`, `PATCH`"}}
-    {"error":{"path":"colour","message":"unknown field `colour`, expected one of `trigger`, `url`, `method`, `headers`, `data`"}}
     {"error":{"path":"data.a[0].@liquid","message":"Liquid templates are not supported: use @template, @if, @case or @replace, or an insert function","more":[{"path":"data.b.@path","message":"should be a path such as \"$.userId\", or a directive that gives one"}]}}
     {"error":{"path":"data","message":"should give an object and gives nothing"}}
     {"error":{"path":"url","message":"gives what is no URL: relative URL without a base"}}
     "#);
     assert_eq!(render(&["--strict"], &lines).0, 1);
     assert_eq!(render(&["--strict"], &lines[..2]).0, 0);
+}
+
+#[test]
+fn a_field_that_is_not_known_is_named() {
+    let line = r#"{"event":{},"mapping":{"colour":"red"}}"#;
+    let (_, answers) = render(&[], &[line.to_owned()]);
+    assert_eq!(answers[0]["error"]["path"], "colour");
 }
 
 fn shown(answers: &[Value]) -> String {

@@ -12,7 +12,8 @@ for await (const line of createInterface({ input: process.stdin, crlfDelay: Infi
   const matched = trigger === '' || validate(parseFql(trigger), event)
   let body = null
   try {
-    body = JSON.stringify(transform(data, event)) ?? null
+    // Mappings see what was printed: a number too large for JSON is null there.
+    body = JSON.stringify(transform(data, JSON.parse(JSON.stringify(event)))) ?? null
   } catch {
     // Postrider has to refuse it as well.
   }

@@ -282,10 +282,10 @@ fn replace(rng: &mut StdRng, depth: u32) -> String {
         options += &format!(r#","replacement":"{replacement}""#);
     }
     if one_in(rng, 3) {
-        options += &format!(r#","ignorecase":{}"#, pick(rng, &["true", "false", "null"]));
+        options += &format!(r#","ignorecase":{}"#, pick(rng, &["true", "false"]));
     }
     if one_in(rng, 3) {
-        options += &format!(r#","global":{}"#, pick(rng, &["true", "false", "null"]));
+        options += &format!(r#","global":{}"#, pick(rng, &["true", "false"]));
     }
     if one_in(rng, 3) {
         options += &format!(r#","pattern2":"{}""#, pick(rng, &["z", "e", ""]));

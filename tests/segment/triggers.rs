@@ -21,25 +21,36 @@ const TEXTS: [&str; 9] = ["Pro", "enterprise", "u1", "39.95", "true", "null", ""
 const NUMBERS: [&str; 6] = ["0", "5", "39.95", "100", "-1", "7"];
 const TYPES: [&str; 4] = ["track", "identify", "page", "screen"];
 
+/// The kinds of conditions that are comparisons.
+const COMPARISONS: u32 = 7;
+
 /// Conditions joined by one word, some of them groups joined by another.
 pub(super) fn trigger(rng: &mut StdRng) -> String {
     let word = pick(rng, &["and", "or"]);
     let count = rng.random_range(1..4);
-    let parts: Vec<String> = (0..count)
-        .map(|_| if count > 1 && one_in(rng, 3) { group(rng) } else { condition(rng) })
-        .collect();
+    let parts: Vec<String> =
+        (0..count)
+            .map(|_| {
+                if count > 1 && one_in(rng, 3) {
+                    group(rng)
+                } else {
+                    condition(rng, COMPARISONS + 1)
+                }
+            })
+            .collect();
     parts.join(&format!(" {word} "))
 }
 
+/// A group has comparisons only: Segment's parser ends it at a function's parenthesis.
 fn group(rng: &mut StdRng) -> String {
     let word = pick(rng, &["and", "or"]);
-    format!("({} {word} {})", condition(rng), condition(rng))
+    format!("({} {word} {})", condition(rng, COMPARISONS), condition(rng, COMPARISONS))
 }
 
-fn condition(rng: &mut StdRng) -> String {
+fn condition(rng: &mut StdRng, kinds: u32) -> String {
     let field = pick(rng, &FIELDS);
     let equality = pick(rng, &["=", "!="]);
-    match rng.random_range(0..8) {
+    match rng.random_range(0..kinds) {
         0 => format!("type {equality} \"{}\"", pick(rng, &TYPES)),
         1 => format!("{} {equality} \"{}\"", pick(rng, &TEXT_FIELDS), pick(rng, &TEXTS)),
         2 => format!("{field} {equality} \"{}\"", pick(rng, &TEXTS)),
