@@ -2,6 +2,7 @@
 
 mod apply;
 mod commands;
+mod examples;
 mod explain;
 mod import;
 mod lists;
