@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::api::deliveries::DeliveryView;
 use crate::clock::Timestamp;
-use crate::domain::attempt::Attempt;
+use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::delivery::{Delivery, State};
 
 /// A delivery with what its sentence is made of.
@@ -33,6 +33,9 @@ impl fmt::Display for Fate<'_> {
             State::Dead => self.dead(out),
             State::Discarded => {
                 self.tries(out)?;
+                if self.delivery.last_outcome == Some(Outcome::Dropped) {
+                    return write!(out, "; its insert function dropped it{}", self.settled());
+                }
                 write!(out, "; given up{}", self.settled())?;
                 match self.enabled {
                     Some(_) => out.write_str(" by an operator"),
