@@ -8,3 +8,4 @@ mod lists;
 pub(crate) mod render;
 mod secrets;
 mod settings;
+mod test_sends;
