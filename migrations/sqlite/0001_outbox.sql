@@ -327,6 +327,28 @@ CREATE TABLE tokens (
     created_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What operators tried a mapping on: no delivery, counted nowhere. The newest of each mapping are kept.
+CREATE TABLE test_sends (
+    id                  INTEGER PRIMARY KEY,
+    mapping_id          INTEGER NOT NULL,
+    event_id            INTEGER,                        -- none: a sample
+    node_id             INTEGER NOT NULL,
+    revision_id         INTEGER NOT NULL,
+    started_at          INTEGER NOT NULL,
+    duration_us         INTEGER NOT NULL CHECK (duration_us >= 0),
+    outcome             TEXT    NOT NULL,
+    status              INTEGER,
+    error               TEXT,
+    console             TEXT,
+    url                 TEXT    NOT NULL,
+    request_headers     TEXT    NOT NULL,               -- `name: value` a line, secrets masked
+    body_sha256         BLOB CHECK (length(body_sha256) = 32),
+    response_headers    TEXT    NOT NULL,
+    response_body       BLOB    NOT NULL,               -- as far as it is kept
+    response_truncated  INTEGER NOT NULL CHECK (response_truncated IN (0, 1))
+) STRICT;
+CREATE INDEX test_sends_mapping ON test_sends (mapping_id);
+
 -- One minute of one mapping; each column only rises.
 CREATE TABLE statistics (
     minute_at   INTEGER NOT NULL,

@@ -11,6 +11,8 @@ use axum::routing::{get, post};
 use crate::auth::Auth;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
+use crate::courier::Tested;
+use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::function::Function;
 use crate::metrics::Metrics;
@@ -28,6 +30,7 @@ pub mod jobs;
 pub mod pipeline;
 mod problem;
 pub mod status;
+pub mod test_sends;
 mod token;
 
 pub use problem::{Fault, Problem};
@@ -47,6 +50,15 @@ pub trait Process: Send + Sync + 'static {
 
     /// The mappings whose circuit is open.
     fn open_circuits(&self) -> Vec<OpenCircuit>;
+
+    /// Tries a mapping on an event, and sends what that gives if told to; none when there is no such
+    /// mapping, or this version cannot run it.
+    async fn test_mapping(
+        &self,
+        mapping_id: MappingId,
+        event: &Event,
+        send: bool,
+    ) -> Option<Tested>;
 
     /// Whether the policy for addresses lets deliveries go to this URL; why not, if not.
     async fn check_destination(&self, url: &url::Url) -> Result<(), String>;
@@ -112,6 +124,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route(
+            "/mappings/{source}/{destination}/{mapping}/tests",
+            get(test_sends::list).post(test_sends::test),
+        )
         .route("/status", get(status::show))
         .route("/doctor", post(status::doctor))
         .fallback(problem::no_such_path)

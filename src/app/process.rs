@@ -11,7 +11,9 @@ use url::Url;
 use crate::api::{OpenCircuit, Process};
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::courier::Courier;
+use crate::courier::{Courier, Tested};
+use crate::domain::event::Event;
+use crate::domain::id::MappingId;
 use crate::duty::{JobRunner, RetireSecrets};
 use crate::function::{Function, FunctionPool};
 use crate::route::{LiveRoutes, OpenSecret, Routes};
@@ -107,6 +109,15 @@ impl Process for Running {
     fn open_circuits(&self) -> Vec<OpenCircuit> {
         let open = self.courier.open_circuits().into_iter();
         open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
+    }
+
+    async fn test_mapping(
+        &self,
+        mapping_id: MappingId,
+        event: &Event,
+        send: bool,
+    ) -> Option<Tested> {
+        self.courier.test(mapping_id, event, send).await
     }
 
     async fn check_destination(&self, url: &Url) -> Result<(), String> {

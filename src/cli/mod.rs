@@ -32,6 +32,7 @@ mod selection;
 pub mod send;
 pub mod serve;
 pub mod status;
+pub mod test;
 
 pub use client::Client;
 pub use failure::{Failure, exit};
@@ -91,6 +92,8 @@ enum Verb {
     Discard(Box<discard::DiscardArgs>),
     /// List redrives and discards, or show, follow or cancel one
     Jobs(jobs::JobsArgs),
+    /// Try a mapping on an event: show the request, or send it as a test
+    Test(test::TestArgs),
     /// Show the service as it stands
     Status(status::StatusArgs),
     /// Examine the whole store: ledger, integrity, leases, disk
@@ -125,6 +128,7 @@ impl Verb {
             Self::Redrive(args) => args.run(globals).await,
             Self::Discard(args) => args.run(globals).await,
             Self::Jobs(args) => args.run(globals).await,
+            Self::Test(args) => args.run(globals).await,
             Self::Status(args) => args.run(globals).await,
             Self::Doctor(args) => args.run(globals).await,
             Self::Migrate(args) => args.run(globals).await,

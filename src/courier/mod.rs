@@ -12,6 +12,7 @@ mod prepare;
 mod record;
 mod send;
 mod siblings;
+mod test_send;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -33,6 +34,8 @@ use crate::metrics::Metrics;
 use crate::route::LiveRoutes;
 use crate::sender::Sender;
 use crate::store::{LeaseRef, LeasedDelivery, Record, StatisticsRow, Store, StoreError};
+
+pub use test_send::{TestRequest, Tested};
 
 use gate::{Gate, Turn};
 use minutes::Minutes;

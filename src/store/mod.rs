@@ -17,6 +17,7 @@ use crate::domain::retry::Next;
 mod pipeline;
 mod question;
 pub mod sqlite;
+mod test_send;
 
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
@@ -26,6 +27,7 @@ pub use question::{
     DeliveryQuery, DeliveryRow, EventQuery, Finding, JobPreview, JobStep, Ledger, PruneRequest,
     Pruned, Routing, StatisticsRow, Token,
 };
+pub use test_send::{TestSend, TestSendRow};
 
 /// What went wrong in the store; each variant is something a caller decides on.
 #[derive(Debug, thiserror::Error)]
@@ -343,7 +345,14 @@ pub trait Store: Send + Sync + 'static {
     /// Every token.
     async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
 
+    /// Keeps what an operator's test of a mapping gave, and forgets the oldest beyond a hundred of
+    /// the mapping.
+    async fn record_test(&self, test: TestSend) -> Result<(), StoreError>;
+
     // What can be asked.
+
+    /// A mapping's test sends, newest first.
+    async fn test_sends(&self, mapping_id: MappingId) -> Result<Vec<TestSendRow>, StoreError>;
 
     /// One event.
     async fn event(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError>;

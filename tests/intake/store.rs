@@ -13,7 +13,7 @@ use postrider::store::{
     Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
     ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, NewEvent, Pipeline,
     PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing, StatisticsRow, Store,
-    StoreError, Token,
+    StoreError, TestSend, TestSendRow, Token,
 };
 
 use super::stage::MemoryStore;
@@ -116,6 +116,14 @@ impl Store for MemoryStore {
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn record_test(&self, _: TestSend) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn test_sends(&self, _: MappingId) -> Result<Vec<TestSendRow>, StoreError> {
         Err(StoreError::Closed)
     }
 

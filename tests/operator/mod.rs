@@ -9,3 +9,4 @@ mod lists;
 pub(crate) mod render;
 mod secrets;
 mod settings;
+mod test_sends;

@@ -13,7 +13,7 @@ use super::{
     Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
     ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery, Ledger,
     NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing,
-    StatisticsRow, Store, StoreError, Token,
+    StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
 };
 use crate::clock::Timestamp;
 use crate::domain::attempt::Attempt;
@@ -45,6 +45,7 @@ mod selection;
 mod shape;
 mod shared;
 mod siblings;
+mod test_send;
 mod together;
 mod upkeep;
 mod writer;
@@ -293,6 +294,16 @@ impl Store for SqliteStore {
         const CONTEXT: &str = "read the tokens";
         let mut conn = self.reader(CONTEXT).await?;
         upkeep::tokens(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn record_test(&self, test: TestSend) -> Result<(), StoreError> {
+        self.queue.step(test_send::RecordTest(test)).await
+    }
+
+    async fn test_sends(&self, mapping_id: MappingId) -> Result<Vec<TestSendRow>, StoreError> {
+        const CONTEXT: &str = "list test sends";
+        let mut conn = self.reader(CONTEXT).await?;
+        test_send::test_sends(&mut conn, mapping_id).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn event(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {

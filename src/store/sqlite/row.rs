@@ -13,7 +13,7 @@ use crate::domain::event::{Event, EventType, StoredEvent};
 use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
-use crate::store::{DeliveryRow, StoreError};
+use crate::store::{DeliveryRow, StoreError, TestSend, TestSendRow};
 
 /// A count as SQLite keeps it.
 pub(super) fn int(count: u64) -> i64 {
@@ -158,21 +158,34 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
         number: from.small()?,
         late: from.take()?,
         recorded_at: from.at()?,
-        made: NewAttempt {
-            node_id: NodeId(from.take()?),
-            revision_id: RevisionId(from.take()?),
-            started_at: from.at()?,
-            duration_us: count(from.take()?),
-            outcome: word("the outcome", from.take()?, Outcome::parse)?,
-            status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
-            error: from.take()?,
-            console: from.take()?,
-            url: from.take()?,
-            request_headers: from.take()?,
-            body_sha256: from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok()),
-            response_headers: from.take()?,
-            response_body: Bytes::from(from.take::<Vec<u8>>()?),
-            response_truncated: from.take()?,
-        },
+        made: made(&mut from)?,
+    })
+}
+
+/// A mapping's test send: its id, its event's, and what it gave.
+pub(super) fn test_send(row: &SqliteRow, mapping_id: MappingId) -> Result<TestSendRow, Failure> {
+    let mut from = Columns::from(row, 0);
+    let id = from.take()?;
+    let event_id = from.take::<Option<i64>>()?.map(EventId);
+    let attempt = made(&mut from)?;
+    Ok(TestSendRow { id, test: TestSend { mapping_id, event_id, attempt } })
+}
+
+fn made(from: &mut Columns<'_>) -> Result<NewAttempt, Failure> {
+    Ok(NewAttempt {
+        node_id: NodeId(from.take()?),
+        revision_id: RevisionId(from.take()?),
+        started_at: from.at()?,
+        duration_us: count(from.take()?),
+        outcome: word("the outcome", from.take()?, Outcome::parse)?,
+        status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
+        error: from.take()?,
+        console: from.take()?,
+        url: from.take()?,
+        request_headers: from.take()?,
+        body_sha256: from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok()),
+        response_headers: from.take()?,
+        response_body: Bytes::from(from.take::<Vec<u8>>()?),
+        response_truncated: from.take()?,
     })
 }

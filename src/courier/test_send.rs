@@ -1,0 +1,150 @@
+//! Test sends: an operator tries a mapping on one event. It is prepared, signed and sent as a delivery
+//! is, but holds no lease, opens no circuit and counts nowhere.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::USER_AGENT;
+
+use super::{Courier, Shared};
+use crate::clock::Timestamp;
+use crate::digest::sha256;
+use crate::domain::attempt::{NewAttempt, Outcome};
+use crate::domain::event::Event;
+use crate::domain::id::MappingId;
+use crate::mapping::Rendered;
+use crate::route::MappingRoute;
+use crate::sender::{Outgoing, Signed, masked_headers};
+
+/// What would be sent, or was.
+#[derive(Clone, Debug)]
+pub struct TestRequest {
+    /// The HTTP method.
+    pub method: http::Method,
+    /// Where to.
+    pub url: String,
+    /// The headers, `name: value` a line, secrets masked.
+    pub headers: String,
+    /// The exact bytes.
+    pub body: Bytes,
+}
+
+/// What a test gave.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// Whether the mapping is triggered by the event; the request is made all the same.
+    pub matched: bool,
+    /// The request; none where the event gives none.
+    pub request: Option<TestRequest>,
+    /// What an insert function wrote to its console.
+    pub console: Option<String>,
+    /// What came of preparing and, if it was to be sent, of sending it; none for a preview that
+    /// could be rendered.
+    pub attempt: Option<NewAttempt>,
+}
+
+impl Courier {
+    /// Tries the revision in force of a mapping on an event; none when there is no such mapping.
+    pub async fn test(&self, mapping_id: MappingId, event: &Event, send: bool) -> Option<Tested> {
+        let routes = self.shared.parts.routes.current();
+        let route = routes.mapping(mapping_id)?;
+        Some(self.shared.test(route, event, send).await)
+    }
+}
+
+impl Shared {
+    async fn test(&self, route: &MappingRoute, event: &Event, send: bool) -> Tested {
+        let started_at = self.parts.clock.now();
+        let document = event.document().ok().and_then(|it| crate::json::parse(it).ok());
+        let matched = document.is_some_and(|document| route.matches(&document));
+        let prepared = self.prepare(route, event).await;
+        let mut made = self.untried(route, started_at);
+        made.console.clone_from(&prepared.console);
+        let rendered = match prepared.rendered {
+            Ok(rendered) => rendered,
+            Err(unprepared) => {
+                made.outcome = unprepared.outcome;
+                made.error = Some(unprepared.error);
+                let console = prepared.console;
+                return Tested { matched, request: None, console, attempt: Some(made) };
+            }
+        };
+        let headers = self.test_headers(route, started_at, &rendered);
+        let request = TestRequest {
+            method: rendered.method.clone(),
+            url: rendered.url.to_string(),
+            headers: masked_headers(&headers, &[]),
+            body: rendered.body.clone(),
+        };
+        made.url.clone_from(&request.url);
+        made.request_headers.clone_from(&request.headers);
+        made.body_sha256 = Some(sha256(&[&rendered.body]));
+        let attempt =
+            if send { Some(self.try_out(route, rendered, headers, made).await) } else { None };
+        Tested { matched, request: Some(request), console: prepared.console, attempt }
+    }
+
+    async fn try_out(
+        &self,
+        route: &MappingRoute,
+        rendered: Rendered,
+        headers: HeaderMap,
+        mut made: NewAttempt,
+    ) -> NewAttempt {
+        let outgoing = Outgoing {
+            method: rendered.method,
+            url: rendered.url,
+            headers,
+            body: rendered.body,
+            timeout: route.settings.timeout(),
+        };
+        let exchange = self.send(route, outgoing).await;
+        made.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
+        made.outcome = exchange.outcome;
+        made.status = exchange.status;
+        made.error = exchange.error;
+        made.response_headers = exchange.response_headers;
+        made.response_body = exchange.response_body;
+        made.response_truncated = exchange.response_truncated;
+        made
+    }
+
+    const fn untried(&self, route: &MappingRoute, started_at: Timestamp) -> NewAttempt {
+        NewAttempt {
+            node_id: self.parts.node_id,
+            revision_id: route.revision_id,
+            started_at,
+            duration_us: 0,
+            outcome: Outcome::Render,
+            status: None,
+            error: None,
+            console: None,
+            url: String::new(),
+            request_headers: String::new(),
+            body_sha256: None,
+            response_headers: String::new(),
+            response_body: Bytes::new(),
+            response_truncated: false,
+        }
+    }
+
+    /// As a delivery's, under an id that is no delivery's.
+    fn test_headers(
+        &self,
+        route: &MappingRoute,
+        started_at: Timestamp,
+        rendered: &Rendered,
+    ) -> HeaderMap {
+        let mut headers = rendered.headers.clone();
+        if !headers.contains_key(USER_AGENT) {
+            headers.insert(USER_AGENT, self.parts.user_agent.clone());
+        }
+        let signed = Signed {
+            webhook_id: &format!("test_{}", started_at.as_micros()),
+            timestamp_s: started_at.as_seconds(),
+            body: &rendered.body,
+            first_event: &rendered.body,
+        };
+        route.signer.sign(&mut headers, &signed);
+        headers
+    }
+}
