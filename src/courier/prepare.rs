@@ -56,6 +56,12 @@ impl Shared {
         documents.into_iter().map(after).collect()
     }
 
+    /// The same for one event.
+    pub(super) async fn prepare_one(&self, route: &MappingRoute, event: &Event) -> Prepared {
+        let prepared = self.prepare(route, &[event]).await.pop();
+        prepared.unwrap_or_else(|| Prepared::plain(Err(unanswered())))
+    }
+
     async fn run(&self, route: &MappingRoute, function: &Function, given: Vec<&Bytes>) -> Vec<Ran> {
         let functions = &self.parts.functions;
         let given: Vec<Bytes> = given.into_iter().cloned().collect();

@@ -56,7 +56,7 @@ impl Shared {
         let started_at = self.parts.clock.now();
         let document = event.document().ok().and_then(|it| crate::json::parse(it).ok());
         let matched = document.is_some_and(|document| route.matches(&document));
-        let prepared = self.prepare(route, event).await;
+        let prepared = self.prepare_one(route, event).await;
         let mut made = self.untried(route, started_at);
         made.console.clone_from(&prepared.console);
         let rendered = match prepared.rendered {
@@ -68,7 +68,8 @@ impl Shared {
                 return Tested { matched, request: None, console, attempt: Some(made) };
             }
         };
-        let headers = self.test_headers(route, started_at, &rendered);
+        let mut headers = self.test_headers(route, started_at, &rendered);
+        let authorized = if send { self.authorize(route, &mut headers).await } else { Ok(()) };
         let request = TestRequest {
             method: rendered.method.clone(),
             url: rendered.url.to_string(),
@@ -78,8 +79,15 @@ impl Shared {
         made.url.clone_from(&request.url);
         made.request_headers.clone_from(&request.headers);
         made.body_sha256 = Some(sha256(&[&rendered.body]));
-        let attempt =
-            if send { Some(self.try_out(route, rendered, headers, made).await) } else { None };
+        let attempt = match authorized {
+            Ok(()) if send => Some(self.try_out(route, rendered, headers, made).await),
+            Ok(()) => None,
+            Err(unprepared) => {
+                made.outcome = unprepared.outcome;
+                made.error = Some(unprepared.error);
+                Some(made)
+            }
+        };
         Tested { matched, request: Some(request), console: prepared.console, attempt }
     }
 

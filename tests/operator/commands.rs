@@ -30,7 +30,6 @@ fn told(output: &Output) -> (i32, String, String) {
 
 /// The binary against a service in this process.
 pub(super) async fn ask(app: &TestApp, arguments: &[&str]) -> (i32, String, String) {
-<<<<<<< HEAD
     ask_with(app, arguments, &[]).await
 }
 
@@ -40,8 +39,6 @@ pub(super) async fn ask_with(
     arguments: &[&str],
     variables: &[(&str, &str)],
 ) -> (i32, String, String) {
-=======
->>>>>>> 84cc48d (Test events: a mapping tried on the last event, on any or on a sample, recorded apart and never counted)
     let mut command = command(&app.dir);
     command
         .args(arguments)
