@@ -60,7 +60,7 @@ fn every_line_gives_one_and_errors_do_not_end_the_run() {
     {"error":{"path":"event_text","message":"not JSON: expected a property name in double quotes at line 1 column 2"}}
     {"error":{"path":"shared_secret","message":"should be text"}}
     {"error":{"path":"method","message":"unknown variant `GET`, expected one of `POST`, `PUT`, `PATCH`"}}
-    {"error":{"path":"colour","message":"unknown field `colour`, expected one of `trigger`, `url`, `method`, `headers`, `data`"}}
+    {"error":{"path":"colour","message":"unknown field `colour`, expected one of `trigger`, `url`, `method`, `headers`, `data`, `function`, `batching`"}}
     {"error":{"path":"data.a[0].@liquid","message":"Liquid templates are not supported: use @template, @if, @case or @replace, or an insert function","more":[{"path":"data.b.@path","message":"should be a path such as \"$.userId\", or a directive that gives one"}]}}
     {"error":{"path":"data","message":"should give an object and gives nothing"}}
     {"error":{"path":"url","message":"gives what is no URL: relative URL without a base"}}
