@@ -307,3 +307,65 @@ async fn a_rate_limit_counts_requests_not_events() {
     app.until_settled(30).await;
     assert_eq!(receiver.requests().len(), 3);
 }
+
+#[tokio::test]
+async fn events_share_a_request_only_where_url_and_headers_are_the_same() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let mapping = json!({
+        "name": "all",
+        "url": {"@template": format!("{}{{{{event}}}}", receiver.url("/"))},
+        "headers": {"X-User": {"@path": "$.userId"}},
+        "data": {"id": {"@path": "$.messageId"}},
+        "batching": {"size": 6},
+    });
+    let app = TestApp::with(&[("one", "", json!({"mappings": [mapping]}))]).await;
+    let kinds = [("a", "u"), ("b", "u"), ("a", "u"), ("a", "v"), ("b", "u"), ("a", "u")];
+    let events: Vec<_> = kinds
+        .iter()
+        .zip(0..)
+        .map(|((event, user), number)| {
+            json!({"type": "track", "event": event, "userId": user, "messageId": format!("m-{number}")})
+        })
+        .collect();
+    assert_eq!(app.send("/v1/batch", &json!({"batch": events})).await, StatusCode::OK);
+    app.until_settled(6).await;
+    let mut requests: Vec<_> = receiver
+        .requests()
+        .iter()
+        .map(|it| {
+            assert_signed(it);
+            (it.path.clone(), it.header("x-user").unwrap().to_owned(), it.text().to_owned())
+        })
+        .collect();
+    requests.sort();
+    let expected = [
+        ("/a", "u", r#"[{"id":"m-0"},{"id":"m-2"},{"id":"m-5"}]"#),
+        ("/a", "v", r#"[{"id":"m-3"}]"#),
+        ("/b", "u", r#"[{"id":"m-1"},{"id":"m-4"}]"#),
+    ];
+    assert_eq!(requests, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
+    app.ledger().await;
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_rendered_leaves_its_batch_to_the_others() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let data = json!({"@path": "$.properties"});
+    let mapping =
+        json!({"name": "all", "url": receiver.url("/"), "data": data, "batching": {"size": 3}});
+    let app = TestApp::with(&[("one", "", json!({"mappings": [mapping]}))]).await;
+    let event = |number: usize| {
+        let mut event = json!({"type": "track", "event": "E", "userId": "u"});
+        if number != 1 {
+            event["properties"] = json!({"n": number});
+        }
+        event
+    };
+    let body = json!({"batch": (0..3).map(event).collect::<Vec<_>>()});
+    assert_eq!(app.send("/v1/batch", &body).await, StatusCode::OK);
+    let rows = app.until_settled(3).await;
+    assert_eq!(rows[1].delivery.reason, Some(Reason::Render));
+    assert_eq!(count(&rows, State::Delivered), 2);
+    assert_eq!(receiver.requests()[0].text(), r#"[{"n":0},{"n":2}]"#);
+    app.ledger().await;
+}
