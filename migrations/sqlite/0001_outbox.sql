@@ -29,6 +29,8 @@
 --
 -- When the mapping's insert function drops the event, record (courier) takes `leased` to `discarded`.
 --
+-- A record of a refused batch keeps its deliveries leased, under the next token.
+--
 -- Nothing leaves `delivered` or `discarded` but by retention, which removes the whole event.
 
 PRAGMA application_id = 0x506F7374;
@@ -181,7 +183,8 @@ CREATE TABLE deliveries (
     accepted_at       INTEGER NOT NULL,
     deadline_at       INTEGER NOT NULL,                 -- moved by redrive and by resuming
     token             INTEGER NOT NULL CHECK (token >= 0),  -- + 1 with every lease
-    tried             INTEGER NOT NULL CHECK (tried >= 0),  -- attempts in this window
+    tried             INTEGER NOT NULL CHECK (tried >= 0),  -- attempts in this window, but for those
+                                                        -- in batches that were refused as a whole
     due_at            INTEGER,                          -- when it is tried next
     lease_node_id     INTEGER,                          -- who holds it
     lease_expires_at  INTEGER,                          -- until when
@@ -214,7 +217,7 @@ CREATE INDEX deliveries_pending ON deliveries (mapping_id, due_at) WHERE state =
 CREATE INDEX deliveries_leased ON deliveries (lease_expires_at) WHERE state = 'leased';
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
 
--- One HTTP try each; append-only.
+-- One HTTP try each; append-only. One of a batch has its request and answer there.
 CREATE TABLE attempts (
     id                  INTEGER PRIMARY KEY,
     delivery_id         INTEGER NOT NULL,
@@ -229,16 +232,39 @@ CREATE TABLE attempts (
     status              INTEGER,                        -- the answer's, when there was one
     error               TEXT,                           -- the cause in words
     console             TEXT,                           -- what the insert function wrote to it
-    url                 TEXT    NOT NULL,
-    request_headers     TEXT    NOT NULL,               -- `name: value` a line, secrets masked
+    batch_id            INTEGER,                        -- the batch that it was part of
+    url                 TEXT,
+    request_headers     TEXT,                           -- `name: value` a line, secrets masked
     body_sha256         BLOB CHECK (length(body_sha256) = 32),
-    response_headers    TEXT    NOT NULL,
-    response_body       BLOB    NOT NULL,               -- as far as it is kept
-    response_truncated  INTEGER NOT NULL CHECK (response_truncated IN (0, 1))
+    response_headers    TEXT,
+    response_body       BLOB,                           -- as far as it is kept
+    response_truncated  INTEGER CHECK (response_truncated IN (0, 1)),
+    CHECK ((batch_id IS NULL) = (url IS NOT NULL)),
+    CHECK ((batch_id IS NULL) = (request_headers IS NOT NULL)),
+    CHECK ((batch_id IS NULL) = (response_headers IS NOT NULL)),
+    CHECK ((batch_id IS NULL) = (response_body IS NOT NULL)),
+    CHECK ((batch_id IS NULL) = (response_truncated IS NOT NULL))
 ) STRICT;
 CREATE INDEX attempts_delivery ON attempts (delivery_id);
 CREATE TRIGGER attempts_are_append_only BEFORE UPDATE ON attempts
 BEGIN SELECT RAISE(ABORT, 'an attempt never changes'); END;
+
+-- One request for several deliveries: what their attempts have in common. Its key is that of the first
+-- of its attempts. It goes with the last of them.
+CREATE TABLE batches (
+    id                  INTEGER PRIMARY KEY,
+    attempt_count       INTEGER NOT NULL CHECK (attempt_count >= 0),    -- those still kept
+    size                INTEGER NOT NULL CHECK (size >= 2),             -- deliveries it carried
+    webhook_id          TEXT    NOT NULL,
+    status              INTEGER,                        -- the answer's; an item may have its own
+    url                 TEXT    NOT NULL,
+    request_headers     TEXT    NOT NULL,
+    body_sha256         BLOB    NOT NULL CHECK (length(body_sha256) = 32),
+    response_headers    TEXT    NOT NULL,
+    response_body       BLOB    NOT NULL,
+    response_truncated  INTEGER NOT NULL CHECK (response_truncated IN (0, 1))
+) STRICT;
+CREATE INDEX batches_unused ON batches (id) WHERE attempt_count = 0;
 
 -- De-duplication keys: the first 16 bytes of SHA-256(source, messageId). Random keys written to a
 -- table one by one would each change a page of their own: the newest are in this log, a row for each

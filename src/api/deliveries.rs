@@ -109,6 +109,20 @@ pub struct AttemptView {
     pub response_body: String,
     /// Whether the answer's body was longer than what is kept.
     pub response_truncated: bool,
+    /// The batch that it was part of: request and answer are those of the whole batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchView>,
+}
+
+/// A batch as its attempts show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BatchView {
+    /// The `webhook-id` it was sent under.
+    pub webhook_id: String,
+    /// How many deliveries it carried.
+    pub size: u32,
+    /// The HTTP status of the answer to all of it.
+    pub status: Option<u16>,
 }
 
 /// A delivery with all that is known of it.
@@ -172,6 +186,7 @@ fn held(row: &DeliveryRow, pipeline: &Pipeline) -> Option<String> {
 impl AttemptView {
     fn of(attempt: &Attempt) -> Self {
         let made = &attempt.made;
+        let exchange = made.exchange();
         Self {
             id: PublicId::new(Noun::Attempt, attempt.recorded_at, attempt.id.0).to_string(),
             number: attempt.number,
@@ -184,12 +199,17 @@ impl AttemptView {
             status: made.status,
             error: made.error.clone(),
             console: made.console.clone(),
-            url: made.url.clone(),
-            request_headers: made.request_headers.clone(),
-            body_sha256: made.body_sha256.map(hex::encode),
-            response_headers: made.response_headers.clone(),
-            response_body: String::from_utf8_lossy(&made.response_body).into_owned(),
-            response_truncated: made.response_truncated,
+            url: exchange.url.to_owned(),
+            request_headers: exchange.request_headers.to_owned(),
+            body_sha256: exchange.body_sha256.map(hex::encode),
+            response_headers: exchange.response_headers.to_owned(),
+            response_body: String::from_utf8_lossy(exchange.response_body).into_owned(),
+            response_truncated: exchange.response_truncated,
+            batch: made.batch.as_ref().map(|batch| BatchView {
+                webhook_id: batch.webhook_id.clone(),
+                size: batch.size,
+                status: batch.status,
+            }),
         }
     }
 }

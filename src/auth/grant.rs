@@ -189,6 +189,7 @@ impl<'c> AsyncHttpClient<'c> for Asker<'_> {
                 headers: head.headers,
                 body: Bytes::from(body),
                 timeout: self.server.timeout,
+                multistatus_bytes: 0,
             };
             let answer = self.server.sender.ask(outgoing).await?;
             self.status.store(answer.status().as_u16(), Ordering::Relaxed);

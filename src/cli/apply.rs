@@ -37,6 +37,7 @@ A pipeline file:
               method: POST                    # or PUT, PATCH
               headers: {X-Team: growth}
               function: {file: enrich.js}     # or {source: …}; settings: {…} are shown in clear
+              batching: {size: 1000, linger_ms: 1000}   # left out: one request an event
 
 Names are the identity. What is not in the file is left alone, but for --prune.
 Exit code of --dry-run: 0 when there is no difference, 5 when there is.";

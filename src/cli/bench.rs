@@ -54,6 +54,9 @@ pub struct BenchArgs {
     /// Requests that the service has under way to the receiver at once
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     in_flight: u32,
+    /// Events that share a request to the receiver at most; 0: one request an event
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4_000))]
+    batching: u32,
     /// Size of an event, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(256..=32_000))]
     bytes: u32,
@@ -177,7 +180,8 @@ impl<'a> Bench<'a> {
     }
 
     async fn service(&mut self, before: Side) -> anyhow::Result<Report> {
-        let service = Service::start(&self.folder, self.address, self.args.in_flight).await?;
+        let pipeline = service::pipeline(self.address, self.args.in_flight, self.args.batching);
+        let service = Service::start(&self.folder, &pipeline).await?;
         let disk_before = service.disk_bytes()?;
         let fast = self.through(&service, "service", self.args.seconds * 1_000, 0).await?;
         let disk = service.disk_bytes()?.saturating_sub(disk_before);

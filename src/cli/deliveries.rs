@@ -161,6 +161,11 @@ fn timeline(out: &mut Output, attempt: &AttemptView) -> anyhow::Result<()> {
     }
     block(out, "console", attempt.console.as_deref().unwrap_or_default())?;
     out.line(format!("  by       node {}, mapping revision {}", attempt.node, attempt.revision))?;
+    if let Some(batch) = &attempt.batch {
+        let answered = batch.status.map(|it| format!(", answered {it}")).unwrap_or_default();
+        let (id, size) = (plain(&batch.webhook_id), batch.size);
+        out.line(format!("  batch    {id} of {size} events{answered}"))?;
+    }
     out.line(format!("  url      {}", plain(&attempt.url)))?;
     block(out, "sent", &attempt.request_headers)?;
     block(out, "answered", &attempt.response_headers)?;

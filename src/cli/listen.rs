@@ -137,8 +137,9 @@ impl View {
 fn described(arrival: &Arrival, headers: bool) -> String {
     let faint = Style::new().dimmed();
     let id = arrival.webhook_id().unwrap_or("no webhook-id");
+    let batch = arrival.batch_size().map(|it| format!(" with {it} events")).unwrap_or_default();
     let mut text = format!(
-        "\n{faint}{}{faint:#} {} {}  {}, arrival {}, answered {}\n  X-Signature {}  webhook-signature {}\n",
+        "\n{faint}{}{faint:#} {} {}  {}{batch}, arrival {}, answered {}\n  X-Signature {}  webhook-signature {}\n",
         arrival.arrived_at,
         arrival.method,
         plain(&arrival.path),
@@ -204,6 +205,7 @@ fn to_json(arrival: &Arrival) -> Value {
         "signature": arrival.signature.as_str(),
         "standard": arrival.standard.as_str(),
         "verified": arrival.is_verified(),
+        "batch_size": arrival.batch_size(),
         "headers": headers,
         // As text, so that whoever reads the line has the very bytes that were signed.
         "body": String::from_utf8_lossy(&arrival.body),

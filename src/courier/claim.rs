@@ -2,18 +2,21 @@
 //! long backlog of one never stands before another's. The loop sleeps until the earliest due time it
 //! knows of, and is woken when there may be an earlier one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use super::gate::Demand;
+use super::lane::Demand;
 use crate::clock::Timestamp;
 use crate::domain::id::MappingId;
-use crate::route::Routes;
+use crate::route::MappingRoute;
 use crate::store::{ClaimRequest, ClaimWant, StoreError};
 
 /// Deliveries claimed for one lane at once.
 const AT_ONCE: u32 = 256;
+/// The same where they share requests.
+const AT_ONCE_TO_BATCH: u32 = 1_024;
 /// The wait after a claim that failed.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 
@@ -66,7 +69,8 @@ impl Shared {
             for (mapping_id, demand) in gate.demands(now) {
                 match demand {
                     Demand::Now(room) => {
-                        wants.extend(want(&routes, mapping_id, room.min(AT_ONCE)));
+                        let route = routes.mapping(mapping_id);
+                        wants.extend(route.map(|it| want(it, room.min(at_once(it)))));
                     }
                     Demand::At(at) => wake_at = Some(wake_at.map_or(at, |other| other.min(at))),
                     Demand::None => {}
@@ -85,24 +89,24 @@ impl Shared {
         let node_id = self.parts.node_id;
         let claim = self.parts.store.claim_due(ClaimRequest { node_id, now, wants }).await?;
         self.count_overdue(claim.overdue);
-        for mapping_id in asked {
-            if !claim.deliveries.iter().any(|it| it.mapping_id == mapping_id)
-                && let Some(gate) = self.gate(mapping_id)
-            {
-                gate.claimed_nothing(mapping_id);
-            }
-        }
         for (mapping_id, due_at) in claim.next_due {
             self.note_due(mapping_id, due_at);
         }
+        let given: HashSet<_> = claim.deliveries.iter().map(|it| it.mapping_id).collect();
         self.take(claim.deliveries, false);
+        for mapping_id in asked {
+            if let Some(gate) = self.gate(mapping_id) {
+                gate.claim_ended(mapping_id, given.contains(&mapping_id));
+                self.pump(&gate);
+            }
+        }
         Ok(())
     }
 
     /// A claim failed: what was due still is.
     fn unclaimed(&self, mapping_id: MappingId, now: Timestamp) {
         if let Some(gate) = self.gate(mapping_id) {
-            gate.claimed_nothing(mapping_id);
+            gate.claim_ended(mapping_id, false);
             gate.note_due(mapping_id, now);
         }
     }
@@ -117,21 +121,24 @@ impl Shared {
     }
 }
 
-fn want(routes: &Routes, mapping_id: MappingId, limit: u32) -> Option<ClaimWant> {
-    let route = routes.mapping(mapping_id)?;
-    Some(ClaimWant {
-        mapping_id,
+fn at_once(route: &MappingRoute) -> u32 {
+    if route.batching.is_some() { AT_ONCE_TO_BATCH } else { AT_ONCE }
+}
+
+fn want(route: &MappingRoute, limit: u32) -> ClaimWant {
+    ClaimWant {
+        mapping_id: route.id,
         limit,
-        lease: route.settings.lease(),
+        lease: route.lease(),
         resumed_deadline_at: route.resumed_deadline_at(),
-    })
+    }
 }
 
 /// Makes dead letters of what was tried in vain until its deadline, for every mapping that delivers.
 pub(super) async fn settle_overdue(shared: &Arc<Shared>) -> Result<u64, StoreError> {
     let routes = shared.parts.routes.current();
     let delivering = routes.mappings().filter(|it| it.delivers());
-    let wants: Vec<_> = delivering.filter_map(|it| want(&routes, it.id, u32::MAX)).collect();
+    let wants: Vec<_> = delivering.map(|it| want(it, u32::MAX)).collect();
     let request =
         ClaimRequest { node_id: shared.parts.node_id, now: shared.parts.clock.now(), wants };
     let settled = shared.parts.store.settle_overdue(request).await?;

@@ -1,62 +1,64 @@
-//! One attempt after another: render, sign, send, decide, hand to be recorded. No transaction is open
-//! meanwhile; the lease's token guards what is recorded.
+//! One request after another: what a gate lets through is rendered, packed, signed, sent, judged, and
+//! what follows is handed to be recorded. No transaction is open meanwhile; the leases' tokens guard
+//! what is recorded.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{HeaderMap, USER_AGENT};
 
 use super::Shared;
 use super::circuit::Verdict;
+use super::follow::{Made, Sent, Unsent};
 use super::gate::{Finished, Gate};
+use super::lane::{self, Load, lease_of};
+use super::pack::{Item, Pack};
+use super::prepare::{Prepared, Unprepared};
 use crate::clock::Timestamp;
 use crate::digest::sha256;
-use crate::domain::attempt::{NewAttempt, Outcome};
-use crate::domain::id::{MappingId, Noun, PublicId};
-use crate::domain::retry::{Ended, decide};
+use crate::domain::attempt::Outcome;
+use crate::domain::destination::DeliveryPolicy;
+use crate::domain::event::Event;
+use crate::domain::id::MappingId;
 use crate::mapping::Rendered;
 use crate::route::MappingRoute;
-use crate::sender::{Outgoing, Signed};
+use crate::sender::{Exchange, Outgoing, Signed};
 use crate::store::{LeaseRef, LeasedDelivery, Record};
 
-/// What became of a delivery in hand.
-enum Done {
-    /// It was tried.
-    Attempt(Box<Record>),
-    /// It was not: the lease is to be given back.
-    GiveBack,
+/// A 207 to a batch is read up to so many bytes, and so many more for each event in it.
+const MULTISTATUS_BYTES: usize = 64 * 1024;
+const MULTISTATUS_ITEM_BYTES: usize = 1_024;
+
+/// What became of a load.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// What is to be recorded.
+    pub(super) records: Vec<Record>,
+    /// Not tried: the leases are to be given back.
+    pub(super) give_back: Vec<LeaseRef>,
+    /// To go in requests of their own.
+    pub(super) later: Vec<Pack>,
+    pub(super) verdict: Verdict,
 }
 
-/// Tries deliveries of this gate until it lets none through.
-pub(super) async fn run(shared: Arc<Shared>, gate: Arc<Gate>, first: LeasedDelivery) {
-    let mut next = Some(first);
-    while let Some(delivery) = next {
-        let mapping_id = delivery.mapping_id;
-        let lease = LeaseRef { delivery_id: delivery.id, token: delivery.token };
-        let done = shared.deliver(delivery).await;
-        let verdict = match &done {
-            Done::Attempt(record) => Verdict::of(record.attempt.outcome),
-            Done::GiveBack => Verdict::Neither,
-        };
-        let finished = gate.finish(mapping_id, verdict, shared.parts.clock.now());
+/// Makes requests of this gate until it lets nothing through.
+pub(super) async fn run(shared: Arc<Shared>, gate: Arc<Gate>, mapping_id: MappingId, first: Load) {
+    let mut next = Some((mapping_id, first));
+    while let Some((mapping_id, load)) = next {
+        let done = shared.deliver(mapping_id, load).await;
+        let mut given_up = done.give_back;
+        let has_later = !done.later.is_empty();
+        given_up.append(&mut gate.push_packs(mapping_id, done.later));
+        let finished = gate.finish(mapping_id, done.verdict, shared.parts.clock.now());
         shared.in_flight.fetch_sub(1, Ordering::Relaxed);
         shared.tell_circuit(mapping_id, &finished);
-        let mut given_up = finished.given_up;
-        match done {
-            Done::Attempt(record) => {
-                shared.minutes.attempted(
-                    mapping_id,
-                    record.attempt.started_at,
-                    record.attempt.duration_us,
-                    record.next,
-                );
-                // Full when recording is slower than sending: this attempt's successor waits here.
-                // Closed only after every attempt has ended.
-                let _ = shared.records.send(*record).await;
-            }
-            Done::GiveBack => given_up.push(lease),
+        // Full when recording is slower than sending: what would come next waits here.
+        shared.records.send(done.records).await;
+        given_up.extend(finished.given_up);
+        if shared.stopping.is_cancelled() {
+            given_up.append(&mut gate.give_up_all());
         }
         shared.release_later(given_up);
         if finished.wants_more || finished.closed {
@@ -64,6 +66,9 @@ pub(super) async fn run(shared: Arc<Shared>, gate: Arc<Gate>, first: LeasedDeliv
         }
         shared.feed_starved();
         next = if shared.stopping.is_cancelled() { None } else { shared.next(&gate) };
+        if has_later {
+            shared.pump(&gate);
+        }
     }
 }
 
@@ -81,141 +86,166 @@ impl Shared {
         }
     }
 
-    async fn deliver(&self, delivery: LeasedDelivery) -> Done {
-        let Some(route) = self.parts.routes.current().mapping(delivery.mapping_id).map(Arc::clone)
-        else {
-            return Done::GiveBack;
+    /// Makes one request of a load. What cannot share it goes later.
+    async fn deliver(self: &Arc<Self>, mapping_id: MappingId, load: Load) -> Done {
+        let mut done = Done {
+            records: Vec::new(),
+            give_back: Vec::new(),
+            later: Vec::new(),
+            verdict: Verdict::Neither,
+        };
+        let Some(route) = self.parts.routes.current().mapping(mapping_id).map(Arc::clone) else {
+            done.give_back = load.into_deliveries().iter().map(lease_of).collect();
+            return done;
         };
         let shifted_at_start = self.shifted.load(Ordering::SeqCst);
-        let started_at = self.parts.clock.now();
-        let out_of_time = delivery.tried > 0 && started_at > delivery.deadline_at;
-        let lease_too_short = delivery.lease_expires_at < started_at + self.attempt_time(&route);
-        if !route.delivers() || out_of_time || lease_too_short {
-            return Done::GiveBack;
-        }
-        if self.is_settled(&route, &delivery).await {
-            return Done::GiveBack;
-        }
-        let attempt = self.attempt(&route, &delivery, started_at).await;
-        let ended_at = started_at + Duration::from_micros(attempt.made.duration_us);
-        let shift = self.shifted.load(Ordering::SeqCst) - shifted_at_start;
-        let ended = Ended {
-            outcome: attempt.made.outcome,
-            at: ended_at.shifted(shift),
-            tried: delivery.tried + 1,
-            deadline_at: delivery.deadline_at.shifted(shift),
-            timeout: route.settings.timeout(),
-            retry_after: attempt.retry_after,
-        };
-        if ended.outcome == Outcome::Delivered {
-            self.note_success(&route, &delivery);
-            let arrival = ended_at.since(delivery.accepted_at);
-            self.parts.metrics.arrival_seconds.observe(arrival.as_secs_f64());
-        }
-        let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Done::Attempt(Box::new(Record {
-            delivery_id: delivery.id,
-            mapping_id: delivery.mapping_id,
-            token: delivery.token,
-            attempt: attempt.made,
-            next: decide(&ended, &mut *rng),
-            policy: route.settings.policy,
-        }))
-    }
-
-    async fn attempt(
-        &self,
-        route: &MappingRoute,
-        delivery: &LeasedDelivery,
-        started_at: Timestamp,
-    ) -> Attempted {
-        let mut made = NewAttempt {
-            node_id: self.parts.node_id,
-            revision_id: route.revision_id,
-            started_at,
-            duration_us: 0,
-            outcome: Outcome::Render,
-            status: None,
-            error: None,
-            console: None,
-            url: String::new(),
-            request_headers: String::new(),
-            body_sha256: None,
-            response_headers: String::new(),
-            response_body: Bytes::new(),
-            response_truncated: false,
-        };
-        let mut prepared = self.prepare(route, &[&delivery.event]).await;
-        let Some(prepared) = prepared.pop() else {
-            return Attempted { made, retry_after: None };
-        };
-        made.console = prepared.console;
-        made.duration_us = u64::try_from(prepared.took.as_micros()).unwrap_or(u64::MAX);
-        let rendered = match prepared.rendered {
-            Ok(rendered) => rendered,
-            Err(unprepared) => {
-                made.outcome = unprepared.outcome;
-                made.error = Some(unprepared.error);
-                made.url =
-                    route.compiled().fixed_url().map_or_else(String::new, ToString::to_string);
-                return Attempted { made, retry_after: None };
+        let packs = match load {
+            Load::Packed(pack) if pack.revision_id == route.revision_id => vec![pack],
+            Load::Packed(_) | Load::Waiting(_) => {
+                self.pack(&route, load.into_deliveries(), &mut done).await
             }
         };
-        let mut headers = self.signed_headers(route, delivery, started_at, &rendered);
-        let authorized = self.authorize(route, &mut headers).await;
-        made.url = rendered.url.to_string();
-        made.request_headers = crate::sender::masked_headers(&headers, &[]);
-        made.body_sha256 = Some(sha256(&[&rendered.body]));
-        if let Err(unprepared) = authorized {
-            made.outcome = unprepared.outcome;
-            made.error = Some(unprepared.error);
-            return Attempted { made, retry_after: None };
+        let mut packs = packs.into_iter();
+        for mut pack in packs.by_ref() {
+            self.take_out_unfit(&route, &mut pack, &mut done).await;
+            if pack.len() > 0 {
+                let made = self.request(&route, pack, shifted_at_start).await;
+                self.follow(&route, made, &mut done).await;
+                break;
+            }
         }
-        let outgoing = Outgoing {
-            method: rendered.method,
-            url: rendered.url,
-            headers,
-            body: rendered.body,
-            timeout: route.settings.timeout(),
+        let mut others: Vec<Pack> = packs.collect();
+        let shift = self.shifted.load(Ordering::SeqCst) - shifted_at_start;
+        others.iter_mut().flat_map(Pack::deliveries_mut).for_each(|it| lane::shift(it, shift));
+        done.later.append(&mut others);
+        for record in &done.records {
+            let made = &record.attempt;
+            self.minutes.attempted(mapping_id, made.started_at, made.duration_us, record.next);
+        }
+        done
+    }
+
+    /// Renders deliveries and sorts them into packs. One that cannot be rendered takes nobody with it.
+    async fn pack(
+        &self,
+        route: &MappingRoute,
+        deliveries: Vec<LeasedDelivery>,
+        done: &mut Done,
+    ) -> Vec<Pack> {
+        let started_at = self.parts.clock.now();
+        let time = self.attempt_time(route);
+        let (fit, unfit): (Vec<_>, Vec<_>) =
+            deliveries.into_iter().partition(|it| may_try(route, it, started_at, time));
+        done.give_back.extend(unfit.iter().map(lease_of));
+        let events: Vec<&Event> = fit.iter().map(|it| &*it.event).collect();
+        let prepared = self.prepare(route, &events).await;
+        let mut items = Vec::with_capacity(fit.len());
+        for (delivery, prepared) in fit.into_iter().zip(prepared) {
+            let Prepared { rendered, console, took } = prepared;
+            match rendered.and_then(|it| fit_for_batch(route, it)) {
+                Ok(rendered) => items.push(Item { delivery, rendered, console }),
+                Err(why) => {
+                    let unsent = Unsent { why, console, took };
+                    done.records.push(self.unprepared(route, &delivery, started_at, unsent));
+                }
+            }
+        }
+        // The same deliveries make the same batch, in whatever order they came back.
+        if route.batching.is_some() {
+            items.sort_unstable_by_key(|item| item.delivery.id);
+        }
+        Pack::sort(route.revision_id, route.batching, items)
+    }
+
+    /// Gives back what has become unfit while it was rendered or waited for its turn, and what another
+    /// mapping's success has settled.
+    async fn take_out_unfit(&self, route: &MappingRoute, pack: &mut Pack, done: &mut Done) {
+        let now = self.parts.clock.now();
+        done.give_back
+            .append(&mut pack.take_out(|it| may_try(route, it, now, route.settings.timeout())));
+        if route.settings.policy == DeliveryPolicy::Any {
+            let mut settled = HashSet::new();
+            for item in &pack.items {
+                if self.is_settled(route, &item.delivery).await {
+                    settled.insert(item.delivery.id);
+                }
+            }
+            done.give_back.append(&mut pack.take_out(|it| !settled.contains(&it.id)));
+        }
+    }
+
+    /// Signs and sends.
+    async fn request(&self, route: &MappingRoute, pack: Pack, shifted_at_start: i64) -> Made {
+        let started_at = self.parts.clock.now();
+        let body = pack.body();
+        let first = &pack.items[0].rendered;
+        let webhook_id = pack.webhook_id();
+        let mut headers = first.headers.clone();
+        self.sign(
+            route,
+            &mut headers,
+            &Signed {
+                webhook_id: &webhook_id,
+                timestamp_s: started_at.as_seconds(),
+                body: &body,
+                first_event: &first.body,
+            },
+        );
+        let authorized = self.authorize(route, &mut headers).await;
+        let sent = Sent {
+            webhook_id,
+            url: first.url.to_string(),
+            headers: crate::sender::masked_headers(&headers, &[]),
+            body_sha256: sha256(&[&body]),
         };
-        let exchange = self.send(route, outgoing).await;
-        made.duration_us += u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
-        made.outcome = exchange.outcome;
-        made.status = exchange.status;
-        made.error = exchange.error;
-        made.response_headers = exchange.response_headers;
-        made.response_body = exchange.response_body;
-        made.response_truncated = exchange.response_truncated;
-        Attempted { made, retry_after: exchange.retry_after }
+        let outgoing = Outgoing {
+            method: first.method.clone(),
+            url: first.url.clone(),
+            headers,
+            body,
+            timeout: route.settings.timeout(),
+            multistatus_bytes: if pack.is_array {
+                MULTISTATUS_BYTES + pack.len() * MULTISTATUS_ITEM_BYTES
+            } else {
+                0
+            },
+        };
+        let exchange = match authorized {
+            Ok(()) => self.send(route, outgoing).await,
+            Err(why) => Exchange::unsent(why.outcome, why.error),
+        };
+        let shift = self.shifted.load(Ordering::SeqCst) - shifted_at_start;
+        Made { pack, sent, exchange, started_at, shift }
     }
 
     /// Ours, then the mapping's over them; `webhook-*` cannot be a mapping's.
-    fn signed_headers(
-        &self,
-        route: &MappingRoute,
-        delivery: &LeasedDelivery,
-        started_at: Timestamp,
-        rendered: &Rendered,
-    ) -> HeaderMap {
-        let mut headers = rendered.headers.clone();
+    pub(super) fn sign(&self, route: &MappingRoute, headers: &mut HeaderMap, message: &Signed<'_>) {
         if !headers.contains_key(USER_AGENT) {
             headers.insert(USER_AGENT, self.parts.user_agent.clone());
         }
-        let id = PublicId::new(Noun::Delivery, delivery.accepted_at, delivery.id.0).to_string();
-        route.signer.sign(
-            &mut headers,
-            &Signed {
-                webhook_id: &id,
-                timestamp_s: started_at.as_seconds(),
-                body: &rendered.body,
-                first_event: &rendered.body,
-            },
-        );
-        headers
+        route.signer.sign(headers, message);
     }
 }
 
-struct Attempted {
-    made: NewAttempt,
-    retry_after: Option<Duration>,
+/// Whether a delivery may be tried now: it is not held, has time, and its lease outlasts the `time` that
+/// the try takes.
+fn may_try(
+    route: &MappingRoute,
+    delivery: &LeasedDelivery,
+    now: Timestamp,
+    time: Duration,
+) -> bool {
+    let is_out_of_time = delivery.tried > 0 && now > delivery.deadline_at;
+    let is_lease_too_short = delivery.lease_expires_at < now + time;
+    route.delivers() && !is_out_of_time && !is_lease_too_short
+}
+
+/// A form cannot stand in an array. What is a form for every event was refused when it was saved.
+fn fit_for_batch(route: &MappingRoute, rendered: Rendered) -> Result<Rendered, Unprepared> {
+    if route.batching.is_some() && rendered.is_form() {
+        let error =
+            "headers: Content-Type makes it a form, which cannot stand in a batch".to_owned();
+        return Err(Unprepared { outcome: Outcome::Render, error });
+    }
+    Ok(rendered)
 }

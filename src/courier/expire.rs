@@ -2,15 +2,14 @@
 //! attempt and the delivery is due again by the ordinary backoff; the token decides the race with an
 //! outcome that comes after all.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::Shared;
 use crate::clock::Timestamp;
 use crate::domain::attempt::{NewAttempt, Outcome};
 use crate::domain::destination::DestinationSettings;
-use crate::domain::id::RevisionId;
+use crate::domain::id::{MappingId, RevisionId};
 use crate::domain::retry::{Ended, decide};
 use crate::store::{ExpiredLease, ExpiryScope, Record, Recorded, StoreError};
 
@@ -18,14 +17,17 @@ const AT_ONCE: u32 = 500;
 
 /// Expires every lease in `scope`; returns how many.
 pub(super) async fn run(shared: &Arc<Shared>, scope: ExpiryScope) -> Result<u64, StoreError> {
+    let now = shared.parts.clock.now();
+    // Those of one mapping that share requests were likely in one: they come due together again.
+    let mut jitters = HashMap::new();
     let mut expired = 0;
     loop {
         let leases = shared.parts.store.expired_leases(scope, AT_ONCE).await?;
         if leases.is_empty() {
             return Ok(expired);
         }
-        let now = shared.parts.clock.now();
-        let records: Vec<_> = leases.iter().map(|lease| shared.unknown(lease, now)).collect();
+        let record = |lease: &ExpiredLease| shared.unknown(lease, now, &mut jitters);
+        let records: Vec<_> = leases.iter().map(record).collect();
         let records = Arc::new(records);
         let results = shared.parts.store.record(Arc::clone(&records)).await?;
         let applied = results.iter().filter(|it| **it == Recorded::Applied).count();
@@ -35,12 +37,18 @@ pub(super) async fn run(shared: &Arc<Shared>, scope: ExpiryScope) -> Result<u64,
 }
 
 impl Shared {
-    fn unknown(&self, lease: &ExpiredLease, now: Timestamp) -> Record {
+    fn unknown(
+        &self,
+        lease: &ExpiredLease,
+        now: Timestamp,
+        jitters: &mut HashMap<MappingId, f64>,
+    ) -> Record {
         let routes = self.parts.routes.current();
         let route = routes.mapping(lease.mapping_id);
         let settings = route.map_or_else(DestinationSettings::default, |it| it.settings.clone());
-        let started_at = (lease.expires_at - settings.lease()).min(now);
-        let duration = now.since(started_at).min(settings.lease());
+        let lasted = route.map_or_else(|| settings.lease(), |it| it.lease());
+        let started_at = (lease.expires_at - lasted).min(now);
+        let duration = now.since(started_at).min(lasted);
         let ended = Ended {
             outcome: Outcome::Unknown,
             at: now,
@@ -49,28 +57,22 @@ impl Shared {
             timeout: settings.timeout(),
             retry_after: None,
         };
-        let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let jitter = if route.is_some_and(|it| it.batching.is_some()) {
+            *jitters.entry(lease.mapping_id).or_insert_with(|| self.jitter())
+        } else {
+            self.jitter()
+        };
+        let revision_id = route.map_or(RevisionId(0), |it| it.revision_id);
         Record {
             delivery_id: lease.delivery_id,
             mapping_id: lease.mapping_id,
             token: lease.token,
-            next: decide(&ended, &mut *rng),
+            next: decide(&ended, jitter),
             policy: settings.policy,
             attempt: NewAttempt {
-                node_id: lease.node_id,
-                revision_id: route.map_or(RevisionId(0), |it| it.revision_id),
-                started_at,
                 duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-                outcome: Outcome::Unknown,
-                status: None,
                 error: Some("the process that held the lease recorded no outcome".to_owned()),
-                console: None,
-                url: String::new(),
-                request_headers: String::new(),
-                body_sha256: None,
-                response_headers: String::new(),
-                response_body: Bytes::new(),
-                response_truncated: false,
+                ..NewAttempt::unsent(lease.node_id, revision_id, started_at, Outcome::Unknown)
             },
         }
     }

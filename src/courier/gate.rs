@@ -2,43 +2,37 @@
 //! when the next may start. Each of its mappings has a lane; lanes take turns, so that a slow one
 //! cannot keep the others waiting. No I/O: the caller sends what the gate lets through.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::circuit::{Admission, Circuit, Verdict};
+use super::circuit::Verdict;
+use super::lane::{Demand, Lane, Load, Ready, lease_of};
+use super::pack::Pack;
 use crate::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::MappingId;
+use crate::domain::mapping::Batching;
 use crate::store::{LeaseRef, LeasedDelivery};
 
-/// Leased deliveries one mapping may have waiting in memory.
-pub(super) const LANE_CAPACITY: u32 = 1_024;
-/// Below so many waiting, the lane is filled from the store again.
-const LOW_WATER: usize = 256;
 /// Requests may start this much ahead of their even spacing: timers are no finer.
 const RATE_SLACK: Duration = Duration::from_millis(10);
 
 /// What the gate lets through.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// Send this one now; then `finish` it.
-    Start(LeasedDelivery),
-    /// The rate allows the next one at this time.
+    /// Send this in one request, now; then `finish` it.
+    Start {
+        /// Deliveries of this mapping.
+        mapping_id: MappingId,
+        /// Which.
+        load: Load,
+        /// Whether more of the mapping is due and should be claimed meanwhile.
+        wants_more: bool,
+    },
+    /// Ask again at this time; nobody else was told to.
     NotBefore(Timestamp),
-    /// Nothing waits, or no more may be under way.
+    /// Nothing is to be sent before something else happens.
     Nothing,
-}
-
-/// What a lane could take from the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
-    /// So many due deliveries, now.
-    Now(u32),
-    /// Something at this time.
-    At(Timestamp),
-    /// Nothing before something else happens.
-    None,
 }
 
 #[derive(Debug)]
@@ -54,57 +48,8 @@ struct State {
     next_start_at: Timestamp,
     lanes: Vec<Lane>,
     turn: usize,
-}
-
-#[derive(Debug)]
-struct Lane {
-    mapping_id: MappingId,
-    enabled: bool,
-    waiting: VecDeque<LeasedDelivery>,
-    reserved: u32,
-    running: u32,
-    circuit: Circuit,
-    next_due: Option<Timestamp>,
-}
-
-impl Lane {
-    fn new(mapping_id: MappingId) -> Self {
-        Self {
-            mapping_id,
-            enabled: true,
-            waiting: VecDeque::new(),
-            reserved: 0,
-            running: 0,
-            circuit: Circuit::default(),
-            next_due: None,
-        }
-    }
-
-    fn room(&self) -> u32 {
-        let taken = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-        LANE_CAPACITY.saturating_sub(taken.saturating_add(self.reserved))
-    }
-
-    fn demand(&self, now: Timestamp) -> Demand {
-        let Some(due) = self.next_due.filter(|_| self.enabled) else { return Demand::None };
-        match self.circuit.admission(now) {
-            Admission::Freely if due > now => Demand::At(due),
-            Admission::Freely if self.waiting.len() > LOW_WATER => Demand::None,
-            Admission::Freely => match self.room() {
-                0 => Demand::None,
-                room => Demand::Now(room),
-            },
-            Admission::Probe if due > now => Demand::At(due),
-            Admission::Probe => Demand::Now(1),
-            Admission::NotBefore(at) => Demand::At(at.max(due)),
-            Admission::Probing => Demand::None,
-        }
-    }
-
-    fn give_up_waiting(&mut self) -> Vec<LeaseRef> {
-        let leases = self.waiting.drain(..);
-        leases.map(|it| LeaseRef { delivery_id: it.id, token: it.token }).collect()
-    }
+    /// When somebody will ask again.
+    wake_at: Option<Timestamp>,
 }
 
 impl Gate {
@@ -117,6 +62,7 @@ impl Gate {
                 next_start_at: Timestamp::default(),
                 lanes: Vec::new(),
                 turn: 0,
+                wake_at: None,
             }),
         }
     }
@@ -125,26 +71,29 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the destination's limits and the mappings that are enabled now. Returns the leases that
-    /// lanes no longer enabled had waiting.
+    /// Takes the destination's limits and the mappings that are enabled now, each with how its events
+    /// share requests. Returns the leases that lanes no longer enabled had waiting.
     pub(super) fn set_up(
         &self,
         settings: &DestinationSettings,
-        enabled: &[MappingId],
+        enabled: &[(MappingId, Option<Batching>)],
     ) -> Vec<LeaseRef> {
         let mut state = self.state();
         state.max_in_flight = settings.max_in_flight;
         state.spacing = settings.rate_per_second.map(|rate| Duration::from_secs(1) / rate);
         let mut given_up = Vec::new();
         for lane in &mut state.lanes {
-            lane.enabled = enabled.contains(&lane.mapping_id);
+            lane.enabled = enabled.iter().any(|(mapping_id, _)| *mapping_id == lane.mapping_id);
             if !lane.enabled {
                 given_up.append(&mut lane.give_up_waiting());
             }
         }
-        for mapping_id in enabled {
-            if !state.lanes.iter().any(|lane| lane.mapping_id == *mapping_id) {
+        for (mapping_id, batching) in enabled {
+            if state.lane(*mapping_id).is_none() {
                 state.lanes.push(Lane::new(*mapping_id));
+            }
+            if let Some(lane) = state.lane(*mapping_id) {
+                lane.batching = *batching;
             }
         }
         given_up
@@ -171,41 +120,71 @@ impl Gate {
 
     /// Takes a delivery whose lease is ours, into the room it had `reserved` if it had. Returns its
     /// lease when the lane cannot send it: its circuit has opened or it was disabled meanwhile.
-    pub(super) fn push(&self, delivery: LeasedDelivery, reserved: bool) -> Option<LeaseRef> {
+    pub(super) fn push(
+        &self,
+        delivery: LeasedDelivery,
+        reserved: bool,
+        now: Timestamp,
+    ) -> Option<LeaseRef> {
         let mut state = self.state();
-        let lease = LeaseRef { delivery_id: delivery.id, token: delivery.token };
+        let lease = lease_of(&delivery);
         let Some(lane) = state.lane(delivery.mapping_id) else { return Some(lease) };
         lane.reserved -= u32::from(reserved && lane.reserved > 0);
         let probe = lane.circuit.is_open() && !reserved;
         if lane.enabled && (probe || !lane.circuit.is_open()) {
-            lane.waiting.push_back(delivery);
+            lane.push(delivery, !reserved, now);
             None
         } else {
             Some(lease)
         }
     }
 
-    /// The next delivery to send, lanes in turn.
+    /// Takes what goes in requests of its own, before all else of the mapping. Returns the leases when
+    /// the lane cannot send it.
+    pub(super) fn push_packs(&self, mapping_id: MappingId, packs: Vec<Pack>) -> Vec<LeaseRef> {
+        let mut state = self.state();
+        match state.lane(mapping_id) {
+            Some(lane) if lane.enabled && !lane.circuit.is_open() => {
+                lane.push_packs(packs);
+                Vec::new()
+            }
+            Some(_) | None => {
+                let deliveries = packs.into_iter().flat_map(Pack::into_deliveries);
+                deliveries.map(|it| lease_of(&it)).collect()
+            }
+        }
+    }
+
+    /// The next load to send, lanes in turn.
     pub(super) fn next(&self, now: Timestamp) -> Turn {
         let mut state = self.state();
         if state.in_flight >= state.max_in_flight {
             return Turn::Nothing;
         }
-        let Some(at) = state.lane_in_turn() else { return Turn::Nothing };
+        let at = match state.lane_in_turn(now) {
+            Ok(at) => at,
+            Err(until) => return state.wait(until),
+        };
         if let Some(spacing) = state.spacing {
             let earliest = state.next_start_at - RATE_SLACK;
             if earliest > now {
-                return Turn::NotBefore(earliest);
+                return state.wait(Some(earliest));
             }
             state.next_start_at = state.next_start_at.max(now) + spacing;
         }
         let lanes = state.lanes.len();
         let lane = &mut state.lanes[at];
-        let Some(delivery) = lane.waiting.pop_front() else { return Turn::Nothing };
+        let Some(load) = lane.take() else { return Turn::Nothing };
         lane.running += 1;
+        let (mapping_id, wants_more) = (lane.mapping_id, lane.wants_next(now));
         state.in_flight += 1;
         state.turn = (at + 1) % lanes;
-        Turn::Start(delivery)
+        Turn::Start { mapping_id, load, wants_more }
+    }
+
+    /// Somebody asks again, as `next` had told.
+    pub(super) fn woken(&self) {
+        self.state().wake_at = None;
     }
 
     /// Ends what `next` started. Returns the leases to be given up when the circuit opened, and
@@ -226,7 +205,7 @@ impl Gate {
             given_up: if opened { lane.give_up_waiting() } else { Vec::new() },
             opened,
             closed: turned && !opened,
-            wants_more: lane.waiting.len() <= LOW_WATER && lane.next_due.is_some(),
+            wants_more: lane.is_low() && lane.next_due.is_some(),
         }
     }
 
@@ -245,6 +224,7 @@ impl Gate {
             let demand = lane.demand(now);
             if matches!(demand, Demand::Now(_)) {
                 lane.next_due = None;
+                lane.claiming = true;
                 lane.circuit.set_probing(true);
             }
             (lane.mapping_id, demand)
@@ -252,25 +232,22 @@ impl Gate {
         demands.filter(|(_, demand)| *demand != Demand::None).collect()
     }
 
-    /// A claim for this lane gave nothing: a probe, if it was one, did not start.
-    pub(super) fn claimed_nothing(&self, mapping_id: MappingId) {
+    /// A claim for this lane has ended. When it gave nothing, a probe, if it was one, did not start.
+    pub(super) fn claim_ended(&self, mapping_id: MappingId, has_given: bool) {
         if let Some(lane) = self.state().lane(mapping_id) {
-            lane.circuit.set_probing(false);
+            lane.claiming = false;
+            if !has_given {
+                lane.circuit.set_probing(false);
+            }
         }
     }
 
-    /// Moves times by a jump of the clock.
+    /// Moves times by a jump of the clock; whoever waits is to ask again.
     pub(super) fn shift(&self, micros: i64) {
         let mut state = self.state();
         state.next_start_at = state.next_start_at.shifted(micros);
-        for lane in &mut state.lanes {
-            lane.circuit.shift(micros);
-            lane.next_due = lane.next_due.map(|at| at.shifted(micros));
-            for delivery in &mut lane.waiting {
-                delivery.deadline_at = delivery.deadline_at.shifted(micros);
-                delivery.lease_expires_at = delivery.lease_expires_at.shifted(micros);
-            }
-        }
+        state.wake_at = None;
+        state.lanes.iter_mut().for_each(|lane| lane.shift(micros));
     }
 
     /// Empties every lane; for a process that stops.
@@ -310,15 +287,34 @@ impl State {
         self.lanes.iter_mut().find(|lane| lane.mapping_id == mapping_id)
     }
 
-    /// The next lane in turn that has something waiting and may have one more under way: one place
-    /// is kept for each of the other lanes, as far as the limit goes.
-    fn lane_in_turn(&self) -> Option<usize> {
+    /// The next lane in turn that has something to send and may have one more under way: one place
+    /// is kept for each of the other lanes, as far as the limit goes. Without one, when the first of
+    /// them will have.
+    fn lane_in_turn(&self, now: Timestamp) -> Result<usize, Option<Timestamp>> {
         let lanes = self.lanes.len();
         let others = u32::try_from(lanes.saturating_sub(1)).unwrap_or(u32::MAX);
         let share = self.max_in_flight.saturating_sub(others).max(1);
-        (0..lanes)
-            .map(|step| (self.turn + step) % lanes)
-            .find(|at| !self.lanes[*at].waiting.is_empty() && self.lanes[*at].running < share)
+        let mut first: Option<Timestamp> = None;
+        for at in (0..lanes).map(|step| (self.turn + step) % lanes) {
+            let lane = &self.lanes[at];
+            match lane.ready(now) {
+                Ready::Now if lane.running < share => return Ok(at),
+                Ready::Now | Ready::Not => {}
+                Ready::At(at) => first = Some(first.map_or(at, |known| known.min(at))),
+            }
+        }
+        Err(first)
+    }
+
+    /// Nothing before `until`: one asker is told to come back then, or earlier if told before.
+    fn wait(&mut self, until: Option<Timestamp>) -> Turn {
+        match until {
+            Some(until) if self.wake_at.is_none_or(|known| known > until) => {
+                self.wake_at = Some(until);
+                Turn::NotBefore(until)
+            }
+            Some(_) | None => Turn::Nothing,
+        }
     }
 }
 

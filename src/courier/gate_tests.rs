@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::super::lane::LANE_CAPACITY;
 use super::*;
 use crate::domain::event::Event;
-use crate::domain::id::{DeliveryId, EventId, SourceId};
+use crate::domain::id::{DeliveryId, EventId, RevisionId, SourceId};
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_micros(0) + Duration::from_millis(millis)
@@ -38,28 +39,44 @@ fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
 fn gate(max_in_flight: u32, rate_per_second: Option<u32>, mappings: &[i64]) -> Gate {
     let gate = Gate::new();
     let settings = DestinationSettings { max_in_flight, rate_per_second, ..Default::default() };
-    let ids: Vec<_> = mappings.iter().map(|id| MappingId(*id)).collect();
+    let ids: Vec<_> = mappings.iter().map(|id| (MappingId(*id), None)).collect();
     assert_eq!(gate.set_up(&settings, &ids), []);
     gate
 }
 
+/// The mapping and the first delivery of what may start.
 fn started(gate: &Gate, now: Timestamp) -> Option<(i64, i64)> {
+    batch(gate, now).map(|(mapping, ids)| (mapping, ids[0]))
+}
+
+/// The mapping and the deliveries of what may start.
+fn batch(gate: &Gate, now: Timestamp) -> Option<(i64, Vec<i64>)> {
     match gate.next(now) {
-        Turn::Start(it) => Some((it.mapping_id.0, it.id.0)),
+        Turn::Start { mapping_id, load, .. } => {
+            Some((mapping_id.0, load.into_deliveries().iter().map(|it| it.id.0).collect()))
+        }
         Turn::NotBefore(_) | Turn::Nothing => None,
     }
+}
+
+/// A gate whose one mapping, 1, batches.
+fn batching(size: u32, linger_ms: u32) -> Gate {
+    let gate = Gate::new();
+    let batching = Some(Batching { size, linger_ms });
+    assert_eq!(gate.set_up(&DestinationSettings::default(), &[(MappingId(1), batching)]), []);
+    gate
 }
 
 #[test]
 fn lanes_take_turns_and_a_slow_one_leaves_a_place_for_the_others() {
     let gate = gate(3, None, &[1, 2]);
     for id in 0..5 {
-        assert_eq!(gate.push(delivery(1, id), false), None);
+        assert_eq!(gate.push(delivery(1, id), false, at(0)), None);
     }
     assert_eq!(started(&gate, at(0)), Some((1, 0)));
     assert_eq!(started(&gate, at(0)), Some((1, 1)));
     assert_eq!(started(&gate, at(0)), None, "the third place is the other lane's");
-    assert_eq!(gate.push(delivery(2, 9), false), None);
+    assert_eq!(gate.push(delivery(2, 9), false, at(0)), None);
     assert_eq!(started(&gate, at(0)), Some((2, 9)));
     assert_eq!(gate.in_flight(), 3);
     gate.finish(MappingId(1), Verdict::Up, at(1));
@@ -70,11 +87,13 @@ fn lanes_take_turns_and_a_slow_one_leaves_a_place_for_the_others() {
 fn a_rate_spaces_the_starts_evenly() {
     let gate = gate(100, Some(10), &[1]);
     for id in 0..3 {
-        gate.push(delivery(1, id), false);
+        gate.push(delivery(1, id), false, at(0));
     }
     assert_eq!(started(&gate, at(1_000)), Some((1, 0)));
     let Turn::NotBefore(next) = gate.next(at(1_000)) else { panic!("too early") };
     assert_eq!(next, at(1_090));
+    assert!(matches!(gate.next(at(1_001)), Turn::Nothing), "somebody was told already");
+    gate.woken();
     assert_eq!(started(&gate, next), Some((1, 1)));
     assert!(matches!(gate.next(at(1_100)), Turn::NotBefore(_)));
 }
@@ -86,7 +105,7 @@ fn room_is_reserved_given_back_and_bounded() {
     assert_eq!(gate.reserve(MappingId(1), 1), 0);
     gate.give_back(MappingId(1), 2);
     assert_eq!(gate.reserve(MappingId(1), 5), 2);
-    assert_eq!(gate.push(delivery(1, 1), true), None);
+    assert_eq!(gate.push(delivery(1, 1), true, at(0)), None);
     assert_eq!(gate.reserve(MappingId(1), 5), 0, "what waits takes the room it had reserved");
     assert_eq!(gate.reserve(MappingId(7), 1), 0);
 }
@@ -96,7 +115,7 @@ fn an_open_circuit_gives_up_what_waits_and_admits_one_probe() {
     let gate = gate(64, None, &[1]);
     let id = MappingId(1);
     for n in 0..20 {
-        gate.push(delivery(1, n), false);
+        gate.push(delivery(1, n), false, at(0));
     }
     let mut given_up = Vec::new();
     for _ in 0..10 {
@@ -111,7 +130,7 @@ fn an_open_circuit_gives_up_what_waits_and_admits_one_probe() {
     assert_eq!(gate.demands(at(1_000)), [(id, Demand::Now(1))]);
     gate.note_due(id, at(0));
     assert_eq!(gate.demands(at(1_000)), [], "one probe at a time");
-    assert_eq!(gate.push(delivery(1, 50), false), None);
+    assert_eq!(gate.push(delivery(1, 50), false, at(0)), None);
     assert!(started(&gate, at(1_000)).is_some());
     assert!(gate.finish(id, Verdict::Up, at(1_001)).closed);
     assert_eq!(gate.demands(at(1_001)), [(id, Demand::Now(LANE_CAPACITY))]);
@@ -120,12 +139,112 @@ fn an_open_circuit_gives_up_what_waits_and_admits_one_probe() {
 #[test]
 fn a_disabled_lane_gives_up_what_waits_and_demands_nothing() {
     let gate = gate(64, None, &[1]);
-    gate.push(delivery(1, 1), false);
+    gate.push(delivery(1, 1), false, at(0));
     gate.note_due(MappingId(1), at(0));
     let given_up = gate.set_up(&DestinationSettings::default(), &[]);
     assert_eq!(given_up, [LeaseRef { delivery_id: DeliveryId(1), token: 1 }]);
     assert_eq!(gate.demands(at(5)), []);
-    assert!(gate.push(delivery(1, 2), true).is_some());
-    gate.set_up(&DestinationSettings::default(), &[MappingId(1)]);
+    assert!(gate.push(delivery(1, 2), true, at(0)).is_some());
+    gate.set_up(&DestinationSettings::default(), &[(MappingId(1), None)]);
     assert_eq!(gate.demands(at(5)), [(MappingId(1), Demand::Now(LANE_CAPACITY))]);
+}
+
+#[test]
+fn a_batch_goes_when_it_is_full_or_its_first_has_waited() {
+    let gate = batching(3, 1_000);
+    for id in 0..7 {
+        gate.push(delivery(1, id), true, at(u64::try_from(id).expect("small")));
+    }
+    assert_eq!(batch(&gate, at(10)), Some((1, vec![0, 1, 2])));
+    assert_eq!(batch(&gate, at(10)), Some((1, vec![3, 4, 5])));
+    let Turn::NotBefore(until) = gate.next(at(10)) else { panic!("it is not full") };
+    assert_eq!(until, at(1_006), "a second after it came");
+    gate.push(delivery(1, 7), true, at(900));
+    assert!(matches!(gate.next(at(900)), Turn::Nothing), "somebody was told already");
+    gate.woken();
+    assert_eq!(batch(&gate, until), Some((1, vec![6, 7])));
+    assert_eq!(gate.in_flight(), 3, "requests are counted, not deliveries");
+}
+
+#[test]
+fn what_is_claimed_goes_when_nothing_more_is_due() {
+    let gate = batching(100, 1_000);
+    let id = MappingId(1);
+    gate.note_due(id, at(0));
+    assert!(matches!(gate.demands(at(0))[..], [(_, Demand::Now(_))]));
+    gate.note_due(id, at(0));
+    gate.push(delivery(1, 1), false, at(0));
+    assert_eq!(batch(&gate, at(0)), None, "the claim goes on");
+    gate.claim_ended(id, true);
+    assert_eq!(batch(&gate, at(0)), None, "more is due");
+    assert!(matches!(gate.demands(at(0))[..], [(_, Demand::Now(_))]));
+    gate.note_due(id, at(700));
+    gate.push(delivery(1, 2), false, at(0));
+    gate.claim_ended(id, true);
+    assert_eq!(batch(&gate, at(0)), Some((1, vec![1, 2])));
+}
+
+#[test]
+fn a_lane_holds_two_of_the_largest_batches_and_no_more_bytes_than_it_may() {
+    let gate = batching(4_000, 1_000);
+    assert_eq!(gate.reserve(MappingId(1), 10_000), 8_000);
+    gate.give_back(MappingId(1), 8_000);
+    let large = bytes::Bytes::from(vec![b' '; 1 << 20]);
+    for id in 0..16 {
+        let mut delivery = delivery(1, id);
+        let event = Arc::get_mut(&mut delivery.event).expect("its only owner");
+        event.body = large.clone();
+        gate.push(delivery, true, at(0));
+    }
+    assert_eq!(gate.reserve(MappingId(1), 1), 0);
+    assert_eq!(batch(&gate, at(0)), Some((1, vec![0, 1, 2])), "four would be over 4 MB");
+    assert_eq!(gate.reserve(MappingId(1), 1), 1);
+}
+
+#[test]
+fn an_open_circuit_is_probed_with_one_event() {
+    let gate = batching(10, 60_000);
+    let id = MappingId(1);
+    for n in 0..100 {
+        gate.push(delivery(1, n), true, at(0));
+    }
+    let mut given_up = Vec::new();
+    for _ in 0..10 {
+        // Ten requests fail, not ten events.
+        assert!(gate.open_circuits().is_empty());
+        for n in 0..10 {
+            gate.push(delivery(1, n), true, at(0));
+        }
+        assert!(batch(&gate, at(0)).is_some_and(|(_, ids)| ids.len() == 10));
+        given_up.extend(gate.finish(id, Verdict::Down, at(0)).given_up);
+    }
+    assert_eq!((given_up.len(), gate.open_circuits().len()), (100, 1));
+    gate.note_due(id, at(0));
+    assert_eq!(gate.demands(at(1_000)), [(id, Demand::Now(1))]);
+    gate.push(delivery(1, 7), false, at(1_000));
+    assert_eq!(batch(&gate, at(1_000)), Some((1, vec![7])), "at once");
+}
+
+#[test]
+fn packs_go_first_and_alone_and_are_given_up_like_what_waits() {
+    let gate = batching(10, 60_000);
+    let id = MappingId(1);
+    let pack = || {
+        let rendered = crate::mapping::Rendered {
+            method: http::Method::POST,
+            url: "https://a.test/".parse().expect("a URL"),
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::from_static(b"{}"),
+        };
+        let item = super::super::pack::Item { delivery: delivery(1, 5), rendered, console: None };
+        Pack::sort(RevisionId(1), Some(Batching::default()), vec![item])
+    };
+    gate.push(delivery(1, 1), true, at(0));
+    assert_eq!(gate.push_packs(id, pack()), []);
+    assert_eq!(batch(&gate, at(0)), Some((1, vec![5])));
+    assert_eq!(gate.push_packs(id, pack()), []);
+    let leases: Vec<_> = gate.give_up_all().iter().map(|it| it.delivery_id.0).collect();
+    assert_eq!(leases, [1, 5]);
+    gate.set_up(&DestinationSettings::default(), &[]);
+    assert_eq!(gate.push_packs(id, pack()).len(), 1, "a disabled lane takes none");
 }

@@ -46,7 +46,7 @@ impl Minutes {
             match next {
                 Next::Delivered => row.delivered += 1,
                 Next::Dead { .. } => row.dead += 1,
-                Next::Retry { .. } | Next::Discarded => {}
+                Next::Retry { .. } | Next::Discarded | Next::Renewed { .. } => {}
             }
         });
     }

@@ -6,8 +6,12 @@ mod circuit;
 mod claim;
 mod deliver;
 mod expire;
+mod follow;
 mod gate;
+mod lane;
 mod minutes;
+mod multistatus;
+mod pack;
 mod prepare;
 mod record;
 mod send;
@@ -22,7 +26,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,16 +37,16 @@ use crate::function::FunctionPool;
 use crate::metrics::Metrics;
 use crate::route::LiveRoutes;
 use crate::sender::Sender;
-use crate::store::{LeaseRef, LeasedDelivery, Record, StatisticsRow, Store, StoreError};
+use crate::store::{LeaseRef, LeasedDelivery, StatisticsRow, Store, StoreError};
 
 pub use test_send::{TestRequest, Tested};
 
 use gate::{Gate, Turn};
+use lane::{Load, lease_of};
 use minutes::Minutes;
+use record::Records;
 use siblings::Successes;
 
-/// Attempts that may wait to be recorded; beyond it no new attempt starts.
-const RECORD_QUEUE: usize = 8_192;
 /// A destination may have this many requests under way however busy the others are.
 const GUARANTEED_IN_FLIGHT: u32 = 2;
 
@@ -84,7 +88,7 @@ struct Shared {
     in_flight: AtomicU32,
     starved: Mutex<VecDeque<Arc<Gate>>>,
     claim_wanted: Notify,
-    records: mpsc::Sender<Record>,
+    records: Records,
     recorded: watch::Sender<u64>,
     rng: Mutex<StdRng>,
     minutes: Minutes,
@@ -106,7 +110,7 @@ impl Courier {
     /// Starts the courier's loops.
     #[must_use]
     pub fn start(parts: CourierParts) -> Self {
-        let (records, queue) = mpsc::channel(RECORD_QUEUE);
+        let (records, queue) = Records::new();
         let rng = Mutex::new(StdRng::seed_from_u64(parts.seed));
         let shared = Arc::new(Shared {
             parts,
@@ -241,8 +245,10 @@ impl Courier {
     pub async fn shift(&self, micros: i64) -> Result<(), StoreError> {
         tracing::warn!(micros, "the clock jumped: due times and deadlines are moved with it");
         self.shared.shifted.fetch_add(micros, Ordering::SeqCst);
-        for gate in self.shared.gates().by_destination.values() {
+        let gates: Vec<_> = self.shared.gates().by_destination.values().cloned().collect();
+        for gate in gates {
             gate.shift(micros);
+            self.shared.pump(&gate);
         }
         self.shared.parts.store.shift_schedule(micros).await?;
         self.shared.claim_wanted.notify_one();
@@ -304,13 +310,13 @@ impl Shared {
 
     fn reload(self: &Arc<Self>) {
         let routes = self.parts.routes.current();
-        let mut enabled: HashMap<DestinationId, Vec<MappingId>> = HashMap::new();
+        let mut enabled: HashMap<DestinationId, Vec<_>> = HashMap::new();
         let mut settings = HashMap::new();
         for mapping in routes.mappings() {
             settings.entry(mapping.destination_id).or_insert_with(|| mapping.settings.clone());
             let of_destination = enabled.entry(mapping.destination_id).or_default();
             if mapping.delivers() {
-                of_destination.push(mapping.id);
+                of_destination.push((mapping.id, mapping.batching));
             }
         }
         let mut given_up = Vec::new();
@@ -321,7 +327,7 @@ impl Shared {
                 let gate = Arc::clone(gate.or_insert_with(|| Arc::new(Gate::new())));
                 let mappings = &enabled[destination_id];
                 given_up.append(&mut gate.set_up(settings, mappings));
-                for mapping_id in mappings {
+                for (mapping_id, _) in mappings {
                     gates.by_mapping.insert(*mapping_id, Arc::clone(&gate));
                 }
             }
@@ -361,15 +367,15 @@ impl Shared {
 
     /// Queues leased deliveries at their gates and starts what may start.
     fn take(self: &Arc<Self>, deliveries: Vec<LeasedDelivery>, reserved: bool) {
+        let now = self.parts.clock.now();
         let mut refused = Vec::new();
         let mut touched: Vec<Arc<Gate>> = Vec::new();
         for delivery in deliveries {
-            let lease = LeaseRef { delivery_id: delivery.id, token: delivery.token };
             let Some(gate) = self.gate(delivery.mapping_id) else {
-                refused.push(lease);
+                refused.push(lease_of(&delivery));
                 continue;
             };
-            refused.extend(gate.push(delivery, reserved));
+            refused.extend(gate.push(delivery, reserved, now));
             if !touched.iter().any(|it| Arc::ptr_eq(it, &gate)) {
                 touched.push(gate);
             }
@@ -380,16 +386,16 @@ impl Shared {
         }
     }
 
-    /// Starts an attempt for everything the gate lets through now.
+    /// Starts a request for everything the gate lets through now.
     fn pump(self: &Arc<Self>, gate: &Arc<Gate>) {
-        while let Some(delivery) = self.next(gate) {
-            let work = deliver::run(Arc::clone(self), Arc::clone(gate), delivery);
+        while let Some((mapping_id, load)) = self.next(gate) {
+            let work = deliver::run(Arc::clone(self), Arc::clone(gate), mapping_id, load);
             self.attempts_under_way.spawn(work);
         }
     }
 
-    /// The gate's next delivery, if the limit over all destinations allows it too.
-    fn next(self: &Arc<Self>, gate: &Arc<Gate>) -> Option<LeasedDelivery> {
+    /// The gate's next load, if the limit over all destinations allows it too.
+    fn next(self: &Arc<Self>, gate: &Arc<Gate>) -> Option<(MappingId, Load)> {
         if self.in_flight.load(Ordering::Relaxed) >= self.parts.max_in_flight
             && gate.in_flight() >= GUARANTEED_IN_FLIGHT
         {
@@ -400,9 +406,12 @@ impl Shared {
             return None;
         }
         match gate.next(self.parts.clock.now()) {
-            Turn::Start(delivery) => {
+            Turn::Start { mapping_id, load, wants_more } => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
-                Some(delivery)
+                if wants_more {
+                    self.claim_wanted.notify_one();
+                }
+                Some((mapping_id, load))
             }
             Turn::NotBefore(at) => {
                 self.pump_at(gate, at);
@@ -416,7 +425,10 @@ impl Shared {
         let (shared, gate) = (Arc::clone(self), Arc::clone(gate));
         self.loops.spawn(async move {
             tokio::select! {
-                () = shared.parts.clock.sleep_until(at) => shared.pump(&gate),
+                () = shared.parts.clock.sleep_until(at) => {
+                    gate.woken();
+                    shared.pump(&gate);
+                }
                 () = shared.stopping.cancelled() => {}
             }
         });

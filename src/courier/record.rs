@@ -7,37 +7,93 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
 use crate::domain::retry::Next;
 use crate::metrics;
 use crate::store::{Record, Recorded, StoreError};
 
-/// Attempts in one step of the store.
+/// Attempts in one step of the store; those of one request stay together whatever their number.
 const AT_ONCE: usize = 512;
 /// Steps that may be under way: one in the commit now running, others gathering for the next.
 const STEPS: usize = 4;
 /// The wait before a step that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// Attempts that may wait to be recorded; beyond it no new attempt starts.
+const WAITING: usize = 8_192;
+
+/// The way to the recorder.
+#[derive(Debug)]
+pub(super) struct Records {
+    queue: mpsc::UnboundedSender<Vec<Record>>,
+    room: Arc<Semaphore>,
+}
+
+/// The recorder's end of it.
+#[derive(Debug)]
+pub(super) struct Queue {
+    queue: mpsc::UnboundedReceiver<Vec<Record>>,
+    room: Arc<Semaphore>,
+}
+
+/// What a request's attempts take in the queue.
+fn places(records: &[Record]) -> usize {
+    records.len().min(WAITING)
+}
+
+impl Records {
+    pub(super) fn new() -> (Self, Queue) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(WAITING));
+        (Self { queue: sender, room: Arc::clone(&room) }, Queue { queue: receiver, room })
+    }
+
+    /// Hands over the attempts of one request; waits while too many are waiting.
+    pub(super) async fn send(&self, records: Vec<Record>) {
+        if records.is_empty() {
+            return;
+        }
+        let places = u32::try_from(places(&records)).unwrap_or(u32::MAX);
+        // Neither is closed before every attempt has ended.
+        if let Ok(room) = self.room.acquire_many(places).await {
+            room.forget();
+            let _ = self.queue.send(records);
+        }
+    }
+}
+
+impl Queue {
+    /// `first` and what waits behind it, up to a step's size.
+    fn gather(&mut self, first: Vec<Record>) -> Arc<Vec<Record>> {
+        self.room.add_permits(places(&first));
+        let mut gathered = first;
+        while gathered.len() < AT_ONCE
+            && let Ok(mut next) = self.queue.try_recv()
+        {
+            self.room.add_permits(places(&next));
+            gathered.append(&mut next);
+        }
+        Arc::new(gathered)
+    }
+}
 
 /// Records until the courier stops and the queue is empty.
-pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Record>) {
+pub(super) async fn run(shared: Arc<Shared>, mut queue: Queue) {
     let mut steps = FuturesUnordered::new();
-    let mut gathered = Vec::new();
     loop {
         tokio::select! {
             biased;
-            _ = queue.recv_many(&mut gathered, AT_ONCE), if steps.len() < STEPS => {
-                steps.push(write(&shared, Arc::new(std::mem::take(&mut gathered))));
+            Some(first) = queue.queue.recv(), if steps.len() < STEPS => {
+                steps.push(write(&shared, queue.gather(first)));
             }
-            Some(()) = steps.next(), if !steps.is_empty() => {}
+            Some(_) = steps.next(), if !steps.is_empty() => {}
             () = all_ended(&shared), if steps.is_empty() => break,
         }
     }
-    queue.close();
-    while queue.recv_many(&mut gathered, AT_ONCE).await > 0 {
-        write(&shared, Arc::new(std::mem::take(&mut gathered))).await;
+    queue.queue.close();
+    while let Some(first) = queue.queue.recv().await {
+        write(&shared, queue.gather(first)).await;
     }
 }
 
@@ -47,13 +103,17 @@ async fn all_ended(shared: &Shared) {
     shared.attempts_under_way.wait().await;
 }
 
-async fn write(shared: &Shared, records: Arc<Vec<Record>>) {
+/// Records until it is done; what became of each, nothing when the store has closed.
+pub(super) async fn write(shared: &Shared, records: Arc<Vec<Record>>) -> Vec<Recorded> {
     loop {
         match shared.parts.store.record(Arc::clone(&records)).await {
-            Ok(results) => return shared.note_recorded(&records, &results),
+            Ok(results) => {
+                shared.note_recorded(&records, &results);
+                return results;
+            }
             Err(StoreError::Closed) => {
                 tracing::error!(count = records.len(), "attempts ended after the store had closed");
-                return;
+                return Vec::new();
             }
             Err(error) => {
                 tracing::error!(%error, count = records.len(), "attempts wait to be recorded");
@@ -83,7 +143,7 @@ impl Shared {
                     let reason = reason.as_str();
                     metrics.dead_letters.get_or_create(&metrics::Reason { reason }).inc();
                 }
-                (Recorded::Applied, Next::Delivered | Next::Discarded) => {}
+                (Recorded::Applied, Next::Delivered | Next::Discarded | Next::Renewed { .. }) => {}
             }
         }
         if retries {

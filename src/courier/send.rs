@@ -46,6 +46,7 @@ impl Shared {
             headers: outgoing.headers.clone(),
             body: outgoing.body.clone(),
             timeout: outgoing.timeout,
+            multistatus_bytes: outgoing.multistatus_bytes,
         });
         let mut secrets = secrets(&outgoing.headers);
         let mut exchange = self.parts.sender.send(outgoing).await;

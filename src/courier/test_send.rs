@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::USER_AGENT;
 
 use super::{Courier, Shared};
 use crate::clock::Timestamp;
@@ -57,7 +56,8 @@ impl Shared {
         let document = event.document().ok().and_then(|it| crate::json::parse(it).ok());
         let matched = document.is_some_and(|document| route.matches(&document));
         let prepared = self.prepare_one(route, event).await;
-        let mut made = self.untried(route, started_at);
+        let (node_id, revision_id) = (self.parts.node_id, route.revision_id);
+        let mut made = NewAttempt::unsent(node_id, revision_id, started_at, Outcome::Render);
         made.console.clone_from(&prepared.console);
         let rendered = match prepared.rendered {
             Ok(rendered) => rendered,
@@ -68,19 +68,23 @@ impl Shared {
                 return Tested { matched, request: None, console, attempt: Some(made) };
             }
         };
-        let mut headers = self.test_headers(route, started_at, &rendered);
+        let body = body_of(route, &rendered);
+        let mut headers = self.test_headers(route, started_at, &rendered, &body);
         let authorized = if send { self.authorize(route, &mut headers).await } else { Ok(()) };
         let request = TestRequest {
             method: rendered.method.clone(),
             url: rendered.url.to_string(),
             headers: masked_headers(&headers, &[]),
-            body: rendered.body.clone(),
+            body: body.clone(),
         };
         made.url.clone_from(&request.url);
         made.request_headers.clone_from(&request.headers);
-        made.body_sha256 = Some(sha256(&[&rendered.body]));
+        made.body_sha256 = Some(sha256(&[&body]));
         let attempt = match authorized {
-            Ok(()) if send => Some(self.try_out(route, rendered, headers, made).await),
+            Ok(()) if send => {
+                let rendered = Rendered { body, ..rendered };
+                Some(self.try_out(route, rendered, headers, made).await)
+            }
             Ok(()) => None,
             Err(unprepared) => {
                 made.outcome = unprepared.outcome;
@@ -104,6 +108,7 @@ impl Shared {
             headers,
             body: rendered.body,
             timeout: route.settings.timeout(),
+            multistatus_bytes: 0,
         };
         let exchange = self.send(route, outgoing).await;
         made.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
@@ -116,43 +121,31 @@ impl Shared {
         made
     }
 
-    const fn untried(&self, route: &MappingRoute, started_at: Timestamp) -> NewAttempt {
-        NewAttempt {
-            node_id: self.parts.node_id,
-            revision_id: route.revision_id,
-            started_at,
-            duration_us: 0,
-            outcome: Outcome::Render,
-            status: None,
-            error: None,
-            console: None,
-            url: String::new(),
-            request_headers: String::new(),
-            body_sha256: None,
-            response_headers: String::new(),
-            response_body: Bytes::new(),
-            response_truncated: false,
-        }
-    }
-
     /// As a delivery's, under an id that is no delivery's.
     fn test_headers(
         &self,
         route: &MappingRoute,
         started_at: Timestamp,
         rendered: &Rendered,
+        body: &[u8],
     ) -> HeaderMap {
         let mut headers = rendered.headers.clone();
-        if !headers.contains_key(USER_AGENT) {
-            headers.insert(USER_AGENT, self.parts.user_agent.clone());
-        }
         let signed = Signed {
             webhook_id: &format!("test_{}", started_at.as_micros()),
             timestamp_s: started_at.as_seconds(),
-            body: &rendered.body,
+            body,
             first_event: &rendered.body,
         };
-        route.signer.sign(&mut headers, &signed);
+        self.sign(route, &mut headers, &signed);
         headers
+    }
+}
+
+/// The bytes that are sent: where events share requests, an array of one.
+fn body_of(route: &MappingRoute, rendered: &Rendered) -> Bytes {
+    if route.batching.is_some() {
+        Bytes::from([b"[", &*rendered.body, b"]"].concat())
+    } else {
+        rendered.body.clone()
     }
 }

@@ -1,5 +1,7 @@
 //! Attempts: one HTTP try each, append-only, with an outcome from a closed set.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +124,9 @@ impl Outcome {
 }
 
 /// What one HTTP try gave, before it is recorded.
+///
+/// When it was one of a batch, the request and its answer are the batch's: then the fields from `url`
+/// on are empty here. [`NewAttempt::exchange`] has them either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAttempt {
     /// The process that made it.
@@ -152,6 +157,101 @@ pub struct NewAttempt {
     pub response_body: Bytes,
     /// Whether the answer's body was longer than what is kept.
     pub response_truncated: bool,
+    /// The batch that it was part of.
+    pub batch: Option<Arc<Batch>>,
+}
+
+/// One request that carried several deliveries: what their attempts have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The `webhook-id` it was sent under.
+    pub webhook_id: String,
+    /// How many deliveries it carried.
+    pub size: u32,
+    /// The answer's HTTP status; an attempt in it has the status of its own item, where the answer
+    /// had one.
+    pub status: Option<u16>,
+    /// The request's URL.
+    pub url: String,
+    /// The request's headers, `name: value` a line, secrets masked.
+    pub request_headers: String,
+    /// SHA-256 of the request's body.
+    pub body_sha256: [u8; 32],
+    /// The answer's headers, `name: value` a line.
+    pub response_headers: String,
+    /// The answer's body as far as it is kept.
+    pub response_body: Bytes,
+    /// Whether the answer's body was longer than what is kept.
+    pub response_truncated: bool,
+}
+
+/// The request of an attempt and what came back, wherever they are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeRef<'a> {
+    /// The request's URL.
+    pub url: &'a str,
+    /// The request's headers, `name: value` a line, secrets masked.
+    pub request_headers: &'a str,
+    /// SHA-256 of the request's body; none when it could not be rendered.
+    pub body_sha256: Option<[u8; 32]>,
+    /// The answer's headers, `name: value` a line.
+    pub response_headers: &'a str,
+    /// The answer's body as far as it is kept.
+    pub response_body: &'a Bytes,
+    /// Whether the answer's body was longer than what is kept.
+    pub response_truncated: bool,
+}
+
+impl NewAttempt {
+    /// An attempt that ended so without a request, or of whose request nothing is known.
+    #[must_use]
+    pub const fn unsent(
+        node_id: NodeId,
+        revision_id: RevisionId,
+        started_at: Timestamp,
+        outcome: Outcome,
+    ) -> Self {
+        Self {
+            node_id,
+            revision_id,
+            started_at,
+            duration_us: 0,
+            outcome,
+            status: None,
+            error: None,
+            console: None,
+            url: String::new(),
+            request_headers: String::new(),
+            body_sha256: None,
+            response_headers: String::new(),
+            response_body: Bytes::new(),
+            response_truncated: false,
+            batch: None,
+        }
+    }
+
+    /// The request and what came back: its own, or those of its batch.
+    #[must_use]
+    pub fn exchange(&self) -> ExchangeRef<'_> {
+        match &self.batch {
+            None => ExchangeRef {
+                url: &self.url,
+                request_headers: &self.request_headers,
+                body_sha256: self.body_sha256,
+                response_headers: &self.response_headers,
+                response_body: &self.response_body,
+                response_truncated: self.response_truncated,
+            },
+            Some(batch) => ExchangeRef {
+                url: &batch.url,
+                request_headers: &batch.request_headers,
+                body_sha256: Some(batch.body_sha256),
+                response_headers: &batch.response_headers,
+                response_body: &batch.response_body,
+                response_truncated: batch.response_truncated,
+            },
+        }
+    }
 }
 
 /// A recorded attempt.

@@ -4,6 +4,7 @@
 //! pending -> leased -> delivered | pending | dead      (courier, by a recorded outcome)
 //! pending | leased -> delivered                        (courier, policy `any`: by another's success)
 //! leased -> discarded                                  (courier, its insert function dropped it)
+//! leased -> leased, under the next token               (courier, its batch was refused as a whole)
 //! dead -> pending                                      (operator, redrive)
 //! pending | dead -> discarded                          (operator, discard)
 //! ```
@@ -124,7 +125,7 @@ pub struct Delivery {
     pub deadline_at: Timestamp,
     /// The token of its last lease: the number of its last attempt.
     pub token: u32,
-    /// Attempts made in the window now running.
+    /// Attempts made in the window now running, but for those in batches that were refused as a whole.
     pub tried: u32,
     /// Who holds it; only while leased.
     pub lease_node_id: Option<NodeId>,

@@ -1,6 +1,8 @@
 //! Mappings: what goes where, and their immutable revisions.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::id::{DestinationId, MappingId, RevisionId};
@@ -59,6 +61,9 @@ pub struct MappingDefinition {
     /// What the event goes through before it is rendered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<Box<FunctionDefinition>>,
+    /// How events share requests; none: one request an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batching: Option<Batching>,
 }
 
 /// An insert function, as written.
@@ -70,6 +75,80 @@ pub struct FunctionDefinition {
     /// What its handlers get beside the event. Kept and shown in clear.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub settings: Map<String, Value>,
+}
+
+impl MappingDefinition {
+    /// What is wrong with its batching, each as (field, what it should be); empty when all is well.
+    #[must_use]
+    pub fn check_batching(&self) -> Vec<(&'static str, String)> {
+        let Some(batching) = self.batching else { return Vec::new() };
+        let mut faults = batching.check();
+        let is_form = |(name, value): (&String, &Value)| {
+            let value = value.as_str().unwrap_or_default().to_ascii_lowercase();
+            name.eq_ignore_ascii_case("content-type") && value.contains("x-www-form-urlencoded")
+        };
+        if self.headers.iter().any(is_form) {
+            let message = "a batch is a JSON array and cannot be form-encoded: leave batching or \
+                           the Content-Type header out";
+            faults.push(("batching", message.to_owned()));
+        }
+        faults
+    }
+}
+
+/// How events of a mapping share requests: as the items of a JSON array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batching {
+    /// Events in one request at most: 1 to 4,000; written as 0, as Segment has it, it is the default.
+    #[serde(deserialize_with = "size_or_default")]
+    pub size: u32,
+    /// How long an event waits for others to join it, in milliseconds: 0 to 60,000.
+    pub linger_ms: u32,
+}
+
+/// Events in one request at most where a mapping's batching does not say.
+const DEFAULT_SIZE: u32 = 1_000;
+/// Events in one request at most, whatever a mapping says.
+const MAX_SIZE: u32 = 4_000;
+/// The longest wait for others, in milliseconds. A lease is that much longer.
+const MAX_LINGER_MS: u32 = 60_000;
+
+impl Batching {
+    /// Bytes in the body of one request at most; an event that alone is larger goes alone.
+    pub const BODY_BYTES: usize = 4_000_000;
+
+    /// How long an event waits for others to join it.
+    #[must_use]
+    pub const fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms as u64)
+    }
+
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(1..=MAX_SIZE).contains(&self.size) {
+            let message = format!("should be 1 to {MAX_SIZE}, not {}", self.size);
+            faults.push(("batching.size", message));
+        }
+        if self.linger_ms > MAX_LINGER_MS {
+            let message = format!("should be 0 to {MAX_LINGER_MS}, not {}", self.linger_ms);
+            faults.push(("batching.linger_ms", message));
+        }
+        faults
+    }
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { size: DEFAULT_SIZE, linger_ms: 1_000 }
+    }
+}
+
+fn size_or_default<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+    Ok(match u32::deserialize(input)? {
+        0 => DEFAULT_SIZE,
+        size => size,
+    })
 }
 
 /// The methods a delivery can use.
@@ -94,5 +173,42 @@ impl Method {
             Self::Put => "PUT",
             Self::Patch => "PATCH",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn definition(batching: Value, headers: Value) -> MappingDefinition {
+        let definition =
+            json!({"url": "https://a.test/", "batching": batching, "headers": headers});
+        serde_json::from_value(definition).expect("well-formed")
+    }
+
+    #[test]
+    fn a_batch_has_a_thousand_events_unless_it_is_told_otherwise() {
+        let size = |batching| definition(batching, json!({})).batching.map(|it| it.size);
+        assert_eq!(size(json!(null)), None);
+        assert_eq!(size(json!({})), Some(1_000));
+        assert_eq!(size(json!({"size": 0, "linger_ms": 5})), Some(1_000));
+        assert_eq!(size(json!({"size": 4_000})), Some(4_000));
+    }
+
+    #[test]
+    fn what_cannot_be_batched_is_refused_with_its_path() {
+        let paths = |batching, headers| {
+            let faults = definition(batching, headers).check_batching();
+            faults.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            paths(json!({"size": 4_001, "linger_ms": 60_001}), json!({})),
+            ["batching.size", "batching.linger_ms"]
+        );
+        assert_eq!(paths(json!({"size": 1, "linger_ms": 0}), json!({})), [""; 0]);
+        let form = json!({"content-Type": "application/x-www-form-urlencoded; charset=utf-8"});
+        assert_eq!(paths(json!({}), form.clone()), ["batching"]);
+        assert_eq!(paths(json!(null), form), [""; 0]);
     }
 }

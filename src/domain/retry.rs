@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use rand::{Rng, RngExt};
-
 use super::attempt::Outcome;
 use super::delivery::Reason;
 use crate::clock::Timestamp;
@@ -34,6 +32,12 @@ pub enum Next {
         /// Why.
         reason: Reason,
     },
+    /// Its batch was refused as a whole: it stays leased, under the next token and until this time,
+    /// to be sent in a smaller one. That attempt does not count towards the backoff.
+    Renewed {
+        /// When the lease ends.
+        lease_expires_at: Timestamp,
+    },
 }
 
 /// What the decision needs to know about the attempt that just ended.
@@ -53,9 +57,10 @@ pub struct Ended {
     pub retry_after: Option<Duration>,
 }
 
-/// What follows from an attempt that ended.
+/// What follows from an attempt that ended. `jitter`, evenly drawn from 0 to 1, is the part of the
+/// backoff's ceiling that is waited: deliveries of one request share it, so that they come due together.
 #[must_use]
-pub fn decide(ended: &Ended, rng: &mut impl Rng) -> Next {
+pub fn decide(ended: &Ended, jitter: f64) -> Next {
     match ended.outcome {
         Outcome::Delivered => Next::Delivered,
         Outcome::Rejected => Next::Dead { reason: Reason::Rejected },
@@ -75,31 +80,31 @@ pub fn decide(ended: &Ended, rng: &mut impl Rng) -> Next {
         | Outcome::Auth
         | Outcome::Unknown
         | Outcome::FunctionRetry
-        | Outcome::FunctionTimeout => retry(ended, rng),
+        | Outcome::FunctionTimeout => retry(ended, jitter),
     }
 }
 
-fn retry(ended: &Ended, rng: &mut impl Rng) -> Next {
+fn retry(ended: &Ended, jitter: f64) -> Next {
     let last_try_at = ended.deadline_at - ended.timeout;
     if ended.at >= last_try_at {
         return Next::Dead { reason: Reason::Deadline };
     }
-    let wait = backoff(ended.tried, rng).max(ended.retry_after.unwrap_or_default());
+    let wait = backoff(ended.tried, jitter).max(ended.retry_after.unwrap_or_default());
     Next::Retry { due_at: (ended.at + wait).min(last_try_at) }
 }
 
 /// The wait after the `tried`th attempt.
-fn backoff(tried: u32, rng: &mut impl Rng) -> Duration {
+fn backoff(tried: u32, jitter: f64) -> Duration {
     let ceiling =
         BACKOFF_BASE.saturating_mul(2u32.saturating_pow(tried.saturating_sub(1))).min(BACKOFF_CAP);
-    ceiling.mul_f64(rng.random::<f64>())
+    ceiling.mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rand::{SeedableRng, rngs::StdRng};
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -116,14 +121,14 @@ mod tests {
 
     #[test]
     fn each_outcome_has_its_consequence() {
-        let mut rng = StdRng::seed_from_u64(1);
         for outcome in Outcome::ALL {
-            let next = decide(&ended(outcome, 0, 1), &mut rng);
+            let next = decide(&ended(outcome, 0, 1), 0.5);
             let word = match next {
                 Next::Delivered => "delivered".to_owned(),
                 Next::Discarded => "discarded".to_owned(),
                 Next::Retry { .. } => "retry".to_owned(),
                 Next::Dead { reason } => reason.as_str().to_owned(),
+                Next::Renewed { .. } => unreachable!("no outcome alone renews a lease"),
             };
             let wanted = match outcome.as_str() {
                 "dropped" => "discarded",
@@ -162,12 +167,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_retry_is_never_before_now_nor_past_the_last_try(
-            at in 0i64..15_000_000_000, tried in 1u32..200, seed: u64, after in 0u64..100_000,
+            at in 0i64..15_000_000_000, tried in 1u32..200, jitter in 0.0..1.0, after in 0u64..100_000,
         ) {
             let mut ended = ended(Outcome::ServerError, at, tried);
             ended.retry_after = Some(Duration::from_secs(after));
             let last_try_at = ended.deadline_at - ended.timeout;
-            match decide(&ended, &mut StdRng::seed_from_u64(seed)) {
+            match decide(&ended, jitter) {
                 Next::Retry { due_at } => {
                     prop_assert!(due_at >= ended.at && due_at <= last_try_at);
                     prop_assert!(due_at == last_try_at || due_at >= ended.at + Duration::from_secs(after));
@@ -176,13 +181,13 @@ mod tests {
                     prop_assert_eq!(reason, Reason::Deadline);
                     prop_assert!(ended.at >= last_try_at);
                 }
-                Next::Delivered | Next::Discarded => prop_assert!(false),
+                Next::Delivered | Next::Discarded | Next::Renewed { .. } => prop_assert!(false),
             }
         }
 
         #[test]
-        fn the_wait_stays_under_its_ceiling(tried in 1u32..200, seed: u64) {
-            let wait = backoff(tried, &mut StdRng::seed_from_u64(seed));
+        fn the_wait_stays_under_its_ceiling(tried in 1u32..200, jitter in 0.0..1.0) {
+            let wait = backoff(tried, jitter);
             let ceiling = Duration::from_secs(1u64 << (tried - 1).min(20)).min(BACKOFF_CAP);
             prop_assert!(wait <= ceiling);
         }
@@ -194,13 +199,15 @@ mod tests {
         let mut at = 0;
         let mut tries = vec![at];
         for tried in 1.. {
-            match decide(&ended(Outcome::Connect, at, tried), &mut rng) {
+            match decide(&ended(Outcome::Connect, at, tried), rng.random()) {
                 Next::Retry { due_at } => at = due_at.as_micros(),
                 Next::Dead { reason } => {
                     assert_eq!(reason, Reason::Deadline);
                     break;
                 }
-                Next::Delivered | Next::Discarded => unreachable!("a failure settles nothing"),
+                Next::Delivered | Next::Discarded | Next::Renewed { .. } => {
+                    unreachable!("a failure settles and renews nothing")
+                }
             }
             tries.push(at);
         }

@@ -87,7 +87,7 @@ impl Plan {
                 mapping_id: mapping.id,
                 destination_id: destination.id,
                 deadline_at: self.received_at + destination.settings.window(),
-                lease_ends_at: self.received_at + destination.settings.lease(),
+                lease_ends_at: self.received_at + mapping.lease(),
                 wanted: 0,
             });
             self.lanes.len() - 1

@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::verify::Verdict;
 use crate::clock::Timestamp;
+use crate::json::{self, Value};
 
 /// One request that was taken.
 #[derive(Clone, Debug)]
@@ -34,6 +35,15 @@ impl Arrival {
     #[must_use]
     pub fn webhook_id(&self) -> Option<&str> {
         webhook_id(&self.headers)
+    }
+
+    /// How many events it carries, when it is a batch.
+    #[must_use]
+    pub fn batch_size(&self) -> Option<usize> {
+        match json::parse(&self.body) {
+            Ok(Value::Array(events)) => Some(events.len()),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Whether every signature that could be checked is right; false when none could.

@@ -27,7 +27,26 @@ impl Mark {
     #[must_use]
     pub fn find(body: &[u8]) -> Option<Self> {
         let start = body.windows(OPENING.len()).position(|window| window == OPENING)?;
-        let text = body.get(start + OPENING.len()..)?;
+        Self::read(body.get(start + OPENING.len()..)?)
+    }
+
+    /// The marks of a body: the first one, and when it is a batch those of its other events.
+    #[must_use]
+    pub fn find_all(body: &[u8]) -> Vec<Self> {
+        if !body.starts_with(b"[") {
+            return Self::find(body).into_iter().collect();
+        }
+        let mut marks = Vec::new();
+        let mut rest = body;
+        while let Some(start) = rest.windows(OPENING.len()).position(|it| it == OPENING) {
+            rest = rest.get(start + OPENING.len()..).unwrap_or_default();
+            marks.extend(Self::read(rest));
+        }
+        marks
+    }
+
+    /// Reads what follows the opening.
+    fn read(text: &[u8]) -> Option<Self> {
         let number = digits(text.get(..NUMBER_DIGITS)?)?;
         let time = digits(text.get(NUMBER_DIGITS + 1..NUMBER_DIGITS + 1 + TIME_DIGITS)?)?;
         Some(Self { number: u32::try_from(number).ok()?, sent_at: Timestamp::from_micros(time) })
@@ -53,5 +72,10 @@ mod tests {
         assert_eq!(Mark::find(b"{\"type\":\"track\"}"), None);
         assert_eq!(Mark::find(b"{\"mark\":\"12.34\"}"), None);
         assert_eq!(Mark::find(b"{\"mark\":\""), None);
+        let other = Mark { number: 7, ..mark };
+        let batch = format!("[{body},{{}},{{{}}}]", other.member());
+        assert_eq!(Mark::find_all(batch.as_bytes()), [mark, other]);
+        assert_eq!(Mark::find_all(body.as_bytes()), [mark]);
+        assert_eq!(Mark::find_all(b"[]"), []);
     }
 }

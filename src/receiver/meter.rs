@@ -25,6 +25,8 @@ const SAMPLE_LIMIT: usize = 8_000_000;
 pub struct Reading {
     /// Requests answered.
     pub requests: u64,
+    /// Events in them.
+    pub events: u64,
     /// Different marks among them.
     pub distinct: u64,
     /// Requests without a mark.
@@ -113,15 +115,25 @@ async fn count(
     clock: Arc<dyn Clock>,
 ) -> Response<Full<Bytes>> {
     if let Ok(body) = request.into_body().collect().await {
-        let mark = Mark::find(&body.to_bytes());
-        lock(&tally).add(mark, clock.now());
+        let marks = Mark::find_all(&body.to_bytes());
+        lock(&tally).request(&marks, clock.now());
     }
     Response::new(Full::default())
 }
 
 impl Tally {
-    fn add(&mut self, mark: Option<Mark>, now: Timestamp) {
+    fn request(&mut self, marks: &[Mark], now: Timestamp) {
         self.reading.requests += 1;
+        if marks.is_empty() {
+            self.add(None, now);
+        }
+        for mark in marks {
+            self.add(Some(*mark), now);
+        }
+    }
+
+    fn add(&mut self, mark: Option<Mark>, now: Timestamp) {
+        self.reading.events += 1;
         let Some(mark) = mark.filter(|mark| mark.number < NUMBER_LIMIT) else {
             self.reading.unmarked += 1;
             return;
@@ -166,12 +178,13 @@ mod tests {
         let mut tally = Tally::default();
         let now = Timestamp::from_micros(1_000);
         for (mark, at) in [(mark(0, 900), 1_000), (mark(70, 900), 1_100), (mark(0, 900), 1_200)] {
-            tally.add(mark, Timestamp::from_micros(at));
+            tally.request(mark.as_slice(), Timestamp::from_micros(at));
         }
-        tally.add(None, now);
-        tally.add(mark(NUMBER_LIMIT, 0), now);
-        let Reading { requests, distinct, unmarked, first_us, last_us, .. } = tally.reading;
+        tally.request(&[], now);
+        tally.request(mark(NUMBER_LIMIT, 0).as_slice(), now);
+        let Reading { requests, events, distinct, unmarked, first_us, last_us, .. } = tally.reading;
         assert_eq!((requests, distinct, unmarked, first_us, last_us), (5, 2, 2, 1_000, 1_100));
+        assert_eq!(events, 5);
         assert_eq!(tally.samples, [100, 200]);
     }
 

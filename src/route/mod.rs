@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -11,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::digest::sha256;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
-use crate::domain::mapping::Mapping;
+use crate::domain::mapping::{Batching, Mapping};
 use crate::function::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
@@ -66,6 +67,8 @@ pub struct MappingRoute {
     pub destination_id: DestinationId,
     /// Its destination's settings.
     pub settings: DestinationSettings,
+    /// How its events share requests; none: one request an event.
+    pub batching: Option<Batching>,
     /// Signs with its destination's secrets.
     pub signer: Arc<Signer>,
     /// What events go through before they are rendered.
@@ -92,6 +95,12 @@ impl MappingRoute {
     #[must_use]
     pub const fn compiled(&self) -> &CompiledMapping {
         &self.compiled
+    }
+
+    /// How long a lease of its deliveries lasts: the attempt and, before it, the wait for others.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.settings.lease() + self.batching.map_or(Duration::ZERO, |it| it.linger())
     }
 
     /// Deadlines earlier than this were given before the mapping was enabled again.
@@ -182,6 +191,7 @@ impl Routes {
                         revision_id: mapping.revision.id,
                         destination_id: destination.id,
                         settings: destination.settings.clone(),
+                        batching: mapping.revision.definition.batching,
                         signer: Arc::clone(&signer),
                         function,
                         secret_headers: Arc::clone(&secret_headers),

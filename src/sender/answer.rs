@@ -8,7 +8,8 @@ use http::header::RETRY_AFTER;
 
 use crate::clock::Timestamp;
 
-/// At most so much of an answer's body is read, in bytes; the connection is dropped with the rest.
+/// At most so much of an answer's body is read, in bytes, unless it is wanted whole; the connection is
+/// dropped with the rest.
 pub(super) const READ_BYTES: usize = 64 * 1024;
 
 /// What has been read of an answer's body. It outlives a read that is broken off.
@@ -16,17 +17,29 @@ pub(super) const READ_BYTES: usize = 64 * 1024;
 pub(super) struct AnswerBody {
     kept: Vec<u8>,
     keep_bytes: usize,
+    whole_bytes: usize,
     read_bytes: usize,
 }
 
+/// What an answer's body was.
+pub(super) struct Read {
+    /// As far as it is kept.
+    pub(super) kept: Bytes,
+    /// Whether that is less than there was.
+    pub(super) truncated: bool,
+    /// All of it, if it was wanted whole and was no longer than that.
+    pub(super) whole: Option<Bytes>,
+}
+
 impl AnswerBody {
-    pub(super) const fn new(keep_bytes: usize) -> Self {
-        Self { kept: Vec::new(), keep_bytes, read_bytes: 0 }
+    /// A body of which `keep_bytes` are kept, and which is wanted whole up to `whole_bytes`.
+    pub(super) const fn new(keep_bytes: usize, whole_bytes: usize) -> Self {
+        Self { kept: Vec::new(), keep_bytes, whole_bytes, read_bytes: 0 }
     }
 
     /// Reads until the end, or until more than the limit has come.
     pub(super) async fn read(&mut self, answer: &mut reqwest::Response) -> reqwest::Result<()> {
-        while self.read_bytes <= READ_BYTES
+        while self.read_bytes <= READ_BYTES.max(self.whole_bytes)
             && let Some(chunk) = answer.chunk().await?
         {
             self.push(&chunk);
@@ -36,14 +49,21 @@ impl AnswerBody {
 
     fn push(&mut self, chunk: &[u8]) {
         self.read_bytes = self.read_bytes.saturating_add(chunk.len());
-        let room = self.keep_bytes.saturating_sub(self.kept.len());
+        let room = self.keep_bytes.max(self.whole_bytes).saturating_sub(self.kept.len());
         self.kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
 
-    /// What is kept, and whether that is less than there was.
-    pub(super) fn finish(self) -> (Bytes, bool) {
-        let truncated = self.read_bytes > self.kept.len();
-        (Bytes::from(self.kept), truncated)
+    pub(super) fn finish(self) -> Read {
+        let all = Bytes::from(self.kept);
+        let is_whole = self.whole_bytes > 0 && self.read_bytes <= self.whole_bytes;
+        let kept = if all.len() > self.keep_bytes {
+            // Its own copy: the rest need not stay in memory with it.
+            Bytes::copy_from_slice(&all[..self.keep_bytes])
+        } else {
+            all.clone()
+        };
+        let truncated = self.read_bytes > kept.len();
+        Read { kept, truncated, whole: is_whole.then_some(all) }
     }
 }
 

@@ -36,7 +36,7 @@ impl Sender {
         let sleep = tokio::time::sleep(timeout);
         tokio::pin!(sleep);
         let mut answer = self.head(request, sleep.as_mut()).await?;
-        let mut body = AnswerBody::new(READ_BYTES);
+        let mut body = AnswerBody::new(READ_BYTES, 0);
         tokio::select! {
             biased;
             read = body.read(&mut answer) => {
@@ -44,12 +44,12 @@ impl Sender {
             }
             () = sleep => return Err(timed_out(timeout, Phase::Body).into()),
         }
-        let (bytes, truncated) = body.finish();
-        if truncated {
+        let read = body.finish();
+        if read.truncated {
             let words = format!("the answer is longer than {READ_BYTES} bytes");
             return Err(Unanswered { outcome: Outcome::BadAnswer, words });
         }
-        let mut whole = http::Response::new(bytes.to_vec());
+        let mut whole = http::Response::new(read.kept.to_vec());
         *whole.status_mut() = answer.status();
         std::mem::swap(whole.headers_mut(), answer.headers_mut());
         Ok(whole)
@@ -66,6 +66,9 @@ impl Exchange {
             replace(&mut self.response_headers, secret);
             self.response_body =
                 without(&self.response_body, secret.as_bytes(), self.response_truncated);
+            if let Some(body) = &mut self.multistatus {
+                *body = without(body, secret.as_bytes(), false);
+            }
         }
     }
 }

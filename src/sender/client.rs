@@ -74,6 +74,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// The time for all of it, connecting included.
     pub timeout: Duration,
+    /// How long the body of a 207 may be to be given whole, in bytes; 0: it is not wanted.
+    pub multistatus_bytes: usize,
 }
 
 /// What one request gave.
@@ -95,6 +97,8 @@ pub struct Exchange {
     pub response_body: Bytes,
     /// Whether the answer's body was longer than what is kept.
     pub response_truncated: bool,
+    /// The whole body of a 207, where it was wanted and is not too long.
+    pub multistatus: Option<Bytes>,
 }
 
 /// Sends requests to destinations. Share one: it holds the connections.
@@ -171,11 +175,11 @@ impl Sender {
     }
 
     async fn exchange(&self, request: Outgoing) -> Exchange {
-        let timeout = request.timeout;
+        let (timeout, multistatus_bytes) = (request.timeout, request.multistatus_bytes);
         let sleep = tokio::time::sleep(timeout);
         tokio::pin!(sleep);
         match self.head(request, sleep.as_mut()).await {
-            Ok(answer) => self.read(answer, sleep, timeout).await,
+            Ok(answer) => self.read(answer, sleep, timeout, multistatus_bytes).await,
             Err(fault) => Exchange::failed(fault),
         }
     }
@@ -207,9 +211,11 @@ impl Sender {
         mut answer: reqwest::Response,
         sleep: std::pin::Pin<&mut Sleep>,
         timeout: Duration,
+        multistatus_bytes: usize,
     ) -> Exchange {
         let status = answer.status();
-        let mut body = AnswerBody::new(self.response_keep_bytes);
+        let whole_bytes = if status == StatusCode::MULTI_STATUS { multistatus_bytes } else { 0 };
+        let mut body = AnswerBody::new(self.response_keep_bytes, whole_bytes);
         let fault = tokio::select! {
             biased;
             read = body.read(&mut answer) => {
@@ -223,7 +229,9 @@ impl Sender {
         };
         exchange.status = Some(status.as_u16());
         exchange.response_headers = masked_headers(answer.headers(), &[]);
-        (exchange.response_body, exchange.response_truncated) = body.finish();
+        let read = body.finish();
+        (exchange.response_body, exchange.response_truncated) = (read.kept, read.truncated);
+        exchange.multistatus = read.whole;
         exchange
     }
 
@@ -244,6 +252,12 @@ impl Sender {
 }
 
 impl Exchange {
+    /// What there is when no request was sent.
+    #[must_use]
+    pub fn unsent(outcome: Outcome, error: String) -> Self {
+        Self { error: Some(error), ..Self::empty(outcome) }
+    }
+
     const fn empty(outcome: Outcome) -> Self {
         Self {
             outcome,
@@ -254,6 +268,7 @@ impl Exchange {
             response_headers: String::new(),
             response_body: Bytes::new(),
             response_truncated: false,
+            multistatus: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! From intake to a recorded outcome.
 
 use http::StatusCode;
+use postrider::clock::Clock as _;
 use postrider::domain::attempt::Outcome;
 use postrider::domain::delivery::{Reason, State};
 use postrider::sender::{verify_standard, verify_x_signature};

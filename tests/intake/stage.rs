@@ -186,6 +186,7 @@ fn mapping(id: i64, destination_id: i64, enabled: bool) -> Mapping {
         headers: serde_json::Map::new(),
         data: None,
         function: None,
+        batching: None,
     };
     Mapping {
         id: MappingId(id),

@@ -166,3 +166,32 @@ async fn one_write_key_names_one_source() {
     );
     app.stop().await;
 }
+
+#[tokio::test]
+async fn batching_is_checked_and_told() {
+    let app = Builder::new().start().await;
+    let with = |batching: Value, content_type: &str| {
+        let mut document = document("one", URL);
+        let mapping = &mut document["sources"][0]["destinations"][0]["mappings"][0];
+        mapping["batching"] = batching;
+        mapping["headers"]["Content-Type"] = json!(content_type);
+        json!({"document": document})
+    };
+    let json_type = "application/json";
+    let (status, problem) = post(&app, with(json!({"size": 4_001}), json_type)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let fault = &problem["faults"][0];
+    assert_eq!(fault["path"], "sources[0].destinations[0].mappings[0].batching.size");
+    assert_eq!(fault["message"], "should be 1 to 4000, not 4001");
+    let form = "application/x-www-form-urlencoded";
+    let (_, problem) = post(&app, with(json!({}), form)).await;
+    let faults = problem["faults"].as_array().unwrap().iter();
+    let paths: Vec<_> = faults.map(|fault| fault["path"].as_str().unwrap()).collect();
+    assert!(paths.contains(&"sources[0].destinations[0].mappings[0].batching"), "{paths:?}");
+    let (_, problem) = post(&app, with(json!({"sise": 1}), json_type)).await;
+    assert!(problem.to_string().contains("sise"), "{problem}");
+    assert_eq!(post(&app, with(json!({"size": 0}), json_type)).await.0, StatusCode::OK);
+    let told = difference(&app, with(json!({"size": 10}), json_type)).await;
+    assert_eq!(told, "change mapping website/warehouse/everything: batching.size: 1000 → 10");
+    app.stop().await;
+}

@@ -149,3 +149,45 @@ async fn told_to_stop_it_ends_well_and_goes_on_where_it_was() {
     assert!(service.terminate().await);
     assert!(!service.log().contains("ERROR"), "{}", service.log());
 }
+
+#[tokio::test]
+async fn killed_in_the_middle_of_a_batch_it_loses_none_of_it() {
+    let receiver = Receiver::start(Behaviour::hang()).await;
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0");
+    service.start().await;
+    let mapping = json!({"name": "all", "url": receiver.url("/"), "batching": {"size": 20}});
+    service.apply(&[("one", "", json!({"mappings": [mapping]}))]).await;
+    let source = service.source();
+    for number in 0..25 {
+        assert_eq!(source.track(&format!("m-{number}")).await, Some(StatusCode::OK));
+    }
+    // Twenty are under way, the others under way or gathering.
+    receiver.wait_for(1).await;
+    service.kill();
+    receiver.set_script(Behaviour::ok());
+    let before = receiver.requests().len();
+    service.start().await;
+    service
+        .until("everything is delivered", async |it| it.status().await["ledger"]["delivered"] == 25)
+        .await;
+    let mut arrived: Vec<String> = receiver.requests()[before..]
+        .iter()
+        .flat_map(|request| serde_json::from_slice::<Vec<Value>>(&request.body).unwrap())
+        .map(|event| event["messageId"].as_str().unwrap().to_owned())
+        .collect();
+    arrived.sort();
+    let mut tracked: Vec<String> = (0..25).map(|number| format!("m-{number}")).collect();
+    tracked.sort();
+    assert_eq!(arrived, tracked, "each once more, none twice");
+    let client = service.client();
+    let page = client.get("/api/v1/deliveries?limit=100").await.unwrap().1;
+    for delivery in page["items"].as_array().unwrap() {
+        let path = format!("/api/v1/deliveries/{}", delivery["id"].as_str().unwrap());
+        let shown = client.get(&path).await.unwrap().1;
+        assert_eq!(shown["attempts"][0]["outcome"], "unknown", "{shown}");
+        assert_eq!(shown["attempts"][1]["outcome"], "delivered", "{shown}");
+    }
+    let doctor = service.run(&["doctor"]);
+    assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}

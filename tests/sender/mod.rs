@@ -59,6 +59,7 @@ fn post(url: &str) -> Outgoing {
         headers: HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
         body: Bytes::from_static(b"{\"cool\":true}"),
         timeout: PLENTY,
+        multistatus_bytes: 0,
     }
 }
 

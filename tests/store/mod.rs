@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use postrider::clock::{ManualClock, Timestamp};
 use postrider::store::Store;
 
+mod batches;
 mod jobs;
 mod leases;
 mod lists;
@@ -84,6 +85,10 @@ mod on_sqlite {
             next_due_tells_what_waits
             the_schedule_moves_with_the_clock
             deliveries_of_an_event_share_it_in_memory;
+        batches:
+            a_batch_is_kept_once_and_shown_with_each_of_its_attempts
+            a_renewed_lease_goes_on_under_the_next_token
+            a_batch_goes_with_the_last_of_its_attempts;
         jobs:
             a_preview_changes_nothing
             a_redrive_gives_a_fresh_window

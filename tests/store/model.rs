@@ -218,13 +218,14 @@ impl Run {
             // Mostly the token in force, now and then one before it.
             let back = u32::from(self.rng.random_bool(0.1));
             let token = row.token.saturating_sub(back).max(1);
-            let (outcome, next) = match self.rng.random_range(0..9) {
+            let (outcome, next) = match self.rng.random_range(0..10) {
                 0..4 => (Outcome::Delivered, Next::Delivered),
                 4 | 5 => {
                     let wait = Duration::from_secs(self.rng.random_range(0..3_000));
                     (Outcome::ServerError, Next::Retry { due_at: now + wait })
                 }
                 6 => (Outcome::Dropped, Next::Discarded),
+                7 => (Outcome::Rejected, Next::Renewed { lease_expires_at: now + LEASE }),
                 _ => (Outcome::Rejected, Next::Dead { reason: Reason::Rejected }),
             };
             let policy =
@@ -289,13 +290,17 @@ impl Run {
         if !applies {
             return;
         }
-        row.tried += 1;
+        row.tried += u32::from(!matches!(next, Next::Renewed { .. }));
         match next {
             Next::Delivered => self.model.settle(id, State::Delivered, ended_at),
             Next::Discarded => self.model.settle(id, State::Discarded, ended_at),
             Next::Dead { .. } => self.model.settle(id, State::Dead, ended_at),
             Next::Retry { due_at } => {
                 (row.state, row.due_at, row.expires_at) = (State::Pending, Some(due_at), None);
+            }
+            Next::Renewed { lease_expires_at } => {
+                row.token += 1;
+                row.expires_at = Some(lease_expires_at);
             }
         }
     }

@@ -178,6 +178,7 @@ impl World {
             response_headers: "server: test\n".to_owned(),
             response_body: Bytes::from_static(b"\x00ok\xff"),
             response_truncated: true,
+            batch: None,
         }
     }
 
@@ -263,6 +264,7 @@ pub(crate) fn definition(url: &str) -> MappingDefinition {
         headers: serde_json::Map::new(),
         data: None,
         function: None,
+        batching: None,
     }
 }
 

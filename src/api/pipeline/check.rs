@@ -107,7 +107,11 @@ impl Checking<'_> {
         if let Some(function) = &mapping.function {
             self.function(&format!("{path}.function"), function);
         }
-        match CompiledMapping::compile(&mapping.definition()) {
+        let definition = mapping.definition();
+        for (field, message) in definition.check_batching() {
+            self.fault(format!("{path}.{field}"), message);
+        }
+        match CompiledMapping::compile(&definition) {
             Ok(compiled) => {
                 let url = compiled.fixed_url().cloned();
                 self.urls.extend(url.map(|url| (format!("{path}.url"), url)));

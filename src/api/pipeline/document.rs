@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::auth::AuthDocument;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
-use crate::domain::mapping::{FunctionDefinition, MappingDefinition, Method};
+use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method};
 
 /// All sources with what is below them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ pub struct MappingDocument {
     /// What events go through before they are rendered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<GivenFunction>,
+    /// How events share requests; left out: one request an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batching: Option<Batching>,
 }
 
 /// An insert function: its source here or in a file. The command line reads the file where it runs;
@@ -193,6 +196,7 @@ impl MappingDocument {
             headers: self.headers.clone(),
             data: self.data.clone(),
             function: self.function.as_ref().map(|it| Box::new(it.definition())),
+            batching: self.batching,
         }
     }
 }

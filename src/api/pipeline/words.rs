@@ -70,6 +70,12 @@ pub(super) fn mapping(
     headers(details, from, to);
     differ(details, "data", &from.data, &to.data);
     function(details, from.function.as_deref(), to.function.as_deref());
+    if let (Some(from), Some(to)) = (&from.batching, &to.batching) {
+        differ(details, "batching.size", &from.size, &to.size);
+        differ(details, "batching.linger_ms", &from.linger_ms, &to.linger_ms);
+    } else {
+        differ(details, "batching", &from.batching, &to.batching);
+    }
     // The order of headers is theirs to choose: a change of it alone is a change.
     if details.is_empty() && from != to {
         details.push("order changed".to_owned());

@@ -105,7 +105,7 @@ impl Account {
         Self {
             acknowledged: load.acknowledged,
             lost: load.acknowledged.saturating_sub(reading.distinct),
-            repeated_deliveries: reading.requests.saturating_sub(reading.distinct),
+            repeated_deliveries: reading.events.saturating_sub(reading.distinct),
             refused: load.failed,
             put_off: load.repeated,
             fault: load.fault.clone(),

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
@@ -33,18 +34,14 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Starts it in a new folder below `parent`, delivering to `receiver`.
-    pub(super) async fn start(
-        parent: &Path,
-        receiver: SocketAddr,
-        in_flight: u32,
-    ) -> anyhow::Result<Self> {
+    /// Starts it with this pipeline in a new folder below `parent`.
+    pub(super) async fn start(parent: &Path, pipeline: &Value) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("postrider-bench-").tempdir_in(parent)?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
         // Free now; were it taken before the service has it, the service would say so and the bench end.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::write(folder.path().join("postrider.toml"), settings(address))?;
-        fs::write(folder.path().join("pipeline.json"), pipeline(receiver, in_flight).to_string())?;
+        fs::write(folder.path().join("pipeline.json"), pipeline.to_string())?;
         let arguments = ["serve", "--config", "postrider.toml"].map(str::to_owned);
         let process = Process::start("service", &arguments, folder.path())?;
         let mut service = Self { process, folder, address };
@@ -132,15 +129,20 @@ fn settings(address: SocketAddr) -> String {
     )
 }
 
-fn pipeline(receiver: SocketAddr, in_flight: u32) -> serde_json::Value {
-    serde_json::json!({ "sources": [{
+/// One mapping to `receiver`. With a `batch_size` events share requests.
+pub(super) fn pipeline(receiver: SocketAddr, in_flight: u32, batch_size: u32) -> Value {
+    let mut mapping = json!({ "name": "everything", "url": format!("http://{receiver}/") });
+    if batch_size > 0 {
+        mapping["batching"] = json!({ "size": batch_size });
+    }
+    json!({ "sources": [{
         "name": "bench",
         "write_key": { "value": WRITE_KEY },
         "destinations": [{
             "name": "receiver",
             "shared_secret": { "value": "bench-shared-secret" },
             "max_in_flight": in_flight,
-            "mappings": [{ "name": "everything", "url": format!("http://{receiver}/") }],
+            "mappings": [mapping],
         }],
     }]})
 }

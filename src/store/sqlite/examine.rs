@@ -105,6 +105,18 @@ async fn orphans(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
              WHERE d.id IS NULL",
         ),
         (
+            "attempts without their batch",
+            "SELECT count(*) FROM attempts AS a LEFT JOIN batches AS b ON b.id = a.batch_id
+             WHERE a.batch_id IS NOT NULL AND b.id IS NULL",
+        ),
+        (
+            "batches with another number of attempts than they count",
+            "SELECT count(*) FROM batches AS b LEFT JOIN (
+                SELECT batch_id, count(*) AS found FROM attempts
+                WHERE batch_id IS NOT NULL GROUP BY batch_id) AS a ON a.batch_id = b.id
+             WHERE coalesce(a.found, 0) <> b.attempt_count",
+        ),
+        (
             "deliveries without their mapping",
             "SELECT count(*) FROM (SELECT DISTINCT mapping_id FROM deliveries) AS d
              LEFT JOIN mappings AS m ON m.id = d.mapping_id WHERE m.id IS NULL",

@@ -251,7 +251,10 @@ pub(super) async fn attempts(
     id: DeliveryId,
 ) -> Result<Vec<Attempt>, Failure> {
     let columns = row::ATTEMPT_COLUMNS;
-    let sql = format!("SELECT {columns} FROM attempts WHERE delivery_id = ? ORDER BY id");
+    let sql = format!(
+        "SELECT {columns} FROM attempts AS a LEFT JOIN batches AS b ON b.id = a.batch_id
+         WHERE a.delivery_id = ? ORDER BY a.id"
+    );
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_all(conn).await?;
     rows.iter().map(row::attempt).collect()
 }

@@ -143,10 +143,27 @@ async fn remove(tx: &mut Tx<'_>, events: &[Gone], pruned: &mut Pruned) -> Result
             other => return Err(super::row::foreign("a pruned delivery in state", other)),
         }
     }
+    leave_batches(tx, events).await?;
     pruned.attempts += delete(tx, "attempts WHERE delivery_id", push_deliveries, events).await?;
     pruned.deliveries += delete(tx, "deliveries WHERE id", push_deliveries, events).await?;
     delete(tx, "skips WHERE event_id", push_events, events).await?;
     pruned.events += delete(tx, "events WHERE id", push_events, events).await?;
+    Ok(())
+}
+
+/// Counts the attempts that are about to go out of their batches; a batch goes with its last one.
+async fn leave_batches(tx: &mut Tx<'_>, events: &[Gone]) -> Result<(), sqlx::Error> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "UPDATE batches SET attempt_count = attempt_count - gone.attempts
+         FROM (SELECT batch_id, count(*) AS attempts FROM attempts
+            WHERE batch_id IS NOT NULL AND delivery_id",
+    );
+    push_deliveries(&mut sql, events);
+    sql.push(" GROUP BY batch_id) AS gone WHERE batches.id = gone.batch_id");
+    let left = sql.build().persistent(false).execute(&mut *tx.conn).await?;
+    if left.rows_affected() > 0 {
+        tx.run("DELETE FROM batches WHERE attempt_count = 0").await?;
+    }
     Ok(())
 }
 

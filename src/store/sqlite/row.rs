@@ -1,13 +1,15 @@
 //! Rows to words and numbers of the domain, and back. A word that no version of this program
 //! writes is [`StoreError::Foreign`], never a panic and never a guess.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::failure::Failure;
 use crate::clock::Timestamp;
-use crate::domain::attempt::{Attempt, NewAttempt, Outcome};
+use crate::domain::attempt::{Attempt, Batch, NewAttempt, Outcome};
 use crate::domain::delivery::{Delivery, Reason, State};
 use crate::domain::event::{Event, EventType, StoredEvent};
 use crate::domain::id::{
@@ -133,7 +135,7 @@ pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
         settled_at: from.maybe_at()?,
         reason: maybe_word("the reason", from.take()?, Reason::parse)?,
         last_outcome: maybe_word("the outcome", from.take()?, Outcome::parse)?,
-        last_status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
+        last_status: status(from.take()?),
         settled_by: from.take::<Option<i64>>()?.map(DeliveryId),
     };
     Ok(DeliveryRow {
@@ -144,22 +146,59 @@ pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
     })
 }
 
-/// The columns that [`attempt`] reads.
-pub(super) const ATTEMPT_COLUMNS: &str = "id, delivery_id, number, late, recorded_at, node_id, \
-     revision_id, started_at, duration_us, outcome, status, error, console, url, \
-     request_headers, body_sha256, response_headers, response_body, response_truncated";
+/// The columns that [`attempt`] reads, of `attempts` as `a` and the batch it may be in as `b`.
+pub(super) const ATTEMPT_COLUMNS: &str = "a.id, a.delivery_id, a.number, a.late, a.recorded_at, \
+     a.node_id, a.revision_id, a.started_at, a.duration_us, a.outcome, a.status, a.error, \
+     a.console, a.batch_id, coalesce(a.url, b.url), coalesce(a.request_headers, b.request_headers), \
+     coalesce(a.body_sha256, b.body_sha256), coalesce(a.response_headers, b.response_headers), \
+     coalesce(a.response_body, b.response_body), \
+     coalesce(a.response_truncated, b.response_truncated), b.webhook_id, b.size, b.status";
 
 /// An attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
     let mut from = Columns::from(row, 0);
-    Ok(Attempt {
-        id: AttemptId(from.take()?),
-        delivery_id: DeliveryId(from.take()?),
-        number: from.small()?,
-        late: from.take()?,
-        recorded_at: from.at()?,
-        made: made(&mut from)?,
-    })
+    let id = AttemptId(from.take()?);
+    let delivery_id = DeliveryId(from.take()?);
+    let (number, late, recorded_at) = (from.small()?, from.take()?, from.at()?);
+    let (node_id, revision_id) = (NodeId(from.take()?), RevisionId(from.take()?));
+    let (started_at, duration_us) = (from.at()?, count(from.take()?));
+    let outcome = word("the outcome", from.take()?, Outcome::parse)?;
+    let mut made = NewAttempt {
+        duration_us,
+        status: status(from.take()?),
+        error: from.take()?,
+        console: from.take()?,
+        ..NewAttempt::unsent(node_id, revision_id, started_at, outcome)
+    };
+    let is_in_batch = from.take::<Option<i64>>()?.is_some();
+    let url = from.take()?;
+    let request_headers = from.take()?;
+    let body_sha256 = from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok());
+    let response_headers = from.take()?;
+    let response_body = Bytes::from(from.take::<Vec<u8>>()?);
+    let response_truncated = from.take()?;
+    if is_in_batch {
+        made.batch = Some(Arc::new(Batch {
+            webhook_id: from.take()?,
+            size: from.small()?,
+            status: status(from.take()?),
+            url,
+            request_headers,
+            body_sha256: body_sha256.unwrap_or_default(),
+            response_headers,
+            response_body,
+            response_truncated,
+        }));
+    } else {
+        (made.url, made.request_headers, made.body_sha256) = (url, request_headers, body_sha256);
+        (made.response_headers, made.response_body) = (response_headers, response_body);
+        made.response_truncated = response_truncated;
+    }
+    Ok(Attempt { id, delivery_id, number, late, recorded_at, made })
+}
+
+fn status(found: Option<i64>) -> Option<u16> {
+    found.and_then(|status| u16::try_from(status).ok())
 }
 
 /// A mapping's test send: its id, its event's, and what it gave.
@@ -167,18 +206,17 @@ pub(super) fn test_send(row: &SqliteRow, mapping_id: MappingId) -> Result<TestSe
     let mut from = Columns::from(row, 0);
     let id = from.take()?;
     let event_id = from.take::<Option<i64>>()?.map(EventId);
-    let attempt = made(&mut from)?;
+    let attempt = tried(&mut from)?;
     Ok(TestSendRow { id, test: TestSend { mapping_id, event_id, attempt } })
 }
 
-fn made(from: &mut Columns<'_>) -> Result<NewAttempt, Failure> {
+fn tried(from: &mut Columns<'_>) -> Result<NewAttempt, Failure> {
+    let (node_id, revision_id) = (NodeId(from.take()?), RevisionId(from.take()?));
+    let (started_at, duration_us) = (from.at()?, count(from.take()?));
+    let outcome = word("the outcome", from.take()?, Outcome::parse)?;
     Ok(NewAttempt {
-        node_id: NodeId(from.take()?),
-        revision_id: RevisionId(from.take()?),
-        started_at: from.at()?,
-        duration_us: count(from.take()?),
-        outcome: word("the outcome", from.take()?, Outcome::parse)?,
-        status: from.take::<Option<i64>>()?.and_then(|status| u16::try_from(status).ok()),
+        duration_us,
+        status: status(from.take()?),
         error: from.take()?,
         console: from.take()?,
         url: from.take()?,
@@ -187,5 +225,6 @@ fn made(from: &mut Columns<'_>) -> Result<NewAttempt, Failure> {
         response_headers: from.take()?,
         response_body: Bytes::from(from.take::<Vec<u8>>()?),
         response_truncated: from.take()?,
+        ..NewAttempt::unsent(node_id, revision_id, started_at, outcome)
     })
 }
