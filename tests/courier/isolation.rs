@@ -47,7 +47,8 @@ async fn an_open_circuit_spends_no_attempts_and_closes_with_the_first_success() 
     // A failed probe leaves it open.
     app.clock.advance(Duration::from_secs(1));
     receiver.wait_for(11).await;
-    app.until(|rows| rows.iter().map(|it| it.delivery.token).sum::<u32>() == 11).await;
+    // Recorded, not only leased: its wait for the next probe begins when it has ended.
+    app.until(|rows| rows.iter().map(|it| it.delivery.tried).sum::<u32>() == 11).await;
     assert_eq!(app.app.courier.open_circuits().len(), 1);
     receiver.set_script(Behaviour::ok());
     app.clock.advance(Duration::from_secs(2));
