@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::circuit::Verdict;
-use super::lane::{Demand, Lane, Load, Ready, lease_of};
+use super::lane::{Demand, Held, Lane, Load, Ready, lease_of};
 use super::pack::Pack;
 use crate::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
@@ -47,15 +47,18 @@ struct State {
     in_flight: u32,
     next_start_at: Timestamp,
     lanes: Vec<Lane>,
+    held: Held,
     turn: usize,
     /// When somebody will ask again.
     wake_at: Option<Timestamp>,
 }
 
 impl Gate {
-    pub(super) fn new() -> Self {
+    /// `held` counts what waits in the lanes of all gates.
+    pub(super) fn new(held: Held) -> Self {
         Self {
             state: Mutex::new(State {
+                held,
                 max_in_flight: 1,
                 spacing: None,
                 in_flight: 0,
@@ -90,7 +93,8 @@ impl Gate {
         }
         for (mapping_id, batching) in enabled {
             if state.lane(*mapping_id).is_none() {
-                state.lanes.push(Lane::new(*mapping_id));
+                let held = state.held.clone();
+                state.lanes.push(Lane::new(*mapping_id, held));
             }
             if let Some(lane) = state.lane(*mapping_id) {
                 lane.batching = *batching;
@@ -248,6 +252,11 @@ impl Gate {
         state.next_start_at = state.next_start_at.shifted(micros);
         state.wake_at = None;
         state.lanes.iter_mut().for_each(|lane| lane.shift(micros));
+    }
+
+    /// Takes out what waits under a lease that ends before `until`.
+    pub(super) fn give_up_expiring(&self, until: Timestamp) -> Vec<LeaseRef> {
+        self.state().lanes.iter_mut().flat_map(|lane| lane.give_up_expiring(until)).collect()
     }
 
     /// Empties every lane; for a process that stops.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::super::lane::LANE_CAPACITY;
+use super::super::lane::{Held, LANE_CAPACITY, LANE_MOST};
 use super::*;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, RevisionId, SourceId};
@@ -37,7 +37,7 @@ fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
 }
 
 fn gate(max_in_flight: u32, rate_per_second: Option<u32>, mappings: &[i64]) -> Gate {
-    let gate = Gate::new();
+    let gate = Gate::new(Held::default());
     let settings = DestinationSettings { max_in_flight, rate_per_second, ..Default::default() };
     let ids: Vec<_> = mappings.iter().map(|id| (MappingId(*id), None)).collect();
     assert_eq!(gate.set_up(&settings, &ids), []);
@@ -61,7 +61,7 @@ fn batch(gate: &Gate, now: Timestamp) -> Option<(i64, Vec<i64>)> {
 
 /// A gate whose one mapping, 1, batches.
 fn batching(size: u32, linger_ms: u32) -> Gate {
-    let gate = Gate::new();
+    let gate = Gate::new(Held::default());
     let batching = Some(Batching { size, linger_ms });
     assert_eq!(gate.set_up(&DestinationSettings::default(), &[(MappingId(1), batching)]), []);
     gate
@@ -101,13 +101,23 @@ fn a_rate_spaces_the_starts_evenly() {
 #[test]
 fn room_is_reserved_given_back_and_bounded() {
     let gate = gate(1, None, &[1]);
-    assert_eq!(gate.reserve(MappingId(1), LANE_CAPACITY + 5), LANE_CAPACITY);
+    assert_eq!(gate.reserve(MappingId(1), LANE_MOST + 5), LANE_MOST);
     assert_eq!(gate.reserve(MappingId(1), 1), 0);
     gate.give_back(MappingId(1), 2);
     assert_eq!(gate.reserve(MappingId(1), 5), 2);
     assert_eq!(gate.push(delivery(1, 1), true, at(0)), None);
     assert_eq!(gate.reserve(MappingId(1), 5), 0, "what waits takes the room it had reserved");
     assert_eq!(gate.reserve(MappingId(7), 1), 0);
+}
+
+#[test]
+fn a_lane_gets_more_than_its_due_only_while_there_is_spare() {
+    let gate = Gate::new(Held::all());
+    let batching = Batching { size: 4_000, ..Batching::default() };
+    let mappings = [(MappingId(1), None), (MappingId(2), Some(batching))];
+    gate.set_up(&DestinationSettings::default(), &mappings);
+    assert_eq!(gate.reserve(MappingId(1), 10_000), LANE_CAPACITY);
+    assert_eq!(gate.reserve(MappingId(2), 10_000), 8_000, "two of its batches");
 }
 
 #[test]
@@ -133,7 +143,7 @@ fn an_open_circuit_gives_up_what_waits_and_admits_one_probe() {
     assert_eq!(gate.push(delivery(1, 50), false, at(0)), None);
     assert!(started(&gate, at(1_000)).is_some());
     assert!(gate.finish(id, Verdict::Up, at(1_001)).closed);
-    assert_eq!(gate.demands(at(1_001)), [(id, Demand::Now(LANE_CAPACITY))]);
+    assert_eq!(gate.demands(at(1_001)), [(id, Demand::Now(LANE_MOST))]);
 }
 
 #[test]
@@ -146,7 +156,7 @@ fn a_disabled_lane_gives_up_what_waits_and_demands_nothing() {
     assert_eq!(gate.demands(at(5)), []);
     assert!(gate.push(delivery(1, 2), true, at(0)).is_some());
     gate.set_up(&DestinationSettings::default(), &[(MappingId(1), None)]);
-    assert_eq!(gate.demands(at(5)), [(MappingId(1), Demand::Now(LANE_CAPACITY))]);
+    assert_eq!(gate.demands(at(5)), [(MappingId(1), Demand::Now(LANE_MOST))]);
 }
 
 #[test]
@@ -185,10 +195,10 @@ fn what_is_claimed_goes_when_nothing_more_is_due() {
 }
 
 #[test]
-fn a_lane_holds_two_of_the_largest_batches_and_no_more_bytes_than_it_may() {
+fn a_lane_holds_no_more_bytes_than_it_may() {
     let gate = batching(4_000, 1_000);
-    assert_eq!(gate.reserve(MappingId(1), 10_000), 8_000);
-    gate.give_back(MappingId(1), 8_000);
+    assert_eq!(gate.reserve(MappingId(1), 10_000), LANE_MOST);
+    gate.give_back(MappingId(1), LANE_MOST);
     let large = bytes::Bytes::from(vec![b' '; 1 << 20]);
     for id in 0..16 {
         let mut delivery = delivery(1, id);

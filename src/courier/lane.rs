@@ -3,6 +3,8 @@
 //! first has waited long enough, or nothing more is due. No I/O and no clock: it is told the time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::circuit::{Admission, Circuit};
 use super::pack::Pack;
@@ -11,12 +13,29 @@ use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
 use crate::store::{LeaseRef, LeasedDelivery};
 
-/// Leased deliveries one mapping may have waiting in memory; twice a batch where that is more.
+/// Leased deliveries one mapping may always have waiting in memory; twice a batch where that is more.
 pub(super) const LANE_CAPACITY: u32 = 1_024;
+/// As many as it may have while all lanes together have fewer than [`SPARE`]: what goes through memory
+/// alone costs no second write and read.
+pub(super) const LANE_MOST: u32 = 8_192;
+/// Deliveries waiting in all lanes above which none gets more than its due.
+const SPARE: usize = 16_384;
 /// Below so many waiting, the lane is filled from the store again; below a batch where that is more.
 const LOW_WATER: u32 = 256;
 /// Bytes of events that may wait in one lane before it takes no more.
 const LANE_BYTES: usize = 16 << 20;
+
+/// How many deliveries wait in the lanes of all gates; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<AtomicUsize>);
+
+#[cfg(test)]
+impl Held {
+    /// As when all lanes together have as many as may be.
+    pub(super) fn all() -> Self {
+        Self(Arc::new(AtomicUsize::new(SPARE)))
+    }
+}
 
 /// What goes through a gate at once.
 #[derive(Debug)]
@@ -84,11 +103,13 @@ pub(super) struct Lane {
     claimed: usize,
     packs: VecDeque<Pack>,
     packed: usize,
+    held: Held,
 }
 
 impl Lane {
-    pub(super) fn new(mapping_id: MappingId) -> Self {
+    pub(super) fn new(mapping_id: MappingId, held: Held) -> Self {
         Self {
+            held,
             mapping_id,
             enabled: true,
             batching: None,
@@ -111,6 +132,7 @@ impl Lane {
         let bytes = event.document.get().map_or(event.body.len(), bytes::Bytes::len);
         self.waiting_bytes += bytes;
         self.claimed += usize::from(is_claimed);
+        self.held.0.fetch_add(1, Ordering::Relaxed);
         self.waiting.push_back(Waiting { delivery, bytes, arrived_at: now, is_claimed });
     }
 
@@ -160,6 +182,7 @@ impl Lane {
             deliveries.push(next.delivery);
         }
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        self.held.0.fetch_sub(deliveries.len(), Ordering::Relaxed);
         if deliveries.is_empty() { None } else { Some(Load::Waiting(deliveries)) }
     }
 
@@ -182,7 +205,9 @@ impl Lane {
         }
         let packed = u32::try_from(self.packed).unwrap_or(u32::MAX);
         let taken = self.waiting().saturating_add(packed).saturating_add(self.reserved);
-        LANE_CAPACITY.max(self.batch_size().saturating_mul(2)).saturating_sub(taken)
+        let has_spare = self.held.0.load(Ordering::Relaxed) < SPARE;
+        let most = if has_spare { LANE_MOST } else { LANE_CAPACITY };
+        most.max(self.batch_size().saturating_mul(2)).saturating_sub(taken)
     }
 
     /// Whether it is to be filled from the store.
@@ -213,8 +238,35 @@ impl Lane {
         self.batching.is_some() && self.is_low() && self.has_due(now)
     }
 
+    /// Takes out what waits under a lease that ends before `until`: it would end untried.
+    pub(super) fn give_up_expiring(&mut self, until: Timestamp) -> Vec<LeaseRef> {
+        let expires = |it: &LeasedDelivery| it.lease_expires_at < until;
+        let mut given_up = Vec::new();
+        if self.waiting.iter().any(|it| expires(&it.delivery)) {
+            self.waiting.retain(|waiting| {
+                let goes = expires(&waiting.delivery);
+                if goes {
+                    given_up.push(lease_of(&waiting.delivery));
+                    self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.bytes);
+                    self.claimed -= usize::from(waiting.is_claimed);
+                }
+                !goes
+            });
+            self.held.0.fetch_sub(given_up.len(), Ordering::Relaxed);
+        }
+        for mut pack in std::mem::take(&mut self.packs) {
+            given_up.append(&mut pack.take_out(|it| !expires(it)));
+            if pack.len() > 0 {
+                self.packs.push_back(pack);
+            }
+        }
+        self.packed = self.packs.iter().map(Pack::len).sum();
+        given_up
+    }
+
     /// Empties it.
     pub(super) fn give_up_waiting(&mut self) -> Vec<LeaseRef> {
+        self.held.0.fetch_sub(self.waiting.len(), Ordering::Relaxed);
         (self.waiting_bytes, self.claimed, self.packed) = (0, 0, 0);
         let waiting = self.waiting.drain(..).map(|it| it.delivery);
         let packed = self.packs.drain(..).flat_map(Pack::into_deliveries);

@@ -42,11 +42,14 @@ use crate::store::{LeaseRef, LeasedDelivery, StatisticsRow, Store, StoreError};
 pub use test_send::{TestRequest, Tested};
 
 use gate::{Gate, Turn};
-use lane::{Load, lease_of};
+use lane::{Held, Load, lease_of};
 use minutes::Minutes;
 use record::Records;
 use siblings::Successes;
 
+/// Waiting deliveries go back to the store so long before their lease ends. Longer than it takes from
+/// one look to the next, and than a commit takes.
+const GIVE_BACK_AHEAD: Duration = Duration::from_secs(15);
 /// A destination may have this many requests under way however busy the others are.
 const GUARANTEED_IN_FLIGHT: u32 = 2;
 
@@ -85,6 +88,7 @@ pub struct Courier {
 struct Shared {
     parts: CourierParts,
     gates: RwLock<Gates>,
+    held: Held,
     in_flight: AtomicU32,
     starved: Mutex<VecDeque<Arc<Gate>>>,
     claim_wanted: Notify,
@@ -115,6 +119,7 @@ impl Courier {
         let shared = Arc::new(Shared {
             parts,
             gates: RwLock::default(),
+            held: Held::default(),
             in_flight: AtomicU32::new(0),
             starved: Mutex::default(),
             claim_wanted: Notify::new(),
@@ -206,6 +211,14 @@ impl Courier {
     /// When the store does not answer.
     pub async fn expire_leases(&self) -> Result<u64, StoreError> {
         let now = self.shared.parts.clock.now();
+        // What only waits has not been tried: it goes back before its lease ends.
+        let until = now + GIVE_BACK_AHEAD;
+        let gates: Vec<_> = self.shared.gates().by_destination.values().cloned().collect();
+        let waiting: Vec<_> = gates.iter().flat_map(|gate| gate.give_up_expiring(until)).collect();
+        if !waiting.is_empty() {
+            self.shared.release(waiting).await;
+            self.shared.refresh().await?;
+        }
         expire::run(&self.shared, crate::store::ExpiryScope::Until(now)).await
     }
 
@@ -324,7 +337,8 @@ impl Shared {
             let mut gates = self.gates.write().unwrap_or_else(PoisonError::into_inner);
             for (destination_id, settings) in &settings {
                 let gate = gates.by_destination.entry(*destination_id);
-                let gate = Arc::clone(gate.or_insert_with(|| Arc::new(Gate::new())));
+                let gate =
+                    Arc::clone(gate.or_insert_with(|| Arc::new(Gate::new(self.held.clone()))));
                 let mappings = &enabled[destination_id];
                 given_up.append(&mut gate.set_up(settings, mappings));
                 for (mapping_id, _) in mappings {

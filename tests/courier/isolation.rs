@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postrider::domain::delivery::State;
+use postrider::store::DeliveryRow;
 use serde_json::json;
 
 use crate::support::app::TestApp;
@@ -72,6 +73,33 @@ async fn a_rate_limit_spaces_the_requests() {
         receiver.wait_for(sent + 1).await;
     }
     app.until_settled(5).await;
+}
+
+#[tokio::test]
+async fn what_waits_longer_than_its_lease_is_no_attempt() {
+    const EVENTS: usize = 60;
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({"rate_per_second": 1}))]).await;
+    for number in 0..EVENTS {
+        app.track(&format!("event-{number}")).await;
+    }
+    for sent in 1..=EVENTS {
+        receiver.wait_for(sent).await;
+        app.until(|rows| settled(rows) >= sent).await;
+        assert_eq!(app.app.courier.expire_leases().await.unwrap(), 0);
+        app.clock.advance(Duration::from_secs(1));
+    }
+    let rows = app.until_settled(EVENTS).await;
+    assert_eq!(receiver.requests().len(), EVENTS, "each once");
+    for row in rows {
+        assert_eq!(row.delivery.state, State::Delivered);
+        assert_eq!(app.attempts(row.delivery.id).await.len(), 1);
+    }
+    app.ledger().await;
+}
+
+fn settled(rows: &[DeliveryRow]) -> usize {
+    rows.iter().filter(|row| row.delivery.settled_at.is_some()).count()
 }
 
 #[tokio::test]
