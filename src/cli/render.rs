@@ -33,7 +33,7 @@ const AFTER_HELP: &str = "\
 Each line of stdin is an object:
   {\"mapping\": {\"trigger\": …, \"url\": …, \"method\": …, \"headers\": …, \"data\": …},
    \"event\": {…}, \"shared_secret\": \"…\"}
-All fields of the mapping may be left out: then it takes every event whole, to https://example.com.
+All fields of the mapping may be left out or null: then it takes every event whole, to https://example.com.
 The event is taken as it stands: nothing is added to it. It may be given as text instead, in
 \"event_text\". Each line gives one of:
   {\"matched\": true, \"request\": {\"method\": …, \"url\": …, \"headers\": {…}, \"body\": \"…\"}}
@@ -240,7 +240,13 @@ fn event_text<'l>(line: &Line<'l>) -> Result<(&'static str, Cow<'l, str>), LineE
 fn compile(text: &str) -> Result<CompiledMapping, LineError> {
     let given: Option<Map<String, Value>> = serde_json::from_str(text)
         .map_err(|error| LineError::new("mapping", format!("should be an object: {error}")))?;
-    let given = given.unwrap_or_default();
+    let mut given = given.unwrap_or_default();
+    given.retain(|_, field| !field.is_null());
+    if given.contains_key("function") {
+        let message = "insert functions are not run here: leave it out, and give the event as the \
+                       function returns it";
+        return Err(LineError::new("function", message));
+    }
     let definition = definition(given.clone()).map_err(|error| misread(given, &error))?;
     CompiledMapping::compile(&definition).map_err(LineError::of_faults)
 }

@@ -53,6 +53,7 @@ fn export() -> String {
         })),
         subscription("Everything", "d2", "properties.items\\[0\\].name != null", json!({
             "url": "http://127.0.0.1:9/all", "data": {"@path": "$."}, "note": "x",
+            "enable_batching": true, "batch_size": 500,
         })),
         subscription("Wrong", "d2", "type = ", json!({"url": "http://127.0.0.1:9/w"})),
         subscription("Liquid", "d2", "type = \"track\"", json!({
@@ -95,7 +96,8 @@ async fn what_is_imported_from_segment_applies() {
                      "headers": {"X-Kind": {"@path": "$.type"}},
                      "data": {"@path": "$.properties"}},
                     {"name": "Everything", "enabled": true,
-                     "trigger": "properties.items.0.name != null", "url": "http://127.0.0.1:9/all"},
+                     "trigger": "properties.items.0.name != null", "url": "http://127.0.0.1:9/all",
+                     "batching": {"size": 500}},
                 ],
             },
         ])

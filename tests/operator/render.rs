@@ -74,6 +74,16 @@ fn a_field_that_is_not_known_is_named() {
     assert_eq!(answers[0]["error"]["path"], "colour");
 }
 
+#[test]
+fn fields_that_are_null_are_left_out_and_functions_are_not_run() {
+    let plain = r#"{"event":{"a":1},"mapping":{"trigger":null,"url":null,"method":null,"headers":null,"data":null}}"#;
+    let function =
+        r#"{"event":{"a":1},"mapping":{"function":{"source":"function onTrack(e) { return e }"}}}"#;
+    let (_, answers) = render(&[], &[plain.to_owned(), function.to_owned()]);
+    assert_eq!(answers[0]["request"]["body"], "{\"a\":1}");
+    assert_eq!(answers[1]["error"]["path"], "function");
+}
+
 fn shown(answers: &[Value]) -> String {
     let version = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
     let lines =
