@@ -71,8 +71,8 @@ impl Shared {
             matches!(&judgements, Judgements::Same(it) if it.outcome == Outcome::Rejected);
         let Made { mut pack, sent, exchange, started_at, shift } = made;
         pack.deliveries_mut().for_each(|it| lane::shift(it, shift));
-        let mut attempts =
-            self.attempts(route, pack.len(), sent, &exchange, started_at, judgements);
+        let (retry_after, duration) = (exchange.retry_after, exchange.duration);
+        let mut attempts = self.attempts(route, pack.len(), sent, exchange, started_at, judgements);
         for (item, attempt) in pack.items.iter_mut().zip(&mut attempts) {
             attempt.console = item.console.take();
         }
@@ -82,10 +82,10 @@ impl Shared {
         }
         let jitter = self.jitter();
         for (item, attempt) in pack.items.iter().zip(attempts) {
-            let ended = ended(route, &item.delivery, &attempt, exchange.retry_after, shift);
+            let ended = ended(route, &item.delivery, &attempt, retry_after, shift);
             if ended.outcome == Outcome::Delivered {
                 self.note_success(route, &item.delivery);
-                let arrival = (started_at + exchange.duration).since(item.delivery.accepted_at);
+                let arrival = (started_at + duration).since(item.delivery.accepted_at);
                 self.parts.metrics.arrival_seconds.observe(arrival.as_secs_f64());
             }
             done.records.push(record_of(route, &item.delivery, attempt, decide(&ended, jitter)));
@@ -126,7 +126,7 @@ impl Shared {
         route: &MappingRoute,
         count: usize,
         sent: Sent,
-        exchange: &Exchange,
+        exchange: Exchange,
         started_at: Timestamp,
         judgements: Judgements,
     ) -> Vec<NewAttempt> {
@@ -140,28 +140,32 @@ impl Shared {
                 url: sent.url,
                 request_headers: sent.headers,
                 body_sha256: sent.body_sha256,
-                response_headers: exchange.response_headers.clone(),
-                response_body: exchange.response_body.clone(),
+                response_headers: exchange.response_headers,
+                response_body: exchange.response_body,
                 response_truncated: exchange.response_truncated,
             }));
         } else {
             blank.url = sent.url;
             blank.request_headers = sent.headers;
             blank.body_sha256 = Some(sent.body_sha256);
-            blank.response_headers.clone_from(&exchange.response_headers);
-            blank.response_body = exchange.response_body.clone();
+            blank.response_headers = exchange.response_headers;
+            blank.response_body = exchange.response_body;
             blank.response_truncated = exchange.response_truncated;
         }
-        let attempt = |it: Judgement| NewAttempt {
-            outcome: it.outcome,
-            status: it.status,
-            error: it.error,
-            ..blank.clone()
+        let judgements = match judgements {
+            Judgements::Same(judgement) => vec![judgement; count],
+            Judgements::Each(each) => each,
         };
-        match judgements {
-            Judgements::Same(judgement) => vec![attempt(judgement); count],
-            Judgements::Each(each) => each.into_iter().map(attempt).collect(),
-        }
+        // The last one, most often the only one, is not a copy.
+        let attempts = std::iter::repeat_n(blank, count).zip(judgements);
+        attempts
+            .map(|(blank, it)| NewAttempt {
+                outcome: it.outcome,
+                status: it.status,
+                error: it.error,
+                ..blank
+            })
+            .collect()
     }
 
     fn attempt(&self, route: &MappingRoute, started_at: Timestamp, outcome: Outcome) -> NewAttempt {
