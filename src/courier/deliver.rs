@@ -175,12 +175,12 @@ impl Shared {
     }
 
     /// Signs and sends.
-    async fn request(&self, route: &MappingRoute, pack: Pack, shifted_at_start: i64) -> Made {
+    async fn request(&self, route: &MappingRoute, mut pack: Pack, shifted_at_start: i64) -> Made {
         let started_at = self.parts.clock.now();
         let body = pack.body();
-        let first = &pack.items[0].rendered;
         let webhook_id = pack.webhook_id();
-        let mut headers = first.headers.clone();
+        let mut headers = pack.headers();
+        let first = &pack.items[0].rendered;
         self.sign(
             route,
             &mut headers,

@@ -128,6 +128,15 @@ impl Pack {
         Bytes::from(body)
     }
 
+    /// The headers of its request. Only several items need them again, when they are halved.
+    pub(super) fn headers(&mut self) -> HeaderMap {
+        match self.items.as_mut_slice() {
+            [only] => std::mem::take(&mut only.rendered.headers),
+            [first, ..] => first.rendered.headers.clone(),
+            [] => HeaderMap::new(),
+        }
+    }
+
     /// What `webhook-id` says: a delivery alone has its own id; several have one that follows from
     /// theirs, so that the same ones sent again have it again.
     pub(super) fn webhook_id(&self) -> String {
