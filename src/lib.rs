@@ -1,6 +1,7 @@
 //! Postrider: durable webhook delivery. The map of the house, from the ground up:
 //! `domain` decides, `store` keeps, `sender` speaks HTTP, `auth` gets tokens, `intake` accepts,
-//! `courier` delivers, `duty` tidies, `receiver` plays the other side, `api` and `cli` are the operator's doors, `app` wires them together.
+//! `courier` delivers, `duty` tidies, `receiver` plays the other side, `pipeline` changes what is set up,
+//! `api` and `cli` are the operator's doors, `app` wires them together.
 
 pub mod api;
 pub mod app;
@@ -17,6 +18,8 @@ pub mod intake;
 pub mod json;
 pub mod mapping;
 pub mod metrics;
+pub mod pipeline;
+pub mod process;
 pub mod receiver;
 pub mod route;
 pub mod secrets;

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, Problem};
 use crate::auth::{BeginError, ConnectError, Return};
-use crate::clock::Timestamp;
 use crate::domain::destination::Destination;
-use crate::store::{ConnectionState, Pipeline, StoreError};
+use crate::pipeline::ConnectionView;
+use crate::store::{Pipeline, StoreError};
 
 /// Where browsers come back to.
 pub const CALLBACK: &str = "/oauth/callback";
@@ -27,43 +27,6 @@ pub struct BegunView {
     pub authorize_url: String,
     /// Until when it can be used.
     pub expires_at: String,
-}
-
-/// How a connection stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConnectionView {
-    /// Whether there are tokens.
-    pub connected: bool,
-    /// Rises with every change of it, refreshes included.
-    pub number: i64,
-    /// When it last became connected.
-    pub connected_at: Option<String>,
-    /// When the access token in use ends; it is refreshed before.
-    pub expires_at: Option<String>,
-    /// Why deliveries are held; only while it is not connected.
-    pub held: Option<String>,
-}
-
-impl ConnectionView {
-    /// Of a destination that needs one; none of the others.
-    pub(super) fn of(pipeline: &Pipeline, destination: &Destination) -> Option<Self> {
-        if !destination.settings.auth.needs_connection() {
-            return None;
-        }
-        let connection = pipeline.connection(destination.id);
-        let expires_at = connection.and_then(|one| match &one.state {
-            ConnectionState::Connected { expires_at, .. } => *expires_at,
-            ConnectionState::Lost { .. } => None,
-        });
-        let held = pipeline.held(destination).map(|held| held.to_string());
-        Some(Self {
-            connected: held.is_none(),
-            number: connection.map_or(0, |one| one.number),
-            connected_at: connection.and_then(|one| one.connected_at).map(Timestamp::to_iso),
-            expires_at: expires_at.map(Timestamp::to_iso),
-            held,
-        })
-    }
 }
 
 type Names = Path<(String, String)>;

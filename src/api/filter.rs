@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::problem::{Fault, Problem};
+use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::config::nearest;
 use crate::domain::attempt::Outcome;
@@ -12,6 +12,7 @@ use crate::domain::delivery::{Reason, State};
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::JobFilter;
+use crate::pipeline::Fault;
 use crate::store::{DeliveryQuery, EventQuery, Pipeline};
 
 /// Items in a list when no limit is given.

@@ -12,9 +12,10 @@ use super::body::Body;
 use super::deliveries::{DeliveryView, Page};
 use super::filter;
 use super::token::Actor;
-use super::{Api, Fault, Problem};
+use super::{Api, Problem};
 use crate::domain::id::{DeliveryId, JobId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobState, NewJob};
+use crate::pipeline::Fault;
 
 /// Jobs in a list at most.
 const LISTED: u32 = 200;

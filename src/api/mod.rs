@@ -4,19 +4,15 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::routing::{get, post};
 
 use crate::auth::Auth;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
-use crate::courier::Tested;
-use crate::domain::event::Event;
-use crate::domain::id::MappingId;
-use crate::function::Function;
 use crate::metrics::Metrics;
-use crate::secrets::Keyring;
+use crate::pipeline::Editor;
+use crate::process::Process;
 use crate::store::Store;
 
 mod body;
@@ -33,48 +29,8 @@ pub mod status;
 pub mod test_sends;
 mod token;
 
-pub use problem::{Fault, Problem};
+pub use problem::Problem;
 pub use token::install_operator_token;
-
-/// What the API asks of the process that it runs in.
-#[async_trait]
-pub trait Process: Send + Sync + 'static {
-    /// The pipeline has changed: takes the new one into use before it returns.
-    async fn reload(&self);
-
-    /// There are due deliveries or a job to go on with: do not wait for the next look.
-    fn wake(&self);
-
-    /// Why events are not taken or delivered just now; none when all is well.
-    fn not_ready(&self) -> Option<String>;
-
-    /// The mappings whose circuit is open.
-    fn open_circuits(&self) -> Vec<OpenCircuit>;
-
-    /// Tries a mapping on an event, and sends what that gives if told to; none when there is no such
-    /// mapping, or this version cannot run it.
-    async fn test_mapping(
-        &self,
-        mapping_id: MappingId,
-        event: &Event,
-        send: bool,
-    ) -> Option<Tested>;
-
-    /// Whether the policy for addresses lets deliveries go to this URL; why not, if not.
-    async fn check_destination(&self, url: &url::Url) -> Result<(), String>;
-
-    /// Whether an insert function loads and has a handler; why not, if not.
-    async fn check_function(&self, function: &Function) -> Result<(), String>;
-}
-
-/// A mapping that is being tried by one probe at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenCircuit {
-    /// Which.
-    pub mapping_id: MappingId,
-    /// Since when.
-    pub opened_at: Timestamp,
-}
 
 /// All that the handlers use.
 pub struct Api {
@@ -82,8 +38,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The key that seals secrets.
-    pub keyring: Arc<Keyring>,
+    /// What changes the pipeline.
+    pub editor: Arc<Editor>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The settings in force.

@@ -6,23 +6,9 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::{ApplyError, Fault};
 use crate::secrets::SecretError;
 use crate::store::StoreError;
-
-/// One thing that is wrong with what was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// Where: `sources[0].destinations[1].mappings[0].url`, or the name of a query parameter.
-    pub path: String,
-    /// What, and what it should be.
-    pub message: String,
-}
-
-impl Fault {
-    pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
-    }
-}
 
 /// A problem, as the answer's body has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +112,16 @@ impl From<StoreError> for Problem {
 impl From<SecretError> for Problem {
     fn from(error: SecretError) -> Self {
         Self::inside(&error)
+    }
+}
+
+impl From<ApplyError> for Problem {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Invalid(faults) => Self::invalid(faults),
+            ApplyError::Store(error) => error.into(),
+            ApplyError::Secret(error) => error.into(),
+        }
     }
 }
 

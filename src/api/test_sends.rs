@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::body::Body;
-use super::{Api, Fault, Problem};
+use super::{Api, Problem};
 use crate::courier::Tested;
 use crate::domain::attempt::NewAttempt;
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
+use crate::pipeline::Fault;
 use crate::store::{EventQuery, Pipeline, TestSend, TestSendRow};
 
 /// The events looked at for one that was not rejected.

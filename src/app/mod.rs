@@ -28,6 +28,7 @@ use crate::duty::{Duties, JobRunner, Schedule};
 use crate::function::{FunctionPool, PoolOptions};
 use crate::intake::{self, Intake, IntakeParts};
 use crate::metrics::Metrics;
+use crate::pipeline::Editor;
 use crate::route::LiveRoutes;
 use crate::secrets::{self, Keyring, SecretError};
 use crate::sender::{AddressPolicy, Resolve, Sender, SenderError, SenderOptions};
@@ -264,10 +265,17 @@ impl App {
             rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
         }));
         let address = local_address(&listener, settings)?;
-        let api = Arc::new(Api {
+        let editor = Arc::new(Editor {
             store: Arc::clone(&store),
             clock: Arc::clone(&parts.clock),
             keyring,
+            settings: settings.clone(),
+            process: Arc::clone(&running) as _,
+        });
+        let api = Arc::new(Api {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&parts.clock),
+            editor,
             metrics: Arc::clone(&metrics),
             settings: settings.clone(),
             process: Arc::clone(&running) as _,

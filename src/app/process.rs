@@ -8,7 +8,6 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::api::{OpenCircuit, Process};
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::courier::{Courier, Tested};
@@ -16,6 +15,7 @@ use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::duty::{JobRunner, RetireSecrets};
 use crate::function::{Function, FunctionPool};
+use crate::process::{OpenCircuit, Process};
 use crate::route::{LiveRoutes, OpenSecret, Routes};
 use crate::secrets::{Keyring, Purpose, SecretError};
 use crate::sender::Sender;

@@ -10,7 +10,7 @@ use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, plain};
 use super::pipeline_file;
-use crate::api::pipeline::{Applied, ApplyRequest, Line, Sign};
+use crate::pipeline::{Applied, ApplyRequest, Line, Sign};
 
 const AFTER_HELP: &str = "\
 A pipeline file:

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::client::Client;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
-use crate::api::connection::{BegunView, ConnectionView};
+use crate::api::connection::BegunView;
+use crate::pipeline::ConnectionView;
 
 /// Between two looks at whether it is connected.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

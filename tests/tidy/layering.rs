@@ -29,25 +29,32 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["auth", "config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
     ),
     ("duty", &["config", "courier", "domain", "metrics", "store"]),
+    ("process", &["courier", "domain", "function"]),
+    (
+        "pipeline",
+        &["config", "domain", "function", "mapping", "process", "secrets", "sender", "store"],
+    ),
     (
         "api",
         &[
             "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping",
-            "metrics", "route", "secrets", "sender", "store", "trigger",
+            "metrics", "pipeline", "process", "route", "secrets", "sender", "store", "trigger",
         ],
     ),
     (
         "app",
         &[
             "api", "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping",
-            "metrics", "receiver", "route", "secrets", "sender", "store", "trigger",
+            "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender", "store",
+            "trigger",
         ],
     ),
     (
         "cli",
         &[
             "api", "app", "config", "courier", "domain", "duty", "function", "intake", "mapping",
-            "metrics", "receiver", "route", "secrets", "sender", "store", "trigger",
+            "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender", "store",
+            "trigger",
         ],
     ),
 ];

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::Fault;
 use super::document::{DestinationDocument, GivenSecret, SourceDocument};
 use super::plan::{Planning, value};
-use crate::api::Fault;
 use crate::domain::auth::Auth;
 use crate::domain::destination::Destination;
 use crate::secrets::{Purpose, SecretError};

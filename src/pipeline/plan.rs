@@ -4,12 +4,12 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::Fault;
 use super::credentials::Pair;
 use super::document::{
     DestinationDocument, Document, GivenSecret, MappingDocument, SourceDocument,
 };
 use super::words;
-use crate::api::Fault;
 use crate::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::Mapping;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::connection::ConnectionView;
+use super::ConnectionView;
 use crate::domain::destination::{Destination, DestinationSettings};
 use crate::domain::id::{Noun, PublicId};
 use crate::domain::mapping::{Mapping, MappingDefinition};
@@ -69,7 +69,9 @@ pub struct MappingView {
 }
 
 impl PipelineView {
-    pub(super) fn of(pipeline: &Pipeline) -> Self {
+    /// Of what is set up.
+    #[must_use]
+    pub fn of(pipeline: &Pipeline) -> Self {
         let sources = pipeline.sources.iter().map(|source| SourceView {
             id: PublicId::new(Noun::Source, source.created_at, source.id.0).to_string(),
             name: source.name.clone(),

@@ -8,14 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use super::Fault;
 use super::auth::{Findings, header_faults};
 use super::document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
 };
-use crate::api::{Fault, Process};
 use crate::config::Settings;
 use crate::function::Function;
 use crate::mapping::CompiledMapping;
+use crate::process::Process;
 
 /// The longest name, in characters.
 const MAX_NAME: usize = 100;

@@ -1,0 +1,21 @@
+//! The pipeline as a whole: shown, and changed by applying a document.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::body::Body;
+use super::{Api, Problem};
+use crate::pipeline::{Applied, ApplyRequest, PipelineView};
+
+pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<PipelineView>, Problem> {
+    Ok(Json(PipelineView::of(&api.store.pipeline().await?)))
+}
+
+pub(super) async fn apply(
+    State(api): State<Arc<Api>>,
+    Body(request): Body<ApplyRequest>,
+) -> Result<Json<Applied>, Problem> {
+    Ok(Json(api.editor.apply(&request).await?))
+}

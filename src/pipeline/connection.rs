@@ -1,0 +1,45 @@
+//! How a destination's connection is shown.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::destination::Destination;
+use crate::store::{ConnectionState, Pipeline};
+
+/// How a connection stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// Whether there are tokens.
+    pub connected: bool,
+    /// Rises with every change of it, refreshes included.
+    pub number: i64,
+    /// When it last became connected.
+    pub connected_at: Option<String>,
+    /// When the access token in use ends; it is refreshed before.
+    pub expires_at: Option<String>,
+    /// Why deliveries are held; only while it is not connected.
+    pub held: Option<String>,
+}
+
+impl ConnectionView {
+    /// Of a destination that needs one; none of the others.
+    #[must_use]
+    pub fn of(pipeline: &Pipeline, destination: &Destination) -> Option<Self> {
+        if !destination.settings.auth.needs_connection() {
+            return None;
+        }
+        let connection = pipeline.connection(destination.id);
+        let expires_at = connection.and_then(|one| match &one.state {
+            ConnectionState::Connected { expires_at, .. } => *expires_at,
+            ConnectionState::Lost { .. } => None,
+        });
+        let held = pipeline.held(destination).map(|held| held.to_string());
+        Some(Self {
+            connected: held.is_none(),
+            number: connection.map_or(0, |one| one.number),
+            connected_at: connection.and_then(|one| one.connected_at).map(Timestamp::to_iso),
+            expires_at: expires_at.map(Timestamp::to_iso),
+            held,
+        })
+    }
+}
