@@ -1,13 +1,16 @@
-//! The circuit of one mapping: after failures without a success between them it opens, and one probe
-//! at a time asks whether the receiver is back. Pure: it is told the time and the verdicts.
+//! The circuit of one mapping: after failures over some time without a success between them it opens,
+//! and one probe at a time asks whether the receiver is back. Pure: it is told the time and verdicts.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
 
-/// So many failures in a row open the circuit.
+/// So many failures in a row open the circuit,
 const OPENS_AT: u32 = 10;
+/// when so much time lies between the first and the last of them. Failures that come together, such as
+/// those of one burst of events, say no more than one does.
+const OPENS_AFTER: Duration = Duration::from_secs(10);
 /// The first wait for a probe; it doubles with each failed probe.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait for a probe.
@@ -64,6 +67,8 @@ pub(super) enum Admission {
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
     failures: u32,
+    /// When the first of them was told; none while there are none.
+    failing_since: Option<Timestamp>,
     open: Option<Open>,
 }
 
@@ -104,7 +109,7 @@ impl Circuit {
     pub(super) fn learn(&mut self, verdict: Verdict, now: Timestamp) -> bool {
         match verdict {
             Verdict::Up => {
-                self.failures = 0;
+                (self.failures, self.failing_since) = (0, None);
                 self.open.take().is_some()
             }
             Verdict::Down => self.fail(now),
@@ -124,8 +129,9 @@ impl Circuit {
             }
             return false;
         }
-        self.failures += 1;
-        if self.failures < OPENS_AT {
+        self.failures = self.failures.saturating_add(1);
+        let since = *self.failing_since.get_or_insert(now);
+        if self.failures < OPENS_AT || now.since(since) < OPENS_AFTER {
             return false;
         }
         self.open = Some(Open {
@@ -138,6 +144,9 @@ impl Circuit {
     }
 
     pub(super) const fn shift(&mut self, micros: i64) {
+        if let Some(since) = &mut self.failing_since {
+            *since = since.shifted(micros);
+        }
         if let Some(open) = &mut self.open {
             open.probe_at = open.probe_at.shifted(micros);
         }
@@ -148,17 +157,63 @@ impl Circuit {
 mod tests {
     use super::*;
 
+    const OPENED_AT: Timestamp = Timestamp::from_micros(10_000_000);
+
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_micros(0) + Duration::from_secs(seconds)
     }
 
+    /// Failures enough, and then one that comes late enough.
     fn opened() -> Circuit {
         let mut circuit = Circuit::default();
-        for _ in 1..OPENS_AT {
+        for _ in 0..OPENS_AT {
             assert!(!circuit.learn(Verdict::Down, at(0)));
         }
-        assert!(circuit.learn(Verdict::Down, at(0)));
+        assert!(circuit.learn(Verdict::Down, OPENED_AT));
         circuit
+    }
+
+    #[test]
+    fn failures_that_come_together_do_not_open_it() {
+        let mut circuit = Circuit::default();
+        for _ in 0..1_000 {
+            assert!(!circuit.learn(Verdict::Down, at(0)));
+        }
+        assert!(!circuit.learn(Verdict::Down, at(9)));
+        assert_eq!(circuit.admission(at(9)), Admission::Freely);
+        assert!(circuit.learn(Verdict::Down, at(10)));
+    }
+
+    #[test]
+    fn few_failures_do_not_open_it_however_long_they_go_on() {
+        let mut circuit = Circuit::default();
+        for hour in 1..u64::from(OPENS_AT) {
+            assert!(!circuit.learn(Verdict::Down, at(hour * 3_600)));
+        }
+        assert!(circuit.learn(Verdict::Down, at(u64::from(OPENS_AT) * 3_600)));
+    }
+
+    #[test]
+    fn the_time_counts_from_the_first_failure_after_a_success() {
+        let mut circuit = Circuit::default();
+        circuit.learn(Verdict::Down, at(0));
+        circuit.learn(Verdict::Up, at(10));
+        for _ in 0..OPENS_AT {
+            assert!(!circuit.learn(Verdict::Down, at(12)));
+        }
+        assert!(circuit.learn(Verdict::Down, at(22)));
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_neither_opens_it_nor_keeps_it_from_opening() {
+        let mut circuit = Circuit::default();
+        for _ in 0..OPENS_AT {
+            circuit.learn(Verdict::Down, at(0));
+        }
+        circuit.shift(3_600_000_000);
+        assert!(!circuit.learn(Verdict::Down, at(3_605)));
+        circuit.shift(-3_600_000_000);
+        assert!(circuit.learn(Verdict::Down, at(10)));
     }
 
     #[test]
@@ -176,7 +231,7 @@ mod tests {
     #[test]
     fn one_probe_at_a_time_with_growing_waits_until_one_succeeds() {
         let mut circuit = opened();
-        let mut now = at(0);
+        let mut now = OPENED_AT;
         let mut waits = Vec::new();
         for _ in 0..8 {
             let Admission::NotBefore(probe_at) = circuit.admission(now) else {
@@ -197,7 +252,7 @@ mod tests {
     #[test]
     fn attempts_begun_before_it_opened_do_not_count_as_probes() {
         let mut circuit = opened();
-        circuit.learn(Verdict::Down, at(0));
-        assert_eq!(circuit.admission(at(0)), Admission::NotBefore(at(1)));
+        circuit.learn(Verdict::Down, OPENED_AT);
+        assert_eq!(circuit.admission(OPENED_AT), Admission::NotBefore(at(11)));
     }
 }

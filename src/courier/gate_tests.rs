@@ -128,21 +128,22 @@ fn an_open_circuit_gives_up_what_waits_and_admits_one_probe() {
         gate.push(delivery(1, n), false, at(0));
     }
     let mut given_up = Vec::new();
-    for _ in 0..10 {
+    for nth in 0..10 {
         assert!(started(&gate, at(0)).is_some());
-        given_up.extend(gate.finish(id, Verdict::Down, at(0)).given_up);
+        given_up.extend(gate.finish(id, Verdict::Down, at(nth * 1_200)).given_up);
     }
+    let opened_at = at(10_800);
     assert_eq!(given_up.len(), 10);
     assert_eq!(gate.reserve(id, 1), 0);
-    assert_eq!(gate.open_circuits(), [(id, at(0))]);
+    assert_eq!(gate.open_circuits(), [(id, opened_at)]);
     gate.note_due(id, at(0));
-    assert_eq!(gate.demands(at(0)), [(id, Demand::At(at(1_000)))]);
-    assert_eq!(gate.demands(at(1_000)), [(id, Demand::Now(1))]);
+    assert_eq!(gate.demands(opened_at), [(id, Demand::At(at(11_800)))]);
+    assert_eq!(gate.demands(at(11_800)), [(id, Demand::Now(1))]);
     gate.note_due(id, at(0));
-    assert_eq!(gate.demands(at(1_000)), [], "one probe at a time");
+    assert_eq!(gate.demands(at(11_800)), [], "one probe at a time");
     assert_eq!(gate.push(delivery(1, 50), false, at(0)), None);
-    assert!(started(&gate, at(1_000)).is_some());
-    assert!(gate.finish(id, Verdict::Up, at(1_001)).closed);
+    assert!(started(&gate, at(11_800)).is_some());
+    assert!(gate.finish(id, Verdict::Up, at(11_801)).closed);
     assert_eq!(gate.demands(at(1_001)), [(id, Demand::Now(LANE_MOST))]);
 }
 
@@ -219,20 +220,20 @@ fn an_open_circuit_is_probed_with_one_event() {
         gate.push(delivery(1, n), true, at(0));
     }
     let mut given_up = Vec::new();
-    for _ in 0..10 {
+    for nth in 0..10 {
         // Ten requests fail, not ten events.
         assert!(gate.open_circuits().is_empty());
         for n in 0..10 {
             gate.push(delivery(1, n), true, at(0));
         }
         assert!(batch(&gate, at(0)).is_some_and(|(_, ids)| ids.len() == 10));
-        given_up.extend(gate.finish(id, Verdict::Down, at(0)).given_up);
+        given_up.extend(gate.finish(id, Verdict::Down, at(nth * 1_200)).given_up);
     }
     assert_eq!((given_up.len(), gate.open_circuits().len()), (100, 1));
     gate.note_due(id, at(0));
-    assert_eq!(gate.demands(at(1_000)), [(id, Demand::Now(1))]);
-    gate.push(delivery(1, 7), false, at(1_000));
-    assert_eq!(batch(&gate, at(1_000)), Some((1, vec![7])), "at once");
+    assert_eq!(gate.demands(at(11_800)), [(id, Demand::Now(1))]);
+    gate.push(delivery(1, 7), false, at(11_800));
+    assert_eq!(batch(&gate, at(11_800)), Some((1, vec![7])), "at once");
 }
 
 #[test]

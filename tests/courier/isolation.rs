@@ -33,13 +33,10 @@ async fn a_hanging_endpoint_does_not_delay_another_mapping_of_the_same_destinati
 
 #[tokio::test]
 async fn an_open_circuit_spends_no_attempts_and_closes_with_the_first_success() {
-    let receiver = Receiver::start(Behaviour::close()).await;
+    let receiver = Receiver::start(Behaviour::status(500)).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
-    for number in 0..10 {
-        app.track(&format!("opens-{number}")).await;
-        app.until_tried(number, 1).await;
-    }
-    assert_eq!(app.app.courier.open_circuits().len(), 1);
+    app.open_circuit(&receiver).await;
+    receiver.set_script(Behaviour::close());
     for number in 0..40 {
         app.track(&format!("waits-{number}")).await;
     }
@@ -53,10 +50,28 @@ async fn an_open_circuit_spends_no_attempts_and_closes_with_the_first_success() 
     assert_eq!(app.app.courier.open_circuits().len(), 1);
     receiver.set_script(Behaviour::ok());
     app.clock.advance(Duration::from_secs(2));
+    // Those that opened it were asked to wait.
+    app.until(|rows| rows.iter().filter(|it| it.delivery.settled_at.is_some()).count() == 40).await;
+    app.clock.advance(Duration::from_secs(600));
     let settled = app.until_settled(50).await;
     assert!(settled.iter().all(|it| it.delivery.state == State::Delivered));
     assert_eq!(app.app.courier.open_circuits(), []);
     app.ledger().await;
+}
+
+#[tokio::test]
+async fn a_burst_of_failures_does_not_open_the_circuit() {
+    let receiver = Receiver::start(Behaviour::status(500)).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    for number in 0..30 {
+        app.track(&format!("burst-{number}")).await;
+    }
+    app.until(|rows| rows.iter().all(|it| it.delivery.tried == 1)).await;
+    assert_eq!(app.app.courier.open_circuits(), []);
+    receiver.set_script(Behaviour::ok());
+    app.clock.advance(Duration::from_secs(1));
+    let settled = app.until_settled(30).await;
+    assert!(settled.iter().all(|it| it.delivery.token == 2), "each by its second attempt");
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::receiver::{Behaviour, Receiver};
+
 /// A wait that takes longer than this fails its test.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The write key of every test's source.
@@ -206,6 +208,20 @@ impl TestApp {
             })
         };
         self.until(tried).await.swap_remove(number)
+    }
+
+    /// Opens the circuit of the only mapping, which sends to `receiver`: ten failures over ten seconds,
+    /// each asked to wait for ten minutes, so that no second attempt comes between.
+    pub(crate) async fn open_circuit(&self, receiver: &Receiver) {
+        receiver.set_script(Behaviour::status(500).header("retry-after", "600"));
+        for number in 0..10 {
+            if number == 9 {
+                self.clock.advance(Duration::from_secs(10));
+            }
+            self.track(&format!("opens-{number}")).await;
+            self.until_tried(number, 1).await;
+        }
+        assert_eq!(self.app.courier.open_circuits().len(), 1);
     }
 
     /// Lets the time pass until the first pending delivery is due.
