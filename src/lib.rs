@@ -1,7 +1,7 @@
 //! Postrider: durable webhook delivery. The map of the house, from the ground up:
 //! `domain` decides, `store` keeps, `sender` speaks HTTP, `auth` gets tokens, `intake` accepts,
 //! `courier` delivers, `duty` tidies, `receiver` plays the other side, `pipeline` changes what is set up,
-//! `api` and `cli` are the operator's doors, `app` wires them together.
+//! `desk` is what an operator can ask and do, `api` and `cli` are the operator's doors, `app` wires them together.
 
 pub mod api;
 pub mod app;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod courier;
+pub mod desk;
 pub mod digest;
 pub mod domain;
 pub mod duty;

@@ -13,7 +13,7 @@ pub(super) async fn alive() -> &'static str {
 }
 
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
-    match not_ready(&api) {
+    match api.desk.not_ready() {
         None => "ready\n".into_response(),
         Some(why) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
@@ -21,16 +21,8 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-/// Why the service is not ready; none when it is.
-pub(super) fn not_ready(api: &Api) -> Option<String> {
-    api.process.not_ready().or_else(|| {
-        (!api.store.has_room())
-            .then(|| "the disk is below its floor: intake refuses events".to_owned())
-    })
-}
-
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = api.metrics.encode(&api.store.ledger());
+    let text = api.metrics.encode(&api.desk.store.ledger());
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

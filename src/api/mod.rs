@@ -7,57 +7,31 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-use crate::auth::Auth;
-use crate::clock::{Clock, Timestamp};
-use crate::config::Settings;
+use crate::desk::Desk;
 use crate::metrics::Metrics;
-use crate::pipeline::Editor;
-use crate::process::Process;
-use crate::store::Store;
 
 mod body;
 pub mod connection;
-pub mod deliveries;
-pub mod events;
-pub mod explain;
-mod filter;
+mod deliveries;
+mod events;
 mod health;
-pub mod jobs;
-pub mod pipeline;
+mod jobs;
+mod pipeline;
 mod problem;
-pub mod status;
-pub mod test_sends;
+mod status;
+mod test_sends;
 mod token;
 
 pub use problem::Problem;
 pub use token::install_operator_token;
 
 /// All that the handlers use.
+#[derive(Debug)]
 pub struct Api {
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What changes the pipeline.
-    pub editor: Arc<Editor>,
+    /// What an operator can ask and do.
+    pub desk: Arc<Desk>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// The settings in force.
-    pub settings: Settings,
-    /// The process around.
-    pub process: Arc<dyn Process>,
-    /// What connects destinations.
-    pub auth: Auth,
-    /// Where authorization servers send browsers back to.
-    pub callback_url: String,
-    /// When the process started.
-    pub started_at: Timestamp,
-}
-
-impl std::fmt::Debug for Api {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Api").field("started_at", &self.started_at).finish_non_exhaustive()
-    }
 }
 
 const CONNECT: &str = "/destinations/{source}/{destination}/connect";
@@ -72,7 +46,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(DISCONNECT, post(connection::disconnect))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::show))
-        .route("/events/{id}/explain", get(explain::show))
+        .route("/events/{id}/explain", get(events::explain))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{id}", get(deliveries::show))
         .route("/redrives", get(jobs::list_redrives).post(jobs::redrive))

@@ -7,15 +7,16 @@ use axum::extract::State;
 
 use super::body::Body;
 use super::{Api, Problem};
+use crate::desk::Refusal;
 use crate::pipeline::{Applied, ApplyRequest, PipelineView};
 
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<PipelineView>, Problem> {
-    Ok(Json(PipelineView::of(&api.store.pipeline().await?)))
+    Ok(Json(PipelineView::of(&api.desk.store.pipeline().await?)))
 }
 
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     Body(request): Body<ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {
-    Ok(Json(api.editor.apply(&request).await?))
+    Ok(Json(api.desk.editor.apply(&request).await.map_err(Refusal::from)?))
 }

@@ -6,7 +6,8 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::{ApplyError, Fault};
+use crate::desk::Refusal;
+use crate::pipeline::Fault;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
 
@@ -54,25 +55,9 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
 
-    pub(super) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", detail)
-    }
-
     pub(super) fn too_large(limit: usize) -> Self {
         let detail = format!("the body is larger than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-    }
-
-    /// A request that was understood and is not right: `faults` says where.
-    pub(super) fn invalid(faults: Vec<Fault>) -> Self {
-        let detail = match faults.as_slice() {
-            [fault] => format!("{}: {}", fault.path, fault.message),
-            [fault, rest @ ..] => {
-                format!("{}: {} (and {} more)", fault.path, fault.message, rest.len())
-            }
-            [] => "the request is not right".to_owned(),
-        };
-        Self { faults, ..Self::new(StatusCode::BAD_REQUEST, "invalid", detail) }
     }
 
     fn inside(error: &(dyn std::error::Error + 'static)) -> Self {
@@ -115,12 +100,18 @@ impl From<SecretError> for Problem {
     }
 }
 
-impl From<ApplyError> for Problem {
-    fn from(error: ApplyError) -> Self {
-        match error {
-            ApplyError::Invalid(faults) => Self::invalid(faults),
-            ApplyError::Store(error) => error.into(),
-            ApplyError::Secret(error) => error.into(),
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::Invalid(faults) => {
+                Self { faults, ..Self::new(StatusCode::BAD_REQUEST, "invalid", detail) }
+            }
+            Refusal::Malformed(_) => Self::malformed(detail),
+            Refusal::Missing(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Refusal::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
+            Refusal::Store(error) => error.into(),
+            Refusal::Secret(error) => error.into(),
         }
     }
 }

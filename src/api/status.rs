@@ -1,166 +1,17 @@
-//! The service as a whole: the ledger, what is open, and the store's own examination.
+//! The service as it stands, and what an examination of its store finds.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
 
-use super::filter::{destination_path, mapping_path};
-use super::{Api, Problem, health};
-use crate::store::{Finding, Ledger, Pipeline};
-
-/// The service as it stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StatusView {
-    /// The program's version.
-    pub version: String,
-    /// This node's name.
-    pub node_name: String,
-    /// When it started.
-    pub started_at: String,
-    /// How long it runs, in seconds.
-    pub uptime_s: u64,
-    /// Why it is not ready; none when it is.
-    pub not_ready: Option<String>,
-    /// Rises with every change of the pipeline.
-    pub pipeline_version: i64,
-    /// Events and deliveries by what became of them.
-    pub ledger: LedgerView,
-    /// Mappings that are being tried by one probe at a time.
-    pub open_circuits: Vec<CircuitView>,
-    /// Destinations whose deliveries are held because they are not connected.
-    #[serde(default)]
-    pub held: Vec<HeldView>,
-}
-
-/// Events and deliveries by what became of them.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct LedgerView {
-    /// Events accepted, rejected ones not counted.
-    pub events_accepted: u64,
-    /// Events kept as rejected.
-    pub events_rejected: u64,
-    /// Messages acknowledged as duplicates.
-    pub events_duplicate: u64,
-    /// Deliveries made with their events.
-    pub accepted: u64,
-    /// Deliveries now pending.
-    pub pending: u64,
-    /// Deliveries now leased.
-    pub leased: u64,
-    /// Deliveries now delivered, pruned ones included.
-    pub delivered: u64,
-    /// Deliveries now dead, pruned ones included.
-    pub dead: u64,
-    /// Deliveries now discarded, pruned ones included.
-    pub discarded: u64,
-}
-
-/// A mapping whose circuit is open.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CircuitView {
-    /// `source/destination/mapping`.
-    pub mapping: String,
-    /// Since when.
-    pub opened_at: String,
-}
-
-/// A destination that waits to be connected.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HeldView {
-    /// `source/destination`.
-    pub destination: String,
-    /// Why its deliveries are held.
-    pub why: String,
-}
-
-/// One finding of the store's examination.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FindingView {
-    /// What was examined.
-    pub check: String,
-    /// Whether all is well.
-    pub ok: bool,
-    /// What was found, with numbers.
-    pub detail: String,
-}
-
-impl From<Ledger> for LedgerView {
-    fn from(ledger: Ledger) -> Self {
-        Self {
-            events_accepted: ledger.events_accepted,
-            events_rejected: ledger.events_rejected,
-            events_duplicate: ledger.events_duplicate,
-            accepted: ledger.accepted,
-            pending: ledger.pending,
-            leased: ledger.leased,
-            delivered: ledger.delivered,
-            dead: ledger.dead,
-            discarded: ledger.discarded,
-        }
-    }
-}
-
-impl From<Finding> for FindingView {
-    fn from(finding: Finding) -> Self {
-        Self { check: finding.check.to_owned(), ok: finding.ok, detail: finding.detail }
-    }
-}
-
-/// Enabled destinations that wait to be connected.
-fn held(pipeline: &Pipeline) -> Vec<HeldView> {
-    let enabled = pipeline.destinations.iter().filter(|it| it.enabled);
-    let held = enabled.filter_map(|it| Some((it, pipeline.held(it)?)));
-    held.map(|(destination, why)| HeldView {
-        destination: destination_path(pipeline, destination.id).join("/"),
-        why: why.to_string(),
-    })
-    .collect()
-}
-
-fn connections(pipeline: &Pipeline) -> FindingView {
-    let held = held(pipeline);
-    let needing = pipeline.destinations.iter().filter(|it| it.settings.auth.needs_connection());
-    let lines = held
-        .iter()
-        .map(|it| format!("{}: {}; postrider connect {}", it.destination, it.why, it.destination));
-    FindingView {
-        check: "connections".to_owned(),
-        ok: held.is_empty(),
-        detail: if held.is_empty() {
-            format!("{} needed, all there", needing.count())
-        } else {
-            lines.collect::<Vec<_>>().join("; ")
-        },
-    }
-}
+use super::{Api, Problem};
+use crate::desk::status::{FindingView, StatusView};
 
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<StatusView>, Problem> {
-    let pipeline = api.store.pipeline().await?;
-    let circuits = api.process.open_circuits();
-    Ok(Json(StatusView {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        node_name: api.settings.node_name.clone(),
-        started_at: api.started_at.to_iso(),
-        uptime_s: api.clock.now().since(api.started_at).as_secs(),
-        not_ready: health::not_ready(&api),
-        pipeline_version: pipeline.version,
-        ledger: api.store.ledger().into(),
-        held: held(&pipeline),
-        open_circuits: circuits
-            .into_iter()
-            .map(|circuit| CircuitView {
-                mapping: mapping_path(&pipeline, circuit.mapping_id).join("/"),
-                opened_at: circuit.opened_at.to_iso(),
-            })
-            .collect(),
-    }))
+    Ok(Json(api.desk.status().await?))
 }
 
 pub(super) async fn doctor(State(api): State<Arc<Api>>) -> Result<Json<Vec<FindingView>>, Problem> {
-    let findings = api.store.examine(api.clock.now()).await?;
-    let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
-    findings.push(connections(&api.store.pipeline().await?));
-    Ok(Json(findings))
+    Ok(Json(api.desk.doctor().await?))
 }

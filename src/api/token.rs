@@ -46,7 +46,7 @@ pub(super) async fn authenticate(
 ) -> Result<Response, Problem> {
     let given = bearer(request.headers()).ok_or_else(Problem::unauthorized)?;
     let given = digest(given);
-    let tokens = api.store.tokens().await?;
+    let tokens = api.desk.store.tokens().await?;
     // Every token is compared: the time taken tells nothing about which one matched.
     let mut actor = None;
     for token in tokens {

@@ -23,6 +23,7 @@ use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::courier::{Courier, CourierParts};
+use crate::desk::Desk;
 use crate::domain::id::NodeId;
 use crate::duty::{Duties, JobRunner, Schedule};
 use crate::function::{FunctionPool, PoolOptions};
@@ -272,17 +273,17 @@ impl App {
             settings: settings.clone(),
             process: Arc::clone(&running) as _,
         });
-        let api = Arc::new(Api {
+        let desk = Arc::new(Desk {
             store: Arc::clone(&store),
             clock: Arc::clone(&parts.clock),
             editor,
-            metrics: Arc::clone(&metrics),
             settings: settings.clone(),
             process: Arc::clone(&running) as _,
             auth: running.auth.clone(),
             callback_url: callback_url(settings, address),
             started_at: parts.clock.now(),
         });
+        let api = Arc::new(Api { desk, metrics: Arc::clone(&metrics) });
         let router =
             Router::new().merge(intake::router(Arc::clone(&intake))).merge(api::router(api));
         let grace = Duration::from_millis(settings.shutdown_grace_ms);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
-use crate::api::connection::BegunView;
+use crate::desk::connection::BegunView;
 use crate::pipeline::ConnectionView;
 
 /// Between two looks at whether it is connected.

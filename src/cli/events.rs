@@ -6,8 +6,8 @@ use super::client::Client;
 use super::deliveries;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
-use crate::api::deliveries::Page;
-use crate::api::events::{EventDetail, EventView};
+use crate::desk::deliveries::Page;
+use crate::desk::events::{EventDetail, EventView};
 
 /// List events, newest first, or show one with its deliveries.
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::failure::{Failure, exit};
 use super::globals::Globals;
-use crate::api::status::FindingView;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{SettingFlags, Settings};
+use crate::desk::status::FindingView;
 use crate::metrics::Metrics;
 use crate::store::Store as _;
 use crate::store::sqlite::{OpenOptions, SqliteStore, schema_version};

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, painted, plain};
-use crate::api::test_sends::{TestBody, TestView};
+use crate::desk::test_sends::{TestBody, TestView};
 
 /// Try a mapping on an event: show the request, and with --send send it as a test.
 #[derive(Debug, clap::Args)]

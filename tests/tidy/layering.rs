@@ -35,26 +35,27 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["config", "domain", "function", "mapping", "process", "secrets", "sender", "store"],
     ),
     (
-        "api",
+        "desk",
         &[
-            "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping",
-            "metrics", "pipeline", "process", "route", "secrets", "sender", "store", "trigger",
+            "auth", "config", "courier", "domain", "mapping", "pipeline", "process", "secrets",
+            "store", "trigger",
         ],
     ),
+    ("api", &["auth", "desk", "domain", "metrics", "pipeline", "secrets", "store"]),
     (
         "app",
         &[
-            "api", "auth", "config", "courier", "domain", "duty", "function", "intake", "mapping",
-            "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender", "store",
-            "trigger",
+            "api", "auth", "config", "courier", "desk", "domain", "duty", "function", "intake",
+            "mapping", "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender",
+            "store", "trigger",
         ],
     ),
     (
         "cli",
         &[
-            "api", "app", "config", "courier", "domain", "duty", "function", "intake", "mapping",
-            "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender", "store",
-            "trigger",
+            "api", "app", "config", "courier", "desk", "domain", "duty", "function", "intake",
+            "mapping", "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender",
+            "store", "trigger",
         ],
     ),
 ];

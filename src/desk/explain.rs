@@ -3,16 +3,12 @@
 //! mapping had when the event came. What is not kept, such as when a mapping was disabled, is
 //! inferred, and said to be.
 
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
 use super::deliveries::DeliveryView;
 use super::events::EventView;
 use super::filter::mapping_path;
-use super::{Api, Problem};
+use super::{Desk, Refusal};
 use crate::domain::destination::Destination;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, Noun, PublicId};
@@ -123,35 +119,38 @@ struct Known<'a> {
     document: Option<json::Value<'a>>,
 }
 
-pub(super) async fn show(
-    State(api): State<Arc<Api>>,
-    Path(text): Path<String>,
-) -> Result<Json<Explanation>, Problem> {
-    let Found { stored, others, by_message_id } = find(&api, &text).await?;
-    let pipeline = api.store.pipeline().await?;
-    let routing = api.store.routing(stored.id).await?;
-    let query = DeliveryQuery {
-        event_id: Some(stored.id),
-        limit: MAX_DELIVERIES,
-        ..DeliveryQuery::default()
-    };
-    let mut deliveries = api.store.deliveries(query).await?;
-    deliveries.reverse();
-    let document = stored.event.document().ok().and_then(|bytes| json::parse(bytes).ok());
-    let known = Known { stored: &stored, pipeline: &pipeline, routing: &routing, document };
-    let mut mappings = Vec::new();
-    for (destination, mapping) in known.mappings() {
-        let delivery = deliveries.iter().position(|it| it.delivery.mapping_id == mapping.id);
-        mappings.push(match delivery.map(|at| deliveries.remove(at)) {
-            Some(row) => known.matched(&api, &row, Some((destination, mapping))).await?,
-            None => known.unmatched(destination, mapping),
-        });
+impl Desk {
+    /// What became of an event, by its id or its messageId.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is none.
+    pub async fn explain(&self, text: &str) -> Result<Explanation, Refusal> {
+        let Found { stored, others, by_message_id } = find(self, text).await?;
+        let pipeline = self.store.pipeline().await?;
+        let routing = self.store.routing(stored.id).await?;
+        let query = DeliveryQuery {
+            event_id: Some(stored.id),
+            limit: MAX_DELIVERIES,
+            ..DeliveryQuery::default()
+        };
+        let mut deliveries = self.store.deliveries(query).await?;
+        deliveries.reverse();
+        let document = stored.event.document().ok().and_then(|bytes| json::parse(bytes).ok());
+        let known = Known { stored: &stored, pipeline: &pipeline, routing: &routing, document };
+        let mut mappings = Vec::new();
+        for (destination, mapping) in known.mappings() {
+            let delivery = deliveries.iter().position(|it| it.delivery.mapping_id == mapping.id);
+            mappings.push(match delivery.map(|at| deliveries.remove(at)) {
+                Some(row) => known.matched(self, &row, Some((destination, mapping))).await?,
+                None => known.unmatched(destination, mapping),
+            });
+        }
+        for row in &deliveries {
+            mappings.push(known.matched(self, row, None).await?);
+        }
+        let notes = known.notes(mappings.is_empty(), by_message_id);
+        Ok(Explanation { event: EventView::of(&stored, &pipeline), mappings, others, notes })
     }
-    for row in &deliveries {
-        mappings.push(known.matched(&api, row, None).await?);
-    }
-    let notes = known.notes(mappings.is_empty(), by_message_id);
-    Ok(Json(Explanation { event: EventView::of(&stored, &pipeline), mappings, others, notes }))
 }
 
 /// An event that was asked for.
@@ -162,9 +161,9 @@ struct Found {
 }
 
 /// By its id, or else by its messageId: the newest that has it.
-async fn find(api: &Api, text: &str) -> Result<Found, Problem> {
+async fn find(desk: &Desk, text: &str) -> Result<Found, Refusal> {
     if let Ok(id) = PublicId::parse_as(text, Noun::Event)
-        && let Some(stored) = api.store.event(EventId(id.key)).await?
+        && let Some(stored) = desk.store.event(EventId(id.key)).await?
         && stored.event.received_at == id.created_at
     {
         return Ok(Found { stored, others: Vec::new(), by_message_id: false });
@@ -174,10 +173,10 @@ async fn find(api: &Api, text: &str) -> Result<Found, Problem> {
         limit: MAX_OTHERS + 1,
         ..EventQuery::default()
     };
-    let mut found = api.store.events(query).await?.into_iter();
+    let mut found = desk.store.events(query).await?.into_iter();
     let stored = found
         .next()
-        .ok_or_else(|| Problem::not_found(&format!("event with the id or messageId {text}")))?;
+        .ok_or_else(|| Refusal::Missing(format!("event with the id or messageId {text}")))?;
     let id = |it: StoredEvent| PublicId::new(Noun::Event, it.event.received_at, it.id.0);
     let others = found.map(|it| id(it).to_string()).collect();
     Ok(Found { stored, others, by_message_id: true })
@@ -205,16 +204,16 @@ impl<'a> Known<'a> {
 
     async fn matched(
         &self,
-        api: &Api,
+        desk: &Desk,
         row: &DeliveryRow,
         set_up: Option<(&Destination, &Mapping)>,
-    ) -> Result<MappingExplanation, Problem> {
-        let attempts = api.store.attempts(row.delivery.id).await?;
+    ) -> Result<MappingExplanation, Refusal> {
+        let attempts = desk.store.attempts(row.delivery.id).await?;
         let settled_by = match row.delivery.settled_by {
-            Some(id) => api.store.delivery(id).await?,
+            Some(id) => desk.store.delivery(id).await?,
             None => None,
         };
-        let circuits = api.process.open_circuits();
+        let circuits = desk.process.open_circuits();
         let view = DeliveryView::of(row, self.pipeline);
         let fate = Fate {
             delivery: &row.delivery,
@@ -223,7 +222,7 @@ impl<'a> Known<'a> {
             settled_by: settled_by.map(|by| DeliveryView::of(&by, self.pipeline)),
             enabled: set_up.map(|(destination, mapping)| destination.enabled && mapping.enabled),
             circuit_open: circuits.iter().any(|it| it.mapping_id == row.delivery.mapping_id),
-            now: api.clock.now(),
+            now: desk.clock.now(),
         };
         Ok(MappingExplanation {
             mapping: view.mapping.clone(),

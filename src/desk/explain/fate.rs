@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::api::deliveries::DeliveryView;
 use crate::clock::Timestamp;
+use crate::desk::deliveries::DeliveryView;
 use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::delivery::{Delivery, State};
 

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::problem::Problem;
+use super::Refusal;
 use crate::clock::Timestamp;
 use crate::config::nearest;
 use crate::domain::attempt::Outcome;
@@ -37,13 +37,13 @@ const DELIVERY_FIELDS: [&str; 12] = [
 const EVENT_FIELDS: [&str; 5] = ["source", "message_id", "rejected", "before", "limit"];
 
 /// A condition as given: its name and its value.
-pub(super) type Condition = (String, String);
+pub type Condition = (String, String);
 
 /// Reads the conditions of a list of deliveries.
 pub(super) fn deliveries(
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<DeliveryQuery, Problem> {
+) -> Result<DeliveryQuery, Refusal> {
     let mut query = DeliveryQuery { limit: DEFAULT_LIMIT, ..DeliveryQuery::default() };
     each(conditions, |name, value| set(&mut query, name, value, pipeline))?;
     Ok(query)
@@ -54,7 +54,7 @@ pub(super) fn job(
     ids: &[String],
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<JobFilter, Problem> {
+) -> Result<JobFilter, Refusal> {
     let mut faults: Vec<Fault> = conditions
         .iter()
         .filter(|(name, _)| ["event", "outcome", "before", "limit"].contains(&name.as_str()))
@@ -71,7 +71,7 @@ pub(super) fn job(
         faults.push(Fault::new("filter", "should have a condition: what should the job select?"));
     }
     if !faults.is_empty() {
-        return Err(Problem::invalid(faults));
+        return Err(Refusal::Invalid(faults));
     }
     let query = deliveries(conditions, pipeline)?;
     Ok(JobFilter {
@@ -88,7 +88,7 @@ pub(super) fn job(
 }
 
 /// Reads the conditions of a list of events.
-pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<EventQuery, Problem> {
+pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<EventQuery, Refusal> {
     let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
     each(conditions, |name, value| {
         match name {
@@ -109,12 +109,12 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
 fn each(
     conditions: &[Condition],
     mut set: impl FnMut(&str, &str) -> Result<(), String>,
-) -> Result<(), Problem> {
+) -> Result<(), Refusal> {
     let faults: Vec<Fault> = conditions
         .iter()
         .filter_map(|(name, value)| set(name, value).err().map(|message| Fault::new(name, message)))
         .collect();
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
 }
 
 fn set(
@@ -224,7 +224,8 @@ fn mapping(value: &str, pipeline: &Pipeline) -> Result<MappingId, String> {
 }
 
 /// `[source, destination]`; empty when there is no such destination.
-pub(super) fn destination_path(pipeline: &Pipeline, id: DestinationId) -> Vec<String> {
+#[must_use]
+pub fn destination_path(pipeline: &Pipeline, id: DestinationId) -> Vec<String> {
     let Some(destination) = pipeline.destinations.iter().find(|one| one.id == id) else {
         return Vec::new();
     };
@@ -233,7 +234,8 @@ pub(super) fn destination_path(pipeline: &Pipeline, id: DestinationId) -> Vec<St
 }
 
 /// `[source, destination, mapping]`; empty when there is no such mapping.
-pub(super) fn mapping_path(pipeline: &Pipeline, id: MappingId) -> Vec<String> {
+#[must_use]
+pub fn mapping_path(pipeline: &Pipeline, id: MappingId) -> Vec<String> {
     let Some(mapping) = pipeline.mappings.iter().find(|one| one.id == id) else {
         return Vec::new();
     };
