@@ -1,8 +1,10 @@
 //! Postrider: durable webhook delivery. The map of the house, from the ground up:
-//! `domain` decides, `store` keeps, `sender` speaks HTTP, `auth` gets tokens, `intake` accepts,
+//! `domain` decides, `store` keeps, `sender` speaks HTTP, `auth` gets tokens, `access` lets operators in,
+//! `intake` accepts,
 //! `courier` delivers, `duty` tidies, `receiver` plays the other side, `pipeline` changes what is set up,
 //! `desk` is what an operator can ask and do, `api` and `cli` are the operator's doors, `app` wires them together.
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod auth;

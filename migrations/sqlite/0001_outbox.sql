@@ -346,12 +346,20 @@ CREATE TABLE nodes (
     last_seen_at  INTEGER NOT NULL                      -- its newest heartbeat
 ) STRICT;
 
--- What lets operators in.
+-- What lets operators in. A revoked one is kept for history and frees its name.
 CREATE TABLE tokens (
-    name        TEXT    PRIMARY KEY,
-    digest      BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),    -- SHA-256 of the token
-    created_at  INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+    id            INTEGER PRIMARY KEY,
+    name          TEXT    NOT NULL,                     -- the identity among those not revoked
+    role          TEXT    NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+    scope         TEXT CHECK (json_valid(scope)),       -- source/destination each; null: everything
+    digest        BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),  -- SHA-256 of the token
+    created_at    INTEGER NOT NULL,
+    created_by    TEXT    NOT NULL,                     -- a token's name, or postrider
+    expires_at    INTEGER,
+    last_used_at  INTEGER,                              -- about: written once a minute at most
+    revoked_at    INTEGER                               -- set once
+) STRICT;
+CREATE UNIQUE INDEX tokens_name ON tokens (name) WHERE revoked_at IS NULL;
 
 -- What operators tried a mapping on: no delivery, counted nowhere. The newest of each mapping are kept.
 CREATE TABLE test_sends (

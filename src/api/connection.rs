@@ -10,33 +10,38 @@ use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::token::As;
 use super::{Api, Problem};
 use crate::auth::{ConnectError, Return};
 use crate::desk::connection::{BegunView, Names};
+use crate::domain::access::{Caller, Operator};
 use crate::pipeline::ConnectionView;
 
 /// Where browsers come back to.
 pub const CALLBACK: &str = "/oauth/callback";
 
 pub(super) async fn show(
+    As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    Ok(Json(api.desk.connection(&names).await?))
+    Ok(Json(api.desk.connection(&caller, &names).await?))
 }
 
 pub(super) async fn begin(
+    As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<BegunView>, Problem> {
-    Ok(Json(api.desk.connect(&names).await?))
+    Ok(Json(api.desk.connect(&operator, &names).await?))
 }
 
 pub(super) async fn disconnect(
+    As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    Ok(Json(api.desk.disconnect(&names).await?))
+    Ok(Json(api.desk.disconnect(&operator, &names).await?))
 }
 
 /// What an authorization server adds to the way back (RFC 6749, 4.1.2).

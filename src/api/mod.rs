@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::desk::Desk;
 use crate::metrics::Metrics;
@@ -21,9 +21,9 @@ mod problem;
 mod status;
 mod test_sends;
 mod token;
+mod tokens;
 
 pub use problem::Problem;
-pub use token::install_operator_token;
 
 /// All that the handlers use.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub fn router(api: Arc<Api>) -> Router {
             "/mappings/{source}/{destination}/{mapping}/tests",
             get(test_sends::list).post(test_sends::test),
         )
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{name}", delete(tokens::revoke))
         .route("/status", get(status::show))
         .route("/doctor", post(status::doctor))
         .fallback(problem::no_such_path)

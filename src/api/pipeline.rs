@@ -6,17 +6,23 @@ use axum::Json;
 use axum::extract::State;
 
 use super::body::Body;
+use super::token::As;
 use super::{Api, Problem};
 use crate::desk::Refusal;
+use crate::domain::access::{Admin, Caller};
 use crate::pipeline::{Applied, ApplyRequest, PipelineView};
 
-pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<PipelineView>, Problem> {
-    Ok(Json(PipelineView::of(&api.desk.store.pipeline().await?)))
+pub(super) async fn show(
+    As(caller): As<Caller>,
+    State(api): State<Arc<Api>>,
+) -> Result<Json<PipelineView>, Problem> {
+    Ok(Json(PipelineView::of(&api.desk.pipeline(&caller).await?)))
 }
 
 pub(super) async fn apply(
+    As(admin): As<Admin>,
     State(api): State<Arc<Api>>,
     Body(request): Body<ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {
-    Ok(Json(api.desk.editor.apply(&request).await.map_err(Refusal::from)?))
+    Ok(Json(api.desk.editor.apply(&admin, &request).await.map_err(Refusal::from)?))
 }

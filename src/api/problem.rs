@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::desk::Refusal;
+use crate::domain::access::Forbidden;
 use crate::pipeline::Fault;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
@@ -42,8 +43,11 @@ impl Problem {
         }
     }
 
-    pub(super) fn unauthorized() -> Self {
-        let detail = "give the operator's token as Authorization: Bearer TOKEN";
+    pub(super) fn no_token() -> Self {
+        Self::unauthorized("give a token as Authorization: Bearer TOKEN")
+    }
+
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
@@ -100,14 +104,21 @@ impl From<SecretError> for Problem {
     }
 }
 
+impl From<Forbidden> for Problem {
+    fn from(error: Forbidden) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", error.to_string())
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Invalid(faults) => {
-                Self { faults, ..Self::new(StatusCode::BAD_REQUEST, "invalid", detail) }
+                Self { faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
             }
             Refusal::Malformed(_) => Self::malformed(detail),
+            Refusal::Forbidden(error) => error.into(),
             Refusal::Missing(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             Refusal::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             Refusal::Store(error) => error.into(),

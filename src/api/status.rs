@@ -5,13 +5,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
+use super::token::As;
 use super::{Api, Problem};
 use crate::desk::status::{FindingView, StatusView};
+use crate::domain::access::{Caller, Operator};
 
-pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<StatusView>, Problem> {
-    Ok(Json(api.desk.status().await?))
+pub(super) async fn show(
+    As(caller): As<Caller>,
+    State(api): State<Arc<Api>>,
+) -> Result<Json<StatusView>, Problem> {
+    Ok(Json(api.desk.status(&caller).await?))
 }
 
-pub(super) async fn doctor(State(api): State<Arc<Api>>) -> Result<Json<Vec<FindingView>>, Problem> {
-    Ok(Json(api.desk.doctor().await?))
+pub(super) async fn doctor(
+    As(operator): As<Operator>,
+    State(api): State<Arc<Api>>,
+) -> Result<Json<Vec<FindingView>>, Problem> {
+    Ok(Json(api.desk.doctor(&operator).await?))
 }

@@ -6,22 +6,26 @@ use axum::Json;
 use axum::extract::{Path, State};
 
 use super::body::Body;
+use super::token::As;
 use super::{Api, Problem};
 use crate::desk::test_sends::{Names, TestBody, TestSendList, TestView};
+use crate::domain::access::{Caller, Operator};
 
 /// `POST /mappings/{source}/{destination}/{mapping}/tests`.
 pub(super) async fn test(
+    As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
     Body(body): Body<TestBody>,
 ) -> Result<Json<TestView>, Problem> {
-    Ok(Json(api.desk.test_mapping(&names, &body).await?))
+    Ok(Json(api.desk.test_mapping(&operator, &names, &body).await?))
 }
 
 /// `GET /mappings/{source}/{destination}/{mapping}/tests`.
 pub(super) async fn list(
+    As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<TestSendList>, Problem> {
-    Ok(Json(api.desk.test_sends(&names).await?))
+    Ok(Json(api.desk.test_sends(&caller, &names).await?))
 }

@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::access::Peer;
 
 /// Why an address cannot be listened on, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +96,28 @@ pub async fn serve(
     server.stop(options.grace).await;
 }
 
+/// The router, told where a connection comes from.
+struct Known {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+/// What senders post to: nothing there asks for the peer.
+const TRACKING: &str = "/v1/";
+
+impl Service<Request<Incoming>> for Known {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if !request.uri().path().starts_with(TRACKING) {
+            request.extensions_mut().insert(self.peer);
+        }
+        self.router.call(request)
+    }
+}
+
 struct Server {
     router: Router,
     http: http1::Builder,
@@ -122,18 +149,18 @@ impl Server {
     async fn accept_all(&self, listener: &TcpListener) {
         // The semaphore is never closed: the loop ends only by being dropped.
         while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
-            let stream = accept_one(listener).await;
-            self.serve_one(stream, place);
+            let taken = accept_one(listener).await;
+            self.serve_one(taken, place);
         }
     }
 
-    fn serve_one(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    fn serve_one(&self, (stream, peer): (TcpStream, Peer), place: OwnedSemaphorePermit) {
         // Answers are small and written whole: waiting for more to send only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the connection is gone already");
             return;
         }
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = Known { router: TowerToHyperService::new(self.router.clone()), peer };
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (shutdown, close) = (self.shutdown.clone(), self.close.clone());
         self.connections.spawn(async move {
@@ -167,10 +194,10 @@ impl Server {
 }
 
 /// The next connection.
-async fn accept_one(listener: &TcpListener) -> TcpStream {
+async fn accept_one(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         let error = match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, from)) => return (stream, Peer(from.ip())),
             Err(error) => error,
         };
         if let Some(pause) = pause_after(&error) {

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::api::{self, Api};
 use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, SystemClock};
@@ -188,7 +189,10 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let sqlite = open(&parts, &metrics).await?;
         let store = Arc::clone(&sqlite) as Arc<dyn Store>;
-        let keyring = Arc::new(admit_operator(&parts, &*store).await?);
+        let keyring = Arc::new(keyring(&parts, &*store).await?);
+        let token = secrets::operator_token(&parts.settings.token_file)?;
+        let clock = Arc::clone(&parts.clock);
+        let access = Arc::new(Access::open(Arc::clone(&store), clock, &token).await?);
         let node_id = enter(&parts, &*store).await?;
         let sender = Arc::new(sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
@@ -237,18 +241,19 @@ impl App {
         Self::run(
             parts,
             listener,
-            Made { sqlite, store, metrics, keyring, node_id, routes, running },
+            Made { sqlite, store, access, metrics, keyring, node_id, routes, running },
         )
         .await
     }
 
     /// Sets everything that was made going.
     async fn run(parts: AppParts, listener: TcpListener, made: Made) -> Result<Self, AppError> {
-        let Made { sqlite, store, metrics, keyring, node_id, routes, running } = made;
+        let Made { sqlite, store, access, metrics, keyring, node_id, routes, running } = made;
         let settings = &parts.settings;
         let duties = Duties {
             store: Arc::clone(&store),
             courier: running.courier.clone(),
+            access: Arc::clone(&access),
             clock: Arc::clone(&parts.clock),
             node_id,
             secrets: Arc::clone(&running) as _,
@@ -276,6 +281,7 @@ impl App {
         let desk = Arc::new(Desk {
             store: Arc::clone(&store),
             clock: Arc::clone(&parts.clock),
+            access,
             editor,
             settings: settings.clone(),
             process: Arc::clone(&running) as _,
@@ -287,11 +293,7 @@ impl App {
         let router =
             Router::new().merge(intake::router(Arc::clone(&intake))).merge(api::router(api));
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
-        let options = ListenerOptions {
-            header_timeout: settings.header_timeout(),
-            max_connections: settings.max_connections,
-            grace,
-        };
+        let options = listener_options(settings, grace);
         let stop_server = CancellationToken::new();
         let schedule = if parts.scheduled { Some(Schedule::start(&duties).await?) } else { None };
         Ok(Self {
@@ -337,6 +339,9 @@ impl App {
         }
         self.courier.stop(self.grace).await;
         self.functions.stop();
+        if let Err(error) = self.duties.clone().note_uses().await {
+            tracing::error!(%error, "when tokens were last used is not noted");
+        }
         if let Err(error) = self.duties.roll_up().await {
             tracing::error!(%error, "the last minutes of statistics are lost");
         }
@@ -347,6 +352,7 @@ impl App {
 struct Made {
     sqlite: Arc<SqliteStore>,
     store: Arc<dyn Store>,
+    access: Arc<Access>,
     metrics: Arc<Metrics>,
     keyring: Arc<Keyring>,
     node_id: NodeId,
@@ -362,17 +368,14 @@ async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Arc<SqliteStor
     Ok(Arc::new(SqliteStore::open(options).await?))
 }
 
-/// Reads or makes the key and the operator's token.
-async fn admit_operator(parts: &AppParts, store: &dyn Store) -> Result<Keyring, AppError> {
+/// Reads or makes the key.
+async fn keyring(parts: &AppParts, store: &dyn Store) -> Result<Keyring, AppError> {
     let pipeline = store.pipeline().await?;
     let sealed_before = !pipeline.write_keys.is_empty()
         || !pipeline.shared_secrets.is_empty()
         || !pipeline.credentials.is_empty()
         || !pipeline.connections.is_empty();
-    let keyring = Keyring::of(&parts.settings, sealed_before)?;
-    let token = secrets::operator_token(&parts.settings.token_file)?;
-    api::install_operator_token(store, &token, parts.clock.now()).await?;
-    Ok(keyring)
+    Ok(Keyring::of(&parts.settings, sealed_before)?)
 }
 
 /// Enters this process into the list of nodes. Where the clock stands before the last time any node
@@ -385,6 +388,14 @@ async fn enter(parts: &AppParts, store: &dyn Store) -> Result<NodeId, AppError> 
         store.shift_schedule(micros).await?;
     }
     Ok(store.register_node(&parts.settings.node_name, now).await?)
+}
+
+const fn listener_options(settings: &Settings, grace: Duration) -> ListenerOptions {
+    ListenerOptions {
+        header_timeout: settings.header_timeout(),
+        max_connections: settings.max_connections,
+        grace,
+    }
 }
 
 fn sender(parts: &AppParts) -> Result<Sender, AppError> {

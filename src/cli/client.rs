@@ -3,7 +3,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +79,23 @@ impl Client {
         self.read(status, body)
     }
 
+    /// DELETE of a path under `/api/v1`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer or a problem.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        let path = format!("/api/v1{path}");
+        let answer = self
+            .operator
+            .request(Method::DELETE, &path, HeaderMap::new(), Bytes::new())
+            .await
+            .map_err(unreachable)?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        self.read(answer.status, answer.json())
+    }
+
     fn read<T: DeserializeOwned>(&self, status: StatusCode, body: Value) -> anyhow::Result<T> {
         if status.is_success() {
             return serde_json::from_value(body).map_err(|error| {
@@ -119,8 +137,9 @@ fn refused(problem: &Problem) -> Failure {
             "the token is another service's, or was replaced: see --token-file, --url and \
              POSTRIDER_TOKEN",
         ),
+        403 => failure(exit::FAILED).hint("postrider tokens says what each token may"),
         404 => failure(exit::NOT_FOUND),
-        400 | 413 => failure(exit::USAGE),
+        400 | 413 | 415 | 422 => failure(exit::USAGE),
         409 => failure(exit::FAILED).hint("try again"),
         503 | 507 => failure(exit::FAILED).hint("postrider status says how the service stands"),
         _ => failure(exit::FAILED),

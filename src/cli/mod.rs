@@ -33,6 +33,7 @@ pub mod send;
 pub mod serve;
 pub mod status;
 pub mod test;
+pub mod tokens;
 
 pub use client::Client;
 pub use failure::{Failure, exit};
@@ -94,6 +95,8 @@ enum Verb {
     Jobs(jobs::JobsArgs),
     /// Try a mapping on an event: show the request, or send it as a test
     Test(test::TestArgs),
+    /// List tokens, make or revoke one
+    Tokens(tokens::TokensArgs),
     /// Show the service as it stands
     Status(status::StatusArgs),
     /// Examine the whole store: ledger, integrity, leases, disk
@@ -129,6 +132,7 @@ impl Verb {
             Self::Discard(args) => args.run(globals).await,
             Self::Jobs(args) => args.run(globals).await,
             Self::Test(args) => args.run(globals).await,
+            Self::Tokens(args) => args.run(globals).await,
             Self::Status(args) => args.run(globals).await,
             Self::Doctor(args) => args.run(globals).await,
             Self::Migrate(args) => args.run(globals).await,

@@ -54,14 +54,26 @@ fn time(flag: &str, given: Option<&str>) -> Result<Option<String>, Failure> {
     if Timestamp::parse_iso(text).is_some() {
         return Ok(Some(text.to_owned()));
     }
-    let ago = ago(text).ok_or_else(|| {
+    let ago = span(text).ok_or_else(|| {
         Failure::usage(format!("{flag} should be a time or how long ago, not {text:?}"))
             .hint("write 2026-03-01T12:00:00Z, or 30s, 90m, 2h, 7d")
     })?;
     Ok(Some((SystemClock::new().now() - ago).to_iso()))
 }
 
-fn ago(text: &str) -> Option<Duration> {
+/// A time to come, as the API takes it.
+pub(super) fn ahead(flag: &str, text: &str) -> Result<String, Failure> {
+    if Timestamp::parse_iso(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    let span = span(text).ok_or_else(|| {
+        Failure::usage(format!("{flag} should be a time or how far from now, not {text:?}"))
+            .hint("write 2030-01-31T00:00:00Z, or 90m, 2h, 30d")
+    })?;
+    Ok((SystemClock::new().now() + span).to_iso())
+}
+
+fn span(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let seconds = match unit {
         's' => 1,
@@ -80,10 +92,10 @@ mod tests {
 
     #[test]
     fn spans_are_read_with_their_unit() {
-        assert_eq!(ago("90m"), Some(Duration::from_secs(5_400)));
-        assert_eq!(ago("7d"), Some(Duration::from_secs(604_800)));
+        assert_eq!(span("90m"), Some(Duration::from_secs(5_400)));
+        assert_eq!(span("7d"), Some(Duration::from_secs(604_800)));
         for wrong in ["", "h", "2", "2w", "-1h", "1.5h", "2ö"] {
-            assert_eq!(ago(wrong), None, "{wrong}");
+            assert_eq!(span(wrong), None, "{wrong}");
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Desk, Refusal};
 use crate::auth::{BeginError, ConnectError, Return};
+use crate::domain::access::{Caller, Operator};
 use crate::domain::destination::Destination;
 use crate::pipeline::ConnectionView;
 use crate::store::{Pipeline, StoreError};
@@ -42,8 +43,12 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is none to have.
-    pub async fn connection(&self, names: &Names) -> Result<ConnectionView, Refusal> {
-        let pipeline = self.store.pipeline().await?;
+    pub async fn connection(
+        &self,
+        caller: &Caller,
+        names: &Names,
+    ) -> Result<ConnectionView, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
         let destination = destination(&pipeline, names)?;
         ConnectionView::of(&pipeline, destination).ok_or_else(nothing_to_connect)
     }
@@ -52,7 +57,8 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is nothing to connect.
-    pub async fn connect(&self, names: &Names) -> Result<BegunView, Refusal> {
+    pub async fn connect(&self, operator: &Operator, names: &Names) -> Result<BegunView, Refusal> {
+        operator.reaches(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let id = destination(&pipeline, names)?.id;
         match self.auth.begin(id, &self.callback_url) {
@@ -70,7 +76,12 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is none to end.
-    pub async fn disconnect(&self, names: &Names) -> Result<ConnectionView, Refusal> {
+    pub async fn disconnect(
+        &self,
+        operator: &Operator,
+        names: &Names,
+    ) -> Result<ConnectionView, Refusal> {
+        operator.reaches(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let found = destination(&pipeline, names)?;
         if !found.settings.auth.needs_connection() {
@@ -86,7 +97,7 @@ impl Desk {
             other => other?,
         }
         self.process.reload().await;
-        self.connection(names).await
+        self.connection(operator, names).await
     }
 
     /// What a browser brought back from an authorization server: the destination's path once it is

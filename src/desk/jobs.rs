@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::deliveries::{DeliveryView, Page};
 use super::filter;
 use super::{Desk, Refusal};
-use crate::domain::id::{DeliveryId, JobId, Noun, PublicId};
-use crate::domain::job::{Job, JobAction, JobState, NewJob};
+use crate::domain::access::{Caller, Operator};
+use crate::domain::id::{DeliveryId, DestinationId, JobId, Noun, PublicId};
+use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::pipeline::Fault;
+use crate::store::Pipeline;
 
 /// Jobs in a list at most.
 const LISTED: u32 = 200;
@@ -108,11 +110,11 @@ impl Desk {
     pub async fn ask_job(
         &self,
         action: JobAction,
-        actor: String,
+        operator: &Operator,
         request: JobRequest,
     ) -> Result<Asked, Refusal> {
         check(&request)?;
-        let pipeline = self.store.pipeline().await?;
+        let pipeline = self.pipeline(operator).await?;
         let conditions: Vec<_> = request.filter.into_iter().collect();
         let filter = filter::job(&request.ids, &conditions, &pipeline)?;
         if let Some(state) = filter.state
@@ -123,6 +125,7 @@ impl Desk {
             return Err(Refusal::at("filter.state", message));
         }
         self.known(&request.ids).await?;
+        self.within(operator, &filter, &pipeline).await?;
         if request.dry_run {
             let preview = self.store.preview_job(action, filter, SAMPLE).await?;
             let sample =
@@ -133,7 +136,7 @@ impl Desk {
             action,
             filter,
             rate_per_second: request.rate_per_second,
-            actor,
+            actor: operator.name.clone(),
             note: request.note,
         };
         let job = self.store.create_job(job, self.clock.now()).await?;
@@ -155,13 +158,44 @@ impl Desk {
         if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
     }
 
+    /// A token that is limited to destinations selects nothing else: its jobs name deliveries of
+    /// them, or one of them.
+    async fn within(
+        &self,
+        operator: &Operator,
+        filter: &JobFilter,
+        pipeline: &Pipeline,
+    ) -> Result<(), Refusal> {
+        if operator.scope.limits().is_none() || names_one(filter, pipeline) {
+            return Ok(());
+        }
+        if filter.delivery_ids.is_empty() {
+            return operator.reaches_everything().map_err(Refusal::from);
+        }
+        for id in &filter.delivery_ids {
+            let row = self.store.delivery(*id).await?;
+            if !row.is_some_and(|row| covers(pipeline, row.delivery.destination_id)) {
+                return operator.reaches_everything().map_err(Refusal::from);
+            }
+        }
+        Ok(())
+    }
+
     /// Jobs, newest first; only those with this action, if one is given.
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.
-    pub async fn jobs(&self, action: Option<JobAction>) -> Result<Page<JobView>, Refusal> {
+    pub async fn jobs(
+        &self,
+        caller: &Caller,
+        action: Option<JobAction>,
+    ) -> Result<Page<JobView>, Refusal> {
         let jobs = self.store.jobs(LISTED).await?;
-        let wanted = jobs.iter().filter(|job| action.is_none_or(|it| it == job.asked.action));
+        let pipeline = self.pipeline(caller).await?;
+        let wanted = jobs
+            .iter()
+            .filter(|job| action.is_none_or(|it| it == job.asked.action))
+            .filter(|job| sees(caller, &job.asked, &pipeline));
         Ok(Page { items: wanted.map(JobView::of).collect(), next: None })
     }
 
@@ -169,27 +203,46 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
-    pub async fn job(&self, text: &str) -> Result<JobView, Refusal> {
-        self.find_job(text).await.map(|job| JobView::of(&job))
+    pub async fn job(&self, caller: &Caller, text: &str) -> Result<JobView, Refusal> {
+        self.find_job(caller, text).await.map(|job| JobView::of(&job))
     }
 
     /// Stops a job where it is.
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
-    pub async fn cancel_job(&self, text: &str) -> Result<JobView, Refusal> {
-        let job = self.find_job(text).await?;
+    pub async fn cancel_job(&self, operator: &Operator, text: &str) -> Result<JobView, Refusal> {
+        let job = self.find_job(operator, text).await?;
         let job = self.store.cancel_job(job.id, self.clock.now()).await?;
         job.map(|job| JobView::of(&job)).ok_or_else(|| Refusal::Missing(format!("job {text}")))
     }
 
-    async fn find_job(&self, text: &str) -> Result<Job, Refusal> {
+    async fn find_job(&self, caller: &Caller, text: &str) -> Result<Job, Refusal> {
         let id = PublicId::parse_as(text, Noun::Job)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let job = self.store.job(JobId(id.key)).await?;
+        let pipeline = self.pipeline(caller).await?;
         job.filter(|job| job.created_at == id.created_at)
+            .filter(|job| sees(caller, &job.asked, &pipeline))
             .ok_or_else(|| Refusal::Missing(format!("job {text}")))
     }
+}
+
+fn covers(pipeline: &Pipeline, id: DestinationId) -> bool {
+    pipeline.destinations.iter().any(|it| it.id == id)
+}
+
+/// Whether a filter names a destination, or a mapping of one, that is in this narrowed pipeline.
+fn names_one(filter: &JobFilter, pipeline: &Pipeline) -> bool {
+    filter.destination_id.is_some_and(|id| covers(pipeline, id))
+        || filter.mapping_id.is_some_and(|id| pipeline.mappings.iter().any(|it| it.id == id))
+}
+
+/// Whether a caller may see a job: one of its own, or of its destinations only.
+fn sees(caller: &Caller, asked: &NewJob, pipeline: &Pipeline) -> bool {
+    caller.scope.limits().is_none()
+        || asked.actor == caller.name
+        || names_one(&asked.filter, pipeline)
 }
 
 fn check(request: &JobRequest) -> Result<(), Refusal> {

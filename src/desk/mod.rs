@@ -4,13 +4,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::access::Access;
 use crate::auth::Auth;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
+use crate::domain::access::{Caller, Forbidden};
 use crate::pipeline::{ApplyError, Editor, Fault};
 use crate::process::Process;
 use crate::secrets::SecretError;
-use crate::store::{Store, StoreError};
+use crate::store::{Pipeline, Store, StoreError};
 
 pub mod connection;
 pub mod deliveries;
@@ -20,6 +22,7 @@ mod filter;
 pub mod jobs;
 pub mod status;
 pub mod test_sends;
+pub mod tokens;
 
 pub use filter::{Condition, destination_path, mapping_path};
 
@@ -29,6 +32,8 @@ pub struct Desk {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Who is let in.
+    pub access: Arc<Access>,
     /// What changes the pipeline.
     pub editor: Arc<Editor>,
     /// The settings in force.
@@ -58,6 +63,9 @@ pub enum Refusal {
     /// An id is none.
     #[error("{0}")]
     Malformed(String),
+    /// Whoever asks may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// There is no such thing; the words name it.
     #[error("there is no {0}")]
     Missing(String),
@@ -72,6 +80,18 @@ pub enum Refusal {
     Secret(#[from] SecretError),
 }
 
+impl Desk {
+    /// What is set up, as far as the caller may see it: what lies outside its limits is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub async fn pipeline(&self, caller: &Caller) -> Result<Pipeline, StoreError> {
+        let mut pipeline = self.store.pipeline().await?;
+        pipeline.narrow(&caller.scope);
+        Ok(pipeline)
+    }
+}
+
 impl Refusal {
     /// What was given at one place is not right.
     fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
@@ -83,6 +103,7 @@ impl From<ApplyError> for Refusal {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Invalid(faults) => Self::Invalid(faults),
+            ApplyError::Forbidden(error) => Self::Forbidden(error),
             ApplyError::Store(error) => Self::Store(error),
             ApplyError::Secret(error) => Self::Secret(error),
         }

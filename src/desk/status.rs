@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::{destination_path, mapping_path};
 use super::{Desk, Refusal};
+use crate::domain::access::{Caller, Operator};
 use crate::store::{Finding, Ledger, Pipeline};
 
 /// The service as it stands.
@@ -137,9 +138,10 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.
-    pub async fn status(&self) -> Result<StatusView, Refusal> {
-        let pipeline = self.store.pipeline().await?;
-        let circuits = self.process.open_circuits();
+    pub async fn status(&self, caller: &Caller) -> Result<StatusView, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
+        let mut circuits = self.process.open_circuits();
+        circuits.retain(|it| pipeline.mappings.iter().any(|mapping| mapping.id == it.mapping_id));
         Ok(StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_name: self.settings.node_name.clone(),
@@ -172,7 +174,8 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.
-    pub async fn doctor(&self) -> Result<Vec<FindingView>, Refusal> {
+    pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, Refusal> {
+        operator.reaches_everything()?;
         let findings = self.store.examine(self.clock.now()).await?;
         let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
         findings.push(connections(&self.store.pipeline().await?));

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Desk, Refusal};
 use crate::courier::Tested;
+use crate::domain::access::{Caller, Operator};
 use crate::domain::attempt::NewAttempt;
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
@@ -113,7 +114,13 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is no such mapping or event.
-    pub async fn test_mapping(&self, names: &Names, body: &TestBody) -> Result<TestView, Refusal> {
+    pub async fn test_mapping(
+        &self,
+        operator: &Operator,
+        names: &Names,
+        body: &TestBody,
+    ) -> Result<TestView, Refusal> {
+        operator.reaches(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let (source_id, mapping_id) = find(&pipeline, names)?;
         let chosen = choose(self, source_id, body).await?;
@@ -136,8 +143,12 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is no such mapping.
-    pub async fn test_sends(&self, names: &Names) -> Result<TestSendList, Refusal> {
-        let (_, mapping_id) = find(&self.store.pipeline().await?, names)?;
+    pub async fn test_sends(
+        &self,
+        caller: &Caller,
+        names: &Names,
+    ) -> Result<TestSendList, Refusal> {
+        let (_, mapping_id) = find(&self.pipeline(caller).await?, names)?;
         let rows = self.store.test_sends(mapping_id).await?;
         let mut items = Vec::with_capacity(rows.len());
         for row in rows {

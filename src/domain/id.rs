@@ -26,10 +26,16 @@ pub enum Noun {
     Attempt,
     /// A redrive or discard job, `job_`.
     Job,
+    /// A token that lets an operator in, `tok_`.
+    Token,
+    /// An audit entry, `aud_`.
+    Audit,
+    /// A request to the admin API, `req_`.
+    Request,
 }
 
 impl Noun {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Source,
         Self::Event,
         Self::Destination,
@@ -37,6 +43,9 @@ impl Noun {
         Self::Delivery,
         Self::Attempt,
         Self::Job,
+        Self::Token,
+        Self::Audit,
+        Self::Request,
     ];
 
     /// The prefix, underscore included.
@@ -50,6 +59,9 @@ impl Noun {
             Self::Delivery => "dlv_",
             Self::Attempt => "att_",
             Self::Job => "job_",
+            Self::Token => "tok_",
+            Self::Audit => "aud_",
+            Self::Request => "req_",
         }
     }
 }
@@ -69,7 +81,9 @@ pub struct PublicId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// No known prefix.
-    #[error("{0:?} is not an id: it should start with one of src_ evt_ dst_ map_ dlv_ att_ job_")]
+    #[error(
+        "{0:?} is not an id: it should start with one of src_ evt_ dst_ map_ dlv_ att_ job_ tok_ aud_ req_"
+    )]
     Prefix(String),
     /// The part after the prefix is not a UUID version 7.
     #[error("{0:?} is not an id: after the prefix comes a UUID of version 7")]
@@ -179,6 +193,9 @@ pub struct AttemptId(pub i64);
 /// A redrive or discard job's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(pub i64);
+/// A token's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenId(pub i64);
 /// The key of one running process in the store's list of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub i64);

@@ -1,6 +1,7 @@
 //! Pure types and decisions: what a source, an event, a destination, a mapping, a delivery and an
 //! attempt are, and what follows from an outcome. No I/O, no clock, no randomness of its own.
 
+pub mod access;
 pub mod attempt;
 pub mod auth;
 pub mod delivery;

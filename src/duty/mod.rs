@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::domain::id::NodeId;
@@ -33,6 +34,8 @@ pub struct Duties {
     pub store: Arc<dyn Store>,
     /// What delivers.
     pub courier: Courier,
+    /// Who is let in.
+    pub access: Arc<Access>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// This node.
@@ -63,12 +66,13 @@ struct Duty {
     run: fn(Duties) -> Run,
 }
 
-const DUTIES: [Duty; 8] = [
+const DUTIES: [Duty; 9] = [
     Duty { name: "clock", schedule: "* * * * * *", run: |it| Box::pin(it.follow_clock()) },
     Duty { name: "expiry", schedule: "*/5 * * * * *", run: |it| Box::pin(it.expire()) },
     Duty { name: "tidy", schedule: "*/10 * * * * *", run: |it| Box::pin(it.tidy()) },
     Duty { name: "overdue", schedule: "*/30 * * * * *", run: |it| Box::pin(it.settle()) },
     Duty { name: "rotation", schedule: "0 * * * * *", run: |it| Box::pin(it.retire_secrets()) },
+    Duty { name: "tokens", schedule: "45 * * * * *", run: |it| Box::pin(it.note_uses()) },
     Duty { name: "statistics", schedule: "5 * * * * *", run: |it| Box::pin(it.roll_up()) },
     Duty { name: "retention", schedule: "15 */10 * * * *", run: |it| Box::pin(it.prune()) },
     Duty { name: "deduplication", schedule: "25 0 * * * *", run: |it| Box::pin(it.rotate()) },
@@ -142,6 +146,14 @@ impl Duties {
     pub async fn roll_up(self) -> Result<(), StoreError> {
         let rows = self.courier.take_statistics();
         if rows.is_empty() { Ok(()) } else { self.store.add_statistics(rows).await }
+    }
+
+    /// Stores when tokens were last used.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn note_uses(self) -> Result<(), StoreError> {
+        self.access.note_uses().await
     }
 
     /// Removes everything past its retention.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::access::{Admin, Forbidden};
 use crate::process::Process;
 use crate::secrets::{Keyring, SecretError};
 use crate::store::{Pipeline, PipelineChange, Store, StoreError};
@@ -80,6 +81,9 @@ pub enum ApplyError {
     /// It is not right.
     #[error("the document is not right: {} {}", .0.first().map_or("", |it| &it.path), .0.first().map_or("", |it| &it.message))]
     Invalid(Vec<Fault>),
+    /// Whoever asks may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -113,7 +117,12 @@ impl Editor {
     ///
     /// # Errors
     /// [`ApplyError`]; nothing is changed then.
-    pub async fn apply(&self, request: &ApplyRequest) -> Result<Applied, ApplyError> {
+    pub async fn apply(
+        &self,
+        admin: &Admin,
+        request: &ApplyRequest,
+    ) -> Result<Applied, ApplyError> {
+        admin.reaches_everything()?;
         let faults = check::check(&request.document, &self.settings, &*self.process).await;
         if !faults.is_empty() {
             return Err(ApplyError::Invalid(faults));

@@ -14,18 +14,20 @@ use crate::domain::id::{DeliveryId, DestinationId, EventId, JobId, MappingId, No
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 use crate::domain::retry::Next;
 
+mod access;
 mod pipeline;
 mod question;
 pub mod sqlite;
 mod test_send;
 
+pub use access::{AccessStore, NewToken, Revocation, Token};
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
 };
 pub use question::{
     DeliveryQuery, DeliveryRow, EventQuery, Finding, JobPreview, JobStep, Ledger, PruneRequest,
-    Pruned, Routing, StatisticsRow, Token,
+    Pruned, Routing, StatisticsRow,
 };
 pub use test_send::{TestSend, TestSendRow};
 
@@ -243,7 +245,7 @@ pub struct ExpiredLease {
 
 /// The persistent outbox and all that is kept beside it.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AccessStore + Send + Sync + 'static {
     // The outbox.
 
     /// Writes events, their deliveries and de-duplication keys in one commit, on disk before it
@@ -338,12 +340,6 @@ pub trait Store: Send + Sync + 'static {
         change: ConnectionChange,
         now: Timestamp,
     ) -> Result<i64, StoreError>;
-
-    /// Adds a token, in place of one with the same name.
-    async fn put_token(&self, token: Token) -> Result<(), StoreError>;
-
-    /// Every token.
-    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
 
     /// Keeps what an operator's test of a mapping gave, and forgets the oldest beyond a hundred of
     /// the mapping.

@@ -1,6 +1,7 @@
 //! What is set up, as the store keeps it, and the changes that can be made to it.
 
 use crate::clock::Timestamp;
+use crate::domain::access::Scope;
 use crate::domain::destination::{Destination, DestinationSettings};
 use crate::domain::id::{DestinationId, SourceId};
 use crate::domain::mapping::{Mapping, MappingDefinition};
@@ -126,6 +127,25 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// Leaves only what lies within `scope`: its destinations with what is theirs, and the sources
+    /// of these.
+    pub fn narrow(&mut self, scope: &Scope) {
+        if scope.limits().is_none() {
+            return;
+        }
+        let name = |id| self.sources.iter().find(|it| it.id == id).map_or("", |it| &*it.name);
+        self.destinations.retain(|it| scope.covers(name(it.source_id), &it.name));
+        self.sources.retain(|it| scope.shows(&it.name));
+        let (sources, destinations) = (&self.sources, &self.destinations);
+        let shown = |id: SourceId| sources.iter().any(|it| it.id == id);
+        let covered = |id: DestinationId| destinations.iter().any(|it| it.id == id);
+        self.write_keys.retain(|it| shown(it.source_id));
+        self.mappings.retain(|it| covered(it.destination_id));
+        self.shared_secrets.retain(|it| covered(it.destination_id));
+        self.credentials.retain(|it| covered(it.destination_id));
+        self.connections.retain(|it| covered(it.destination_id));
+    }
+
     /// What is known of a destination's connection.
     #[must_use]
     pub fn connection(&self, id: DestinationId) -> Option<&Connection> {

@@ -148,17 +148,6 @@ pub struct StatisticsRow {
     pub attempt_us: u64,
 }
 
-/// An access token as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// What it is called; unique. Shown as the actor of what is done with it.
-    pub name: String,
-    /// SHA-256 of the token.
-    pub digest: [u8; 32],
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
 /// Deliveries by state and the totals that go with them; kept in the same commits as the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {

@@ -74,7 +74,7 @@ async fn what_is_wrong_with_an_auth_is_told_all_at_once_with_its_paths() {
     let document = pipeline(&[("crm", &server.receiver.url("/hook"), more)]);
     let request = json!({"document": document});
     let (status, answer) = app.client.post("/api/v1/pipeline", &request).await.unwrap();
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let faults = answer["faults"].as_array().unwrap().iter();
     let mut paths: Vec<&str> = faults
         .map(|fault| fault["path"].as_str().unwrap())
@@ -110,7 +110,7 @@ async fn a_secret_is_needed_and_is_not_kept_for_another_place() {
         app.client.post("/api/v1/pipeline", &request).await.unwrap()
     };
     let (status, answer) = ask(json!({"kind": "bearer"})).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     let path = "sources[0].destinations[0].auth.token";
     assert_eq!(answer["faults"][0]["path"], json!(path));
 
@@ -120,7 +120,7 @@ async fn a_secret_is_needed_and_is_not_kept_for_another_place() {
     assert_eq!(status, StatusCode::OK, "left out, it is kept: {answer}");
     auth["token_url"] = json!(server.receiver.url("/elsewhere"));
     let (status, answer) = ask(auth).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     let path = "sources[0].destinations[0].auth.client_secret";
     assert_eq!(answer["faults"][0]["path"], json!(path));
     apply(&app, &server, server.client_credentials()).await;

@@ -118,7 +118,7 @@ async fn a_token_endpoint_on_a_refused_address_is_refused_when_saved() {
     };
     for url in ["https://169.254.169.254/token", "https://[::ffff:10.0.0.1]/token"] {
         let (status, answer) = ask(&app, url).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{url}: {answer}");
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{url}: {answer}");
         assert_eq!(answer["faults"][0]["path"], "sources[0].destinations[0].auth.token_url");
     }
 }

@@ -57,7 +57,7 @@ async fn a_function_with_a_fault_is_refused_with_its_place() {
         (json!({}), "", "has neither source nor file"),
     ] {
         let (status, problem) = post(&app, &function).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{function}");
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{function}");
         let fault = &problem["faults"][0];
         assert_eq!(fault["path"], format!("sources[0].destinations[0].mappings[0].function{path}"));
         let message = fault["message"].as_str().unwrap();

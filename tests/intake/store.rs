@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use postrider::clock::Timestamp;
+use postrider::domain::access::Act;
 use postrider::domain::attempt::Attempt;
 use postrider::domain::event::StoredEvent;
-use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
+use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId, TokenId};
 use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
 use postrider::store::{
-    Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
-    ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, NewEvent, Pipeline,
-    PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing, StatisticsRow, Store,
-    StoreError, TestSend, TestSendRow, Token,
+    Accepted, AccessStore, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow,
+    EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger,
+    NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded,
+    Revocation, Routing, StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
 };
 
 use super::stage::MemoryStore;
@@ -111,14 +112,6 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn put_token(&self, _: Token) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        Err(StoreError::Closed)
-    }
-
     async fn record_test(&self, _: TestSend) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
@@ -192,4 +185,27 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) {}
+}
+
+#[async_trait]
+impl AccessStore for MemoryStore {
+    async fn create_token(&self, _: NewToken, _: Act) -> Result<Token, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn admit_token(&self, _: NewToken, _: Act) -> Result<Option<Token>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn revoke_token(&self, _: &str, _: Act) -> Result<Revocation, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn note_token_uses(&self, _: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
 }

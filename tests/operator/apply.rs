@@ -131,7 +131,7 @@ async fn every_fault_is_told_with_its_path_and_nothing_changes() {
         ]},
     ]});
     let (status, problem) = post(&app, json!({"document": document})).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let faults = problem["faults"].as_array().unwrap();
     let mut paths: Vec<_> = faults.iter().map(|fault| fault["path"].as_str().unwrap()).collect();
     paths.sort_unstable();
@@ -159,7 +159,7 @@ async fn one_write_key_names_one_source() {
     app.apply(document("one", URL)).await;
     let other = json!({"sources": [{"name": "shop", "write_key": {"value": "key-1"}}]});
     let (status, problem) = post(&app, json!({"document": other})).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(
         problem["detail"],
         "sources[0].write_key: is the write key of source website already"
@@ -179,7 +179,7 @@ async fn batching_is_checked_and_told() {
     };
     let json_type = "application/json";
     let (status, problem) = post(&app, with(json!({"size": 4_001}), json_type)).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let fault = &problem["faults"][0];
     assert_eq!(fault["path"], "sources[0].destinations[0].mappings[0].batching.size");
     assert_eq!(fault["message"], "should be 1 to 4000, not 4001");

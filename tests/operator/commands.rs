@@ -19,7 +19,7 @@ fn command(folder: &TempDir) -> Command {
     command
 }
 
-pub(super) fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
     told(&command(folder).args(arguments).output().unwrap())
 }
 
@@ -29,12 +29,12 @@ fn told(output: &Output) -> (i32, String, String) {
 }
 
 /// The binary against a service in this process.
-pub(super) async fn ask(app: &TestApp, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) async fn ask(app: &TestApp, arguments: &[&str]) -> (i32, String, String) {
     ask_with(app, arguments, &[]).await
 }
 
 /// The same with more variables.
-pub(super) async fn ask_with(
+pub(crate) async fn ask_with(
     app: &TestApp,
     arguments: &[&str],
     variables: &[(&str, &str)],

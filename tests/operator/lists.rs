@@ -74,7 +74,7 @@ async fn wrong_filters_are_named_with_what_they_could_be() {
     ];
     for (query, detail) in cases {
         let (status, problem) = get(&app, &format!("/api/v1/deliveries?{query}")).await;
-        assert_eq!((status, problem["detail"].as_str()), (400, Some(detail)));
+        assert_eq!((status, problem["detail"].as_str()), (422, Some(detail)));
     }
     let (_, problem) = get(&app, "/api/v1/deliveries?stat=dead&limit=0").await;
     assert_eq!(problem["faults"].as_array().unwrap().len(), 2);
@@ -98,7 +98,7 @@ async fn ids_name_one_row_or_none() {
     assert_eq!(get(&app, &format!("/api/v1/deliveries/{foreign}")).await.0, 404);
     let request = json!({"ids": [foreign]});
     let (status, _) = app.client.post("/api/v1/discards", &request).await.unwrap();
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     app.stop().await;
 }
 
@@ -139,7 +139,7 @@ async fn a_job_needs_a_condition_that_fits() {
         ),
     ] {
         let (status, problem) = app.client.post(path, &request).await.unwrap();
-        assert_eq!((status.as_u16(), problem["detail"].as_str()), (400, Some(detail)));
+        assert_eq!((status.as_u16(), problem["detail"].as_str()), (422, Some(detail)));
     }
     app.stop().await;
 }

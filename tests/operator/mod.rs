@@ -1,7 +1,7 @@
 //! What an operator sees: settings, secrets at rest, the pipeline applied, lists, the command line.
 
 mod apply;
-mod commands;
+pub(crate) mod commands;
 mod examples;
 mod explain;
 mod import;

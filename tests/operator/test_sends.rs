@@ -66,9 +66,9 @@ async fn a_test_meets_the_address_guard_and_the_same_faults_as_a_delivery() {
     assert_eq!(refused["result"]["outcome"], "address", "{refused}");
     assert_eq!(refused["request"]["body"], "{\"id\":\"019mr8mf4r\"}");
     let (status, wrong) = test(&app, json!({"sample": "trakc"})).await;
-    assert_eq!(status, 400, "{wrong}");
+    assert_eq!(status, 422, "{wrong}");
     let (status, wrong) = test(&app, json!({"sample": "track", "event": "evt_1"})).await;
-    assert_eq!(status, 400, "{wrong}");
+    assert_eq!(status, 422, "{wrong}");
     app.stop().await;
 }
 

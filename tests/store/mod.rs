@@ -18,6 +18,7 @@ mod pipeline;
 mod retention;
 mod siblings;
 mod sqlite;
+mod tokens;
 mod world;
 
 /// Makes stores to be tested. Every `open` is on the same data: that of the one before, closed.
@@ -111,8 +112,14 @@ mod on_sqlite {
             a_replaced_secret_retires
             credentials_are_put_into_their_slots
             a_connection_is_changed_by_whoever_saw_it_last
-            what_needs_no_connection_any_more_resumes
-            tokens_are_replaced_by_name;
+            what_needs_no_connection_any_more_resumes;
+        tokens:
+            a_token_reads_back_as_it_was_made
+            a_name_is_taken_until_its_token_is_revoked
+            the_last_admin_stays
+            the_token_of_the_file_replaces_the_one_before_it
+            a_revoked_token_of_the_file_comes_back_only_when_nobody_is_left
+            a_use_is_noted_and_never_moves_back;
         lists:
             deliveries_are_narrowed_by_every_condition
             deliveries_come_newest_first_in_pages

@@ -6,7 +6,6 @@ use postrider::domain::auth::{Auth, ClientAuth, CodeClient, OauthClient};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::store::{
     ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, SealedSecret, StoreError,
-    Token,
 };
 use serde_json::json;
 
@@ -350,17 +349,4 @@ pub(crate) async fn a_replaced_secret_retires(world: World) {
     assert_eq!(ids(pipeline), [(3, false), (2, true)]);
     world.change(vec![put_secret(None, &world)]).await;
     assert!(world.store.pipeline().await.expect("read").shared_secrets.is_empty());
-}
-
-pub(crate) async fn tokens_are_replaced_by_name(mut world: World) {
-    let token = |name: &str, byte| Token {
-        name: name.to_owned(),
-        digest: [byte; 32],
-        created_at: super::START,
-    };
-    for put in [token("ops", 1), token("ci", 2), token("ops", 3)] {
-        world.store.put_token(put).await.expect("put");
-    }
-    world.reopen().await;
-    assert_eq!(world.store.tokens().await.expect("tokens"), [token("ci", 2), token("ops", 3)]);
 }

@@ -22,13 +22,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("function", &["domain"]),
     ("route", &["domain", "function", "trigger", "mapping", "store", "sender", "secrets"]),
     ("auth", &["domain", "secrets", "sender", "store"]),
+    ("access", &["domain", "secrets", "store"]),
     ("receiver", &["domain", "sender"]),
     ("intake", &["config", "domain", "metrics", "route", "store"]),
     (
         "courier",
         &["auth", "config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
     ),
-    ("duty", &["config", "courier", "domain", "metrics", "store"]),
+    ("duty", &["access", "config", "courier", "domain", "metrics", "store"]),
     ("process", &["courier", "domain", "function"]),
     (
         "pipeline",
@@ -37,25 +38,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "desk",
         &[
-            "auth", "config", "courier", "domain", "mapping", "pipeline", "process", "secrets",
-            "store", "trigger",
+            "access", "auth", "config", "courier", "domain", "mapping", "pipeline", "process",
+            "secrets", "store", "trigger",
         ],
     ),
-    ("api", &["auth", "desk", "domain", "metrics", "pipeline", "secrets", "store"]),
+    ("api", &["access", "auth", "desk", "domain", "metrics", "pipeline", "secrets", "store"]),
     (
         "app",
         &[
-            "api", "auth", "config", "courier", "desk", "domain", "duty", "function", "intake",
-            "mapping", "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender",
-            "store", "trigger",
+            "access", "api", "auth", "config", "courier", "desk", "domain", "duty", "function",
+            "intake", "mapping", "metrics", "pipeline", "process", "receiver", "route", "secrets",
+            "sender", "store", "trigger",
         ],
     ),
     (
         "cli",
         &[
-            "api", "app", "config", "courier", "desk", "domain", "duty", "function", "intake",
-            "mapping", "metrics", "pipeline", "process", "receiver", "route", "secrets", "sender",
-            "store", "trigger",
+            "access", "api", "app", "config", "courier", "desk", "domain", "duty", "function",
+            "intake", "mapping", "metrics", "pipeline", "process", "receiver", "route", "secrets",
+            "sender", "store", "trigger",
         ],
     ),
 ];

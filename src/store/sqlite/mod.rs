@@ -13,7 +13,7 @@ use super::{
     Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
     ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery, Ledger,
     NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing,
-    StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
+    StatisticsRow, Store, StoreError, TestSend, TestSendRow,
 };
 use crate::clock::Timestamp;
 use crate::domain::attempt::Attempt;
@@ -22,6 +22,7 @@ use crate::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 
 mod accept;
+mod access;
 mod change;
 mod claim;
 mod credential;
@@ -47,6 +48,7 @@ mod shared;
 mod siblings;
 mod test_send;
 mod together;
+mod token;
 mod upkeep;
 mod writer;
 
@@ -284,16 +286,6 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<i64, StoreError> {
         self.queue.step(credential::PutConnection { change, now }).await
-    }
-
-    async fn put_token(&self, token: Token) -> Result<(), StoreError> {
-        self.queue.step(upkeep::PutToken(token)).await
-    }
-
-    async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        const CONTEXT: &str = "read the tokens";
-        let mut conn = self.reader(CONTEXT).await?;
-        upkeep::tokens(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn record_test(&self, test: TestSend) -> Result<(), StoreError> {

@@ -1,14 +1,13 @@
-//! Small records beside the outbox: nodes and their heartbeats, tokens, statistics.
+//! Small records beside the outbox: nodes and their heartbeats, statistics.
 
 use sqlx::sqlite::SqliteConnection;
 
 use super::failure::Failure;
-use super::pipeline::bytes;
-use super::row::{Columns, int};
+use super::row::int;
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
 use crate::domain::id::NodeId;
-use crate::store::{StatisticsRow, Token};
+use crate::store::StatisticsRow;
 
 /// Enters a process.
 #[derive(Debug)]
@@ -62,47 +61,6 @@ pub(super) async fn last_seen_at(
     let newest: Option<i64> =
         sqlx::query_scalar("SELECT max(last_seen_at) FROM nodes").fetch_one(conn).await?;
     Ok(newest.map(Timestamp::from_micros))
-}
-
-/// Adds or replaces a token.
-#[derive(Debug)]
-pub(super) struct PutToken(pub(super) Token);
-
-#[async_trait::async_trait]
-impl Step for PutToken {
-    type Answer = ();
-    const CONTEXT: &'static str = "save a token";
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        sqlx::query(
-            "INSERT INTO tokens (name, digest, created_at) VALUES (?, ?, ?)
-             ON CONFLICT (name)
-             DO UPDATE SET digest = excluded.digest, created_at = excluded.created_at",
-        )
-        .bind(&self.0.name)
-        .bind(&self.0.digest[..])
-        .bind(self.0.created_at.as_micros())
-        .execute(&mut *tx.conn)
-        .await?;
-        Ok(())
-    }
-}
-
-/// Every token, by name.
-pub(super) async fn tokens(conn: &mut SqliteConnection) -> Result<Vec<Token>, Failure> {
-    let rows = sqlx::query("SELECT name, digest, created_at FROM tokens ORDER BY name")
-        .fetch_all(conn)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let mut from = Columns::from(row, 0);
-            Ok(Token {
-                name: from.take()?,
-                digest: bytes(&mut from, "a token's digest")?,
-                created_at: from.at()?,
-            })
-        })
-        .collect()
 }
 
 /// Adds minutes of statistics.

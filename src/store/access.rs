@@ -1,0 +1,71 @@
+//! What lets operators in, as the store keeps it, and the steps on it.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::domain::access::{Act, Role, Scope};
+use crate::domain::id::TokenId;
+
+/// A token as the store keeps it; one that was revoked is not shown any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The key.
+    pub id: TokenId,
+    /// What it was made as.
+    pub made: NewToken,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The name of the token it was made with.
+    pub created_by: String,
+    /// When it was last used, to the minute or so.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A token to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewToken {
+    /// What it is called; unique. Shown as the actor of what is done with it.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Where it may.
+    pub scope: Scope,
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    /// When it ends; none: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What became of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// It lets nobody in any more.
+    Revoked,
+    /// There is no such token.
+    Unknown,
+    /// It is the last one that can make others: nothing was changed.
+    LastAdmin,
+}
+
+/// The steps on what lets operators in.
+#[async_trait]
+pub trait AccessStore: Send + Sync + 'static {
+    /// Makes a token: [`StoreError::Conflict`] when its name is taken.
+    async fn create_token(&self, token: NewToken, act: Act) -> Result<Token, StoreError>;
+
+    /// Lets in whoever brings the token of the machine's token file: makes it, in place of one with
+    /// its name. None when this very token was made before and is in force; one that was revoked is
+    /// only let in again when no other could make tokens.
+    async fn admit_token(&self, token: NewToken, act: Act) -> Result<Option<Token>, StoreError>;
+
+    /// Revokes a token by name, unless it is the last that could make others: an admin's, without
+    /// limits, that does not end.
+    async fn revoke_token(&self, name: &str, act: Act) -> Result<Revocation, StoreError>;
+
+    /// The tokens that were not revoked, by name; those that ended included.
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+
+    /// Notes when tokens were last used. Never moves one back.
+    async fn note_token_uses(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError>;
+}
