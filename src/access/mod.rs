@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::clock::{Clock, Timestamp};
 use crate::domain::access::{Act, Caller, Forbidden, Role, Scope};
+use crate::domain::id::TokenId;
 use crate::secrets::{SecretError, digest, generate};
 use crate::store::{NewToken, Revocation, Store, StoreError, Token};
 
@@ -157,7 +158,22 @@ impl Access {
                 found = Some(Arc::clone(live));
             }
         }
-        let live = found.ok_or(Refusal::Unknown)?;
+        self.admit(found.as_deref(), from)
+    }
+
+    /// Lets in whoever was let in before by the token with this key, as a session does; a token that
+    /// was revoked or has ended since lets nobody in.
+    ///
+    /// # Errors
+    /// [`Refusal`] otherwise.
+    pub fn admit_again(&self, token_id: TokenId, from: Option<Peer>) -> Result<Caller, Refusal> {
+        let live = self.live();
+        let found = live.iter().find(|it| it.token.id == token_id);
+        self.admit(found.map(|it| &**it), from)
+    }
+
+    fn admit(&self, live: Option<&Live>, from: Option<Peer>) -> Result<Caller, Refusal> {
+        let live = live.ok_or(Refusal::Unknown)?;
         let now = self.clock.now();
         if live.token.made.expires_at.is_some_and(|at| at <= now) {
             return Err(Refusal::Expired);

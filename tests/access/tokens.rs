@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use postrider::access::Refusal;
 use postrider::clock::Clock as _;
 use serde_json::{Value, json};
 
@@ -179,4 +180,18 @@ async fn tokens_are_made_listed_and_revoked_from_the_command_line() {
     assert!(code == 1 && stderr.contains("last token"), "{stderr}");
     let (code, _, stderr) = ask(&app, &["tokens", "create", "x", "--role", "king"]).await;
     assert!(code == 2 && stderr.contains("viewer, operator, admin"), "{stderr}");
+}
+
+#[tokio::test]
+async fn who_was_let_in_is_let_in_again_until_the_token_ends() {
+    let app = Builder::new().start().await;
+    let ends = (app.clock.now() + Duration::from_secs(60)).to_iso();
+    let (_, made) = make(&app, json!({"name": "t", "role": "viewer", "expires_at": ends})).await;
+    let access = &app.app.duties.access;
+    let caller = access.authenticate(made["secret"].as_str().unwrap(), None).unwrap();
+    assert_eq!(access.admit_again(caller.token_id, None), Ok(caller.clone()));
+    app.clock.advance(Duration::from_secs(60));
+    assert_eq!(access.admit_again(caller.token_id, None), Err(Refusal::Expired));
+    assert_eq!(bare(&app.client, Method::DELETE, "/api/v1/tokens/t").await.status, 204);
+    assert_eq!(access.admit_again(caller.token_id, None), Err(Refusal::Unknown));
 }
