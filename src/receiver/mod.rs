@@ -1,7 +1,9 @@
-//! The built-in receiver of `postrider listen`, `dev` and `bench`: takes webhooks, says whether
-//! their signatures are right, and answers as it is told to. It keeps nothing and forwards nothing.
+//! The built-in receivers: those of `postrider listen`, `dev` and `bench`, and the inspectors of a
+//! running service. They take webhooks, say whether their signatures are right, and answer as they are
+//! told to. They forward nothing.
 
 mod arrival;
+mod inspector;
 mod mark;
 mod meter;
 mod script;
@@ -23,6 +25,9 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 
 pub use arrival::Arrival;
+pub use inspector::{
+    Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, KnownSecrets, Reply,
+};
 pub use mark::Mark;
 pub use meter::{Meter, Reading, quantile};
 pub use script::{Script, ScriptError};

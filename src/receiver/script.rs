@@ -9,8 +9,10 @@ use http::StatusCode;
 
 /// A script may not be longer than this.
 const LENGTH_LIMIT: usize = 100;
-/// Deliveries counted in one generation; two generations are kept.
+/// Deliveries counted in one generation of a receiver that stands alone.
 const GENERATION: usize = 50_000;
+/// What is kept of an id: more than any of ours has, and little enough of anybody's.
+const ID_BYTES: usize = 128;
 
 /// Statuses in the order they are answered; the last one goes on for ever. By default 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,13 @@ pub enum ScriptError {
 }
 
 impl Script {
+    /// The statuses as [`FromStr`] reads them.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let statuses: Vec<_> = self.0.iter().map(|it| it.as_u16().to_string()).collect();
+        statuses.join(",")
+    }
+
     /// What the `tried`th arrival is answered, counted from 1.
     #[must_use]
     pub fn answer(&self, tried: u32) -> StatusCode {
@@ -63,20 +72,33 @@ impl FromStr for Script {
 
 /// Counts arrivals by path and `webhook-id`. Old ones are forgotten, so that a receiver left
 /// running does not grow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tries {
     generations: Mutex<[HashMap<(String, String), u32>; 2]>,
+    generation: usize,
+}
+
+impl Default for Tries {
+    fn default() -> Self {
+        Self::of(GENERATION)
+    }
 }
 
 impl Tries {
+    /// Counts so many deliveries in one generation; two generations are kept.
+    pub(super) fn of(generation: usize) -> Self {
+        Self { generations: Mutex::default(), generation }
+    }
+
     /// Counts this arrival and says which it is, from 1.
     pub(super) fn count(&self, path: &str, webhook_id: &str) -> u32 {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let [young, old] = &mut *generations;
-        if young.len() >= GENERATION {
+        if young.len() >= self.generation {
             *old = std::mem::take(young);
         }
-        let key = (path.to_owned(), webhook_id.to_owned());
+        let id = webhook_id.get(..ID_BYTES).unwrap_or(webhook_id);
+        let key = (path.to_owned(), id.to_owned());
         let before = old.remove(&key).unwrap_or(0);
         let count = young.entry(key).or_insert(before);
         *count = count.saturating_add(1);
@@ -94,6 +116,7 @@ mod tests {
         let answers: Vec<u16> = (1..=5).map(|tried| script.answer(tried).as_u16()).collect();
         assert_eq!(answers, [503, 429, 204, 204, 204]);
         assert_eq!(Script::default().answer(7), StatusCode::OK);
+        assert_eq!(script.to_text().parse(), Ok(script));
     }
 
     #[test]
