@@ -59,6 +59,8 @@ pub struct Settings {
     pub retention_days: u32,
     /// How long dead letters are kept, in days.
     pub dead_retention_days: u32,
+    /// Whether `/inspect/NAME` takes webhooks to be looked at.
+    pub inspector: bool,
     /// Below this much free space intake refuses events, in MiB.
     pub min_free_disk_mib: u64,
     /// How long a stopping process waits for attempts in flight, in milliseconds.
@@ -118,6 +120,7 @@ impl Default for Settings {
             secret_overlap_hours: 24,
             retention_days: 30,
             dead_retention_days: 90,
+            inspector: false,
             min_free_disk_mib: 256,
             shutdown_grace_ms: 35_000,
             log: "info".to_owned(),

@@ -19,6 +19,7 @@ pub mod duty;
 pub mod function;
 pub mod intake;
 pub mod json;
+pub mod live;
 pub mod mapping;
 pub mod metrics;
 pub mod pipeline;

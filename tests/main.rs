@@ -7,6 +7,7 @@ mod auth;
 mod courier;
 mod function;
 mod intake;
+mod live;
 mod mapping;
 mod operator;
 mod process;

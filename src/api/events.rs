@@ -1,11 +1,12 @@
-//! Events: lists by filter, one with its deliveries, and why it went where it went.
+//! Events: lists by filter, one with its deliveries, why it went where it went, and all of them live.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::response::Response;
 
-use super::{Api, Problem};
+use super::{Api, Problem, sse};
 use crate::desk::Condition;
 use crate::desk::deliveries::Page;
 use crate::desk::events::{EventDetail, EventView};
@@ -30,4 +31,12 @@ pub(super) async fn explain(
     Path(id): Path<String>,
 ) -> Result<Json<Explanation>, Problem> {
     Ok(Json(api.desk.explain(&id).await?))
+}
+
+pub(super) async fn stream(
+    As(caller): As<Caller>,
+    State(api): State<Arc<Api>>,
+    Query(conditions): Query<Vec<Condition>>,
+) -> Result<Response, Problem> {
+    Ok(sse::answer(api.desk.watch_events(&caller, &conditions).await?))
 }

@@ -3,9 +3,10 @@
 //! become HTTP in `problem` alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 use crate::desk::Desk;
 use crate::metrics::Metrics;
@@ -15,9 +16,11 @@ pub mod connection;
 mod deliveries;
 mod events;
 mod health;
+mod inspectors;
 mod jobs;
 mod pipeline;
 mod problem;
+mod sse;
 mod status;
 mod test_sends;
 mod token;
@@ -45,6 +48,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(CONNECT, get(connection::show).post(connection::begin))
         .route(DISCONNECT, post(connection::disconnect))
         .route("/events", get(events::list))
+        .route("/events/stream", get(events::stream))
         .route("/events/{id}", get(events::show))
         .route("/events/{id}/explain", get(events::explain))
         .route("/deliveries", get(deliveries::list))
@@ -60,16 +64,35 @@ pub fn router(api: Arc<Api>) -> Router {
         )
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{name}", delete(tokens::revoke))
+        .route("/inspectors", get(inspectors::list))
+        .route(
+            "/inspectors/{name}",
+            get(inspectors::show).put(inspectors::set).delete(inspectors::forget),
+        )
+        .route("/inspectors/{name}/stream", get(inspectors::stream))
         .route("/status", get(status::show))
         .route("/doctor", post(status::doctor))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), token::authenticate));
     Router::new()
+        .merge(inspect(&api))
         .nest("/api/v1", nouns)
         .route(connection::CALLBACK, get(connection::callback))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .with_state(api)
+}
+
+/// Where the inspectors take webhooks; nothing where the settings do not allow them.
+fn inspect(api: &Api) -> Router<Arc<Api>> {
+    let Some(inspectors) = &api.desk.inspectors else { return Router::new() };
+    let clock = Arc::clone(&api.desk.clock);
+    let body_timeout = Duration::from_millis(api.desk.settings.body_timeout_ms);
+    let door = inspectors::Door::new(Arc::clone(inspectors), clock, body_timeout);
+    Router::new()
+        .route("/inspect/{name}", any(inspectors::take))
+        .route("/inspect/{name}/{*below}", any(inspectors::take_below))
+        .with_state(Arc::new(door))
 }

@@ -2,6 +2,7 @@
 //! then the commits under way, then the attempts under way, then the store.
 
 mod dispatch;
+mod inspect;
 pub mod listener;
 mod process;
 
@@ -29,8 +30,10 @@ use crate::domain::id::NodeId;
 use crate::duty::{Duties, JobRunner, Schedule};
 use crate::function::{FunctionPool, PoolOptions};
 use crate::intake::{self, Intake, IntakeParts};
+use crate::live::Feed;
 use crate::metrics::Metrics;
 use crate::pipeline::Editor;
+use crate::receiver::Inspectors;
 use crate::route::LiveRoutes;
 use crate::secrets::{self, Keyring, SecretError};
 use crate::sender::{AddressPolicy, Resolve, Sender, SenderError, SenderOptions};
@@ -261,16 +264,24 @@ impl App {
             dead_retention_days: settings.dead_retention_days,
             stopping: running.stopping.clone(),
         };
+        let live = Feed::new(running.stopping.clone());
+        let inspectors = settings.inspector.then(|| {
+            let secrets = inspect::known_secrets(routes.clone());
+            let (clock, stopping) = (Arc::clone(&parts.clock), running.stopping.clone());
+            Arc::new(Inspectors::new(secrets, clock, stopping))
+        });
         let intake = Arc::new(Intake::new(IntakeParts {
             routes,
             store: Arc::clone(&store),
             dispatch: Arc::new(running.courier.clone()),
+            live: live.clone(),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
             body_timeout: Duration::from_millis(settings.body_timeout_ms),
             rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
         }));
         let address = local_address(&listener, settings)?;
+        let base_url = base_url(settings, address);
         let editor = Arc::new(Editor {
             store: Arc::clone(&store),
             clock: Arc::clone(&parts.clock),
@@ -286,7 +297,10 @@ impl App {
             settings: settings.clone(),
             process: Arc::clone(&running) as _,
             auth: running.auth.clone(),
-            callback_url: callback_url(settings, address),
+            callback_url: format!("{base_url}{}", api::connection::CALLBACK),
+            base_url,
+            live,
+            inspectors,
             started_at: parts.clock.now(),
         });
         let api = Arc::new(Api { desk, metrics: Arc::clone(&metrics) });
@@ -414,8 +428,8 @@ fn user_agent(settings: &Settings) -> Result<HeaderValue, AppError> {
         .map_err(|source| AppError::UserAgent { value: settings.user_agent.clone(), source })
 }
 
-/// Where authorization servers send browsers back to.
-fn callback_url(settings: &Settings, address: SocketAddr) -> String {
+/// The address that this service is reached by, without a `/` at its end.
+fn base_url(settings: &Settings, address: SocketAddr) -> String {
     let base = settings.public_url.clone().unwrap_or_else(|| {
         let mut here = address;
         if here.ip().is_unspecified() {
@@ -423,7 +437,7 @@ fn callback_url(settings: &Settings, address: SocketAddr) -> String {
         }
         format!("http://{here}")
     });
-    format!("{}{}", base.trim_end_matches('/'), api::connection::CALLBACK)
+    base.trim_end_matches('/').to_owned()
 }
 
 fn local_address(listener: &TcpListener, settings: &Settings) -> Result<SocketAddr, AppError> {

@@ -96,6 +96,20 @@ impl Client {
         self.read(answer.status, answer.json())
     }
 
+    /// PUT to a path under `/api/v1`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer or a problem.
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let path = format!("/api/v1{path}");
+        let (status, body) = self.operator.put(&path, body).await.map_err(unreachable)?;
+        self.read(status, body)
+    }
+
     fn read<T: DeserializeOwned>(&self, status: StatusCode, body: Value) -> anyhow::Result<T> {
         if status.is_success() {
             return serde_json::from_value(body).map_err(|error| {

@@ -85,6 +85,7 @@ async fn settings(dir: &TempDir, listen: Option<&str>) -> anyhow::Result<Setting
         token_file: file("postrider.db.token"),
         secret_key_file: file("postrider.db.key"),
         allow_networks: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
+        inspector: true,
         log: "warn".to_owned(),
         ..Settings::default()
     };

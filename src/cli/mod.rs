@@ -20,6 +20,7 @@ pub mod explain;
 mod failure;
 mod globals;
 pub mod import;
+pub mod inspect;
 pub mod jobs;
 pub mod listen;
 pub mod log;
@@ -83,6 +84,8 @@ enum Verb {
     Events(events::EventsArgs),
     /// Say per mapping what became of an event, or why it did not go there
     Explain(explain::ExplainArgs),
+    /// Show what arrived at an inspector, and set what it answers
+    Inspect(inspect::InspectArgs),
     /// List dead letters
     Dead(Box<dead::DeadArgs>),
     /// Show what mappings make of events, from JSON lines on stdin; offline
@@ -126,6 +129,7 @@ impl Verb {
             Self::Deliveries(args) => args.run(globals).await,
             Self::Events(args) => args.run(globals).await,
             Self::Explain(args) => args.run(globals).await,
+            Self::Inspect(args) => args.run(globals).await,
             Self::Dead(args) => args.run(globals).await,
             Self::Render(args) => args.run(globals),
             Self::Redrive(args) => args.run(globals).await,

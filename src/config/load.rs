@@ -99,6 +99,7 @@ struct Reading {
 enum Value<'a> {
     Text(Cow<'a, str>),
     Number(u64),
+    Switch(bool),
     Texts(Vec<Cow<'a, str>>),
     Other(String),
 }
@@ -230,6 +231,7 @@ fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Resul
             }
             set(settings, text).ok_or_else(refused)?;
         }
+        Kind::Switch { set, .. } => set(settings, value.switch().ok_or_else(refused)?),
         Kind::Networks => {
             let networks: Option<Vec<_>> =
                 value.texts().ok_or_else(refused)?.iter().map(|text| network(text)).collect();
@@ -250,7 +252,15 @@ impl Value<'_> {
             Self::Number(number) => Some(*number),
             // A variable or a flag; the file's own numbers are not quoted, but may be.
             Self::Text(text) => text.replace('_', "").parse().ok(),
-            Self::Texts(_) | Self::Other(_) => None,
+            Self::Switch(_) | Self::Texts(_) | Self::Other(_) => None,
+        }
+    }
+
+    fn switch(&self) -> Option<bool> {
+        match self {
+            Self::Switch(on) => Some(*on),
+            Self::Text(text) => text.parse().ok(),
+            Self::Number(_) | Self::Texts(_) | Self::Other(_) => None,
         }
     }
 
@@ -260,13 +270,14 @@ impl Value<'_> {
                 Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect())
             }
             Self::Texts(texts) => Some(texts.iter().map(Cow::as_ref).collect()),
-            Self::Number(_) | Self::Other(_) => None,
+            Self::Switch(_) | Self::Number(_) | Self::Other(_) => None,
         }
     }
 
     fn shown(&self) -> String {
         match self {
             Self::Text(text) => format!("{text:?}"),
+            Self::Switch(on) => on.to_string(),
             Self::Number(number) => number.to_string(),
             Self::Texts(texts) => format!("{texts:?}"),
             Self::Other(what) => what.clone(),
@@ -284,6 +295,9 @@ fn file_value<'a>(value: &'a DeValue<'a>) -> Value<'a> {
             Ok(number) => Value::Number(number),
             Err(_) => Value::Other(digits.to_owned()),
         };
+    }
+    if let Some(on) = value.as_bool() {
+        return Value::Switch(on);
     }
     if let Some(array) = value.as_array() {
         let texts: Option<Vec<_>> =

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Number { min: u64, max: u64, set: fn(&mut Settings, u64), get: fn(&Settings) -> u64 },
     /// A text that `set` takes or refuses.
     Text { expected: &'static str, set: fn(&mut Settings, &str) -> Option<()>, get: Show },
+    /// `true` or `false`.
+    Switch { set: fn(&mut Settings, bool), get: fn(&Settings) -> bool },
     /// Networks.
     Networks,
     /// A text from the environment only, never shown.
@@ -58,6 +60,7 @@ impl Setting {
         match &self.kind {
             Kind::Number { min, max, .. } => format!("a whole number from {min} to {max}"),
             Kind::Text { expected, .. } => (*expected).to_owned(),
+            Kind::Switch { .. } => "true or false".to_owned(),
             Kind::Networks => {
                 "a list of networks such as 10.0.0.0/8, separated by commas".to_owned()
             }
@@ -70,6 +73,7 @@ impl Setting {
     pub fn show(&self, settings: &Settings) -> String {
         match &self.kind {
             Kind::Number { get, .. } => get(settings).to_string(),
+            Kind::Switch { get, .. } => get(settings).to_string(),
             Kind::Text { get, .. } => serde_json::Value::from(get(settings)).to_string(),
             Kind::Networks => {
                 let networks = settings.allow_networks.iter().map(ToString::to_string);
@@ -261,6 +265,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     number!(retention_days, 1, 36_500, "How long settled deliveries and their events are kept"),
     number!(dead_retention_days, 1, 36_500, "How long dead letters are kept"),
+    Setting {
+        name: "inspector",
+        help: "Whether anybody may send webhooks to /inspect/NAME, to be looked at there",
+        kind: Kind::Switch {
+            set: |settings, on| settings.inspector = on,
+            get: |settings| settings.inspector,
+        },
+    },
     number!(
         min_free_disk_mib,
         0,

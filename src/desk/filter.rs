@@ -12,6 +12,7 @@ use crate::domain::delivery::{Reason, State};
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::JobFilter;
+use crate::live::EventFilter;
 use crate::pipeline::Fault;
 use crate::store::{DeliveryQuery, EventQuery, Pipeline};
 
@@ -34,6 +35,7 @@ const DELIVERY_FIELDS: [&str; 12] = [
     "before",
     "limit",
 ];
+const LIVE_FIELDS: [&str; 3] = ["source", "type", "text"];
 const EVENT_FIELDS: [&str; 5] = ["source", "message_id", "rejected", "before", "limit"];
 
 /// A condition as given: its name and its value.
@@ -104,6 +106,32 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
         Ok(())
     })?;
     Ok(query)
+}
+
+/// Reads the conditions of events that are watched live.
+pub(super) fn live_events(
+    conditions: &[Condition],
+    pipeline: &Pipeline,
+) -> Result<EventFilter, Refusal> {
+    let (mut of, mut kind, mut text) = (None, None, None);
+    each(conditions, |name, value| {
+        match name {
+            // Pages send fields that were left empty.
+            _ if value.is_empty() && LIVE_FIELDS.contains(&name) => {}
+            "source" => {
+                let id = source(value, pipeline)?;
+                of = pipeline.sources.iter().find(|it| it.id == id).map(|it| it.name.clone());
+            }
+            "type" => {
+                let words = EventType::ALL.map(EventType::as_str);
+                kind = Some(word(value, &words, EventType::parse)?);
+            }
+            "text" => text = Some(value.to_owned()),
+            _ => return Err(unknown(&LIVE_FIELDS, name)),
+        }
+        Ok(())
+    })?;
+    Ok(EventFilter::new(of, kind, text.as_deref()))
 }
 
 fn each(

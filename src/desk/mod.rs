@@ -9,8 +9,10 @@ use crate::auth::Auth;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
 use crate::domain::access::{Caller, Forbidden};
+use crate::live::{Feed, LiveEvent};
 use crate::pipeline::{ApplyError, Editor, Fault};
 use crate::process::Process;
+use crate::receiver::Inspectors;
 use crate::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
 
@@ -19,7 +21,9 @@ pub mod deliveries;
 pub mod events;
 pub mod explain;
 mod filter;
+pub mod inspectors;
 pub mod jobs;
+pub mod live;
 pub mod status;
 pub mod test_sends;
 pub mod tokens;
@@ -42,8 +46,14 @@ pub struct Desk {
     pub process: Arc<dyn Process>,
     /// What connects destinations.
     pub auth: Auth,
+    /// The address that browsers and senders reach this service by, without a `/` at its end.
+    pub base_url: String,
     /// Where authorization servers send browsers back to.
     pub callback_url: String,
+    /// Events as they are accepted.
+    pub live: Feed<LiveEvent>,
+    /// The inspectors, where the settings allow them.
+    pub inspectors: Option<Arc<Inspectors>>,
     /// When the process started.
     pub started_at: Timestamp,
 }
@@ -72,6 +82,9 @@ pub enum Refusal {
     /// It cannot be done as things stand.
     #[error("{0}")]
     Conflict(String),
+    /// Too much of it is going on already.
+    #[error("{0}")]
+    Busy(String),
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),

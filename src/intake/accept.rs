@@ -10,6 +10,8 @@ use super::plan::{Lane, Plan};
 use crate::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, MappingId};
+use crate::live::{Feed, LiveEvent};
+use crate::route::SourceRoute;
 use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Store, StoreError};
 
 /// What became of a request's messages.
@@ -24,6 +26,7 @@ pub(super) async fn accept(
     mut plan: Plan,
     store: &dyn Store,
     dispatch: Arc<dyn Dispatch>,
+    live: &Feed<LiveEvent>,
 ) -> Result<Tally, Refusal> {
     let mut reserved = Reserved::take(dispatch, &plan);
     plan.lease(&*reserved.dispatch, &reserved.granted());
@@ -39,11 +42,15 @@ pub(super) async fn accept(
     if !settled.due.is_empty() {
         reserved.dispatch.hint_due(&settled.due);
     }
+    if live.is_watched() {
+        written.tell(&accepted, live);
+    }
     Ok(settled.tally)
 }
 
 /// What is needed of a plan after the store has taken its events: shared or copied.
 struct Written {
+    source: Arc<SourceRoute>,
     received_at: Timestamp,
     /// Each event with the number of its deliveries.
     events: Vec<(Arc<Event>, usize)>,
@@ -65,9 +72,21 @@ impl Written {
     fn of(plan: &Plan) -> Self {
         let count = |new: &NewEvent| (Arc::clone(&new.event), new.deliveries.len());
         Self {
+            source: Arc::clone(&plan.source),
             received_at: plan.received_at,
             events: plan.events.iter().map(count).collect(),
             deliveries: plan.events.iter().flat_map(|new| new.deliveries.iter().copied()).collect(),
+        }
+    }
+
+    /// Tells those who watch what was stored.
+    fn tell(&self, accepted: &[Accepted], live: &Feed<LiveEvent>) {
+        let source: Arc<str> = self.source.name.as_str().into();
+        for ((event, _), accepted) in self.events.iter().zip(accepted) {
+            if let Accepted::Stored { event_id, .. } = accepted {
+                let (source, event) = (Arc::clone(&source), Arc::clone(event));
+                live.tell(LiveEvent { id: *event_id, source, event });
+            }
         }
     }
 

@@ -43,6 +43,7 @@ use self::plan::Plan;
 use self::to_end::ToEnd;
 use crate::clock::{Clock, Timestamp};
 use crate::json;
+use crate::live::{Feed, LiveEvent};
 use crate::metrics::{Answer, Metrics};
 use crate::route::{LiveRoutes, Routes, SourceRoute};
 use crate::store::Store;
@@ -55,6 +56,8 @@ pub struct IntakeParts {
     pub store: Arc<dyn Store>,
     /// Who makes the first attempts.
     pub dispatch: Arc<dyn Dispatch>,
+    /// Where those who watch are told of what was accepted.
+    pub live: Feed<LiveEvent>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -70,6 +73,7 @@ pub struct Intake {
     routes: LiveRoutes,
     store: Arc<dyn Store>,
     dispatch: Arc<dyn Dispatch>,
+    live: Feed<LiveEvent>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     body_timeout: Duration,
@@ -138,6 +142,7 @@ impl Intake {
             routes: parts.routes,
             store: parts.store,
             dispatch: parts.dispatch,
+            live: parts.live,
             clock: parts.clock,
             metrics: parts.metrics,
             body_timeout: parts.body_timeout,
@@ -217,12 +222,12 @@ impl Intake {
         let reception =
             Reception { source_id: source.id, received_at, message_ids: &self.message_ids };
         let messages = Messages::of(head.call, &body, value)?;
-        let mut plan = Plan::new(received_at, messages.len());
+        let mut plan = Plan::new(source, received_at, messages.len());
         for read in messages.read(&reception) {
             if let Some(rejection) = &read.event.rejection {
-                tracing::debug!(source = source.name, rejection, "kept as rejected");
+                tracing::debug!(source = plan.source.name, rejection, "kept as rejected");
             }
-            plan.add(read, &source);
+            plan.add(read);
         }
         account.take(plan.added_bytes)?;
         Ok(plan)
@@ -233,7 +238,8 @@ impl Intake {
         let intake = Arc::clone(self);
         let accepting = async move {
             let _held = account;
-            accept::accept(plan, &*intake.store, Arc::clone(&intake.dispatch)).await
+            let dispatch = Arc::clone(&intake.dispatch);
+            accept::accept(plan, &*intake.store, dispatch, &intake.live).await
         };
         ToEnd::new(accepting, &self.accepting).await
     }

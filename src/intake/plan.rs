@@ -17,6 +17,7 @@ use crate::store::{Lease, NewDelivery, NewEvent, Skip};
 /// The events of one request with their deliveries, leases not given yet.
 #[derive(Debug)]
 pub(super) struct Plan {
+    pub(super) source: Arc<SourceRoute>,
     pub(super) received_at: Timestamp,
     pub(super) events: Vec<NewEvent>,
     /// The mappings that get deliveries by it.
@@ -40,8 +41,9 @@ pub(super) struct Lane {
 
 impl Plan {
     /// An empty plan with room for so many events.
-    pub(super) fn new(received_at: Timestamp, events: usize) -> Self {
+    pub(super) fn new(source: Arc<SourceRoute>, received_at: Timestamp, events: usize) -> Self {
         Self {
+            source,
             received_at,
             events: Vec::with_capacity(events),
             lanes: Vec::new(),
@@ -51,7 +53,8 @@ impl Plan {
     }
 
     /// Adds an event and routes it, unless it was rejected.
-    pub(super) fn add(&mut self, read: Read<'_>, source: &SourceRoute) {
+    pub(super) fn add(&mut self, read: Read<'_>) {
+        let source = Arc::clone(&self.source);
         let Read { event, document } = read;
         let mut deliveries = Vec::new();
         let mut skips = Vec::new();

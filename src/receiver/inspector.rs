@@ -179,12 +179,7 @@ impl Inspectors {
     }
 
     /// Takes a request whose body is whole.
-    pub fn take(
-        &self,
-        name: &InspectorName,
-        head: &http::request::Parts,
-        body: &Bytes,
-    ) -> Reply {
+    pub fn take(&self, name: &InspectorName, head: &http::request::Parts, body: &Bytes) -> Reply {
         let now = self.clock.now();
         // Outside of the lock: verifying costs as much as the body is long.
         let secrets = (self.secrets)(name);

@@ -71,6 +71,8 @@ pub struct MappingRoute {
     pub batching: Option<Batching>,
     /// Signs with its destination's secrets.
     pub signer: Arc<Signer>,
+    /// Its destination's shared secrets in force, for whoever checks what was signed with them.
+    pub shared_secrets: Arc<[SecretString]>,
     /// What events go through before they are rendered.
     pub function: Option<Function>,
     /// The headers that its destination adds to every request; marked as sensitive.
@@ -169,8 +171,9 @@ impl Routes {
                 destinations: Vec::new(),
             };
             for destination in pipeline.destinations.iter().filter(|it| it.source_id == source.id) {
-                let signer =
-                    Arc::new(Signer::new(signers.get(&destination.id).map_or(&[], Vec::as_slice)));
+                let shared_secrets: Arc<[SecretString]> =
+                    signers.remove(&destination.id).unwrap_or_default().into();
+                let signer = Arc::new(Signer::new(&shared_secrets));
                 let secret_headers = secret_headers(pipeline, destination.id, secrets)?;
                 let held = pipeline.held(destination).is_some();
                 let connection = pipeline.connection(destination.id);
@@ -193,6 +196,7 @@ impl Routes {
                         settings: destination.settings.clone(),
                         batching: mapping.revision.definition.batching,
                         signer: Arc::clone(&signer),
+                        shared_secrets: Arc::clone(&shared_secrets),
                         function,
                         secret_headers: Arc::clone(&secret_headers),
                         compiled,

@@ -132,10 +132,31 @@ impl OperatorClient {
         path: &str,
         body: &T,
     ) -> Result<(StatusCode, Value), OperatorError> {
+        self.give(Method::POST, path, body).await
+    }
+
+    /// PUT of JSON, for JSON.
+    ///
+    /// # Errors
+    /// There was no answer, or `body` is not JSON.
+    pub async fn put<T: Serialize + ?Sized>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<(StatusCode, Value), OperatorError> {
+        self.give(Method::PUT, path, body).await
+    }
+
+    async fn give<T: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &T,
+    ) -> Result<(StatusCode, Value), OperatorError> {
         let body = serde_json::to_vec(body).map_err(OperatorError::Encode)?;
         let json = HeaderValue::from_static("application/json");
         let headers = HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)]);
-        let answer = self.request(Method::POST, path, headers, Bytes::from(body)).await?;
+        let answer = self.request(method, path, headers, Bytes::from(body)).await?;
         Ok((answer.status, answer.json()))
     }
 

@@ -81,6 +81,7 @@ impl Stage {
             routes: LiveRoutes::new(routes()),
             store: store.clone(),
             dispatch: dispatch.clone(),
+            live: postrider::live::Feed::new(tokio_util::sync::CancellationToken::new()),
             clock: Arc::new(ManualClock::new(NOW)),
             metrics: metrics.clone(),
             body_timeout: conditions.body_timeout,

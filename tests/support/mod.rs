@@ -5,3 +5,4 @@ pub(crate) mod certificates;
 pub(crate) mod names;
 pub(crate) mod oauth;
 pub(crate) mod receiver;
+pub(crate) mod sse;

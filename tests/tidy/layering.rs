@@ -23,8 +23,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("route", &["domain", "function", "trigger", "mapping", "store", "sender", "secrets"]),
     ("auth", &["domain", "secrets", "sender", "store"]),
     ("access", &["domain", "secrets", "store"]),
-    ("receiver", &["domain", "sender"]),
-    ("intake", &["config", "domain", "metrics", "route", "store"]),
+    ("live", &["domain"]),
+    ("receiver", &["domain", "live", "sender"]),
+    ("intake", &["config", "domain", "live", "metrics", "route", "store"]),
     (
         "courier",
         &["auth", "config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
@@ -38,16 +39,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "desk",
         &[
-            "access", "auth", "config", "courier", "domain", "mapping", "pipeline", "process",
-            "secrets", "store", "trigger",
+            "access", "auth", "config", "courier", "domain", "live", "mapping", "pipeline",
+            "process", "receiver", "secrets", "store", "trigger",
         ],
     ),
-    ("api", &["access", "auth", "desk", "domain", "metrics", "pipeline", "secrets", "store"]),
+    (
+        "api",
+        &["access", "auth", "desk", "domain", "metrics", "pipeline", "receiver", "secrets", "store"],
+    ),
     (
         "app",
         &[
             "access", "api", "auth", "config", "courier", "desk", "domain", "duty", "function",
-            "intake", "mapping", "metrics", "pipeline", "process", "receiver", "route", "secrets",
+            "intake", "live", "mapping", "metrics", "pipeline", "process", "receiver", "route",
+            "secrets",
             "sender", "store", "trigger",
         ],
     ),

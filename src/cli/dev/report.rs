@@ -165,6 +165,8 @@ pub(super) fn invite(
         let id = PublicId::new(Noun::Delivery, delivery.accepted_at, delivery.id.0);
         out.line(this(&format!("deliveries {id}")))?;
     }
+    out.line(format!("  curl -d '{{\"hello\":\"inspector\"}}' http://{address}/inspect/try"))?;
+    out.line(this("inspect try"))?;
     out.line(this("dead"))?;
     out.line(this("doctor"))?;
     out.line(format!("  curl http://{address}/metrics"))?;

@@ -1,0 +1,97 @@
+//! `inspect`: what arrived at an inspector of the running service, and what it answers.
+
+use std::process::ExitCode;
+
+use super::client::Client;
+use super::globals::Globals;
+use super::output::{Output, plain};
+use crate::desk::inspectors::{AnswerDocument, InspectorView, RequestView};
+
+/// Show what arrived at an inspector, oldest first, and set what it answers.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// The inspector's name: small letters, digits, - and _
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Answer these statuses to each delivery from now on, the last one for ever: 503,503,200
+    #[arg(long, value_name = "STATUSES")]
+    answer: Option<String>,
+    /// Take so long over each answer
+    #[arg(long, value_name = "MS", requires = "answer")]
+    delay_ms: Option<u64>,
+    /// Answer with this body
+    #[arg(long, value_name = "TEXT", requires = "answer")]
+    body: Option<String>,
+}
+
+impl InspectArgs {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// When the service cannot be asked or refuses.
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let client = Client::of(globals)?;
+        let name: String = url::form_urlencoded::byte_serialize(self.name.as_bytes()).collect();
+        let path = format!("/inspectors/{name}");
+        let view: InspectorView = match self.answer {
+            Some(statuses) => {
+                let answer = AnswerDocument {
+                    statuses,
+                    delay_ms: self.delay_ms.unwrap_or_default(),
+                    body: self.body.unwrap_or_default(),
+                };
+                client.put(&path, &answer).await?
+            }
+            None => client.get(&path, &[]).await?,
+        };
+        let mut out = globals.output();
+        if out.is_json() {
+            out.json(&view)?;
+        } else {
+            show(&mut out, &view)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show(out: &mut Output, view: &InspectorView) -> std::io::Result<()> {
+    let answer = &view.answer;
+    let after = match answer.delay_ms {
+        0 => String::new(),
+        delay_ms => format!(" after {delay_ms} ms"),
+    };
+    out.line(format!("{} answers {}{after}", view.url, answer.statuses))?;
+    for request in view.requests.iter().rev() {
+        show_request(out, request)?;
+    }
+    if view.requests.is_empty() {
+        out.remark("nothing has arrived")?;
+    }
+    Ok(())
+}
+
+fn show_request(out: &mut Output, request: &RequestView) -> std::io::Result<()> {
+    out.line("")?;
+    out.line(format!(
+        "#{} {} {} at {}, try {}, answered {}",
+        request.number,
+        request.method,
+        plain(&request.path),
+        request.arrived_at,
+        request.tried,
+        request.answered,
+    ))?;
+    out.line(format!(
+        "X-Signature {}, webhook-signature {}",
+        request.x_signature, request.webhook_signature
+    ))?;
+    for line in request.headers.lines() {
+        out.line(plain(line))?;
+    }
+    out.line("")?;
+    out.line(plain(&request.body))?;
+    if !request.body_whole {
+        out.remark(&format!("the first of {} bytes", request.body_bytes))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Inspectors: what arrived at each, and what each answers. Anything may arrive there, so they are
+//! for callers who are not limited to some destinations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Desk, Refusal};
+use crate::domain::access::{Caller, Operator};
+use crate::pipeline::Fault;
+use crate::receiver::{Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors};
+
+/// What an inspector answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnswerDocument {
+    /// Statuses in the order they are answered to each delivery, with commas; the last one goes on.
+    pub statuses: String,
+    /// How long it takes over each, in milliseconds.
+    pub delay_ms: u64,
+    /// The body of each.
+    pub body: String,
+}
+
+impl Default for AnswerDocument {
+    fn default() -> Self {
+        Self { statuses: "200".to_owned(), delay_ms: 0, body: String::new() }
+    }
+}
+
+impl AnswerDocument {
+    fn of(answer: &Answer) -> Self {
+        Self {
+            statuses: answer.script.to_text(),
+            delay_ms: u64::try_from(answer.delay.as_millis()).unwrap_or(u64::MAX),
+            body: answer.body.clone(),
+        }
+    }
+}
+
+/// A request that an inspector took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestView {
+    /// The inspector's name.
+    pub inspector: String,
+    /// Counts up from 1 in each inspector.
+    pub number: u64,
+    /// When it was whole.
+    pub arrived_at: String,
+    /// POST, PUT or PATCH.
+    pub method: String,
+    /// The path with its query.
+    pub path: String,
+    /// Every header, `name: value` a line, credentials masked.
+    pub headers: String,
+    /// The body as it was sent, as far as it is kept; what is no UTF-8 is replaced.
+    pub body: String,
+    /// How long the body was, in bytes.
+    pub body_bytes: usize,
+    /// Whether all of the body is here.
+    pub body_whole: bool,
+    /// Of `X-Signature`: verified, wrong, stale, absent, unchecked.
+    pub x_signature: String,
+    /// Of `webhook-signature`, likewise.
+    pub webhook_signature: String,
+    /// The `webhook-id`.
+    pub webhook_id: Option<String>,
+    /// Which arrival of its `webhook-id` it is, from 1.
+    pub tried: u32,
+    /// The status it was answered.
+    pub answered: u16,
+}
+
+impl RequestView {
+    pub(super) fn of(request: &Inspected) -> Self {
+        Self {
+            inspector: request.inspector.as_str().to_owned(),
+            number: request.number,
+            arrived_at: request.arrived_at.to_iso(),
+            method: request.method.to_string(),
+            path: request.path.clone(),
+            headers: request.headers.clone(),
+            body: String::from_utf8_lossy(&request.body).into_owned(),
+            body_bytes: request.body_bytes,
+            body_whole: request.body.len() == request.body_bytes,
+            x_signature: request.signature.as_str().to_owned(),
+            webhook_signature: request.standard.as_str().to_owned(),
+            webhook_id: request.webhook_id.clone(),
+            tried: request.tried,
+            answered: request.answered.as_u16(),
+        }
+    }
+}
+
+/// An inspector as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectorView {
+    /// Its name.
+    pub name: String,
+    /// Where to send to.
+    pub url: String,
+    /// What it answers.
+    pub answer: AnswerDocument,
+    /// Requests that it took since it was made.
+    pub taken: u64,
+    /// Those it keeps, newest first; in a list of inspectors the newest only.
+    pub requests: Vec<RequestView>,
+}
+
+pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
+    InspectorName::parse(text).ok_or_else(|| {
+        let message = "should be 1 to 64 small letters, digits, - and _";
+        Refusal::at("name", message)
+    })
+}
+
+fn read(document: AnswerDocument) -> Result<Answer, Refusal> {
+    let mut faults = Vec::new();
+    let script = document.statuses.parse().map_err(|error| {
+        faults.push(Fault::new("statuses", format!("{error}")));
+    });
+    match script {
+        Ok(script) => Ok(Answer {
+            script,
+            delay: Duration::from_millis(document.delay_ms),
+            body: document.body,
+        }),
+        Err(()) => Err(Refusal::Invalid(faults)),
+    }
+}
+
+impl Desk {
+    /// The inspectors; refused where the setting does not allow them.
+    pub(super) fn inspectors(&self) -> Result<&Arc<Inspectors>, Refusal> {
+        let off = "inspector here: start the service with the setting inspector = true";
+        self.inspectors.as_ref().ok_or_else(|| Refusal::Missing(off.to_owned()))
+    }
+
+    fn inspector_view(&self, inspector: &Inspector) -> InspectorView {
+        let name = inspector.name.as_str();
+        InspectorView {
+            name: name.to_owned(),
+            url: format!("{}/inspect/{name}", self.base_url),
+            answer: AnswerDocument::of(&inspector.answer),
+            taken: inspector.taken,
+            requests: inspector.requests.iter().map(|it| RequestView::of(it)).collect(),
+        }
+    }
+
+    /// Every inspector that was sent to or told what to answer, by name.
+    ///
+    /// # Errors
+    /// [`Refusal`] when inspectors are off.
+    pub fn list_inspectors(&self, caller: &Caller) -> Result<Vec<InspectorView>, Refusal> {
+        caller.reaches_everything()?;
+        let all = self.inspectors()?.list();
+        Ok(all.iter().map(|one| self.inspector_view(one)).collect())
+    }
+
+    /// One inspector with all that it keeps. One that nobody has sent to yet is empty.
+    ///
+    /// # Errors
+    /// [`Refusal`] when inspectors are off or the name is none.
+    pub fn inspector(&self, caller: &Caller, text: &str) -> Result<InspectorView, Refusal> {
+        caller.reaches_everything()?;
+        let inspectors = self.inspectors()?;
+        let name = name(text)?;
+        let shown = inspectors.show(&name).unwrap_or_else(|| Inspector {
+            name,
+            answer: Answer::default(),
+            taken: 0,
+            requests: Vec::new(),
+        });
+        Ok(self.inspector_view(&shown))
+    }
+
+    /// Sets what an inspector answers from now on.
+    ///
+    /// # Errors
+    /// [`Refusal`] with what is not right about the answer.
+    pub fn set_inspector(
+        &self,
+        operator: &Operator,
+        text: &str,
+        document: AnswerDocument,
+    ) -> Result<InspectorView, Refusal> {
+        operator.reaches_everything()?;
+        let inspectors = self.inspectors()?;
+        let name = name(text)?;
+        inspectors.set(&name, read(document)?).map_err(|fault| {
+            let path = match fault {
+                AnswerFault::Delay => "delay_ms",
+                AnswerFault::Body => "body",
+            };
+            Refusal::at(path, fault.to_string())
+        })?;
+        self.inspector(operator, text)
+    }
+
+    /// Forgets an inspector with all it kept and was told.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is none.
+    pub fn forget_inspector(&self, operator: &Operator, text: &str) -> Result<(), Refusal> {
+        operator.reaches_everything()?;
+        let name = name(text)?;
+        let known = self.inspectors()?.forget(&name);
+        known.then_some(()).ok_or_else(|| Refusal::Missing(format!("inspector {text}")))
+    }
+}
