@@ -6,11 +6,13 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 
+use super::token::As;
 use super::{Api, Problem, sse};
 use crate::desk::Condition;
 use crate::desk::deliveries::Page;
 use crate::desk::events::{EventDetail, EventView};
 use crate::desk::explain::Explanation;
+use crate::domain::access::Caller;
 
 pub(super) async fn list(
     State(api): State<Arc<Api>>,

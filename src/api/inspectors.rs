@@ -107,7 +107,10 @@ pub(super) async fn take_below(
     door.take(&name, request).await
 }
 
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Vec<InspectorView>>, Problem> {
+pub(super) async fn list(
+    As(caller): As<Caller>,
+    State(api): State<Arc<Api>>,
+) -> Result<Json<Vec<InspectorView>>, Problem> {
     Ok(Json(api.desk.list_inspectors(&caller)?))
 }
 

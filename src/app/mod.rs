@@ -30,7 +30,7 @@ use crate::domain::id::NodeId;
 use crate::duty::{Duties, JobRunner, Schedule};
 use crate::function::{FunctionPool, PoolOptions};
 use crate::intake::{self, Intake, IntakeParts};
-use crate::live::Feed;
+use crate::live::{Feed, LiveEvent};
 use crate::metrics::Metrics;
 use crate::pipeline::Editor;
 use crate::receiver::Inspectors;
@@ -251,58 +251,22 @@ impl App {
 
     /// Sets everything that was made going.
     async fn run(parts: AppParts, listener: TcpListener, made: Made) -> Result<Self, AppError> {
-        let Made { sqlite, store, access, metrics, keyring, node_id, routes, running } = made;
         let settings = &parts.settings;
-        let duties = Duties {
-            store: Arc::clone(&store),
-            courier: running.courier.clone(),
-            access: Arc::clone(&access),
-            clock: Arc::clone(&parts.clock),
-            node_id,
-            secrets: Arc::clone(&running) as _,
-            retention_days: settings.retention_days,
-            dead_retention_days: settings.dead_retention_days,
-            stopping: running.stopping.clone(),
-        };
-        let live = Feed::new(running.stopping.clone());
-        let inspectors = settings.inspector.then(|| {
-            let secrets = inspect::known_secrets(routes.clone());
-            let (clock, stopping) = (Arc::clone(&parts.clock), running.stopping.clone());
-            Arc::new(Inspectors::new(secrets, clock, stopping))
-        });
+        let address = local_address(&listener, settings)?;
+        let live = Feed::new(made.running.stopping.clone());
+        let duties = duties(&parts, &made);
+        let desk = desk(&parts, &made, live.clone(), address);
+        let Made { sqlite, store, metrics, routes, running, .. } = made;
         let intake = Arc::new(Intake::new(IntakeParts {
             routes,
             store: Arc::clone(&store),
             dispatch: Arc::new(running.courier.clone()),
-            live: live.clone(),
+            live,
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
             body_timeout: Duration::from_millis(settings.body_timeout_ms),
             rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
         }));
-        let address = local_address(&listener, settings)?;
-        let base_url = base_url(settings, address);
-        let editor = Arc::new(Editor {
-            store: Arc::clone(&store),
-            clock: Arc::clone(&parts.clock),
-            keyring,
-            settings: settings.clone(),
-            process: Arc::clone(&running) as _,
-        });
-        let desk = Arc::new(Desk {
-            store: Arc::clone(&store),
-            clock: Arc::clone(&parts.clock),
-            access,
-            editor,
-            settings: settings.clone(),
-            process: Arc::clone(&running) as _,
-            auth: running.auth.clone(),
-            callback_url: format!("{base_url}{}", api::connection::CALLBACK),
-            base_url,
-            live,
-            inspectors,
-            started_at: parts.clock.now(),
-        });
         let api = Arc::new(Api { desk, metrics: Arc::clone(&metrics) });
         let router =
             Router::new().merge(intake::router(Arc::clone(&intake))).merge(api::router(api));
@@ -372,6 +336,51 @@ struct Made {
     node_id: NodeId,
     routes: LiveRoutes,
     running: Arc<Running>,
+}
+
+fn duties(parts: &AppParts, made: &Made) -> Duties {
+    Duties {
+        store: Arc::clone(&made.store),
+        courier: made.running.courier.clone(),
+        access: Arc::clone(&made.access),
+        clock: Arc::clone(&parts.clock),
+        node_id: made.node_id,
+        secrets: Arc::clone(&made.running) as _,
+        retention_days: parts.settings.retention_days,
+        dead_retention_days: parts.settings.dead_retention_days,
+        stopping: made.running.stopping.clone(),
+    }
+}
+
+fn desk(parts: &AppParts, made: &Made, live: Feed<LiveEvent>, address: SocketAddr) -> Arc<Desk> {
+    let settings = &parts.settings;
+    let base_url = base_url(settings, address);
+    let inspectors = settings.inspector.then(|| {
+        let secrets = inspect::known_secrets(made.routes.clone());
+        let (clock, stopping) = (Arc::clone(&parts.clock), made.running.stopping.clone());
+        Arc::new(Inspectors::new(secrets, clock, stopping))
+    });
+    let editor = Arc::new(Editor {
+        store: Arc::clone(&made.store),
+        clock: Arc::clone(&parts.clock),
+        keyring: Arc::clone(&made.keyring),
+        settings: settings.clone(),
+        process: Arc::clone(&made.running) as _,
+    });
+    Arc::new(Desk {
+        store: Arc::clone(&made.store),
+        clock: Arc::clone(&parts.clock),
+        access: Arc::clone(&made.access),
+        editor,
+        settings: settings.clone(),
+        process: Arc::clone(&made.running) as _,
+        auth: made.running.auth.clone(),
+        callback_url: format!("{base_url}{}", api::connection::CALLBACK),
+        base_url,
+        live,
+        inspectors,
+        started_at: parts.clock.now(),
+    })
 }
 
 async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Arc<SqliteStore>, AppError> {

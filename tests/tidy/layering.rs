@@ -45,15 +45,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &["access", "auth", "desk", "domain", "metrics", "pipeline", "receiver", "secrets", "store"],
+        &[
+            "access", "auth", "desk", "domain", "metrics", "pipeline", "receiver", "secrets",
+            "store",
+        ],
     ),
     (
         "app",
         &[
             "access", "api", "auth", "config", "courier", "desk", "domain", "duty", "function",
             "intake", "live", "mapping", "metrics", "pipeline", "process", "receiver", "route",
-            "secrets",
-            "sender", "store", "trigger",
+            "secrets", "sender", "store", "trigger",
         ],
     ),
     (
