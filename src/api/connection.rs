@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::token::As;
 use super::{Api, Problem};
@@ -20,6 +21,11 @@ use crate::pipeline::ConnectionView;
 /// Where browsers come back to.
 pub const CALLBACK: &str = "/oauth/callback";
 
+/// How a destination's connection stands.
+#[utoipa::path(get, path = "/destinations/{source}/{destination}/connect", tag = "destinations",
+    responses(
+        (status = 200, description = "The connection", body = ConnectionView),
+        (status = 409, description = "Its auth needs none", body = Problem)))]
 pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -28,6 +34,11 @@ pub(super) async fn show(
     Ok(Json(api.desk.connection(&caller, &names).await?))
 }
 
+/// Begin to connect a destination: the page to open in a browser.
+#[utoipa::path(post, path = "/destinations/{source}/{destination}/connect", tag = "destinations",
+    responses(
+        (status = 200, description = "Where to grant it", body = BegunView),
+        (status = 409, description = "Its auth needs none", body = Problem)))]
 pub(super) async fn begin(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
@@ -36,6 +47,12 @@ pub(super) async fn begin(
     Ok(Json(api.desk.connect(&operator, &names).await?))
 }
 
+/// End a destination's connection: its deliveries are held from now on.
+#[utoipa::path(post, path = "/destinations/{source}/{destination}/disconnect",
+    tag = "destinations",
+    responses(
+        (status = 200, description = "The connection as it stands now", body = ConnectionView),
+        (status = 409, description = "Its auth needs none", body = Problem)))]
 pub(super) async fn disconnect(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
@@ -45,11 +62,16 @@ pub(super) async fn disconnect(
 }
 
 /// What an authorization server adds to the way back (RFC 6749, 4.1.2).
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Brought {
+    /// What was given out here.
     state: Option<String>,
+    /// What tokens are got for.
     code: Option<String>,
+    /// Why there is none.
     error: Option<String>,
+    /// The same in words.
     error_description: Option<String>,
 }
 
@@ -69,6 +91,13 @@ impl Brought {
     }
 }
 
+/// The way back from an authorization server, for browsers.
+#[utoipa::path(get, path = "/oauth/callback", tag = "machines", params(Brought),
+    responses(
+        (status = 200, description = "Connected", body = String, content_type = "text/plain"),
+        (status = 400, description = "Not connected", body = String, content_type = "text/plain"),
+        (status = 502, description = "Not connected: the authorization server fails", body = String,
+            content_type = "text/plain")))]
 pub(super) async fn callback(
     State(api): State<Arc<Api>>,
     Query(brought): Query<Brought>,

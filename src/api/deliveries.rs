@@ -9,6 +9,9 @@ use super::{Api, Problem};
 use crate::desk::Condition;
 use crate::desk::deliveries::{DeliveryDetail, DeliveryView, Page};
 
+/// Deliveries that meet all conditions, newest first.
+#[utoipa::path(get, path = "/deliveries", tag = "deliveries",
+    responses((status = 200, description = "A page of them", body = Page<DeliveryView>)))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
@@ -16,6 +19,9 @@ pub(super) async fn list(
     Ok(Json(api.desk.deliveries(&conditions).await?))
 }
 
+/// A delivery with its event and its attempts.
+#[utoipa::path(get, path = "/deliveries/{id}", tag = "deliveries",
+    responses((status = 200, description = "The delivery", body = DeliveryDetail)))]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body as RequestBody;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Json, Router};
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,6 +17,7 @@ use super::body::Body;
 use super::token::As;
 use super::{Api, Problem, sse};
 use crate::clock::Clock;
+use crate::desk::Desk;
 use crate::desk::inspectors::{AnswerDocument, InspectorView};
 use crate::domain::access::{Caller, Operator};
 use crate::receiver::{InspectorName, Inspectors};
@@ -26,7 +28,7 @@ const BODY_BYTES: usize = 5 * 1024 * 1024;
 const HELD_KIB: usize = 64 * 1024;
 
 /// What takes webhooks for the inspectors.
-pub(super) struct Door {
+struct Door {
     inspectors: Arc<Inspectors>,
     clock: Arc<dyn Clock>,
     body_timeout: Duration,
@@ -35,11 +37,7 @@ pub(super) struct Door {
 
 impl Door {
     /// The door of these inspectors; a sender has so long for its body.
-    pub(super) fn new(
-        inspectors: Arc<Inspectors>,
-        clock: Arc<dyn Clock>,
-        body_timeout: Duration,
-    ) -> Self {
+    fn new(inspectors: Arc<Inspectors>, clock: Arc<dyn Clock>, body_timeout: Duration) -> Self {
         Self { inspectors, clock, body_timeout, held_kib: Semaphore::new(HELD_KIB) }
     }
 
@@ -91,7 +89,19 @@ async fn read(body: RequestBody) -> Result<bytes::Bytes, StatusCode> {
     }
 }
 
-pub(super) async fn take(
+/// Where the inspectors take webhooks; nothing where the settings do not allow them. It is a
+/// receiver's door and no part of the API.
+pub(super) fn doors(desk: &Desk) -> Router<Arc<Api>> {
+    let Some(inspectors) = &desk.inspectors else { return Router::new() };
+    let body_timeout = Duration::from_millis(desk.settings.body_timeout_ms);
+    let door = Door::new(Arc::clone(inspectors), Arc::clone(&desk.clock), body_timeout);
+    Router::new()
+        .route("/inspect/{name}", any(take))
+        .route("/inspect/{name}/{*below}", any(take_below))
+        .with_state(Arc::new(door))
+}
+
+async fn take(
     State(door): State<Arc<Door>>,
     Path(name): Path<String>,
     request: Request,
@@ -99,7 +109,7 @@ pub(super) async fn take(
     door.take(&name, request).await
 }
 
-pub(super) async fn take_below(
+async fn take_below(
     State(door): State<Arc<Door>>,
     Path((name, _below)): Path<(String, String)>,
     request: Request,
@@ -107,6 +117,9 @@ pub(super) async fn take_below(
     door.take(&name, request).await
 }
 
+/// The inspectors that something arrived at or that were told what to answer.
+#[utoipa::path(get, path = "/inspectors", tag = "inspectors",
+    responses((status = 200, description = "The inspectors", body = Vec<InspectorView>)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -114,6 +127,9 @@ pub(super) async fn list(
     Ok(Json(api.desk.list_inspectors(&caller)?))
 }
 
+/// What arrived at an inspector, and what it answers.
+#[utoipa::path(get, path = "/inspectors/{name}", tag = "inspectors",
+    responses((status = 200, description = "The inspector", body = InspectorView)))]
 pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -122,6 +138,9 @@ pub(super) async fn show(
     Ok(Json(api.desk.inspector(&caller, &name)?))
 }
 
+/// Tell an inspector what to answer.
+#[utoipa::path(put, path = "/inspectors/{name}", tag = "inspectors", request_body = AnswerDocument,
+    responses((status = 200, description = "What it answers from now on", body = InspectorView)))]
 pub(super) async fn set(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
@@ -131,6 +150,9 @@ pub(super) async fn set(
     Ok(Json(api.desk.set_inspector(&operator, &name, answer)?))
 }
 
+/// Forget what arrived at an inspector.
+#[utoipa::path(delete, path = "/inspectors/{name}", tag = "inspectors",
+    responses((status = 204, description = "Forgotten")))]
 pub(super) async fn forget(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
@@ -140,6 +162,10 @@ pub(super) async fn forget(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What arrives at an inspector, as it arrives: server-sent events.
+#[utoipa::path(get, path = "/inspectors/{name}/stream", tag = "inspectors",
+    responses((status = 200, description = "A stream that goes on", body = String,
+        content_type = "text/event-stream")))]
 pub(super) async fn stream(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,

@@ -11,10 +11,17 @@ use super::body::Body;
 use super::token::As;
 use super::{Api, Problem};
 use crate::desk::deliveries::Page;
-use crate::desk::jobs::{Asked, JobRequest, JobView};
+use crate::desk::jobs::{Asked, JobRequest, JobView, PreviewView};
 use crate::domain::access::{Caller, Operator};
 use crate::domain::job::JobAction;
 
+/// Make dead letters due again, with a fresh window.
+///
+/// A dry run tells what the job would do; otherwise it is made and goes on by itself.
+#[utoipa::path(post, path = "/redrives", tag = "jobs", request_body = JobRequest,
+    responses(
+        (status = 200, description = "What it would do: a dry run", body = PreviewView),
+        (status = 202, description = "Made", body = JobView)))]
 pub(super) async fn redrive(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
@@ -23,6 +30,13 @@ pub(super) async fn redrive(
     ask(&api, JobAction::Redrive, &operator, request).await
 }
 
+/// Give up pending deliveries and dead letters.
+///
+/// A dry run tells what the job would do; otherwise it is made and goes on by itself.
+#[utoipa::path(post, path = "/discards", tag = "jobs", request_body = JobRequest,
+    responses(
+        (status = 200, description = "What it would do: a dry run", body = PreviewView),
+        (status = 202, description = "Made", body = JobView)))]
 pub(super) async fn discard(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
@@ -43,6 +57,9 @@ async fn ask(
     })
 }
 
+/// Redrives and discards, newest first.
+#[utoipa::path(get, path = "/jobs", tag = "jobs",
+    responses((status = 200, description = "The jobs", body = Page<JobView>)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -50,6 +67,9 @@ pub(super) async fn list(
     Ok(Json(api.desk.jobs(&caller, None).await?))
 }
 
+/// Redrives, newest first.
+#[utoipa::path(get, path = "/redrives", tag = "jobs",
+    responses((status = 200, description = "The jobs", body = Page<JobView>)))]
 pub(super) async fn list_redrives(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -57,6 +77,9 @@ pub(super) async fn list_redrives(
     Ok(Json(api.desk.jobs(&caller, Some(JobAction::Redrive)).await?))
 }
 
+/// Discards, newest first.
+#[utoipa::path(get, path = "/discards", tag = "jobs",
+    responses((status = 200, description = "The jobs", body = Page<JobView>)))]
 pub(super) async fn list_discards(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -64,6 +87,9 @@ pub(super) async fn list_discards(
     Ok(Json(api.desk.jobs(&caller, Some(JobAction::Discard)).await?))
 }
 
+/// A job as it stands.
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs",
+    responses((status = 200, description = "The job", body = JobView)))]
 pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -72,6 +98,9 @@ pub(super) async fn show(
     Ok(Json(api.desk.job(&caller, &id).await?))
 }
 
+/// Stop a job where it is; what it did stays done.
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs",
+    responses((status = 200, description = "The job as it stands now", body = JobView)))]
 pub(super) async fn cancel(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,

@@ -3,10 +3,10 @@
 //! become HTTP in `problem` alone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{any, delete, get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::desk::Desk;
 use crate::metrics::Metrics;
@@ -14,10 +14,12 @@ use crate::metrics::Metrics;
 mod body;
 pub mod connection;
 mod deliveries;
+mod docs;
 mod events;
 mod health;
 mod inspectors;
 mod jobs;
+mod openapi;
 mod pipeline;
 mod problem;
 mod sse;
@@ -37,62 +39,57 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
 }
 
-const CONNECT: &str = "/destinations/{source}/{destination}/connect";
-const DISCONNECT: &str = "/destinations/{source}/{destination}/disconnect";
-
 /// The routes of the admin API and of the machines' questions. It has no fallback of its own
 /// outside `/api/v1`, so that it can be merged with other routes.
 pub fn router(api: Arc<Api>) -> Router {
-    let nouns = Router::new()
-        .route("/pipeline", get(pipeline::show).post(pipeline::apply))
-        .route(CONNECT, get(connection::show).post(connection::begin))
-        .route(DISCONNECT, post(connection::disconnect))
-        .route("/events", get(events::list))
-        .route("/events/stream", get(events::stream))
-        .route("/events/{id}", get(events::show))
-        .route("/events/{id}/explain", get(events::explain))
-        .route("/deliveries", get(deliveries::list))
-        .route("/deliveries/{id}", get(deliveries::show))
-        .route("/redrives", get(jobs::list_redrives).post(jobs::redrive))
-        .route("/discards", get(jobs::list_discards).post(jobs::discard))
-        .route("/jobs", get(jobs::list))
-        .route("/jobs/{id}", get(jobs::show))
-        .route("/jobs/{id}/cancel", post(jobs::cancel))
-        .route(
-            "/mappings/{source}/{destination}/{mapping}/tests",
-            get(test_sends::list).post(test_sends::test),
-        )
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{name}", delete(tokens::revoke))
-        .route("/inspectors", get(inspectors::list))
-        .route(
-            "/inspectors/{name}",
-            get(inspectors::show).put(inspectors::set).delete(inspectors::forget),
-        )
-        .route("/inspectors/{name}/stream", get(inspectors::stream))
-        .route("/status", get(status::show))
-        .route("/doctor", post(status::doctor))
+    let (nouns, described) = nouns().split_for_parts();
+    let nouns = nouns
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), token::authenticate));
+    let (machines, machines_described) = machines().split_for_parts();
+    let document = openapi::document(described, machines_described);
     Router::new()
-        .merge(inspect(&api))
-        .nest("/api/v1", nouns)
-        .route(connection::CALLBACK, get(connection::callback))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .nest(openapi::BASE, nouns)
+        .merge(machines)
+        .merge(inspectors::doors(&api.desk))
+        .merge(docs::routes(&document))
         .with_state(api)
 }
 
-/// Where the inspectors take webhooks; nothing where the settings do not allow them.
-fn inspect(api: &Api) -> Router<Arc<Api>> {
-    let Some(inspectors) = &api.desk.inspectors else { return Router::new() };
-    let clock = Arc::clone(&api.desk.clock);
-    let body_timeout = Duration::from_millis(api.desk.settings.body_timeout_ms);
-    let door = inspectors::Door::new(Arc::clone(inspectors), clock, body_timeout);
-    Router::new()
-        .route("/inspect/{name}", any(inspectors::take))
-        .route("/inspect/{name}/{*below}", any(inspectors::take_below))
-        .with_state(Arc::new(door))
+/// What an operator asks. A handler says here and nowhere else where it is; what it takes and gives
+/// is beside it, and becomes the API's description.
+fn nouns() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(pipeline::show, pipeline::apply))
+        .routes(routes!(connection::show, connection::begin))
+        .routes(routes!(connection::disconnect))
+        .routes(routes!(events::list))
+        .routes(routes!(events::stream))
+        .routes(routes!(events::show))
+        .routes(routes!(events::explain))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::show))
+        .routes(routes!(jobs::list_redrives, jobs::redrive))
+        .routes(routes!(jobs::list_discards, jobs::discard))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(test_sends::list, test_sends::test))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(inspectors::list))
+        .routes(routes!(inspectors::show, inspectors::set, inspectors::forget))
+        .routes(routes!(inspectors::stream))
+        .routes(routes!(status::show))
+        .routes(routes!(status::doctor))
+}
+
+/// What is asked without a token.
+fn machines() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(connection::callback))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
 }

@@ -12,6 +12,9 @@ use crate::desk::Refusal;
 use crate::domain::access::{Admin, Caller};
 use crate::pipeline::{Applied, ApplyRequest, PipelineView};
 
+/// All that is set up, without its secrets.
+#[utoipa::path(get, path = "/pipeline", tag = "pipeline",
+    responses((status = 200, description = "What is set up", body = serde_json::Value)))]
 pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -19,6 +22,9 @@ pub(super) async fn show(
     Ok(Json(PipelineView::of(&api.desk.pipeline(&caller).await?)))
 }
 
+/// Bring sources, destinations and mappings to what a document says: all of it or nothing.
+#[utoipa::path(post, path = "/pipeline", tag = "pipeline", request_body = serde_json::Value,
+    responses((status = 200, description = "The difference", body = serde_json::Value)))]
 pub(super) async fn apply(
     As(admin): As<Admin>,
     State(api): State<Arc<Api>>,

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::desk::Refusal;
 use crate::domain::access::Forbidden;
@@ -13,16 +14,19 @@ use crate::secrets::SecretError;
 use crate::store::StoreError;
 
 /// A problem, as the answer's body has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status and the code tell the kind.
     #[serde(rename = "type")]
+    #[schema(value_type = String)]
     pub kind: Box<str>,
     /// The status in words.
+    #[schema(value_type = String)]
     pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// The kind, for programs.
+    #[schema(value_type = String)]
     pub code: Box<str>,
     /// What is wrong, in one line.
     pub detail: String,

@@ -10,6 +10,9 @@ use super::{Api, Problem};
 use crate::desk::status::{FindingView, StatusView};
 use crate::domain::access::{Caller, Operator};
 
+/// The service as it stands.
+#[utoipa::path(get, path = "/status", tag = "service",
+    responses((status = 200, description = "How it stands", body = StatusView)))]
 pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -17,6 +20,9 @@ pub(super) async fn show(
     Ok(Json(api.desk.status(&caller).await?))
 }
 
+/// Examine the whole store. Slow: it reads everything.
+#[utoipa::path(post, path = "/doctor", tag = "service",
+    responses((status = 200, description = "What was found", body = Vec<FindingView>)))]
 pub(super) async fn doctor(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,

@@ -11,7 +11,10 @@ use super::{Api, Problem};
 use crate::desk::test_sends::{Names, TestBody, TestSendList, TestView};
 use crate::domain::access::{Caller, Operator};
 
-/// `POST /mappings/{source}/{destination}/{mapping}/tests`.
+/// Try a mapping on an event, and send what that gives if told to.
+#[utoipa::path(post, path = "/mappings/{source}/{destination}/{mapping}/tests", tag = "mappings",
+    request_body = TestBody,
+    responses((status = 200, description = "What it gave", body = TestView)))]
 pub(super) async fn test(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
@@ -21,7 +24,9 @@ pub(super) async fn test(
     Ok(Json(api.desk.test_mapping(&operator, &names, &body).await?))
 }
 
-/// `GET /mappings/{source}/{destination}/{mapping}/tests`.
+/// A mapping's test sends that are kept, newest first.
+#[utoipa::path(get, path = "/mappings/{source}/{destination}/{mapping}/tests", tag = "mappings",
+    responses((status = 200, description = "The test sends", body = TestSendList)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,

@@ -13,6 +13,9 @@ use crate::desk::deliveries::Page;
 use crate::desk::tokens::{MadeToken, TokenRequest, TokenView};
 use crate::domain::access::{Admin, Caller};
 
+/// The tokens in force, by name: without their text.
+#[utoipa::path(get, path = "/tokens", tag = "tokens",
+    responses((status = 200, description = "The tokens", body = Page<TokenView>)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -20,6 +23,11 @@ pub(super) async fn list(
     Json(api.desk.tokens(&caller))
 }
 
+/// Make a token with no more rights than the one that asks.
+///
+/// Its text is in this answer and is never shown again.
+#[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = TokenRequest,
+    responses((status = 201, description = "Made", body = MadeToken)))]
 pub(super) async fn create(
     As(admin): As<Admin>,
     State(api): State<Arc<Api>>,
@@ -28,6 +36,11 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(api.desk.make_token(&admin, request).await?)))
 }
 
+/// Revoke a token: it lets nobody in any more, nor does what was signed in with it.
+#[utoipa::path(delete, path = "/tokens/{name}", tag = "tokens",
+    responses(
+        (status = 204, description = "Revoked"),
+        (status = 409, description = "It is the last token that can make others", body = Problem)))]
 pub(super) async fn revoke(
     As(admin): As<Admin>,
     State(api): State<Arc<Api>>,

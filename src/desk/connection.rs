@@ -3,6 +3,7 @@
 //! that was given out here.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Desk, Refusal};
 use crate::auth::{BeginError, ConnectError, Return};
@@ -12,7 +13,7 @@ use crate::pipeline::ConnectionView;
 use crate::store::{Pipeline, StoreError};
 
 /// A connection that was begun.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BegunView {
     /// The page to open in a browser.
     pub authorize_url: String,

@@ -1,6 +1,7 @@
 //! Deliveries: lists by filter, and one with its event and its attempts.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::events::EventView;
 use super::filter::{self, Condition, destination_path, mapping_path};
@@ -11,7 +12,7 @@ use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::store::{DeliveryRow, Pipeline};
 
 /// A page of a list, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
@@ -20,7 +21,7 @@ pub struct Page<T> {
 }
 
 /// A delivery as it is shown. Times are RFC 3339, UTC.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryView {
     /// Its id, which its receiver sees as `webhook-id`.
     pub id: String,
@@ -68,7 +69,7 @@ pub struct DeliveryView {
 }
 
 /// An attempt as it is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// Its id.
     pub id: String,
@@ -111,7 +112,7 @@ pub struct AttemptView {
 }
 
 /// A batch as its attempts show it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BatchView {
     /// The `webhook-id` it was sent under.
     pub webhook_id: String,
@@ -122,7 +123,7 @@ pub struct BatchView {
 }
 
 /// A delivery with all that is known of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryDetail {
     /// The delivery.
     pub delivery: DeliveryView,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, Page, page};
 use super::filter::{self, Condition};
@@ -14,7 +15,7 @@ use crate::store::{DeliveryQuery, Pipeline};
 const DELIVERIES_SHOWN: u32 = 1_000;
 
 /// An event as it is shown. Times are RFC 3339, UTC.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
     /// Its id.
     pub id: String,
@@ -34,11 +35,12 @@ pub struct EventView {
     /// Why it was not routed; none for an event that was.
     pub rejection: Option<String>,
     /// The message as it came; a text when it is not JSON.
+    #[schema(value_type = serde_json::Value)]
     pub body: Box<RawValue>,
 }
 
 /// An event with its deliveries.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventDetail {
     /// The event.
     pub event: EventView,

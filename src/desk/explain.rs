@@ -4,6 +4,7 @@
 //! inferred, and said to be.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::deliveries::DeliveryView;
 use super::events::EventView;
@@ -28,7 +29,7 @@ const MAX_DELIVERIES: u32 = 10_000;
 const MAX_OTHERS: u32 = 20;
 
 /// What became of an event.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The event.
     pub event: EventView,
@@ -43,7 +44,7 @@ pub struct Explanation {
 }
 
 /// What became of an event at one mapping.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MappingExplanation {
     /// `source/destination/mapping`; none when it was removed since.
     pub mapping: Option<String>,
@@ -62,7 +63,7 @@ pub struct MappingExplanation {
 }
 
 /// Whether an event went to a mapping, or what kept it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It has a delivery.
@@ -101,7 +102,7 @@ impl Verdict {
 }
 
 /// The part of a trigger that an event did not meet.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UnmetView {
     /// The condition.
     pub condition: String,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Desk, Refusal};
 use crate::domain::access::{Caller, Operator};
@@ -12,7 +13,7 @@ use crate::pipeline::Fault;
 use crate::receiver::{Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors};
 
 /// What an inspector answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerDocument {
     /// Statuses in the order they are answered to each delivery, with commas; the last one goes on.
@@ -40,7 +41,8 @@ impl AnswerDocument {
 }
 
 /// A request that an inspector took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = InspectedRequest)]
 pub struct RequestView {
     /// The inspector's name.
     pub inspector: String,
@@ -94,7 +96,7 @@ impl RequestView {
 }
 
 /// An inspector as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InspectorView {
     /// Its name.
     pub name: String,

@@ -1,6 +1,7 @@
 //! Jobs: redrives and discards, asked for by filter or by ids, with a dry run that changes nothing.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, Page};
 use super::filter;
@@ -21,7 +22,7 @@ const MAX_IDS: usize = 1_000;
 const MAX_NOTE: usize = 1_000;
 
 /// A job that is asked for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobRequest {
     /// These deliveries.
@@ -37,7 +38,7 @@ pub struct JobRequest {
 }
 
 /// What a job would do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PreviewView {
     /// How many deliveries match.
     pub matched: u64,
@@ -46,7 +47,7 @@ pub struct PreviewView {
 }
 
 /// A job as it is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// Its id.
     pub id: String,

@@ -1,6 +1,7 @@
 //! The service as a whole: the ledger, what is open, and the store's own examination.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
 use super::{Desk, Refusal};
@@ -8,7 +9,7 @@ use crate::domain::access::{Caller, Operator};
 use crate::store::{Finding, Ledger, Pipeline};
 
 /// The service as it stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// The program's version.
     pub version: String,
@@ -32,7 +33,7 @@ pub struct StatusView {
 }
 
 /// Events and deliveries by what became of them.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LedgerView {
     /// Events accepted, rejected ones not counted.
     pub events_accepted: u64,
@@ -55,7 +56,7 @@ pub struct LedgerView {
 }
 
 /// A mapping whose circuit is open.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CircuitView {
     /// `source/destination/mapping`.
     pub mapping: String,
@@ -64,7 +65,7 @@ pub struct CircuitView {
 }
 
 /// A destination that waits to be connected.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeldView {
     /// `source/destination`.
     pub destination: String,
@@ -73,7 +74,7 @@ pub struct HeldView {
 }
 
 /// One finding of the store's examination.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FindingView {
     /// What was examined.
     pub check: String,

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Desk, Refusal};
 use crate::courier::Tested;
@@ -19,7 +20,7 @@ use crate::store::{EventQuery, Pipeline, TestSend, TestSendRow};
 const LOOKED_AT: u32 = 100;
 
 /// What to try a mapping on; neither: the source's last event.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TestBody {
     /// An event's id.
@@ -33,7 +34,7 @@ pub struct TestBody {
 }
 
 /// What a test gave.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestView {
     /// The event's id; none for a sample.
     pub event: Option<String>,
@@ -51,7 +52,7 @@ pub struct TestView {
 }
 
 /// A request as it is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RequestView {
     /// The HTTP method.
     pub method: String,
@@ -64,7 +65,7 @@ pub struct RequestView {
 }
 
 /// How a test ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ResultView {
     /// The mapping revision: its number in the database.
     pub revision: i64,
@@ -87,7 +88,7 @@ pub struct ResultView {
 }
 
 /// A test send as it was recorded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestSendView {
     /// The event's id; none for a sample.
     pub event: Option<String>,
@@ -100,7 +101,7 @@ pub struct TestSendView {
 }
 
 /// Every test send of a mapping that is kept, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestSendList {
     /// They.
     pub items: Vec<TestSendView>,

@@ -3,6 +3,7 @@
 
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::deliveries::Page;
 use super::{Desk, Refusal};
@@ -14,7 +15,7 @@ use crate::pipeline::Fault;
 use crate::store::{Revocation, Token};
 
 /// A token that is asked for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// What it should be called: shown as the actor of what is done with it.
@@ -30,7 +31,7 @@ pub struct TokenRequest {
 }
 
 /// A token as it is shown: never with its text.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// Its id.
     pub id: String,
@@ -51,7 +52,7 @@ pub struct TokenView {
 }
 
 /// A token that was made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MadeToken {
     /// Its text, shown this once.
     pub secret: String,

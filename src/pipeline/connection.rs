@@ -1,13 +1,14 @@
 //! How a destination's connection is shown.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::store::{ConnectionState, Pipeline};
 
 /// How a connection stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionView {
     /// Whether there are tokens.
     pub connected: bool,

@@ -76,6 +76,8 @@ const TENANTS: &[(&str, &[&str])] = &[
     ("oauth2", &["auth"]),
     ("hickory_resolver", &["sender"]),
     ("axum", &["intake", "api", "app", "web"]),
+    ("utoipa", &["api", "desk", "domain", "pipeline"]),
+    ("utoipa_axum", &["api"]),
     ("tower_http", &["intake", "api", "app", "web"]),
     ("rquickjs", &["function"]),
     ("tokio_cron_scheduler", &["duty", "app"]),

@@ -10,9 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A text file of the project, by its path from the root.
-struct SourceFile {
-    path: String,
-    text: String,
+pub(crate) struct SourceFile {
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 fn root() -> &'static Path {
@@ -20,7 +20,7 @@ fn root() -> &'static Path {
 }
 
 /// Every file below `folders` with this extension, in order.
-fn files(folders: &[&str], extension: &str) -> Vec<SourceFile> {
+pub(crate) fn files(folders: &[&str], extension: &str) -> Vec<SourceFile> {
     let mut paths = Vec::new();
     for folder in folders {
         collect(&root().join(folder), &mut paths);

@@ -1,0 +1,199 @@
+//! The API's description (OpenAPI 3.1), made from the handlers' own: what every operation has in
+//! common (who may ask, what is refused and how) is added here, once for all.
+
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder,
+    OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+};
+use utoipa::{PartialSchema as _, ToSchema as _};
+
+use super::Problem;
+use crate::pipeline::Fault;
+
+/// Where the admin API is.
+pub(super) const BASE: &str = "/api/v1";
+const PROBLEM: &str = "application/problem+json";
+const BEARER: &str = "token";
+
+const ABOUT: &str = "\
+Webhook delivery, looked into and steered. Ask with a token as `Authorization: Bearer TOKEN`; make one \
+with `postrider tokens create`. A viewer's token reads, an operator's also redrives, discards, tests and \
+connects, an admin's also changes what is set up and the tokens. A token that is limited to destinations \
+sees nothing of the others.
+
+What is refused is told as a problem (RFC 9457): `code` for programs, `detail` for people, `faults` with \
+the place of each fault. Every answer has an `X-Request-Id`.";
+
+/// What a refusal means, by status.
+const REFUSALS: [(&str, &str); 12] = [
+    ("400", "The request cannot be read: its path, query or JSON is not right"),
+    ("401", "There is no token in force in the request"),
+    ("403", "The token's role or limits do not let it do this"),
+    ("404", "There is no such thing"),
+    ("409", "It cannot be done as things stand"),
+    ("413", "The body is too large"),
+    ("415", "The body is not JSON"),
+    ("422", "The request was read and is not right: each fault has its place"),
+    ("429", "Too many requests with this token: wait as `Retry-After` says"),
+    ("500", "The service failed; its log says more"),
+    ("503", "The service takes no more just now, or is stopping"),
+    ("507", "The disk is full"),
+];
+
+/// The whole description: of the admin API's nouns and of what machines ask.
+pub(super) fn document(nouns: OpenApi, machines: OpenApi) -> OpenApi {
+    let mut document = OpenApiBuilder::new().info(info()).components(Some(components())).build();
+    document.merge(machines);
+    document = document.nest(BASE, nouns);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            complete(method, path, operation);
+        }
+    }
+    document
+}
+
+fn info() -> utoipa::openapi::Info {
+    InfoBuilder::new()
+        .title("Postrider")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .contact(Some(ContactBuilder::new().name(Some("Postrider's operators")).build()))
+        .license(Some(LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE")).build()))
+        .build()
+}
+
+fn components() -> Components {
+    let mut components = Components::new();
+    components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.schemas.insert(Problem::name().into_owned(), Problem::schema());
+    components.schemas.insert(Fault::name().into_owned(), Fault::schema());
+    components
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let all = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("patch", &mut item.patch),
+        ("delete", &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Adds to an operation what its place says: its id, the parameters of its path, who may ask, how it
+/// refuses.
+fn complete(method: &str, path: &str, operation: &mut Operation) {
+    operation.operation_id = Some(operation_id(method, path));
+    let inner = path.strip_prefix(BASE).unwrap_or(path);
+    let mut parameters = operation.parameters.take().unwrap_or_default();
+    let placeholders = path.split(['{', '}']).skip(1).step_by(2);
+    parameters.extend(placeholders.map(|name| RefOr::T(path_parameter(name, inner))));
+    let has = |place: fn(&ParameterIn) -> bool| {
+        parameters.iter().any(|it| matches!(it, RefOr::T(it) if place(&it.parameter_in)))
+    };
+    let has_path = has(|place| matches!(place, ParameterIn::Path));
+    let has_query = has(|place| matches!(place, ParameterIn::Query));
+    operation.parameters = (!parameters.is_empty()).then_some(parameters);
+    for response in operation.responses.responses.values_mut() {
+        as_problem(response);
+    }
+    if path == inner {
+        // What machines ask needs no token and has no problems.
+        return;
+    }
+    operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]);
+    let mut refusals = vec!["400", "401", "403", "429", "500", "503"];
+    if has_path {
+        refusals.push("404");
+    }
+    if has_query {
+        refusals.push("422");
+    }
+    if operation.request_body.is_some() {
+        refusals.extend(["413", "415", "422"]);
+    }
+    if method != "get" {
+        refusals.extend(["409", "507"]);
+    }
+    for status in refusals {
+        let said = REFUSALS.iter().find(|(it, _)| *it == status).map_or("", |(_, words)| words);
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(said)));
+    }
+}
+
+/// `get /api/v1/jobs/{id}` is `get_jobs_id`.
+fn operation_id(method: &str, path: &str) -> String {
+    let parts = path.strip_prefix(BASE).unwrap_or(path).split(|c: char| !c.is_ascii_alphanumeric());
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    format!("{method}_{}", parts.join("_"))
+}
+
+/// What the placeholders of paths stand for; one word is the same everywhere.
+fn path_parameter(name: &str, path: &str) -> Parameter {
+    let noun = path.split('/').nth(1).unwrap_or_default();
+    let id = |prefix: &str| format!("^{prefix}[0-9a-f]{{12}}7[0-9a-f]{{3}}[89ab][0-9a-f]{{15}}$");
+    let (description, schema) = match (name, noun) {
+        ("number", _) => ("The revision's number", whole_number()),
+        ("name", "inspectors") => ("The inspector's name", text("^[a-z0-9_-]{1,64}$")),
+        ("name", _) => ("The token's name", text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")),
+        ("id", "events") => ("The event's id", text(&id("evt_"))),
+        ("id", "deliveries") => ("The delivery's id", text(&id("dlv_"))),
+        ("id", "jobs" | "redrives" | "discards") => ("The job's id", text(&id("job_"))),
+        ("source", _) => ("The source's name", text(NAME)),
+        ("destination", _) => ("The destination's name", text(NAME)),
+        ("mapping", _) => ("The mapping's name", text(NAME)),
+        (_, _) => ("", text(".")),
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+/// A name: no slash, no control characters, no spaces at its ends.
+const NAME: &str =
+    r"^[^\s/\x00-\x1f\x7f-\x9f]([^/\x00-\x1f\x7f-\x9f]{0,98}[^\s/\x00-\x1f\x7f-\x9f])?$";
+
+fn text(pattern: &str) -> Schema {
+    Schema::Object(ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build())
+}
+
+fn whole_number() -> Schema {
+    Schema::Object(
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Integer))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+            .minimum(Some(1))
+            .build(),
+    )
+}
+
+fn problem(description: &str) -> utoipa::openapi::Response {
+    let schema = RefOr::Ref(Ref::from_schema_name(Problem::name()));
+    ResponseBuilder::new()
+        .description(description)
+        .content(PROBLEM, ContentBuilder::new().schema(Some(schema)).build())
+        .build()
+}
+
+/// An answer whose body is a problem has a problem's media type.
+fn as_problem(response: &mut RefOr<utoipa::openapi::Response>) {
+    let RefOr::T(response) = response else { return };
+    let reference = format!("#/components/schemas/{}", Problem::name());
+    let is_problem = response.content.values().any(|content| {
+        let RefOr::T(content) = content else { return false };
+        matches!(&content.schema, Some(RefOr::Ref(to)) if to.ref_location == reference)
+    });
+    if is_problem {
+        *response = problem(&response.description.clone());
+    }
+}

@@ -1,0 +1,84 @@
+//! The API's description against the API.
+
+use http::Method;
+use serde_json::Value;
+
+use super::{bare, bearing, with_role};
+use crate::support::app::{Builder, TestApp};
+
+/// Every operation: method, path with its placeholders filled, and what is said of it.
+async fn operations(app: &TestApp) -> Vec<(Method, String, Value)> {
+    let (status, document) = app.client.get("/openapi.json").await.unwrap();
+    assert_eq!(status, 200);
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let filled: Vec<&str> =
+                path.split('/').map(|it| if it.starts_with('{') { "x" } else { it }).collect();
+            let method = method.to_uppercase().parse().unwrap();
+            operations.push((method, filled.join("/"), operation.clone()));
+        }
+    }
+    assert!(operations.len() > 20, "{}", operations.len());
+    operations
+}
+
+#[tokio::test]
+async fn every_operation_that_is_described_is_there_and_asks_for_a_token() {
+    let app = Builder::new().start().await;
+    let nobody = bearing(&app, "prt_nobody");
+    for (method, path, operation) in operations(&app).await {
+        let status = bare(&nobody, method.clone(), &path).await.status;
+        let open = operation.get("security").is_none();
+        assert_eq!(open, !path.starts_with("/api/v1/"), "{method} {path}");
+        assert_eq!(status == 401, !open, "{method} {path}: {status}");
+        assert_ne!(status, 405, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn every_operation_says_what_it_is_and_how_it_refuses() {
+    let app = Builder::new().start().await;
+    let mut ids = std::collections::BTreeSet::new();
+    for (method, path, operation) in operations(&app).await {
+        let said = |what: &str| operation[what].as_str().is_some_and(|text| !text.is_empty());
+        assert!(said("summary"), "{method} {path}");
+        assert!(ids.insert(operation["operationId"].to_string()), "{method} {path}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["schema"].is_object(), "{method} {path}: {parameter}");
+            let described = parameter["description"].as_str().is_some_and(|it| !it.is_empty());
+            assert!(described, "{method} {path}: {parameter}");
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let refusal = status.as_str() >= "400" && path.starts_with("/api/");
+            let problem = &response["content"]["application/problem+json"];
+            assert_eq!(problem.is_object(), refusal, "{method} {path} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_viewer_changes_anything() {
+    let app = Builder::new().start().await;
+    let viewer = with_role(&app, "viewer", &[]).await;
+    for (method, path, _) in operations(&app).await {
+        // Streams go on as long as they are listened to.
+        if path.starts_with("/api/") && !path.ends_with("/stream") {
+            let refused = bare(&viewer, method.clone(), &path).await.status == 403;
+            assert_eq!(refused, method != Method::GET, "{method} {path}");
+        }
+    }
+}
+
+/// Routes come from descriptions alone, so that none is without one.
+#[test]
+fn no_route_is_without_a_description() {
+    let faults: Vec<String> = crate::tidy::files(&["src/api"], "rs")
+        .iter()
+        .filter(|file| file.text.contains(".route("))
+        // What describes the API, and what is a receiver's door and no part of it.
+        .filter(|file| !["src/api/docs.rs", "src/api/inspectors.rs"].contains(&&*file.path))
+        .map(|file| file.path.clone())
+        .collect();
+    assert!(faults.is_empty(), "enter it with routes!: {faults:?}");
+}
