@@ -1,23 +1,20 @@
 //! The accept loop: connections are bounded in number, in the time and size of a request's head, and
-//! in how long they may hold up a stop. It knows nothing of what is served on them.
+//! in how long they may hold up a stop. What is served on them is behind [`Front`].
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::front::Front;
 use crate::access::Peer;
 
 /// Why an address cannot be listened on, and what to do about it.
@@ -82,11 +79,11 @@ fn hint(kind: io::ErrorKind, listen: &str) -> &'static str {
 /// the grace, and closes what is left.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    front: Front,
     options: ListenerOptions,
     shutdown: CancellationToken,
 ) {
-    let server = Server::new(router, options, shutdown.clone());
+    let server = Server::new(front, options, shutdown.clone());
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = server.accept_all(&listener) => {}
@@ -96,30 +93,8 @@ pub async fn serve(
     server.stop(options.grace).await;
 }
 
-/// The router, told where a connection comes from.
-struct Known {
-    router: TowerToHyperService<Router>,
-    peer: Peer,
-}
-
-/// What senders post to: nothing there asks for the peer.
-const TRACKING: &str = "/v1/";
-
-impl Service<Request<Incoming>> for Known {
-    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
-    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
-    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if !request.uri().path().starts_with(TRACKING) {
-            request.extensions_mut().insert(self.peer);
-        }
-        self.router.call(request)
-    }
-}
-
 struct Server {
-    router: Router,
+    front: Front,
     http: http1::Builder,
     places: Arc<Semaphore>,
     connections: TaskTracker,
@@ -130,14 +105,14 @@ struct Server {
 }
 
 impl Server {
-    fn new(router: Router, options: ListenerOptions, shutdown: CancellationToken) -> Self {
+    fn new(front: Front, options: ListenerOptions, shutdown: CancellationToken) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(options.header_timeout)
             .max_header_size(MAX_HEADER_BYTES);
         let places = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
         Self {
-            router,
+            front,
             http,
             places: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
             connections: TaskTracker::new(),
@@ -160,7 +135,8 @@ impl Server {
             tracing::debug!(%error, "the connection is gone already");
             return;
         }
-        let service = Known { router: TowerToHyperService::new(self.router.clone()), peer };
+        let front = self.front.clone();
+        let service = service_fn(move |request| front.clone().answer(request, peer));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (shutdown, close) = (self.shutdown.clone(), self.close.clone());
         self.connections.spawn(async move {

@@ -2,6 +2,7 @@
 //! then the commits under way, then the attempts under way, then the store.
 
 mod dispatch;
+pub mod front;
 mod inspect;
 pub mod listener;
 mod process;
@@ -10,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use http::HeaderValue;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,7 +29,7 @@ use crate::desk::Desk;
 use crate::domain::id::NodeId;
 use crate::duty::{Duties, JobRunner, Schedule};
 use crate::function::{FunctionPool, PoolOptions};
-use crate::intake::{self, Intake, IntakeParts};
+use crate::intake::{Intake, IntakeParts};
 use crate::live::{Feed, LiveEvent};
 use crate::metrics::Metrics;
 use crate::pipeline::Editor;
@@ -40,6 +40,7 @@ use crate::sender::{AddressPolicy, Resolve, Sender, SenderError, SenderOptions};
 use crate::store::sqlite::{OpenError, OpenOptions, SqliteStore};
 use crate::store::{Store, StoreError};
 
+use front::Front;
 use listener::{ListenError, ListenerOptions};
 use process::Running;
 
@@ -268,8 +269,7 @@ impl App {
             rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
         }));
         let api = Arc::new(Api { desk, metrics: Arc::clone(&metrics) });
-        let router =
-            Router::new().merge(intake::router(Arc::clone(&intake))).merge(api::router(api));
+        let front = Front::new(Arc::clone(&intake), api::router(api));
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = listener_options(settings, grace);
         let stop_server = CancellationToken::new();
@@ -285,7 +285,7 @@ impl App {
             schedule,
             job_runner: tokio::spawn(running.jobs.clone().run(duties.clone())),
             connections: tokio::spawn(Arc::clone(&running).follow_connections()),
-            server: tokio::spawn(listener::serve(listener, router, options, stop_server.clone())),
+            server: tokio::spawn(listener::serve(listener, front, options, stop_server.clone())),
             stop_server,
             stopping: running.stopping.clone(),
             duties,

@@ -7,6 +7,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICA
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
+use super::body::BodyError;
 use super::limits::{
     MAX_BATCH_MESSAGES, MAX_ENVELOPE_BYTES, MAX_MERGED_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES,
 };
@@ -61,7 +62,7 @@ pub(super) enum Refusal {
     #[error("the body did not arrive in time")]
     SlowBody,
     #[error("the body broke off")]
-    BrokenBody(#[source] axum::Error),
+    BrokenBody(#[source] BodyError),
     #[error("more is being accepted than there is room for: try again")]
     Overloaded,
     #[error("the disk is full: nothing can be accepted until there is space")]

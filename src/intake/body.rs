@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use http::HeaderMap;
@@ -15,6 +14,14 @@ use http_body_util::BodyExt;
 
 use super::answer::Refusal;
 use super::limits::{MAX_DRAINED_BYTES, MAX_REQUEST_BYTES};
+
+/// A request's body on its way in.
+pub trait Arriving: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin {}
+
+impl<B: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin> Arriving for B {}
+
+/// Why a body broke off.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +112,7 @@ impl Drop for Account {
 /// Reads a whole body. One that is refused is read on without being kept, within the same time, so
 /// that its sender gets to read the answer.
 pub(super) async fn read(
-    mut body: Body,
+    mut body: impl Arriving,
     account: &mut Account,
     within: Duration,
 ) -> Result<Bytes, Refusal> {
@@ -121,12 +128,12 @@ pub(super) async fn read(
 }
 
 /// Reads a body that nobody wants.
-pub(super) async fn drain(mut body: Body, within: Duration) {
+pub(super) async fn drain(mut body: impl Arriving, within: Duration) {
     // The answer is settled already: whether the rest comes in time makes no difference to it.
     let _ = tokio::time::timeout(within, discard(&mut body)).await;
 }
 
-async fn collect(body: &mut Body, account: &mut Account) -> Result<Bytes, Refusal> {
+async fn collect(body: &mut impl Arriving, account: &mut Account) -> Result<Bytes, Refusal> {
     let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
     grow(account, 0, first.len())?;
     // Most bodies come in one piece, which is then not copied.
@@ -149,10 +156,10 @@ fn grow(account: &mut Account, so_far: usize, more: usize) -> Result<(), Refusal
     account.take(more)
 }
 
-async fn next_data(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+async fn next_data(body: &mut impl Arriving) -> Result<Option<Bytes>, Refusal> {
     while let Some(frame) = body.frame().await {
         // Trailers say nothing that is needed.
-        if let Ok(data) = frame.map_err(Refusal::BrokenBody)?.into_data()
+        if let Ok(data) = frame.map_err(|error| Refusal::BrokenBody(error.into()))?.into_data()
             && !data.is_empty()
         {
             return Ok(Some(data));
@@ -161,7 +168,7 @@ async fn next_data(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
     Ok(None)
 }
 
-async fn discard(body: &mut Body) {
+async fn discard(body: &mut impl Arriving) {
     let mut left = MAX_DRAINED_BYTES;
     while let Ok(Some(data)) = next_data(body).await {
         let Some(rest) = left.checked_sub(data.len()) else { return };
@@ -196,6 +203,7 @@ pub(super) fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body as Whole;
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use std::io::Write;
@@ -255,12 +263,12 @@ mod tests {
         let held = Held::up_to(10);
         let mut one = held.account();
         let within = Duration::from_secs(60);
-        let body = read(Body::from("123456"), &mut one, within).await.expect("there is room");
+        let body = read(Whole::from("123456"), &mut one, within).await.expect("there is room");
         let mut other = held.account();
-        let refused = read(Body::from("12345"), &mut other, within).await;
+        let refused = read(Whole::from("12345"), &mut other, within).await;
         assert!(matches!(refused, Err(Refusal::Overloaded)));
         assert_eq!(held.bytes.load(Ordering::Relaxed), body.len());
-        read(Body::from("1234"), &mut other, within).await.expect("there is room");
+        read(Whole::from("1234"), &mut other, within).await.expect("there is room");
     }
 
     #[test]

@@ -20,19 +20,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderName};
-use http::{Method, StatusCode, request};
+use http::{Method, Request, StatusCode, request};
 use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
 
 use self::accept::Tally;
 use self::answer::Refusal;
+pub use self::body::Arriving;
 use self::body::{Account, Encoding, Held};
 use self::call::Call;
 pub use self::dispatch::Dispatch;
@@ -97,7 +97,10 @@ impl fmt::Debug for IntakeParts {
     }
 }
 
-/// The routes of the tracking API, everything under `/v1`.
+/// What the paths of the tracking API begin with.
+pub const PREFIX: &str = "/v1/";
+
+/// The routes of the tracking API for browsers too: what they ask before a call, they are told.
 pub fn router(state: Arc<Intake>) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
@@ -107,23 +110,8 @@ pub fn router(state: Arc<Intake>) -> Router {
     Router::new().route("/v1/{*call}", any(answer)).layer(cors).with_state(state)
 }
 
-async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Response {
-    let uri = request.uri().clone();
-    let path = uri.path();
-    let (status, response) = match intake.receive(request).await {
-        Ok(tally) => {
-            tracing::debug!(path, stored = tally.stored, duplicates = tally.duplicates, "accepted");
-            (StatusCode::OK, answer::success())
-        }
-        Err(refusal) => {
-            let answer::Verdict { status, code } = refusal.verdict();
-            let cause = std::error::Error::source(&refusal).map(tracing::field::display);
-            tracing::warn!(path, status = status.as_u16(), code, cause, "refused: {refusal}");
-            (status, refusal.into_response())
-        }
-    };
-    intake.metrics.intake_answers.get_or_create(&Answer { status: status.as_u16() }).inc();
-    response
+async fn answer(State(intake): State<Arc<Intake>>, request: axum::extract::Request) -> Response {
+    intake.answer(request).await
 }
 
 /// What a request's head says.
@@ -160,7 +148,28 @@ impl Intake {
         self.accepting.wait().await;
     }
 
-    async fn receive(self: &Arc<Self>, request: Request) -> Result<Tally, Refusal> {
+    /// Answers a request under [`PREFIX`].
+    pub async fn answer<B: Arriving>(self: &Arc<Self>, request: Request<B>) -> Response {
+        let uri = request.uri().clone();
+        let path = uri.path();
+        let (status, response) = match self.receive(request).await {
+            Ok(tally) => {
+                let Tally { stored, duplicates } = tally;
+                tracing::debug!(path, stored, duplicates, "accepted");
+                (StatusCode::OK, answer::success())
+            }
+            Err(refusal) => {
+                let answer::Verdict { status, code } = refusal.verdict();
+                let cause = std::error::Error::source(&refusal).map(tracing::field::display);
+                tracing::warn!(path, status = status.as_u16(), code, cause, "refused: {refusal}");
+                (status, refusal.into_response())
+            }
+        };
+        self.metrics.intake_answers.get_or_create(&Answer { status: status.as_u16() }).inc();
+        response
+    }
+
+    async fn receive<B: Arriving>(self: &Arc<Self>, request: Request<B>) -> Result<Tally, Refusal> {
         let (head, body) = request.into_parts();
         let head = match self.admit(&head) {
             Ok(admitted) => admitted,
@@ -201,7 +210,7 @@ impl Intake {
 
     /// Reads a refused request to its end, so that its sender comes to read the answer; one that
     /// waits for a go-ahead is not given it.
-    async fn turn_away(&self, head: &request::Parts, body: Body) {
+    async fn turn_away(&self, head: &request::Parts, body: impl Arriving) {
         if !head.headers.contains_key(EXPECT) {
             body::drain(body, self.body_timeout).await;
         }

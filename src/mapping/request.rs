@@ -17,6 +17,8 @@ use crate::json::{Text, Value, number_text};
 const MAX_URL: usize = 8_192;
 /// The longest header value that an event may give, in bytes.
 const MAX_HEADER: usize = 8_192;
+/// Headers that there is room for from the start: a mapping's own, and those that make it a delivery.
+const ROOM: usize = 16;
 /// Headers of one mapping.
 const MAX_HEADERS: usize = 100;
 
@@ -117,7 +119,8 @@ impl Headers {
         compiler: &mut Compiler,
         faults: &mut Vec<Fault>,
     ) -> Self {
-        let mut compiled = Self { fixed: HeaderMap::new(), form: false, from_event: Vec::new() };
+        let fixed = HeaderMap::with_capacity(ROOM);
+        let mut compiled = Self { fixed, form: false, from_event: Vec::new() };
         compiled.fixed.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if headers.len() > MAX_HEADERS {
             let message = format!("should be at most {MAX_HEADERS}, not {}", headers.len());

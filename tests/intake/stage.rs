@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use postrider::app::front::Front;
 use postrider::app::listener::{self, ListenerOptions};
 use postrider::clock::{ManualClock, Timestamp};
 use postrider::domain::destination::{Destination, DestinationSettings};
@@ -17,7 +19,7 @@ use postrider::domain::id::{
 };
 use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Method};
 use postrider::domain::source::Source;
-use postrider::intake::{self, Dispatch, Intake, IntakeParts};
+use postrider::intake::{Dispatch, Intake, IntakeParts};
 use postrider::metrics::Metrics;
 use postrider::route::{LiveRoutes, OpenSecret, Routes};
 use postrider::secrets::Purpose;
@@ -95,8 +97,8 @@ impl Stage {
             grace: conditions.grace,
         };
         let shutdown = CancellationToken::new();
-        let router = intake::router(intake.clone());
-        let serving = tokio::spawn(listener::serve(listener, router, options, shutdown.clone()));
+        let front = Front::new(intake.clone(), Router::new());
+        let serving = tokio::spawn(listener::serve(listener, front, options, shutdown.clone()));
         let serving = Mutex::new(Some(serving));
         Self { address, store, dispatch, metrics, intake, shutdown, serving }
     }

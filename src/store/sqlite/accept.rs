@@ -29,20 +29,23 @@ pub(super) struct Statements {
 }
 
 const EVENT: &str =
-    "INSERT INTO events (id, source_id, received_at, type, message_id, name, user_id,
+    "INSERT OR FAIL INTO events (id, source_id, received_at, type, message_id, name, user_id,
     first_delivery_id, delivery_count, envelope, rejection, body)";
-const DELIVERY: &str = "INSERT INTO deliveries (id, event_id, mapping_id, destination_id, state,
-    accepted_at, deadline_at, token, tried, due_at, lease_node_id, lease_expires_at)";
-const SKIP: &str = "INSERT INTO skips (event_id, destination_id)";
+const DELIVERY: &str = "INSERT OR FAIL INTO deliveries (id, event_id, mapping_id, destination_id,
+    accepted_at, deadline_at, lease_node_id, lease_expires_at, state, token, tried, due_at)
+    SELECT *, iif(column7 IS NULL, 'pending', 'leased'), column7 IS NOT NULL, 0,
+        iif(column7 IS NULL, column5, NULL)
+    FROM (VALUES ";
+const SKIP: &str = "INSERT OR FAIL INTO skips (event_id, destination_id)";
 
 impl Statements {
     pub(super) fn new() -> Self {
         Self {
             event: Shaped::new(&format!("{EVENT} VALUES "), 12, ""),
-            delivery: Shaped::new(&format!("{DELIVERY} VALUES "), 12, ""),
+            delivery: Shaped::new(DELIVERY, 8, ")"),
             skip: Shaped::new(&format!("{SKIP} VALUES "), 2, ""),
             event_together: Padded::insert(EVENT, 12),
-            delivery_together: Padded::insert(DELIVERY, 12),
+            delivery_together: Padded::new(DELIVERY, 8, ") WHERE column1 IS NOT NULL"),
             skip_together: Padded::insert(SKIP, 2),
         }
     }
@@ -104,17 +107,12 @@ struct DeliveryRow {
 }
 
 fn bind_delivery(row: &DeliveryRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    let accepted_at = row.accepted_at.as_micros();
     to.add(row.id)?;
     to.add(row.event_id)?;
     to.add(row.new.mapping_id.0)?;
     to.add(row.new.destination_id.0)?;
-    to.add(if row.new.lease.is_some() { "leased" } else { "pending" })?;
-    to.add(accepted_at)?;
+    to.add(row.accepted_at.as_micros())?;
     to.add(row.new.deadline_at.as_micros())?;
-    to.add(i64::from(row.new.lease.is_some()))?;
-    to.add(0i64)?;
-    to.add(row.new.lease.is_none().then_some(accepted_at))?;
     to.add(row.new.lease.map(|lease| lease.node_id.0))?;
     to.add(row.new.lease.map(|lease| lease.expires_at.as_micros()))
 }

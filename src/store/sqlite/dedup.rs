@@ -112,7 +112,7 @@ impl Statements {
         let slots = [0, 1, 2];
         let among = |slot| format!("FROM each CROSS JOIN dedup_{slot} AS d WHERE d.key = each.key");
         Self {
-            log: Padded::insert("INSERT INTO dedup_log (id, keys)", 2),
+            log: Padded::insert("INSERT OR FAIL INTO dedup_log (id, keys)", 2),
             find: slots.map(|slot| {
                 Padded::new(EACH, 1, format!("{OF_THEM} SELECT 1 {} LIMIT 1", among(slot)))
             }),

@@ -48,18 +48,18 @@ impl Statements {
     }
 }
 
-const ATTEMPT: &str = "INSERT INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
+const ATTEMPT: &str = "INSERT OR FAIL INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
     revision_id, started_at, duration_us, outcome, status, error, console, url, request_headers,
     body_sha256, response_headers, response_body, response_truncated)";
-const MEMBER: &str = "INSERT INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
+const MEMBER: &str = "INSERT OR FAIL INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
     revision_id, started_at, duration_us, outcome, status, error, console, batch_id)";
-const BATCH: &str = "INSERT INTO batches (id, attempt_count, size, webhook_id, status, url,
+const BATCH: &str = "INSERT OR FAIL INTO batches (id, attempt_count, size, webhook_id, status, url,
     request_headers, body_sha256, response_headers, response_body, response_truncated)";
 const MADE: &str =
     "WITH made (id, token, state, due_at, settled_at, reason, outcome, status, renewed_until)
     AS (VALUES ";
 const SETTLE: &str = ")
-    UPDATE deliveries AS d SET state = made.state, due_at = made.due_at,
+    UPDATE OR FAIL deliveries AS d SET state = made.state, due_at = made.due_at,
         settled_at = made.settled_at, reason = made.reason,
         token = d.token + (made.renewed_until IS NOT NULL),
         tried = d.tried + (made.renewed_until IS NULL),
