@@ -21,7 +21,7 @@ pub trait Arriving: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Se
 impl<B: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin> Arriving for B {}
 
 /// Why a body broke off.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -48,10 +48,12 @@ impl Statements {
     }
 }
 
-const ATTEMPT: &str = "INSERT OR FAIL INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
+const ATTEMPT: &str =
+    "INSERT OR FAIL INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
     revision_id, started_at, duration_us, outcome, status, error, console, url, request_headers,
     body_sha256, response_headers, response_body, response_truncated)";
-const MEMBER: &str = "INSERT OR FAIL INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
+const MEMBER: &str =
+    "INSERT OR FAIL INTO attempts (id, delivery_id, number, late, recorded_at, node_id,
     revision_id, started_at, duration_us, outcome, status, error, console, batch_id)";
 const BATCH: &str = "INSERT OR FAIL INTO batches (id, attempt_count, size, webhook_id, status, url,
     request_headers, body_sha256, response_headers, response_body, response_truncated)";
