@@ -1,9 +1,8 @@
 //! A whole group in one hop to SQLite's thread. While the cores are busy, waking that thread and being
-//! woken by it costs more than the statements do, so the group's statements go over as one text. That
-//! is possible because the rule can be foreseen: no message is a duplicate, every lease still stands.
-//! A statement that fails (`OR FAIL`) takes the transaction with it, so SQLite need not keep what would
-//! undo the statement alone. What the statements changed says whether it was so; if not, the transaction is undone and the group
-//! goes the long way, which finds out what each message and each attempt is.
+//! woken by it costs more than the statements do, so they go over as one text. That is possible because
+//! the rule can be foreseen: no message is a duplicate, every lease stands. What they changed says whether
+//! it was so; if not, the transaction is undone and the group goes the long way. Each is `OR FAIL`: a
+//! failure takes the whole transaction along, so SQLite need not keep what would undo one of them.
 
 use futures_util::TryStreamExt;
 use sqlx::error::BoxDynError;
