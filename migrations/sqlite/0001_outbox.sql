@@ -361,6 +361,27 @@ CREATE TABLE tokens (
 ) STRICT;
 CREATE UNIQUE INDEX tokens_name ON tokens (name) WHERE revoked_at IS NULL;
 
+-- What was done, in the commits that did it; append-only. Each hash is over the one before it and its
+-- own row, so that what was changed, taken out or put in shows.
+CREATE TABLE audit (
+    number        INTEGER PRIMARY KEY CHECK (number >= 1),  -- from 1 without a gap
+    at            INTEGER NOT NULL,
+    actor         TEXT    NOT NULL,                     -- a token's name, or postrider
+    role          TEXT,                                 -- the token's at that time
+    from_address  TEXT    NOT NULL,
+    request_id    TEXT,
+    note          TEXT,
+    action        TEXT    NOT NULL,
+    subject       TEXT    NOT NULL,
+    before        TEXT CHECK (json_valid(before)),      -- never with a secret
+    after         TEXT CHECK (json_valid(after)),
+    hash          BLOB    NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'an audit entry never changes'); END;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'an audit entry is never removed'); END;
+
 -- What operators tried a mapping on: no delivery, counted nowhere. The newest of each mapping are kept.
 CREATE TABLE test_sends (
     id                  INTEGER PRIMARY KEY,

@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 use crate::clock::{Clock, Timestamp};
 use crate::domain::access::{Act, Caller, Forbidden, Role, Scope};
+use crate::domain::audit::{Action, NewEntry};
 use crate::domain::id::TokenId;
 use crate::secrets::{SecretError, digest, generate};
 use crate::store::{NewToken, Revocation, Store, StoreError, Token};
@@ -81,11 +83,43 @@ impl Live {
     }
 }
 
+/// Refused sign-ins kept on record in a minute.
+const REFUSALS_A_MINUTE: u32 = 10;
+
+/// Which refused sign-ins are kept on record: nobody fills the log from outside.
+#[derive(Debug, Default)]
+struct Refusals {
+    minute: i64,
+    kept: u32,
+    unkept: u64,
+}
+
+impl Refusals {
+    /// Whether one is kept now; with it, how many were not since the last that was.
+    fn keep(&mut self, now: Timestamp) -> Option<u64> {
+        let minute = now.as_seconds().div_euclid(60);
+        if minute != self.minute {
+            (self.minute, self.kept) = (minute, 0);
+        }
+        if self.kept == REFUSALS_A_MINUTE {
+            self.unkept += 1;
+            return None;
+        }
+        self.kept += 1;
+        Some(std::mem::take(&mut self.unkept))
+    }
+}
+
+fn address(from: Option<Peer>) -> String {
+    from.map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string())
+}
+
 /// The tokens in force.
 pub struct Access {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     live: RwLock<Arc<[Arc<Live>]>>,
+    refusals: Mutex<Refusals>,
     /// One change at a time: what was read earlier must not be put in force later.
     changing: tokio::sync::Mutex<()>,
 }
@@ -117,7 +151,8 @@ impl Access {
         let is_let_in = token.digest;
         store.admit_token(token, Act::of_the_service("start", clock.now())).await?;
         let changing = tokio::sync::Mutex::default();
-        let access = Self { store, clock, live: RwLock::new(Arc::new([])), changing };
+        let live = RwLock::new(Arc::new([]) as Arc<[_]>);
+        let access = Self { store, clock, live, refusals: Mutex::default(), changing };
         access.reload().await?;
         if !access.live().iter().any(|it| it.token.made.digest == is_let_in) {
             tracing::warn!(
@@ -185,9 +220,58 @@ impl Access {
             name: made.name.clone(),
             role: made.role,
             scope: made.scope.clone(),
-            from: from.map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string()),
+            from: address(from),
             request_id: None,
         })
+    }
+
+    /// Lets somebody in who signs in with a token, and keeps on record that it happened or was
+    /// refused. Of refusals so many a minute are kept; the next one that is tells how many were not.
+    ///
+    /// # Errors
+    /// [`Refusal`] for who is not let in; [`StoreError`] when it cannot be kept: nobody is let in then.
+    pub async fn sign_in(
+        &self,
+        secret: &str,
+        from: Option<Peer>,
+    ) -> Result<Result<Caller, Refusal>, StoreError> {
+        let now = self.clock.now();
+        let admitted = self.authenticate(secret, from);
+        match &admitted {
+            Ok(caller) => self.note(caller.act(now), Action::SignIn, &caller.name, None).await?,
+            Err(refusal) => {
+                let unkept = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).keep(now);
+                if let Some(unkept) = unkept {
+                    let after = json!({"because": refusal.to_string(), "not_kept_before": unkept});
+                    let act = Act {
+                        actor: "unknown".to_owned(),
+                        from: address(from),
+                        ..Act::of_the_service("", now)
+                    };
+                    self.note(act, Action::RefuseSignIn, "", Some(after)).await?;
+                }
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Keeps on record that somebody signed out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be kept.
+    pub async fn sign_out(&self, caller: &Caller) -> Result<(), StoreError> {
+        self.note(caller.act(self.clock.now()), Action::SignOut, &caller.name, None).await
+    }
+
+    async fn note(
+        &self,
+        act: Act,
+        action: Action,
+        subject: &str,
+        after: Option<Value>,
+    ) -> Result<(), StoreError> {
+        let done = NewEntry { action, subject: subject.to_owned(), before: None, after };
+        self.store.note(act, done).await
     }
 
     /// The tokens that this caller may see, by name: those that reach nothing that it does not.

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use crate::desk::Desk;
 use crate::metrics::Metrics;
 
+mod audit;
 mod body;
 pub mod connection;
 mod deliveries;
@@ -78,6 +79,8 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(test_sends::list, test_sends::test))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
         .routes(routes!(inspectors::list))
         .routes(routes!(inspectors::show, inspectors::set, inspectors::forget))
         .routes(routes!(inspectors::stream))

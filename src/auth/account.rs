@@ -15,6 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::fault::AuthFault;
 use super::grant::{Code, Server, Tokens};
 use crate::clock::{Clock, Timestamp};
+use crate::domain::access::Act;
 use crate::domain::auth::{Auth, CodeClient};
 use crate::domain::id::DestinationId;
 use crate::secrets::{Keyring, Purpose, SecretError};
@@ -330,10 +331,15 @@ impl Account {
     }
 
     /// Ends the connection.
-    pub(super) async fn disconnect(&self, tools: &Tools, why: String) -> Result<(), StoreError> {
+    pub(super) async fn disconnect(
+        &self,
+        tools: &Tools,
+        why: String,
+        act: Act,
+    ) -> Result<(), StoreError> {
         let mut flight = self.flight.lock().await;
         let state = ConnectionState::Lost { fault: why.clone() };
-        self.store(tools, state).await?;
+        self.store(tools, state, act).await?;
         self.forget(&mut flight, why);
         Ok(())
     }
@@ -358,7 +364,7 @@ impl Account {
         let sealed = sealed(&tokens, flight.refresh.as_ref(), &tools.keyring, got_at)
             .map_err(|error| AuthFault::Unsealed(Arc::new(error)))?;
         let state = ConnectionState::Connected { tokens: sealed, expires_at };
-        match self.store(tools, state).await {
+        match self.store(tools, state, by_itself(tools)).await {
             Ok(()) => self.use_tokens(&tokens, got_at),
             Err(StoreError::Conflict) => Err(AuthFault::Changing),
             Err(error) => {
@@ -378,7 +384,8 @@ impl Account {
 
     /// The grant is over: deliveries are held from now on.
     async fn lose(&self, tools: &Tools, flight: &mut Flight, why: String) -> AuthFault {
-        match self.store(tools, ConnectionState::Lost { fault: why.clone() }).await {
+        let lost = ConnectionState::Lost { fault: why.clone() };
+        match self.store(tools, lost, by_itself(tools)).await {
             Ok(()) => {
                 let destination = &self.terms.path;
                 tracing::warn!(destination, why, "not connected any more: its deliveries are held");
@@ -396,13 +403,18 @@ impl Account {
         self.set_live(None);
     }
 
-    async fn store(&self, tools: &Tools, state: ConnectionState) -> Result<(), StoreError> {
+    async fn store(
+        &self,
+        tools: &Tools,
+        state: ConnectionState,
+        act: Act,
+    ) -> Result<(), StoreError> {
         let change = ConnectionChange {
             destination_id: self.terms.destination_id,
             expected_number: self.number(),
             state,
         };
-        match tools.store.put_connection(change, tools.clock.now()).await {
+        match tools.store.put_connection(change, act).await {
             Ok(number) => {
                 self.number.store(number, Ordering::SeqCst);
                 Ok(())
@@ -441,4 +453,9 @@ fn unsealed(
         .map_err(|_not_what_was_sealed| SecretError::Tampered)?;
     let secret = |text: &str| SecretString::from(text);
     Ok((secret(&kept.access_token), kept.refresh_token.as_deref().map(secret)))
+}
+
+/// An act of the service itself: a grant that came or went.
+fn by_itself(tools: &Tools) -> Act {
+    Act::of_the_service("oauth", tools.clock.now())
 }

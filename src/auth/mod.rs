@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::domain::access::Act;
 use crate::domain::auth::Auth as AuthSettings;
 use crate::domain::destination::Destination;
 use crate::domain::id::DestinationId;
@@ -237,9 +238,14 @@ impl Auth {
     ///
     /// # Errors
     /// When the store does not take it; a conflict when the destination has none to end.
-    pub async fn disconnect(&self, id: DestinationId, why: &str) -> Result<(), StoreError> {
+    pub async fn disconnect(
+        &self,
+        id: DestinationId,
+        why: &str,
+        act: Act,
+    ) -> Result<(), StoreError> {
         let account = self.account(id).ok_or(StoreError::Conflict)?;
-        account.disconnect(&self.tools, why.to_owned()).await
+        account.disconnect(&self.tools, why.to_owned(), act).await
     }
 
     /// Resolves when a connection was lost, or changed by somebody else: what is set up is to be

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod apply;
+pub mod audit;
 pub mod bench;
 mod client;
 pub mod completions;
@@ -98,6 +99,8 @@ enum Verb {
     Jobs(jobs::JobsArgs),
     /// Try a mapping on an event: show the request, or send it as a test
     Test(test::TestArgs),
+    /// List who did what, or verify that it is kept as it was written
+    Audit(audit::AuditArgs),
     /// List tokens, make or revoke one
     Tokens(tokens::TokensArgs),
     /// Show the service as it stands
@@ -136,6 +139,7 @@ impl Verb {
             Self::Discard(args) => args.run(globals).await,
             Self::Jobs(args) => args.run(globals).await,
             Self::Test(args) => args.run(globals).await,
+            Self::Audit(args) => args.run(globals).await,
             Self::Tokens(args) => args.run(globals).await,
             Self::Status(args) => args.run(globals).await,
             Self::Doctor(args) => args.run(globals).await,

@@ -49,7 +49,7 @@ impl Selection {
 }
 
 /// A time as the API takes it.
-fn time(flag: &str, given: Option<&str>) -> Result<Option<String>, Failure> {
+pub(super) fn time(flag: &str, given: Option<&str>) -> Result<Option<String>, Failure> {
     let Some(text) = given else { return Ok(None) };
     if Timestamp::parse_iso(text).is_some() {
         return Ok(Some(text.to_owned()));

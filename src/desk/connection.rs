@@ -89,11 +89,12 @@ impl Desk {
             return Err(nothing_to_connect());
         }
         let id = found.id;
-        match self.auth.disconnect(id, "disconnected by an operator").await {
+        let act = operator.act(self.clock.now());
+        match self.auth.disconnect(id, "disconnected by an operator", act.clone()).await {
             // Its tokens were just replaced: once more, on what it is now.
             Err(StoreError::Conflict) => {
                 self.process.reload().await;
-                self.auth.disconnect(id, "disconnected by an operator").await?;
+                self.auth.disconnect(id, "disconnected by an operator", act.clone()).await?;
             }
             other => other?,
         }

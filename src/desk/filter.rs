@@ -8,13 +8,14 @@ use super::Refusal;
 use crate::clock::Timestamp;
 use crate::config::nearest;
 use crate::domain::attempt::Outcome;
+use crate::domain::audit::Action;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::JobFilter;
 use crate::live::EventFilter;
 use crate::pipeline::Fault;
-use crate::store::{DeliveryQuery, EventQuery, Pipeline};
+use crate::store::{AuditQuery, DeliveryQuery, EventQuery, Pipeline};
 
 /// Items in a list when no limit is given.
 const DEFAULT_LIMIT: u32 = 50;
@@ -35,6 +36,7 @@ const DELIVERY_FIELDS: [&str; 12] = [
     "before",
     "limit",
 ];
+const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "subject", "since", "until", "before", "limit"];
 const LIVE_FIELDS: [&str; 3] = ["source", "type", "text"];
 const EVENT_FIELDS: [&str; 5] = ["source", "message_id", "rejected", "before", "limit"];
 
@@ -132,6 +134,28 @@ pub(super) fn live_events(
         Ok(())
     })?;
     Ok(EventFilter::new(of, kind, text.as_deref()))
+}
+
+/// Reads the conditions of a list of audit entries.
+pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, Refusal> {
+    let mut query = AuditQuery { limit: DEFAULT_LIMIT, ..AuditQuery::default() };
+    each(conditions, |name, value| {
+        match name {
+            "actor" => query.actor = Some(value.to_owned()),
+            "action" => {
+                let words = Action::ALL.map(Action::as_str);
+                query.action = Some(word(value, &words, Action::parse)?);
+            }
+            "subject" => query.subject = Some(value.to_owned()),
+            "since" => query.from = Some(time(value)?),
+            "until" => query.until = Some(time(value)?),
+            "before" => query.before = Some(number(value, 1, i64::MAX)?),
+            "limit" => query.limit = limit(value)?,
+            _ => return Err(unknown(&AUDIT_FIELDS, name)),
+        }
+        Ok(())
+    })?;
+    Ok(query)
 }
 
 fn each(

@@ -140,7 +140,8 @@ impl Desk {
             actor: operator.name.clone(),
             note: request.note,
         };
-        let job = self.store.create_job(job, self.clock.now()).await?;
+        let act = operator.act(self.clock.now()).noted(job.note.clone());
+        let job = self.store.create_job(job, act).await?;
         self.process.wake();
         Ok(Asked::Made(JobView::of(&job)))
     }
@@ -214,7 +215,7 @@ impl Desk {
     /// [`Refusal`] when there is none.
     pub async fn cancel_job(&self, operator: &Operator, text: &str) -> Result<JobView, Refusal> {
         let job = self.find_job(operator, text).await?;
-        let job = self.store.cancel_job(job.id, self.clock.now()).await?;
+        let job = self.store.cancel_job(job.id, operator.act(self.clock.now())).await?;
         job.map(|job| JobView::of(&job)).ok_or_else(|| Refusal::Missing(format!("job {text}")))
     }
 

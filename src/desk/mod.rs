@@ -16,6 +16,7 @@ use crate::receiver::Inspectors;
 use crate::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
 
+pub mod audit;
 pub mod connection;
 pub mod deliveries;
 pub mod events;

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod attempt;
+pub mod audit;
 pub mod auth;
 pub mod delivery;
 pub mod destination;

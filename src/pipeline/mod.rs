@@ -127,14 +127,18 @@ impl Editor {
         if !faults.is_empty() {
             return Err(ApplyError::Invalid(faults));
         }
-        match self.try_apply(request).await {
+        match self.try_apply(admin, request).await {
             // Someone else changed the pipeline meanwhile: once more, on what it is now.
-            Err(ApplyError::Store(StoreError::Conflict)) => self.try_apply(request).await,
+            Err(ApplyError::Store(StoreError::Conflict)) => self.try_apply(admin, request).await,
             other => other,
         }
     }
 
-    async fn try_apply(&self, request: &ApplyRequest) -> Result<Applied, ApplyError> {
+    async fn try_apply(
+        &self,
+        admin: &Admin,
+        request: &ApplyRequest,
+    ) -> Result<Applied, ApplyError> {
         let current = self.store.pipeline().await?;
         let now = self.clock.now();
         let overlap = u64::from(self.settings.secret_overlap_hours) * 3_600;
@@ -161,7 +165,8 @@ impl Editor {
         if request.dry_run || changes.is_empty() {
             return Ok(applied);
         }
-        applied.version = self.store.change_pipeline(current.version, changes, now).await?;
+        applied.version =
+            self.store.change_pipeline(current.version, changes, admin.act(now)).await?;
         applied.write_keys = made_keys
             .into_iter()
             .map(|made| WriteKeyView {

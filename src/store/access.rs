@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::clock::Timestamp;
 use crate::domain::access::{Act, Role, Scope};
+use crate::domain::audit::{Action, Entry, NewEntry};
 use crate::domain::id::TokenId;
 
 /// A token as the store keeps it; one that was revoked is not shown any more.
@@ -48,7 +49,39 @@ pub enum Revocation {
     LastAdmin,
 }
 
-/// The steps on what lets operators in.
+/// What a list of audit entries is narrowed to; all conditions hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// By this actor.
+    pub actor: Option<String>,
+    /// Of this action.
+    pub action: Option<Action>,
+    /// To this, or to what is below it.
+    pub subject: Option<String>,
+    /// Done at or after.
+    pub from: Option<Timestamp>,
+    /// Done before.
+    pub until: Option<Timestamp>,
+    /// Only what is told of these paths and of what is below them.
+    pub within: Option<Vec<String>>,
+    /// Only numbers below this: the cursor; newest come first.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What verifying the audit log gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditVerdict {
+    /// So many entries from the first on are as they were written.
+    pub count: i64,
+    /// The hash of the last of them.
+    pub head: [u8; 32],
+    /// The number of the first that is not, or that is missing; none when all are.
+    pub broken: Option<i64>,
+}
+
+/// The steps on what lets operators in and on what is kept of what they did.
 #[async_trait]
 pub trait AccessStore: Send + Sync + 'static {
     /// Makes a token: [`StoreError::Conflict`] when its name is taken.
@@ -65,6 +98,18 @@ pub trait AccessStore: Send + Sync + 'static {
 
     /// The tokens that were not revoked, by name; those that ended included.
     async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+
+    /// Writes an audit entry of what changed nothing in the store.
+    async fn note(&self, act: Act, done: NewEntry) -> Result<(), StoreError>;
+
+    /// Audit entries, newest first.
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<Entry>, StoreError>;
+
+    /// Works out again whether each audit entry is as it was written. Reads them all.
+    async fn verify_audit(&self) -> Result<AuditVerdict, StoreError>;
+
+    /// The hash of an audit entry; none when there is no such entry.
+    async fn audit_hash(&self, number: i64) -> Result<Option<[u8; 32]>, StoreError>;
 
     /// Notes when tokens were last used. Never moves one back.
     async fn note_token_uses(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
+use crate::domain::access::Act;
 use crate::domain::attempt::{Attempt, NewAttempt};
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::{Event, StoredEvent};
@@ -20,7 +21,7 @@ mod question;
 pub mod sqlite;
 mod test_send;
 
-pub use access::{AccessStore, NewToken, Revocation, Token};
+pub use access::{AccessStore, AuditQuery, AuditVerdict, NewToken, Revocation, Token};
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
@@ -299,7 +300,7 @@ pub trait Store: AccessStore + Send + Sync + 'static {
     ) -> Result<JobPreview, StoreError>;
 
     /// Makes a job; what it selects is fixed now: later dead letters are not its own.
-    async fn create_job(&self, job: NewJob, now: Timestamp) -> Result<Job, StoreError>;
+    async fn create_job(&self, job: NewJob, act: Act) -> Result<Job, StoreError>;
 
     /// Takes a running job `limit` deliveries further, progress in the same commit. A job that is
     /// not running is returned as it is; none when there is no such job.
@@ -311,7 +312,7 @@ pub trait Store: AccessStore + Send + Sync + 'static {
     ) -> Result<Option<JobStep>, StoreError>;
 
     /// Stops a running job; none when there is no such job.
-    async fn cancel_job(&self, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError>;
+    async fn cancel_job(&self, id: JobId, act: Act) -> Result<Option<Job>, StoreError>;
 
     /// One job.
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
@@ -330,20 +331,16 @@ pub trait Store: AccessStore + Send + Sync + 'static {
         &self,
         expected_version: i64,
         changes: Vec<PipelineChange>,
-        now: Timestamp,
+        act: Act,
     ) -> Result<i64, StoreError>;
 
     /// Changes where a connection stands: [`StoreError::Conflict`] when its number is another, or
     /// the destination is gone. Returns the new number.
-    async fn put_connection(
-        &self,
-        change: ConnectionChange,
-        now: Timestamp,
-    ) -> Result<i64, StoreError>;
+    async fn put_connection(&self, change: ConnectionChange, act: Act) -> Result<i64, StoreError>;
 
     /// Keeps what an operator's test of a mapping gave, and forgets the oldest beyond a hundred of
     /// the mapping.
-    async fn record_test(&self, test: TestSend) -> Result<(), StoreError>;
+    async fn record_test(&self, test: TestSend, act: Act) -> Result<(), StoreError>;
 
     // What can be asked.
 

@@ -1,5 +1,6 @@
 //! Who is let in and what they may: tokens, roles, limits, and what is kept of what was done.
 
+mod audit;
 mod openapi;
 mod tokens;
 

@@ -7,14 +7,16 @@ use async_trait::async_trait;
 use postrider::clock::Timestamp;
 use postrider::domain::access::Act;
 use postrider::domain::attempt::Attempt;
+use postrider::domain::audit::{Entry, NewEntry};
 use postrider::domain::event::StoredEvent;
 use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId, TokenId};
 use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
 use postrider::store::{
-    Accepted, AccessStore, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow,
-    EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger,
-    NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded,
-    Revocation, Routing, StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
+    Accepted, AccessStore, AuditQuery, AuditVerdict, Claim, ClaimRequest, ConnectionChange,
+    DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview,
+    JobStep, LeaseRef, Ledger, NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned,
+    Record, Recorded, Revocation, Routing, StatisticsRow, Store, StoreError, TestSend, TestSendRow,
+    Token,
 };
 
 use super::stage::MemoryStore;
@@ -70,7 +72,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn create_job(&self, _: NewJob, _: Timestamp) -> Result<Job, StoreError> {
+    async fn create_job(&self, _: NewJob, _: Act) -> Result<Job, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -83,7 +85,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn cancel_job(&self, _: JobId, _: Timestamp) -> Result<Option<Job>, StoreError> {
+    async fn cancel_job(&self, _: JobId, _: Act) -> Result<Option<Job>, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -103,16 +105,16 @@ impl Store for MemoryStore {
         &self,
         _: i64,
         _: Vec<PipelineChange>,
-        _: Timestamp,
+        _: Act,
     ) -> Result<i64, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn put_connection(&self, _: ConnectionChange, _: Timestamp) -> Result<i64, StoreError> {
+    async fn put_connection(&self, _: ConnectionChange, _: Act) -> Result<i64, StoreError> {
         Err(StoreError::Closed)
     }
 
-    async fn record_test(&self, _: TestSend) -> Result<(), StoreError> {
+    async fn record_test(&self, _: TestSend, _: Act) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -202,6 +204,22 @@ impl AccessStore for MemoryStore {
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn note(&self, _: Act, _: NewEntry) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn audit(&self, _: AuditQuery) -> Result<Vec<Entry>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn audit_hash(&self, _: i64) -> Result<Option<[u8; 32]>, StoreError> {
         Err(StoreError::Closed)
     }
 

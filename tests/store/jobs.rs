@@ -25,7 +25,7 @@ fn of_destination(world: &World) -> JobFilter {
 }
 
 async fn create(world: &World, action: JobAction, filter: JobFilter) -> Job {
-    world.store.create_job(job_of(action, filter), world.now()).await.expect("made")
+    world.store.create_job(job_of(action, filter), world.act()).await.expect("made")
 }
 
 /// Steps the job to its end; gives it and how many steps that took.
@@ -111,14 +111,14 @@ pub(crate) async fn a_cancelled_job_stops(world: World) {
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
     world.store.step_job(job.id, 2, world.now()).await.expect("a step");
     world.clock.advance(Duration::from_secs(1));
-    let job = world.store.cancel_job(job.id, world.now()).await.expect("done").expect("the job");
+    let job = world.store.cancel_job(job.id, world.act()).await.expect("done").expect("the job");
     assert_eq!((job.state, job.done), (JobState::Cancelled, 2));
     assert_eq!(job.finished_at, Some(world.now()));
     let step = world.store.step_job(job.id, 2, world.now()).await.expect("a step").expect("job");
     assert_eq!((&step.job, step.due.len()), (&job, 0));
     assert_eq!(world.store.ledger().dead, 3);
     world.clock.advance(Duration::from_secs(1));
-    let again = world.store.cancel_job(job.id, world.now()).await.expect("done");
+    let again = world.store.cancel_job(job.id, world.act()).await.expect("done");
     assert_eq!(again, Some(job), "cancelling twice changes nothing");
     world.check().await;
 }
@@ -180,7 +180,7 @@ pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
         let job = create(&world, JobAction::Redrive, filter.clone()).await;
         let read = world.store.job(job.id).await.expect("read").expect("the job");
         assert_eq!(read.asked.filter, filter);
-        world.store.cancel_job(job.id, world.now()).await.expect("cancelled");
+        world.store.cancel_job(job.id, world.act()).await.expect("cancelled");
     }
     let filter = JobFilter { state: Some(State::Pending), ..any };
     let preview = world.store.preview_job(JobAction::Discard, filter, 10).await.expect("previewed");
@@ -202,7 +202,7 @@ pub(crate) async fn unknown_jobs_are_none(world: World) {
     let id = JobId(99);
     assert!(world.store.job(id).await.expect("read").is_none());
     assert!(world.store.step_job(id, 1, world.now()).await.expect("read").is_none());
-    assert!(world.store.cancel_job(id, world.now()).await.expect("read").is_none());
+    assert!(world.store.cancel_job(id, world.act()).await.expect("read").is_none());
 }
 
 pub(crate) async fn deliveries_of_removed_mappings_are_discarded(world: World) {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use postrider::clock::{ManualClock, Timestamp};
 use postrider::store::Store;
 
+mod audit;
 mod batches;
 mod jobs;
 mod leases;
@@ -17,7 +18,7 @@ mod outbox;
 mod pipeline;
 mod retention;
 mod siblings;
-mod sqlite;
+pub(crate) mod sqlite;
 mod tokens;
 mod world;
 
@@ -120,6 +121,12 @@ mod on_sqlite {
             the_token_of_the_file_replaces_the_one_before_it
             a_revoked_token_of_the_file_comes_back_only_when_nobody_is_left
             a_use_is_noted_and_never_moves_back;
+        audit:
+            each_change_leaves_its_entry_and_no_other
+            what_fails_leaves_no_entry
+            what_is_removed_is_told_with_all_below_it
+            entries_are_narrowed_by_every_condition
+            the_chain_holds_over_a_restart;
         lists:
             deliveries_are_narrowed_by_every_condition
             deliveries_come_newest_first_in_pages

@@ -350,7 +350,7 @@ impl Run {
             JobFilter { mapping_id: Some(self.targets[target].mapping_id), ..JobFilter::default() };
         let actor = "model".to_owned();
         let job = NewJob { action, filter, rate_per_second: None, actor, note: None };
-        let mut job = self.world.store.create_job(job, now).await.expect("made");
+        let mut job = self.world.store.create_job(job, self.world.act()).await.expect("made");
         while job.state == JobState::Running {
             let step = self.world.store.step_job(job.id, 7, now).await.expect("a step");
             job = step.expect("the job").job;

@@ -94,7 +94,7 @@ pub(crate) async fn a_connection_is_changed_by_whoever_saw_it_last(mut world: Wo
     };
     let put = async |world: &World, expected_number, state| {
         let change = ConnectionChange { destination_id, expected_number, state };
-        world.store.put_connection(change, world.now()).await
+        world.store.put_connection(change, world.act()).await
     };
     let lost = || ConnectionState::Lost { fault: "revoked".to_owned() };
     let read = async |world: &World| {
@@ -223,7 +223,7 @@ pub(crate) async fn what_is_put_is_read_back(mut world: World) {
 pub(crate) async fn a_stale_version_changes_nothing(world: World) {
     for version in [0, 2, -1] {
         let change = vec![PipelineChange::PutSource { source: "new".to_owned(), enabled: true }];
-        let result = world.store.change_pipeline(version, change, world.now()).await;
+        let result = world.store.change_pipeline(version, change, world.act()).await;
         assert!(matches!(result, Err(StoreError::Conflict)), "version {version}");
     }
     assert_eq!(world.store.pipeline().await.expect("read").sources.len(), 2);
@@ -236,7 +236,7 @@ pub(crate) async fn a_failing_change_undoes_the_others(world: World) {
         mapping: "no such".to_owned(),
     };
     let change = vec![put_mapping("crm", "new", "https://new.test/"), remove];
-    let changed = world.store.change_pipeline(1, change, world.now()).await;
+    let changed = world.store.change_pipeline(1, change, world.act()).await;
     assert!(matches!(changed, Err(StoreError::Conflict)));
     let pipeline = world.store.pipeline().await.expect("read");
     assert_eq!((pipeline.version, pipeline.mappings.len()), (1, 3));
@@ -249,7 +249,7 @@ pub(crate) async fn a_failing_change_undoes_the_others(world: World) {
     let twice = vec![key("web", 1), key("app", 2)];
     let accept = world.accept("m-1", vec![world.pending(world.a)]);
     let (changed, _) =
-        futures_util::future::join(world.store.change_pipeline(1, twice, world.now()), accept)
+        futures_util::future::join(world.store.change_pipeline(1, twice, world.act()), accept)
             .await;
     assert!(matches!(changed, Err(StoreError::Database { .. })));
     assert!(world.store.pipeline().await.expect("read").write_keys.is_empty());

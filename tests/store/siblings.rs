@@ -130,7 +130,7 @@ pub(crate) async fn a_redriven_dead_letter_is_settled_like_any_other(world: Worl
         actor: "test".to_owned(),
         note: None,
     };
-    let job = world.store.create_job(job, world.now()).await.expect("made");
+    let job = world.store.create_job(job, world.act()).await.expect("made");
     world.store.step_job(job.id, 10, world.now()).await.expect("a step");
     world.claim(world.a, 1).await;
     assert_eq!(world.deliver_for_any(first, 2).await, Recorded::Applied);

@@ -46,7 +46,7 @@ async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
 }
 
 /// Changes the file behind the store's back.
-async fn execute(path: &Path, sql: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn execute(path: &Path, sql: &str) -> Result<(), sqlx::Error> {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
     let mut conn = SqliteConnection::connect_with(&options).await?;
     let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await;

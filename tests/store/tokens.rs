@@ -2,21 +2,10 @@
 
 use std::time::Duration;
 
-use postrider::domain::access::{Act, Role, Scope};
+use postrider::domain::access::{Role, Scope};
 use postrider::store::{NewToken, Revocation, StoreError, Token};
 
 use super::world::World;
-
-pub(crate) fn act(world: &World) -> Act {
-    Act {
-        actor: "ops".to_owned(),
-        role: Some(Role::Admin),
-        from: "192.0.2.7".to_owned(),
-        request_id: None,
-        note: None,
-        at: world.now(),
-    }
-}
 
 pub(crate) fn token(name: &str, role: Role, byte: u8) -> NewToken {
     NewToken {
@@ -29,7 +18,7 @@ pub(crate) fn token(name: &str, role: Role, byte: u8) -> NewToken {
 }
 
 async fn make(world: &World, token: NewToken) -> Token {
-    world.store.create_token(token, act(world)).await.expect("made")
+    world.store.create_token(token, world.act()).await.expect("made")
 }
 
 async fn names(world: &World) -> Vec<String> {
@@ -53,12 +42,12 @@ pub(crate) async fn a_token_reads_back_as_it_was_made(mut world: World) {
 pub(crate) async fn a_name_is_taken_until_its_token_is_revoked(world: World) {
     make(&world, token("root", Role::Admin, 1)).await;
     make(&world, token("ci", Role::Viewer, 2)).await;
-    let again = world.store.create_token(token("ci", Role::Admin, 3), act(&world)).await;
+    let again = world.store.create_token(token("ci", Role::Admin, 3), world.act()).await;
     assert!(matches!(again, Err(StoreError::Conflict)));
-    let revoked = world.store.revoke_token("ci", act(&world)).await.expect("revoked");
+    let revoked = world.store.revoke_token("ci", world.act()).await.expect("revoked");
     assert_eq!(revoked, Revocation::Revoked);
     assert_eq!(names(&world).await, ["root"]);
-    let gone = world.store.revoke_token("ci", act(&world)).await.expect("no error");
+    let gone = world.store.revoke_token("ci", world.act()).await.expect("no error");
     assert_eq!(gone, Revocation::Unknown);
     make(&world, token("ci", Role::Viewer, 3)).await;
     assert_eq!(names(&world).await, ["ci", "root"]);
@@ -71,7 +60,7 @@ pub(crate) async fn the_last_admin_stays(world: World) {
     let expires_at = Some(world.now() + Duration::from_secs(60));
     make(&world, NewToken { expires_at, ..token("ends", Role::Admin, 3) }).await;
     let revoke =
-        async |name: &str| world.store.revoke_token(name, act(&world)).await.expect("told");
+        async |name: &str| world.store.revoke_token(name, world.act()).await.expect("told");
     assert_eq!(revoke("root").await, Revocation::LastAdmin);
     make(&world, token("second", Role::Admin, 4)).await;
     assert_eq!(revoke("root").await, Revocation::Revoked);
@@ -82,7 +71,7 @@ pub(crate) async fn the_last_admin_stays(world: World) {
 pub(crate) async fn the_token_of_the_file_replaces_the_one_before_it(world: World) {
     let admit = async |byte| {
         let token = token("operator", Role::Admin, byte);
-        world.store.admit_token(token, act(&world)).await.expect("admitted")
+        world.store.admit_token(token, world.act()).await.expect("admitted")
     };
     assert!(admit(1).await.is_some());
     assert_eq!(admit(1).await, None, "it is in force already");
@@ -94,11 +83,11 @@ pub(crate) async fn the_token_of_the_file_replaces_the_one_before_it(world: Worl
 pub(crate) async fn a_revoked_token_of_the_file_comes_back_only_when_nobody_is_left(world: World) {
     let admit = async || {
         let token = token("operator", Role::Admin, 1);
-        world.store.admit_token(token, act(&world)).await.expect("admitted")
+        world.store.admit_token(token, world.act()).await.expect("admitted")
     };
     admit().await;
     make(&world, token("second", Role::Admin, 2)).await;
-    world.store.revoke_token("operator", act(&world)).await.expect("revoked");
+    world.store.revoke_token("operator", world.act()).await.expect("revoked");
     assert_eq!(admit().await, None);
     assert_eq!(names(&world).await, ["second"]);
 }

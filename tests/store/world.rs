@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider::clock::{Clock, ManualClock, Timestamp};
+use postrider::domain::access::{Act, Role};
 use postrider::domain::attempt::{NewAttempt, Outcome};
 use postrider::domain::delivery::{Delivery, Reason, State};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
@@ -52,7 +53,10 @@ impl World {
     pub(crate) async fn new(factory: impl StoreFactory + 'static) -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let store = factory.open(Arc::clone(&clock)).await;
-        store.change_pipeline(0, changes(), START).await.expect("a pipeline");
+        store
+            .change_pipeline(0, changes(), Act::of_the_service("test", START))
+            .await
+            .expect("a pipeline");
         let node = store.register_node("one", START).await.expect("a node");
         let pipeline = store.pipeline().await.expect("the pipeline");
         Self {
@@ -65,6 +69,18 @@ impl World {
             b: target(&pipeline, "b"),
             c: target(&pipeline, "c"),
             store,
+        }
+    }
+
+    /// What somebody does now.
+    pub(crate) fn act(&self) -> Act {
+        Act {
+            actor: "ops".to_owned(),
+            role: Some(Role::Admin),
+            from: "192.0.2.7".to_owned(),
+            request_id: None,
+            note: None,
+            at: self.now(),
         }
     }
 
@@ -247,7 +263,7 @@ impl World {
 
     pub(crate) async fn change(&self, changes: Vec<PipelineChange>) -> i64 {
         let version = self.store.pipeline().await.expect("the pipeline").version;
-        self.store.change_pipeline(version, changes, self.now()).await.expect("changed")
+        self.store.change_pipeline(version, changes, self.act()).await.expect("changed")
     }
 }
 

@@ -3,11 +3,14 @@
 use async_trait::async_trait;
 
 use super::failure::to_store;
-use super::{SqliteStore, token};
+use super::{SqliteStore, audit, token};
 use crate::clock::Timestamp;
 use crate::domain::access::Act;
+use crate::domain::audit::{Entry, NewEntry};
 use crate::domain::id::TokenId;
-use crate::store::{AccessStore, NewToken, Revocation, StoreError, Token};
+use crate::store::{
+    AccessStore, AuditQuery, AuditVerdict, NewToken, Revocation, StoreError, Token,
+};
 
 #[async_trait]
 impl AccessStore for SqliteStore {
@@ -27,6 +30,28 @@ impl AccessStore for SqliteStore {
         const CONTEXT: &str = "read the tokens";
         let mut conn = self.reader(CONTEXT).await?;
         token::read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn note(&self, act: Act, done: NewEntry) -> Result<(), StoreError> {
+        self.queue.step(audit::Note { act, done }).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<Entry>, StoreError> {
+        const CONTEXT: &str = "list audit entries";
+        let mut conn = self.reader(CONTEXT).await?;
+        audit::list(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
+        const CONTEXT: &str = "verify the audit log";
+        let mut conn = self.reader(CONTEXT).await?;
+        audit::verify(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn audit_hash(&self, number: i64) -> Result<Option<[u8; 32]>, StoreError> {
+        const CONTEXT: &str = "read an audit entry";
+        let mut conn = self.reader(CONTEXT).await?;
+        audit::hash_of(&mut conn, number).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn note_token_uses(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError> {

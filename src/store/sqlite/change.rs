@@ -7,8 +7,10 @@ use super::credential;
 use super::failure::Failure;
 use super::pipeline::json;
 use super::row::foreign;
+use super::snapshot::Before;
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
+use crate::domain::access::Act;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
 use crate::store::{PipelineChange, SealedSecret, StoreError};
@@ -21,7 +23,7 @@ const NEEDS_CONNECTION: &str = "authorization_code";
 pub(super) struct ChangePipeline {
     pub(super) expected_version: i64,
     pub(super) changes: Vec<PipelineChange>,
-    pub(super) now: Timestamp,
+    pub(super) act: Act,
 }
 
 #[async_trait::async_trait]
@@ -35,9 +37,11 @@ impl Step for ChangePipeline {
         if version != self.expected_version {
             return Err(StoreError::Conflict.into());
         }
+        let before = Before::read(tx, &self.changes).await?;
         for change in &self.changes {
             self.make(tx, change).await?;
         }
+        before.tell(tx, &self.act).await?;
         let version = version + 1;
         sqlx::query("UPDATE pipeline SET version = ?").bind(version).execute(&mut *tx.conn).await?;
         Ok(version)
@@ -102,7 +106,7 @@ impl ChangePipeline {
             None => sqlx::query("INSERT INTO sources (name, enabled, created_at) VALUES (?, ?, ?)")
                 .bind(name.to_owned())
                 .bind(enabled)
-                .bind(self.now.as_micros()),
+                .bind(self.act.at.as_micros()),
         };
         query.execute(&mut *tx.conn).await?;
         Ok(())
@@ -123,7 +127,7 @@ impl ChangePipeline {
             .execute(&mut *tx.conn)
             .await?;
         sqlx::query("UPDATE sources SET removed_at = ?, enabled = 0 WHERE id = ?")
-            .bind(self.now.as_micros())
+            .bind(self.act.at.as_micros())
             .bind(source_id)
             .execute(&mut *tx.conn)
             .await?;
@@ -140,7 +144,7 @@ impl ChangePipeline {
     ) -> Result<(), Failure> {
         let auth = &settings.auth;
         let settings = to_json(settings)?;
-        let now = self.now.as_micros();
+        let now = self.act.at.as_micros();
         let found = sqlx::query(
             "SELECT id FROM destinations
              WHERE source_id = ? AND name = ? AND removed_at IS NULL",
@@ -184,7 +188,7 @@ impl ChangePipeline {
              WHERE destination_id = ? AND removed_at IS NULL",
             "UPDATE destinations SET removed_at = ?, enabled = 0 WHERE id = ?",
         ] {
-            sqlx::query(sql).bind(self.now.as_micros()).bind(id).execute(&mut *tx.conn).await?;
+            sqlx::query(sql).bind(self.act.at.as_micros()).bind(id).execute(&mut *tx.conn).await?;
         }
         for sql in [
             "DELETE FROM shared_secrets WHERE destination_id = ?",
@@ -204,7 +208,7 @@ impl ChangePipeline {
         enabled: bool,
         definition: &MappingDefinition,
     ) -> Result<(), Failure> {
-        let now = self.now.as_micros();
+        let now = self.act.at.as_micros();
         let found = sqlx::query(
             "SELECT m.id, r.number, r.definition FROM mappings AS m
              JOIN mapping_revisions AS r ON r.id = m.revision_id
@@ -253,7 +257,7 @@ impl ChangePipeline {
         .bind(destination_id)
         .bind(name)
         .bind(enabled)
-        .bind(self.now.as_micros())
+        .bind(self.act.at.as_micros())
         .execute(&mut *tx.conn)
         .await?;
         self.add_revision(tx, done.last_insert_rowid(), 1, definition).await
@@ -273,7 +277,7 @@ impl ChangePipeline {
         .bind(mapping_id)
         .bind(number)
         .bind(to_json(definition)?)
-        .bind(self.now.as_micros())
+        .bind(self.act.at.as_micros())
         .execute(&mut *tx.conn)
         .await?;
         sqlx::query("UPDATE mappings SET revision_id = ? WHERE id = ?")
@@ -294,7 +298,7 @@ impl ChangePipeline {
             "UPDATE mappings SET removed_at = ?, enabled = 0
              WHERE destination_id = ? AND name = ? AND removed_at IS NULL",
         )
-        .bind(self.now.as_micros())
+        .bind(self.act.at.as_micros())
         .bind(destination_id)
         .bind(name)
         .execute(&mut *tx.conn)

@@ -1,14 +1,17 @@
 //! Credentials and connections: what the operator gave for a destination's requests, and the tokens
 //! that were granted to it. Sealed when they come here and sealed when they leave.
 
-use sqlx::Row;
+use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
+use super::audit;
 use super::failure::Failure;
 use super::pipeline::sealed;
 use super::row::{Columns, foreign};
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
+use crate::domain::access::Act;
+use crate::domain::audit::{Action, NewEntry};
 use crate::domain::id::DestinationId;
 use crate::store::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, SealedSecret,
@@ -114,7 +117,7 @@ pub(super) async fn disconnect(
 #[derive(Debug)]
 pub(super) struct PutConnection {
     pub(super) change: ConnectionChange,
-    pub(super) now: Timestamp,
+    pub(super) act: Act,
 }
 
 #[async_trait::async_trait]
@@ -124,29 +127,46 @@ impl Step for PutConnection {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, Failure> {
         let id = self.change.destination_id.0;
-        let found = sqlx::query(
-            "SELECT coalesce(c.number, 0) FROM destinations AS d
+        let found: Option<(i64, bool, String)> = sqlx::query_as(
+            "SELECT coalesce(c.number, 0), c.sealed IS NOT NULL, s.name || '/' || d.name
+             FROM destinations AS d JOIN sources AS s ON s.id = d.source_id
              LEFT JOIN connections AS c ON c.destination_id = d.id
              WHERE d.id = ? AND d.removed_at IS NULL",
         )
         .bind(id)
         .fetch_optional(&mut *tx.conn)
         .await?;
-        let number: Option<i64> = found.map(|row| row.try_get(0)).transpose()?;
-        if number != Some(self.change.expected_number) {
+        let found = found.filter(|(number, _, _)| *number == self.change.expected_number);
+        let Some((_, connected, path)) = found else {
             return Err(StoreError::Conflict.into());
-        }
+        };
         match &self.change.state {
             ConnectionState::Connected { tokens, expires_at } => {
                 self.connect(tx, tokens, *expires_at).await?;
             }
             ConnectionState::Lost { fault } => disconnect(tx, id, fault).await?,
         }
+        if let Some(done) = self.entry(connected, path) {
+            audit::append(tx, &self.act, &done).await?;
+        }
         Ok(self.change.expected_number + 1)
     }
 }
 
 impl PutConnection {
+    /// What the audit log tells: that it was connected or is not any more, not that it was refreshed.
+    fn entry(&self, connected: bool, path: String) -> Option<NewEntry> {
+        let (action, after) = match &self.change.state {
+            ConnectionState::Connected { .. } if connected => return None,
+            ConnectionState::Connected { .. } => (Action::Connect, json!({"connected": true})),
+            ConnectionState::Lost { fault } => {
+                (Action::Disconnect, json!({"connected": false, "because": fault}))
+            }
+        };
+        let before = Some(json!({"connected": connected}));
+        Some(NewEntry { action, subject: path, before, after: Some(after) })
+    }
+
     /// Tokens that replace others keep the time since when it is connected.
     async fn connect(
         &self,
@@ -163,7 +183,7 @@ impl PutConnection {
                 expires_at = ?3, sealed_id = ?4, key_id = ?5, sealed = ?6, created_at = ?7",
         )
         .bind(self.change.destination_id.0)
-        .bind(self.now.as_micros())
+        .bind(self.act.at.as_micros())
         .bind(expires_at.map(Timestamp::as_micros))
         .bind(&tokens.id[..])
         .bind(&tokens.key_id)

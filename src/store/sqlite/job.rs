@@ -5,6 +5,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::audit;
 use super::change::to_json;
 use super::failure::Failure;
 use super::pipeline::json;
@@ -12,8 +13,10 @@ use super::row::{self, Columns, count, foreign, int};
 use super::selection::{KeptFilter, Selection};
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
+use crate::domain::access::Act;
+use crate::domain::audit::{Action, NewEntry};
 use crate::domain::delivery::State;
-use crate::domain::id::{JobId, MappingId};
+use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::store::{JobPreview, JobStep};
 
@@ -89,11 +92,35 @@ pub(super) async fn preview(
     Ok(JobPreview { matched, sample })
 }
 
+const fn made(action: JobAction) -> Action {
+    match action {
+        JobAction::Redrive => Action::Redrive,
+        JobAction::Discard => Action::Discard,
+    }
+}
+
+/// Writes an audit entry of a job.
+async fn tell(tx: &mut Tx<'_>, act: &Act, action: Action, job: &Job) -> Result<(), Failure> {
+    let filter: serde_json::Value =
+        json("a job's filter", &to_json(&KeptFilter::of(&job.asked.filter))?)?;
+    let after = serde_json::json!({
+        "action": job.asked.action.as_str(),
+        "filter": filter,
+        "rate_per_second": job.asked.rate_per_second,
+        "state": job.state.as_str(),
+        "matched": job.matched,
+        "done": job.done,
+    });
+    let subject = PublicId::new(Noun::Job, job.created_at, job.id.0).to_string();
+    let done = NewEntry { action, subject, before: None, after: Some(after) };
+    audit::append(tx, act, &done).await
+}
+
 /// Makes a job.
 #[derive(Debug)]
 pub(super) struct Create {
     pub(super) job: NewJob,
-    pub(super) now: Timestamp,
+    pub(super) act: Act,
 }
 
 #[async_trait::async_trait]
@@ -119,18 +146,20 @@ impl Step for Create {
         .bind(&asked.note)
         .bind(int(matched))
         .bind(upper_id)
-        .bind(self.now.as_micros())
+        .bind(self.act.at.as_micros())
         .execute(&mut *tx.conn)
         .await?;
-        Ok(Job {
+        let job = Job {
             id: JobId(done.last_insert_rowid()),
             asked: asked.clone(),
             state: JobState::Running,
             matched,
             done: 0,
-            created_at: self.now,
+            created_at: self.act.at,
             finished_at: None,
-        })
+        };
+        tell(tx, &self.act, made(asked.action), &job).await?;
+        Ok(job)
     }
 }
 
@@ -171,6 +200,10 @@ impl Step for Advance {
         }
         stored.job.done += u64::try_from(selected.len()).unwrap_or(0);
         self.save(tx, &stored).await?;
+        if stored.job.state == JobState::Done {
+            let act = Act::of_the_service("jobs", self.now);
+            tell(tx, &act, Action::FinishJob, &stored.job).await?;
+        }
         let mut due: Vec<MappingId> = match stored.job.asked.action {
             JobAction::Redrive => selected.iter().map(|one| one.mapping_id).collect(),
             JobAction::Discard => Vec::new(),
@@ -278,7 +311,7 @@ async fn discard(tx: &mut Tx<'_>, one: &Selected, now: Timestamp) -> Result<(), 
 #[derive(Debug)]
 pub(super) struct Cancel {
     pub(super) id: JobId,
-    pub(super) now: Timestamp,
+    pub(super) act: Act,
 }
 
 #[async_trait::async_trait]
@@ -287,15 +320,19 @@ impl Step for Cancel {
     const CONTEXT: &'static str = "cancel a job";
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Job>, Failure> {
-        sqlx::query(
+        let done = sqlx::query(
             "UPDATE jobs SET state = 'cancelled', finished_at = ?
              WHERE id = ? AND state = 'running'",
         )
-        .bind(self.now.as_micros())
+        .bind(self.act.at.as_micros())
         .bind(self.id.0)
         .execute(&mut *tx.conn)
         .await?;
-        Ok(read(tx.conn, self.id).await?.map(|stored| stored.job))
+        let job = read(tx.conn, self.id).await?.map(|stored| stored.job);
+        if let (Some(job), 1) = (&job, done.rows_affected()) {
+            tell(tx, &self.act, Action::CancelJob, job).await?;
+        }
+        Ok(job)
     }
 }
 

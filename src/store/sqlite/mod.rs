@@ -16,6 +16,7 @@ use super::{
     StatisticsRow, Store, StoreError, TestSend, TestSendRow,
 };
 use crate::clock::Timestamp;
+use crate::domain::access::Act;
 use crate::domain::attempt::Attempt;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
@@ -23,6 +24,7 @@ use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 
 mod accept;
 mod access;
+mod audit;
 mod change;
 mod claim;
 mod credential;
@@ -46,6 +48,7 @@ mod selection;
 mod shape;
 mod shared;
 mod siblings;
+mod snapshot;
 mod test_send;
 mod together;
 mod token;
@@ -235,8 +238,8 @@ impl Store for SqliteStore {
             .map_err(|error| to_store(CONTEXT, error))
     }
 
-    async fn create_job(&self, job: NewJob, now: Timestamp) -> Result<Job, StoreError> {
-        self.queue.step(job::Create { job, now }).await
+    async fn create_job(&self, job: NewJob, act: Act) -> Result<Job, StoreError> {
+        self.queue.step(job::Create { job, act }).await
     }
 
     async fn step_job(
@@ -248,8 +251,8 @@ impl Store for SqliteStore {
         self.queue.step(job::Advance { id, limit, now }).await
     }
 
-    async fn cancel_job(&self, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError> {
-        self.queue.step(job::Cancel { id, now }).await
+    async fn cancel_job(&self, id: JobId, act: Act) -> Result<Option<Job>, StoreError> {
+        self.queue.step(job::Cancel { id, act }).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
@@ -275,21 +278,17 @@ impl Store for SqliteStore {
         &self,
         expected_version: i64,
         changes: Vec<PipelineChange>,
-        now: Timestamp,
+        act: Act,
     ) -> Result<i64, StoreError> {
-        self.queue.step(change::ChangePipeline { expected_version, changes, now }).await
+        self.queue.step(change::ChangePipeline { expected_version, changes, act }).await
     }
 
-    async fn put_connection(
-        &self,
-        change: ConnectionChange,
-        now: Timestamp,
-    ) -> Result<i64, StoreError> {
-        self.queue.step(credential::PutConnection { change, now }).await
+    async fn put_connection(&self, change: ConnectionChange, act: Act) -> Result<i64, StoreError> {
+        self.queue.step(credential::PutConnection { change, act }).await
     }
 
-    async fn record_test(&self, test: TestSend) -> Result<(), StoreError> {
-        self.queue.step(test_send::RecordTest(test)).await
+    async fn record_test(&self, test: TestSend, act: Act) -> Result<(), StoreError> {
+        self.queue.step(test_send::RecordTest { test, act }).await
     }
 
     async fn test_sends(&self, mapping_id: MappingId) -> Result<Vec<TestSendRow>, StoreError> {

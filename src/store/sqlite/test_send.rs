@@ -1,10 +1,14 @@
 //! Test sends: kept for the operator who made them, apart from deliveries and their counts.
 
+use serde_json::json;
 use sqlx::sqlite::SqliteConnection;
 
+use super::audit;
 use super::failure::Failure;
 use super::row;
 use super::writer::{Step, Tx};
+use crate::domain::access::Act;
+use crate::domain::audit::{Action, NewEntry};
 use crate::domain::id::MappingId;
 use crate::store::{TestSend, TestSendRow};
 
@@ -12,7 +16,10 @@ use crate::store::{TestSend, TestSendRow};
 const KEPT: i64 = 100;
 
 /// Keeps a test send.
-pub(super) struct RecordTest(pub(super) TestSend);
+pub(super) struct RecordTest {
+    pub(super) test: TestSend,
+    pub(super) act: Act,
+}
 
 #[async_trait::async_trait]
 impl Step for RecordTest {
@@ -20,7 +27,7 @@ impl Step for RecordTest {
     const CONTEXT: &'static str = "record a test send";
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        let (test, made) = (&self.0, &self.0.attempt);
+        let (test, made) = (&self.test, &self.test.attempt);
         sqlx::query(
             "INSERT INTO test_sends (mapping_id, event_id, node_id, revision_id, started_at,
                  duration_us, outcome, status, error, console, url, request_headers, body_sha256,
@@ -53,7 +60,26 @@ impl Step for RecordTest {
         .bind(KEPT)
         .execute(&mut *tx.conn)
         .await?;
-        Ok(())
+        self.tell(tx).await
+    }
+}
+
+impl RecordTest {
+    /// Writes an audit entry of it.
+    async fn tell(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let path: Option<String> = sqlx::query_scalar(
+            "SELECT s.name || '/' || d.name || '/' || m.name FROM mappings AS m
+             JOIN destinations AS d ON d.id = m.destination_id
+             JOIN sources AS s ON s.id = d.source_id WHERE m.id = ?",
+        )
+        .bind(self.test.mapping_id.0)
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+        let made = &self.test.attempt;
+        let after = json!({"outcome": made.outcome.as_str(), "status": made.status});
+        let subject = path.unwrap_or_default();
+        let done = NewEntry { action: Action::TestSend, subject, before: None, after: Some(after) };
+        audit::append(tx, &self.act, &done).await
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::audit;
 use super::failure::Failure;
-use super::pipeline::{bytes, json};
+use super::pipeline::{self, bytes};
 use super::row::{Columns, foreign};
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
 use crate::domain::access::{Act, DestinationPath, Role, Scope};
+use crate::domain::audit::{Action, NewEntry};
 use crate::domain::id::TokenId;
 use crate::store::{NewToken, Revocation, StoreError, Token};
 
@@ -30,7 +33,7 @@ fn token(row: &SqliteRow) -> Result<Token, Failure> {
 }
 
 fn scope(text: &str) -> Result<Scope, Failure> {
-    let paths: BTreeSet<String> = json("a token's scope", text)?;
+    let paths: BTreeSet<String> = pipeline::json("a token's scope", text)?;
     let paths = paths.iter().map(|path| {
         path.parse::<DestinationPath>()
             .map_err(|error| foreign("a token's scope", &error.to_string()))
@@ -86,6 +89,28 @@ async fn revoke(tx: &mut Tx<'_>, id: i64, now: Timestamp) -> Result<(), Failure>
     Ok(())
 }
 
+/// Writes an audit entry of a token, as it was and as it is.
+async fn tell(
+    tx: &mut Tx<'_>,
+    act: &Act,
+    action: Action,
+    (before, after): (Option<&NewToken>, Option<&NewToken>),
+) -> Result<(), Failure> {
+    let Some(token) = after.or(before) else { return Ok(()) };
+    let shown = |token: &NewToken| {
+        let destinations = token.scope.limits();
+        json!({
+            "role": token.role.as_str(),
+            "destinations": destinations
+                .map(|paths| paths.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            "expires_at": token.expires_at.map(Timestamp::to_iso),
+        })
+    };
+    let subject = token.name.clone();
+    let done = NewEntry { action, subject, before: before.map(shown), after: after.map(shown) };
+    audit::append(tx, act, &done).await
+}
+
 async fn id_of(tx: &mut Tx<'_>, name: &str) -> Result<Option<i64>, Failure> {
     let id = sqlx::query_scalar("SELECT id FROM tokens WHERE name = ? AND revoked_at IS NULL")
         .bind(name)
@@ -122,7 +147,9 @@ impl Step for CreateToken {
         if id_of(tx, &self.token.name).await?.is_some() {
             return Err(StoreError::Conflict.into());
         }
-        insert(tx, &self.token, &self.act).await
+        let made = insert(tx, &self.token, &self.act).await?;
+        tell(tx, &self.act, Action::CreateToken, (None, Some(&self.token))).await?;
+        Ok(made)
     }
 }
 
@@ -155,7 +182,9 @@ impl Step for AdmitToken {
         if let Some(id) = id_of(tx, &self.token.name).await? {
             revoke(tx, id, self.act.at).await?;
         }
-        insert(tx, &self.token, &self.act).await.map(Some)
+        let made = insert(tx, &self.token, &self.act).await?;
+        tell(tx, &self.act, Action::CreateToken, (None, Some(&self.token))).await?;
+        Ok(Some(made))
     }
 }
 
@@ -176,7 +205,10 @@ impl Step for RevokeToken {
         if !another_admin(tx, id).await? {
             return Ok(Revocation::LastAdmin);
         }
+        let tokens = read(tx.conn).await?;
+        let revoked = tokens.iter().find(|it| it.id.0 == id).map(|it| &it.made);
         revoke(tx, id, self.act.at).await?;
+        tell(tx, &self.act, Action::RevokeToken, (revoked, None)).await?;
         Ok(Revocation::Revoked)
     }
 }
