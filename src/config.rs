@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::domain::access::DestinationPath;
+
 mod error;
 mod flags;
 mod load;
@@ -59,6 +61,10 @@ pub struct Settings {
     pub retention_days: u32,
     /// How long dead letters are kept, in days.
     pub dead_retention_days: u32,
+    /// The destination that alerts are delivered to; none: they are logged and counted only.
+    pub alert_destination: Option<DestinationPath>,
+    /// So many dead letters of a destination within an hour raise an alert; 0: never.
+    pub alert_dead_letters_per_hour: u32,
     /// Whether `/inspect/NAME` takes webhooks to be looked at.
     pub inspector: bool,
     /// Below this much free space intake refuses events, in MiB.
@@ -120,6 +126,8 @@ impl Default for Settings {
             secret_overlap_hours: 24,
             retention_days: 30,
             dead_retention_days: 90,
+            alert_destination: None,
+            alert_dead_letters_per_hour: 100,
             inspector: false,
             min_free_disk_mib: 256,
             shutdown_grace_ms: 35_000,

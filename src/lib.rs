@@ -5,6 +5,7 @@
 //! `desk` is what an operator can ask and do, `api` and `cli` are the operator's doors, `app` wires them together.
 
 pub mod access;
+pub mod alert;
 pub mod api;
 pub mod app;
 pub mod auth;

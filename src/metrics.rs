@@ -34,6 +34,13 @@ pub struct State {
     pub state: &'static str,
 }
 
+/// One label: what an alert is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AlertLabel {
+    /// The kind.
+    pub alert: &'static str,
+}
+
 /// One label: how intake answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Answer {
@@ -63,6 +70,10 @@ pub struct Metrics {
     pub circuits_open: Gauge<i64, AtomicI64>,
     /// `postrider_destinations_held`: destinations that wait to be connected.
     pub destinations_held: Gauge<i64, AtomicI64>,
+    /// `postrider_alerts`: alerts that stand, by kind.
+    pub alerts: Family<AlertLabel, Gauge<i64, AtomicI64>>,
+    /// `postrider_alerts_raised_total`: alerts that were raised, by kind.
+    pub alerts_raised: Family<AlertLabel, Counter>,
     /// `postrider_oldest_due_seconds`: age of the oldest due delivery of an enabled mapping.
     pub oldest_due_seconds: Gauge<f64, AtomicU64>,
     /// `postrider_commit_events`: events and attempts a commit.
@@ -103,6 +114,8 @@ impl Metrics {
             in_flight: Gauge::default(),
             circuits_open: Gauge::default(),
             destinations_held: Gauge::default(),
+            alerts: Family::default(),
+            alerts_raised: Family::default(),
             oldest_due_seconds: Gauge::default(),
             commit_rows: Histogram::new((0..12).map(|power| f64::from(1u32 << power))),
             commit_seconds: Histogram::new(LATENCIES),
@@ -147,6 +160,12 @@ impl Metrics {
             "destinations_held",
             "Destinations that wait to be connected",
             self.destinations_held.clone(),
+        );
+        to.register("alerts", "Alerts that stand, by kind", self.alerts.clone());
+        to.register(
+            "alerts_raised",
+            "Alerts that were raised, by kind",
+            self.alerts_raised.clone(),
         );
         to.register_with_unit(
             "oldest_due",

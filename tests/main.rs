@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop with a panic")]
 
 mod access;
+mod alert;
 mod auth;
 mod courier;
 mod function;

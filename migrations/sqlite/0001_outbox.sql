@@ -160,6 +160,7 @@ CREATE TABLE events (
     delivery_count     INTEGER NOT NULL CHECK (delivery_count >= 0),
     envelope           TEXT,                            -- JSON that its batch adds to it
     rejection          TEXT,                            -- why it was not routed
+    trace              TEXT,                            -- the trace its request was part of
     body               BLOB    NOT NULL,                -- byte for byte
     CHECK (rejection IS NULL OR delivery_count = 0),
     CHECK (rejection IS NOT NULL OR type IS NOT NULL)
@@ -403,6 +404,18 @@ CREATE TABLE test_sends (
     response_truncated  INTEGER NOT NULL CHECK (response_truncated IN (0, 1))
 ) STRICT;
 CREATE INDEX test_sends_mapping ON test_sends (mapping_id);
+
+-- What an operator should know: what stands, and what is over and yet to be told. Never more than stand.
+CREATE TABLE alerts (
+    kind        TEXT    NOT NULL CHECK (kind IN
+        ('circuit_open', 'destination_failing', 'dead_letters', 'window_closing', 'disk_low')),
+    subject     TEXT    NOT NULL,                       -- a mapping, destination or node by name
+    detail      TEXT    NOT NULL,                       -- what was found when it was raised
+    raised_at   INTEGER NOT NULL,
+    cleared_at  INTEGER,                                -- set once
+    told        INTEGER NOT NULL CHECK (told IN (0, 1)),    -- whether the newest of both was told
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
 
 -- One minute of one mapping; each column only rises.
 CREATE TABLE statistics (

@@ -6,6 +6,7 @@ pub mod front;
 mod inspect;
 pub mod listener;
 mod process;
+mod tell;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::alert::{AlertParts, Alerts};
 use crate::api::{self, Api};
 use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, SystemClock};
@@ -255,19 +257,10 @@ impl App {
         let settings = &parts.settings;
         let address = local_address(&listener, settings)?;
         let live = Feed::new(made.running.stopping.clone());
-        let duties = duties(&parts, &made);
         let desk = desk(&parts, &made, live.clone(), address);
-        let Made { sqlite, store, metrics, routes, running, .. } = made;
-        let intake = Arc::new(Intake::new(IntakeParts {
-            routes,
-            store: Arc::clone(&store),
-            dispatch: Arc::new(running.courier.clone()),
-            live,
-            clock: Arc::clone(&parts.clock),
-            metrics: Arc::clone(&metrics),
-            body_timeout: Duration::from_millis(settings.body_timeout_ms),
-            rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
-        }));
+        let intake = Arc::new(intake_of(&parts, &made, live));
+        let duties = duties(&parts, &made, Arc::clone(&intake));
+        let Made { sqlite, store, metrics, running, .. } = made;
         let api = Arc::new(Api { desk, metrics: Arc::clone(&metrics) });
         let front = Front::new(Arc::clone(&intake), api::router(api));
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
@@ -338,8 +331,35 @@ struct Made {
     running: Arc<Running>,
 }
 
-fn duties(parts: &AppParts, made: &Made) -> Duties {
+fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) -> Intake {
+    Intake::new(IntakeParts {
+        routes: made.routes.clone(),
+        store: Arc::clone(&made.store),
+        dispatch: Arc::new(made.running.courier.clone()),
+        live,
+        clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(&made.metrics),
+        body_timeout: Duration::from_millis(parts.settings.body_timeout_ms),
+        rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
+    })
+}
+
+fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duties {
+    let settings = &parts.settings;
+    let alerts = Alerts::new(AlertParts {
+        store: Arc::clone(&made.store),
+        courier: made.running.courier.clone(),
+        routes: made.routes.clone(),
+        clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(&made.metrics),
+        tell: Arc::new(tell::OwnEvents(intake)),
+        destination: settings.alert_destination.clone(),
+        dead_letters_per_hour: settings.alert_dead_letters_per_hour.into(),
+        floor_bytes: settings.min_free_disk_mib.saturating_mul(1024 * 1024),
+        node_name: settings.node_name.clone(),
+    });
     Duties {
+        alerts,
         store: Arc::clone(&made.store),
         courier: made.running.courier.clone(),
         access: Arc::clone(&made.access),

@@ -49,6 +49,11 @@ impl StatusArgs {
             table.row([what.to_owned(), count.to_string()]);
         }
         out.table(&table)?;
+        for alert in &status.alerts {
+            let (subject, detail) = (plain(&alert.subject), plain(&alert.detail));
+            let (kind, since) = (&alert.alert, &alert.raised_at);
+            out.line(format!("alert: {kind}: {subject}: {detail}, since {since}"))?;
+        }
         for circuit in &status.open_circuits {
             out.line(format!("circuit open: {} since {}", circuit.mapping, circuit.opened_at))?;
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::{LogFormat, Settings};
+use crate::domain::access::DestinationPath;
 
 /// One setting.
 #[derive(Debug)]
@@ -113,6 +114,11 @@ fn public_url(text: &str) -> Option<Option<String>> {
         && url.query().is_none()
         && url.fragment().is_none();
     is_base.then(|| Some(text.trim_end_matches('/').to_owned()))
+}
+
+#[expect(clippy::option_option, reason = "the outer says whether the text is taken")]
+fn alert_destination(text: &str) -> Option<Option<DestinationPath>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
 
 fn database(text: &str) -> Option<PathBuf> {
@@ -265,6 +271,19 @@ pub static SETTINGS: &[Setting] = &[
     ),
     number!(retention_days, 1, 36_500, "How long settled deliveries and their events are kept"),
     number!(dead_retention_days, 1, 36_500, "How long dead letters are kept"),
+    text!(
+        alert_destination,
+        "source/destination, or nothing",
+        alert_destination,
+        |path: &Option<DestinationPath>| path.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "The destination that alerts are delivered to, as events of its source; empty: none"
+    ),
+    number!(
+        alert_dead_letters_per_hour,
+        0,
+        1_000_000_000,
+        "So many dead letters of a destination within an hour raise an alert; 0: never"
+    ),
     Setting {
         name: "inspector",
         help: "Whether anybody may send webhooks to /inspect/NAME, to be looked at there",

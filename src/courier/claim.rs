@@ -88,7 +88,10 @@ impl Shared {
         let asked: Vec<_> = wants.iter().map(|want| want.mapping_id).collect();
         let node_id = self.parts.node_id;
         let claim = self.parts.store.claim_due(ClaimRequest { node_id, now, wants }).await?;
-        self.count_overdue(claim.overdue);
+        for (mapping_id, count) in claim.overdue {
+            self.count_overdue(mapping_id, count);
+        }
+        self.note_closing(&claim.deliveries, now);
         for (mapping_id, due_at) in claim.next_due {
             self.note_due(mapping_id, due_at);
         }
@@ -111,8 +114,9 @@ impl Shared {
         }
     }
 
-    fn count_overdue(&self, count: u64) {
+    fn count_overdue(&self, mapping_id: MappingId, count: u64) {
         if count > 0 {
+            self.minutes.died(mapping_id, self.parts.clock.now(), count);
             let reason = crate::domain::delivery::Reason::Deadline.as_str();
             let label = crate::metrics::Reason { reason };
             self.parts.metrics.dead_letters.get_or_create(&label).inc_by(count);
@@ -139,9 +143,13 @@ pub(super) async fn settle_overdue(shared: &Arc<Shared>) -> Result<u64, StoreErr
     let routes = shared.parts.routes.current();
     let delivering = routes.mappings().filter(|it| it.delivers());
     let wants: Vec<_> = delivering.map(|it| want(it, u32::MAX)).collect();
-    let request =
-        ClaimRequest { node_id: shared.parts.node_id, now: shared.parts.clock.now(), wants };
-    let settled = shared.parts.store.settle_overdue(request).await?;
-    shared.count_overdue(settled);
-    Ok(settled)
+    let mut sum = 0;
+    for want in wants {
+        let (mapping_id, now) = (want.mapping_id, shared.parts.clock.now());
+        let request = ClaimRequest { node_id: shared.parts.node_id, now, wants: vec![want] };
+        let settled = shared.parts.store.settle_overdue(request).await?;
+        shared.count_overdue(mapping_id, settled);
+        sum += settled;
+    }
+    Ok(sum)
 }

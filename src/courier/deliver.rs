@@ -3,11 +3,12 @@
 //! what is recorded.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use http::header::{HeaderMap, USER_AGENT};
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use rand::RngExt;
 
 use super::Shared;
 use super::circuit::Verdict;
@@ -22,10 +23,14 @@ use crate::domain::attempt::Outcome;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
+use crate::domain::trace::Trace;
 use crate::mapping::Rendered;
 use crate::route::MappingRoute;
 use crate::sender::{Exchange, Outgoing, Signed};
 use crate::store::{LeaseRef, LeasedDelivery, Record};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A 207 to a batch is read up to so many bytes, and so many more for each event in it.
 const MULTISTATUS_BYTES: usize = 64 * 1024;
@@ -180,6 +185,9 @@ impl Shared {
         let body = pack.body();
         let webhook_id = pack.webhook_id();
         let mut headers = pack.headers();
+        if let Some(trace) = pack.trace() {
+            self.hand_on(trace, &mut headers);
+        }
         let first = &pack.items[0].rendered;
         self.sign(
             route,
@@ -216,6 +224,27 @@ impl Shared {
         };
         let shift = self.shifted.load(Ordering::SeqCst) - shifted_at_start;
         Made { pack, sent, exchange, started_at, shift }
+    }
+
+    /// Makes the request a span of its own in its events' trace. The mapping's own header goes before.
+    fn hand_on(&self, trace: &Trace, headers: &mut HeaderMap) {
+        if headers.contains_key(TRACEPARENT) {
+            return;
+        }
+        let span = trace.child(self.span_id());
+        let state = span.state.as_deref().map(HeaderValue::from_str);
+        if let Ok(parent) = HeaderValue::from_str(&span.traceparent()) {
+            headers.insert(TRACEPARENT, parent);
+        }
+        if let Some(Ok(state)) = state {
+            headers.entry(TRACESTATE).or_insert(state);
+        }
+    }
+
+    /// A span's id, never all zeros.
+    fn span_id(&self) -> [u8; 8] {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        rng.random_range(1..=u64::MAX).to_be_bytes()
     }
 
     /// Ours, then the mapping's over them; `webhook-*` cannot be a mapping's.

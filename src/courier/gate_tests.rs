@@ -25,6 +25,7 @@ fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
             body: bytes::Bytes::new(),
             envelope: None,
             rejection: None,
+            trace: None,
             document: OnceLock::new(),
         }),
         mapping_id: MappingId(mapping),

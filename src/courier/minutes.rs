@@ -39,6 +39,11 @@ impl Minutes {
         self.change(mapping_id, at, |row| row.accepted += 1);
     }
 
+    /// Deliveries that died without another attempt.
+    pub(super) fn died(&self, mapping_id: MappingId, at: Timestamp, count: u64) {
+        self.change(mapping_id, at, |row| row.dead += count);
+    }
+
     pub(super) fn attempted(&self, mapping_id: MappingId, at: Timestamp, took_us: u64, next: Next) {
         self.change(mapping_id, at, |row| {
             row.attempts += 1;

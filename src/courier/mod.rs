@@ -11,6 +11,7 @@ mod gate;
 mod lane;
 mod minutes;
 mod multistatus;
+mod observe;
 mod pack;
 mod prepare;
 mod record;
@@ -44,6 +45,7 @@ pub use test_send::{TestRequest, Tested};
 use gate::{Gate, Turn};
 use lane::{Held, Load, lease_of};
 use minutes::Minutes;
+use observe::Closing;
 use record::Records;
 use siblings::Successes;
 
@@ -97,6 +99,7 @@ struct Shared {
     rng: Mutex<StdRng>,
     minutes: Minutes,
     successes: Successes,
+    closing: Closing,
     /// The sum of all jumps of the clock: what a delivery in hand adds to its times.
     shifted: AtomicI64,
     stopping: CancellationToken,
@@ -128,6 +131,7 @@ impl Courier {
             rng,
             minutes: Minutes::default(),
             successes: Successes::default(),
+            closing: Closing::default(),
             shifted: AtomicI64::new(0),
             stopping: CancellationToken::new(),
             attempts_under_way: TaskTracker::new(),
@@ -240,15 +244,17 @@ impl Courier {
         claim::settle_overdue(&self.shared).await
     }
 
-    /// Looks whether the machine's clock has jumped, and moves every schedule by the jump.
+    /// Looks whether the machine's clock has jumped, and moves every schedule by the jump, in
+    /// microseconds; returns it.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn follow_clock(&self) -> Result<(), StoreError> {
-        if let Some(micros) = self.shared.parts.clock.resync() {
+    pub async fn follow_clock(&self) -> Result<Option<i64>, StoreError> {
+        let jump = self.shared.parts.clock.resync();
+        if let Some(micros) = jump {
             self.shift(micros).await?;
         }
-        Ok(())
+        Ok(jump)
     }
 
     /// Moves every schedule by a jump of the clock, in microseconds.
@@ -266,30 +272,6 @@ impl Courier {
         self.shared.parts.store.shift_schedule(micros).await?;
         self.shared.claim_wanted.notify_one();
         Ok(())
-    }
-
-    /// The mappings whose circuit is open, each with the time it opened.
-    #[must_use]
-    pub fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
-        let gates = self.shared.gates();
-        gates.by_destination.values().flat_map(|gate| gate.open_circuits()).collect()
-    }
-
-    /// Brings the gauges up to date.
-    pub fn observe(&self) {
-        self.shared.observe();
-    }
-
-    /// The minutes of statistics gathered since the last call.
-    #[must_use]
-    pub fn take_statistics(&self) -> Vec<StatisticsRow> {
-        self.shared.minutes.take()
-    }
-
-    /// Counts up with every commit of attempts: whoever waits for one can watch it.
-    #[must_use]
-    pub fn recorded(&self) -> watch::Receiver<u64> {
-        self.shared.recorded.subscribe()
     }
 
     /// Stops: claims nothing more, gives back what only waits, lets attempts under way end within
@@ -478,21 +460,5 @@ impl Shared {
                 tracing::error!(%error, "due times could not be read; the next look will");
             }
         });
-    }
-
-    fn observe(&self) {
-        let now = self.parts.clock.now();
-        let gates = self.gates();
-        let open: usize = gates.by_destination.values().map(|it| it.open_circuits().len()).sum();
-        let oldest = gates.by_destination.values().filter_map(|it| it.oldest_due()).min();
-        let age = oldest.map_or(Duration::ZERO, |at| now.since(at));
-        let metrics = &self.parts.metrics;
-        metrics.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
-        metrics.oldest_due_seconds.set(age.as_secs_f64());
-        let routes = self.parts.routes.current();
-        let held = routes.mappings().filter(|it| it.enabled && it.held);
-        let held: HashSet<_> = held.map(|it| it.destination_id).collect();
-        metrics.destinations_held.set(i64::try_from(held.len()).unwrap_or(i64::MAX));
-        metrics.in_flight.set(i64::from(self.in_flight.load(Ordering::Relaxed)));
     }
 }

@@ -10,6 +10,7 @@ use super::lane::lease_of;
 use crate::digest::sha256;
 use crate::domain::id::{Noun, PublicId, RevisionId};
 use crate::domain::mapping::Batching;
+use crate::domain::trace::Trace;
 use crate::mapping::Rendered;
 use crate::store::{LeaseRef, LeasedDelivery};
 
@@ -135,6 +136,14 @@ impl Pack {
             [first, ..] => first.rendered.headers.clone(),
             [] => HeaderMap::new(),
         }
+    }
+
+    /// The trace that all of it is part of; none when its events are not of the same one.
+    pub(super) fn trace(&self) -> Option<&Trace> {
+        let trace = self.items.first()?.delivery.event.trace.as_deref()?;
+        let of = |item: &Item| item.delivery.event.trace.as_ref().map(|it| it.trace_id);
+        let is_shared = self.items.iter().all(|item| of(item) == Some(trace.trace_id));
+        is_shared.then_some(trace)
     }
 
     /// What `webhook-id` says: a delivery alone has its own id; several have one that follows from

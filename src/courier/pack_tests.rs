@@ -23,6 +23,7 @@ fn item(id: i64, url: &str, team: &str, body: &str) -> Item {
         body: Bytes::new(),
         envelope: None,
         rejection: None,
+        trace: None,
         document: OnceLock::new(),
     };
     let delivery = LeasedDelivery {

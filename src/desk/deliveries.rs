@@ -98,6 +98,9 @@ pub struct AttemptView {
     pub url: String,
     /// The request's headers, a line each, secrets masked.
     pub request_headers: String,
+    /// The span that it was of its event's trace, as the receiver was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// SHA-256 of the request's body, in hex.
     pub body_sha256: Option<String>,
     /// The answer's headers, a line each.
@@ -198,6 +201,7 @@ impl AttemptView {
             console: made.console.clone(),
             url: exchange.url.to_owned(),
             request_headers: exchange.request_headers.to_owned(),
+            traceparent: traceparent(exchange.request_headers),
             body_sha256: exchange.body_sha256.map(hex::encode),
             response_headers: exchange.response_headers.to_owned(),
             response_body: String::from_utf8_lossy(exchange.response_body).into_owned(),
@@ -260,4 +264,9 @@ pub(super) fn page<T>(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> &Strin
     items.truncate(limit);
     let next = if more { items.last().map(|item| id(item).clone()) } else { None };
     Page { items, next }
+}
+
+fn traceparent(request_headers: &str) -> Option<String> {
+    let mut lines = request_headers.lines();
+    lines.find_map(|line| line.strip_prefix("traceparent: ")).map(str::to_owned)
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::filter::{destination_path, mapping_path};
 use super::{Desk, Refusal};
 use crate::domain::access::{Caller, Operator};
+use crate::domain::alert::{Alert, AlertKind};
 use crate::store::{Finding, Ledger, Pipeline};
 
 /// The service as it stands.
@@ -27,6 +28,9 @@ pub struct StatusView {
     pub ledger: LedgerView,
     /// Mappings that are being tried by one probe at a time.
     pub open_circuits: Vec<CircuitView>,
+    /// Alerts that stand, the oldest first.
+    #[serde(default)]
+    pub alerts: Vec<AlertView>,
     /// Destinations whose deliveries are held because they are not connected.
     #[serde(default)]
     pub held: Vec<HeldView>,
@@ -53,6 +57,20 @@ pub struct LedgerView {
     pub dead: u64,
     /// Deliveries now discarded, pruned ones included.
     pub discarded: u64,
+}
+
+/// An alert that stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AlertView {
+    /// What it is about: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
+    /// `disk_low`.
+    pub alert: String,
+    /// Of what: a mapping, destination or node by name.
+    pub subject: String,
+    /// What was found when it was raised.
+    pub detail: String,
+    /// Since when.
+    pub raised_at: String,
 }
 
 /// A mapping whose circuit is open.
@@ -106,6 +124,16 @@ impl From<Finding> for FindingView {
     }
 }
 
+fn is_seen(caller: &Caller, alert: &Alert) -> bool {
+    let mut path = alert.subject.split('/');
+    match (path.next(), path.next()) {
+        (Some(source), Some(destination)) if alert.kind != AlertKind::DiskLow => {
+            caller.scope.covers(source, destination)
+        }
+        _ => caller.scope.limits().is_none(),
+    }
+}
+
 /// Enabled destinations that wait to be connected.
 fn held(pipeline: &Pipeline) -> Vec<HeldView> {
     let enabled = pipeline.destinations.iter().filter(|it| it.enabled);
@@ -152,6 +180,7 @@ impl Desk {
             pipeline_version: pipeline.version,
             ledger: self.store.ledger().into(),
             held: held(&pipeline),
+            alerts: self.alerts(caller).await?,
             open_circuits: circuits
                 .into_iter()
                 .map(|circuit| CircuitView {
@@ -160,6 +189,20 @@ impl Desk {
                 })
                 .collect(),
         })
+    }
+
+    /// The alerts that stand, as far as the caller may see what they are about.
+    async fn alerts(&self, caller: &Caller) -> Result<Vec<AlertView>, Refusal> {
+        let alerts = self.store.alerts().await?.into_iter().filter(Alert::stands);
+        let seen = alerts.filter(|alert| is_seen(caller, alert));
+        Ok(seen
+            .map(|alert| AlertView {
+                alert: alert.kind.as_str().to_owned(),
+                subject: alert.subject,
+                detail: alert.detail,
+                raised_at: alert.raised_at.to_iso(),
+            })
+            .collect())
     }
 
     /// Why the service is not ready; none when it is.

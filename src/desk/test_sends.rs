@@ -234,6 +234,7 @@ fn sample(desk: &Desk, source_id: SourceId, kind: &str) -> Result<Chosen, Refusa
         body: Bytes::from(body.to_string()),
         envelope: None,
         rejection: None,
+        trace: None,
         document: OnceLock::new(),
     };
     Ok(Chosen { id: None, event })

@@ -1,12 +1,13 @@
 //! Events: one accepted message each, kept byte for byte, and the document that mappings see.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::document::{self, DocumentError};
 use super::id::{EventId, SourceId};
+use super::trace::Trace;
 use crate::clock::Timestamp;
 
 /// Segment's message types.
@@ -84,6 +85,8 @@ pub struct Event {
     pub envelope: Option<String>,
     /// Why it was not routed; none for an event that was.
     pub rejection: Option<String>,
+    /// The trace that its request was part of.
+    pub trace: Option<Arc<Trace>>,
     /// What mappings see, once it has been made: see [`Event::document`].
     pub document: OnceLock<Bytes>,
 }

@@ -2,6 +2,7 @@
 //! attempt are, and what follows from an outcome. No I/O, no clock, no randomness of its own.
 
 pub mod access;
+pub mod alert;
 pub mod attempt;
 pub mod audit;
 pub mod auth;
@@ -14,3 +15,4 @@ pub mod job;
 pub mod mapping;
 pub mod retry;
 pub mod source;
+pub mod trace;

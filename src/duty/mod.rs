@@ -14,6 +14,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::alert::Alerts;
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::domain::id::NodeId;
@@ -36,6 +37,8 @@ pub struct Duties {
     pub courier: Courier,
     /// Who is let in.
     pub access: Arc<Access>,
+    /// What operators should know.
+    pub alerts: Alerts,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// This node.
@@ -66,10 +69,11 @@ struct Duty {
     run: fn(Duties) -> Run,
 }
 
-const DUTIES: [Duty; 9] = [
+const DUTIES: [Duty; 10] = [
     Duty { name: "clock", schedule: "* * * * * *", run: |it| Box::pin(it.follow_clock()) },
     Duty { name: "expiry", schedule: "*/5 * * * * *", run: |it| Box::pin(it.expire()) },
     Duty { name: "tidy", schedule: "*/10 * * * * *", run: |it| Box::pin(it.tidy()) },
+    Duty { name: "alerts", schedule: "3/10 * * * * *", run: |it| Box::pin(it.look_for_alerts()) },
     Duty { name: "overdue", schedule: "*/30 * * * * *", run: |it| Box::pin(it.settle()) },
     Duty { name: "rotation", schedule: "0 * * * * *", run: |it| Box::pin(it.retire_secrets()) },
     Duty { name: "tokens", schedule: "45 * * * * *", run: |it| Box::pin(it.note_uses()) },
@@ -117,7 +121,18 @@ impl Schedule {
 impl Duties {
     async fn follow_clock(self) -> Result<(), StoreError> {
         self.courier.observe();
-        self.courier.follow_clock().await
+        if let Some(micros) = self.courier.follow_clock().await? {
+            self.alerts.shift(micros).await;
+        }
+        Ok(())
+    }
+
+    /// Looks once at what operators should know.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn look_for_alerts(self) -> Result<(), StoreError> {
+        self.alerts.look().await
     }
 
     async fn expire(self) -> Result<(), StoreError> {
@@ -145,6 +160,7 @@ impl Duties {
     /// When the store does not take them.
     pub async fn roll_up(self) -> Result<(), StoreError> {
         let rows = self.courier.take_statistics();
+        self.alerts.learn(&rows);
         if rows.is_empty() { Ok(()) } else { self.store.add_statistics(rows).await }
     }
 

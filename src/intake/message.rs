@@ -1,7 +1,7 @@
 //! From a parsed body to events: a single call is one message, a batch is its items, each on its
 //! own. What a request may have is checked here; what a message needs, in `validate`.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::domain::document::{self, Added};
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::SourceId;
+use crate::domain::trace::Trace;
 use crate::json::{self, Object, Value};
 
 /// A request's messages, not looked at one by one yet.
@@ -52,6 +53,7 @@ pub(super) struct Reception<'r> {
     pub(super) source_id: SourceId,
     pub(super) received_at: Timestamp,
     pub(super) message_ids: &'r MessageIds,
+    pub(super) trace: Option<Arc<Trace>>,
 }
 
 impl<'a> Messages<'a> {
@@ -165,6 +167,7 @@ impl<'a> Item<'a> {
             body,
             envelope: envelope.map(|envelope| envelope.text.clone()),
             rejection: judged.err().map(|fault| fault.to_string()),
+            trace: reception.trace.clone(),
             document: OnceLock::new(),
         };
         let (Ok(kind), Value::Object(message)) = (judged, value) else {

@@ -9,6 +9,7 @@ mod dispatch;
 pub mod limits;
 mod message;
 mod message_id;
+mod own;
 mod plan;
 mod slices;
 mod to_end;
@@ -25,7 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderName};
-use http::{Method, Request, StatusCode, request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, request};
 use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
@@ -42,11 +43,15 @@ use self::message_id::MessageIds;
 use self::plan::Plan;
 use self::to_end::ToEnd;
 use crate::clock::{Clock, Timestamp};
+use crate::domain::trace::Trace;
 use crate::json;
 use crate::live::{Feed, LiveEvent};
 use crate::metrics::{Answer, Metrics};
 use crate::route::{LiveRoutes, Routes, SourceRoute};
 use crate::store::Store;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What intake is made of.
 pub struct IntakeParts {
@@ -105,7 +110,13 @@ pub fn router(state: Arc<Intake>) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-retry-count")])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static("x-retry-count"),
+            TRACEPARENT,
+            TRACESTATE,
+        ])
         .max_age(Duration::from_secs(24 * 60 * 60));
     Router::new().route("/v1/{*call}", any(answer)).layer(cors).with_state(state)
 }
@@ -120,6 +131,8 @@ struct Head {
     encoding: Encoding,
     /// Its write key, where it has one; some source had it when the head was read.
     key: Option<String>,
+    /// The trace that the request is part of.
+    trace: Option<Arc<Trace>>,
 }
 
 impl Intake {
@@ -205,7 +218,7 @@ impl Intake {
         if !self.store.has_room() {
             return Err(Refusal::DiskFull);
         }
-        Ok(Head { call, encoding, key })
+        Ok(Head { call, encoding, key, trace: trace(&head.headers) })
     }
 
     /// Reads a refused request to its end, so that its sender comes to read the answer; one that
@@ -228,8 +241,12 @@ impl Intake {
         let key = head.key.or_else(|| write_key::in_body(&value)).ok_or(Refusal::NoWriteKey)?;
         // A body may take its time: what is set up is looked at when it is there.
         let source = find_source(&self.routes.current(), &key)?;
-        let reception =
-            Reception { source_id: source.id, received_at, message_ids: &self.message_ids };
+        let reception = Reception {
+            source_id: source.id,
+            received_at,
+            message_ids: &self.message_ids,
+            trace: head.trace,
+        };
         let messages = Messages::of(head.call, &body, value)?;
         let mut plan = Plan::new(source, received_at, messages.len());
         for read in messages.read(&reception) {
@@ -252,6 +269,15 @@ impl Intake {
         };
         ToEnd::new(accepting, &self.accepting).await
     }
+}
+
+/// The trace that a request says it is part of.
+fn trace(headers: &HeaderMap) -> Option<Arc<Trace>> {
+    let parent = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let states = headers.get_all(TRACESTATE).iter().map(HeaderValue::to_str);
+    // Several headers are one list.
+    let state = states.collect::<Result<Vec<_>, _>>().unwrap_or_default().join(",");
+    Trace::parse(parent, Some(&state)).map(Arc::new)
 }
 
 fn find_source(routes: &Routes, key: &str) -> Result<Arc<SourceRoute>, Refusal> {

@@ -121,6 +121,7 @@ mod tests {
                 body: bytes::Bytes::from_static(body),
                 envelope: None,
                 rejection: None,
+                trace: None,
                 document: std::sync::OnceLock::new(),
             }),
         }

@@ -120,6 +120,7 @@ pub struct Routes {
     /// When the next shared secret that is being rotated out ends: then they are to be made again.
     pub secret_retires_at: Option<Timestamp>,
     sources_by_key: HashMap<[u8; 32], Arc<SourceRoute>>,
+    sources: HashMap<SourceId, Arc<SourceRoute>>,
     mappings: HashMap<MappingId, Arc<MappingRoute>>,
 }
 
@@ -219,7 +220,14 @@ impl Routes {
                 routes.sources_by_key.insert(key.digest, Arc::clone(source));
             }
         }
+        routes.sources = sources;
         Ok(routes)
+    }
+
+    /// The source of this name.
+    #[must_use]
+    pub fn source_named(&self, name: &str) -> Option<&Arc<SourceRoute>> {
+        self.sources.values().find(|source| source.name == name)
     }
 
     /// The source a write key lets in to.

@@ -16,12 +16,14 @@ use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 use crate::domain::retry::Next;
 
 mod access;
+mod alert;
 mod pipeline;
 mod question;
 pub mod sqlite;
 mod test_send;
 
 pub use access::{AccessStore, AuditQuery, AuditVerdict, NewToken, Revocation, Token};
+pub use alert::AlertStore;
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
@@ -152,8 +154,9 @@ pub struct Claim {
     /// For each wanted mapping that still has pending deliveries: when the next is due (in the past
     /// when the limit cut the claim short).
     pub next_due: Vec<(MappingId, Timestamp)>,
-    /// Pending deliveries that were tried in vain until their deadline and are dead letters now.
-    pub overdue: u64,
+    /// Mappings with pending deliveries that were tried in vain until their deadline and are dead
+    /// letters now: how many.
+    pub overdue: Vec<(MappingId, u64)>,
 }
 
 /// A delivery in a node's hands.
@@ -246,7 +249,7 @@ pub struct ExpiredLease {
 
 /// The persistent outbox and all that is kept beside it.
 #[async_trait]
-pub trait Store: AccessStore + Send + Sync + 'static {
+pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     // The outbox.
 
     /// Writes events, their deliveries and de-duplication keys in one commit, on disk before it

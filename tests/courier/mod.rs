@@ -7,3 +7,4 @@ mod deliveries;
 mod isolation;
 mod jobs;
 mod siblings;
+mod traces;

@@ -187,6 +187,7 @@ proptest! {
             body: object(&fields).into(),
             envelope: envelope.as_deref().map(object),
             rejection: None,
+            trace: None,
             document: OnceLock::new(),
         };
         let once = text(&event);

@@ -19,6 +19,9 @@ use postrider::store::{
     Token,
 };
 
+use postrider::domain::alert::{Alert, AlertKind};
+use postrider::store::AlertStore;
+
 use super::stage::MemoryStore;
 
 #[async_trait]
@@ -187,6 +190,21 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) {}
+}
+
+#[async_trait]
+impl AlertStore for MemoryStore {
+    async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn put_alert(&self, _: Alert) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn forget_alert(&self, _: AlertKind, _: &str) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
 }
 
 #[async_trait]

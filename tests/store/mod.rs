@@ -9,6 +9,7 @@ use postrider::clock::{ManualClock, Timestamp};
 use postrider::store::Store;
 
 mod audit;
+mod alerts;
 mod batches;
 mod jobs;
 mod leases;
@@ -49,6 +50,9 @@ macro_rules! conformance {
 
 mod on_sqlite {
     conformance! { crate::store::sqlite::SqliteFactory::new();
+        alerts:
+            an_alert_is_kept_once_for_what_it_is_about
+            a_forgotten_alert_is_gone_and_no_other;
         outbox:
             an_event_and_its_deliveries_are_written_together
             ids_of_a_fan_out_are_consecutive

@@ -180,7 +180,7 @@ impl Run {
                 overdue += 1;
             }
         }
-        assert_eq!(claim.overdue, overdue);
+        assert_eq!(claim.overdue.iter().map(|it| it.1).sum::<u64>(), overdue);
         for target in 0..3 {
             let mut due: Vec<(Timestamp, i64)> = self
                 .model

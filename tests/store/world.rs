@@ -111,6 +111,7 @@ impl World {
             body: Bytes::from(format!("{{\"messageId\":\"{message_id}\"}}")),
             envelope: None,
             rejection: None,
+            trace: None,
             document: OnceLock::new(),
         }
     }

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("json", &[]),
     ("domain", &[]),
-    ("config", &["secrets"]),
+    ("config", &["domain", "secrets"]),
     ("metrics", &["store"]),
     ("store", &["domain", "metrics"]),
     ("trigger", &["domain"]),
@@ -30,7 +30,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "courier",
         &["auth", "config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
     ),
-    ("duty", &["access", "config", "courier", "domain", "metrics", "store"]),
+    ("alert", &["courier", "domain", "metrics", "route", "store"]),
+    ("duty", &["alert", "access", "config", "courier", "domain", "metrics", "store"]),
     ("process", &["courier", "domain", "function"]),
     (
         "pipeline",
@@ -53,9 +54,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "access", "api", "auth", "config", "courier", "desk", "domain", "duty", "function",
-            "intake", "live", "mapping", "metrics", "pipeline", "process", "receiver", "route",
-            "secrets", "sender", "store", "trigger",
+            "access", "alert", "api", "auth", "config", "courier", "desk", "domain", "duty",
+            "function", "intake", "live", "mapping", "metrics", "pipeline", "process", "receiver",
+            "route", "secrets", "sender", "store", "trigger",
         ],
     ),
     (

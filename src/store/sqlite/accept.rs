@@ -30,7 +30,7 @@ pub(super) struct Statements {
 
 const EVENT: &str =
     "INSERT OR FAIL INTO events (id, source_id, received_at, type, message_id, name, user_id,
-    first_delivery_id, delivery_count, envelope, rejection, body)";
+    first_delivery_id, delivery_count, envelope, rejection, trace, body)";
 const DELIVERY: &str = "INSERT OR FAIL INTO deliveries (id, event_id, mapping_id, destination_id,
     accepted_at, deadline_at, lease_node_id, lease_expires_at, state, token, tried, due_at)
     SELECT *, iif(column7 IS NULL, 'pending', 'leased'), column7 IS NOT NULL, 0,
@@ -41,10 +41,10 @@ const SKIP: &str = "INSERT OR FAIL INTO skips (event_id, destination_id)";
 impl Statements {
     pub(super) fn new() -> Self {
         Self {
-            event: Shaped::new(&format!("{EVENT} VALUES "), 12, ""),
+            event: Shaped::new(&format!("{EVENT} VALUES "), 13, ""),
             delivery: Shaped::new(DELIVERY, 8, ")"),
             skip: Shaped::new(&format!("{SKIP} VALUES "), 2, ""),
-            event_together: Padded::insert(EVENT, 12),
+            event_together: Padded::insert(EVENT, 13),
             delivery_together: Padded::new(DELIVERY, 8, ") WHERE column1 IS NOT NULL"),
             skip_together: Padded::insert(SKIP, 2),
         }
@@ -96,6 +96,7 @@ fn bind_event(row: &EventRow, to: &mut SqliteArguments) -> Result<(), BoxDynErro
     to.add(row.delivery_count)?;
     to.add(event.envelope.as_deref())?;
     to.add(event.rejection.as_deref())?;
+    to.add(event.trace.as_ref().map(|trace| trace.to_text()))?;
     to.add(&event.body[..])
 }
 

@@ -123,7 +123,7 @@ impl Claimed {
 pub(super) struct Leased {
     pub(super) deliveries: Vec<Claimed>,
     pub(super) next_due: Vec<(MappingId, Timestamp)>,
-    pub(super) overdue: u64,
+    pub(super) overdue: Vec<(MappingId, u64)>,
 }
 
 /// The writer's part of a claim.
@@ -194,7 +194,9 @@ impl ClaimDue {
                 leases.push(LeaseRow { claimed, node_id: self.0.node_id.0 });
             }
         }
-        leased.overdue += bury(tx, &overdue).await?;
+        if !overdue.is_empty() {
+            leased.overdue.push((want.mapping_id, bury(tx, &overdue).await?));
+        }
         let statement = &tx.statements.claim.lease;
         let changed = statement.execute(tx.conn, &leases, bind_lease).await?;
         tx.memory.ledger.pending = tx.memory.ledger.pending.saturating_sub(changed);

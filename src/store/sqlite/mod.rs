@@ -25,6 +25,7 @@ use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 mod accept;
 mod access;
 mod audit;
+mod alert;
 mod change;
 mod claim;
 mod credential;

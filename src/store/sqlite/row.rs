@@ -15,6 +15,7 @@ use crate::domain::event::{Event, EventType, StoredEvent};
 use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
+use crate::domain::trace::Trace;
 use crate::store::{DeliveryRow, StoreError, TestSend, TestSendRow};
 
 /// A count as SQLite keeps it.
@@ -88,7 +89,7 @@ impl<'a> Columns<'a> {
 
 /// The columns that [`event`] reads, of `events` as `e`.
 pub(super) const EVENT_COLUMNS: &str = "e.id, e.source_id, e.type, e.message_id, e.received_at, \
-     e.name, e.user_id, e.body, e.envelope, e.rejection";
+     e.name, e.user_id, e.body, e.envelope, e.rejection, e.trace";
 
 /// An event from a row of [`EVENT_COLUMNS`].
 pub(super) fn event(row: &SqliteRow) -> Result<StoredEvent, Failure> {
@@ -105,6 +106,7 @@ pub(super) fn event(row: &SqliteRow) -> Result<StoredEvent, Failure> {
             body: Bytes::from(from.take::<Vec<u8>>()?),
             envelope: from.take()?,
             rejection: from.take()?,
+            trace: maybe_word("the trace", from.take()?, Trace::parse_text)?.map(Arc::new),
             document: std::sync::OnceLock::new(),
         },
     })
