@@ -4,13 +4,14 @@ CARGO ?= cargo
 SDK := tests/sdk
 PROVIDER := tests/auth/provider
 SEGMENT := tests/segment
+METRICS := tests/metrics
 
-.PHONY: help test check fmt lint doc sdk provider segment tools build dev bench clean
+.PHONY: help test check fmt lint doc sdk provider segment metrics tools build dev bench clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk provider segment ## Every test, the real binary and the real SDKs included
+test: tools sdk provider segment metrics ## Every test, the real binary and the real SDKs included
 	$(CARGO) nextest run --all-targets --no-fail-fast
 	$(CARGO) test --doc --quiet
 
@@ -37,6 +38,9 @@ provider: ## The authorization server that the tests connect to, at its pinned v
 segment: sdk ## Segment's own trigger and directive code, to compare with
 	@$(SEGMENT)/install
 
+metrics: ## What checks the alerting rules in deploy
+	@$(METRICS)/install
+
 build: ## The program, as it is shipped
 	$(CARGO) build --profile dist
 
@@ -49,4 +53,4 @@ bench: ## Throughput and latency on this machine, against a bare POST loop
 
 clean: ## Away with what was built and installed
 	$(CARGO) clean
-	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules
+	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules $(METRICS)/bin

@@ -76,7 +76,7 @@ pub struct Metrics {
     pub alerts_raised: Family<AlertLabel, Counter>,
     /// `postrider_oldest_due_seconds`: age of the oldest due delivery of an enabled mapping.
     pub oldest_due_seconds: Gauge<f64, AtomicU64>,
-    /// `postrider_commit_events`: events and attempts a commit.
+    /// `postrider_commit_rows`: events and attempts a commit.
     pub commit_rows: Histogram,
     /// `postrider_commit_seconds`: time of a commit, its statements included.
     pub commit_seconds: Histogram,

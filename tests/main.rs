@@ -10,6 +10,7 @@ mod function;
 mod intake;
 mod live;
 mod mapping;
+mod metrics;
 mod operator;
 mod process;
 mod sdk;

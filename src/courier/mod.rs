@@ -38,7 +38,7 @@ use crate::function::FunctionPool;
 use crate::metrics::Metrics;
 use crate::route::LiveRoutes;
 use crate::sender::Sender;
-use crate::store::{LeaseRef, LeasedDelivery, StatisticsRow, Store, StoreError};
+use crate::store::{LeaseRef, LeasedDelivery, Store, StoreError};
 
 pub use test_send::{TestRequest, Tested};
 

@@ -60,7 +60,7 @@ pub struct LedgerView {
 }
 
 /// An alert that stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertView {
     /// What it is about: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
     /// `disk_low`.

@@ -220,8 +220,7 @@ impl Routes {
                 routes.sources_by_key.insert(key.digest, Arc::clone(source));
             }
         }
-        routes.sources = sources;
-        Ok(routes)
+        Ok(Self { sources, ..routes })
     }
 
     /// The source of this name.

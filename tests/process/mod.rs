@@ -6,3 +6,4 @@ mod disk;
 mod faulty_disk;
 mod secrets;
 pub(crate) mod service;
+mod walkthrough;

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use postrider::metrics::{Answer, Metrics, Outcome, Reason};
+use postrider::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason};
 use postrider::store::Ledger;
 
 use super::lexer::tokens;
 use super::{SourceFile, assert_none, files, root, rust_files};
 
 /// What a path of the project begins with, so that a quoted text is known for one.
-const FOLDERS: [&str; 7] =
-    ["src/", "tests/", "docs/", "migrations/", ".ci/", ".config/", "examples/"];
+const FOLDERS: [&str; 8] =
+    ["src/", "tests/", "docs/", "migrations/", ".ci/", ".config/", "deploy/", "examples/"];
 /// How a table that says which test proves a sentence is headed.
 const PROOF: &str = "| Proved by |";
 
@@ -83,12 +83,17 @@ fn documents_name_only_metrics_that_are_counted() {
     metrics.intake_answers.get_or_create(&Answer { status: 200 }).inc();
     metrics.attempts.get_or_create(&Outcome { outcome: "delivered" }).inc();
     metrics.dead_letters.get_or_create(&Reason { reason: "rejected" }).inc();
+    metrics.alerts.get_or_create(&AlertLabel { alert: "disk_low" }).set(1);
+    metrics.alerts_raised.get_or_create(&AlertLabel { alert: "disk_low" }).inc();
     let scrape = metrics.encode(&Ledger::default());
     let counted: BTreeSet<&str> =
         scrape.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
     let families: BTreeSet<&str> =
         scrape.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let faults: Vec<String> = documents()
+    let mut documents = documents();
+    documents.extend(files(&["deploy"], "json"));
+    documents.extend(files(&["deploy"], "yaml"));
+    let faults: Vec<String> = documents
         .iter()
         .flat_map(|document| metric_names(&document.text).map(|name| (&document.path, name)))
         .filter(|(_, name)| !counted.contains(name) && !families.contains(name))
