@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use postrider::clock::{ManualClock, Timestamp};
 use postrider::store::Store;
 
-mod audit;
 mod alerts;
+mod audit;
 mod batches;
 mod jobs;
 mod leases;

@@ -24,8 +24,8 @@ use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 
 mod accept;
 mod access;
-mod audit;
 mod alert;
+mod audit;
 mod change;
 mod claim;
 mod credential;
