@@ -6,12 +6,12 @@ PROVIDER := tests/auth/provider
 SEGMENT := tests/segment
 METRICS := tests/metrics
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics tools build dev bench clean
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis tools build dev bench clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk provider segment metrics ## Every test, the real binary and the real SDKs included
+test: tools sdk provider segment metrics schemathesis ## Every test, the real binary and the real SDKs included
 	$(CARGO) nextest run --all-targets --no-fail-fast
 	$(CARGO) test --doc --quiet
 
@@ -41,6 +41,9 @@ segment: sdk ## Segment's own trigger and directive code, to compare with
 metrics: ## What checks the alerting rules in deploy
 	@$(METRICS)/install
 
+schemathesis: ## What tries the admin API against its description, at its pinned version
+	@tests/schemathesis/install
+
 build: ## The program, as it is shipped
 	$(CARGO) build --profile dist
 
@@ -53,4 +56,5 @@ bench: ## Throughput and latency on this machine, against a bare POST loop
 
 clean: ## Away with what was built and installed
 	$(CARGO) clean
-	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules $(METRICS)/bin
+	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules $(METRICS)/bin \
+		tests/schemathesis/.venv

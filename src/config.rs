@@ -45,6 +45,8 @@ pub struct Settings {
     pub function_workers: u32,
     /// Connections to intake and API at once.
     pub max_connections: u32,
+    /// Requests that each token may make to the admin API in a minute.
+    pub api_requests_per_minute: u32,
     /// How long a client may take to send its request's head, in milliseconds.
     pub header_timeout_ms: u64,
     /// How long a client may take to send its request's body, in milliseconds.
@@ -118,6 +120,7 @@ impl Default for Settings {
             max_in_flight: 2_048,
             function_workers: cores().max(2),
             max_connections: 4_096,
+            api_requests_per_minute: 6_000,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
             response_keep_bytes: 4_096,

@@ -97,6 +97,8 @@ pub enum Purpose {
     SecretHeader,
     /// The tokens of a connected destination.
     Connection,
+    /// An answer that is kept to be given again.
+    Answer,
 }
 
 impl Purpose {
@@ -108,6 +110,7 @@ impl Purpose {
             Self::ClientSecret => "client_secret",
             Self::SecretHeader => "secret_header",
             Self::Connection => "connection",
+            Self::Answer => "answer",
         }
     }
 }

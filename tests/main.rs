@@ -13,6 +13,7 @@ mod mapping;
 mod metrics;
 mod operator;
 mod process;
+mod schemathesis;
 mod sdk;
 mod segment;
 mod sender;

@@ -362,6 +362,23 @@ CREATE TABLE tokens (
 ) STRICT;
 CREATE UNIQUE INDEX tokens_name ON tokens (name) WHERE revoked_at IS NULL;
 
+-- Requests under an Idempotency-Key, for a day: what they were, and their answers once there is one.
+CREATE TABLE repeats (
+    token_id     INTEGER NOT NULL,                      -- keys are a token's own
+    key          TEXT    NOT NULL,
+    fingerprint  BLOB    NOT NULL CHECK (length(fingerprint) = 32), -- of the whole request
+    process      INTEGER NOT NULL,                      -- when the process that began it started
+    begun_at     INTEGER NOT NULL,
+    sealed_id    BLOB CHECK (length(sealed_id) = 16),
+    key_id       TEXT,
+    sealed       BLOB,                                  -- the answer; it may hold a secret
+    answered_at  INTEGER,
+    CHECK ((sealed IS NULL) = (sealed_id IS NULL) AND (sealed IS NULL) = (key_id IS NULL)
+        AND (sealed IS NULL) = (answered_at IS NULL)),
+    PRIMARY KEY (token_id, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX repeats_begun ON repeats (begun_at);
+
 -- What was done, in the commits that did it; append-only. Each hash is over the one before it and its
 -- own row, so that what was changed, taken out or put in shows.
 CREATE TABLE audit (

@@ -17,8 +17,12 @@ use crate::secrets::{SecretError, digest, generate};
 use crate::store::{NewToken, Revocation, Store, StoreError, Token};
 
 mod asked;
+mod rate;
 
 pub use asked::{AskedToken, TokenFault};
+pub use rate::{Allowance, WINDOW};
+
+use rate::Window;
 
 /// The name of the token that is made at first start, for the command line on the same machine.
 pub const OPERATOR: &str = "operator";
@@ -74,12 +78,19 @@ struct Live {
     used_at: AtomicI64,
     /// What of that the store knows.
     noted_at: AtomicI64,
+    /// Its requests in the running minute.
+    window: Window,
 }
 
 impl Live {
     fn of(token: Token) -> Self {
         let used_at = token.last_used_at.map_or(0, Timestamp::as_micros);
-        Self { token, used_at: AtomicI64::new(used_at), noted_at: AtomicI64::new(used_at) }
+        Self {
+            token,
+            used_at: AtomicI64::new(used_at),
+            noted_at: AtomicI64::new(used_at),
+            window: Window::default(),
+        }
     }
 }
 
@@ -272,6 +283,18 @@ impl Access {
     ) -> Result<(), StoreError> {
         let done = NewEntry { action, subject: subject.to_owned(), before: None, after };
         self.store.note(act, done).await
+    }
+
+    /// Counts a request of this caller's token against its quota of a minute.
+    #[must_use]
+    pub fn spend(&self, caller: &Caller, quota: u32) -> Allowance {
+        let live = self.live();
+        let now = self.clock.now();
+        let found = live.iter().find(|it| it.token.id == caller.token_id);
+        // A token that was revoked in this moment has nothing left.
+        found.map_or(Allowance { quota, left: None, reset_s: WINDOW.as_secs() }, |live| {
+            live.window.spend(quota, now)
+        })
     }
 
     /// The tokens that this caller may see, by name: those that reach nothing that it does not.

@@ -2,12 +2,14 @@
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use super::problem::Problem;
 
 /// The largest body that the admin API reads, in bytes.
-const LIMIT: usize = 8 * 1024 * 1024;
+pub(super) const LIMIT: usize = 8 * 1024 * 1024;
 
 /// A request's body, read from JSON.
 pub(super) struct Body<T>(pub(super) T);
@@ -16,15 +18,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        check_media_type(request.headers())?;
         let bytes =
             to_bytes(request.into_body(), LIMIT).await.map_err(|error| unreadable(&error))?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| Problem::malformed(format!("the body is not right: {error}")))
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| misread(&error))
     }
 }
 
-fn unreadable(error: &axum::Error) -> Problem {
+/// What is no JSON cannot be read; JSON of another shape was read and is not right.
+fn misread(error: &serde_json::Error) -> Problem {
+    let words = format!("the body is not right: {error}");
+    match error.classify() {
+        Category::Data => Problem::unprocessable("invalid", &words),
+        Category::Io | Category::Syntax | Category::Eof => Problem::malformed(words),
+    }
+}
+
+/// Only what says that it is JSON is read: a form of another site says something else.
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = given.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || essence.starts_with("application/") && essence.ends_with("+json");
+    if is_json { Ok(()) } else { Err(Problem::not_json(&essence)) }
+}
+
+pub(super) fn unreadable(error: &axum::Error) -> Problem {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         if inner.is::<http_body_util::LengthLimitError>() {

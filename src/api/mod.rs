@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -18,11 +19,13 @@ mod deliveries;
 mod docs;
 mod events;
 mod health;
+mod identity;
 mod inspectors;
 mod jobs;
 mod openapi;
 mod pipeline;
 mod problem;
+mod repeat;
 mod sse;
 mod status;
 mod test_sends;
@@ -43,11 +46,14 @@ pub struct Api {
 /// The routes of the admin API and of the machines' questions. It has no fallback of its own
 /// outside `/api/v1`, so that it can be merged with other routes.
 pub fn router(api: Arc<Api>) -> Router {
+    let counter = Arc::new(identity::Counter::default());
     let (nouns, described) = nouns().split_for_parts();
     let nouns = nouns
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), token::authenticate));
+        .layer(from_fn_with_state(Arc::clone(&api), repeat::once))
+        .layer(from_fn_with_state(Arc::clone(&api), token::authenticate))
+        .layer(from_fn_with_state((Arc::clone(&api), counter), identity::identify));
     let (machines, machines_described) = machines().split_for_parts();
     let document = openapi::document(described, machines_described);
     Router::new()

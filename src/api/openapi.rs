@@ -25,7 +25,8 @@ connects, an admin's also changes what is set up and the tokens. A token that is
 sees nothing of the others.
 
 What is refused is told as a problem (RFC 9457): `code` for programs, `detail` for people, `faults` with \
-the place of each fault. Every answer has an `X-Request-Id`.";
+the place of each fault. Every answer has an `X-Request-Id`; yours is taken over. `RateLimit` tells \
+what is left to the token in the running minute.";
 
 /// What a refusal means, by status.
 const REFUSALS: [(&str, &str); 12] = [
@@ -93,11 +94,6 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
     let mut parameters = operation.parameters.take().unwrap_or_default();
     let placeholders = path.split(['{', '}']).skip(1).step_by(2);
     parameters.extend(placeholders.map(|name| RefOr::T(path_parameter(name, inner))));
-    let has = |place: fn(&ParameterIn) -> bool| {
-        parameters.iter().any(|it| matches!(it, RefOr::T(it) if place(&it.parameter_in)))
-    };
-    let has_path = has(|place| matches!(place, ParameterIn::Path));
-    let has_query = has(|place| matches!(place, ParameterIn::Query));
     operation.parameters = (!parameters.is_empty()).then_some(parameters);
     for response in operation.responses.responses.values_mut() {
         as_problem(response);
@@ -107,18 +103,15 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
         return;
     }
     operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]);
-    let mut refusals = vec!["400", "401", "403", "429", "500", "503"];
-    if has_path {
-        refusals.push("404");
-    }
-    if has_query {
-        refusals.push("422");
-    }
+    let mut refusals = vec!["400", "401", "403", "404", "422", "429", "500", "503"];
     if operation.request_body.is_some() {
-        refusals.extend(["413", "415", "422"]);
+        refusals.extend(["413", "415"]);
     }
     if method != "get" {
         refusals.extend(["409", "507"]);
+    }
+    if method == "post" {
+        operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
     }
     for status in refusals {
         let said = REFUSALS.iter().find(|(it, _)| *it == status).map_or("", |(_, words)| words);
@@ -156,6 +149,21 @@ fn path_parameter(name: &str, path: &str) -> Parameter {
         .required(Required::True)
         .description(Some(description))
         .schema(Some(schema))
+        .build()
+}
+
+fn idempotency_key() -> Parameter {
+    let schema =
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]{1,255}$")).build();
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "Sent again under the same key within a day, the request is answered as it was and not \
+             done again",
+        ))
+        .schema(Some(Schema::Object(schema)))
         .build()
 }
 

@@ -30,6 +30,10 @@ pub struct Problem {
     pub code: Box<str>,
     /// What is wrong, in one line.
     pub detail: String,
+    /// The request that it came of: `urn:postrider:request:` and the `X-Request-Id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub instance: Option<Box<str>>,
     /// Each fault, when there are several or they have a place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -43,6 +47,7 @@ impl Problem {
             status: status.as_u16(),
             code: code.into(),
             detail: detail.into(),
+            instance: None,
             faults: Vec::new(),
         }
     }
@@ -61,6 +66,43 @@ impl Problem {
 
     pub(super) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    /// What the framework refused by itself.
+    pub(super) fn of_status(status: StatusCode, words: &str) -> Self {
+        let title = status.canonical_reason().unwrap_or("refused");
+        let code = match status {
+            StatusCode::BAD_REQUEST => "malformed",
+            StatusCode::INTERNAL_SERVER_ERROR => "failed",
+            _ => "refused",
+        };
+        Self::new(status, code, if words.is_empty() { title } else { words })
+    }
+
+    /// The same, of the request with this id.
+    pub(super) fn of_request(self, id: &str) -> Self {
+        Self { instance: Some(format!("urn:postrider:request:{id}").into()), ..self }
+    }
+
+    pub(super) fn conflict(code: &str, detail: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    pub(super) fn unprocessable(code: &str, detail: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    pub(super) fn not_json(given: &str) -> Self {
+        let detail = format!("the body should be application/json, not {given:?}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)
+    }
+
+    pub(super) fn too_many(quota: u32, reset_s: u64) -> Self {
+        let detail = format!(
+            "more than {quota} requests in a minute with this token: wait {reset_s} s (the setting \
+             api_requests_per_minute)"
+        );
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
@@ -135,12 +177,13 @@ impl From<Refusal> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self)).into_response();
+        let mut response = (status, Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
 use super::Api;
+use super::identity::RequestId;
 use super::problem::Problem;
-use crate::access::Peer;
+use crate::access::{Allowance, Peer, WINDOW};
 use crate::domain::access::{Admin, Caller, Operator};
 
 pub(super) async fn authenticate(
@@ -25,8 +26,32 @@ pub(super) async fn authenticate(
         .access
         .authenticate(given, from)
         .map_err(|refusal| Problem::unauthorized(refusal.to_string()))?;
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    let caller = Caller { request_id, ..caller };
+    let allowance = api.desk.access.spend(&caller, api.desk.settings.api_requests_per_minute);
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let mut response = match allowance.left {
+        Some(_) => next.run(request).await,
+        None => Problem::too_many(allowance.quota, allowance.reset_s).into_response(),
+    };
+    tell(&allowance, response.headers_mut());
+    Ok(response)
+}
+
+/// Says what is left to the token (draft-ietf-httpapi-ratelimit-headers-10).
+fn tell(allowance: &Allowance, headers: &mut HeaderMap) {
+    let Allowance { quota, left, reset_s } = *allowance;
+    let window_s = WINDOW.as_secs();
+    let fields = [
+        ("ratelimit-policy", Some(format!("\"token\";q={quota};w={window_s}"))),
+        ("ratelimit", Some(format!("\"token\";r={};t={reset_s}", left.unwrap_or(0)))),
+        ("retry-after", left.is_none().then(|| reset_s.to_string())),
+    ];
+    for (name, value) in fields {
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

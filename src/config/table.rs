@@ -247,6 +247,12 @@ pub static SETTINGS: &[Setting] = &[
         "Processes that insert functions run in, at once; started when first needed"
     ),
     number!(max_connections, 1, 1_000_000, "Connections to intake and admin API at once"),
+    number!(
+        api_requests_per_minute,
+        1,
+        1_000_000,
+        "Requests that each token may make to the admin API in a minute"
+    ),
     number!(header_timeout_ms, 100, 600_000, "How long a client may take to send a request's head"),
     number!(body_timeout_ms, 100, 600_000, "How long a client may take to send a request's body"),
     number!(

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{SealedSecret, StoreError};
 use crate::clock::Timestamp;
 use crate::domain::access::{Act, Role, Scope};
 use crate::domain::audit::{Action, Entry, NewEntry};
@@ -47,6 +47,30 @@ pub enum Revocation {
     Unknown,
     /// It is the last one that can make others: nothing was changed.
     LastAdmin,
+}
+
+/// The key that a request is done once under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepeatKey {
+    /// Whose.
+    pub token_id: TokenId,
+    /// As it was given.
+    pub key: String,
+}
+
+/// What is known of a request under its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Nothing: it is to be done, and this is on record now.
+    First,
+    /// Another request was made under the key.
+    Other,
+    /// It is being done.
+    UnderWay,
+    /// It was being done when its process ended.
+    Interrupted,
+    /// It was done, and answered so.
+    Answered(SealedSecret),
 }
 
 /// What a list of audit entries is narrowed to; all conditions hold.
@@ -98,6 +122,23 @@ pub trait AccessStore: Send + Sync + 'static {
 
     /// The tokens that were not revoked, by name; those that ended included.
     async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+
+    /// Begins a request under its key, unless one was begun there within a day: `fingerprint` tells
+    /// requests apart, `process` the processes that serve them.
+    async fn begin_once(
+        &self,
+        key: RepeatKey,
+        fingerprint: [u8; 32],
+        process: Timestamp,
+        now: Timestamp,
+    ) -> Result<Repeat, StoreError>;
+
+    /// Keeps the answer of a request that was begun; none frees its key.
+    async fn end_once(
+        &self,
+        key: RepeatKey,
+        answer: Option<SealedSecret>,
+    ) -> Result<(), StoreError>;
 
     /// Writes an audit entry of what changed nothing in the store.
     async fn note(&self, act: Act, done: NewEntry) -> Result<(), StoreError>;

@@ -22,7 +22,9 @@ mod question;
 pub mod sqlite;
 mod test_send;
 
-pub use access::{AccessStore, AuditQuery, AuditVerdict, NewToken, Revocation, Token};
+pub use access::{
+    AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, Token,
+};
 pub use alert::AlertStore;
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,

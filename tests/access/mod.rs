@@ -2,6 +2,7 @@
 
 mod audit;
 mod openapi;
+mod requests;
 mod tokens;
 
 use http::{HeaderMap, Method};

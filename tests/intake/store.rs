@@ -15,8 +15,8 @@ use postrider::store::{
     Accepted, AccessStore, AuditQuery, AuditVerdict, Claim, ClaimRequest, ConnectionChange,
     DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview,
     JobStep, LeaseRef, Ledger, NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned,
-    Record, Recorded, Revocation, Routing, StatisticsRow, Store, StoreError, TestSend, TestSendRow,
-    Token,
+    Record, Recorded, Repeat, RepeatKey, Revocation, Routing, SealedSecret, StatisticsRow, Store,
+    StoreError, TestSend, TestSendRow, Token,
 };
 
 use postrider::domain::alert::{Alert, AlertKind};
@@ -222,6 +222,20 @@ impl AccessStore for MemoryStore {
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn begin_once(
+        &self,
+        _: RepeatKey,
+        _: [u8; 32],
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<Repeat, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn end_once(&self, _: RepeatKey, _: Option<SealedSecret>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 

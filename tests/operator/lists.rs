@@ -1,7 +1,7 @@
 //! The API's questions and refusals: who may ask, filters, ids, pages, problems.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use postrider::sender::OperatorClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -47,7 +47,8 @@ async fn paths_methods_and_bodies_that_do_not_fit_are_problems() {
     let app = Builder::new().start().await;
     assert_eq!(get(&app, "/api/v1/nowhere").await.0, 404);
     let ask = |method: Method, path: &'static str, body: Bytes| {
-        app.client.request(method, path, HeaderMap::new(), body)
+        let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        app.client.request(method, path, HeaderMap::from_iter([json]), body)
     };
     let wrong_method = ask(Method::DELETE, "/api/v1/status", Bytes::new()).await.unwrap();
     assert_eq!(wrong_method.status, StatusCode::METHOD_NOT_ALLOWED);

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 
 use super::failure::to_store;
-use super::{SqliteStore, audit, token};
+use super::{SqliteStore, audit, repeat, token};
 use crate::clock::Timestamp;
 use crate::domain::access::Act;
 use crate::domain::audit::{Entry, NewEntry};
 use crate::domain::id::TokenId;
 use crate::store::{
-    AccessStore, AuditQuery, AuditVerdict, NewToken, Revocation, StoreError, Token,
+    AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, SealedSecret,
+    StoreError, Token,
 };
 
 #[async_trait]
@@ -30,6 +31,24 @@ impl AccessStore for SqliteStore {
         const CONTEXT: &str = "read the tokens";
         let mut conn = self.reader(CONTEXT).await?;
         token::read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn begin_once(
+        &self,
+        key: RepeatKey,
+        fingerprint: [u8; 32],
+        process: Timestamp,
+        now: Timestamp,
+    ) -> Result<Repeat, StoreError> {
+        self.queue.step(repeat::Begin { key, fingerprint, process, now }).await
+    }
+
+    async fn end_once(
+        &self,
+        key: RepeatKey,
+        answer: Option<SealedSecret>,
+    ) -> Result<(), StoreError> {
+        self.queue.step(repeat::End { key, answer }).await
     }
 
     async fn note(&self, act: Act, done: NewEntry) -> Result<(), StoreError> {

@@ -44,6 +44,7 @@ mod prune;
 mod queue;
 mod recent;
 mod record;
+mod repeat;
 mod row;
 mod selection;
 mod shape;

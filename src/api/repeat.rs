@@ -1,0 +1,138 @@
+//! `Idempotency-Key`: a POST that is sent again under its key is answered as it was and not done
+//! again, for a day. Answers are kept sealed, as some hold a secret that is shown once.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::body;
+use super::{Api, Problem};
+use crate::digest::sha256;
+use crate::domain::access::Caller;
+use crate::secrets::Purpose;
+use crate::store::{Repeat, RepeatKey};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const MAX_KEY: usize = 255;
+/// Headers that an answer keeps.
+const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
+
+/// An answer as it is kept, before it is sealed.
+#[derive(Deserialize, Serialize)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+pub(super) async fn once(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Some(given) = request.headers().get(KEY) else { return Ok(next.run(request).await) };
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        return Err(Problem::no_token());
+    };
+    if request.method() != Method::POST {
+        return Ok(next.run(request).await);
+    }
+    let key = RepeatKey { token_id: caller.token_id, key: key(given)? };
+    let (head, sent) = request.into_parts();
+    let sent = to_bytes(sent, body::LIMIT).await.map_err(|error| body::unreadable(&error))?;
+    let target = head.uri.path_and_query().map_or("", |it| it.as_str());
+    let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let length = target.len().to_be_bytes();
+    let fingerprint = sha256(&[&length, target.as_bytes(), &kind.len().to_be_bytes(), kind, &sent]);
+    let now = api.desk.clock.now();
+    let store = &api.desk.store;
+    match store.begin_once(key.clone(), fingerprint, api.desk.started_at, now).await? {
+        Repeat::First => {}
+        Repeat::UnderWay => {
+            return Err(Problem::conflict(
+                "idempotency_under_way",
+                "the first request with this Idempotency-Key is under way: ask again later",
+            ));
+        }
+        Repeat::Interrupted => {
+            return Err(Problem::conflict(
+                "idempotency_interrupted",
+                "the service stopped during the first request with this Idempotency-Key: see \
+                 whether it was done, then use another key",
+            ));
+        }
+        Repeat::Other => {
+            return Err(Problem::unprocessable(
+                "idempotency_reused",
+                "this Idempotency-Key was used for another request: each has its own",
+            ));
+        }
+        Repeat::Answered(sealed) => {
+            let text = api.desk.editor.keyring.open(&sealed, Purpose::Answer)?;
+            return replay(text.expose_secret());
+        }
+    }
+    // The work goes on when the client goes away: else its key would stay under way.
+    let request = Request::from_parts(head, Body::from(sent));
+    let work = tokio::spawn(async move { keep(&api, key, next.run(request).await).await });
+    work.await.map_err(|_panicked| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, ""))?
+}
+
+fn key(given: &HeaderValue) -> Result<String, Problem> {
+    let fits = |text: &&str| {
+        (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let text = given.to_str().ok().filter(fits);
+    text.map(str::to_owned).ok_or_else(|| {
+        Problem::malformed(format!(
+            "Idempotency-Key should be 1 to {MAX_KEY} visible ASCII characters"
+        ))
+    })
+}
+
+/// Keeps what was done; what did nothing leaves its key free.
+async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response, Problem> {
+    let store = &api.desk.store;
+    if !response.status().is_success() {
+        store.end_once(key, None).await?;
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.map_err(|error| body::unreadable(&error))?;
+    let headers = KEPT.iter().filter_map(|name| {
+        Some((name.to_string(), head.headers.get(name)?.to_str().ok()?.to_owned()))
+    });
+    let answer = Answer {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+    };
+    let text = serde_json::to_string(&answer).map(SecretString::from);
+    let text = text.map_err(|_never| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, ""))?;
+    let sealed = api.desk.editor.keyring.seal(&text, Purpose::Answer, api.desk.clock.now())?;
+    store.end_once(key, Some(sealed)).await?;
+    Ok(Response::from_parts(head, Body::from(bytes)))
+}
+
+fn replay(text: &str) -> Result<Response, Problem> {
+    let broken =
+        || Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, "the kept answer is broken");
+    let answer: Answer = serde_json::from_str(text).map_err(|_broken| broken())?;
+    let status = StatusCode::from_u16(answer.status).map_err(|_broken| broken())?;
+    let mut response = (status, answer.body).into_response();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    for (name, value) in &answer.headers {
+        let name = HeaderName::try_from(name).map_err(|_broken| broken())?;
+        let value = HeaderValue::try_from(value).map_err(|_broken| broken())?;
+        response.headers_mut().insert(name, value);
+    }
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
