@@ -1,26 +1,166 @@
-//! The API's description, as JSON.
+//! The API's description: as JSON, and as a page that loads nothing but its own style.
 
 use std::sync::Arc;
 
+use askama::Template;
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use serde_json::Value;
 use utoipa::openapi::OpenApi;
 
 use super::Api;
 
+/// What the page may load and do.
+const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+const STYLE: &str = include_str!("../../assets/docs.css");
+
 /// The routes that tell what the API is.
 pub(super) fn routes(document: &OpenApi) -> Router<Arc<Api>> {
-    let json = document.to_json().map(Bytes::from).map_err(|error| error.to_string());
-    Router::new().route(
-        "/openapi.json",
-        get(|| async move {
-            match json {
-                Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
+    let (json, page) = match serde_json::to_value(document) {
+        Ok(value) => (value.to_string(), Page::of(&value).render()),
+        Err(error) => (String::new(), Err(askama::Error::custom(error))),
+    };
+    let page = page.unwrap_or_else(|error| {
+        tracing::error!(%error, "the page of the API's description cannot be made");
+        String::new()
+    });
+    let fixed = |kind: &'static str, text: Bytes| get(move || async move { answer(kind, text) });
+    Router::new()
+        .route("/openapi.json", fixed("application/json", Bytes::from(json)))
+        .route("/docs", fixed("text/html; charset=utf-8", Bytes::from(page)))
+        .route(
+            "/docs/style.css",
+            fixed("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes())),
+        )
+}
+
+fn answer(kind: &'static str, text: Bytes) -> Response {
+    let headers: [(HeaderName, HeaderValue); 4] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (headers, text).into_response()
+}
+
+/// The page: every operation with what it takes and gives, then every schema.
+#[derive(Template)]
+#[template(path = "docs.html")]
+struct Page {
+    title: String,
+    version: String,
+    about: Vec<String>,
+    tags: Vec<Tag>,
+    schemas: Vec<(String, String)>,
+}
+
+struct Tag {
+    name: String,
+    operations: Vec<Operation>,
+}
+
+struct Operation {
+    id: String,
+    method: String,
+    path: String,
+    summary: String,
+    description: String,
+    parameters: Vec<Parameter>,
+    body: Option<Shape>,
+    answers: Vec<(String, String, Option<Shape>)>,
+}
+
+struct Parameter {
+    name: String,
+    place: String,
+    required: bool,
+    description: String,
+    schema: String,
+}
+
+/// What a body is: a schema with a name, or one that is written out.
+struct Shape {
+    name: Option<String>,
+    text: String,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+impl Page {
+    fn of(document: &Value) -> Self {
+        let mut tags: Vec<Tag> = Vec::new();
+        for (path, item) in fields(&document["paths"]) {
+            for (method, operation) in fields(item) {
+                let name = text(&operation["tags"][0]);
+                let shown = Operation::of(method, path, operation);
+                match tags.iter_mut().find(|tag| tag.name == name) {
+                    Some(tag) => tag.operations.push(shown),
+                    None => tags.push(Tag { name, operations: vec![shown] }),
+                }
             }
-        }),
-    )
+        }
+        let schemas = fields(&document["components"]["schemas"]);
+        Self {
+            title: text(&document["info"]["title"]),
+            version: text(&document["info"]["version"]),
+            about: text(&document["info"]["description"])
+                .split("\n\n")
+                .map(str::to_owned)
+                .collect(),
+            tags,
+            schemas: schemas.map(|(name, schema)| (name.clone(), format!("{schema:#}"))).collect(),
+        }
+    }
+}
+
+impl Operation {
+    fn of(method: &str, path: &str, operation: &Value) -> Self {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let answers = fields(&operation["responses"]).map(|(status, answer)| {
+            (status.clone(), text(&answer["description"]), Shape::of(&answer["content"]))
+        });
+        Self {
+            id: text(&operation["operationId"]),
+            method: method.to_uppercase(),
+            path: path.to_owned(),
+            summary: text(&operation["summary"]),
+            description: text(&operation["description"]),
+            parameters: parameters.map(Parameter::of).collect(),
+            body: Shape::of(&operation["requestBody"]["content"]),
+            answers: answers.collect(),
+        }
+    }
+}
+
+impl Parameter {
+    fn of(parameter: &Value) -> Self {
+        Self {
+            name: text(&parameter["name"]),
+            place: text(&parameter["in"]),
+            required: parameter["required"] == true,
+            description: text(&parameter["description"]),
+            schema: parameter["schema"].to_string(),
+        }
+    }
+}
+
+impl Shape {
+    fn of(content: &Value) -> Option<Self> {
+        let (kind, content) = fields(content).next()?;
+        let schema = &content["schema"];
+        let name = schema["$ref"].as_str().and_then(|to| to.rsplit('/').next());
+        let text = if name.is_some() { kind.clone() } else { format!("{kind} {schema}") };
+        Some(Self { name: name.map(str::to_owned), text })
+    }
 }

@@ -82,3 +82,28 @@ fn no_route_is_without_a_description() {
         .collect();
     assert!(faults.is_empty(), "enter it with routes!: {faults:?}");
 }
+
+/// A browser that obeys the page's policy shows all of it: nothing inline, nothing from elsewhere.
+#[tokio::test]
+async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
+    let app = Builder::new().start().await;
+    let page = bare(&app.client, Method::GET, "/docs").await;
+    assert_eq!(page.status, 200);
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'self'"), "{policy}");
+    let text = String::from_utf8(page.body.to_vec()).unwrap();
+    for (_, _, operation) in operations(&app).await {
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(text.contains(&format!("<details id=\"{id}\">")), "{id}");
+    }
+    // Every link leads to a part of the page that is there, or to a path of this service.
+    for target in text.split("href=\"").skip(1).map(|it| it.split('"').next().unwrap()) {
+        let there =
+            target.strip_prefix('#').is_none_or(|id| text.contains(&format!("id=\"{id}\"")));
+        assert!(there && !target.contains("://"), "{target}");
+    }
+    for inline in ["<script", "<style", " style=", " onclick=", "src="] {
+        assert!(!text.contains(inline), "{inline}");
+    }
+    assert_eq!(bare(&app.client, Method::GET, "/docs/style.css").await.status, 200);
+}

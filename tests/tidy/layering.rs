@@ -77,6 +77,7 @@ const TENANTS: &[(&str, &[&str])] = &[
     ("oauth2", &["auth"]),
     ("hickory_resolver", &["sender"]),
     ("axum", &["intake", "api", "app", "web"]),
+    ("askama", &["api", "web"]),
     ("utoipa", &["api", "desk", "domain", "pipeline"]),
     ("utoipa_axum", &["api"]),
     ("tower_http", &["intake", "api", "app", "web"]),
