@@ -5,7 +5,7 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn,
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder,
+    Components, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, Object, ObjectBuilder,
     OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};

@@ -17,6 +17,7 @@ mod lists;
 mod model;
 mod outbox;
 mod pipeline;
+mod repeats;
 mod retention;
 mod siblings;
 pub(crate) mod sqlite;
@@ -131,6 +132,10 @@ mod on_sqlite {
             what_is_removed_is_told_with_all_below_it
             entries_are_narrowed_by_every_condition
             the_chain_holds_over_a_restart;
+        repeats:
+            a_key_stands_for_one_request_for_a_day
+            a_key_that_is_freed_is_free
+            what_another_process_began_is_interrupted;
         lists:
             deliveries_are_narrowed_by_every_condition
             deliveries_come_newest_first_in_pages
