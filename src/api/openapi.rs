@@ -1,6 +1,8 @@
 //! The API's description (OpenAPI 3.1), made from the handlers' own: what every operation has in
 //! common (who may ask, what is refused and how) is added here, once for all.
 
+use std::collections::BTreeMap;
+
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -49,12 +51,55 @@ pub(super) fn document(nouns: OpenApi, machines: OpenApi) -> OpenApi {
     let mut document = OpenApiBuilder::new().info(info()).components(Some(components())).build();
     document.merge(machines);
     document = document.nest(BASE, nouns);
+    open_flattened(&mut document);
+    let objects = objects(&document);
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             complete(method, path, operation);
+            if method == "put" {
+                free_of_path(operation, &objects);
+            }
         }
     }
     document
+}
+
+/// The objects among the schemas, by what refers to them.
+fn objects(document: &OpenApi) -> BTreeMap<String, Object> {
+    let schemas = document.components.iter().flat_map(|it| it.schemas.iter());
+    let objects = schemas.filter_map(|(name, schema)| {
+        let RefOr::T(Schema::Object(object)) = schema else { return None };
+        Some((format!("#/components/schemas/{name}"), object.clone()))
+    });
+    objects.collect()
+}
+
+/// What takes no other fields by itself does, where it is a part of something larger.
+fn open_flattened(document: &mut OpenApi) {
+    let objects = objects(document);
+    let schemas = document.components.iter_mut().flat_map(|it| it.schemas.values_mut());
+    for schema in schemas {
+        let RefOr::T(Schema::AllOf(all)) = schema else { continue };
+        for part in &mut all.items {
+            let RefOr::Ref(to) = part else { continue };
+            let Some(object) = objects.get(&to.ref_location) else { continue };
+            let mut open = object.clone();
+            open.additional_properties = None;
+            *part = RefOr::T(Schema::Object(open));
+        }
+    }
+}
+
+/// What the path names need not stand in the body as well.
+fn free_of_path(operation: &mut Operation, objects: &BTreeMap<String, Object>) {
+    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let Some(RefOr::Ref(to)) = &content.schema else { continue };
+        let Some(mut object) = objects.get(&to.ref_location).cloned() else { continue };
+        object.required.retain(|name| !matches!(&**name, "name" | "source" | "destination"));
+        content.schema = Some(RefOr::T(Schema::Object(object)));
+    }
 }
 
 fn info() -> utoipa::openapi::Info {
