@@ -67,6 +67,8 @@ pub struct Settings {
     pub alert_destination: Option<DestinationPath>,
     /// So many dead letters of a destination within an hour raise an alert; 0: never.
     pub alert_dead_letters_per_hour: u32,
+    /// Where spans are told by OTLP over HTTP, without `/v1/traces`; none: nowhere.
+    pub otlp_endpoint: Option<String>,
     /// Whether `/inspect/NAME` takes webhooks to be looked at.
     pub inspector: bool,
     /// Below this much free space intake refuses events, in MiB.
@@ -131,6 +133,7 @@ impl Default for Settings {
             dead_retention_days: 90,
             alert_destination: None,
             alert_dead_letters_per_hour: 100,
+            otlp_endpoint: None,
             inspector: false,
             min_free_disk_mib: 256,
             shutdown_grace_ms: 35_000,

@@ -29,5 +29,6 @@ pub mod receiver;
 pub mod route;
 pub mod secrets;
 pub mod sender;
+pub mod spans;
 pub mod store;
 pub mod trigger;

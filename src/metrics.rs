@@ -76,6 +76,8 @@ pub struct Metrics {
     pub alerts_raised: Family<AlertLabel, Counter>,
     /// `postrider_oldest_due_seconds`: age of the oldest due delivery of an enabled mapping.
     pub oldest_due_seconds: Gauge<f64, AtomicU64>,
+    /// `postrider_spans_lost_total`: spans that no collector took.
+    pub spans_lost: Counter,
     /// `postrider_commit_rows`: events and attempts a commit.
     pub commit_rows: Histogram,
     /// `postrider_commit_seconds`: time of a commit, its statements included.
@@ -117,6 +119,7 @@ impl Metrics {
             alerts: Family::default(),
             alerts_raised: Family::default(),
             oldest_due_seconds: Gauge::default(),
+            spans_lost: Counter::default(),
             commit_rows: Histogram::new((0..12).map(|power| f64::from(1u32 << power))),
             commit_seconds: Histogram::new(LATENCIES),
             wal_bytes: Gauge::default(),
@@ -173,6 +176,7 @@ impl Metrics {
             Unit::Seconds,
             self.oldest_due_seconds.clone(),
         );
+        to.register("spans_lost", "Spans that no collector took", self.spans_lost.clone());
         to.register("commit_rows", "Events and attempts a commit", self.commit_rows.clone());
         to.register_with_unit(
             "commit",

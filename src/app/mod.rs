@@ -7,44 +7,41 @@ mod inspect;
 pub mod listener;
 mod process;
 mod tell;
+mod wiring;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::alert::{AlertParts, Alerts};
 use crate::api::{self, Api};
 use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::courier::{Courier, CourierParts};
-use crate::desk::Desk;
 use crate::domain::id::NodeId;
 use crate::duty::{Duties, JobRunner, Schedule};
 use crate::function::{FunctionPool, PoolOptions};
-use crate::intake::{Intake, IntakeParts};
-use crate::live::{Feed, LiveEvent};
+use crate::intake::Intake;
+use crate::live::Feed;
 use crate::metrics::Metrics;
-use crate::pipeline::Editor;
-use crate::receiver::Inspectors;
 use crate::route::LiveRoutes;
 use crate::secrets::{self, Keyring, SecretError};
-use crate::sender::{AddressPolicy, Resolve, Sender, SenderError, SenderOptions};
+use crate::sender::{AddressPolicy, OperatorError, Resolve, Sender, SenderError, SenderOptions};
+use crate::spans::{SpanParts, Spans, Telling};
 use crate::store::sqlite::{OpenError, OpenOptions, SqliteStore};
 use crate::store::{Store, StoreError};
 
 use front::Front;
 use listener::{ListenError, ListenerOptions};
 use process::Running;
+use wiring::{Made, desk, duties, intake_of};
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +70,9 @@ pub enum AppError {
         #[source]
         source: http::header::InvalidHeaderValue,
     },
+    /// Spans cannot be told where `otlp_endpoint` says.
+    #[error("spans cannot be sent to otlp_endpoint")]
+    Spans(#[from] OperatorError),
     /// The scheduler of duties does not start.
     #[error("the scheduler of duties does not start")]
     Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -138,6 +138,7 @@ pub struct App {
     sqlite: Arc<SqliteStore>,
     functions: Arc<FunctionPool>,
     intake: Arc<Intake>,
+    telling: Option<Telling>,
     schedule: Option<Schedule>,
     job_runner: JoinHandle<()>,
     connections: JoinHandle<()>,
@@ -213,6 +214,7 @@ impl App {
         });
         let routes = process::load_routes(&*store, &keyring, &*parts.clock, &auth).await?;
         let routes = LiveRoutes::new(routes);
+        let (spans, telling) = telling(&parts, &metrics)?.unzip();
         let courier = Courier::start(CourierParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
@@ -222,6 +224,7 @@ impl App {
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
             node_id,
+            spans: spans.clone(),
             max_in_flight: parts.settings.max_in_flight,
             user_agent,
             seed: parts.seed,
@@ -247,7 +250,18 @@ impl App {
         Self::run(
             parts,
             listener,
-            Made { sqlite, store, access, metrics, keyring, node_id, routes, running },
+            Made {
+                sqlite,
+                store,
+                access,
+                metrics,
+                keyring,
+                node_id,
+                routes,
+                running,
+                spans,
+                telling,
+            },
         )
         .await
     }
@@ -260,7 +274,7 @@ impl App {
         let desk = desk(&parts, &made, live.clone(), address);
         let intake = Arc::new(intake_of(&parts, &made, live));
         let duties = duties(&parts, &made, Arc::clone(&intake));
-        let Made { sqlite, store, metrics, running, .. } = made;
+        let Made { sqlite, store, metrics, running, telling, .. } = made;
         let api = Arc::new(Api { desk, metrics: Arc::clone(&metrics) });
         let front = Front::new(Arc::clone(&intake), api::router(api));
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
@@ -275,6 +289,7 @@ impl App {
             sqlite,
             functions: Arc::clone(&running.functions),
             intake,
+            telling,
             schedule,
             job_runner: tokio::spawn(running.jobs.clone().run(duties.clone())),
             connections: tokio::spawn(Arc::clone(&running).follow_connections()),
@@ -316,91 +331,11 @@ impl App {
         if let Err(error) = self.duties.roll_up().await {
             tracing::error!(%error, "the last minutes of statistics are lost");
         }
+        if let Some(telling) = self.telling {
+            telling.end().await;
+        }
         self.store.close().await;
     }
-}
-
-struct Made {
-    sqlite: Arc<SqliteStore>,
-    store: Arc<dyn Store>,
-    access: Arc<Access>,
-    metrics: Arc<Metrics>,
-    keyring: Arc<Keyring>,
-    node_id: NodeId,
-    routes: LiveRoutes,
-    running: Arc<Running>,
-}
-
-fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) -> Intake {
-    Intake::new(IntakeParts {
-        routes: made.routes.clone(),
-        store: Arc::clone(&made.store),
-        dispatch: Arc::new(made.running.courier.clone()),
-        live,
-        clock: Arc::clone(&parts.clock),
-        metrics: Arc::clone(&made.metrics),
-        body_timeout: Duration::from_millis(parts.settings.body_timeout_ms),
-        rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
-    })
-}
-
-fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duties {
-    let settings = &parts.settings;
-    let alerts = Alerts::new(AlertParts {
-        store: Arc::clone(&made.store),
-        courier: made.running.courier.clone(),
-        routes: made.routes.clone(),
-        clock: Arc::clone(&parts.clock),
-        metrics: Arc::clone(&made.metrics),
-        tell: Arc::new(tell::OwnEvents(intake)),
-        destination: settings.alert_destination.clone(),
-        dead_letters_per_hour: settings.alert_dead_letters_per_hour.into(),
-        floor_bytes: settings.min_free_disk_mib.saturating_mul(1024 * 1024),
-        node_name: settings.node_name.clone(),
-    });
-    Duties {
-        alerts,
-        store: Arc::clone(&made.store),
-        courier: made.running.courier.clone(),
-        access: Arc::clone(&made.access),
-        clock: Arc::clone(&parts.clock),
-        node_id: made.node_id,
-        secrets: Arc::clone(&made.running) as _,
-        retention_days: parts.settings.retention_days,
-        dead_retention_days: parts.settings.dead_retention_days,
-        stopping: made.running.stopping.clone(),
-    }
-}
-
-fn desk(parts: &AppParts, made: &Made, live: Feed<LiveEvent>, address: SocketAddr) -> Arc<Desk> {
-    let settings = &parts.settings;
-    let base_url = base_url(settings, address);
-    let inspectors = settings.inspector.then(|| {
-        let secrets = inspect::known_secrets(made.routes.clone());
-        let (clock, stopping) = (Arc::clone(&parts.clock), made.running.stopping.clone());
-        Arc::new(Inspectors::new(secrets, clock, stopping))
-    });
-    let editor = Arc::new(Editor {
-        store: Arc::clone(&made.store),
-        clock: Arc::clone(&parts.clock),
-        keyring: Arc::clone(&made.keyring),
-        settings: settings.clone(),
-        process: Arc::clone(&made.running) as _,
-    });
-    Arc::new(Desk {
-        store: Arc::clone(&made.store),
-        clock: Arc::clone(&parts.clock),
-        access: Arc::clone(&made.access),
-        editor,
-        settings: settings.clone(),
-        process: Arc::clone(&made.running) as _,
-        auth: made.running.auth.clone(),
-        callback_url: format!("{base_url}{}", api::connection::CALLBACK),
-        base_url,
-        live,
-        inspectors,
-        started_at: parts.clock.now(),
-    })
 }
 
 async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Arc<SqliteStore>, AppError> {
@@ -452,21 +387,22 @@ fn sender(parts: &AppParts) -> Result<Sender, AppError> {
     })?)
 }
 
+/// What tells spans, where the settings say to whom.
+fn telling(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Option<(Spans, Telling)>, AppError> {
+    let Some(endpoint) = parts.settings.otlp_endpoint.clone() else { return Ok(None) };
+    let telling = Spans::start(SpanParts {
+        endpoint,
+        node_name: parts.settings.node_name.clone(),
+        clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(metrics),
+        seed: parts.seed.wrapping_add(1),
+    })?;
+    Ok(Some(telling))
+}
+
 fn user_agent(settings: &Settings) -> Result<HeaderValue, AppError> {
     HeaderValue::from_str(&settings.user_agent)
         .map_err(|source| AppError::UserAgent { value: settings.user_agent.clone(), source })
-}
-
-/// The address that this service is reached by, without a `/` at its end.
-fn base_url(settings: &Settings, address: SocketAddr) -> String {
-    let base = settings.public_url.clone().unwrap_or_else(|| {
-        let mut here = address;
-        if here.ip().is_unspecified() {
-            here.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        format!("http://{here}")
-    });
-    base.trim_end_matches('/').to_owned()
 }
 
 fn local_address(listener: &TcpListener, settings: &Settings) -> Result<SocketAddr, AppError> {

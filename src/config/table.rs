@@ -290,6 +290,13 @@ pub static SETTINGS: &[Setting] = &[
         1_000_000_000,
         "So many dead letters of a destination within an hour raise an alert; 0: never"
     ),
+    text!(
+        otlp_endpoint,
+        "an http or https URL such as http://127.0.0.1:4318",
+        public_url,
+        |url: &Option<String>| url.clone().unwrap_or_default(),
+        "The OpenTelemetry collector that spans are sent to by OTLP over HTTP; empty: none"
+    ),
     Setting {
         name: "inspector",
         help: "Whether anybody may send webhooks to /inspect/NAME, to be looked at there",

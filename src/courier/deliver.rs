@@ -23,6 +23,7 @@ use crate::domain::attempt::Outcome;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
+use crate::domain::span::{Fact, Span, SpanKind};
 use crate::domain::trace::Trace;
 use crate::mapping::Rendered;
 use crate::route::MappingRoute;
@@ -185,9 +186,7 @@ impl Shared {
         let body = pack.body();
         let webhook_id = pack.webhook_id();
         let mut headers = pack.headers();
-        if let Some(trace) = pack.trace() {
-            self.hand_on(trace, &mut headers);
-        }
+        let span = pack.trace().and_then(|trace| self.hand_on(trace, &mut headers));
         let first = &pack.items[0].rendered;
         self.sign(
             route,
@@ -222,14 +221,18 @@ impl Shared {
             Ok(()) => self.send(route, outgoing).await,
             Err(why) => Exchange::unsent(why.outcome, why.error),
         };
+        if let (Some(spans), Some(span)) = (&self.parts.spans, span) {
+            spans.ended(ended_span(route, &pack, span, &exchange, started_at));
+        }
         let shift = self.shifted.load(Ordering::SeqCst) - shifted_at_start;
         Made { pack, sent, exchange, started_at, shift }
     }
 
-    /// Makes the request a span of its own in its events' trace. The mapping's own header goes before.
-    fn hand_on(&self, trace: &Trace, headers: &mut HeaderMap) {
+    /// Makes the request a span of its own in its events' trace, and returns where that stands. The
+    /// mapping's own header goes before.
+    fn hand_on(&self, trace: &Trace, headers: &mut HeaderMap) -> Option<Trace> {
         if headers.contains_key(TRACEPARENT) {
-            return;
+            return None;
         }
         let span = trace.child(self.span_id());
         let state = span.state.as_deref().map(HeaderValue::from_str);
@@ -239,6 +242,7 @@ impl Shared {
         if let Some(Ok(state)) = state {
             headers.entry(TRACESTATE).or_insert(state);
         }
+        Some(span)
     }
 
     /// A span's id, never all zeros.
@@ -253,6 +257,40 @@ impl Shared {
             headers.insert(USER_AGENT, self.parts.user_agent.clone());
         }
         route.signer.sign(headers, message);
+    }
+}
+
+/// A request as it is told to whoever gathers traces.
+fn ended_span(
+    route: &MappingRoute,
+    pack: &Pack,
+    trace: Trace,
+    exchange: &Exchange,
+    started_at: Timestamp,
+) -> Span {
+    let mut facts = vec![
+        ("postrider.mapping", Fact::Text(route.name.clone())),
+        ("postrider.webhook_id", Fact::Text(pack.webhook_id())),
+        ("postrider.outcome", Fact::Text(exchange.outcome.as_str().to_owned())),
+        ("postrider.deliveries", Fact::Number(i64::try_from(pack.len()).unwrap_or(i64::MAX))),
+    ];
+    if let Some(first) = pack.items.first() {
+        facts.push(("http.request.method", Fact::Text(first.rendered.method.to_string())));
+        let host = first.rendered.url.host_str().unwrap_or_default();
+        facts.push(("server.address", Fact::Text(host.to_owned())));
+    }
+    if let Some(status) = exchange.status {
+        facts.push(("http.response.status_code", Fact::Number(status.into())));
+    }
+    Span {
+        parent_id: pack.trace().map(|parent| parent.parent_id),
+        trace,
+        name: "deliver",
+        kind: SpanKind::Client,
+        started_at,
+        duration: exchange.duration,
+        facts,
+        error: exchange.error.clone(),
     }
 }
 

@@ -38,6 +38,7 @@ use crate::function::FunctionPool;
 use crate::metrics::Metrics;
 use crate::route::LiveRoutes;
 use crate::sender::Sender;
+use crate::spans::Spans;
 use crate::store::{LeaseRef, LeasedDelivery, Store, StoreError};
 
 pub use test_send::{TestRequest, Tested};
@@ -73,6 +74,8 @@ pub struct CourierParts {
     pub metrics: Arc<Metrics>,
     /// Who leases.
     pub node_id: NodeId,
+    /// What attempts are told to as spans, where somebody gathers them.
+    pub spans: Option<Spans>,
     /// Requests under way at once over all destinations.
     pub max_in_flight: u32,
     /// `User-Agent` where the mapping sets none.

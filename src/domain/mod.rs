@@ -15,4 +15,5 @@ pub mod job;
 pub mod mapping;
 pub mod retry;
 pub mod source;
+pub mod span;
 pub mod trace;

@@ -12,6 +12,7 @@ mod message_id;
 mod own;
 mod plan;
 mod slices;
+mod span;
 mod to_end;
 mod validate;
 mod write_key;
@@ -41,6 +42,7 @@ use self::limits::{MAX_HELD_BYTES, MAX_HELD_UNKNOWN_BYTES, MAX_REQUEST_BYTES};
 use self::message::{Messages, Reception};
 use self::message_id::MessageIds;
 use self::plan::Plan;
+use self::span::AcceptSpan;
 use self::to_end::ToEnd;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::trace::Trace;
@@ -48,6 +50,7 @@ use crate::json;
 use crate::live::{Feed, LiveEvent};
 use crate::metrics::{Answer, Metrics};
 use crate::route::{LiveRoutes, Routes, SourceRoute};
+use crate::spans::Spans;
 use crate::store::Store;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -61,6 +64,8 @@ pub struct IntakeParts {
     pub store: Arc<dyn Store>,
     /// Who makes the first attempts.
     pub dispatch: Arc<dyn Dispatch>,
+    /// What requests are told to as spans, where somebody gathers them.
+    pub spans: Option<Spans>,
     /// Where those who watch are told of what was accepted.
     pub live: Feed<LiveEvent>,
     /// The time.
@@ -78,6 +83,7 @@ pub struct Intake {
     routes: LiveRoutes,
     store: Arc<dyn Store>,
     dispatch: Arc<dyn Dispatch>,
+    spans: Option<Spans>,
     live: Feed<LiveEvent>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -143,6 +149,7 @@ impl Intake {
             routes: parts.routes,
             store: parts.store,
             dispatch: parts.dispatch,
+            spans: parts.spans,
             live: parts.live,
             clock: parts.clock,
             metrics: parts.metrics,
@@ -184,7 +191,7 @@ impl Intake {
 
     async fn receive<B: Arriving>(self: &Arc<Self>, request: Request<B>) -> Result<Tally, Refusal> {
         let (head, body) = request.into_parts();
-        let head = match self.admit(&head) {
+        let mut head = match self.admit(&head) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 self.turn_away(&head, body).await;
@@ -195,9 +202,14 @@ impl Intake {
         let mut account = held.account();
         let body = body::read(body, &mut account, self.body_timeout).await?;
         let received_at = self.clock.now();
+        let span = self.spans.as_ref().map(|spans| AcceptSpan::begin(spans, &mut head));
         let plan = self.plan(head, body, received_at, &mut account)?;
         let tally = self.accept(plan, account).await;
-        self.metrics.accept_seconds.observe(self.clock.now().since(received_at).as_secs_f64());
+        let took = self.clock.now().since(received_at);
+        if let Some(span) = span {
+            span.end(received_at, took, &tally);
+        }
+        self.metrics.accept_seconds.observe(took.as_secs_f64());
         tally
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::support::app::{Builder, TestApp};
+use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::receiver::{Behaviour, Received, Receiver};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -103,4 +103,83 @@ async fn a_batch_is_part_of_the_trace_that_all_its_events_share() {
     let requests = receiver.requests();
     span(&requests[0]);
     assert_eq!(requests[1].header("traceparent"), None, "its events are not of the same trace");
+}
+
+/// The spans that a collector was told.
+fn spans(collector: &Receiver) -> Vec<Value> {
+    let requests = collector.requests();
+    assert!(requests.iter().all(|it| it.path == "/v1/traces"));
+    let bodies = requests.iter().map(|it| serde_json::from_str::<Value>(it.text()).unwrap());
+    bodies
+        .flat_map(|it| {
+            it["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().cloned().unwrap()
+        })
+        .collect()
+}
+
+fn named<'a>(spans: &'a [Value], name: &str) -> &'a Value {
+    spans.iter().find(|span| span["name"] == name).unwrap()
+}
+
+async fn telling(endpoint: String, receiver: &Receiver) -> TestApp {
+    let app = Builder::new().settings(|it| it.otlp_endpoint = Some(endpoint)).start().await;
+    app.apply(pipeline(&[("one", &receiver.url("/"), json!({}))])).await;
+    app
+}
+
+#[tokio::test]
+async fn with_a_collector_each_request_and_each_attempt_is_a_span_of_one_trace() {
+    let collector = Receiver::start(Behaviour::ok()).await;
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = telling(collector.url(""), &receiver).await;
+    send(&app, "/v1/track", &event("m1"), &[]).await;
+    app.until_settled(1).await;
+    // What waits is told before the service has stopped.
+    app.stop().await;
+    let spans = spans(&collector);
+    let (accept, deliver) = (named(&spans, "accept"), named(&spans, "deliver"));
+    assert_eq!((spans.len(), &accept["kind"], &deliver["kind"]), (2, &json!(2), &json!(3)));
+    assert_eq!(accept.get("parentSpanId"), None, "the trace begins here");
+    assert_eq!(deliver["parentSpanId"], accept["spanId"]);
+    assert_eq!(deliver["traceId"], accept["traceId"]);
+    assert!(deliver.get("status").is_none());
+    let (trace, span) = (deliver["traceId"].as_str().unwrap(), deliver["spanId"].as_str().unwrap());
+    let sent = receiver.requests()[0].header("traceparent").unwrap().to_owned();
+    assert_eq!(sent, format!("00-{trace}-{span}-01"));
+    let facts = deliver["attributes"].to_string();
+    assert!(facts.contains("website/one/everything") && facts.contains("dlv_"), "{facts}");
+}
+
+#[tokio::test]
+async fn a_trace_that_came_goes_on_and_one_that_is_not_recorded_is_not_told() {
+    let collector = Receiver::start(Behaviour::ok()).await;
+    let receiver = Receiver::start(Behaviour::status(410)).await;
+    let app = telling(collector.url(""), &receiver).await;
+    send(&app, "/v1/track", &event("m1"), &[("traceparent", PARENT)]).await;
+    let unrecorded = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    send(&app, "/v1/track", &event("m2"), &[("traceparent", unrecorded)]).await;
+    app.until_settled(2).await;
+    app.stop().await;
+    let spans = spans(&collector);
+    assert_eq!(spans.len(), 2);
+    assert_eq!(named(&spans, "accept")["parentSpanId"], "00f067aa0ba902b7");
+    let deliver = named(&spans, "deliver");
+    assert_eq!((&deliver["traceId"], &deliver["status"]["code"]), (&json!(TRACE), &json!(2)));
+    let told = receiver.requests();
+    assert!(told.iter().any(|it| it.header("traceparent").is_some_and(|it| it.ends_with("-00"))));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_down_delays_nothing_and_what_it_missed_is_counted() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = telling(endpoint, &receiver).await;
+    app.track("m1").await;
+    app.until_settled(1).await;
+    let (metrics, ledger) = (Arc::clone(&app.app.metrics), app.app.store.ledger());
+    app.stop().await;
+    let scrape = metrics.encode(&ledger);
+    assert!(scrape.contains("postrider_spans_lost_total 2"), "{scrape}");
 }

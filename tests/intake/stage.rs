@@ -83,6 +83,7 @@ impl Stage {
             routes: LiveRoutes::new(routes()),
             store: store.clone(),
             dispatch: dispatch.clone(),
+            spans: None,
             live: postrider::live::Feed::new(tokio_util::sync::CancellationToken::new()),
             clock: Arc::new(ManualClock::new(NOW)),
             metrics: metrics.clone(),

@@ -25,11 +25,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("access", &["domain", "secrets", "store"]),
     ("live", &["domain"]),
     ("receiver", &["domain", "live", "sender"]),
-    ("intake", &["config", "domain", "live", "metrics", "route", "store"]),
+    ("intake", &["config", "domain", "live", "metrics", "route", "spans", "store"]),
     (
         "courier",
-        &["auth", "config", "domain", "function", "mapping", "metrics", "route", "sender", "store"],
+        &[
+            "auth", "config", "domain", "function", "mapping", "metrics", "route", "sender",
+            "spans", "store",
+        ],
     ),
+    ("spans", &["domain", "metrics", "sender"]),
     ("alert", &["courier", "domain", "metrics", "route", "store"]),
     ("duty", &["alert", "access", "config", "courier", "domain", "metrics", "store"]),
     ("process", &["courier", "domain", "function"]),
@@ -56,7 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access", "alert", "api", "auth", "config", "courier", "desk", "domain", "duty",
             "function", "intake", "live", "mapping", "metrics", "pipeline", "process", "receiver",
-            "route", "secrets", "sender", "store", "trigger",
+            "route", "secrets", "sender", "spans", "store", "trigger",
         ],
     ),
     (
