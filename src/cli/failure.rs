@@ -159,6 +159,9 @@ fn app_hint(error: &AppError) -> Option<String> {
         AppError::Open(error) => Some(error.hint().to_owned()),
         AppError::Secret(error) => secret_hint(error),
         AppError::Fatal { .. } => Some("start it again; postrider doctor examines it".to_owned()),
+        AppError::Spans(_) => {
+            Some("otlp_endpoint takes a URL such as http://127.0.0.1:4318".to_owned())
+        }
         AppError::Store(_)
         | AppError::Sender(_)
         | AppError::UserAgent { .. }
