@@ -214,7 +214,7 @@ impl App {
         });
         let routes = process::load_routes(&*store, &keyring, &*parts.clock, &auth).await?;
         let routes = LiveRoutes::new(routes);
-        let (spans, telling) = telling(&parts, &metrics)?.unzip();
+        let telling = telling(&parts, &metrics)?;
         let courier = Courier::start(CourierParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
@@ -224,7 +224,7 @@ impl App {
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
             node_id,
-            spans: spans.clone(),
+            spans: telling.as_ref().map(|(spans, _)| spans.clone()),
             max_in_flight: parts.settings.max_in_flight,
             user_agent,
             seed: parts.seed,
@@ -247,23 +247,9 @@ impl App {
             stopping: stopping.clone(),
             taking_over: tokio::sync::Mutex::default(),
         });
-        Self::run(
-            parts,
-            listener,
-            Made {
-                sqlite,
-                store,
-                access,
-                metrics,
-                keyring,
-                node_id,
-                routes,
-                running,
-                spans,
-                telling,
-            },
-        )
-        .await
+        let made =
+            Made { sqlite, store, access, metrics, keyring, node_id, routes, running, telling };
+        Self::run(parts, listener, made).await
     }
 
     /// Sets everything that was made going.
@@ -289,7 +275,7 @@ impl App {
             sqlite,
             functions: Arc::clone(&running.functions),
             intake,
-            telling,
+            telling: telling.map(|(_, telling)| telling),
             schedule,
             job_runner: tokio::spawn(running.jobs.clone().run(duties.clone())),
             connections: tokio::spawn(Arc::clone(&running).follow_connections()),

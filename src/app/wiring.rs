@@ -37,8 +37,7 @@ pub(super) struct Made {
     pub(super) node_id: NodeId,
     pub(super) routes: LiveRoutes,
     pub(super) running: Arc<Running>,
-    pub(super) spans: Option<Spans>,
-    pub(super) telling: Option<Telling>,
+    pub(super) telling: Option<(Spans, Telling)>,
 }
 
 pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) -> Intake {
@@ -47,7 +46,7 @@ pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) ->
         store: Arc::clone(&made.store),
         dispatch: Arc::new(made.running.courier.clone()),
         live,
-        spans: made.spans.clone(),
+        spans: made.telling.as_ref().map(|(spans, _)| spans.clone()),
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&made.metrics),
         body_timeout: Duration::from_millis(parts.settings.body_timeout_ms),
