@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use rand::RngExt;
+use smallvec::smallvec;
 
 use super::Shared;
 use super::circuit::Verdict;
 use super::follow::{Made, Sent, Unsent};
 use super::gate::{Finished, Gate};
 use super::lane::{self, Load, lease_of};
-use super::pack::{Item, Pack};
+use super::pack::{Few, Item, Pack};
 use super::prepare::{Prepared, Unprepared};
 use crate::clock::Timestamp;
 use crate::digest::sha256;
@@ -41,7 +42,7 @@ const MULTISTATUS_ITEM_BYTES: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Done {
     /// What is to be recorded.
-    pub(super) records: Vec<Record>,
+    pub(super) records: Few<Record>,
     /// Not tried: the leases are to be given back.
     pub(super) give_back: Vec<LeaseRef>,
     /// To go in requests of their own.
@@ -95,7 +96,7 @@ impl Shared {
     /// Makes one request of a load. What cannot share it goes later.
     async fn deliver(self: &Arc<Self>, mapping_id: MappingId, load: Load) -> Done {
         let mut done = Done {
-            records: Vec::new(),
+            records: Few::new(),
             give_back: Vec::new(),
             later: Vec::new(),
             verdict: Verdict::Neither,
@@ -106,7 +107,7 @@ impl Shared {
         };
         let shifted_at_start = self.shifted.load(Ordering::SeqCst);
         let packs = match load {
-            Load::Packed(pack) if pack.revision_id == route.revision_id => vec![pack],
+            Load::Packed(pack) if pack.revision_id == route.revision_id => smallvec![pack],
             Load::Packed(_) | Load::Waiting(_) => {
                 self.pack(&route, load.into_deliveries(), &mut done).await
             }
@@ -135,17 +136,19 @@ impl Shared {
     async fn pack(
         &self,
         route: &MappingRoute,
-        deliveries: Vec<LeasedDelivery>,
+        deliveries: Few<LeasedDelivery>,
         done: &mut Done,
-    ) -> Vec<Pack> {
+    ) -> Few<Pack> {
         let started_at = self.parts.clock.now();
         let time = self.attempt_time(route);
-        let (fit, unfit): (Vec<_>, Vec<_>) =
+        let (fit, unfit): (Few<_>, Few<_>) =
             deliveries.into_iter().partition(|it| may_try(route, it, started_at, time));
         done.give_back.extend(unfit.iter().map(lease_of));
-        let events: Vec<&Event> = fit.iter().map(|it| &*it.event).collect();
-        let prepared = self.prepare(route, &events).await;
-        let mut items = Vec::with_capacity(fit.len());
+        let prepared = {
+            let events: Few<&Event> = fit.iter().map(|it| &*it.event).collect();
+            self.prepare(route, &events).await
+        };
+        let mut items = Few::with_capacity(fit.len());
         for (delivery, prepared) in fit.into_iter().zip(prepared) {
             let Prepared { rendered, console, took } = prepared;
             match rendered.and_then(|it| fit_for_batch(route, it)) {

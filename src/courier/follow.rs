@@ -11,7 +11,7 @@ use super::circuit::Verdict;
 use super::deliver::Done;
 use super::lane;
 use super::multistatus::{Judgement, Judgements, judge};
-use super::pack::Pack;
+use super::pack::{Few, Pack};
 use super::prepare::Unprepared;
 use super::record;
 use crate::clock::Timestamp;
@@ -98,7 +98,7 @@ impl Shared {
         self: &Arc<Self>,
         route: &MappingRoute,
         mut pack: Pack,
-        attempts: Vec<NewAttempt>,
+        attempts: Few<NewAttempt>,
     ) -> Vec<Pack> {
         let lease_expires_at = self.parts.clock.now() + route.lease();
         let next = Next::Renewed { lease_expires_at };
@@ -112,7 +112,7 @@ impl Shared {
         let results = record::write(self, Arc::new(records)).await;
         // Who is late has lost its lease: it is another's to try.
         let mut results = results.into_iter();
-        pack.items.retain_mut(|item| {
+        pack.items.retain(|item| {
             item.delivery.token += 1;
             item.delivery.lease_expires_at = lease_expires_at;
             results.next() == Some(Recorded::Applied)
@@ -129,7 +129,7 @@ impl Shared {
         exchange: Exchange,
         started_at: Timestamp,
         judgements: Judgements,
-    ) -> Vec<NewAttempt> {
+    ) -> Few<NewAttempt> {
         let mut blank = self.attempt(route, started_at, exchange.outcome);
         blank.duration_us = micros(exchange.duration);
         if count > 1 {
@@ -153,8 +153,8 @@ impl Shared {
             blank.response_truncated = exchange.response_truncated;
         }
         let judgements = match judgements {
-            Judgements::Same(judgement) => vec![judgement; count],
-            Judgements::Each(each) => each,
+            Judgements::Same(judgement) => std::iter::repeat_n(judgement, count).collect(),
+            Judgements::Each(each) => Few::from_vec(each),
         };
         // The last one, most often the only one, is not a copy.
         let attempts = std::iter::repeat_n(blank, count).zip(judgements);

@@ -249,7 +249,7 @@ fn packs_go_first_and_alone_and_are_given_up_like_what_waits() {
             body: bytes::Bytes::from_static(b"{}"),
         };
         let item = super::super::pack::Item { delivery: delivery(1, 5), rendered, console: None };
-        Pack::sort(RevisionId(1), Some(Batching::default()), vec![item])
+        Pack::sort(RevisionId(1), Some(Batching::default()), smallvec::smallvec![item]).into_vec()
     };
     gate.push(delivery(1, 1), true, at(0));
     assert_eq!(gate.push_packs(id, pack()), []);

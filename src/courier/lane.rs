@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::circuit::{Admission, Circuit};
-use super::pack::Pack;
+use super::pack::{Few, Pack};
 use crate::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
@@ -41,14 +41,14 @@ impl Held {
 #[derive(Debug)]
 pub(super) enum Load {
     /// Deliveries of one mapping, yet to be rendered.
-    Waiting(Vec<LeasedDelivery>),
+    Waiting(Few<LeasedDelivery>),
     /// What was rendered together with others and goes in a request of its own.
     Packed(Pack),
 }
 
 impl Load {
     /// Its deliveries.
-    pub(super) fn into_deliveries(self) -> Vec<LeasedDelivery> {
+    pub(super) fn into_deliveries(self) -> Few<LeasedDelivery> {
         match self {
             Self::Waiting(deliveries) => deliveries,
             Self::Packed(pack) => pack.into_deliveries().collect(),
@@ -170,7 +170,7 @@ impl Lane {
         }
         // An open circuit is probed with one.
         let most = self.batching.filter(|_| !self.circuit.is_open()).map_or(1, |it| it.size);
-        let mut deliveries = Vec::with_capacity(self.waiting.len().min(to_usize(most)));
+        let mut deliveries = Few::with_capacity(self.waiting.len().min(to_usize(most)));
         let mut bytes = 0;
         while deliveries.len() < to_usize(most)
             && let Some(next) = self.waiting.pop_front_if(|next| {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use smallvec::{SmallVec, smallvec};
 
 use super::lane::lease_of;
 use crate::digest::sha256;
@@ -13,6 +14,9 @@ use crate::domain::mapping::Batching;
 use crate::domain::trace::Trace;
 use crate::mapping::Rendered;
 use crate::store::{LeaseRef, LeasedDelivery};
+
+/// One as a rule, which then needs no allocation of its own; where events share requests, many.
+pub(super) type Few<T> = SmallVec<[T; 1]>;
 
 /// A delivery with what it sends.
 #[derive(Debug)]
@@ -28,14 +32,14 @@ pub(super) struct Item {
 pub(super) struct Pack {
     /// What they were rendered with.
     pub(super) revision_id: RevisionId,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Few<Item>,
     /// Whether the body is an array of what the items send.
     pub(super) is_array: bool,
     bytes: usize,
 }
 
 impl Pack {
-    fn new(revision_id: RevisionId, is_array: bool, items: Vec<Item>) -> Self {
+    fn new(revision_id: RevisionId, is_array: bool, items: Few<Item>) -> Self {
         let bytes = items.iter().map(array_bytes).sum::<usize>() + 1;
         Self { revision_id, items, is_array, bytes }
     }
@@ -44,14 +48,15 @@ impl Pack {
     pub(super) fn sort(
         revision_id: RevisionId,
         batching: Option<Batching>,
-        items: Vec<Item>,
-    ) -> Vec<Self> {
+        items: Few<Item>,
+    ) -> Few<Self> {
         let Some(batching) = batching else {
-            let alone = items.into_iter().map(|item| Self::new(revision_id, false, vec![item]));
+            let alone =
+                items.into_iter().map(|item| Self::new(revision_id, false, smallvec![item]));
             return alone.collect();
         };
         let size = usize::try_from(batching.size).unwrap_or(usize::MAX);
-        let mut packs: Vec<Self> = Vec::new();
+        let mut packs: Few<Self> = Few::new();
         // The pack that still takes items of a kind; most often there is one kind.
         let mut open: HashMap<String, usize> = HashMap::new();
         let mut last = None;
@@ -66,7 +71,7 @@ impl Pack {
                 }
                 None => {
                     open.insert(kind(&item.rendered), packs.len());
-                    packs.push(Self::new(revision_id, true, vec![item]));
+                    packs.push(Self::new(revision_id, true, smallvec![item]));
                     packs.len() - 1
                 }
             };
@@ -90,14 +95,20 @@ impl Pack {
 
     /// Both halves, the first one the larger by at most one.
     pub(super) fn halves(mut self) -> [Self; 2] {
-        let second = self.items.split_off(self.items.len().div_ceil(2));
+        let second = self.items.drain(self.items.len().div_ceil(2)..).collect();
         [self.items, second].map(|items| Self::new(self.revision_id, self.is_array, items))
     }
 
     /// Takes out what does not fit; returns the leases.
     pub(super) fn take_out(&mut self, fits: impl Fn(&LeasedDelivery) -> bool) -> Vec<LeaseRef> {
-        let out = self.items.extract_if(.., |item| !fits(&item.delivery));
-        let leases: Vec<LeaseRef> = out.map(|item| lease_of(&item.delivery)).collect();
+        let mut leases = Vec::new();
+        self.items.retain(|item| {
+            let stays = fits(&item.delivery);
+            if !stays {
+                leases.push(lease_of(&item.delivery));
+            }
+            stays
+        });
         if !leases.is_empty() {
             self.bytes = self.items.iter().map(array_bytes).sum::<usize>() + 1;
         }

@@ -53,7 +53,7 @@ fn item(id: i64, url: &str, team: &str, body: &str) -> Item {
 }
 
 fn sorted(size: u32, items: Vec<Item>) -> Vec<Pack> {
-    Pack::sort(REVISION, Some(Batching { size, ..Batching::default() }), items)
+    Pack::sort(REVISION, Some(Batching { size, ..Batching::default() }), items.into()).into_vec()
 }
 
 fn ids(packs: &[Pack]) -> Vec<Vec<i64>> {
@@ -101,7 +101,7 @@ fn one_alone_is_an_array_only_where_events_share_requests() {
     let [pack] = sorted(9, vec![item(1, A, "x", "{\"n\":1}")]).try_into().expect("one");
     assert_eq!(pack.body(), "[{\"n\":1}]");
     assert!(pack.webhook_id().starts_with("dlv_"));
-    let packs = Pack::sort(REVISION, None, vec![item(1, A, "x", "{}"), item(2, A, "x", "{}")]);
+    let packs = Pack::sort(REVISION, None, smallvec![item(1, A, "x", "{}"), item(2, A, "x", "{}")]);
     assert_eq!(ids(&packs), [vec![1], vec![2]]);
     assert_eq!(packs[0].body(), "{}");
 }

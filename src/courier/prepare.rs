@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Shared;
+use super::pack::Few;
 use crate::auth::Auth;
 use crate::domain::attempt::Outcome;
 use crate::domain::document::DocumentError;
@@ -35,7 +36,7 @@ pub(super) struct Unprepared {
 impl Shared {
     /// Makes the requests for events of one mapping, unsigned; by position. More than one go through
     /// the function's `onBatch` together, where it has one.
-    pub(super) async fn prepare(&self, route: &MappingRoute, events: &[&Event]) -> Vec<Prepared> {
+    pub(super) async fn prepare(&self, route: &MappingRoute, events: &[&Event]) -> Few<Prepared> {
         let Some(function) = &route.function else {
             let plain = |event: &&Event| match event.document() {
                 Ok(document) => Prepared::plain(render(route, document)),

@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
+use super::pack::Few;
 use crate::domain::retry::Next;
 use crate::metrics;
 use crate::store::{Record, Recorded, StoreError};
@@ -26,14 +27,14 @@ const WAITING: usize = 8_192;
 /// The way to the recorder.
 #[derive(Debug)]
 pub(super) struct Records {
-    queue: mpsc::UnboundedSender<Vec<Record>>,
+    queue: mpsc::UnboundedSender<Few<Record>>,
     room: Arc<Semaphore>,
 }
 
 /// The recorder's end of it.
 #[derive(Debug)]
 pub(super) struct Queue {
-    queue: mpsc::UnboundedReceiver<Vec<Record>>,
+    queue: mpsc::UnboundedReceiver<Few<Record>>,
     room: Arc<Semaphore>,
 }
 
@@ -50,7 +51,7 @@ impl Records {
     }
 
     /// Hands over the attempts of one request; waits while too many are waiting.
-    pub(super) async fn send(&self, records: Vec<Record>) {
+    pub(super) async fn send(&self, records: Few<Record>) {
         if records.is_empty() {
             return;
         }
@@ -65,14 +66,15 @@ impl Records {
 
 impl Queue {
     /// `first` and what waits behind it, up to a step's size.
-    fn gather(&mut self, first: Vec<Record>) -> Arc<Vec<Record>> {
+    fn gather(&mut self, first: Few<Record>) -> Arc<Vec<Record>> {
         self.room.add_permits(places(&first));
-        let mut gathered = first;
+        let mut gathered = Vec::with_capacity(first.len() + self.queue.len());
+        gathered.extend(first);
         while gathered.len() < AT_ONCE
-            && let Ok(mut next) = self.queue.try_recv()
+            && let Ok(next) = self.queue.try_recv()
         {
             self.room.add_permits(places(&next));
-            gathered.append(&mut next);
+            gathered.extend(next);
         }
         Arc::new(gathered)
     }
