@@ -1,5 +1,6 @@
 //! `bench`: throughput and latency on this machine. Service, load and receiver are processes of
-//! their own on loopback; the same receiver takes a bare POST loop before and after, as the baseline.
+//! their own on loopback. The same receiver takes a bare POST loop as the baseline, in turns with the
+//! service: a machine whose speed changes from second to second changes both alike.
 
 mod event;
 mod load;
@@ -27,6 +28,8 @@ use process::Process;
 use report::{Account, Report, Side, Steady};
 use service::Service;
 
+/// Turns of the service; the baseline has one before each and one at the end.
+const TURNS: u64 = 5;
 /// Deliveries may stand still for so long before what is missing counts as lost.
 const STANDSTILL: Duration = Duration::from_secs(15);
 const GLANCES: Duration = Duration::from_millis(20);
@@ -164,26 +167,33 @@ impl<'a> Bench<'a> {
         let Listening { address } = receiver.answer(END).await?;
         let run = SystemClock::new().now().as_micros();
         let mut bench = Self { args, output, receiver, address, folder, run };
-        let before = bench.baseline("bare loop, before").await?;
-        let mut report = bench.service(before).await?;
-        report.baseline_after = bench.baseline("bare loop, after").await?;
+        let mut report = bench.measure().await?;
         bench.receiver.finish(END).await?;
         report.judge();
         Ok(report)
     }
 
-    async fn baseline(&mut self, name: &'static str) -> anyhow::Result<Side> {
+    async fn baseline(&mut self) -> anyhow::Result<Side> {
         let url = format!("http://{}/", self.address);
-        let millis = (self.args.seconds * 1_000).min(5_000);
-        let part = Part { name, url, service: None, millis, rate: 0 };
+        let millis = (self.args.seconds * 1_000).min(10_000) / (TURNS + 1);
+        let part = Part { name: "bare loop", url, service: None, millis, rate: 0 };
         Ok(self.part(&part).await?.side())
     }
 
-    async fn service(&mut self, before: Side) -> anyhow::Result<Report> {
+    async fn measure(&mut self) -> anyhow::Result<Report> {
         let pipeline = service::pipeline(self.address, self.args.in_flight, self.args.batching);
         let service = Service::start(&self.folder, &pipeline).await?;
         let disk_before = service.disk_bytes()?;
-        let fast = self.through(&service, "service", self.args.seconds * 1_000, 0).await?;
+        let (mut baselines, mut turns, mut account) =
+            (vec![self.baseline().await?], Vec::new(), Account::default());
+        for _ in 0..TURNS {
+            let millis = self.args.seconds * 1_000 / TURNS;
+            let turn = self.through(&service, "service", millis, 0).await?;
+            turns.push(turn.side());
+            account.add(Account::new(&turn.load, &turn.reading));
+            baselines.push(self.baseline().await?);
+        }
+        let (fast, baseline) = (Side::of(&turns), Side::of(&baselines));
         let disk = service.disk_bytes()?.saturating_sub(disk_before);
         let peak_memory_bytes = service.process().peak_memory_bytes()?;
         let database_in_memory = service.is_in_memory();
@@ -203,14 +213,13 @@ impl<'a> Bench<'a> {
             event_bytes: self.event_bytes(),
             workers: self.args.workers,
             database_in_memory,
-            service: fast.side(),
-            account: Account::new(&fast.load, &fast.reading),
-            baseline_after: before.clone(),
-            baseline_before: before,
+            disk_bytes_per_event: disk / fast.events.max(1),
+            service: fast,
+            account,
+            baseline,
             rate_ratio: 0.0,
             cpu_ratio: 0.0,
             peak_memory_bytes,
-            disk_bytes_per_event: disk / fast.reading.distinct.max(1),
             steady,
             missed: Vec::new(),
         })
