@@ -107,7 +107,7 @@ impl Shared {
         };
         let shifted_at_start = self.shifted.load(Ordering::SeqCst);
         let packs = match load {
-            Load::Packed(pack) if pack.revision_id == route.revision_id => smallvec![pack],
+            Load::Packed(pack) if pack.revision_id == route.revision_id => smallvec![*pack],
             Load::Packed(_) | Load::Waiting(_) => {
                 self.pack(&route, load.into_deliveries(), &mut done).await
             }

@@ -43,7 +43,7 @@ pub(super) enum Load {
     /// Deliveries of one mapping, yet to be rendered.
     Waiting(Few<LeasedDelivery>),
     /// What was rendered together with others and goes in a request of its own.
-    Packed(Pack),
+    Packed(Box<Pack>),
 }
 
 impl Load {
@@ -166,7 +166,7 @@ impl Lane {
     pub(super) fn take(&mut self) -> Option<Load> {
         if let Some(pack) = self.packs.pop_front() {
             self.packed = self.packed.saturating_sub(pack.len());
-            return Some(Load::Packed(pack));
+            return Some(Load::Packed(Box::new(pack)));
         }
         // An open circuit is probed with one.
         let most = self.batching.filter(|_| !self.circuit.is_open()).map_or(1, |it| it.size);
