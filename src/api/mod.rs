@@ -16,16 +16,20 @@ mod audit;
 mod body;
 pub mod connection;
 mod deliveries;
+mod destinations;
 mod docs;
 mod events;
 mod health;
 mod identity;
 mod inspectors;
 mod jobs;
+mod mappings;
 mod openapi;
 mod pipeline;
 mod problem;
 mod repeat;
+mod setup;
+mod sources;
 mod sse;
 mod status;
 mod test_sends;
@@ -69,6 +73,23 @@ pub fn router(api: Arc<Api>) -> Router {
 fn nouns() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(pipeline::show, pipeline::apply))
+        .routes(routes!(sources::list, sources::create))
+        .routes(routes!(sources::show, sources::replace, sources::patch, sources::remove))
+        .routes(routes!(sources::rotate))
+        .routes(routes!(destinations::list, destinations::create))
+        .routes(routes!(
+            destinations::show,
+            destinations::replace,
+            destinations::patch,
+            destinations::remove
+        ))
+        .routes(routes!(destinations::rotate))
+        .routes(routes!(mappings::list, mappings::create))
+        .routes(routes!(mappings::show, mappings::replace, mappings::patch, mappings::remove))
+        .routes(routes!(mappings::revisions))
+        .routes(routes!(mappings::revision))
+        .routes(routes!(mappings::compare))
+        .routes(routes!(mappings::roll_back))
         .routes(routes!(connection::show, connection::begin))
         .routes(routes!(connection::disconnect))
         .routes(routes!(events::list))

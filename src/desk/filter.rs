@@ -10,6 +10,7 @@ use crate::config::nearest;
 use crate::domain::attempt::Outcome;
 use crate::domain::audit::Action;
 use crate::domain::delivery::{Reason, State};
+use crate::domain::destination::Destination;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::JobFilter;
@@ -319,4 +320,51 @@ fn pick<K: Copy>(what: &str, value: &str, all: Vec<Candidate<K>>) -> Result<K, S
             Err(format!("{value:?} is the name of several: write {}", paths.join(" or ")))
         }
     }
+}
+
+/// The source and the destination that a list of what is set up is narrowed to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Within {
+    source_id: Option<SourceId>,
+    destination_id: Option<DestinationId>,
+}
+
+impl Within {
+    /// Whether a destination is in them.
+    pub(super) fn takes(&self, destination: &Destination) -> bool {
+        self.source_id.is_none_or(|id| id == destination.source_id)
+            && self.destination_id.is_none_or(|id| id == destination.id)
+    }
+}
+
+/// Reads the conditions of a list of what is set up, of which only those in `known` may be there.
+pub(super) fn within(
+    conditions: &[Condition],
+    known: &[&str],
+    pipeline: &Pipeline,
+) -> Result<Within, Refusal> {
+    let mut within = Within::default();
+    each(conditions, |name, value| {
+        match name {
+            name if !known.contains(&name) => return Err(unknown(known, name)),
+            "source" => within.source_id = Some(source(value, pipeline)?),
+            _ => within.destination_id = Some(destination(value, pipeline)?),
+        }
+        Ok(())
+    })?;
+    Ok(within)
+}
+
+/// Reads the conditions of a list of revisions: the number it is to be below, and how many.
+pub(super) fn revisions(conditions: &[Condition]) -> Result<(Option<u32>, u32), Refusal> {
+    let (mut before, mut count) = (None, DEFAULT_LIMIT);
+    each(conditions, |name, value| {
+        match name {
+            "before" => before = Some(number(value, 1, u32::MAX)?),
+            "limit" => count = limit(value)?,
+            _ => return Err(unknown(&["before", "limit"], name)),
+        }
+        Ok(())
+    })?;
+    Ok((before, count))
 }

@@ -25,6 +25,8 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+pub mod revisions;
+pub mod setup;
 pub mod status;
 pub mod test_sends;
 pub mod tokens;
@@ -86,6 +88,9 @@ pub enum Refusal {
     /// Too much of it is going on already.
     #[error("{0}")]
     Busy(String),
+    /// It has changed since it was read.
+    #[error("{0}")]
+    Stale(String),
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -118,6 +123,9 @@ impl From<ApplyError> for Refusal {
         match error {
             ApplyError::Invalid(faults) => Self::Invalid(faults),
             ApplyError::Forbidden(error) => Self::Forbidden(error),
+            ApplyError::Missing(what) => Self::Missing(what),
+            ApplyError::Taken(_) => Self::Conflict(error.to_string()),
+            ApplyError::Stale(_) => Self::Stale(error.to_string()),
             ApplyError::Store(error) => Self::Store(error),
             ApplyError::Secret(error) => Self::Secret(error),
         }

@@ -13,6 +13,7 @@ use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{DeliveryId, DestinationId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
+use crate::domain::mapping::MappingRevision;
 use crate::domain::retry::Next;
 
 mod access;
@@ -329,6 +330,14 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
 
     /// All that is set up.
     async fn pipeline(&self) -> Result<Pipeline, StoreError>;
+
+    /// A mapping's revisions, newest first; only those numbered below `before`, if it is given.
+    async fn revisions(
+        &self,
+        mapping_id: MappingId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<MappingRevision>, StoreError>;
 
     /// Makes all changes in one commit, or none: [`StoreError::Conflict`] when the version is no
     /// longer `expected_version`. Returns the new version.

@@ -11,6 +11,7 @@ use postrider::domain::audit::{Entry, NewEntry};
 use postrider::domain::event::StoredEvent;
 use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId, TokenId};
 use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
+use postrider::domain::mapping::MappingRevision;
 use postrider::store::{
     Accepted, AccessStore, AuditQuery, AuditVerdict, Claim, ClaimRequest, ConnectionChange,
     DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview,
@@ -118,6 +119,15 @@ impl Store for MemoryStore {
     }
 
     async fn record_test(&self, _: TestSend, _: Act) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn revisions(
+        &self,
+        _: MappingId,
+        _: Option<u32>,
+        _: u32,
+    ) -> Result<Vec<MappingRevision>, StoreError> {
         Err(StoreError::Closed)
     }
 

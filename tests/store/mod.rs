@@ -112,6 +112,7 @@ mod on_sqlite {
             a_stale_version_changes_nothing
             a_failing_change_undoes_the_others
             only_a_different_definition_makes_a_revision
+            revisions_come_newest_first_in_pages
             enabling_again_resumes
             removed_names_are_free_again
             removing_a_source_removes_all_below_it

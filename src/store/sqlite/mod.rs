@@ -21,6 +21,7 @@ use crate::domain::attempt::Attempt;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
+use crate::domain::mapping::MappingRevision;
 
 mod accept;
 mod access;
@@ -291,6 +292,18 @@ impl Store for SqliteStore {
 
     async fn record_test(&self, test: TestSend, act: Act) -> Result<(), StoreError> {
         self.queue.step(test_send::RecordTest { test, act }).await
+    }
+
+    async fn revisions(
+        &self,
+        mapping_id: MappingId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<MappingRevision>, StoreError> {
+        const CONTEXT: &str = "list revisions";
+        let mut conn = self.reader(CONTEXT).await?;
+        let found = pipeline::revisions(&mut conn, mapping_id, before, limit).await;
+        found.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn test_sends(&self, mapping_id: MappingId) -> Result<Vec<TestSendRow>, StoreError> {
