@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 mod audit;
 mod body;
 pub mod connection;
+mod dead_letters;
 mod deliveries;
 mod destinations;
 mod docs;
@@ -31,6 +32,7 @@ mod repeat;
 mod setup;
 mod sources;
 mod sse;
+mod statistics;
 mod status;
 mod test_sends;
 mod token;
@@ -98,6 +100,10 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(events::explain))
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::show))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::groups))
+        .routes(routes!(statistics::show))
+        .routes(routes!(statistics::health))
         .routes(routes!(jobs::list_redrives, jobs::redrive))
         .routes(routes!(jobs::list_discards, jobs::discard))
         .routes(routes!(jobs::list))

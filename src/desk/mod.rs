@@ -18,6 +18,7 @@ use crate::store::{Pipeline, Store, StoreError};
 
 pub mod audit;
 pub mod connection;
+pub mod dead_letters;
 pub mod deliveries;
 pub mod events;
 pub mod explain;
@@ -27,6 +28,7 @@ pub mod jobs;
 pub mod live;
 pub mod revisions;
 pub mod setup;
+pub mod statistics;
 pub mod status;
 pub mod test_sends;
 pub mod tokens;

@@ -89,7 +89,8 @@ impl Desk {
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
         let next = found.last().filter(|_| more).map(|last| last.number.to_string());
-        Ok(Page { items: found.iter().map(|it| RevisionView::of(it, current)).collect(), next })
+        let items = found.iter().map(|it| RevisionView::of(it, current)).collect();
+        Ok(Page { items, next, looked_to: None })
     }
 
     /// One revision of a mapping.

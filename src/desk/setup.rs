@@ -222,7 +222,7 @@ impl Desk {
 
 /// What is set up is in memory as a whole: its lists have one page.
 fn whole<T>(items: impl Iterator<Item = T>) -> Page<T> {
-    Page { items: items.collect(), next: None }
+    Page::whole(items.collect())
 }
 
 /// The parts of a path that stand in the body of what is made: a source's name, and so on.

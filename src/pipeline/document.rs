@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::auth::AuthDocument;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
@@ -143,18 +145,33 @@ impl GivenFunction {
 
 /// Where a secret is taken from. The command line resolves all of them where it runs; the service
 /// takes values only.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GivenSecret {
     /// From this variable.
     Env(String),
     /// From this file, its last line break left out.
-    File(#[schema(value_type = String)] PathBuf),
+    File(PathBuf),
     /// It stands here.
-    Value(#[schema(value_type = String)] Hidden),
+    Value(Hidden),
     /// It stays what it is.
     Kept,
 }
+
+/// As the service takes it: a value, or what is kept already.
+impl PartialSchema for GivenSecret {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let value = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property("value", text())
+            .required("value");
+        let kept = text().enum_values(Some(["kept"]));
+        RefOr::T(Schema::OneOf(OneOfBuilder::new().item(value).item(kept).build()))
+    }
+}
+
+impl ToSchema for GivenSecret {}
 
 /// A secret on its way to the service: shown by nothing but its serialization.
 #[derive(Clone)]

@@ -18,23 +18,27 @@ use crate::domain::retry::Next;
 
 mod access;
 mod alert;
+mod listed;
 mod pipeline;
 mod question;
 pub mod sqlite;
+mod statistics;
 mod test_send;
 
 pub use access::{
     AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, Token,
 };
 pub use alert::AlertStore;
+pub use listed::{
+    DeadLetterGroup, DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, ListedEvents,
+    StatusRange,
+};
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
 };
-pub use question::{
-    DeliveryQuery, DeliveryRow, EventQuery, Finding, JobPreview, JobStep, Ledger, PruneRequest,
-    Pruned, Routing, StatisticsRow,
-};
+pub use question::{Finding, JobPreview, JobStep, Ledger, PruneRequest, Pruned, Routing};
+pub use statistics::{LATENCY_STEPS_US, Latencies, StatisticsQuery, StatisticsRow};
 pub use test_send::{TestSend, TestSendRow};
 
 /// What went wrong in the store; each variant is something a caller decides on.
@@ -368,13 +372,16 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     async fn routing(&self, id: EventId) -> Result<Routing, StoreError>;
 
     /// Events, newest first.
-    async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+    async fn events(&self, query: EventQuery) -> Result<ListedEvents, StoreError>;
 
     /// One delivery.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, StoreError>;
 
     /// Deliveries, newest first.
-    async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError>;
+    async fn deliveries(&self, query: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError>;
+
+    /// Dead letters by destination and reason, those that are more than so many counted no further.
+    async fn dead_letter_groups(&self) -> Result<Vec<DeadLetterGroup>, StoreError>;
 
     /// A delivery's attempts, in the order they were recorded.
     async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
@@ -406,7 +413,10 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     /// Brings the log into the database file when idle; looks again at the free space.
     async fn tidy(&self) -> Result<(), StoreError>;
 
-    /// Adds minutes of statistics to what is kept of them.
+    /// What is kept of some mappings' minutes or hours, oldest first; one row a time, of all of them.
+    async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError>;
+
+    /// Adds minutes of statistics to what is kept of them and of their hours; drops what is too old.
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;
 
     /// Examines the whole store. Slow: it reads everything.

@@ -18,6 +18,10 @@ use postrider::store::{
     JobStep, LeaseRef, Ledger, NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned,
     Record, Recorded, Repeat, RepeatKey, Revocation, Routing, SealedSecret, StatisticsRow, Store,
     StoreError, TestSend, TestSendRow, Token,
+    DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding,
+    JobPreview, JobStep, LeaseRef, Ledger, Listed, ListedEvents, NewEvent, NewToken, Pipeline,
+    PipelineChange, PruneRequest, Pruned, Record, Recorded, Revocation, Routing, StatisticsQuery,
+    StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
 };
 
 use postrider::domain::alert::{Alert, AlertKind};
@@ -122,6 +126,14 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
+    async fn dead_letter_groups(&self) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn statistics(&self, _: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn revisions(
         &self,
         _: MappingId,
@@ -143,7 +155,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn events(&self, _: EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events(&self, _: EventQuery) -> Result<ListedEvents, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -151,7 +163,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn deliveries(&self, _: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError> {
+    async fn deliveries(&self, _: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError> {
         Err(StoreError::Closed)
     }
 
