@@ -126,7 +126,7 @@ pub(super) async fn remove(
 #[utoipa::path(get, path = "/mappings/{source}/{destination}/{mapping}/revisions", tag = "mappings",
     params(
         ("before" = Option<u32>, Query, description = "Only numbers below this"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000)
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many; 50 when left out")
     ),
     responses((status = 200, description = "A page of them", body = Page<RevisionView>)))]
 pub(super) async fn revisions(
@@ -151,7 +151,7 @@ pub(super) async fn revision(
 
 /// What differs between two revisions of a mapping.
 #[utoipa::path(get, path = "/mappings/{source}/{destination}/{mapping}/diff", tag = "mappings",
-    params(("from" = u32, Query, minimum = 1), ("to" = u32, Query, minimum = 1)),
+    params(("from" = u32, Query, minimum = 1, description = "The revision before"), ("to" = u32, Query, minimum = 1, description = "The revision after")),
     responses((status = 200, description = "Each place where they differ", body = RevisionDiff)))]
 pub(super) async fn compare(
     As(caller): As<Caller>,

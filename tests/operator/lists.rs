@@ -72,7 +72,7 @@ async fn wrong_filters_are_named_with_what_they_could_be() {
             "state: should be one of pending, leased, delivered, dead, discarded, not \"ded\"; did you mean dead?",
         ),
         ("destination=on", "destination: there is no destination \"on\"; did you mean one?"),
-        ("status=9", "status: should be a whole number from 100 to 999, not \"9\""),
+        ("status=9", "status: should be a status such as 503, or 5xx, not \"9\""),
         ("since=noon", "since: should be a time such as 2026-03-01T12:00:00Z, not \"noon\""),
     ];
     for (query, detail) in cases {

@@ -110,18 +110,17 @@ impl Walk {
         rows: u32,
     ) -> Result<Option<(i64, Timestamp)>, sqlx::Error> {
         let sql = format!(
-            "SELECT id, {} FROM {} AND id < ? AND id >= ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+            "SELECT id, {} FROM {} AND id < ? AND id >= ? ORDER BY id DESC LIMIT 2 OFFSET ?",
             self.time, self.rows
         );
         let found = sqlx::query(AssertSqlSafe(sql))
             .bind(bounds.before)
             .bind(bounds.floor)
             .bind(i64::from(rows.max(1)) - 1)
-            .fetch_optional(conn)
+            .fetch_all(conn)
             .await?;
-        let end = found.map(|row| {
-            Ok::<_, sqlx::Error>((row.try_get(0)?, Timestamp::from_micros(row.try_get(1)?)))
-        });
-        end.transpose()
+        // Without a row beyond it, it is the end of all.
+        let [end, _beyond] = found.as_slice() else { return Ok(None) };
+        Ok(Some((end.try_get(0)?, Timestamp::from_micros(end.try_get(1)?))))
     }
 }
