@@ -14,14 +14,10 @@ use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
 use postrider::domain::mapping::MappingRevision;
 use postrider::store::{
     Accepted, AccessStore, AuditQuery, AuditVerdict, Claim, ClaimRequest, ConnectionChange,
-    DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview,
-    JobStep, LeaseRef, Ledger, NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned,
-    Record, Recorded, Repeat, RepeatKey, Revocation, Routing, SealedSecret, StatisticsRow, Store,
-    StoreError, TestSend, TestSendRow, Token,
     DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding,
     JobPreview, JobStep, LeaseRef, Ledger, Listed, ListedEvents, NewEvent, NewToken, Pipeline,
-    PipelineChange, PruneRequest, Pruned, Record, Recorded, Revocation, Routing, StatisticsQuery,
-    StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
+    PipelineChange, PruneRequest, Pruned, Record, Recorded, Repeat, RepeatKey, Revocation, Routing,
+    SealedSecret, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
 };
 
 use postrider::domain::alert::{Alert, AlertKind};

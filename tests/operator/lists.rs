@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http::{HeaderMap, Method, StatusCode};
 use postrider::clock::Clock as _;
 use postrider::sender::OperatorClient;
 use secrecy::SecretString;
