@@ -244,6 +244,16 @@ pub fn generate(prefix: &str) -> Result<SecretString, SecretError> {
     Ok(SecretString::from(format!("{prefix}{}", *text)))
 }
 
+/// A new shared secret: `whsec_` and the base64 of 256 random bits.
+///
+/// # Errors
+/// [`SecretError`] when the system has no randomness.
+pub fn generate_shared_secret() -> Result<SecretString, SecretError> {
+    let bits = random::<32>()?;
+    let text = Zeroizing::new(STANDARD.encode(*bits));
+    Ok(SecretString::from(format!("whsec_{}", *text)))
+}
+
 /// The operator's token: from its file, which is made with a new token when it is missing.
 ///
 /// # Errors

@@ -217,6 +217,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_pending ON deliveries (mapping_id, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_leased ON deliveries (lease_expires_at) WHERE state = 'leased';
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
+CREATE INDEX deliveries_dead_groups ON deliveries (destination_id, reason, settled_at)
+    WHERE state = 'dead';
 
 -- One HTTP try each; append-only. One of a batch has its request and answer there.
 CREATE TABLE attempts (
@@ -443,5 +445,41 @@ CREATE TABLE statistics (
     delivered   INTEGER NOT NULL,
     dead        INTEGER NOT NULL,
     attempt_us  INTEGER NOT NULL,                       -- sum of attempt durations
+    took_0      INTEGER NOT NULL,                       -- attempts by how long they took: up to 5 ms
+    took_1      INTEGER NOT NULL,                       -- 10 ms
+    took_2      INTEGER NOT NULL,                       -- 25 ms
+    took_3      INTEGER NOT NULL,                       -- 50 ms
+    took_4      INTEGER NOT NULL,                       -- 100 ms
+    took_5      INTEGER NOT NULL,                       -- 250 ms
+    took_6      INTEGER NOT NULL,                       -- 500 ms
+    took_7      INTEGER NOT NULL,                       -- 1 s
+    took_8      INTEGER NOT NULL,                       -- 2.5 s
+    took_9      INTEGER NOT NULL,                       -- 5 s
+    took_10     INTEGER NOT NULL,                       -- 10 s
+    took_11     INTEGER NOT NULL,                       -- longer
+    PRIMARY KEY (minute_at, mapping_id)
+) STRICT, WITHOUT ROWID;
+
+-- The same by the hour: minute_at is its first. Kept for longer.
+CREATE TABLE statistics_hours (
+    minute_at   INTEGER NOT NULL,
+    mapping_id  INTEGER NOT NULL,
+    accepted    INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL,
+    delivered   INTEGER NOT NULL,
+    dead        INTEGER NOT NULL,
+    attempt_us  INTEGER NOT NULL,                       -- sum of attempt durations
+    took_0      INTEGER NOT NULL,                       -- attempts by how long they took: up to 5 ms
+    took_1      INTEGER NOT NULL,                       -- 10 ms
+    took_2      INTEGER NOT NULL,                       -- 25 ms
+    took_3      INTEGER NOT NULL,                       -- 50 ms
+    took_4      INTEGER NOT NULL,                       -- 100 ms
+    took_5      INTEGER NOT NULL,                       -- 250 ms
+    took_6      INTEGER NOT NULL,                       -- 500 ms
+    took_7      INTEGER NOT NULL,                       -- 1 s
+    took_8      INTEGER NOT NULL,                       -- 2.5 s
+    took_9      INTEGER NOT NULL,                       -- 5 s
+    took_10     INTEGER NOT NULL,                       -- 10 s
+    took_11     INTEGER NOT NULL,                       -- longer
     PRIMARY KEY (minute_at, mapping_id)
 ) STRICT, WITHOUT ROWID;

@@ -15,18 +15,24 @@ use crate::metrics::Metrics;
 mod audit;
 mod body;
 pub mod connection;
+mod dead_letters;
 mod deliveries;
+mod destinations;
 mod docs;
 mod events;
 mod health;
 mod identity;
 mod inspectors;
 mod jobs;
+mod mappings;
 mod openapi;
 mod pipeline;
 mod problem;
 mod repeat;
+mod setup;
+mod sources;
 mod sse;
+mod statistics;
 mod status;
 mod test_sends;
 mod token;
@@ -69,6 +75,23 @@ pub fn router(api: Arc<Api>) -> Router {
 fn nouns() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(pipeline::show, pipeline::apply))
+        .routes(routes!(sources::list, sources::create))
+        .routes(routes!(sources::show, sources::replace, sources::patch, sources::remove))
+        .routes(routes!(sources::rotate))
+        .routes(routes!(destinations::list, destinations::create))
+        .routes(routes!(
+            destinations::show,
+            destinations::replace,
+            destinations::patch,
+            destinations::remove
+        ))
+        .routes(routes!(destinations::rotate))
+        .routes(routes!(mappings::list, mappings::create))
+        .routes(routes!(mappings::show, mappings::replace, mappings::patch, mappings::remove))
+        .routes(routes!(mappings::revisions))
+        .routes(routes!(mappings::revision))
+        .routes(routes!(mappings::compare))
+        .routes(routes!(mappings::roll_back))
         .routes(routes!(connection::show, connection::begin))
         .routes(routes!(connection::disconnect))
         .routes(routes!(events::list))
@@ -77,6 +100,10 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(events::explain))
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::show))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::groups))
+        .routes(routes!(statistics::show))
+        .routes(routes!(statistics::health))
         .routes(routes!(jobs::list_redrives, jobs::redrive))
         .routes(routes!(jobs::list_discards, jobs::discard))
         .routes(routes!(jobs::list))

@@ -168,6 +168,7 @@ impl From<Refusal> for Problem {
             Refusal::Missing(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             Refusal::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             Refusal::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
+            Refusal::Stale(_) => Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
             Refusal::Store(error) => error.into(),
             Refusal::Secret(error) => error.into(),
         }

@@ -115,7 +115,7 @@ async fn until_settled(app: &App, count: usize) -> anyhow::Result<Vec<DeliveryRo
         loop {
             recorded.borrow_and_update();
             let query = DeliveryQuery { limit: LISTED, ..DeliveryQuery::default() };
-            let mut rows = app.store.deliveries(query).await?;
+            let mut rows = app.store.deliveries(query).await?.rows;
             if rows.len() >= count && rows.iter().all(|row| row.delivery.settled_at.is_some()) {
                 rows.reverse();
                 return Ok(rows);

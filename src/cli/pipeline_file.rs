@@ -151,7 +151,7 @@ fn take(
 ) -> Result<(), Failure> {
     let Some(given) = given else { return Ok(()) };
     let value = match given {
-        GivenSecret::Value(_) => return Ok(()),
+        GivenSecret::Value(_) | GivenSecret::Kept => return Ok(()),
         GivenSecret::Env(name) => {
             variable(name).filter(|value| !value.is_empty()).ok_or_else(|| {
                 Failure::usage(format!("{path}: the variable {name} is not set"))

@@ -46,8 +46,7 @@ impl Minutes {
 
     pub(super) fn attempted(&self, mapping_id: MappingId, at: Timestamp, took_us: u64, next: Next) {
         self.change(mapping_id, at, |row| {
-            row.attempts += 1;
-            row.attempt_us += took_us;
+            row.attempted(took_us);
             match next {
                 Next::Delivered => row.delivered += 1,
                 Next::Dead { .. } => row.dead += 1,

@@ -95,7 +95,7 @@ impl Desk {
         let more = entries.len() > limit;
         let items: Vec<_> = entries.iter().take(limit).map(EntryView::of).collect();
         let next = items.last().filter(|_| more).map(|last| last.number.to_string());
-        Ok(Page { items, next })
+        Ok(Page { items, next, looked_to: None })
     }
 
     /// Whether every audit entry is as it was written; with `kept`, `NUMBER:HASH`, whether that

@@ -6,10 +6,12 @@ use utoipa::ToSchema;
 use super::events::EventView;
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::{Desk, Refusal};
+use crate::clock::Timestamp;
+use crate::domain::access::Caller;
 use crate::domain::attempt::Attempt;
 use crate::domain::delivery::State;
-use crate::domain::id::{DeliveryId, Noun, PublicId};
-use crate::store::{DeliveryRow, Pipeline};
+use crate::domain::id::{DeliveryId, DestinationId, Noun, PublicId};
+use crate::store::{DeliveryRow, Listed, Pipeline};
 
 /// A page of a list, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -18,6 +20,10 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// What to give as `before` for the next one; none on the last.
     pub next: Option<String>,
+    /// Until when this page looked back, where that was as far as one look goes and there is more: it
+    /// may then hold fewer items than asked for, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_to: Option<String>,
 }
 
 /// A delivery as it is shown. Times are RFC 3339, UTC.
@@ -157,10 +163,10 @@ impl DeliveryView {
             last_status: delivery.last_status,
             accepted_at: delivery.accepted_at.to_iso(),
             held: held(row, pipeline),
-            due_at: delivery.due_at.map(crate::clock::Timestamp::to_iso),
+            due_at: delivery.due_at.map(Timestamp::to_iso),
             deadline_at: delivery.deadline_at.to_iso(),
-            lease_expires_at: delivery.lease_expires_at.map(crate::clock::Timestamp::to_iso),
-            settled_at: delivery.settled_at.map(crate::clock::Timestamp::to_iso),
+            lease_expires_at: delivery.lease_expires_at.map(Timestamp::to_iso),
+            settled_at: delivery.settled_at.map(Timestamp::to_iso),
             settled_by: delivery.settled_by.map(|by| id(Noun::Delivery, by.0)),
         }
     }
@@ -222,32 +228,34 @@ impl Desk {
     /// [`Refusal`], with each condition that is not right.
     pub async fn deliveries(
         &self,
+        caller: &Caller,
         conditions: &[Condition],
     ) -> Result<Page<DeliveryView>, Refusal> {
-        let pipeline = self.store.pipeline().await?;
+        let pipeline = self.pipeline(caller).await?;
         let mut query = filter::deliveries(conditions, &pipeline)?;
-        let limit = query.limit as usize;
+        query.among = among(caller, &pipeline);
+        let limit = query.limit;
         // One more than asked for tells whether there is a next page.
         query.limit += 1;
-        let rows = self.store.deliveries(query).await?;
-        let views = rows.iter().map(|row| DeliveryView::of(row, &pipeline)).collect();
-        Ok(page(views, limit, |view| &view.id))
+        let listed = self.store.deliveries(query).await?;
+        let at = |it: &DeliveryRow| (it.delivery.id.0, it.delivery.accepted_at);
+        Ok(Page::of(listed, limit, Noun::Delivery, at, |row| DeliveryView::of(row, &pipeline)))
     }
 
     /// A delivery by its id.
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
-    pub async fn delivery(&self, text: &str) -> Result<DeliveryDetail, Refusal> {
+    pub async fn delivery(&self, caller: &Caller, text: &str) -> Result<DeliveryDetail, Refusal> {
         let id = PublicId::parse_as(text, Noun::Delivery)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
-        let row = self
-            .store
-            .delivery(DeliveryId(id.key))
-            .await?
+        let pipeline = self.pipeline(caller).await?;
+        let seen = among(caller, &pipeline);
+        let row = self.store.delivery(DeliveryId(id.key)).await?;
+        let row = row
             .filter(|row| row.delivery.accepted_at == id.created_at)
+            .filter(|row| seen.is_none_or(|ids| ids.contains(&row.delivery.destination_id)))
             .ok_or_else(|| Refusal::Missing(format!("delivery {text}")))?;
-        let pipeline = self.store.pipeline().await?;
         let attempts = self.store.attempts(row.delivery.id).await?;
         let event = self.store.event(row.delivery.event_id).await?;
         Ok(DeliveryDetail {
@@ -258,12 +266,40 @@ impl Desk {
     }
 }
 
-/// The first `limit` of the items, and where the next page begins.
-pub(super) fn page<T>(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> &String) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = if more { items.last().map(|item| id(item).clone()) } else { None };
-    Page { items, next }
+/// The destinations that a caller's deliveries are among; none: all, also those of removed ones.
+pub(super) fn among(caller: &Caller, pipeline: &Pipeline) -> Option<Vec<DestinationId>> {
+    caller.scope.limits()?;
+    Some(pipeline.destinations.iter().map(|it| it.id).collect())
+}
+
+impl<T> Page<T> {
+    /// A whole list.
+    pub(super) fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None, looked_to: None }
+    }
+
+    /// The first `limit` of what was listed, and where the next page begins.
+    pub(super) fn of<R>(
+        listed: Listed<R>,
+        limit: u32,
+        noun: Noun,
+        at: impl Fn(&R) -> (i64, Timestamp),
+        view: impl Fn(&R) -> T,
+    ) -> Self {
+        let Listed { mut rows, looked_to } = listed;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let id = |(key, at): (i64, Timestamp)| PublicId::new(noun, at, key).to_string();
+        if rows.len() > limit {
+            rows.truncate(limit);
+            let next = rows.last().map(|last| id(at(last)));
+            return Self { items: rows.iter().map(view).collect(), next, looked_to: None };
+        }
+        Self {
+            items: rows.iter().map(view).collect(),
+            next: looked_to.map(id),
+            looked_to: looked_to.map(|(_, at)| at.to_iso()),
+        }
+    }
 }
 
 fn traceparent(request_headers: &str) -> Option<String> {

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, Page, page};
+use super::deliveries::{DeliveryView, Page, among};
 use super::filter::{self, Condition};
 use super::{Desk, Refusal};
+use crate::domain::access::Caller;
 use crate::domain::event::StoredEvent;
-use crate::domain::id::{EventId, Noun, PublicId};
+use crate::domain::id::{EventId, Noun, PublicId, SourceId};
 use crate::store::{DeliveryQuery, Pipeline};
 
 /// Deliveries shown with their event at most; the list of deliveries has them all.
@@ -79,40 +80,56 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`], with each condition that is not right.
-    pub async fn events(&self, conditions: &[Condition]) -> Result<Page<EventView>, Refusal> {
-        let pipeline = self.store.pipeline().await?;
+    pub async fn events(
+        &self,
+        caller: &Caller,
+        conditions: &[Condition],
+    ) -> Result<Page<EventView>, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
         let mut query = filter::events(conditions, &pipeline)?;
-        let limit = query.limit as usize;
+        query.among = sources_among(caller, &pipeline);
+        let limit = query.limit;
         // One more than asked for tells whether there is a next page.
         query.limit += 1;
-        let events = self.store.events(query).await?;
-        let views = events.iter().map(|event| EventView::of(event, &pipeline)).collect();
-        Ok(page(views, limit, |view| &view.id))
+        let listed = self.store.events(query).await?;
+        let at = |it: &StoredEvent| (it.id.0, it.event.received_at);
+        Ok(Page::of(listed, limit, Noun::Event, at, |event| EventView::of(event, &pipeline)))
     }
 
     /// An event by its id.
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
-    pub async fn event(&self, text: &str) -> Result<EventDetail, Refusal> {
+    pub async fn event(&self, caller: &Caller, text: &str) -> Result<EventDetail, Refusal> {
         let id = PublicId::parse_as(text, Noun::Event)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
-        let stored = self
-            .store
-            .event(EventId(id.key))
-            .await?
+        let pipeline = self.pipeline(caller).await?;
+        let seen = sources_among(caller, &pipeline);
+        let stored = self.store.event(EventId(id.key)).await?;
+        let stored = stored
             .filter(|stored| stored.event.received_at == id.created_at)
+            .filter(|stored| seen.is_none_or(|ids| ids.contains(&stored.event.source_id)))
             .ok_or_else(|| Refusal::Missing(format!("event {text}")))?;
-        let pipeline = self.store.pipeline().await?;
         let query = DeliveryQuery {
             event_id: Some(stored.id),
+            among: among(caller, &pipeline),
             limit: DELIVERIES_SHOWN,
             ..DeliveryQuery::default()
         };
         let deliveries = self.store.deliveries(query).await?;
         Ok(EventDetail {
             event: EventView::of(&stored, &pipeline),
-            deliveries: deliveries.iter().map(|row| DeliveryView::of(row, &pipeline)).collect(),
+            deliveries: deliveries
+                .rows
+                .iter()
+                .map(|row| DeliveryView::of(row, &pipeline))
+                .collect(),
         })
     }
+}
+
+/// The sources that a caller's events are among; none: all, also those of removed ones.
+pub(super) fn sources_among(caller: &Caller, pipeline: &Pipeline) -> Option<Vec<SourceId>> {
+    caller.scope.limits()?;
+    Some(pipeline.sources.iter().map(|it| it.id).collect())
 }

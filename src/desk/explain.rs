@@ -6,17 +6,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::DeliveryView;
-use super::events::EventView;
+use super::deliveries::{DeliveryView, among};
+use super::events::{EventView, sources_among};
 use super::filter::mapping_path;
 use super::{Desk, Refusal};
+use crate::domain::access::Caller;
 use crate::domain::destination::Destination;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, Noun, PublicId};
 use crate::domain::mapping::{Mapping, MappingRevision};
 use crate::json;
 use crate::mapping::CompiledMapping;
-use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, Pipeline, Routing};
+use crate::store::{DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Pipeline, Routing};
 use crate::trigger::Trigger;
 
 mod fate;
@@ -125,16 +126,17 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
-    pub async fn explain(&self, text: &str) -> Result<Explanation, Refusal> {
-        let Found { stored, others, by_message_id } = find(self, text).await?;
-        let pipeline = self.store.pipeline().await?;
+    pub async fn explain(&self, caller: &Caller, text: &str) -> Result<Explanation, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
+        let Found { stored, others, by_message_id } = find(self, &pipeline, caller, text).await?;
         let routing = self.store.routing(stored.id).await?;
         let query = DeliveryQuery {
             event_id: Some(stored.id),
+            among: among(caller, &pipeline),
             limit: MAX_DELIVERIES,
             ..DeliveryQuery::default()
         };
-        let mut deliveries = self.store.deliveries(query).await?;
+        let mut deliveries = self.store.deliveries(query).await?.rows;
         deliveries.reverse();
         let document = stored.event.document().ok().and_then(|bytes| json::parse(bytes).ok());
         let known = Known { stored: &stored, pipeline: &pipeline, routing: &routing, document };
@@ -162,22 +164,29 @@ struct Found {
 }
 
 /// By its id, or else by its messageId: the newest that has it.
-async fn find(desk: &Desk, text: &str) -> Result<Found, Refusal> {
+async fn find(
+    desk: &Desk,
+    pipeline: &Pipeline,
+    caller: &Caller,
+    text: &str,
+) -> Result<Found, Refusal> {
+    let seen = sources_among(caller, pipeline);
     if let Ok(id) = PublicId::parse_as(text, Noun::Event)
         && let Some(stored) = desk.store.event(EventId(id.key)).await?
         && stored.event.received_at == id.created_at
+        && seen.as_ref().is_none_or(|ids| ids.contains(&stored.event.source_id))
     {
         return Ok(Found { stored, others: Vec::new(), by_message_id: false });
     }
-    let query = EventQuery {
-        message_id: Some(text.to_owned()),
-        limit: MAX_OTHERS + 1,
-        ..EventQuery::default()
-    };
-    let mut found = desk.store.events(query).await?.into_iter();
-    let stored = found
-        .next()
-        .ok_or_else(|| Refusal::Missing(format!("event with the id or messageId {text}")))?;
+    let event = EventConditions { message_id: Some(text.to_owned()), ..EventConditions::default() };
+    let query = EventQuery { event, among: seen, limit: MAX_OTHERS + 1, ..EventQuery::default() };
+    let listed = desk.store.events(query).await?;
+    let mut found = listed.rows.into_iter();
+    let stored = found.next().ok_or_else(|| {
+        let since = listed.looked_to.map(|(_, at)| format!(" accepted since {at}"));
+        let since = since.unwrap_or_default();
+        Refusal::Missing(format!("event with the id or messageId {text}{since}"))
+    })?;
     let id = |it: StoredEvent| PublicId::new(Noun::Event, it.event.received_at, it.id.0);
     let others = found.map(|it| id(it).to_string()).collect();
     Ok(Found { stored, others, by_message_id: true })

@@ -10,25 +10,30 @@ use crate::config::nearest;
 use crate::domain::attempt::Outcome;
 use crate::domain::audit::Action;
 use crate::domain::delivery::{Reason, State};
+use crate::domain::destination::Destination;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::JobFilter;
 use crate::live::EventFilter;
 use crate::pipeline::Fault;
-use crate::store::{AuditQuery, DeliveryQuery, EventQuery, Pipeline};
+use crate::store::{AuditQuery, DeliveryQuery, EventConditions, EventQuery, Pipeline, StatusRange};
 
 /// Items in a list when no limit is given.
 const DEFAULT_LIMIT: u32 = 50;
 /// Items in a list at most.
 const MAX_LIMIT: u32 = 1_000;
 
-const DELIVERY_FIELDS: [&str; 12] = [
+const DELIVERY_FIELDS: [&str; 16] = [
     "state",
     "reason",
+    "source",
     "destination",
     "mapping",
     "event",
     "type",
+    "name",
+    "user_id",
+    "message_id",
     "outcome",
     "status",
     "since",
@@ -37,8 +42,22 @@ const DELIVERY_FIELDS: [&str; 12] = [
     "limit",
 ];
 const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "subject", "since", "until", "before", "limit"];
+const EVENT_FIELDS: [&str; 10] = [
+    "source",
+    "type",
+    "name",
+    "user_id",
+    "message_id",
+    "rejected",
+    "since",
+    "until",
+    "before",
+    "limit",
+];
 const LIVE_FIELDS: [&str; 3] = ["source", "type", "text"];
-const EVENT_FIELDS: [&str; 5] = ["source", "message_id", "rejected", "before", "limit"];
+/// What narrows a list of deliveries and no job.
+const LIST_ONLY: [&str; 8] =
+    ["event", "outcome", "before", "limit", "source", "name", "user_id", "message_id"];
 
 /// A condition as given: its name and its value.
 pub type Condition = (String, String);
@@ -61,7 +80,7 @@ pub(super) fn job(
 ) -> Result<JobFilter, Refusal> {
     let mut faults: Vec<Fault> = conditions
         .iter()
-        .filter(|(name, _)| ["event", "outcome", "before", "limit"].contains(&name.as_str()))
+        .filter(|(name, _)| LIST_ONLY.contains(&name.as_str()))
         .map(|(name, _)| Fault::new(name, "does not narrow a job; use it with a list"))
         .collect();
     let mut delivery_ids = Vec::with_capacity(ids.len());
@@ -78,16 +97,23 @@ pub(super) fn job(
         return Err(Refusal::Invalid(faults));
     }
     let query = deliveries(conditions, pipeline)?;
+    let status = match query.status {
+        None => None,
+        Some(range) if range.from == range.to => Some(range.from),
+        Some(_) => {
+            return Err(Refusal::at("status", "should be one status, such as 503, for a job"));
+        }
+    };
     Ok(JobFilter {
         delivery_ids,
         destination_id: query.destination_id,
         mapping_id: query.mapping_id,
         state: query.state,
         reason: query.reason,
-        event_type: query.event_type,
+        event_type: query.event.kind,
         accepted_from: query.accepted_from,
         accepted_until: query.accepted_until,
-        status: query.status,
+        status,
     })
 }
 
@@ -96,14 +122,14 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
     let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
     each(conditions, |name, value| {
         match name {
-            "source" => query.source_id = Some(source(value, pipeline)?),
-            "message_id" => query.message_id = Some(value.to_owned()),
             "rejected" => {
-                query.rejected = word(value, &["true", "false"], |text| text.parse().ok())?
+                query.rejected = word(value, &["true", "false"], |text| text.parse().ok())?;
             }
+            "since" => query.accepted_from = Some(time(value)?),
+            "until" => query.accepted_until = Some(time(value)?),
             "before" => query.before = Some(EventId(cursor(value, Noun::Event)?)),
             "limit" => query.limit = limit(value)?,
-            _ => return Err(unknown(&EVENT_FIELDS, name)),
+            _ => return of_event(&mut query.event, name, value, pipeline, &EVENT_FIELDS),
         }
         Ok(())
     })?;
@@ -158,7 +184,29 @@ pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, Refusal> {
     Ok(query)
 }
 
-fn each(
+/// Sets a condition on events, which is the last that `name` can be.
+fn of_event(
+    event: &mut EventConditions,
+    name: &str,
+    value: &str,
+    pipeline: &Pipeline,
+    known: &[&str],
+) -> Result<(), String> {
+    match name {
+        "source" => event.source_id = Some(source(value, pipeline)?),
+        "type" => {
+            let words = EventType::ALL.map(EventType::as_str);
+            event.kind = Some(word(value, &words, EventType::parse)?);
+        }
+        "name" => event.name = Some(value.to_owned()),
+        "user_id" => event.user_id = Some(value.to_owned()),
+        "message_id" => event.message_id = Some(value.to_owned()),
+        _ => return Err(unknown(known, name)),
+    }
+    Ok(())
+}
+
+pub(super) fn each(
     conditions: &[Condition],
     mut set: impl FnMut(&str, &str) -> Result<(), String>,
 ) -> Result<(), Refusal> {
@@ -183,19 +231,15 @@ fn set(
         "outcome" => {
             query.outcome = Some(word(value, &Outcome::ALL.map(Outcome::as_str), Outcome::parse)?);
         }
-        "type" => {
-            let words = EventType::ALL.map(EventType::as_str);
-            query.event_type = Some(word(value, &words, EventType::parse)?);
-        }
         "destination" => query.destination_id = Some(destination(value, pipeline)?),
         "mapping" => query.mapping_id = Some(mapping(value, pipeline)?),
         "event" => query.event_id = Some(EventId(cursor(value, Noun::Event)?)),
-        "status" => query.status = Some(number(value, 100, 999)?),
+        "status" => query.status = Some(status(value)?),
         "since" => query.accepted_from = Some(time(value)?),
         "until" => query.accepted_until = Some(time(value)?),
         "before" => query.before = Some(DeliveryId(cursor(value, Noun::Delivery)?)),
         "limit" => query.limit = limit(value)?,
-        _ => return Err(unknown(&DELIVERY_FIELDS, name)),
+        _ => return of_event(&mut query.event, name, value, pipeline, &DELIVERY_FIELDS),
     }
     Ok(())
 }
@@ -209,14 +253,14 @@ fn word<T>(value: &str, words: &[&str], read: impl Fn(&str) -> Option<T>) -> Res
     })
 }
 
-fn unknown(known: &[&str], name: &str) -> String {
+pub(super) fn unknown(known: &[&str], name: &str) -> String {
     let guess = nearest(name, known.iter().copied())
         .map(|known| format!("; did you mean {known}?"))
         .unwrap_or_default();
     format!("is no filter here{guess} (there are {})", known.join(", "))
 }
 
-fn number<T: FromStr + PartialOrd + Display + Copy>(
+pub(super) fn number<T: FromStr + PartialOrd + Display + Copy>(
     value: &str,
     min: T,
     max: T,
@@ -228,11 +272,23 @@ fn number<T: FromStr + PartialOrd + Display + Copy>(
         .ok_or_else(|| format!("should be a whole number from {min} to {max}, not {value:?}"))
 }
 
+/// A status, or a class of them.
+fn status(value: &str) -> Result<StatusRange, String> {
+    let class = value.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok());
+    let found = match class {
+        Some(class) => Some((class * 100, class * 100 + 99)).filter(|_| (1..=9).contains(&class)),
+        None => number(value, 100_u16, 999).ok().map(|status| (status, status)),
+    };
+    let (from, to) =
+        found.ok_or_else(|| format!("should be a status such as 503, or 5xx, not {value:?}"))?;
+    Ok(StatusRange { from, to })
+}
+
 fn limit(value: &str) -> Result<u32, String> {
     number(value, 1, MAX_LIMIT)
 }
 
-fn time(value: &str) -> Result<Timestamp, String> {
+pub(super) fn time(value: &str) -> Result<Timestamp, String> {
     Timestamp::parse_iso(value)
         .ok_or_else(|| format!("should be a time such as 2026-03-01T12:00:00Z, not {value:?}"))
 }
@@ -248,7 +304,7 @@ struct Candidate<K> {
     id: PublicId,
 }
 
-fn source(value: &str, pipeline: &Pipeline) -> Result<SourceId, String> {
+pub(super) fn source(value: &str, pipeline: &Pipeline) -> Result<SourceId, String> {
     let candidates = pipeline.sources.iter().map(|source| Candidate {
         path: vec![source.name.clone()],
         key: source.id,
@@ -257,7 +313,7 @@ fn source(value: &str, pipeline: &Pipeline) -> Result<SourceId, String> {
     pick("source", value, candidates.collect())
 }
 
-fn destination(value: &str, pipeline: &Pipeline) -> Result<DestinationId, String> {
+pub(super) fn destination(value: &str, pipeline: &Pipeline) -> Result<DestinationId, String> {
     let candidates = pipeline.destinations.iter().map(|destination| Candidate {
         path: destination_path(pipeline, destination.id),
         key: destination.id,
@@ -266,7 +322,7 @@ fn destination(value: &str, pipeline: &Pipeline) -> Result<DestinationId, String
     pick("destination", value, candidates.collect())
 }
 
-fn mapping(value: &str, pipeline: &Pipeline) -> Result<MappingId, String> {
+pub(super) fn mapping(value: &str, pipeline: &Pipeline) -> Result<MappingId, String> {
     let candidates = pipeline.mappings.iter().map(|mapping| Candidate {
         path: mapping_path(pipeline, mapping.id),
         key: mapping.id,
@@ -319,4 +375,51 @@ fn pick<K: Copy>(what: &str, value: &str, all: Vec<Candidate<K>>) -> Result<K, S
             Err(format!("{value:?} is the name of several: write {}", paths.join(" or ")))
         }
     }
+}
+
+/// The source and the destination that a list of what is set up is narrowed to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Within {
+    source_id: Option<SourceId>,
+    destination_id: Option<DestinationId>,
+}
+
+impl Within {
+    /// Whether a destination is in them.
+    pub(super) fn takes(&self, destination: &Destination) -> bool {
+        self.source_id.is_none_or(|id| id == destination.source_id)
+            && self.destination_id.is_none_or(|id| id == destination.id)
+    }
+}
+
+/// Reads the conditions of a list of what is set up, of which only those in `known` may be there.
+pub(super) fn within(
+    conditions: &[Condition],
+    known: &[&str],
+    pipeline: &Pipeline,
+) -> Result<Within, Refusal> {
+    let mut within = Within::default();
+    each(conditions, |name, value| {
+        match name {
+            name if !known.contains(&name) => return Err(unknown(known, name)),
+            "source" => within.source_id = Some(source(value, pipeline)?),
+            _ => within.destination_id = Some(destination(value, pipeline)?),
+        }
+        Ok(())
+    })?;
+    Ok(within)
+}
+
+/// Reads the conditions of a list of revisions: the number it is to be below, and how many.
+pub(super) fn revisions(conditions: &[Condition]) -> Result<(Option<u32>, u32), Refusal> {
+    let (mut before, mut count) = (None, DEFAULT_LIMIT);
+    each(conditions, |name, value| {
+        match name {
+            "before" => before = Some(number(value, 1, u32::MAX)?),
+            "limit" => count = limit(value)?,
+            _ => return Err(unknown(&["before", "limit"], name)),
+        }
+        Ok(())
+    })?;
+    Ok((before, count))
 }

@@ -198,7 +198,7 @@ impl Desk {
             .iter()
             .filter(|job| action.is_none_or(|it| it == job.asked.action))
             .filter(|job| sees(caller, &job.asked, &pipeline));
-        Ok(Page { items: wanted.map(JobView::of).collect(), next: None })
+        Ok(Page::whole(wanted.map(JobView::of).collect()))
     }
 
     /// A job by its id.

@@ -18,6 +18,7 @@ use crate::store::{Pipeline, Store, StoreError};
 
 pub mod audit;
 pub mod connection;
+pub mod dead_letters;
 pub mod deliveries;
 pub mod events;
 pub mod explain;
@@ -25,6 +26,9 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+pub mod revisions;
+pub mod setup;
+pub mod statistics;
 pub mod status;
 pub mod test_sends;
 pub mod tokens;
@@ -86,6 +90,9 @@ pub enum Refusal {
     /// Too much of it is going on already.
     #[error("{0}")]
     Busy(String),
+    /// It has changed since it was read.
+    #[error("{0}")]
+    Stale(String),
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -118,6 +125,9 @@ impl From<ApplyError> for Refusal {
         match error {
             ApplyError::Invalid(faults) => Self::Invalid(faults),
             ApplyError::Forbidden(error) => Self::Forbidden(error),
+            ApplyError::Missing(what) => Self::Missing(what),
+            ApplyError::Taken(_) => Self::Conflict(error.to_string()),
+            ApplyError::Stale(_) => Self::Stale(error.to_string()),
             ApplyError::Store(error) => Self::Store(error),
             ApplyError::Secret(error) => Self::Secret(error),
         }

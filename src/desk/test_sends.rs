@@ -14,7 +14,7 @@ use crate::domain::access::{Caller, Operator};
 use crate::domain::attempt::NewAttempt;
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
-use crate::store::{EventQuery, Pipeline, TestSend, TestSendRow};
+use crate::store::{EventConditions, EventQuery, Pipeline, TestSend, TestSendRow};
 
 /// The events looked at for one that was not rejected.
 const LOOKED_AT: u32 = 100;
@@ -203,11 +203,11 @@ async fn choose(desk: &Desk, source_id: SourceId, body: &TestBody) -> Result<Cho
         (None, Some(kind)) => sample(desk, source_id, kind),
         (None, None) => {
             let query = EventQuery {
-                source_id: Some(source_id),
+                event: EventConditions { source_id: Some(source_id), ..EventConditions::default() },
                 limit: LOOKED_AT,
                 ..EventQuery::default()
             };
-            let events = desk.store.events(query).await?;
+            let events = desk.store.events(query).await?.rows;
             let last = events.into_iter().find(|it| it.event.rejection.is_none());
             let last = last.ok_or_else(|| {
                 Refusal::Missing("event of this source yet: send one, or try a sample".to_owned())

@@ -97,7 +97,7 @@ impl Desk {
     #[must_use]
     pub fn tokens(&self, caller: &Caller) -> Page<TokenView> {
         let items = self.access.tokens(caller).iter().map(TokenView::of).collect();
-        Page { items, next: None }
+        Page::whole(items)
     }
 
     /// Makes a token with no more rights than the caller's.

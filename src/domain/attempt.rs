@@ -9,7 +9,7 @@ use super::id::{AttemptId, DeliveryId, NodeId, RevisionId};
 use crate::clock::Timestamp;
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// 2xx.

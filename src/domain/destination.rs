@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::auth::Auth;
 use super::id::{DestinationId, SourceId};
@@ -59,7 +60,7 @@ impl Default for DestinationSettings {
 }
 
 /// How the mappings of one destination share an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryPolicy {
     /// Every mapping's delivery is retried on its own.

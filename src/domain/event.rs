@@ -11,7 +11,7 @@ use super::trace::Trace;
 use crate::clock::Timestamp;
 
 /// Segment's message types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventType {
     /// Something a user did.

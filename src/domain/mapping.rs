@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::id::{DestinationId, MappingId, RevisionId};
 use crate::clock::Timestamp;
@@ -41,22 +42,25 @@ pub struct MappingRevision {
 }
 
 /// What a mapping says, as written; `mapping::compile` makes it runnable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MappingDefinition {
     /// The trigger expression; empty matches every event.
     #[serde(default)]
     pub trigger: String,
     /// The URL to deliver to: a string, or a directive that gives one.
+    #[schema(value_type = serde_json::Value)]
     pub url: Value,
     /// The HTTP method.
     #[serde(default)]
     pub method: Method,
     /// HTTP headers beside our own: name to string, or to a directive that gives one.
     #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub headers: Map<String, Value>,
     /// The payload: directives that give an object; none: the whole event.
     #[serde(default)]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Value>,
     /// What the event goes through before it is rendered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,13 +71,14 @@ pub struct MappingDefinition {
 }
 
 /// An insert function, as written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionDefinition {
     /// JavaScript that defines `onTrack` and the like.
     pub source: String,
     /// What its handlers get beside the event. Kept and shown in clear.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub settings: Map<String, Value>,
 }
 
@@ -97,7 +102,7 @@ impl MappingDefinition {
 }
 
 /// How events of a mapping share requests: as the items of a JSON array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batching {
     /// Events in one request at most: 1 to 4,000; written as 0, as Segment has it, it is the default.
@@ -152,7 +157,7 @@ fn size_or_default<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error>
 }
 
 /// The methods a delivery can use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// POST.

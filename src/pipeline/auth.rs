@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Host, Url};
+use utoipa::ToSchema;
 
 use super::document::{DestinationDocument, GivenSecret, MappingDocument};
 use crate::domain::auth::{Auth, ClientAuth, CodeClient, OauthClient};
@@ -40,7 +41,7 @@ const STANDARD: [&str; 14] = [
 ];
 
 /// How a destination's requests are authorized.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthDocument {
     /// Which way; it tells which of the other fields there are.
@@ -75,7 +76,7 @@ pub struct AuthDocument {
 }
 
 /// The ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthKind {
     /// Not at all.
@@ -223,7 +224,7 @@ impl Findings {
 
     fn credential(&mut self, field: &str, given: Option<&GivenSecret>, fits: fn(&str) -> bool) {
         let message = match given {
-            None => return,
+            None | Some(GivenSecret::Kept) => return,
             Some(GivenSecret::Value(hidden)) => {
                 let text = hidden.0.expose_secret();
                 match text.len() {

@@ -155,6 +155,7 @@ impl Checking<'_> {
 
     fn secret(&mut self, path: &str, given: &GivenSecret, fault: fn(&str) -> Option<&'static str>) {
         match given {
+            GivenSecret::Kept => {}
             GivenSecret::Value(hidden) => {
                 let text = hidden.0.expose_secret();
                 let message = match text.len() {
@@ -179,7 +180,7 @@ impl Checking<'_> {
                 GivenSecret::Value(hidden) => {
                     Some((index, crate::secrets::digest(hidden.0.expose_secret())))
                 }
-                GivenSecret::Env(_) | GivenSecret::File(_) => None,
+                GivenSecret::Env(_) | GivenSecret::File(_) | GivenSecret::Kept => None,
             }
         });
         for index in repeated(keys) {

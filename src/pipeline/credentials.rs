@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Fault;
 use super::document::{DestinationDocument, GivenSecret, SourceDocument};
-use super::plan::{Planning, value};
+use super::plan::{Absent, NOTHING_KEPT, Planning, is_kept, value};
 use crate::domain::auth::Auth;
 use crate::domain::destination::Destination;
 use crate::secrets::{Purpose, SecretError};
@@ -96,16 +96,24 @@ impl Planning<'_> {
             return self.given(&format!("auth.{field}"), slot, given, details);
         }
         let wanted = slot.pair.wanted.settings().auth;
-        let kept = slot.pair.current.is_some_and(|it| it.settings.auth.keeps_secret(&wanted));
-        if is_held && kept {
-            return Ok(());
-        }
-        if is_held {
+        let fits = slot.pair.current.is_some_and(|it| it.settings.auth.keeps_secret(&wanted));
+        let is_left_out = given.is_none() && self.terms.absent == Absent::SecretsGo;
+        let field = &format!("auth.{field}");
+        match (is_held, fits) {
+            (true, true) if !is_left_out => {}
+            (true, _) if is_left_out && wanted.needs_connection() => {
+                details.push(format!("{field}: removed"));
+                self.put(slot, None)?;
+            }
             // Only whoever knows the secret may send it elsewhere.
-            let message = "should be given again: what it is kept for has changed";
-            self.missing(slot.pair, field, message);
-        } else if !wanted.needs_connection() {
-            self.missing(slot.pair, field, "is needed with this kind");
+            (true, false) if !is_left_out => self.missing(
+                slot.pair,
+                field,
+                "should be given again: what it is kept for has changed",
+            ),
+            (false, _) if is_kept(given) => self.missing(slot.pair, field, NOTHING_KEPT),
+            (false, _) if wanted.needs_connection() => {}
+            (true | false, _) => self.missing(slot.pair, field, "is needed with this kind"),
         }
         Ok(())
     }
@@ -118,14 +126,16 @@ impl Planning<'_> {
         let nothing = BTreeMap::new();
         let wanted = match &pair.wanted.secret_headers {
             Some(headers) => headers,
-            None if self.terms.prune => &nothing,
-            None => return Ok(()),
+            None if self.terms.absent == Absent::Kept => return Ok(()),
+            None => &nothing,
         };
         for (name, given) in wanted {
             let slot = CredentialSlot::Header(name.to_ascii_lowercase());
             if let Some(given) = value(Some(given)) {
                 let slot = pair.change(slot, Purpose::SecretHeader);
                 self.given(&format!("secret_headers.{name}"), &slot, given, details)?;
+            } else if !self.holds(&pair.change(slot, Purpose::SecretHeader)) {
+                self.missing(pair, &format!("secret_headers.{name}"), NOTHING_KEPT);
             }
         }
         let is_wanted = |held: &String| wanted.keys().any(|name| name.eq_ignore_ascii_case(held));
@@ -182,15 +192,7 @@ impl Planning<'_> {
     }
 
     fn missing(&mut self, pair: Pair<'_>, field: &str, message: &str) {
-        let sources = &self.document.sources;
-        let source = sources.iter().position(|one| one.name == pair.source.name);
-        let destinations = &pair.source.destinations;
-        let destination = destinations.iter().position(|one| one.name == pair.wanted.name);
-        let path = format!(
-            "sources[{}].destinations[{}].auth.{field}",
-            source.unwrap_or_default(),
-            destination.unwrap_or_default()
-        );
+        let path = self.place(pair.source, pair.wanted, field);
         self.plan.missing.push(Fault::new(path, message));
     }
 }

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::auth::AuthDocument;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
@@ -23,7 +26,7 @@ pub struct Document {
 }
 
 /// A source with its destinations.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceDocument {
     /// The identity.
@@ -35,12 +38,12 @@ pub struct SourceDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_key: Option<GivenSecret>,
     /// Its destinations.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<DestinationDocument>,
 }
 
 /// A destination with its mappings.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationDocument {
     /// The identity within the source.
@@ -73,12 +76,12 @@ pub struct DestinationDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_headers: Option<BTreeMap<String, GivenSecret>>,
     /// Its mappings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mappings: Vec<MappingDocument>,
 }
 
 /// A mapping.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MappingDocument {
     /// The identity within the destination.
@@ -90,15 +93,18 @@ pub struct MappingDocument {
     #[serde(default)]
     pub trigger: String,
     /// Where they go.
+    #[schema(value_type = serde_json::Value)]
     pub url: Value,
     /// The HTTP method.
     #[serde(default)]
     pub method: Method,
     /// HTTP headers beside our own.
     #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub headers: Map<String, Value>,
     /// The payload; left out: the whole event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Value>,
     /// What events go through before they are rendered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +116,7 @@ pub struct MappingDocument {
 
 /// An insert function: its source here or in a file. The command line reads the file where it runs;
 /// the service takes sources only.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenFunction {
     /// The JavaScript.
@@ -118,9 +124,11 @@ pub struct GivenFunction {
     pub source: Option<String>,
     /// The file that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub file: Option<PathBuf>,
     /// What its handlers get beside the event. Kept and shown in clear.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub settings: Map<String, Value>,
 }
 
@@ -146,7 +154,24 @@ pub enum GivenSecret {
     File(PathBuf),
     /// It stands here.
     Value(Hidden),
+    /// It stays what it is.
+    Kept,
 }
+
+/// As the service takes it: a value, or what is kept already.
+impl PartialSchema for GivenSecret {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let value = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property("value", text())
+            .required("value");
+        let kept = text().enum_values(Some(["kept"]));
+        RefOr::T(Schema::OneOf(OneOfBuilder::new().item(value).item(kept).build()))
+    }
+}
+
+impl ToSchema for GivenSecret {}
 
 /// A secret on its way to the service: shown by nothing but its serialization.
 #[derive(Clone)]

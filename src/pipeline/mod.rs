@@ -15,16 +15,20 @@ use crate::secrets::{Keyring, SecretError};
 use crate::store::{Pipeline, PipelineChange, Store, StoreError};
 
 mod auth;
+mod change;
 mod check;
 mod connection;
 mod credentials;
 mod document;
 mod fault;
 mod plan;
+mod target;
 mod view;
 mod words;
+mod written;
 
 pub use auth::{AuthDocument, AuthKind};
+pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
 pub use document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
@@ -32,9 +36,10 @@ pub use document::{
 };
 pub use fault::Fault;
 pub use plan::{Line, Sign};
+pub use target::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 
-use plan::{Plan, Terms};
+use plan::{Absent, Plan, Terms};
 
 /// A document to be applied.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -81,6 +86,17 @@ pub enum ApplyError {
     /// It is not right.
     #[error("the document is not right: {} {}", .0.first().map_or("", |it| &it.path), .0.first().map_or("", |it| &it.message))]
     Invalid(Vec<Fault>),
+    /// What it is about is not there.
+    #[error("there is no {0}")]
+    Missing(String),
+    /// What is to be made is there.
+    #[error("there is a {0} already")]
+    Taken(String),
+    /// What is to be changed is not what it was when it was read.
+    #[error(
+        "{0} has changed since it was read: read it again, and make the change to what it is now"
+    )]
+    Stale(String),
     /// Whoever asks may not.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -140,33 +156,49 @@ impl Editor {
         request: &ApplyRequest,
     ) -> Result<Applied, ApplyError> {
         let current = self.store.pipeline().await?;
+        let absent = if request.prune { Absent::Goes } else { Absent::Kept };
+        let plan = self.plan(&current, &request.document, absent)?;
+        self.make(admin, &current, plan, request.dry_run).await
+    }
+
+    /// The difference, when it can be made.
+    fn plan(
+        &self,
+        current: &Pipeline,
+        document: &Document,
+        absent: Absent,
+    ) -> Result<Plan, ApplyError> {
         let now = self.clock.now();
         let overlap = u64::from(self.settings.secret_overlap_hours) * 3_600;
-        let terms = Terms {
-            current: &current,
-            keyring: &self.keyring,
-            prune: request.prune,
-            now,
-            retire_at: now + std::time::Duration::from_secs(overlap),
-        };
-        let Plan { changes, lines, made_keys, missing } = plan::plan(terms, &request.document)?;
-        let mut faults = taken_write_keys(&current, &changes, &request.document);
-        faults.extend(missing);
-        if !faults.is_empty() {
-            return Err(ApplyError::Invalid(faults));
-        }
+        let retire_at = now + std::time::Duration::from_secs(overlap);
+        let terms = Terms { current, keyring: &self.keyring, absent, now, retire_at };
+        let plan = plan::plan(terms, document)?;
+        let mut faults = taken_write_keys(current, &plan.changes, document);
+        faults.extend(plan.missing.iter().cloned());
+        if faults.is_empty() { Ok(plan) } else { Err(ApplyError::Invalid(faults)) }
+    }
+
+    /// Makes the difference.
+    async fn make(
+        &self,
+        admin: &Admin,
+        current: &Pipeline,
+        plan: Plan,
+        dry_run: bool,
+    ) -> Result<Applied, ApplyError> {
+        let Plan { changes, lines, made_keys, missing: _ } = plan;
         let mut applied = Applied {
             version: current.version,
             changed: !changes.is_empty(),
-            dry_run: request.dry_run,
+            dry_run,
             lines,
             write_keys: Vec::new(),
         };
-        if request.dry_run || changes.is_empty() {
+        if dry_run || changes.is_empty() {
             return Ok(applied);
         }
-        applied.version =
-            self.store.change_pipeline(current.version, changes, admin.act(now)).await?;
+        let act = admin.act(self.clock.now());
+        applied.version = self.store.change_pipeline(current.version, changes, act).await?;
         applied.write_keys = made_keys
             .into_iter()
             .map(|made| WriteKeyView {

@@ -73,13 +73,24 @@ pub(super) struct Plan {
     pub(super) missing: Vec<Fault>,
 }
 
+/// What becomes of what is not in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// It stays.
+    Kept,
+    /// Secrets of what is in the document go; what is not in it stays.
+    SecretsGo,
+    /// It goes.
+    Goes,
+}
+
 /// What the difference is taken with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms<'a> {
     pub(super) current: &'a Pipeline,
     pub(super) keyring: &'a Keyring,
-    /// Whether what is not in the document is removed.
-    pub(super) prune: bool,
+    /// What becomes of what is not in the document.
+    pub(super) absent: Absent,
     pub(super) now: Timestamp,
     /// When a shared secret that is replaced now stops signing.
     pub(super) retire_at: Timestamp,
@@ -114,11 +125,13 @@ impl Planning<'_> {
 
     /// What is there and not in the document.
     fn absent(&mut self, what: String, removal: PipelineChange) {
-        if self.terms.prune {
-            self.plan.changes.push(removal);
-            self.line(Sign::Remove, what, Vec::new());
-        } else {
-            self.line(Sign::Keep, what, Vec::new());
+        match self.terms.absent {
+            Absent::Goes => {
+                self.plan.changes.push(removal);
+                self.line(Sign::Remove, what, Vec::new());
+            }
+            Absent::Kept => self.line(Sign::Keep, what, Vec::new()),
+            Absent::SecretsGo => {}
         }
     }
 
@@ -160,6 +173,24 @@ impl Planning<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a secret that is not given stays what it is.
+    pub(super) fn keeps(&self, given: Option<&GivenSecret>) -> bool {
+        is_kept(given) || self.terms.absent == Absent::Kept
+    }
+
+    /// The path of a destination's field in the document.
+    pub(super) fn place(
+        &self,
+        source: &SourceDocument,
+        destination: &DestinationDocument,
+        field: &str,
+    ) -> String {
+        let at = self.document.sources.iter().position(|one| one.name == source.name);
+        let below = source.destinations.iter().position(|one| one.name == destination.name);
+        let (at, below) = (at.unwrap_or_default(), below.unwrap_or_default());
+        format!("sources[{at}].destinations[{below}].{field}")
     }
 
     fn told(&mut self, is_new: bool, what: String, details: Vec<String>) {
@@ -269,8 +300,13 @@ impl Planning<'_> {
         let held = self.held_secret(current);
         let given = value(wanted.shared_secret.as_ref());
         let secret = match (given, held) {
+            (None, None) if is_kept(wanted.shared_secret.as_ref()) => {
+                let path = self.place(source, wanted, "shared_secret");
+                self.plan.missing.push(Fault::new(path, NOTHING_KEPT));
+                return Ok(());
+            }
             (None, None) => return Ok(()),
-            (None, Some(_)) if !self.terms.prune => return Ok(()),
+            (None, Some(_)) if self.keeps(wanted.shared_secret.as_ref()) => return Ok(()),
             (None, Some(_)) => {
                 details.push("shared secret: removed".to_owned());
                 None
@@ -348,10 +384,18 @@ impl Planning<'_> {
     }
 }
 
+/// What is said of a secret that should stay and is not there.
+pub(super) const NOTHING_KEPT: &str = "there is none to be kept";
+
+pub(super) fn is_kept(given: Option<&GivenSecret>) -> bool {
+    matches!(given, Some(GivenSecret::Kept))
+}
+
 pub(super) fn value(given: Option<&GivenSecret>) -> Option<&SecretString> {
     match given? {
         GivenSecret::Value(hidden) => Some(&hidden.0),
         // The check refuses these before a plan is made.
         GivenSecret::Env(_) | GivenSecret::File(_) => None,
+        GivenSecret::Kept => None,
     }
 }

@@ -13,27 +13,32 @@ use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{DeliveryId, DestinationId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
+use crate::domain::mapping::MappingRevision;
 use crate::domain::retry::Next;
 
 mod access;
 mod alert;
+mod listed;
 mod pipeline;
 mod question;
 pub mod sqlite;
+mod statistics;
 mod test_send;
 
 pub use access::{
     AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, Token,
 };
 pub use alert::AlertStore;
+pub use listed::{
+    DeadLetterGroup, DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, ListedEvents,
+    StatusRange,
+};
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
 };
-pub use question::{
-    DeliveryQuery, DeliveryRow, EventQuery, Finding, JobPreview, JobStep, Ledger, PruneRequest,
-    Pruned, Routing, StatisticsRow,
-};
+pub use question::{Finding, JobPreview, JobStep, Ledger, PruneRequest, Pruned, Routing};
+pub use statistics::{LATENCY_STEPS_US, Latencies, StatisticsQuery, StatisticsRow};
 pub use test_send::{TestSend, TestSendRow};
 
 /// What went wrong in the store; each variant is something a caller decides on.
@@ -330,6 +335,14 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     /// All that is set up.
     async fn pipeline(&self) -> Result<Pipeline, StoreError>;
 
+    /// A mapping's revisions, newest first; only those numbered below `before`, if it is given.
+    async fn revisions(
+        &self,
+        mapping_id: MappingId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<MappingRevision>, StoreError>;
+
     /// Makes all changes in one commit, or none: [`StoreError::Conflict`] when the version is no
     /// longer `expected_version`. Returns the new version.
     async fn change_pipeline(
@@ -359,13 +372,16 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     async fn routing(&self, id: EventId) -> Result<Routing, StoreError>;
 
     /// Events, newest first.
-    async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+    async fn events(&self, query: EventQuery) -> Result<ListedEvents, StoreError>;
 
     /// One delivery.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, StoreError>;
 
     /// Deliveries, newest first.
-    async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError>;
+    async fn deliveries(&self, query: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError>;
+
+    /// Dead letters by destination and reason, those that are more than so many counted no further.
+    async fn dead_letter_groups(&self) -> Result<Vec<DeadLetterGroup>, StoreError>;
 
     /// A delivery's attempts, in the order they were recorded.
     async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
@@ -397,7 +413,10 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     /// Brings the log into the database file when idle; looks again at the free space.
     async fn tidy(&self) -> Result<(), StoreError>;
 
-    /// Adds minutes of statistics to what is kept of them.
+    /// What is kept of some mappings' minutes or hours, oldest first; one row a time, of all of them.
+    async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError>;
+
+    /// Adds minutes of statistics to what is kept of them and of their hours; drops what is too old.
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;
 
     /// Examines the whole store. Slow: it reads everything.

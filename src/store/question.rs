@@ -1,69 +1,10 @@
 //! What the store can be asked, and what it answers: lists, counts, examinations, upkeep.
 
+use super::listed::DeliveryRow;
 use crate::clock::Timestamp;
-use crate::domain::attempt::Outcome;
-use crate::domain::delivery::{Delivery, Reason, State};
-use crate::domain::event::EventType;
-use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
+use crate::domain::id::{DestinationId, MappingId};
 use crate::domain::job::Job;
 use crate::domain::mapping::MappingRevision;
-
-/// What a list of deliveries is narrowed to; all conditions hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeliveryQuery {
-    /// In this state.
-    pub state: Option<State>,
-    /// Dead for this reason.
-    pub reason: Option<Reason>,
-    /// Of this destination.
-    pub destination_id: Option<DestinationId>,
-    /// Of this mapping.
-    pub mapping_id: Option<MappingId>,
-    /// Of this event.
-    pub event_id: Option<EventId>,
-    /// Whose event has this type.
-    pub event_type: Option<EventType>,
-    /// Whose last attempt ended so.
-    pub outcome: Option<Outcome>,
-    /// Whose last attempt got this HTTP status.
-    pub status: Option<u16>,
-    /// Accepted at or after.
-    pub accepted_from: Option<Timestamp>,
-    /// Accepted before.
-    pub accepted_until: Option<Timestamp>,
-    /// Only keys below this: the cursor; newest come first.
-    pub before: Option<DeliveryId>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// A delivery in a list, with what names its event.
-#[derive(Clone, Debug)]
-pub struct DeliveryRow {
-    /// The delivery.
-    pub delivery: Delivery,
-    /// Its event's type.
-    pub event_type: Option<EventType>,
-    /// Its event's name.
-    pub event_name: Option<String>,
-    /// Its event's messageId.
-    pub message_id: String,
-}
-
-/// What a list of events is narrowed to; all conditions hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventQuery {
-    /// Of this source.
-    pub source_id: Option<SourceId>,
-    /// Only the rejected.
-    pub rejected: bool,
-    /// With this messageId.
-    pub message_id: Option<String>,
-    /// Only keys below this: the cursor; newest come first.
-    pub before: Option<EventId>,
-    /// At most so many.
-    pub limit: u32,
-}
 
 /// What decided where an event went, as far as it is kept.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -127,25 +68,6 @@ pub struct Finding {
     pub ok: bool,
     /// What was found, with numbers.
     pub detail: String,
-}
-
-/// One minute of one mapping, for history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StatisticsRow {
-    /// The minute's start.
-    pub minute_at: Timestamp,
-    /// The mapping.
-    pub mapping_id: i64,
-    /// Deliveries accepted.
-    pub accepted: u64,
-    /// Attempts made.
-    pub attempts: u64,
-    /// Deliveries delivered.
-    pub delivered: u64,
-    /// Deliveries that died.
-    pub dead: u64,
-    /// Sum of attempt durations, in microseconds.
-    pub attempt_us: u64,
 }
 
 /// Deliveries by state and the totals that go with them; kept in the same commits as the rows.

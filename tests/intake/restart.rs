@@ -26,7 +26,7 @@ async fn a_restart_changes_neither_documents_nor_what_is_a_duplicate() {
 
     let app = Builder::after(dir, clock).start().await;
     let query = EventQuery { limit: 10, ..Default::default() };
-    let mut events = app.app.store.events(query).await.unwrap();
+    let mut events = app.app.store.events(query).await.unwrap().rows;
     events.sort_by_key(|stored| stored.id);
     assert_eq!(events.len(), 2);
     assert_eq!(events[0].event.document.get(), None);

@@ -11,12 +11,13 @@ use postrider::domain::audit::{Entry, NewEntry};
 use postrider::domain::event::StoredEvent;
 use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId, TokenId};
 use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
+use postrider::domain::mapping::MappingRevision;
 use postrider::store::{
     Accepted, AccessStore, AuditQuery, AuditVerdict, Claim, ClaimRequest, ConnectionChange,
-    DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview,
-    JobStep, LeaseRef, Ledger, NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned,
-    Record, Recorded, Repeat, RepeatKey, Revocation, Routing, SealedSecret, StatisticsRow, Store,
-    StoreError, TestSend, TestSendRow, Token,
+    DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding,
+    JobPreview, JobStep, LeaseRef, Ledger, Listed, ListedEvents, NewEvent, NewToken, Pipeline,
+    PipelineChange, PruneRequest, Pruned, Record, Recorded, Repeat, RepeatKey, Revocation, Routing,
+    SealedSecret, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
 };
 
 use postrider::domain::alert::{Alert, AlertKind};
@@ -121,6 +122,23 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
+    async fn dead_letter_groups(&self) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn statistics(&self, _: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn revisions(
+        &self,
+        _: MappingId,
+        _: Option<u32>,
+        _: u32,
+    ) -> Result<Vec<MappingRevision>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn test_sends(&self, _: MappingId) -> Result<Vec<TestSendRow>, StoreError> {
         Err(StoreError::Closed)
     }
@@ -133,7 +151,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn events(&self, _: EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events(&self, _: EventQuery) -> Result<ListedEvents, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -141,7 +159,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn deliveries(&self, _: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError> {
+    async fn deliveries(&self, _: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -123,7 +123,7 @@ fn a_pipeline_file_is_refused_by_line_and_column() {
         ("sources:\n  - name: a\n   x: y\n", "p.yaml:3:4: "),
         (
             "sources:\n  - name: a\n    write_key: {evn: X}\n",
-            "p.yaml:3:17: evn should be one of env, file, value; did you mean env?",
+            "p.yaml:3:17: evn should be one of env, file, value, kept; did you mean env?",
         ),
         (
             "sources:\n  - name: a\n    destinations:\n      - {name: d, timeout_ms: soon}\n",

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use postrider::clock::Clock as _;
 use postrider::sender::OperatorClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -70,7 +71,7 @@ async fn wrong_filters_are_named_with_what_they_could_be() {
             "state: should be one of pending, leased, delivered, dead, discarded, not \"ded\"; did you mean dead?",
         ),
         ("destination=on", "destination: there is no destination \"on\"; did you mean one?"),
-        ("status=9", "status: should be a whole number from 100 to 999, not \"9\""),
+        ("status=9", "status: should be a status such as 503, or 5xx, not \"9\""),
         ("since=noon", "since: should be a time such as 2026-03-01T12:00:00Z, not \"noon\""),
     ];
     for (query, detail) in cases {
@@ -141,6 +142,86 @@ async fn a_job_needs_a_condition_that_fits() {
     ] {
         let (status, problem) = app.client.post(path, &request).await.unwrap();
         assert_eq!((status.as_u16(), problem["detail"].as_str()), (422, Some(detail)));
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn deliveries_and_events_are_found_by_what_they_are() {
+    let app = with_events(3).await;
+    let count = async |path: &str| {
+        let (status, page) = get(&app, &format!("/api/v1{path}")).await;
+        assert_eq!(status, 200, "{path}: {page}");
+        page["items"].as_array().unwrap().len()
+    };
+    for (filter, found) in [
+        ("status=2xx", 3),
+        ("status=200", 3),
+        ("status=5xx", 0),
+        ("name=event-1", 1),
+        ("message_id=event-2", 1),
+        ("user_id=u1", 3),
+        ("user_id=u2", 0),
+        ("source=website", 3),
+        ("type=track", 3),
+        ("type=page", 0),
+    ] {
+        assert_eq!(count(&format!("/deliveries?{filter}")).await, found, "{filter}");
+        if !filter.starts_with("status") {
+            assert_eq!(count(&format!("/events?{filter}")).await, found, "{filter}");
+        }
+    }
+    let now = app.clock.now().to_iso();
+    assert_eq!(count(&format!("/events?until={now}")).await, 0);
+    assert_eq!(count(&format!("/events?since={now}")).await, 3);
+    for wrong in ["status=6", "status=0xx", "status=99xx", "rejected=x", "nothing=1"] {
+        let (status, problem) = get(&app, &format!("/api/v1/deliveries?{wrong}")).await;
+        assert_eq!(status, 422, "{wrong}: {problem}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_grouped_and_statistics_count_them() {
+    let receiver = Receiver::start(Behaviour::status(404)).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    for number in 0..3 {
+        app.track(&format!("event-{number}")).await;
+    }
+    app.until_settled(3).await;
+    let (_, list) = get(&app, "/api/v1/dead-letters?reason=rejected&limit=2").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    assert!(list["next"].is_string());
+    assert_eq!(get(&app, "/api/v1/dead-letters?state=pending").await.0, 422);
+    let (_, groups) = get(&app, "/api/v1/dead-letters/groups").await;
+    let group = &groups["items"][0];
+    let told = (&group["destination"], &group["reason"], &group["count"], &group["more"]);
+    let expected = (&json!("website/one"), &json!("rejected"), &json!(3), &json!(false));
+    assert_eq!(told, expected);
+
+    app.app.duties.clone().roll_up().await.unwrap();
+    app.clock.advance(std::time::Duration::from_secs(60));
+    for path in ["/statistics", "/statistics?step_minutes=60", "/statistics?mapping=everything"] {
+        let (_, statistics) = get(&app, &format!("/api/v1{path}")).await;
+        let total = &statistics["total"];
+        let told = (&total["accepted"], &total["attempts"], &total["dead"]);
+        assert_eq!(told, (&json!(3), &json!(3), &json!(3)), "{path}: {statistics}");
+        assert_eq!((&total["success_permille"], total["p50_us"].is_u64()), (&json!(0), true));
+        assert_eq!(statistics["steps"].as_array().unwrap().len(), 1);
+    }
+    let (_, health) = get(&app, "/api/v1/health").await;
+    assert_eq!(health[0]["destination"], "website/one");
+    assert_eq!(health[0]["last_hour"]["dead"], 3);
+    for (wrong, field) in [
+        ("since=2026-01-01T00:00:00Z&step_minutes=1", "step_minutes"),
+        ("until=2020-01-01T00:00:00Z&since=2021-01-01T00:00:00Z", "until"),
+        ("step_minutes=0", "step_minutes"),
+        ("destination=nowhere", "destination"),
+        ("x=1", "x"),
+    ] {
+        let (status, problem) = get(&app, &format!("/api/v1/statistics?{wrong}")).await;
+        assert_eq!(status, 422, "{wrong}");
+        assert_eq!(problem["faults"][0]["path"], field, "{problem}");
     }
     app.stop().await;
 }

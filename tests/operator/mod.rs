@@ -9,4 +9,5 @@ mod lists;
 pub(crate) mod render;
 mod secrets;
 mod settings;
+mod setup;
 mod test_sends;

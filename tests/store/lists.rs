@@ -5,13 +5,17 @@ use std::time::Duration;
 use postrider::domain::attempt::Outcome;
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::event::EventType;
-use postrider::domain::id::{DeliveryId, EventId};
+use postrider::domain::id::{DeliveryId, EventId, MappingId};
 use postrider::domain::retry::Next;
-use postrider::store::{DeliveryQuery, EventQuery, StatisticsRow, StoreError};
+use postrider::store::{
+    DeliveryQuery, EventConditions, EventQuery, StatisticsQuery, StatisticsRow, StatusRange,
+    StoreError,
+};
 
 use super::world::World;
 
-pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
+/// Three events of three mappings: what is dead, retried, leased and delivered.
+async fn four_deliveries(world: &World) -> [DeliveryId; 4] {
     let dead = world.dead("m-1", world.a).await;
     let retried = world.accept_leased("m-2", world.b).await;
     world.fail(retried, 1, Duration::ZERO).await;
@@ -21,7 +25,13 @@ pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
     world.accept_one(event, vec![world.leased(world.c), world.leased(world.c)]).await;
     let (leased, delivered) = (DeliveryId(retried.0 + 1), DeliveryId(retried.0 + 2));
     world.deliver(delivered, 1).await;
+    [dead, retried, leased, delivered]
+}
+
+pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
+    let [dead, retried, leased, delivered] = four_deliveries(&world).await;
     let event_id = world.delivery(leased).await.event_id;
+    let no = EventConditions::default();
     let all = DeliveryQuery { limit: 100, ..DeliveryQuery::default() };
     let cases = [
         (all.clone(), vec![delivered, leased, retried, dead]),
@@ -48,11 +58,17 @@ pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
         (DeliveryQuery { event_id: Some(event_id), ..all.clone() }, vec![delivered, leased]),
         (DeliveryQuery { event_id: Some(EventId(999)), ..all.clone() }, vec![]),
         (
-            DeliveryQuery { event_type: Some(EventType::Page), ..all.clone() },
+            DeliveryQuery {
+                event: EventConditions { kind: Some(EventType::Page), ..no.clone() },
+                ..all.clone()
+            },
             vec![delivered, leased],
         ),
         (DeliveryQuery { outcome: Some(Outcome::ServerError), ..all.clone() }, vec![retried]),
-        (DeliveryQuery { status: Some(200), ..all.clone() }, vec![delivered]),
+        (
+            DeliveryQuery { status: Some(StatusRange { from: 200, to: 299 }), ..all.clone() },
+            vec![delivered],
+        ),
         (
             DeliveryQuery { accepted_from: Some(world.now()), ..all.clone() },
             vec![delivered, leased],
@@ -63,13 +79,59 @@ pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
         (DeliveryQuery { limit: 0, ..all }, vec![]),
     ];
     for (query, wanted) in cases {
-        let rows = world.store.deliveries(query.clone()).await.expect("listed");
+        let rows = world.store.deliveries(query.clone()).await.expect("listed").rows;
         let found: Vec<_> = rows.iter().map(|row| row.delivery.id).collect();
         assert_eq!(found, wanted, "{query:?}");
     }
     let row = world.store.delivery(leased).await.expect("read").expect("the delivery");
     assert_eq!((row.event_type, row.message_id.as_str()), (Some(EventType::Page), "m-3"));
     assert_eq!(row.event_name.as_deref(), Some("Order Completed"));
+}
+
+pub(crate) async fn deliveries_are_narrowed_by_what_their_event_is_and_who_may_see_them(
+    world: World,
+) {
+    let [dead, retried, leased, delivered] = four_deliveries(&world).await;
+    let no = EventConditions::default();
+    let all = DeliveryQuery { limit: 100, ..DeliveryQuery::default() };
+    let cases = [
+        (DeliveryQuery { status: Some(StatusRange { from: 201, to: 299 }), ..all.clone() }, vec![]),
+        (
+            DeliveryQuery {
+                event: EventConditions { message_id: Some("m-2".to_owned()), ..no.clone() },
+                ..all.clone()
+            },
+            vec![retried],
+        ),
+        (
+            DeliveryQuery {
+                event: EventConditions { user_id: Some("nobody".to_owned()), ..no.clone() },
+                ..all.clone()
+            },
+            vec![],
+        ),
+        (
+            DeliveryQuery {
+                event: EventConditions {
+                    name: Some("Order Completed".to_owned()),
+                    source_id: Some(world.web),
+                    ..no.clone()
+                },
+                ..all.clone()
+            },
+            vec![delivered, leased, retried, dead],
+        ),
+        (
+            DeliveryQuery { among: Some(vec![world.c.destination_id]), ..all.clone() },
+            vec![delivered, leased],
+        ),
+        (DeliveryQuery { among: Some(Vec::new()), ..all.clone() }, vec![]),
+    ];
+    for (query, wanted) in cases {
+        let rows = world.store.deliveries(query.clone()).await.expect("listed").rows;
+        let found: Vec<_> = rows.iter().map(|row| row.delivery.id).collect();
+        assert_eq!(found, wanted, "{query:?}");
+    }
 }
 
 pub(crate) async fn deliveries_come_newest_first_in_pages(world: World) {
@@ -82,7 +144,7 @@ pub(crate) async fn deliveries_come_newest_first_in_pages(world: World) {
         let mut before = None;
         loop {
             let query = DeliveryQuery { state, before, limit: 10, ..DeliveryQuery::default() };
-            let rows = world.store.deliveries(query).await.expect("listed");
+            let rows = world.store.deliveries(query).await.expect("listed").rows;
             let Some(last) = rows.last() else {
                 break;
             };
@@ -105,16 +167,25 @@ pub(crate) async fn events_come_newest_first_in_pages(world: World) {
         world.accept_one(event, Vec::new()).await;
     }
     let all = EventQuery { limit: 100, ..EventQuery::default() };
+    let of = |id| EventConditions { source_id: Some(id), ..EventConditions::default() };
+    let like = |message_id: &str| EventConditions {
+        message_id: Some(message_id.to_owned()),
+        ..EventConditions::default()
+    };
     let cases = [
+        (EventQuery { event: like("m-3"), ..all.clone() }, vec![4]),
+        (EventQuery { among: Some(vec![world.app]), ..all.clone() }, vec![6, 4, 2]),
+        (EventQuery { accepted_until: Some(world.now()), ..all.clone() }, vec![]),
+        (EventQuery { accepted_from: Some(world.now()), limit: 1, ..all.clone() }, vec![7]),
         (all.clone(), vec![7, 6, 5, 4, 3, 2, 1]),
         (EventQuery { limit: 2, ..all.clone() }, vec![7, 6]),
         (EventQuery { before: Some(EventId(6)), limit: 2, ..all.clone() }, vec![5, 4]),
-        (EventQuery { source_id: Some(world.app), ..all.clone() }, vec![6, 4, 2]),
+        (EventQuery { event: of(world.app), ..all.clone() }, vec![6, 4, 2]),
         (EventQuery { rejected: true, ..all.clone() }, vec![7, 4, 1]),
-        (EventQuery { rejected: true, source_id: Some(world.web), ..all }, vec![7, 1]),
+        (EventQuery { rejected: true, event: of(world.web), ..all.clone() }, vec![7, 1]),
     ];
     for (query, wanted) in cases {
-        let found = world.store.events(query.clone()).await.expect("listed");
+        let found = world.store.events(query.clone()).await.expect("listed").rows;
         let found: Vec<_> = found.iter().map(|stored| stored.id.0).collect();
         assert_eq!(found, wanted, "{query:?}");
     }
@@ -156,15 +227,60 @@ pub(crate) async fn nodes_and_heartbeats_are_kept(mut world: World) {
 }
 
 pub(crate) async fn statistics_add_up(world: World) {
-    let row = StatisticsRow {
+    let minute = Duration::from_secs(60);
+    let mut row = StatisticsRow {
         minute_at: super::START,
         mapping_id: 1,
         accepted: 2,
+        delivered: 1,
         ..StatisticsRow::default()
     };
-    world.store.add_statistics(vec![row, row]).await.expect("added");
+    row.attempted(7_000);
+    let later = StatisticsRow { minute_at: super::START + minute, mapping_id: 2, dead: 3, ..row };
+    world.store.add_statistics(vec![row, row, later]).await.expect("added");
     world.store.add_statistics(Vec::new()).await.expect("added");
+    let ask = async |mappings: &[i64], until, hours| {
+        let mappings = mappings.iter().copied().map(MappingId).collect();
+        let from = super::START - Duration::from_secs(3_600);
+        let query = StatisticsQuery { from, until, mappings, hours };
+        world.store.statistics(query).await.expect("read")
+    };
+    let end = super::START + minute * 2;
+    let minutes = ask(&[1, 2], end, false).await;
+    assert_eq!(minutes.len(), 2, "a row a minute");
+    assert_eq!((minutes[0].accepted, minutes[0].attempts, minutes[0].latencies[1]), (4, 2, 2));
+    assert_eq!((minutes[1].dead, minutes[1].attempt_us), (3, 7_000));
+    assert_eq!(ask(&[2], end, false).await.len(), 1, "of these mappings only");
+    assert_eq!(ask(&[1, 2], super::START + minute, false).await.len(), 1, "before the end");
+    let hours = ask(&[1, 2], end, true).await;
+    assert_eq!(hours.iter().map(|it| it.accepted).sum::<u64>(), 6);
+    let old = Duration::from_secs(30 * 24 * 3_600);
+    let much_later = StatisticsRow { minute_at: super::START + old, ..row };
+    world.store.add_statistics(vec![much_later]).await.expect("added");
+    assert_eq!(ask(&[1, 2], end, false).await, [], "minutes are kept for days");
+    assert_eq!(ask(&[1, 2], end, true).await, hours, "hours for longer");
     world.check().await;
+}
+
+pub(crate) async fn dead_letters_are_grouped_by_destination_and_reason(world: World) {
+    assert_eq!(world.store.dead_letter_groups().await.expect("grouped"), []);
+    world.dead("m-1", world.a).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.dead("m-2", world.a).await;
+    world.dead("m-3", world.c).await;
+    world.accept_pending("m-4", world.a).await;
+    let groups = world.store.dead_letter_groups().await.expect("grouped");
+    let told: Vec<_> = groups.iter().map(|it| (it.destination_id, it.reason, it.count)).collect();
+    let mut expected = [
+        (world.a.destination_id, Reason::Rejected, 2),
+        (world.c.destination_id, Reason::Rejected, 1),
+    ];
+    expected.sort_unstable_by_key(|it| it.0.0);
+    assert_eq!(told, expected);
+    let first = groups.iter().find(|it| it.destination_id == world.a.destination_id);
+    let first = first.expect("the first group");
+    assert_eq!(first.newest_at.since(first.oldest_at), Duration::from_secs(60));
+    assert!(!first.more);
 }
 
 pub(crate) async fn a_closed_store_says_so(world: World) {

@@ -112,6 +112,7 @@ mod on_sqlite {
             a_stale_version_changes_nothing
             a_failing_change_undoes_the_others
             only_a_different_definition_makes_a_revision
+            revisions_come_newest_first_in_pages
             enabling_again_resumes
             removed_names_are_free_again
             removing_a_source_removes_all_below_it
@@ -138,12 +139,14 @@ mod on_sqlite {
             what_another_process_began_is_interrupted;
         lists:
             deliveries_are_narrowed_by_every_condition
+            deliveries_are_narrowed_by_what_their_event_is_and_who_may_see_them
             deliveries_come_newest_first_in_pages
             events_come_newest_first_in_pages
             attempts_come_in_the_order_recorded
             what_does_not_exist_is_none
             nodes_and_heartbeats_are_kept
             statistics_add_up
+            dead_letters_are_grouped_by_destination_and_reason
             a_closed_store_says_so;
         retention:
             settled_events_go_after_their_retention

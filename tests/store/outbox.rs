@@ -74,7 +74,7 @@ pub(crate) async fn ids_of_a_fan_out_are_consecutive(world: World) {
             };
             let query =
                 DeliveryQuery { event_id: Some(event_id), limit: 10, ..DeliveryQuery::default() };
-            let rows = world.store.deliveries(query).await.expect("listed");
+            let rows = world.store.deliveries(query).await.expect("listed").rows;
             let ids: Vec<_> = rows.iter().rev().map(|row| row.delivery.id.0).collect();
             let first = first_delivery_id.0;
             assert_eq!(ids, [first, first + 1, first + 2]);
@@ -98,7 +98,7 @@ pub(crate) async fn a_message_is_accepted_once(world: World) {
     assert_eq!(again, Accepted::Duplicate);
     assert_eq!(world.store.ledger(), Ledger { events_duplicate: 1, ..before });
     let events = world.store.events(EventQuery { limit: 10, ..EventQuery::default() }).await;
-    assert_eq!(events.expect("listed").len(), 1);
+    assert_eq!(events.expect("listed").rows.len(), 1);
     world.check().await;
 }
 
@@ -150,7 +150,7 @@ pub(crate) async fn rejected_events_are_kept_and_never_duplicates(world: World) 
         (2, 1, 0)
     );
     let query = EventQuery { rejected: true, limit: 10, ..EventQuery::default() };
-    let rejected = world.store.events(query).await.expect("listed");
+    let rejected = world.store.events(query).await.expect("listed").rows;
     assert_eq!(rejected.len(), 2);
     assert!(rejected.iter().all(|stored| stored.event.kind.is_none()));
     assert_eq!(rejected[0].event.rejection.as_deref(), Some("userId or anonymousId is missing"));
@@ -271,7 +271,11 @@ pub(crate) async fn a_dropped_caller_does_not_disturb_the_others(world: World) {
     assert_eq!(ledger.accepted, ledger.events_accepted);
     let kinds = world.store.events(EventQuery { limit: 100, ..EventQuery::default() }).await;
     assert!(
-        kinds.expect("listed").iter().all(|stored| stored.event.kind == Some(EventType::Track))
+        kinds
+            .expect("listed")
+            .rows
+            .iter()
+            .all(|stored| stored.event.kind == Some(EventType::Track))
     );
     assert_eq!(world.now(), Timestamp::from_micros(super::START.as_micros()));
     world.check().await;

@@ -350,3 +350,20 @@ pub(crate) async fn a_replaced_secret_retires(world: World) {
     world.change(vec![put_secret(None, &world)]).await;
     assert!(world.store.pipeline().await.expect("read").shared_secrets.is_empty());
 }
+
+pub(crate) async fn revisions_come_newest_first_in_pages(world: World) {
+    let id = world.a.mapping_id;
+    for number in 2..=4 {
+        let url = format!("https://revision-{number}.test/");
+        world.change(vec![put_mapping("crm", "a", &url)]).await;
+    }
+    let numbers = async |before: Option<u32>, limit: u32| -> Vec<u32> {
+        let found = world.store.revisions(id, before, limit).await.expect("read");
+        found.iter().map(|it| it.number).collect()
+    };
+    assert_eq!(numbers(None, 2).await, [4, 3]);
+    assert_eq!(numbers(Some(3), 10).await, [2, 1]);
+    assert_eq!(numbers(Some(1), 10).await, [0_u32; 0]);
+    let other = world.store.revisions(world.b.mapping_id, None, 10).await.expect("read");
+    assert_eq!(other.len(), 1, "of no other mapping");
+}

@@ -25,7 +25,7 @@ async fn prune(world: &World) -> Pruned {
 
 async fn events(world: &World) -> usize {
     let query = EventQuery { limit: 1_000, ..EventQuery::default() };
-    world.store.events(query).await.expect("listed").len()
+    world.store.events(query).await.expect("listed").rows.len()
 }
 
 pub(crate) async fn settled_events_go_after_their_retention(world: World) {

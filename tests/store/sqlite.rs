@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use postrider::clock::{Clock, ManualClock};
+use postrider::domain::id::DeliveryId;
 use postrider::metrics::Metrics;
-use postrider::store::sqlite::{OpenError, OpenOptions, SqliteStore, schema_version};
-use postrider::store::{NewEvent, Recorded, Store, StoreError};
+use postrider::store::sqlite::{Look, OpenError, OpenOptions, SqliteStore, schema_version};
+use postrider::store::{
+    DeliveryQuery, EventConditions, EventQuery, NewEvent, Recorded, Store, StoreError,
+};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::world::World;
@@ -17,11 +20,16 @@ use super::{START, StoreFactory};
 pub(crate) struct SqliteFactory {
     directory: tempfile::TempDir,
     max_pages: Option<u32>,
+    look: Look,
 }
 
 impl SqliteFactory {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a directory"), max_pages: None }
+        Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            max_pages: None,
+            look: Look::default(),
+        }
     }
 }
 
@@ -32,7 +40,11 @@ fn options(path: &Path, clock: Arc<ManualClock>) -> OpenOptions {
 #[async_trait]
 impl StoreFactory for SqliteFactory {
     async fn open(&self, clock: Arc<ManualClock>) -> Arc<dyn Store> {
-        let options = OpenOptions { max_pages: self.max_pages, ..options(&self.place(), clock) };
+        let options = OpenOptions {
+            max_pages: self.max_pages,
+            look: self.look,
+            ..options(&self.place(), clock)
+        };
         Arc::new(SqliteStore::open(options).await.expect("a store"))
     }
 
@@ -339,4 +351,69 @@ async fn tidying_empties_the_log() {
     world.store.tidy().await.expect("tidied");
     assert_eq!(std::fs::metadata(&log).expect("the log").len(), 0);
     world.check().await;
+}
+
+#[tokio::test]
+async fn a_look_goes_over_a_bounded_number_of_rows_and_says_how_far_it_came() {
+    let world = World::new(SqliteFactory {
+        look: Look { deliveries: 10, events: 4 },
+        ..SqliteFactory::new()
+    })
+    .await;
+    let first = world.accept_pending("wanted", world.b).await;
+    for number in 0..35 {
+        world.clock.advance(std::time::Duration::from_secs(1));
+        world.accept_pending(&format!("other-{number}"), world.a).await;
+    }
+    let by_mapping =
+        DeliveryQuery { mapping_id: Some(world.b.mapping_id), ..DeliveryQuery::default() };
+    let like =
+        EventConditions { message_id: Some("wanted".to_owned()), ..EventConditions::default() };
+    let by_event = DeliveryQuery { event: like.clone(), ..DeliveryQuery::default() };
+    for (query, looks) in [(by_mapping, 4), (by_event, 9)] {
+        let mut query = DeliveryQuery { limit: 5, ..query };
+        for look in 1..=looks {
+            let listed = world.store.deliveries(query.clone()).await.expect("listed");
+            let found: Vec<_> = listed.rows.iter().map(|row| row.delivery.id).collect();
+            if look == looks {
+                assert_eq!((found, listed.looked_to), (vec![first], None), "the end is told");
+                break;
+            }
+            assert_eq!(found, [], "look {look}");
+            let (key, at) = listed.looked_to.expect("there is more");
+            let row = world.delivery(DeliveryId(key)).await;
+            assert_eq!(row.accepted_at, at);
+            query.before = Some(DeliveryId(key));
+        }
+    }
+    let query = EventQuery { event: like, limit: 5, ..EventQuery::default() };
+    let listed = world.store.events(query).await.expect("listed");
+    assert_eq!((listed.rows.len(), listed.looked_to.map(|(key, _)| key)), (0, Some(33)));
+    let full = DeliveryQuery { limit: 3, ..DeliveryQuery::default() };
+    let listed = world.store.deliveries(full).await.expect("listed");
+    assert_eq!((listed.rows.len(), listed.looked_to), (3, None), "as many as were asked for");
+}
+
+#[tokio::test]
+async fn a_range_of_times_is_looked_at_where_it_lies() {
+    let world = World::new(SqliteFactory {
+        look: Look { deliveries: 10, events: 4 },
+        ..SqliteFactory::new()
+    })
+    .await;
+    let mut times = Vec::new();
+    for number in 0..60 {
+        world.clock.advance(std::time::Duration::from_secs(300));
+        times.push((world.now(), world.accept_pending(&format!("m-{number}"), world.a).await));
+    }
+    let query = DeliveryQuery {
+        accepted_from: Some(times[20].0),
+        accepted_until: Some(times[23].0),
+        limit: 10,
+        ..DeliveryQuery::default()
+    };
+    let listed = world.store.deliveries(query).await.expect("listed");
+    let found: Vec<_> = listed.rows.iter().map(|row| row.delivery.id).collect();
+    assert_eq!(found, [times[22].1, times[21].1, times[20].1], "far down, in one look");
+    assert_eq!(listed.looked_to, None, "and no further");
 }

@@ -159,7 +159,7 @@ impl TestApp {
 
     pub(crate) async fn deliveries(&self) -> Vec<DeliveryRow> {
         let query = DeliveryQuery { limit: 1_000, ..Default::default() };
-        let mut rows = self.app.store.deliveries(query).await.unwrap();
+        let mut rows = self.app.store.deliveries(query).await.unwrap().rows;
         rows.reverse();
         rows
     }

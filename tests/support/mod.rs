@@ -5,4 +5,5 @@ pub(crate) mod certificates;
 pub(crate) mod names;
 pub(crate) mod oauth;
 pub(crate) mod receiver;
+pub(crate) mod request;
 pub(crate) mod sse;

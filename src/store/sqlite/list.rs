@@ -1,20 +1,19 @@
-//! Lists of events and deliveries, newest first. A list whose filter no index serves is read in
-//! windows of a bounded number of rows, each a read of its own, so that no read holds the log.
+//! Lists of events and deliveries, newest first: a walk down the keys that looks at a bounded number of
+//! rows, whatever it is narrowed to, and says how far it came.
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
 use super::failure::Failure;
 use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
+use super::walk::{Bounds, Look, Span, Walk};
 use crate::clock::Timestamp;
 use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::delivery::{Reason, State};
-use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, EventId};
-use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, StoredEvent};
-
-/// Rows that one read looks at.
-const WINDOW: i64 = 20_000;
+use crate::store::{
+    DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, StatusRange, StoredEvent,
+};
 
 /// Which rows of `deliveries` a list can be in, by the index that holds them.
 pub(super) fn candidates(state: Option<State>) -> &'static str {
@@ -62,52 +61,48 @@ pub(super) async fn events_by_id(
 pub(super) async fn events(
     conn: &mut SqliteConnection,
     query: &EventQuery,
-) -> Result<Vec<StoredEvent>, Failure> {
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let mut before = query.before.map_or(i64::MAX, |id| id.0);
-    let mut events = Vec::new();
-    while events.len() < limit {
-        let from = if query.rejected {
-            "events INDEXED BY events_rejected WHERE rejection IS NOT NULL"
-        } else {
-            "events NOT INDEXED WHERE TRUE"
-        };
-        let window = format!("SELECT id FROM {from} AND id < ");
-        let Some(lowest) = lowest_of(conn, &window, before).await? else {
-            break;
-        };
-        let mut sql = QueryBuilder::<Sqlite>::new(format!(
-            "SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id >= "
-        ));
-        sql.push_bind(lowest).push(" AND e.id < ").push_bind(before);
-        if query.rejected {
-            sql.push(" AND e.rejection IS NOT NULL");
-        }
-        if let Some(source_id) = query.source_id {
-            sql.push(" AND e.source_id = ").push_bind(source_id.0);
-        }
-        if let Some(message_id) = &query.message_id {
-            sql.push(" AND e.message_id = ").push_bind(message_id.as_str());
-        }
-        let rest = i64::try_from(limit - events.len()).unwrap_or(i64::MAX);
-        sql.push(" ORDER BY e.id DESC LIMIT ").push_bind(rest);
-        for found in &sql.build().persistent(false).fetch_all(&mut *conn).await? {
-            events.push(row::event(found)?);
-        }
-        before = lowest;
-    }
-    Ok(events)
+    look: Look,
+) -> Result<Listed<StoredEvent>, Failure> {
+    let walk = if query.rejected { Walk::REJECTED } else { Walk::EVENTS };
+    let before = query.before.map(|id| id.0);
+    let span = Span { before, from: query.accepted_from, until: query.accepted_until };
+    let bounds = walk.bounds(conn, span).await?;
+    let end = walk.end_of_look(conn, bounds, look.events).await?;
+    let floor = end.map_or(bounds.floor, |(id, _)| id);
+    let mut sql = statement_of_events(query, walk, Bounds { floor, ..bounds });
+    let found = sql.build().persistent(false).fetch_all(conn).await?;
+    let rows = found.iter().map(row::event).collect::<Result<Vec<_>, _>>()?;
+    Ok(listed(rows, query.limit, end, bounds))
 }
 
-/// The lowest key of the next window below `before`; none when there is nothing below it.
-async fn lowest_of(
-    conn: &mut SqliteConnection,
-    window: &str,
-    before: i64,
-) -> Result<Option<i64>, sqlx::Error> {
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT min(id) FROM (");
-    sql.push(window).push_bind(before).push(" ORDER BY id DESC LIMIT ").push_bind(WINDOW).push(")");
-    sql.build_query_scalar().persistent(false).fetch_one(conn).await
+/// What reads the events between these keys.
+pub(super) fn statement_of_events(
+    query: &EventQuery,
+    walk: Walk,
+    bounds: Bounds,
+) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(format!(
+        "SELECT {EVENT_COLUMNS} FROM (SELECT * FROM {} AND id >= ",
+        walk.rows
+    ));
+    sql.push_bind(bounds.floor);
+    sql.push(" AND id < ").push_bind(bounds.before).push(") AS e WHERE TRUE");
+    push_event(&mut sql, &query.event);
+    push_among(&mut sql, "e.source_id", query.among.as_ref().map(|ids| ids.iter().map(|id| id.0)));
+    if let Some(from) = query.accepted_from {
+        sql.push(" AND e.received_at >= ").push_bind(from.as_micros());
+    }
+    if let Some(until) = query.accepted_until {
+        sql.push(" AND e.received_at < ").push_bind(until.as_micros());
+    }
+    sql.push(" ORDER BY e.id DESC LIMIT ").push_bind(i64::from(query.limit));
+    sql
+}
+
+/// What one look found; where it was cut short by the rows asked for, it ends with the last of them.
+fn listed<T>(rows: Vec<T>, limit: u32, end: Option<(i64, Timestamp)>, bounds: Bounds) -> Listed<T> {
+    let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    Listed { rows, looked_to: end.filter(|(id, _)| !is_full && *id > bounds.floor) }
 }
 
 /// One delivery.
@@ -127,32 +122,77 @@ pub(super) async fn delivery(
 pub(super) async fn deliveries(
     conn: &mut SqliteConnection,
     query: &DeliveryQuery,
-) -> Result<Vec<DeliveryRow>, Failure> {
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let mut before = query.before.map_or(i64::MAX, |id| id.0);
-    let mut floor = 0;
-    if let Some(event_id) = query.event_id {
-        let Some((first, after)) = range_of(conn, event_id).await? else {
-            return Ok(Vec::new());
-        };
-        floor = first;
-        before = before.min(after);
-    }
+    look: Look,
+) -> Result<Listed<DeliveryRow>, Failure> {
     let state = if query.reason.is_some() { Some(State::Dead) } else { query.state };
-    let window = format!("SELECT id FROM {} AND id < ", candidates(state));
-    let mut found = Vec::new();
-    while found.len() < limit && before > floor {
-        let Some(lowest) = lowest_of(conn, &window, before).await? else {
-            break;
-        };
-        let lowest = lowest.max(floor);
-        let rest = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
-        for row in &window_of(conn, query, state, lowest..before, rest).await? {
-            found.push(row::delivery_row(row)?);
-        }
-        before = lowest;
+    let walk = Walk::deliveries(newest_first(conn, state, look).await?);
+    let before = query.before.map(|id| id.0);
+    let span = Span { before, from: query.accepted_from, until: query.accepted_until };
+    let mut bounds = walk.bounds(conn, span).await?;
+    if let Some(event_id) = query.event_id {
+        let (first, after) = range_of(conn, event_id).await?.unwrap_or((0, 0));
+        bounds.floor = bounds.floor.max(first);
+        bounds.before = bounds.before.min(after);
     }
-    Ok(found)
+    let rows = if query.event.are_none() { look.deliveries } else { look.events };
+    let end = walk.end_of_look(conn, bounds, rows).await?;
+    let floor = end.map_or(bounds.floor, |(id, _)| id);
+    let mut sql = statement_of_deliveries(query, walk, Bounds { floor, ..bounds });
+    let found = sql.build().persistent(false).fetch_all(conn).await?;
+    let rows = found.iter().map(row::delivery_row).collect::<Result<Vec<_>, _>>()?;
+    Ok(listed(rows, query.limit, end, bounds))
+}
+
+/// What reads the deliveries between these keys.
+pub(super) fn statement_of_deliveries(
+    query: &DeliveryQuery,
+    walk: Walk,
+    bounds: Bounds,
+) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(format!(
+        "SELECT {DELIVERY_COLUMNS} FROM (SELECT * FROM {} AND id >= ",
+        walk.rows
+    ));
+    sql.push_bind(bounds.floor);
+    sql.push(" AND id < ").push_bind(bounds.before);
+    sql.push(") AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE TRUE");
+    // A reason narrows to the dead, whatever state is asked for beside it.
+    if let Some(state) = query.state {
+        sql.push(" AND d.state = ").push_bind(state.as_str());
+    }
+    push_conditions(&mut sql, &Conditions::of_query(query));
+    push_event(&mut sql, &query.event);
+    let among = query.among.as_ref().map(|ids| ids.iter().map(|id| id.0));
+    push_among(&mut sql, "d.destination_id", among);
+    if let Some(outcome) = query.outcome {
+        sql.push(" AND d.last_outcome = ").push_bind(Outcome::as_str(outcome));
+    }
+    sql.push(" ORDER BY d.id DESC LIMIT ").push_bind(i64::from(query.limit));
+    sql
+}
+
+/// The rows that hold every delivery of a state, as they are quickest walked by key. What is pending
+/// is indexed in another order: it is sorted while it is little, and else found among all.
+async fn newest_first(
+    conn: &mut SqliteConnection,
+    state: Option<State>,
+    look: Look,
+) -> Result<&'static str, sqlx::Error> {
+    const ALL: &str = "deliveries NOT INDEXED WHERE TRUE";
+    Ok(match state {
+        Some(State::Dead | State::Leased) => candidates(state),
+        Some(State::Pending) => {
+            let few: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_pending
+                 WHERE state = 'pending' LIMIT ?)",
+            )
+            .bind(i64::from(look.events))
+            .fetch_one(conn)
+            .await?;
+            if few < i64::from(look.events) { candidates(state) } else { ALL }
+        }
+        Some(State::Delivered | State::Discarded) | None => ALL,
+    })
 }
 
 /// The keys of an event's deliveries: the first, and the one after the last.
@@ -169,39 +209,13 @@ async fn range_of(
     found.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
-async fn window_of(
-    conn: &mut SqliteConnection,
-    query: &DeliveryQuery,
-    state: Option<State>,
-    ids: std::ops::Range<i64>,
-    limit: i64,
-) -> Result<Vec<SqliteRow>, sqlx::Error> {
-    let mut sql = QueryBuilder::<Sqlite>::new(format!(
-        "SELECT {DELIVERY_COLUMNS} FROM (SELECT * FROM {} AND id >= ",
-        candidates(state)
-    ));
-    sql.push_bind(ids.start).push(" AND id < ").push_bind(ids.end);
-    sql.push(") AS d JOIN events AS e ON e.id = d.event_id WHERE TRUE");
-    // A reason narrows to the dead, whatever state is asked for beside it.
-    if let Some(state) = query.state {
-        sql.push(" AND d.state = ").push_bind(state.as_str());
-    }
-    push_conditions(&mut sql, &Conditions::of_query(query));
-    if let Some(outcome) = query.outcome {
-        sql.push(" AND d.last_outcome = ").push_bind(Outcome::as_str(outcome));
-    }
-    sql.push(" ORDER BY d.id DESC LIMIT ").push_bind(limit);
-    sql.build().persistent(false).fetch_all(conn).await
-}
-
 /// Conditions that lists and jobs share.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Conditions {
     pub(super) reason: Option<Reason>,
     pub(super) destination_id: Option<i64>,
     pub(super) mapping_id: Option<i64>,
-    pub(super) event_type: Option<EventType>,
-    pub(super) status: Option<u16>,
+    pub(super) status: Option<StatusRange>,
     pub(super) accepted_from: Option<Timestamp>,
     pub(super) accepted_until: Option<Timestamp>,
 }
@@ -212,7 +226,6 @@ impl Conditions {
             reason: query.reason,
             destination_id: query.destination_id.map(|id| id.0),
             mapping_id: query.mapping_id.map(|id| id.0),
-            event_type: query.event_type,
             status: query.status,
             accepted_from: query.accepted_from,
             accepted_until: query.accepted_until,
@@ -220,7 +233,7 @@ impl Conditions {
     }
 }
 
-/// Adds the conditions on `deliveries` as `d` and `events` as `e`.
+/// Adds the conditions on `deliveries` as `d`.
 pub(super) fn push_conditions(sql: &mut QueryBuilder<Sqlite>, conditions: &Conditions) {
     if let Some(reason) = conditions.reason {
         sql.push(" AND d.reason = ").push_bind(reason.as_str());
@@ -231,17 +244,45 @@ pub(super) fn push_conditions(sql: &mut QueryBuilder<Sqlite>, conditions: &Condi
     if let Some(id) = conditions.mapping_id {
         sql.push(" AND d.mapping_id = ").push_bind(id);
     }
-    if let Some(kind) = conditions.event_type {
-        sql.push(" AND e.type = ").push_bind(kind.as_str());
-    }
-    if let Some(status) = conditions.status {
-        sql.push(" AND d.last_status = ").push_bind(i64::from(status));
+    if let Some(StatusRange { from, to }) = conditions.status {
+        sql.push(" AND d.last_status BETWEEN ").push_bind(i64::from(from));
+        sql.push(" AND ").push_bind(i64::from(to));
     }
     if let Some(from) = conditions.accepted_from {
         sql.push(" AND d.accepted_at >= ").push_bind(from.as_micros());
     }
     if let Some(until) = conditions.accepted_until {
         sql.push(" AND d.accepted_at < ").push_bind(until.as_micros());
+    }
+}
+
+/// Adds the conditions on `events` as `e`.
+pub(super) fn push_event(sql: &mut QueryBuilder<Sqlite>, event: &EventConditions) {
+    if let Some(id) = event.source_id {
+        sql.push(" AND e.source_id = ").push_bind(id.0);
+    }
+    if let Some(kind) = event.kind {
+        sql.push(" AND e.type = ").push_bind(kind.as_str());
+    }
+    for (column, wanted) in
+        [("name", &event.name), ("user_id", &event.user_id), ("message_id", &event.message_id)]
+    {
+        if let Some(wanted) = wanted {
+            sql.push(format!(" AND e.{column} = ")).push_bind(wanted.clone());
+        }
+    }
+}
+
+fn push_among(
+    sql: &mut QueryBuilder<Sqlite>,
+    column: &'static str,
+    ids: Option<impl Iterator<Item = i64>>,
+) {
+    if let Some(ids) = ids {
+        // As JSON, because there may be more ids than a statement takes parameters.
+        let ids = serde_json::Value::from(ids.collect::<Vec<_>>()).to_string();
+        sql.push(format!(" AND {column} IN (SELECT value FROM json_each("));
+        sql.push_bind(ids).push("))");
     }
 }
 

@@ -10,10 +10,10 @@ use sqlx::pool::PoolConnection;
 use tokio::task::JoinHandle;
 
 use super::{
-    Accepted, Claim, ClaimRequest, ConnectionChange, DeliveryQuery, DeliveryRow, EventQuery,
-    ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery, Ledger,
-    NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing,
-    StatisticsRow, Store, StoreError, TestSend, TestSendRow,
+    Accepted, Claim, ClaimRequest, ConnectionChange, DeadLetterGroup, DeliveryQuery, DeliveryRow,
+    EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery,
+    Ledger, Listed, ListedEvents, NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record,
+    Recorded, Routing, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend, TestSendRow,
 };
 use crate::clock::Timestamp;
 use crate::domain::access::Act;
@@ -21,6 +21,7 @@ use crate::domain::attempt::Attempt;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
+use crate::domain::mapping::MappingRevision;
 
 mod accept;
 mod access;
@@ -29,6 +30,7 @@ mod audit;
 mod change;
 mod claim;
 mod credential;
+mod dead_letters;
 mod dedup;
 mod disk;
 mod examine;
@@ -36,6 +38,8 @@ mod failure;
 mod job;
 mod lease;
 mod list;
+#[cfg(test)]
+mod list_tests;
 mod lock;
 mod memory;
 mod open;
@@ -51,13 +55,16 @@ mod shape;
 mod shared;
 mod siblings;
 mod snapshot;
+mod statistics;
 mod test_send;
 mod together;
 mod token;
 mod upkeep;
+mod walk;
 mod writer;
 
 pub use open::{OpenError, OpenOptions, schema_version};
+pub use walk::Look;
 
 use accept::Arrival;
 use failure::{Failure, to_store};
@@ -72,6 +79,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    look: Look,
 }
 
 impl SqliteStore {
@@ -86,6 +94,7 @@ impl SqliteStore {
         open::check_file(&options.path)?;
         open::prepare(&options).await?;
         let readers = open::readers(&options);
+        let look = options.look;
         let shared = Arc::new(Shared::new());
         let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
         let path = options.path.display().to_string();
@@ -93,7 +102,7 @@ impl SqliteStore {
             .await
             .map_err(|source| OpenError::Database { path, source })?;
         let writer = Mutex::new(Some(tokio::spawn(writer.work())));
-        Ok(Self { queue, readers, shared, writer })
+        Ok(Self { queue, readers, shared, writer, look })
     }
 
     /// Returns, with the cause, once the database has failed in a way after which only a restart
@@ -293,6 +302,18 @@ impl Store for SqliteStore {
         self.queue.step(test_send::RecordTest { test, act }).await
     }
 
+    async fn revisions(
+        &self,
+        mapping_id: MappingId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<MappingRevision>, StoreError> {
+        const CONTEXT: &str = "list revisions";
+        let mut conn = self.reader(CONTEXT).await?;
+        let found = pipeline::revisions(&mut conn, mapping_id, before, limit).await;
+        found.map_err(|error| to_store(CONTEXT, error))
+    }
+
     async fn test_sends(&self, mapping_id: MappingId) -> Result<Vec<TestSendRow>, StoreError> {
         const CONTEXT: &str = "list test sends";
         let mut conn = self.reader(CONTEXT).await?;
@@ -311,10 +332,10 @@ impl Store for SqliteStore {
         pipeline::routing(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events(&self, query: EventQuery) -> Result<ListedEvents, StoreError> {
         const CONTEXT: &str = "list events";
         let mut conn = self.reader(CONTEXT).await?;
-        list::events(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
+        list::events(&mut conn, &query, self.look).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, StoreError> {
@@ -323,10 +344,24 @@ impl Store for SqliteStore {
         list::delivery(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
     }
 
-    async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<DeliveryRow>, StoreError> {
+    async fn deliveries(&self, query: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError> {
         const CONTEXT: &str = "list deliveries";
         let mut conn = self.reader(CONTEXT).await?;
-        list::deliveries(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
+        list::deliveries(&mut conn, &query, self.look)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn dead_letter_groups(&self) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        const CONTEXT: &str = "group dead letters";
+        let mut conn = self.reader(CONTEXT).await?;
+        dead_letters::groups(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError> {
+        const CONTEXT: &str = "read statistics";
+        let mut conn = self.reader(CONTEXT).await?;
+        statistics::statistics(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
@@ -376,7 +411,7 @@ impl Store for SqliteStore {
     }
 
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError> {
-        self.queue.step(upkeep::AddStatistics(rows)).await
+        self.queue.step(statistics::AddStatistics(rows)).await
     }
 
     async fn examine(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {

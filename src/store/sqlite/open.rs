@@ -12,6 +12,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 
+use super::walk::Look;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -32,6 +33,8 @@ pub struct OpenOptions {
     pub clock: Arc<dyn Clock>,
     /// Below this much free space [`crate::store::Store::has_room`] is false.
     pub min_free_disk_bytes: u64,
+    /// How far one look at a list goes.
+    pub look: Look,
     /// Connections that answer queries.
     pub readers: u32,
     /// Events that may wait for the writer before it refuses more.
@@ -51,6 +54,7 @@ impl OpenOptions {
             metrics,
             clock,
             min_free_disk_bytes: 0,
+            look: Look::default(),
             readers: 3,
             max_queued_events: 65_536,
             max_queued_bytes: 64 << 20,

@@ -108,6 +108,25 @@ pub(super) async fn routing(
     Ok(Routing { skips: skips.into_iter().map(DestinationId).collect(), revisions })
 }
 
+/// A mapping's revisions, newest first.
+pub(super) async fn revisions(
+    conn: &mut SqliteConnection,
+    mapping_id: MappingId,
+    before: Option<u32>,
+    limit: u32,
+) -> Result<Vec<MappingRevision>, Failure> {
+    let found = sqlx::query(
+        "SELECT id, number, definition, created_at FROM mapping_revisions
+         WHERE mapping_id = ? AND number < ? ORDER BY number DESC LIMIT ?",
+    )
+    .bind(mapping_id.0)
+    .bind(before.map_or(i64::MAX, i64::from))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| revision(&mut Columns::from(row, 0))).collect()
+}
+
 async fn rows<T>(
     conn: &mut SqliteConnection,
     sql: &'static str,

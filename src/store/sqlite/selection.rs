@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::list::{Conditions, candidates, push_conditions};
+use super::list::{Conditions, candidates, push_conditions, push_event};
 use super::row::{DELIVERY_COLUMNS, count};
 use crate::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, MappingId};
 use crate::domain::job::{JobAction, JobFilter};
+use crate::store::{EventConditions, StatusRange};
 
 /// Deliveries that a step looks at, at most; it acts on fewer.
 const WINDOW: i64 = 20_000;
@@ -111,12 +112,12 @@ impl Selection<'_> {
                 reason: filter.reason,
                 destination_id: filter.destination_id.map(|id| id.0),
                 mapping_id: filter.mapping_id.map(|id| id.0),
-                event_type: filter.event_type,
-                status: filter.status,
+                status: filter.status.map(|status| StatusRange { from: status, to: status }),
                 accepted_from: filter.accepted_from,
                 accepted_until: filter.accepted_until,
             },
         );
+        push_event(sql, &EventConditions { kind: filter.event_type, ..EventConditions::default() });
     }
 
     fn push_range(&self, sql: &mut QueryBuilder<Sqlite>) {

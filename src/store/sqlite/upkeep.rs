@@ -1,13 +1,11 @@
-//! Small records beside the outbox: nodes and their heartbeats, statistics.
+//! Small records beside the outbox: nodes and their heartbeats.
 
 use sqlx::sqlite::SqliteConnection;
 
 use super::failure::Failure;
-use super::row::int;
 use super::writer::{Step, Tx};
 use crate::clock::Timestamp;
 use crate::domain::id::NodeId;
-use crate::store::StatisticsRow;
 
 /// Enters a process.
 #[derive(Debug)]
@@ -61,39 +59,4 @@ pub(super) async fn last_seen_at(
     let newest: Option<i64> =
         sqlx::query_scalar("SELECT max(last_seen_at) FROM nodes").fetch_one(conn).await?;
     Ok(newest.map(Timestamp::from_micros))
-}
-
-/// Adds minutes of statistics.
-#[derive(Debug)]
-pub(super) struct AddStatistics(pub(super) Vec<StatisticsRow>);
-
-#[async_trait::async_trait]
-impl Step for AddStatistics {
-    type Answer = ();
-    const CONTEXT: &'static str = "add statistics";
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        for row in &self.0 {
-            sqlx::query(
-                "INSERT INTO statistics
-                    (minute_at, mapping_id, accepted, attempts, delivered, dead, attempt_us)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (minute_at, mapping_id) DO UPDATE SET
-                    accepted = accepted + excluded.accepted,
-                    attempts = attempts + excluded.attempts,
-                    delivered = delivered + excluded.delivered, dead = dead + excluded.dead,
-                    attempt_us = attempt_us + excluded.attempt_us",
-            )
-            .bind(row.minute_at.as_micros())
-            .bind(row.mapping_id)
-            .bind(int(row.accepted))
-            .bind(int(row.attempts))
-            .bind(int(row.delivered))
-            .bind(int(row.dead))
-            .bind(int(row.attempt_us))
-            .execute(&mut *tx.conn)
-            .await?;
-        }
-        Ok(())
-    }
 }

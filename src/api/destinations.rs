@@ -1,0 +1,127 @@
+//! Destinations: listed, shown, made, changed, removed; their shared secrets rotated.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
+
+use super::body::Body;
+use super::token::As;
+use super::{Api, Problem, setup};
+use crate::desk::Condition;
+use crate::desk::deliveries::Page;
+use crate::desk::setup::{DestinationDetail, named};
+use crate::domain::access::{Admin, Caller};
+use crate::pipeline::{Change, DestinationDocument, Target};
+
+type Names = Path<(String, String)>;
+
+fn target((source, name): (String, String)) -> Target {
+    Target::Destination(source, name)
+}
+
+/// Every destination, by name.
+#[utoipa::path(get, path = "/destinations", tag = "destinations",
+    params(
+        ("source" = Option<String>, Query, description = "Of this source")
+    ),
+    responses((status = 200, description = "All of them", body = Page<DestinationDetail>)))]
+pub(super) async fn list(
+    As(caller): As<Caller>,
+    State(api): State<Arc<Api>>,
+    Query(conditions): Query<Vec<Condition>>,
+) -> Result<Json<Page<DestinationDetail>>, Problem> {
+    Ok(Json(api.desk.destinations(&caller, &conditions).await?))
+}
+
+/// Make a destination.
+#[utoipa::path(post, path = "/destinations", tag = "destinations", request_body = DestinationDetail,
+    responses((status = 201, description = "Made", body = DestinationDetail)))]
+pub(super) async fn create(
+    As(admin): As<Admin>,
+    State(api): State<Arc<Api>>,
+    Body(body): Body<Value>,
+) -> Result<Response, Problem> {
+    let [source, name] = named(&body, ["source", "name"])?;
+    let target = Target::Destination(source, name);
+    setup::create(&api, &admin, &target, body).await
+}
+
+/// A destination, with the ETag that a change of it can be guarded by.
+#[utoipa::path(get, path = "/destinations/{source}/{destination}", tag = "destinations",
+    responses(
+        (status = 200, description = "The destination", body = DestinationDetail),
+        (status = 304, description = "It is what If-None-Match names")))]
+pub(super) async fn show(
+    As(caller): As<Caller>,
+    State(api): State<Arc<Api>>,
+    Path(names): Names,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    setup::show(&api, &caller, &target(names), &headers).await
+}
+
+/// Make a destination what is written here: what is left out has its default, and left out secrets go.
+#[utoipa::path(put, path = "/destinations/{source}/{destination}", tag = "destinations", request_body = DestinationDocument,
+    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
+    responses(
+        (status = 200, description = "The destination now", body = DestinationDetail),
+        (status = 412, description = "It has changed since it was read", body = Problem)))]
+pub(super) async fn replace(
+    As(admin): As<Admin>,
+    State(api): State<Arc<Api>>,
+    Path(names): Names,
+    headers: HeaderMap,
+    Body(body): Body<Value>,
+) -> Result<Response, Problem> {
+    setup::change(&api, &admin, &target(names), &headers, Change::Put(body)).await
+}
+
+/// Change a destination by a JSON merge patch (RFC 7396).
+#[utoipa::path(patch, path = "/destinations/{source}/{destination}", tag = "destinations", request_body = serde_json::Value,
+    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
+    responses(
+        (status = 200, description = "The destination now", body = DestinationDetail),
+        (status = 412, description = "It has changed since it was read", body = Problem)))]
+pub(super) async fn patch(
+    As(admin): As<Admin>,
+    State(api): State<Arc<Api>>,
+    Path(names): Names,
+    headers: HeaderMap,
+    Body(body): Body<Value>,
+) -> Result<Response, Problem> {
+    setup::change(&api, &admin, &target(names), &headers, Change::Patch(body)).await
+}
+
+/// Remove a destination, with all that is below it.
+#[utoipa::path(delete, path = "/destinations/{source}/{destination}", tag = "destinations",
+    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 412, description = "It has changed since it was read", body = Problem)))]
+pub(super) async fn remove(
+    As(admin): As<Admin>,
+    State(api): State<Arc<Api>>,
+    Path(names): Names,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    setup::change(&api, &admin, &target(names), &headers, Change::Remove).await
+}
+
+/// Give a destination another shared secret, shown this once; the one before signs as well for a while.
+#[utoipa::path(post, path = "/destinations/{source}/{destination}/rotate-shared-secret", tag = "destinations",
+    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
+    responses(
+        (status = 200, description = "The destination, with the secret", body = DestinationDetail),
+        (status = 412, description = "It has changed since it was read", body = Problem)))]
+pub(super) async fn rotate(
+    As(admin): As<Admin>,
+    State(api): State<Arc<Api>>,
+    Path(names): Names,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    setup::change(&api, &admin, &target(names), &headers, Change::Rotate).await
+}

@@ -1,0 +1,149 @@
+//! What handlers of sources, destinations and mappings share: tags as ETag and If-Match (RFC 9110, 13),
+//! and the answers to a change.
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Api, Problem};
+use crate::desk::Refusal;
+use crate::desk::setup::{Detail, Tagged};
+use crate::domain::access::{Admin, Caller};
+use crate::pipeline::{Change, Fault, Guard, Target};
+
+/// One of them with the secret that was made for it.
+#[derive(Debug, Serialize)]
+struct Revealed {
+    #[serde(flatten)]
+    detail: Detail,
+    /// A source's write key, shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    write_key: Option<String>,
+    /// A destination's shared secret, shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_secret: Option<String>,
+}
+
+/// Answers with one of them, or with 304 where the asker has it already.
+pub(super) async fn show(
+    api: &Api,
+    caller: &Caller,
+    target: &Target,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let Tagged { detail, tag } = api.desk.detail(caller, target).await?;
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok());
+    let is_known = known.flat_map(|it| it.split(',')).any(|it| {
+        let it = it.trim();
+        it == "*" || it.trim_start_matches("W/") == quoted(&tag)
+    });
+    if is_known {
+        return Ok(tagged(StatusCode::NOT_MODIFIED, &tag, ()));
+    }
+    Ok(tagged(StatusCode::OK, &tag, Json(detail)))
+}
+
+/// Makes one, and answers with where it is.
+pub(super) async fn create(
+    api: &Api,
+    admin: &Admin,
+    target: &Target,
+    body: Value,
+) -> Result<Response, Problem> {
+    let changed = api.desk.change(admin, target, &Guard::New, Change::Put(body)).await?;
+    let mut response = answer(api, admin, target, StatusCode::CREATED, changed.secret).await?;
+    if let Ok(location) = HeaderValue::from_str(&location(target)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Changes one, if it is what the asker knows, and answers with what it is now.
+pub(super) async fn change(
+    api: &Api,
+    admin: &Admin,
+    target: &Target,
+    headers: &HeaderMap,
+    change: Change,
+) -> Result<Response, Problem> {
+    let guard = guard(headers)?;
+    let is_removal = matches!(change, Change::Remove);
+    let changed = api.desk.change(admin, target, &guard, change).await?;
+    if is_removal {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    answer(api, admin, target, StatusCode::OK, changed.secret).await
+}
+
+/// Answers with one of them after a change.
+pub(super) async fn answer(
+    api: &Api,
+    caller: &Caller,
+    target: &Target,
+    status: StatusCode,
+    secret: Option<secrecy::SecretString>,
+) -> Result<Response, Problem> {
+    let Tagged { detail, tag } = api.desk.detail(caller, target).await?;
+    let secret = secret.map(|secret| secret.expose_secret().to_owned());
+    let (write_key, shared_secret) = match target {
+        Target::Source(_) => (secret, None),
+        Target::Destination(..) | Target::Mapping(..) => (None, secret),
+    };
+    Ok(tagged(status, &tag, Json(Revealed { detail, write_key, shared_secret })))
+}
+
+/// The condition in `If-Match`; without one, it only has to be there.
+pub(super) fn guard(headers: &HeaderMap) -> Result<Guard, Problem> {
+    let mut tags = Vec::new();
+    for value in headers.get_all(header::IF_MATCH) {
+        let text = value.to_str().unwrap_or_default();
+        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            if tag == "*" {
+                return Ok(Guard::Present);
+            }
+            // A weak tag matches nothing here (RFC 9110, 13.1.1).
+            let bare = tag.trim_start_matches("W/");
+            match bare.strip_prefix('"').and_then(|it| it.strip_suffix('"')) {
+                Some(inner) if bare == tag => tags.push(inner.to_owned()),
+                Some(_) => {}
+                None => {
+                    let message = "should be an ETag in its quotes, as a read gave it, or *";
+                    let fault = Fault::new("If-Match", message);
+                    return Err(Refusal::Invalid(vec![fault]).into());
+                }
+            }
+        }
+    }
+    let is_given = headers.contains_key(header::IF_MATCH);
+    Ok(if is_given { Guard::Tagged(tags) } else { Guard::Present })
+}
+
+fn tagged(status: StatusCode, tag: &str, body: impl IntoResponse) -> Response {
+    let mut response = (status, body).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&quoted(tag)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn quoted(tag: &str) -> String {
+    format!("\"{tag}\"")
+}
+
+fn location(target: &Target) -> String {
+    let mut url = url::Url::parse("http://here/api/v1").ok();
+    if let Some(mut steps) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
+        match target {
+            Target::Source(source) => steps.extend(["sources", source]),
+            Target::Destination(source, name) => steps.extend(["destinations", source, name]),
+            Target::Mapping(source, destination, name) => {
+                steps.extend(["mappings", source, destination, name])
+            }
+        };
+    }
+    url.map(|url| url.path().to_owned()).unwrap_or_default()
+}

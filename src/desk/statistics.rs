@@ -1,0 +1,266 @@
+//! What happened over time, and how each destination fares: from the minutes and hours that are kept,
+//! of the mappings that there are now.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::filter::{self, Condition, destination_path, mapping_path};
+use super::{Desk, Refusal};
+use crate::clock::Timestamp;
+use crate::domain::access::Caller;
+use crate::domain::destination::Destination;
+use crate::domain::id::MappingId;
+use crate::store::{Pipeline, StatisticsQuery, StatisticsRow};
+
+const MINUTE_MICROS: i64 = 60_000_000;
+const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
+/// Steps in an answer at most.
+const MAX_STEPS: i64 = 1_500;
+/// Rows that one answer reads at most: steps as they are kept, times mappings.
+const MAX_ROWS: i64 = 400_000;
+/// How far back health looks.
+const HEALTH: Duration = Duration::from_secs(3_600);
+/// The range of statistics when none is given.
+const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 3_600);
+
+/// Statistics by time, oldest first; steps without any are left out.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatisticsView {
+    /// The start.
+    pub since: String,
+    /// The end.
+    pub until: String,
+    /// How long each step is, in minutes.
+    pub step_minutes: u32,
+    /// Each step in which something happened.
+    pub steps: Vec<StepView>,
+    /// All of them together.
+    pub total: CountsView,
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepView {
+    /// Its start.
+    pub at: String,
+    /// What happened in it.
+    #[serde(flatten)]
+    pub counts: CountsView,
+}
+
+/// What happened in some time.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct CountsView {
+    /// Deliveries accepted.
+    pub accepted: u64,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Deliveries delivered.
+    pub delivered: u64,
+    /// Deliveries that died.
+    pub dead: u64,
+    /// The share of attempts that delivered, in thousandths; none without attempts.
+    pub success_permille: Option<u64>,
+    /// How long an attempt took on average, in microseconds.
+    pub mean_us: Option<u64>,
+    /// How long half of the attempts took at most: an estimate.
+    pub p50_us: Option<u64>,
+    /// How long 99 of 100 attempts took at most: an estimate; 10 seconds stand for more.
+    pub p99_us: Option<u64>,
+}
+
+/// How a destination fares.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HealthView {
+    /// `source/destination`.
+    pub destination: String,
+    /// Whether it takes deliveries.
+    pub enabled: bool,
+    /// What happened in the last hour.
+    pub last_hour: CountsView,
+    /// Its mappings that are being tried by one probe at a time.
+    pub open_circuits: Vec<String>,
+    /// When the delivery that has waited longest is or was due; none when none is pending.
+    pub oldest_due_at: Option<String>,
+    /// Why its deliveries are held; none when they are not.
+    pub held: Option<String>,
+}
+
+impl CountsView {
+    fn of(row: &StatisticsRow) -> Self {
+        let share = |of: u64| (row.attempts > 0).then(|| of / row.attempts);
+        Self {
+            accepted: row.accepted,
+            attempts: row.attempts,
+            delivered: row.delivered,
+            dead: row.dead,
+            success_permille: share(row.delivered.min(row.attempts) * 1_000),
+            mean_us: share(row.attempt_us),
+            p50_us: row.latency_us(500),
+            p99_us: row.latency_us(990),
+        }
+    }
+}
+
+/// What statistics are asked for.
+struct Asked {
+    from: Timestamp,
+    until: Timestamp,
+    step_minutes: i64,
+    mappings: Vec<MappingId>,
+}
+
+impl Asked {
+    fn of(conditions: &[Condition], pipeline: &Pipeline, now: Timestamp) -> Result<Self, Refusal> {
+        let (mut since, mut until, mut step) = (None, None, None);
+        let (mut source, mut destination, mut mapping) = (None, None, None);
+        filter::each(conditions, |name, value| {
+            match name {
+                "since" => since = Some(filter::time(value)?),
+                "until" => until = Some(filter::time(value)?),
+                "step_minutes" => step = Some(filter::number(value, 1_i64, 60 * 24 * 31)?),
+                "source" => source = Some(filter::source(value, pipeline)?),
+                "destination" => destination = Some(filter::destination(value, pipeline)?),
+                "mapping" => mapping = Some(filter::mapping(value, pipeline)?),
+                _ => {
+                    let known =
+                        ["since", "until", "step_minutes", "source", "destination", "mapping"];
+                    return Err(filter::unknown(&known, name));
+                }
+            }
+            Ok(())
+        })?;
+        let until = until.unwrap_or(now);
+        let from = since.unwrap_or(until - DEFAULT_RANGE);
+        let of_source = |id| {
+            let above = pipeline.destinations.iter().find(|it| it.id == id);
+            source.is_none_or(|source| above.is_some_and(|it| it.source_id == source))
+        };
+        let wanted = pipeline.mappings.iter().filter(|it| {
+            mapping.is_none_or(|id| id == it.id)
+                && destination.is_none_or(|id| id == it.destination_id)
+                && of_source(it.destination_id)
+        });
+        let mappings: Vec<_> = wanted.map(|it| it.id).collect();
+        let minutes = ((until.as_micros() - from.as_micros()) / MINUTE_MICROS).max(0) + 1;
+        let step_minutes = step.unwrap_or_else(|| default_step(minutes));
+        if until <= from {
+            return Err(Refusal::at("until", "should be after since"));
+        }
+        if minutes / step_minutes > MAX_STEPS {
+            let message = format!("gives more than {MAX_STEPS} steps: ask for longer ones");
+            return Err(Refusal::at("step_minutes", message));
+        }
+        let kept = if step_minutes % 60 == 0 { 60 } else { 1 };
+        let count = i64::try_from(mappings.len()).unwrap_or(i64::MAX);
+        if (minutes / kept).saturating_mul(count) > MAX_ROWS {
+            let message = "is more than one answer reads: narrow it to a destination or mapping, or \
+                           ask for whole hours (step_minutes=60)";
+            return Err(Refusal::at("since", message));
+        }
+        Ok(Self { from, until, step_minutes, mappings })
+    }
+
+    /// When the step that this time falls in began.
+    fn step_of(&self, at: Timestamp) -> i64 {
+        let step = self.step_minutes * MINUTE_MICROS;
+        at.as_micros().div_euclid(step) * step
+    }
+}
+
+/// A step that gives a chart: about a hundred of them, in steps that people count in.
+fn default_step(minutes: i64) -> i64 {
+    const STEPS: [i64; 8] = [1, 5, 15, 60, 180, 360, 720, 1_440];
+    STEPS.into_iter().find(|step| minutes / step <= 150).unwrap_or(1_440)
+}
+
+impl Desk {
+    /// What happened over time.
+    ///
+    /// # Errors
+    /// [`Refusal`], with each condition that is not right.
+    pub async fn statistics(
+        &self,
+        caller: &Caller,
+        conditions: &[Condition],
+    ) -> Result<StatisticsView, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
+        let asked = Asked::of(conditions, &pipeline, self.clock.now())?;
+        let hours = asked.step_minutes % 60 == 0;
+        let grain = if hours { HOUR_MICROS } else { MINUTE_MICROS };
+        let from = asked.from.as_micros().div_euclid(grain) * grain;
+        let rows = self
+            .store
+            .statistics(StatisticsQuery {
+                from: Timestamp::from_micros(from),
+                until: asked.until,
+                mappings: asked.mappings.clone(),
+                hours,
+            })
+            .await?;
+        let mut total = StatisticsRow::default();
+        let mut steps: Vec<(i64, StatisticsRow)> = Vec::new();
+        for row in &rows {
+            total.add(row);
+            let at = asked.step_of(row.minute_at);
+            match steps.last_mut() {
+                Some((last, sum)) if *last == at => sum.add(row),
+                Some(_) | None => steps.push((at, *row)),
+            }
+        }
+        let steps = steps.iter().map(|(at, row)| StepView {
+            at: Timestamp::from_micros(*at).to_iso(),
+            counts: CountsView::of(row),
+        });
+        Ok(StatisticsView {
+            since: asked.from.to_iso(),
+            until: asked.until.to_iso(),
+            step_minutes: u32::try_from(asked.step_minutes).unwrap_or(u32::MAX),
+            steps: steps.collect(),
+            total: CountsView::of(&total),
+        })
+    }
+
+    /// How each destination fares, by path.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the store fails.
+    pub async fn health(&self, caller: &Caller) -> Result<Vec<HealthView>, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
+        let mut health = Vec::with_capacity(pipeline.destinations.len());
+        for destination in &pipeline.destinations {
+            health.push(self.health_of(destination, &pipeline).await?);
+        }
+        Ok(health)
+    }
+
+    async fn health_of(
+        &self,
+        destination: &Destination,
+        pipeline: &Pipeline,
+    ) -> Result<HealthView, Refusal> {
+        let below = pipeline.mappings.iter().filter(|it| it.destination_id == destination.id);
+        let mappings: Vec<_> = below.map(|it| it.id).collect();
+        let now = self.clock.now();
+        let open = self.process.open_circuits().into_iter();
+        let open = open.filter(|it| mappings.contains(&it.mapping_id));
+        let open_circuits =
+            open.map(|it| mapping_path(pipeline, it.mapping_id).join("/")).collect();
+        let due = self.store.next_due(&mappings).await?;
+        let query = StatisticsQuery { from: now - HEALTH, until: now, mappings, hours: false };
+        let mut last_hour = StatisticsRow::default();
+        for row in self.store.statistics(query).await? {
+            last_hour.add(&row);
+        }
+        Ok(HealthView {
+            destination: destination_path(pipeline, destination.id).join("/"),
+            enabled: destination.enabled,
+            last_hour: CountsView::of(&last_hour),
+            open_circuits,
+            oldest_due_at: due.into_iter().map(|(_, at)| at).min().map(Timestamp::to_iso),
+            held: pipeline.held(destination).map(|why| why.to_string()),
+        })
+    }
+}

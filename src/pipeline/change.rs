@@ -1,0 +1,353 @@
+//! One change to one source, destination or mapping: guarded by what it was when it was read, and made
+//! through the same check and the same difference as a whole document.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::auth::header_faults;
+use super::document::{
+    DestinationDocument, Document, GivenSecret, Hidden, MappingDocument, SourceDocument,
+};
+use super::plan::{Absent, Line, Plan, Sign};
+use super::target::{Found, Target, Written};
+use super::{Applied, ApplyError, Editor, Fault, check};
+use crate::domain::access::Admin;
+use crate::domain::mapping::MappingDefinition;
+use crate::secrets::{generate, generate_shared_secret};
+use crate::store::{Pipeline, StoreError};
+
+/// What is done.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It becomes what is written here, secrets that are left out going.
+    Put(Value),
+    /// It is changed by a JSON merge patch (RFC 7396).
+    Patch(Value),
+    /// A mapping says this again.
+    Say(Box<MappingDefinition>),
+    /// It goes, with all that is below it.
+    Remove,
+    /// A source gets another write key, a destination another shared secret.
+    Rotate,
+}
+
+/// On what condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// There is none yet.
+    New,
+    /// There is one.
+    Present,
+    /// There is one, and its tag is one of these.
+    Tagged(Vec<String>),
+}
+
+/// What a change made.
+#[derive(Debug)]
+pub struct Changed {
+    /// The difference that it made.
+    pub applied: Applied,
+    /// The secret that was made, to be shown this once.
+    pub secret: Option<SecretString>,
+}
+
+impl Editor {
+    /// Makes one change and takes it into use before it returns.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; nothing is changed then. Paths of faults start at the target.
+    pub async fn change(
+        &self,
+        admin: &Admin,
+        target: &Target,
+        guard: &Guard,
+        change: &Change,
+    ) -> Result<Changed, ApplyError> {
+        match target {
+            Target::Source(_) => admin.reaches_everything()?,
+            Target::Destination(source, destination) | Target::Mapping(source, destination, _) => {
+                admin.reaches(source, destination)?;
+            }
+        }
+        match self.try_change(admin, target, guard, change).await {
+            // Someone else changed the pipeline meanwhile: once more, on what it is now.
+            Err(ApplyError::Store(StoreError::Conflict)) => {
+                self.try_change(admin, target, guard, change).await
+            }
+            other => other,
+        }
+    }
+
+    async fn try_change(
+        &self,
+        admin: &Admin,
+        target: &Target,
+        guard: &Guard,
+        change: &Change,
+    ) -> Result<Changed, ApplyError> {
+        let current = self.store.pipeline().await?;
+        let found = admit(target, guard, &current)?;
+        let (written, made) = match change {
+            Change::Remove => {
+                let applied = self.make(admin, &current, removal(target), false).await?;
+                return Ok(Changed { applied, secret: None });
+            }
+            Change::Put(value) => (read(target, value.clone())?, None),
+            Change::Patch(patch) => (patched(target, found, patch, &current)?, None),
+            Change::Say(definition) => (says(found, definition)?, None),
+            Change::Rotate => rotated(found, &current)?,
+        };
+        let faults = self.faults_beside(target, &written, found, &current);
+        if !faults.is_empty() {
+            return Err(ApplyError::Invalid(faults));
+        }
+        let document = written.into_document(target, &current);
+        let document = document.ok_or_else(|| ApplyError::Missing(target.to_string()))?;
+        let faults = self.faults_of(target, &document).await;
+        if !faults.is_empty() {
+            return Err(ApplyError::Invalid(faults));
+        }
+        let plan = self.plan(&current, &document, Absent::SecretsGo);
+        let plan = plan.map_err(|error| from_here(target, error))?;
+        let applied = self.make(admin, &current, plan, false).await?;
+        let written = applied.write_keys.first().map(|made| made.write_key.clone());
+        Ok(Changed { applied, secret: made.or_else(|| written.map(SecretString::from)) })
+    }
+
+    /// What is wrong with the target itself: what it is in is not judged again.
+    async fn faults_of(&self, target: &Target, document: &Document) -> Vec<Fault> {
+        let faults = check::check(document, &self.settings, &*self.process).await;
+        let own = faults.into_iter().filter_map(|fault| {
+            let path = fault.path.strip_prefix(target.place())?;
+            Some(Fault::new(path, fault.message))
+        });
+        own.collect()
+    }
+
+    /// What is wrong with it beside what else is set up.
+    fn faults_beside(
+        &self,
+        target: &Target,
+        written: &Written,
+        found: Option<Found<'_>>,
+        pipeline: &Pipeline,
+    ) -> Vec<Fault> {
+        match (written, found) {
+            (Written::Destination(destination), Some(Found::Destination(current))) => {
+                let below = pipeline.mappings.iter();
+                let below = below.filter(|it| it.destination_id == current.id);
+                let faults = below.flat_map(|mapping| {
+                    let faults = header_faults(destination, &MappingDocument::of(mapping));
+                    faults.into_iter().map(|(header, message)| {
+                        let path = format!("mappings.{}.headers.{header}", mapping.name);
+                        Fault::new(path, message)
+                    })
+                });
+                faults.collect()
+            }
+            (Written::Mapping(_), None) => {
+                let Some(Found::Destination(parent)) =
+                    target.parent().and_then(|parent| parent.find(pipeline))
+                else {
+                    return Vec::new();
+                };
+                let limit = self.settings.mappings_per_destination as usize;
+                let count = pipeline.mappings.iter().filter(|it| it.destination_id == parent.id);
+                if count.count() < limit {
+                    return Vec::new();
+                }
+                let message = format!(
+                    "the destination has {limit} mappings already (mappings_per_destination)"
+                );
+                vec![Fault::new("name", message)]
+            }
+            (Written::Source(_) | Written::Destination(_) | Written::Mapping(_), _) => Vec::new(),
+        }
+    }
+}
+
+/// What the target names, if the guard lets the change through.
+fn admit<'p>(
+    target: &Target,
+    guard: &Guard,
+    current: &'p Pipeline,
+) -> Result<Option<Found<'p>>, ApplyError> {
+    if let Some(parent) = target.parent()
+        && parent.find(current).is_none()
+    {
+        return Err(ApplyError::Missing(parent.to_string()));
+    }
+    match (guard, target.find(current)) {
+        (Guard::New, None) => Ok(None),
+        (Guard::New, Some(_)) => Err(ApplyError::Taken(target.to_string())),
+        (Guard::Present | Guard::Tagged(_), None) => Err(ApplyError::Missing(target.to_string())),
+        (Guard::Present, Some(found)) => Ok(Some(found)),
+        (Guard::Tagged(tags), Some(found)) => {
+            if tags.contains(&found.tag(current)) {
+                return Ok(Some(found));
+            }
+            Err(ApplyError::Stale(target.to_string()))
+        }
+    }
+}
+
+fn removal(target: &Target) -> Plan {
+    let line = Line { sign: Sign::Remove, what: target.to_string(), details: Vec::new() };
+    Plan { changes: vec![target.removal()], lines: vec![line], ..Plan::default() }
+}
+
+/// Faults from where the target's own fields begin.
+fn from_here(target: &Target, error: ApplyError) -> ApplyError {
+    let ApplyError::Invalid(faults) = error else { return error };
+    let own = faults.into_iter().map(|fault| {
+        let path = fault.path.strip_prefix(target.place()).unwrap_or(&fault.path);
+        Fault::new(path, fault.message)
+    });
+    ApplyError::Invalid(own.collect())
+}
+
+/// What is written of a target: an object whose `name` may be left out, for the path has it.
+fn read(target: &Target, value: Value) -> Result<Written, ApplyError> {
+    let wrong = |path: &str, message: &str| {
+        Err(ApplyError::Invalid(vec![Fault::new(path, message.to_owned())]))
+    };
+    let Value::Object(mut fields) = value else {
+        return wrong("", "should be an object");
+    };
+    match fields.get("name") {
+        None => {
+            fields.insert("name".to_owned(), target.name().into());
+        }
+        Some(name) if name == target.name() => {}
+        Some(_) => return wrong("name", "is the identity, and stays: make another instead"),
+    }
+    for (field, path) in [("destinations", "/destinations"), ("mappings", "/mappings")] {
+        if fields.contains_key(field) {
+            return wrong(field, &format!("have paths of their own, under {path}"));
+        }
+    }
+    Ok(match target {
+        Target::Source(_) => Written::Source(parse::<SourceDocument>(fields)?),
+        Target::Destination(..) => Written::Destination(parse::<DestinationDocument>(fields)?),
+        Target::Mapping(..) => Written::Mapping(parse::<MappingDocument>(fields)?),
+    })
+}
+
+fn parse<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApplyError> {
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path };
+        ApplyError::Invalid(vec![Fault::new(path, error.into_inner().to_string())])
+    })
+}
+
+fn patched(
+    target: &Target,
+    found: Option<Found<'_>>,
+    patch: &Value,
+    pipeline: &Pipeline,
+) -> Result<Written, ApplyError> {
+    let found = found.ok_or_else(|| ApplyError::Missing(target.to_string()))?;
+    let mut value = match Written::of(found, pipeline) {
+        Written::Source(source) => serde_json::to_value(source),
+        Written::Destination(destination) => serde_json::to_value(destination),
+        Written::Mapping(mapping) => serde_json::to_value(mapping),
+    }
+    .unwrap_or_default();
+    if !patch.is_object() {
+        let fault = Fault::new("", "should be an object: a JSON merge patch");
+        return Err(ApplyError::Invalid(vec![fault]));
+    }
+    merge(&mut value, patch);
+    read(target, value)
+}
+
+/// RFC 7396, 2.
+fn merge(value: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *value = patch.clone();
+        return;
+    };
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = value else { return };
+    for (name, patch) in patch {
+        if patch.is_null() {
+            fields.shift_remove(name);
+        } else {
+            merge(fields.entry(name.clone()).or_insert(Value::Null), patch);
+        }
+    }
+}
+
+fn says(found: Option<Found<'_>>, definition: &MappingDefinition) -> Result<Written, ApplyError> {
+    match found {
+        Some(Found::Mapping(mapping)) => Ok(Written::Mapping(MappingDocument::saying(
+            &mapping.name,
+            mapping.enabled,
+            definition,
+        ))),
+        Some(Found::Source(_) | Found::Destination(_)) | None => {
+            Err(ApplyError::Missing("mapping".to_owned()))
+        }
+    }
+}
+
+fn rotated(
+    found: Option<Found<'_>>,
+    pipeline: &Pipeline,
+) -> Result<(Written, Option<SecretString>), ApplyError> {
+    let given = |secret: &SecretString| {
+        let text = secret.expose_secret().to_owned();
+        Some(GivenSecret::Value(Hidden(SecretString::from(text))))
+    };
+    match found {
+        Some(Found::Source(source)) => {
+            let key = generate("wk_")?;
+            let written = SourceDocument { write_key: given(&key), ..SourceDocument::of(source) };
+            Ok((Written::Source(written), Some(key)))
+        }
+        Some(Found::Destination(destination)) => {
+            let secret = generate_shared_secret()?;
+            let written = DestinationDocument {
+                shared_secret: given(&secret),
+                ..DestinationDocument::of(destination, pipeline)
+            };
+            Ok((Written::Destination(written), Some(secret)))
+        }
+        Some(Found::Mapping(_)) | None => Err(ApplyError::Missing("secret to rotate".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_merge_patch_is_as_rfc_7396_has_it() {
+        // Appendix A of the RFC, but for the cases whose whole document is no object.
+        let cases = [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ];
+        for (mut value, patch, expected) in cases {
+            merge(&mut value, &patch);
+            assert_eq!(value, expected, "{patch}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What is set up, written as the documents that would set it up: with the word `kept` for each secret.
+
+use std::collections::BTreeMap;
+
+use super::auth::{AuthDocument, AuthKind};
+use super::document::{
+    DestinationDocument, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
+};
+use crate::domain::auth::{Auth, CodeClient, OauthClient};
+use crate::domain::destination::Destination;
+use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::domain::source::Source;
+use crate::store::{CredentialSlot, Pipeline};
+
+impl SourceDocument {
+    /// A source without its destinations.
+    #[must_use]
+    pub fn of(source: &Source) -> Self {
+        Self {
+            name: source.name.clone(),
+            enabled: source.enabled,
+            write_key: None,
+            destinations: Vec::new(),
+        }
+    }
+}
+
+impl DestinationDocument {
+    /// A destination without its mappings.
+    #[must_use]
+    pub fn of(destination: &Destination, pipeline: &Pipeline) -> Self {
+        let id = destination.id;
+        let holds = |slot| pipeline.credential(id, slot).is_some().then_some(GivenSecret::Kept);
+        let is_signed = pipeline.shared_secrets.iter().any(|one| one.destination_id == id);
+        let headers: BTreeMap<_, _> = pipeline
+            .credentials
+            .iter()
+            .filter(|one| one.destination_id == id)
+            .filter_map(|one| match &one.slot {
+                CredentialSlot::Header(name) => Some((name.clone(), GivenSecret::Kept)),
+                CredentialSlot::BearerToken | CredentialSlot::ClientSecret => None,
+            })
+            .collect();
+        let settings = &destination.settings;
+        let auth = AuthDocument {
+            token: holds(&CredentialSlot::BearerToken),
+            client_secret: holds(&CredentialSlot::ClientSecret),
+            ..AuthDocument::of(&settings.auth)
+        };
+        Self {
+            name: destination.name.clone(),
+            enabled: destination.enabled,
+            shared_secret: is_signed.then_some(GivenSecret::Kept),
+            timeout_ms: settings.timeout_ms,
+            window_ms: settings.window_ms,
+            max_in_flight: settings.max_in_flight,
+            rate_per_second: settings.rate_per_second,
+            policy: settings.policy,
+            auth: (auth.kind != AuthKind::None).then_some(auth),
+            secret_headers: (!headers.is_empty()).then_some(headers),
+            mappings: Vec::new(),
+        }
+    }
+}
+
+impl AuthDocument {
+    /// The settings, without secrets.
+    fn of(auth: &Auth) -> Self {
+        let client = |kind, client: &OauthClient| Self {
+            kind,
+            token_url: Some(client.token_url.clone()),
+            client_id: Some(client.client_id.clone()),
+            client_auth: Some(client.client_auth),
+            scopes: Some(client.scopes.clone()),
+            parameters: Some(client.parameters.clone()),
+            ..Self::default()
+        };
+        match auth {
+            Auth::None => Self::default(),
+            Auth::Bearer => Self { kind: AuthKind::Bearer, ..Self::default() },
+            Auth::ClientCredentials(of) => client(AuthKind::ClientCredentials, of),
+            Auth::AuthorizationCode(CodeClient { authorize_url, refresh_url, client: of }) => {
+                Self {
+                    authorize_url: Some(authorize_url.clone()),
+                    refresh_url: refresh_url.clone(),
+                    ..client(AuthKind::AuthorizationCode, of)
+                }
+            }
+        }
+    }
+}
+
+impl MappingDocument {
+    /// A mapping as it is now.
+    #[must_use]
+    pub fn of(mapping: &Mapping) -> Self {
+        Self::saying(&mapping.name, mapping.enabled, &mapping.revision.definition)
+    }
+
+    /// A mapping that says this.
+    #[must_use]
+    pub fn saying(name: &str, enabled: bool, definition: &MappingDefinition) -> Self {
+        let definition = definition.clone();
+        Self {
+            name: name.to_owned(),
+            enabled,
+            trigger: definition.trigger,
+            url: definition.url,
+            method: definition.method,
+            headers: definition.headers,
+            data: definition.data,
+            function: definition.function.map(|function| GivenFunction {
+                source: Some(function.source),
+                file: None,
+                settings: function.settings,
+            }),
+            batching: definition.batching,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! That no list reads more of a table than it says: by the plans of the very statements.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
+
+use super::list::{candidates, statement_of_deliveries, statement_of_events};
+use super::walk::{Bounds, Walk};
+use crate::clock::Timestamp;
+use crate::domain::attempt::Outcome;
+use crate::domain::delivery::{Reason, State};
+use crate::domain::id::{DestinationId, MappingId, SourceId};
+use crate::store::{DeliveryQuery, EventConditions, EventQuery, StatusRange};
+
+const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_outbox.sql");
+const BOUNDS: Bounds = Bounds { floor: 1, before: 9 };
+
+/// The steps of a statement's plan.
+async fn plan(conn: &mut SqliteConnection, sql: QueryBuilder<Sqlite>) -> Vec<String> {
+    let text = format!("EXPLAIN QUERY PLAN {}", sql.sql().as_str());
+    let steps: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(AssertSqlSafe(text)).fetch_all(conn).await.unwrap();
+    steps.into_iter().map(|(_, _, _, step)| step).collect()
+}
+
+async fn database() -> SqliteConnection {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(SCHEMA)).execute(&mut conn).await.unwrap();
+    conn
+}
+
+/// Whether a plan only steps through keys in their order.
+fn is_bounded(plan: &[String]) -> bool {
+    plan.iter().all(|step| {
+        let scans = step.starts_with("SCAN") && !step.contains("json_each");
+        !scans && !step.contains("TEMP B-TREE")
+    })
+}
+
+fn conditions() -> EventConditions {
+    EventConditions {
+        source_id: Some(SourceId(1)),
+        kind: None,
+        name: Some("name".to_owned()),
+        user_id: Some("user".to_owned()),
+        message_id: Some("message".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn every_list_of_deliveries_steps_through_keys() {
+    let mut conn = database().await;
+    let all = DeliveryQuery { limit: 50, ..DeliveryQuery::default() };
+    let at = Some(Timestamp::from_micros(1));
+    let queries = [
+        all.clone(),
+        DeliveryQuery { mapping_id: Some(MappingId(1)), ..all.clone() },
+        DeliveryQuery { destination_id: Some(DestinationId(1)), ..all.clone() },
+        DeliveryQuery { among: Some(vec![DestinationId(1)]), ..all.clone() },
+        DeliveryQuery { outcome: Some(Outcome::ServerError), ..all.clone() },
+        DeliveryQuery { status: Some(StatusRange { from: 500, to: 599 }), ..all.clone() },
+        DeliveryQuery { event: conditions(), ..all.clone() },
+        DeliveryQuery { accepted_from: at, accepted_until: at, ..all.clone() },
+        DeliveryQuery { state: Some(State::Delivered), ..all.clone() },
+        DeliveryQuery { reason: Some(Reason::Deadline), ..all },
+    ];
+    for query in queries {
+        for state in [None, Some(State::Dead)] {
+            let walk = Walk::deliveries(candidates(state));
+            let plan = plan(&mut conn, statement_of_deliveries(&query, walk, BOUNDS)).await;
+            assert!(is_bounded(&plan), "{query:?} {state:?}: {plan:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_list_of_events_steps_through_keys() {
+    let mut conn = database().await;
+    let all = EventQuery { limit: 50, ..EventQuery::default() };
+    let at = Some(Timestamp::from_micros(1));
+    let queries = [
+        all.clone(),
+        EventQuery { event: conditions(), ..all.clone() },
+        EventQuery { among: Some(vec![SourceId(1)]), ..all.clone() },
+        EventQuery { accepted_from: at, accepted_until: at, ..all },
+    ];
+    for query in queries {
+        for walk in [Walk::EVENTS, Walk::REJECTED] {
+            let plan = plan(&mut conn, statement_of_events(&query, walk, BOUNDS)).await;
+            assert!(is_bounded(&plan), "{query:?}: {plan:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_scans_or_sorts_would_be_noticed() {
+    let mut conn = database().await;
+    for sql in ["SELECT * FROM deliveries", "SELECT * FROM events ORDER BY received_at"] {
+        let plan = plan(&mut conn, QueryBuilder::new(sql)).await;
+        assert!(!is_bounded(&plan), "{sql}: {plan:?}");
+    }
+}

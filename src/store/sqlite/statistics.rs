@@ -1,0 +1,133 @@
+//! Statistics: minutes and the hours that they add up to, each column only rising until it is dropped.
+
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::failure::Failure;
+use super::row::{Columns, count, int};
+use super::writer::{Step, Tx};
+use crate::store::{StatisticsQuery, StatisticsRow};
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+/// How long minutes are kept.
+const MINUTES_KEPT: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// How long hours are kept.
+const HOURS_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
+
+/// The columns that are added up, in the order of [`values`].
+const COUNTED: [&str; 17] = [
+    "accepted",
+    "attempts",
+    "delivered",
+    "dead",
+    "attempt_us",
+    "took_0",
+    "took_1",
+    "took_2",
+    "took_3",
+    "took_4",
+    "took_5",
+    "took_6",
+    "took_7",
+    "took_8",
+    "took_9",
+    "took_10",
+    "took_11",
+];
+
+fn values(row: &StatisticsRow) -> impl Iterator<Item = i64> {
+    let sums = [row.accepted, row.attempts, row.delivered, row.dead, row.attempt_us];
+    sums.into_iter().chain(row.latencies).map(int)
+}
+
+/// Minutes to be added to what is kept.
+pub(super) struct AddStatistics(pub(super) Vec<StatisticsRow>);
+
+#[async_trait::async_trait]
+impl Step for AddStatistics {
+    type Answer = ();
+    const CONTEXT: &'static str = "add statistics";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let Some(newest_at) = self.0.iter().map(|row| row.minute_at).max() else { return Ok(()) };
+        for row in &self.0 {
+            let minute = row.minute_at.as_micros();
+            let hour = minute.div_euclid(HOUR_MICROS) * HOUR_MICROS;
+            add(tx, "statistics", minute, row).await?;
+            add(tx, "statistics_hours", hour, row).await?;
+        }
+        for (table, kept) in [("statistics", MINUTES_KEPT), ("statistics_hours", HOURS_KEPT)] {
+            let mut sql = QueryBuilder::<Sqlite>::new(format!("DELETE FROM {table}"));
+            sql.push(" WHERE minute_at < ").push_bind((newest_at - kept).as_micros());
+            sql.build().execute(&mut *tx.conn).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn add(
+    tx: &mut Tx<'_>,
+    table: &'static str,
+    minute_at: i64,
+    row: &StatisticsRow,
+) -> Result<(), sqlx::Error> {
+    let mut sql =
+        QueryBuilder::<Sqlite>::new(format!("INSERT INTO {table} (minute_at, mapping_id"));
+    for column in COUNTED {
+        sql.push(", ").push(column);
+    }
+    sql.push(") VALUES (").push_bind(minute_at).push(", ").push_bind(row.mapping_id);
+    for value in values(row) {
+        sql.push(", ").push_bind(value);
+    }
+    sql.push(") ON CONFLICT (minute_at, mapping_id) DO UPDATE SET ");
+    for (at, column) in COUNTED.into_iter().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        sql.push(format!("{comma}{column} = {column} + excluded.{column}"));
+    }
+    sql.build().execute(&mut *tx.conn).await?;
+    Ok(())
+}
+
+/// Rows of some mappings, added up by time.
+pub(super) async fn statistics(
+    conn: &mut SqliteConnection,
+    query: &StatisticsQuery,
+) -> Result<Vec<StatisticsRow>, Failure> {
+    let table = if query.hours { "statistics_hours" } else { "statistics" };
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT minute_at");
+    for column in COUNTED {
+        sql.push(format!(", sum({column})"));
+    }
+    sql.push(format!(" FROM {table} WHERE minute_at >= ")).push_bind(query.from.as_micros());
+    sql.push(" AND minute_at < ").push_bind(query.until.as_micros());
+    // As JSON, because there may be more ids than a statement takes parameters.
+    let ids: Vec<i64> = query.mappings.iter().map(|id| id.0).collect();
+    sql.push(" AND mapping_id IN (SELECT value FROM json_each(");
+    sql.push_bind(serde_json::Value::from(ids).to_string());
+    sql.push(")) GROUP BY minute_at ORDER BY minute_at");
+    let found = sql.build().persistent(false).fetch_all(conn).await?;
+    found.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<StatisticsRow, Failure> {
+    let mut from = Columns::from(row, 0);
+    let minute_at = from.at()?;
+    let mut next = || from.take::<i64>().map(count);
+    let mut read = StatisticsRow {
+        minute_at,
+        mapping_id: 0,
+        accepted: next()?,
+        attempts: next()?,
+        delivered: next()?,
+        dead: next()?,
+        attempt_us: next()?,
+        ..StatisticsRow::default()
+    };
+    for latency in &mut read.latencies {
+        *latency = next()?;
+    }
+    Ok(read)
+}

@@ -1,0 +1,124 @@
+//! What happened in a minute and in an hour: counts of each mapping, with a histogram of how long its
+//! attempts took.
+
+use crate::clock::Timestamp;
+use crate::domain::id::MappingId;
+
+/// How long attempts take at most in each step of the histogram but the last, in microseconds.
+pub const LATENCY_STEPS_US: [u64; 11] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
+
+/// Attempts by how long they took: one count a step, the last for all that took longer.
+pub type Latencies = [u64; LATENCY_STEPS_US.len() + 1];
+
+/// One minute of one mapping, for history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatisticsRow {
+    /// The minute's start.
+    pub minute_at: Timestamp,
+    /// The mapping.
+    pub mapping_id: i64,
+    /// Deliveries accepted.
+    pub accepted: u64,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Deliveries delivered.
+    pub delivered: u64,
+    /// Deliveries that died.
+    pub dead: u64,
+    /// Sum of attempt durations, in microseconds.
+    pub attempt_us: u64,
+    /// Attempts by how long they took.
+    pub latencies: Latencies,
+}
+
+impl StatisticsRow {
+    /// Counts an attempt that took so long.
+    pub fn attempted(&mut self, took_us: u64) {
+        self.attempts += 1;
+        self.attempt_us += took_us;
+        let step = LATENCY_STEPS_US.iter().position(|most| took_us <= *most);
+        let last = LATENCY_STEPS_US.len();
+        if let Some(count) = self.latencies.get_mut(step.unwrap_or(last)) {
+            *count += 1;
+        }
+    }
+
+    /// Adds what another row counted.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.attempts += other.attempts;
+        self.delivered += other.delivered;
+        self.dead += other.dead;
+        self.attempt_us += other.attempt_us;
+        for (count, more) in self.latencies.iter_mut().zip(other.latencies) {
+            *count += more;
+        }
+    }
+
+    /// How long this share of the attempts took at most, in microseconds: an estimate, on a straight
+    /// line within the histogram's step. None without attempts.
+    #[must_use]
+    pub fn latency_us(&self, permille: u64) -> Option<u64> {
+        let total: u64 = self.latencies.iter().sum();
+        if total == 0 {
+            return None;
+        }
+        let wanted = (total * permille).div_ceil(1_000).max(1);
+        let mut below = 0;
+        let mut from = 0;
+        for (count, most) in self.latencies.iter().zip(LATENCY_STEPS_US) {
+            if below + count >= wanted {
+                return Some(from + (most - from) * (wanted - below) / count);
+            }
+            below += count;
+            from = most;
+        }
+        Some(from)
+    }
+}
+
+/// Which statistics are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatisticsQuery {
+    /// From this time on.
+    pub from: Timestamp,
+    /// Before this.
+    pub until: Timestamp,
+    /// Of these mappings.
+    pub mappings: Vec<MappingId>,
+    /// Whole hours rather than minutes.
+    pub hours: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_attempts_is_estimated_within_its_step() {
+        let mut row = StatisticsRow::default();
+        assert_eq!(row.latency_us(500), None);
+        for _ in 0..98 {
+            row.attempted(4_000);
+        }
+        row.attempted(200_000);
+        row.attempted(60_000_000);
+        assert_eq!((row.attempts, row.latencies[0], row.latencies[11]), (100, 98, 1));
+        assert!(row.latency_us(500).is_some_and(|it| (1..=5_000).contains(&it)));
+        assert!(row.latency_us(990).is_some_and(|it| (100_001..=250_000).contains(&it)));
+        assert_eq!(row.latency_us(1_000), Some(10_000_000), "beyond the last step: at least that");
+    }
+
+    #[test]
+    fn an_attempt_is_counted_in_the_step_that_it_fits() {
+        for (step, most) in LATENCY_STEPS_US.into_iter().enumerate() {
+            let mut row = StatisticsRow::default();
+            row.attempted(most);
+            row.attempted(most + 1);
+            assert_eq!((row.latencies[step], row.latencies[step + 1]), (1, 1));
+        }
+    }
+}
