@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{KnownFormat, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayItems, KnownFormat, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ContactBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, Object, ObjectBuilder,
@@ -52,12 +52,12 @@ pub(super) fn document(nouns: OpenApi, machines: OpenApi) -> OpenApi {
     document.merge(machines);
     document = document.nest(BASE, nouns);
     open_flattened(&mut document);
-    let objects = objects(&document);
+    let schemas = document.components.iter().flat_map(|it| it.schemas.clone()).collect();
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             complete(method, path, operation);
-            if method == "put" {
-                free_of_path(operation, &objects);
+            if method != "patch" {
+                as_asked(method, operation, &schemas);
             }
         }
     }
@@ -78,27 +78,62 @@ fn objects(document: &OpenApi) -> BTreeMap<String, Object> {
 fn open_flattened(document: &mut OpenApi) {
     let objects = objects(document);
     let schemas = document.components.iter_mut().flat_map(|it| it.schemas.values_mut());
-    for schema in schemas {
-        let RefOr::T(Schema::AllOf(all)) = schema else { continue };
-        for part in &mut all.items {
-            let RefOr::Ref(to) = part else { continue };
-            let Some(object) = objects.get(&to.ref_location) else { continue };
-            let mut open = object.clone();
-            open.additional_properties = None;
-            *part = RefOr::T(Schema::Object(open));
+    schemas.for_each(|schema| open_parts(schema, &objects));
+}
+
+fn open_parts(schema: &mut RefOr<Schema>, objects: &BTreeMap<String, Object>) {
+    let RefOr::T(schema) = schema else { return };
+    match schema {
+        Schema::Object(object) => {
+            object.properties.values_mut().for_each(|it| open_parts(it, objects));
         }
+        Schema::Array(array) => {
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                open_parts(items, objects);
+            }
+        }
+        Schema::AllOf(all) => {
+            for part in &mut all.items {
+                let RefOr::Ref(to) = part else { continue };
+                let Some(object) = objects.get(&to.ref_location) else { continue };
+                let mut open = object.clone();
+                open.additional_properties = None;
+                *part = RefOr::T(Schema::Object(open));
+            }
+        }
+        Schema::OneOf(_) | Schema::AnyOf(_) | _ => {}
     }
 }
 
-/// What the path names need not stand in the body as well.
-fn free_of_path(operation: &mut Operation, objects: &BTreeMap<String, Object>) {
+/// What the service says of a thing and nobody sets: it may stand in what is sent back, and is not
+/// looked at.
+const SAID: [&str; 4] = ["id", "created_at", "revision", "connection"];
+
+/// A body as it is asked with: what the path names need not stand in it as well, and what the service
+/// says of the thing is not asked for.
+fn as_asked(method: &str, operation: &mut Operation, schemas: &BTreeMap<String, RefOr<Schema>>) {
     let Some(RefOr::T(body)) = &mut operation.request_body else { return };
     for content in body.content.values_mut() {
         let RefOr::T(content) = content else { continue };
         let Some(RefOr::Ref(to)) = &content.schema else { continue };
-        let Some(mut object) = objects.get(&to.ref_location).cloned() else { continue };
-        object.required.retain(|name| !matches!(&**name, "name" | "source" | "destination"));
-        content.schema = Some(RefOr::T(Schema::Object(object)));
+        let name = to.ref_location.rsplit('/').next().unwrap_or_default();
+        match schemas.get(name) {
+            Some(RefOr::T(Schema::Object(object))) if method == "put" => {
+                let mut object = object.clone();
+                object.required.retain(|it| !matches!(&**it, "name" | "source" | "destination"));
+                content.schema = Some(RefOr::T(Schema::Object(object)));
+            }
+            Some(RefOr::T(Schema::AllOf(all))) => {
+                let mut all = all.clone();
+                for part in &mut all.items {
+                    let RefOr::T(Schema::Object(object)) = part else { continue };
+                    object.required.retain(|it| !SAID.contains(&&**it));
+                    object.properties.retain(|it, _| !SAID.contains(&&**it));
+                }
+                content.schema = Some(RefOr::T(Schema::AllOf(all)));
+            }
+            _ => {}
+        }
     }
 }
 
