@@ -3,6 +3,9 @@
 
 import "./live.js";
 
+// The menu takes the whole of a narrow screen: there it is opened when it is wanted.
+if (matchMedia("(max-width: 52rem)").matches) document.querySelector(".side > details")?.removeAttribute("open");
+
 const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
 
 // Keys: `?` for help, `/` for the search, `g` and a letter for a page, `j` and `k` for rows.

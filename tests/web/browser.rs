@@ -31,7 +31,7 @@ pub(crate) struct View {
     pub(crate) dark: bool,
 }
 
-pub(crate) const DESKTOP: View = View { width: 1360, height: 900, dark: false };
+pub(crate) const DESKTOP: View = View { width: 1240, height: 780, dark: false };
 pub(crate) const DARK: View = View { dark: true, ..DESKTOP };
 pub(crate) const PHONE: View = View { width: 360, height: 780, dark: false };
 
@@ -50,11 +50,7 @@ pub(crate) async fn browse<F: Future<Output = ()>>(base: String, steps: impl FnO
     let (mut process, address) = start_driver().await;
     let driver = WebDriver::new(address, capabilities(profile.path())).await.unwrap();
     let browser = Browser { driver: driver.clone(), base };
-    let steps = async {
-        browser.view(DESKTOP).await;
-        steps(browser).await;
-    };
-    let ended = AssertUnwindSafe(Box::pin(steps)).catch_unwind().await;
+    let ended = AssertUnwindSafe(Box::pin(steps(browser))).catch_unwind().await;
     let complaints = driver.browser_log().await.unwrap_or_default();
     driver.quit().await.unwrap();
     process.kill().await.unwrap();
@@ -102,6 +98,7 @@ fn capabilities(profile: &Path) -> ChromeCapabilities {
         "--hide-scrollbars",
         "--force-color-profile=srgb",
         "--lang=en-US",
+        &format!("--window-size={},{}", DESKTOP.width, DESKTOP.height),
         // When the driver goes, its end of the pipe closes and the browser goes as well.
         "--remote-debugging-pipe",
         &format!("--user-data-dir={}", profile.display()),
