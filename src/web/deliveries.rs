@@ -86,6 +86,8 @@ struct DeliveriesPage {
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,
+    /// What a job over the dead letters that match would be asked with.
+    job_query: Option<String>,
     destinations: Vec<String>,
     mappings: Vec<String>,
 }
@@ -142,6 +144,10 @@ pub(super) async fn list(
         rows: found.items.iter().map(|view| Row::of(view, &shell)).collect(),
         first,
         next,
+        job_query: (form.text("state") == "dead").then(|| {
+            let query = address("", form.others(&["before", "limit", "event", "outcome"]));
+            query.trim_start_matches('?').to_owned()
+        }),
         destinations: pipeline
             .destinations
             .iter()
