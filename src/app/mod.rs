@@ -22,7 +22,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::api;
 use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Loaded, Origin, Settings};
