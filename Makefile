@@ -5,13 +5,14 @@ SDK := tests/sdk
 PROVIDER := tests/auth/provider
 SEGMENT := tests/segment
 METRICS := tests/metrics
+BROWSER := tests/web
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis tools build dev bench clean
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dev bench clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk provider segment metrics schemathesis ## Every test, the real binary and the real SDKs included
+test: tools sdk provider segment metrics schemathesis browser ## Every test, the real binary and the real SDKs included
 	$(CARGO) nextest run --all-targets --no-fail-fast
 	$(CARGO) test --doc --quiet
 
@@ -43,6 +44,9 @@ metrics: ## What checks the alerting rules in deploy
 
 schemathesis: ## What tries the admin API against its description, at its pinned version
 	@tests/schemathesis/install
+
+browser: ## The browser that the tests of the pages drive
+	@$(BROWSER)/install
 
 build: ## The program, as it is shipped
 	$(CARGO) build --profile dist

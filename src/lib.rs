@@ -2,7 +2,7 @@
 //! `domain` decides, `store` keeps, `sender` speaks HTTP, `auth` gets tokens, `access` lets operators in,
 //! `intake` accepts,
 //! `courier` delivers, `duty` tidies, `receiver` plays the other side, `pipeline` changes what is set up,
-//! `desk` is what an operator can ask and do, `api` and `cli` are the operator's doors, `app` wires them together.
+//! `desk` is what an operator can ask and do, `api`, `web` and `cli` are the operator's doors, `app` wires them together.
 
 pub mod access;
 pub mod alert;
@@ -32,3 +32,4 @@ pub mod sender;
 pub mod spans;
 pub mod store;
 pub mod trigger;
+pub mod web;

@@ -20,3 +20,4 @@ mod sender;
 mod store;
 mod support;
 mod tidy;
+mod web;

@@ -2,6 +2,7 @@
 //! then the commits under way, then the attempts under way, then the store.
 
 mod dispatch;
+mod doors;
 pub mod front;
 mod inspect;
 pub mod listener;
@@ -9,6 +10,7 @@ mod process;
 mod tell;
 mod wiring;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +22,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::api::{self, Api};
 use crate::auth::{Auth, AuthParts};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Settings;
+use crate::config::{Loaded, Origin, Settings};
 use crate::courier::{Courier, CourierParts};
 use crate::domain::id::NodeId;
 use crate::duty::{Duties, JobRunner, Schedule};
@@ -91,6 +92,8 @@ pub enum AppError {
 pub struct AppParts {
     /// The settings in force.
     pub settings: Settings,
+    /// Where each came from, by name; those not named are defaults.
+    pub origins: BTreeMap<&'static str, Origin>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Seeds jitter and the ids given to messages without one.
@@ -113,6 +116,7 @@ impl AppParts {
     pub fn new(settings: Settings) -> Result<Self, AppError> {
         Ok(Self {
             settings,
+            origins: BTreeMap::new(),
             clock: Arc::new(SystemClock::new()),
             seed: getrandom::u64().map_err(AppError::Randomness)?,
             resolver: None,
@@ -152,8 +156,9 @@ pub struct App {
 ///
 /// # Errors
 /// [`AppError`] when it does not start, or ends by itself.
-pub async fn serve(settings: Settings) -> Result<(), AppError> {
-    let app = App::start(AppParts::new(settings)?).await?;
+pub async fn serve(loaded: Loaded) -> Result<(), AppError> {
+    let parts = AppParts { origins: loaded.origins, ..AppParts::new(loaded.settings)? };
+    let app = App::start(parts).await?;
     tracing::info!(address = %app.address, version = env!("CARGO_PKG_VERSION"), "serving");
     tokio::select! {
         () = told_to_stop() => {
@@ -261,8 +266,8 @@ impl App {
         let intake = Arc::new(intake_of(&parts, &made, live));
         let duties = duties(&parts, &made, Arc::clone(&intake));
         let Made { sqlite, store, metrics, running, telling, .. } = made;
-        let api = Arc::new(Api { desk, metrics: Arc::clone(&metrics) });
-        let front = Front::new(Arc::clone(&intake), api::router(api));
+        let operator = doors::operator(desk, &metrics, parts.origins);
+        let front = Front::new(Arc::clone(&intake), operator);
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = listener_options(settings, grace);
         let stop_server = CancellationToken::new();

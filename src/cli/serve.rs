@@ -33,7 +33,7 @@ impl ServeArgs {
             return Ok(ExitCode::SUCCESS);
         }
         log::start(&loaded.settings);
-        crate::app::serve(loaded.settings).await?;
+        crate::app::serve(loaded).await?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -84,6 +84,7 @@ impl Builder {
         let token_file = settings.token_file.clone();
         let parts = AppParts {
             settings,
+            origins: std::collections::BTreeMap::new(),
             clock: Arc::clone(&self.clock) as _,
             seed: 7,
             resolver: None,
@@ -139,6 +140,17 @@ impl TestApp {
         let request = json!({"document": document});
         let (status, answer) = self.client.post("/api/v1/pipeline", &request).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+
+    /// Where browsers find it.
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.app.address)
+    }
+
+    /// The token that was made at its first start.
+    pub(crate) fn token(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.path().join("postrider.token")).unwrap();
+        text.trim().to_owned()
     }
 
     /// Sends to intake with the write key; returns the answer's status.

@@ -55,12 +55,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("web", &["access", "config", "desk", "digest", "domain", "pipeline", "secrets", "store"]),
     (
         "app",
         &[
             "access", "alert", "api", "auth", "config", "courier", "desk", "domain", "duty",
             "function", "intake", "live", "mapping", "metrics", "pipeline", "process", "receiver",
-            "route", "secrets", "sender", "spans", "store", "trigger",
+            "route", "secrets", "sender", "spans", "store", "trigger", "web",
         ],
     ),
     (
@@ -84,6 +85,8 @@ const TENANTS: &[(&str, &[&str])] = &[
     ("askama", &["api", "web"]),
     ("utoipa", &["api", "desk", "domain", "pipeline"]),
     ("utoipa_axum", &["api"]),
+    ("askama", &["web"]),
+    ("cookie", &["web"]),
     ("tower_http", &["intake", "api", "app", "web"]),
     ("rquickjs", &["function"]),
     ("tokio_cron_scheduler", &["duty", "app"]),

@@ -1,0 +1,78 @@
+// What every page does: keys, dialogs in browsers without command buttons, copying, and times that
+// go on. Each works on attributes of the markup and knows nothing of what a page is about.
+
+import "./live.js";
+
+// The menu takes the whole of a narrow screen: there it is opened when it is wanted.
+if (matchMedia("(max-width: 52rem)").matches) document.querySelector(".side > details")?.removeAttribute("open");
+
+const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
+
+// Keys: `?` for help, `/` for the search, `g` and a letter for a page, `j` and `k` for rows.
+let waitsForPage = false;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+  if (document.querySelector("dialog[open]")) return;
+  if (waitsForPage) {
+    waitsForPage = false;
+    const link = document.querySelector(`.menu a[data-key="${CSS.escape(event.key)}"]`);
+    if (link) { event.preventDefault(); link.click(); }
+    return;
+  }
+  if (event.key === "g") waitsForPage = true;
+  else if (event.key === "?") document.getElementById("keys")?.showModal();
+  else if (event.key === "/") {
+    const field = document.querySelector("[data-search]");
+    if (field) { event.preventDefault(); field.focus(); field.select?.(); }
+  } else if (event.key === "j" || event.key === "k") walk(event.key === "j" ? 1 : -1);
+});
+
+function walk(step) {
+  const links = [...document.querySelectorAll("tbody [data-row]")];
+  if (links.length === 0) return;
+  const at = links.indexOf(document.activeElement);
+  links[Math.min(Math.max(at + step, 0), links.length - 1)].focus();
+}
+
+// Buttons with `commandfor` open and close dialogs by themselves where the browser knows them.
+if (!("command" in HTMLButtonElement.prototype)) {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button[commandfor]");
+    const dialog = button && document.getElementById(button.getAttribute("commandfor"));
+    if (!dialog) return;
+    if (button.getAttribute("command") === "close") dialog.close();
+    else dialog.showModal();
+  });
+}
+
+// `data-copy` names the element whose text is copied.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  const text = document.getElementById(button.dataset.copy)?.textContent ?? "";
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Select and copy";
+    getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+  }
+  button.addEventListener("blur", () => { button.textContent = label; }, { once: true });
+});
+
+// `data-all` is a checkbox that ticks all of its form.
+document.addEventListener("change", (event) => {
+  const all = event.target.closest?.("[data-all]");
+  if (!all) return;
+  for (const box of all.form.querySelectorAll('input[type="checkbox"]:not([data-all])')) box.checked = all.checked;
+});
+
+// A filter that is left empty is left out of the address.
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "get") return;
+  for (const field of event.target.elements) if (field.name && field.value === "") field.disabled = true;
+});
+addEventListener("pageshow", () => {
+  for (const field of document.querySelectorAll('form[method="get"] :disabled')) field.disabled = false;
+});

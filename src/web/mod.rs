@@ -1,0 +1,115 @@
+//! The pages: what an operator sees and does in a browser. Rendered here, whole, from templates that
+//! are part of the binary; a page works without scripts, which only keep it fresh. One file per noun;
+//! `shell` is around every page, and errors become pages in `failure` alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::clock::Timestamp;
+use crate::config::Origin;
+use crate::desk::Desk;
+
+mod asset;
+mod badge;
+mod cookie;
+mod curl;
+mod deliveries;
+mod delivery;
+mod doctor;
+mod failure;
+mod form;
+mod guard;
+mod jobs;
+mod json;
+mod menu;
+mod moment;
+mod overview;
+mod session;
+mod settings;
+mod shell;
+mod text;
+mod tokens;
+
+use asset::Assets;
+use session::Sessions;
+
+/// What the pages are made with.
+pub struct WebParts {
+    /// What is asked and done with.
+    pub desk: Arc<Desk>,
+    /// Where each setting came from, by name.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+/// All that the handlers use.
+pub struct Web {
+    desk: Arc<Desk>,
+    origins: BTreeMap<&'static str, Origin>,
+    assets: Assets,
+    sessions: Sessions,
+    /// Requests that failed inside so far: numbers the next one for the reader and the log.
+    failures: AtomicU64,
+}
+
+impl std::fmt::Debug for Web {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Web").finish_non_exhaustive()
+    }
+}
+
+impl Web {
+    /// Pages of a service made of these parts.
+    #[must_use]
+    pub fn new(parts: WebParts) -> Self {
+        Self {
+            desk: parts.desk,
+            origins: parts.origins,
+            assets: Assets::new(),
+            sessions: Sessions::default(),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.desk.clock.now()
+    }
+
+    /// Whether browsers come over TLS: then cookies are kept from going any other way.
+    fn is_secure(&self) -> bool {
+        let url = self.desk.settings.public_url.as_deref();
+        url.is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+/// The routes of the pages. Their fallback answers every path that nothing else takes.
+pub fn router(web: Arc<Web>) -> Router {
+    let pages = Router::new()
+        .route("/", get(overview::show))
+        .route(deliveries::LIST, get(deliveries::list))
+        .route("/deliveries/{id}", get(delivery::show))
+        .route("/deliveries/{id}/redrive", post(delivery::redrive))
+        .route("/deliveries/{id}/discard", post(delivery::discard))
+        .route("/jobs", get(jobs::list).post(jobs::make))
+        .route("/jobs/new", get(jobs::ask))
+        .route("/jobs/{id}", get(jobs::show))
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/tokens", get(tokens::list).post(tokens::make))
+        .route("/tokens/{name}/revoke", post(tokens::revoke))
+        .route("/settings", get(settings::show))
+        .route("/doctor", get(doctor::ask).post(doctor::examine))
+        .route("/sign-out", post(session::sign_out))
+        .fallback(failure::no_such_page)
+        .layer(axum::middleware::from_fn(session::require));
+    let open = Router::new()
+        .route("/sign-in", get(session::ask).post(session::sign_in))
+        .merge(pages)
+        .method_not_allowed_fallback(failure::no_such_method)
+        .layer(guard::cross_site(web.desk.settings.public_url.as_deref()))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&web), shell::surround))
+        .layer(axum::middleware::from_fn(guard::headers));
+    Router::new().route(asset::ROUTE, get(asset::serve)).merge(open).with_state(web)
+}

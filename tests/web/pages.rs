@@ -1,0 +1,138 @@
+//! What every page keeps to: its headers, no complaint of the browser's, room on a phone, and the
+//! keyboard.
+
+use http::{StatusCode, header};
+
+use super::browser::{DARK, PHONE, View, browse};
+use super::visitor::Visitor;
+use crate::support::app::TestApp;
+
+/// Every page without a thing's id in its path.
+const PAGES: [&str; 6] = ["/", "/deliveries", "/jobs", "/tokens", "/settings", "/doctor"];
+
+#[tokio::test]
+async fn every_page_has_the_headers_that_keep_others_out() {
+    let app = TestApp::with(&[]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    for path in PAGES.into_iter().chain(["/sign-in?next=x", "/nothing-here", "/deliveries/dlv_x"]) {
+        let page = visitor.get(path).await;
+        let policy = page.header(header::CONTENT_SECURITY_POLICY);
+        for rule in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(rule), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(page.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{path}");
+        assert_eq!(page.header(header::CACHE_CONTROL), "no-store", "{path}");
+        assert!(!page.html.contains(" style=") && !page.html.contains(" onclick="), "{path}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_with_a_page() {
+    let app = TestApp::with(&[]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    for (path, status) in [
+        ("/nothing-here", StatusCode::NOT_FOUND),
+        ("/deliveries/dlv_x", StatusCode::BAD_REQUEST),
+        ("/jobs/job_019f0000000070008000000000000001", StatusCode::NOT_FOUND),
+        ("/deliveries?state=ded", StatusCode::BAD_REQUEST),
+        ("/jobs/new?action=dance", StatusCode::BAD_REQUEST),
+    ] {
+        let page = visitor.get(path).await;
+        assert_eq!(page.status, status, "{path}");
+        assert!(page.html.contains("<h1>"), "{path}: {}", page.html);
+    }
+    let page = visitor.get("/deliveries?state=ded").await;
+    assert!(page.html.contains("did you mean dead?"), "{}", page.html);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn assets_are_kept_for_ever_and_named_by_what_is_in_them() {
+    let app = TestApp::with(&[]).await;
+    let mut visitor = Visitor::of(&app);
+    let page = visitor.get("/sign-in").await;
+    let path = page.html.split('"').find(|text| text.ends_with("/style.css")).unwrap().to_owned();
+    let style = visitor.get(&path).await;
+    assert!(style.header(header::CACHE_CONTROL).contains("immutable"));
+    assert_eq!(style.header(header::CONTENT_TYPE), "text/css; charset=utf-8");
+    let tag = style.header(header::ETAG).to_owned();
+    let known = [("if-none-match", tag.as_str())];
+    let again = visitor.ask(http::Method::GET, &path, &known, String::new()).await;
+    assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+    let stale = visitor.get("/assets/0000/style.css").await;
+    assert_eq!(stale.header(header::CACHE_CONTROL), "no-store");
+    assert_eq!(visitor.get("/assets/0000/none.css").await.status, StatusCode::NOT_FOUND);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn no_page_is_wider_than_a_phone() {
+    let app = TestApp::with(&[]).await;
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.sign_in(&token).await;
+        for width in [320, 400] {
+            browser.view(View { width, ..PHONE }).await;
+            for path in PAGES {
+                browser.open(path).await;
+                let script = "return document.documentElement.scrollWidth";
+                let needed = browser.run(script).await.as_u64().unwrap();
+                assert!(needed <= u64::from(width), "{path} needs {needed} px of {width}");
+            }
+        }
+    })
+    .await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_keyboard_is_enough() {
+    let (enter, tab, escape) = ("\u{e007}", "\u{e004}", "\u{e00c}");
+    let app = TestApp::with(&[]).await;
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.open("/sign-in").await;
+        // The field has the focus from the start.
+        browser.keys(&format!("{token}{enter}")).await;
+        browser.until_at("/").await;
+        browser.keys(&format!("{tab}{enter}")).await;
+        browser
+            .until("the skip link leads to the page", async || {
+                browser.run("return document.activeElement.id").await == "page"
+            })
+            .await;
+        browser.keys("?").await;
+        browser.until_text("to the search").await;
+        browser.keys(escape).await;
+        browser
+            .until("the dialog closes", async || {
+                browser.run("return !document.querySelector('dialog[open]')").await == true
+            })
+            .await;
+        browser.keys("gd").await;
+        browser.until_at("/deliveries").await;
+    })
+    .await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn light_or_dark_is_kept() {
+    let app = TestApp::with(&[]).await;
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.sign_in(&token).await;
+        browser.view(DARK).await;
+        let ground = "return getComputedStyle(document.body).backgroundColor";
+        let dark = browser.run(ground).await;
+        browser.press("Theme").await;
+        let light = browser.run(ground).await;
+        assert_ne!(dark, light);
+        browser.open("/settings").await;
+        assert_eq!(browser.run(ground).await, light, "the choice goes before the system's");
+    })
+    .await;
+    app.stop().await;
+}

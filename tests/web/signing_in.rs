@@ -1,0 +1,128 @@
+//! Who gets in, and what is refused: wrong tokens, ended sessions, other sites' forms.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode, header};
+use postrider::config::Settings;
+
+use super::browser::browse;
+use super::visitor::Visitor;
+use crate::support::app::{Builder, TestApp};
+
+#[tokio::test]
+async fn a_token_opens_the_pages_and_signing_out_closes_them() {
+    let app = TestApp::with(&[]).await;
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.open("/deliveries?state=dead").await;
+        browser.until_at("/sign-in?next=%2Fdeliveries%3Fstate%3Ddead").await;
+        browser.type_into("#token", "not a token").await;
+        browser.press("Sign in").await;
+        browser.until_text("No token like this is in force here.").await;
+        let kept = browser.run("return document.querySelector('#token').value").await;
+        assert_eq!(kept, "", "a wrong token is not sent back");
+        browser.type_into("#token", &token).await;
+        browser.press("Sign in").await;
+        browser.until_at("/deliveries?state=dead").await;
+        browser.until_text("operator").await;
+        let seen = browser.run("return document.cookie").await;
+        assert_eq!(seen, "", "scripts see no cookie");
+        browser.press("Sign out").await;
+        browser.until_text("You are signed out.").await;
+        browser.open("/deliveries").await;
+        browser.until_at("/sign-in?next=%2Fdeliveries").await;
+    })
+    .await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_idle_and_when_signed_out() {
+    let app = TestApp::with(&[]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    assert_eq!(visitor.get("/").await.status, StatusCode::OK);
+    app.clock.advance(Duration::from_secs(9 * 3_600));
+    let page = visitor.get("/").await;
+    assert_eq!((page.status, page.leads_to()), (StatusCode::SEE_OTHER, "/sign-in"));
+
+    let mut visitor = Visitor::signed_in(&app).await;
+    let page = visitor.post("/sign-out", &[]).await;
+    assert_eq!(page.leads_to(), "/sign-in");
+    assert_eq!(visitor.get("/").await.leads_to(), "/sign-in");
+    // Without a session a form is refused rather than sent to the sign-in and lost.
+    assert_eq!(visitor.post("/doctor", &[]).await.status, StatusCode::UNAUTHORIZED);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_form_from_another_site_is_refused() {
+    let app = TestApp::with(&[]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    for headers in [
+        &[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")][..],
+        &[("sec-fetch-site", "same-site"), ("origin", "http://sub.localhost")][..],
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")][..],
+    ] {
+        for path in ["/doctor", "/sign-out", "/sign-in", "/jobs"] {
+            let page = visitor.post_from(path, headers, &[]).await;
+            assert_eq!(page.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
+            assert!(page.html.contains("This came from another site"), "{}", page.html);
+        }
+    }
+    assert_eq!(visitor.get("/").await.status, StatusCode::OK, "nobody was signed out by it");
+    assert_eq!(visitor.post("/doctor", &[]).await.status, StatusCode::OK);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_is_led_to_another_site_after_signing_in() {
+    let app = TestApp::with(&[]).await;
+    for next in ["//evil.example/", "https://evil.example/", "/\\evil.example"] {
+        let mut visitor = Visitor::of(&app);
+        let page = visitor.post("/sign-in", &[("token", &app.token()), ("next", next)]).await;
+        assert_eq!((page.status, page.leads_to()), (StatusCode::SEE_OTHER, "/"), "{next}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn cookies_are_kept_from_scripts_and_over_tls_from_everything_else() {
+    let app = Builder::new().start().await;
+    let mut visitor = Visitor::of(&app);
+    let page = visitor.post("/sign-in", &[("token", &app.token())]).await;
+    let cookie = page.header(header::SET_COOKIE);
+    assert!(cookie.starts_with("postrider_session="), "{cookie}");
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    app.stop().await;
+
+    let secure = |settings: &mut Settings| {
+        settings.public_url = Some("https://hooks.example.com".to_owned());
+    };
+    let app = Builder::new().settings(secure).start().await;
+    let mut visitor = Visitor::of(&app);
+    // A proxy in front may have changed Host: the public address is trusted all the same.
+    let from_there = [("origin", "https://hooks.example.com")];
+    let page = visitor.post_from("/sign-in", &from_there, &[("token", &app.token())]).await;
+    let cookie = page.header(header::SET_COOKIE);
+    assert!(cookie.starts_with("__Host-postrider_session="), "{cookie}");
+    assert!(cookie.contains("Secure") && !cookie.contains("Domain"), "{cookie}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_or_of_another_kind_is_told_so() {
+    let app = TestApp::with(&[]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let large = "x".repeat(1024 * 1024 + 1);
+    let page = visitor.post("/jobs", &[("action", "redrive"), ("note", &large)]).await;
+    assert_eq!(page.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let json = [("content-type", "application/json"), ("sec-fetch-site", "same-origin")];
+    let page = visitor.ask(Method::POST, "/jobs", &json, "{}".to_owned()).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    let page = visitor.ask(Method::DELETE, "/jobs", &json, String::new()).await;
+    assert_eq!(page.status, StatusCode::METHOD_NOT_ALLOWED);
+    app.stop().await;
+}
