@@ -166,8 +166,8 @@ impl PartialSchema for GivenSecret {
             .schema_type(Type::Object)
             .property("value", text())
             .required("value");
-        let kept = text().enum_values(Some(["kept"]));
-        RefOr::T(Schema::OneOf(OneOfBuilder::new().item(value).item(kept).build()))
+        // What is asked for is the word "kept"; answers hold what was made.
+        RefOr::T(Schema::OneOf(OneOfBuilder::new().item(value).item(text()).build()))
     }
 }
 

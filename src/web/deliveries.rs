@@ -121,11 +121,11 @@ pub(super) async fn list(
     Asked(mut form): Asked,
 ) -> Result<Response, Failure> {
     let conditions = form.conditions(&[]);
-    let found = match web.desk.deliveries(&conditions).await {
+    let found = match web.desk.deliveries(&caller, &conditions).await {
         Ok(found) => found,
         Err(Refusal::Invalid(faults)) => {
             form.take_faults(faults);
-            Page { items: Vec::new(), next: None }
+            Page { items: Vec::new(), next: None, looked_to: None }
         }
         Err(refusal) => return Err(refusal.into()),
     };

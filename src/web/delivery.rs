@@ -19,7 +19,7 @@ use super::text::Outside;
 use crate::desk::deliveries::{AttemptView, DeliveryDetail, DeliveryView};
 use crate::desk::jobs::{Asked, JobRequest};
 use crate::digest::sha256;
-use crate::domain::access::Operator;
+use crate::domain::access::{Caller, Operator};
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::domain::job::JobAction;
@@ -144,11 +144,12 @@ struct DeliveryPage {
 pub(super) async fn show(
     State(web): State<Arc<Web>>,
     shell: Shell,
+    As(caller): As<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    let detail = web.desk.delivery(&id).await?;
+    let detail = web.desk.delivery(&caller, &id).await?;
     let rendered = web.render_again(&detail).await?;
-    let matched = web.why_matched(&detail).await;
+    let matched = web.why_matched(&caller, &detail).await;
     page(&DeliveryPage::of(shell, detail, rendered.as_ref(), matched))
 }
 
@@ -175,8 +176,8 @@ impl Web {
     }
 
     /// What the desk says of why the mapping took the event; the page does without when it cannot.
-    async fn why_matched(&self, detail: &DeliveryDetail) -> Option<String> {
-        let explained = self.desk.explain(&detail.event.as_ref()?.id).await.ok()?;
+    async fn why_matched(&self, caller: &Caller, detail: &DeliveryDetail) -> Option<String> {
+        let explained = self.desk.explain(caller, &detail.event.as_ref()?.id).await.ok()?;
         let mapping = detail.delivery.mapping.as_ref();
         let one = explained.mappings.into_iter().find(|it| it.mapping.as_ref() == mapping)?;
         let revision = one.revision.map(|number| format!(" (revision {number})"));

@@ -100,6 +100,9 @@ impl From<Refusal> for Failure {
             Refusal::Forbidden(error) => error.into(),
             Refusal::Missing(what) => Self::not_found(&what),
             Refusal::Conflict(_) => Self::conflict(text),
+            Refusal::Stale(_) => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", text)
+            }
             Refusal::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not now", text),
             Refusal::Store(error) => error.into(),
             Refusal::Secret(error) => error.into(),
