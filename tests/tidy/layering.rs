@@ -85,7 +85,7 @@ const TENANTS: &[(&str, &[&str])] = &[
     ("askama", &["api", "web"]),
     ("utoipa", &["api", "desk", "domain", "pipeline"]),
     ("utoipa_axum", &["api"]),
-    ("askama", &["web"]),
+    ("askama", &["api", "web"]),
     ("cookie", &["web"]),
     ("tower_http", &["intake", "api", "app", "web"]),
     ("rquickjs", &["function"]),
