@@ -13,7 +13,7 @@ help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: tools sdk provider segment metrics schemathesis browser ## Every test, the real binary and the real SDKs included
-	$(CARGO) nextest run --all-targets --no-fail-fast
+	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --doc --quiet
 
 check: fmt lint doc ## Formatting, lints and documentation; warnings are errors

@@ -89,10 +89,15 @@ async fn read(body: RequestBody) -> Result<bytes::Bytes, StatusCode> {
     }
 }
 
-/// Where the inspectors take webhooks; nothing where the settings do not allow them. It is a
+/// Where the inspectors take webhooks; a sender is told where the settings do not allow them. It is a
 /// receiver's door and no part of the API.
 pub(super) fn doors(desk: &Desk) -> Router<Arc<Api>> {
-    let Some(inspectors) = &desk.inspectors else { return Router::new() };
+    let Some(inspectors) = &desk.inspectors else {
+        let shut = any(async || (StatusCode::NOT_FOUND, "there are no inspectors here\n"));
+        return Router::new()
+            .route("/inspect/{name}", shut.clone())
+            .route("/inspect/{name}/{*below}", shut);
+    };
     let body_timeout = Duration::from_millis(desk.settings.body_timeout_ms);
     let door = Door::new(Arc::clone(inspectors), Arc::clone(&desk.clock), body_timeout);
     Router::new()
