@@ -68,7 +68,7 @@ impl Queue {
     /// `first` and what waits behind it, up to a step's size.
     fn gather(&mut self, first: Few<Record>) -> Arc<Vec<Record>> {
         self.room.add_permits(places(&first));
-        let mut gathered = Vec::with_capacity(first.len() + self.queue.len());
+        let mut gathered = Vec::with_capacity((first.len() + self.queue.len()).min(AT_ONCE));
         gathered.extend(first);
         while gathered.len() < AT_ONCE
             && let Ok(next) = self.queue.try_recv()

@@ -143,7 +143,7 @@ pub(super) async fn sign_in(
     let form = <Form as axum::extract::FromRequest<()>>::from_request(request, &()).await?;
     let next = local(form.text("next"));
     let caller = match form.filled("token") {
-        Some(token) => web.desk.access.authenticate(token, from),
+        Some(token) => web.desk.access.sign_in(token, from).await?,
         None => Err(Refusal::Unknown),
     };
     let caller = match caller {
@@ -169,15 +169,22 @@ pub(super) async fn sign_in(
     Ok(response)
 }
 
-pub(super) async fn sign_out(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
+pub(super) async fn sign_out(
+    State(web): State<Arc<Web>>,
+    shell: Shell,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let secure = web.is_secure();
     if let Some(cookie) = Name::Session.read(&headers, secure) {
         web.sessions.close(&cookie);
     }
+    if let Some(caller) = &shell.caller {
+        web.desk.access.sign_out(caller).await?;
+    }
     let told = Flash::good("You are signed out.");
     let mut response = Moved::to(SIGN_IN).telling(told).into_response();
     Name::Session.clear(&mut response, secure);
-    response
+    Ok(response)
 }
 
 /// A path of ours to go to; whatever might lead elsewhere becomes the overview.

@@ -33,6 +33,10 @@ async fn a_token_opens_the_pages_and_signing_out_closes_them() {
         browser.until_at("/sign-in?next=%2Fdeliveries").await;
     })
     .await;
+    let (_, kept) = app.client.get("/api/v1/audit").await.unwrap();
+    let kept: Vec<_> = kept["items"].as_array().unwrap().iter().map(|it| &it["action"]).collect();
+    let newest = ["sign_out", "sign_in", "refuse_sign_in"];
+    assert_eq!(kept[..3], newest, "each is on record");
     app.stop().await;
 }
 
