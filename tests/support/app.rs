@@ -207,7 +207,10 @@ impl TestApp {
     /// Returns once every delivery is delivered, dead or discarded.
     pub(crate) async fn until_settled(&self, count: usize) -> Vec<DeliveryRow> {
         self.until(|rows| {
-            rows.len() == count && rows.iter().all(|row| row.delivery.settled_at.is_some())
+            // The ledger in memory comes a moment after the commit that readers see.
+            rows.len() == count
+                && rows.iter().all(|row| row.delivery.settled_at.is_some())
+                && self.app.store.ledger().leased == 0
         })
         .await
     }
