@@ -233,7 +233,6 @@ pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnec
         .thread_name(|_| "sqlite-writer".to_owned())
         // A whole group's rows fit: SQLite's thread never waits for the task that takes them.
         .row_buffer_size(4_096)
-        .statement_cache_capacity(256)
         .pragma("synchronous", "FULL")
         .pragma("wal_autocheckpoint", "0")
         .pragma("mmap_size", "0")
