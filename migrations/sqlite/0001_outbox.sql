@@ -332,7 +332,8 @@ CREATE TABLE jobs (
     actor            TEXT    NOT NULL,
     note             TEXT,
     state            TEXT    NOT NULL CHECK (state IN ('running', 'done', 'cancelled')),
-    matched          INTEGER NOT NULL,                  -- when it was made
+    matched          INTEGER NOT NULL,                  -- when it was made, as far as is counted
+    more             INTEGER NOT NULL CHECK (more IN (0, 1)),   -- whether that is not all
     done             INTEGER NOT NULL,                  -- acted on so far; rises with each step
     upper_id         INTEGER NOT NULL,                  -- deliveries after this are not its own
     cursor           INTEGER NOT NULL,                  -- deliveries up to this were looked at

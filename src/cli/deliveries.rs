@@ -17,12 +17,6 @@ pub struct DeliveriesArgs {
     /// In this state: pending, leased, delivered, dead or discarded
     #[arg(long)]
     state: Option<String>,
-    /// Whose last attempt ended so: server_error, timeout, dns, …
-    #[arg(long)]
-    outcome: Option<String>,
-    /// Of this event
-    #[arg(long, value_name = "ID")]
-    event: Option<String>,
     #[command(flatten)]
     selection: Selection,
     /// So many at most
@@ -49,8 +43,6 @@ impl DeliveriesArgs {
         let mut conditions = self.selection.conditions()?;
         let own = [
             ("state", self.state),
-            ("outcome", self.outcome),
-            ("event", self.event),
             ("before", self.before),
             ("limit", Some(self.limit.to_string())),
         ];

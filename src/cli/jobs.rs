@@ -140,7 +140,7 @@ impl JobArgs {
                 out.remark("no deliveries match: nothing to do")?;
                 return Ok(ExitCode::SUCCESS);
             }
-            confirm(asking.verb, preview.matched)?;
+            confirm(asking.verb, &counted(preview.matched, preview.more))?;
         }
         request.dry_run = false;
         let job: JobView = client.post(asking.path, &request).await?;
@@ -152,11 +152,16 @@ impl JobArgs {
     }
 }
 
+/// How many match; counting ends somewhere.
+fn counted(matched: u64, more: bool) -> String {
+    if more { format!("{matched} or more") } else { matched.to_string() }
+}
+
 fn tell_preview(out: &mut Output, verb: &str, preview: &PreviewView) -> anyhow::Result<()> {
     if out.is_json() {
         return Ok(out.json(preview)?);
     }
-    out.line(format!("would {verb} {} deliveries", preview.matched))?;
+    out.line(format!("would {verb} {} deliveries", counted(preview.matched, preview.more)))?;
     if !preview.sample.is_empty() {
         out.table(&deliveries::table(&preview.sample))?;
     }
@@ -164,7 +169,7 @@ fn tell_preview(out: &mut Output, verb: &str, preview: &PreviewView) -> anyhow::
 }
 
 /// Asks someone who is there to answer; without one, wants `--yes`.
-fn confirm(verb: &str, matched: u64) -> anyhow::Result<()> {
+fn confirm(verb: &str, matched: &str) -> anyhow::Result<()> {
     let question = format!("{verb} {matched} deliveries?");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage(question)
@@ -230,7 +235,7 @@ fn tell(out: &mut Output, job: &JobView) -> anyhow::Result<()> {
         job.id,
         painted(&job.state),
         job.done,
-        job.matched,
+        counted(job.matched.max(job.done), job.more && job.matched > job.done),
         if job.action == "redrive" { "redriven" } else { "discarded" },
     ))?;
     if let Some(note) = &job.note {
@@ -254,7 +259,7 @@ fn list(out: &mut Output, page: &Page<JobView>) -> anyhow::Result<()> {
             job.action.clone(),
             job.state.clone(),
             job.done.to_string(),
-            job.matched.to_string(),
+            counted(job.matched, job.more),
             job.actor.clone(),
             job.created_at.clone(),
             or_dash(job.note.as_deref()),

@@ -9,6 +9,9 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which deliveries")]
 pub(super) struct Selection {
+    /// Of this source
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
     /// Of this destination: its name, source/destination or id
     #[arg(long, value_name = "DESTINATION")]
     destination: Option<String>,
@@ -21,7 +24,22 @@ pub(super) struct Selection {
     /// Whose event has this type: track, identify, page, screen, group, alias or delete
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// Whose last attempt got this HTTP status
+    /// Of this event
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// Whose event has this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Whose event is of this user
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
+    /// Whose event has this messageId
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Whose last attempt ended so: server_error, timeout, dns, …
+    #[arg(long, value_name = "OUTCOME")]
+    outcome: Option<String>,
+    /// Whose last attempt got this HTTP status, such as 503, or one of a class, such as 5xx
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
     /// Accepted since: a time such as 2026-03-01T12:00:00Z, or how long ago, such as 90m, 2h, 7d
@@ -36,10 +54,16 @@ impl Selection {
     /// The conditions by name.
     pub(super) fn conditions(&self) -> Result<Vec<(&'static str, String)>, Failure> {
         let given = [
+            ("source", self.source.clone()),
             ("destination", self.destination.clone()),
             ("mapping", self.mapping.clone()),
             ("reason", self.reason.clone()),
             ("type", self.event_type.clone()),
+            ("event", self.event.clone()),
+            ("name", self.name.clone()),
+            ("user_id", self.user_id.clone()),
+            ("message_id", self.message_id.clone()),
+            ("outcome", self.outcome.clone()),
             ("status", self.status.clone()),
             ("since", time("--since", self.since.as_deref())?),
             ("until", time("--until", self.until.as_deref())?),

@@ -55,9 +55,8 @@ const EVENT_FIELDS: [&str; 10] = [
     "limit",
 ];
 const LIVE_FIELDS: [&str; 3] = ["source", "type", "text"];
-/// What narrows a list of deliveries and no job.
-const LIST_ONLY: [&str; 8] =
-    ["event", "outcome", "before", "limit", "source", "name", "user_id", "message_id"];
+/// What says which page of a list is wanted: a job goes over all that match.
+const OF_A_PAGE: [&str; 2] = ["before", "limit"];
 
 /// A condition as given: its name and its value.
 pub type Condition = (String, String);
@@ -80,8 +79,8 @@ pub(super) fn job(
 ) -> Result<JobFilter, Refusal> {
     let mut faults: Vec<Fault> = conditions
         .iter()
-        .filter(|(name, _)| LIST_ONLY.contains(&name.as_str()))
-        .map(|(name, _)| Fault::new(name, "does not narrow a job; use it with a list"))
+        .filter(|(name, _)| OF_A_PAGE.contains(&name.as_str()))
+        .map(|(name, _)| Fault::new(name, "is for lists: a job goes over all that match"))
         .collect();
     let mut delivery_ids = Vec::with_capacity(ids.len());
     for (index, text) in ids.iter().enumerate() {
@@ -97,23 +96,19 @@ pub(super) fn job(
         return Err(Refusal::Invalid(faults));
     }
     let query = deliveries(conditions, pipeline)?;
-    let status = match query.status {
-        None => None,
-        Some(range) if range.from == range.to => Some(range.from),
-        Some(_) => {
-            return Err(Refusal::at("status", "should be one status, such as 503, for a job"));
-        }
-    };
     Ok(JobFilter {
         delivery_ids,
         destination_id: query.destination_id,
+        among: None,
         mapping_id: query.mapping_id,
         state: query.state,
         reason: query.reason,
-        event_type: query.event.kind,
+        event_id: query.event_id,
+        event: query.event,
+        outcome: query.outcome,
         accepted_from: query.accepted_from,
         accepted_until: query.accepted_until,
-        status,
+        status: query.status,
     })
 }
 

@@ -1,13 +1,16 @@
 //! Jobs: redrives and discards, asked for by filter or by ids, with a dry run that changes nothing.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, Page};
-use super::filter;
+use super::deliveries::{DeliveryView, Page, among};
+use super::filter::{self, destination_path, mapping_path};
 use super::{Desk, Refusal};
+use crate::clock::Timestamp;
 use crate::domain::access::{Caller, Operator};
-use crate::domain::id::{DeliveryId, DestinationId, JobId, Noun, PublicId};
+use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::pipeline::Fault;
 use crate::store::Pipeline;
@@ -28,7 +31,7 @@ pub struct JobRequest {
     /// These deliveries.
     pub ids: Vec<String>,
     /// Deliveries that meet all of these conditions, named as in the list of deliveries.
-    pub filter: std::collections::BTreeMap<String, String>,
+    pub filter: BTreeMap<String, String>,
     /// Only tell what it would do.
     pub dry_run: bool,
     /// Deliveries a second at most.
@@ -40,8 +43,11 @@ pub struct JobRequest {
 /// What a job would do.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PreviewView {
-    /// How many deliveries match.
+    /// How many deliveries match; not more than are counted.
     pub matched: u64,
+    /// Whether there may be more than were counted.
+    #[serde(default)]
+    pub more: bool,
     /// The first of them.
     pub sample: Vec<DeliveryView>,
 }
@@ -53,10 +59,19 @@ pub struct JobView {
     pub id: String,
     /// `redrive` or `discard`.
     pub action: String,
+    /// What it selects by, named as in the list of deliveries; empty for one that names deliveries.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// How many deliveries it names.
+    #[serde(default)]
+    pub named: usize,
     /// Where it stands.
     pub state: String,
-    /// Deliveries that matched when it was made.
+    /// Deliveries that matched when it was made; not more than are counted.
     pub matched: u64,
+    /// Whether more matched than were counted.
+    #[serde(default)]
+    pub more: bool,
     /// Deliveries acted on so far.
     pub done: u64,
     /// Deliveries a second at most.
@@ -72,18 +87,21 @@ pub struct JobView {
 }
 
 impl JobView {
-    fn of(job: &Job) -> Self {
+    fn of(job: &Job, pipeline: &Pipeline, event: Option<String>) -> Self {
         Self {
             id: PublicId::new(Noun::Job, job.created_at, job.id.0).to_string(),
             action: job.asked.action.as_str().to_owned(),
+            filter: words(&job.asked.filter, pipeline, event),
+            named: job.asked.filter.delivery_ids.len(),
             state: job.state.as_str().to_owned(),
             matched: job.matched,
+            more: job.more,
             done: job.done,
             rate_per_second: job.asked.rate_per_second,
             actor: job.asked.actor.clone(),
             note: job.asked.note.clone(),
             created_at: job.created_at.to_iso(),
-            finished_at: job.finished_at.map(crate::clock::Timestamp::to_iso),
+            finished_at: job.finished_at.map(Timestamp::to_iso),
         }
     }
 
@@ -117,7 +135,9 @@ impl Desk {
         check(&request)?;
         let pipeline = self.pipeline(operator).await?;
         let conditions: Vec<_> = request.filter.into_iter().collect();
-        let filter = filter::job(&request.ids, &conditions, &pipeline)?;
+        let mut filter = filter::job(&request.ids, &conditions, &pipeline)?;
+        // A token that is limited to destinations selects nothing else, whatever it asks for.
+        filter.among = among(operator, &pipeline);
         if let Some(state) = filter.state
             && !action.takes(state)
         {
@@ -126,12 +146,13 @@ impl Desk {
             return Err(Refusal::at("filter.state", message));
         }
         self.known(&request.ids).await?;
-        self.within(operator, &filter, &pipeline).await?;
+        self.within(operator, &filter).await?;
         if request.dry_run {
             let preview = self.store.preview_job(action, filter, SAMPLE).await?;
             let sample =
                 preview.sample.iter().map(|row| DeliveryView::of(row, &pipeline)).collect();
-            return Ok(Asked::Preview(PreviewView { matched: preview.matched, sample }));
+            let (matched, more) = (preview.matched, preview.more);
+            return Ok(Asked::Preview(PreviewView { matched, more, sample }));
         }
         let job = NewJob {
             action,
@@ -143,7 +164,7 @@ impl Desk {
         let act = operator.act(self.clock.now()).noted(job.note.clone());
         let job = self.store.create_job(job, act).await?;
         self.process.wake();
-        Ok(Asked::Made(JobView::of(&job)))
+        self.view_of_job(&job, &pipeline).await.map(Asked::Made)
     }
 
     /// An id of another database must not select one of ours with the same key.
@@ -160,23 +181,12 @@ impl Desk {
         if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
     }
 
-    /// A token that is limited to destinations selects nothing else: its jobs name deliveries of
-    /// them, or one of them.
-    async fn within(
-        &self,
-        operator: &Operator,
-        filter: &JobFilter,
-        pipeline: &Pipeline,
-    ) -> Result<(), Refusal> {
-        if operator.scope.limits().is_none() || names_one(filter, pipeline) {
-            return Ok(());
-        }
-        if filter.delivery_ids.is_empty() {
-            return operator.reaches_everything().map_err(Refusal::from);
-        }
+    /// A token that is limited to destinations names no delivery of another.
+    async fn within(&self, operator: &Operator, filter: &JobFilter) -> Result<(), Refusal> {
+        let Some(among) = &filter.among else { return Ok(()) };
         for id in &filter.delivery_ids {
             let row = self.store.delivery(*id).await?;
-            if !row.is_some_and(|row| covers(pipeline, row.delivery.destination_id)) {
+            if !row.is_some_and(|row| among.contains(&row.delivery.destination_id)) {
                 return operator.reaches_everything().map_err(Refusal::from);
             }
         }
@@ -198,7 +208,11 @@ impl Desk {
             .iter()
             .filter(|job| action.is_none_or(|it| it == job.asked.action))
             .filter(|job| sees(caller, &job.asked, &pipeline));
-        Ok(Page::whole(wanted.map(JobView::of).collect()))
+        let mut views = Vec::new();
+        for job in wanted {
+            views.push(self.view_of_job(job, &pipeline).await?);
+        }
+        Ok(Page::whole(views))
     }
 
     /// A job by its id.
@@ -206,7 +220,8 @@ impl Desk {
     /// # Errors
     /// [`Refusal`] when there is none.
     pub async fn job(&self, caller: &Caller, text: &str) -> Result<JobView, Refusal> {
-        self.find_job(caller, text).await.map(|job| JobView::of(&job))
+        let (job, pipeline) = self.find_job(caller, text).await?;
+        self.view_of_job(&job, &pipeline).await
     }
 
     /// Stops a job where it is.
@@ -214,37 +229,79 @@ impl Desk {
     /// # Errors
     /// [`Refusal`] when there is none.
     pub async fn cancel_job(&self, operator: &Operator, text: &str) -> Result<JobView, Refusal> {
-        let job = self.find_job(operator, text).await?;
+        let (job, pipeline) = self.find_job(operator, text).await?;
         let job = self.store.cancel_job(job.id, operator.act(self.clock.now())).await?;
-        job.map(|job| JobView::of(&job)).ok_or_else(|| Refusal::Missing(format!("job {text}")))
+        let job = job.ok_or_else(|| Refusal::Missing(format!("job {text}")))?;
+        self.view_of_job(&job, &pipeline).await
     }
 
-    async fn find_job(&self, caller: &Caller, text: &str) -> Result<Job, Refusal> {
+    async fn view_of_job(&self, job: &Job, pipeline: &Pipeline) -> Result<JobView, Refusal> {
+        let event = match job.asked.filter.event_id {
+            None => None,
+            Some(id) => Some(self.store.event(id).await?.map_or_else(removed, |stored| {
+                PublicId::new(Noun::Event, stored.event.received_at, id.0).to_string()
+            })),
+        };
+        Ok(JobView::of(job, pipeline, event))
+    }
+
+    async fn find_job(&self, caller: &Caller, text: &str) -> Result<(Job, Pipeline), Refusal> {
         let id = PublicId::parse_as(text, Noun::Job)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let job = self.store.job(JobId(id.key)).await?;
         let pipeline = self.pipeline(caller).await?;
         job.filter(|job| job.created_at == id.created_at)
             .filter(|job| sees(caller, &job.asked, &pipeline))
+            .map(|job| (job, pipeline))
             .ok_or_else(|| Refusal::Missing(format!("job {text}")))
     }
 }
 
-fn covers(pipeline: &Pipeline, id: DestinationId) -> bool {
-    pipeline.destinations.iter().any(|it| it.id == id)
-}
-
-/// Whether a filter names a destination, or a mapping of one, that is in this narrowed pipeline.
-fn names_one(filter: &JobFilter, pipeline: &Pipeline) -> bool {
-    filter.destination_id.is_some_and(|id| covers(pipeline, id))
-        || filter.mapping_id.is_some_and(|id| pipeline.mappings.iter().any(|it| it.id == id))
-}
-
 /// Whether a caller may see a job: one of its own, or of its destinations only.
 fn sees(caller: &Caller, asked: &NewJob, pipeline: &Pipeline) -> bool {
+    let filter = &asked.filter;
+    let covers = |id: &DestinationId| pipeline.destinations.iter().any(|it| it.id == *id);
+    let has = |id: &MappingId| pipeline.mappings.iter().any(|it| it.id == *id);
     caller.scope.limits().is_none()
         || asked.actor == caller.name
-        || names_one(&asked.filter, pipeline)
+        || filter.destination_id.as_ref().is_some_and(covers)
+        || filter.mapping_id.as_ref().is_some_and(has)
+        || filter.among.as_ref().is_some_and(|ids| ids.iter().all(covers))
+}
+
+fn removed() -> String {
+    "removed since".to_owned()
+}
+
+/// A filter as it can be asked for again; what was removed since is told as that.
+fn words(
+    filter: &JobFilter,
+    pipeline: &Pipeline,
+    event_id: Option<String>,
+) -> BTreeMap<String, String> {
+    let path = |path: Vec<String>| if path.is_empty() { removed() } else { path.join("/") };
+    let source = |id: SourceId| {
+        let found = pipeline.sources.iter().find(|it| it.id == id);
+        path(found.map(|it| it.name.clone()).into_iter().collect())
+    };
+    let event = &filter.event;
+    let given = [
+        ("state", filter.state.map(|it| it.as_str().to_owned())),
+        ("reason", filter.reason.map(|it| it.as_str().to_owned())),
+        ("outcome", filter.outcome.map(|it| it.as_str().to_owned())),
+        ("status", filter.status.map(|it| it.to_string())),
+        ("source", event.source_id.map(source)),
+        ("destination", filter.destination_id.map(|id| path(destination_path(pipeline, id)))),
+        ("mapping", filter.mapping_id.map(|id| path(mapping_path(pipeline, id)))),
+        ("type", event.kind.map(|it| it.as_str().to_owned())),
+        ("name", event.name.clone()),
+        ("user_id", event.user_id.clone()),
+        ("message_id", event.message_id.clone()),
+        ("event", event_id),
+        ("since", filter.accepted_from.map(Timestamp::to_iso)),
+        ("until", filter.accepted_until.map(Timestamp::to_iso)),
+    ];
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 fn check(request: &JobRequest) -> Result<(), Refusal> {

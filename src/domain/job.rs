@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::Outcome;
+use super::condition::{EventConditions, StatusRange};
 use super::delivery::{Reason, State};
-use super::event::EventType;
-use super::id::{DeliveryId, DestinationId, JobId, MappingId};
+use super::id::{DeliveryId, DestinationId, EventId, JobId, MappingId};
 use crate::clock::Timestamp;
 
 /// What a job does to each delivery it selects.
@@ -38,27 +39,34 @@ impl JobAction {
     }
 }
 
-/// Which deliveries a job selects: all conditions hold. At least one is given.
+/// Which deliveries a job selects: all conditions hold. At least one is given; they are those that
+/// a list of deliveries is narrowed by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// These very deliveries; empty: any.
     pub delivery_ids: Vec<DeliveryId>,
     /// Of this destination.
     pub destination_id: Option<DestinationId>,
+    /// Of these destinations: what whoever asked may act on; none: of any.
+    pub among: Option<Vec<DestinationId>>,
     /// Of this mapping.
     pub mapping_id: Option<MappingId>,
     /// In this state; for a redrive always dead.
     pub state: Option<State>,
     /// Dead for this reason.
     pub reason: Option<Reason>,
-    /// Whose event has this type.
-    pub event_type: Option<EventType>,
+    /// Of this event.
+    pub event_id: Option<EventId>,
+    /// Whose event meets these.
+    pub event: EventConditions,
+    /// Whose last attempt ended so.
+    pub outcome: Option<Outcome>,
     /// Accepted at or after.
     pub accepted_from: Option<Timestamp>,
     /// Accepted before.
     pub accepted_until: Option<Timestamp>,
-    /// Whose last attempt got this HTTP status.
-    pub status: Option<u16>,
+    /// Whose last attempt got an HTTP status among these.
+    pub status: Option<StatusRange>,
 }
 
 /// Where a job stands.
@@ -109,8 +117,10 @@ pub struct Job {
     pub asked: NewJob,
     /// Where it stands.
     pub state: JobState,
-    /// Deliveries that matched when it was made.
+    /// Deliveries that matched when it was made; not more than are counted.
     pub matched: u64,
+    /// Whether more matched than were counted.
+    pub more: bool,
     /// Deliveries acted on so far.
     pub done: u64,
     /// When it was made.

@@ -6,6 +6,7 @@ pub mod alert;
 pub mod attempt;
 pub mod audit;
 pub mod auth;
+pub mod condition;
 pub mod delivery;
 pub mod destination;
 pub mod document;

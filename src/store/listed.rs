@@ -2,18 +2,10 @@
 
 use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
+use crate::domain::condition::{EventConditions, StatusRange};
 use crate::domain::delivery::{Delivery, Reason, State};
 use crate::domain::event::{EventType, StoredEvent};
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
-
-/// Statuses of HTTP answers, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusRange {
-    /// The lowest.
-    pub from: u16,
-    /// The highest.
-    pub to: u16,
-}
 
 /// What a list of deliveries is narrowed to; all conditions hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,29 +36,6 @@ pub struct DeliveryQuery {
     pub before: Option<DeliveryId>,
     /// At most so many.
     pub limit: u32,
-}
-
-/// What an event is like; all conditions hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventConditions {
-    /// Of this source.
-    pub source_id: Option<SourceId>,
-    /// Of this type.
-    pub kind: Option<EventType>,
-    /// Of this name.
-    pub name: Option<String>,
-    /// Of this user.
-    pub user_id: Option<String>,
-    /// With this messageId.
-    pub message_id: Option<String>,
-}
-
-impl EventConditions {
-    /// Whether every event meets them.
-    #[must_use]
-    pub fn are_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// A delivery in a list, with what names its event.

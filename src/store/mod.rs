@@ -25,14 +25,12 @@ pub mod sqlite;
 mod statistics;
 mod test_send;
 
+pub use crate::domain::condition::{EventConditions, StatusRange};
 pub use access::{
     AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, Token,
 };
 pub use alert::AlertStore;
-pub use listed::{
-    DeadLetterGroup, DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, ListedEvents,
-    StatusRange,
-};
+pub use listed::{DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, Listed, ListedEvents};
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,

@@ -19,8 +19,10 @@ pub struct Routing {
 /// What a job would do.
 #[derive(Clone, Debug)]
 pub struct JobPreview {
-    /// How many deliveries match.
+    /// How many deliveries match; not more than are counted.
     pub matched: u64,
+    /// Whether more may match than were counted.
+    pub more: bool,
     /// The first of them.
     pub sample: Vec<DeliveryRow>,
 }

@@ -14,30 +14,26 @@ use super::form::{Asked, Field, Form, address};
 use super::moment::Moment;
 use super::shell::{As, Shell, page_with};
 use super::text::Outside;
-use crate::desk::Refusal;
 use crate::desk::deliveries::{DeliveryView, Page};
+use crate::desk::{Refusal, destination_path, mapping_path};
 use crate::domain::access::Caller;
 use crate::domain::attempt::Outcome;
 use crate::domain::delivery::{Reason, State as DeliveryState};
 use crate::domain::event::EventType;
+use crate::domain::job::JobAction;
 use crate::pipeline::Fault;
 
 /// Where the list is.
 pub(super) const LIST: &str = "/deliveries";
 
-/// The filters of the form, as the list names them.
-const FILTERS: [&str; 10] = [
-    "state",
-    "reason",
-    "outcome",
-    "status",
-    "destination",
-    "mapping",
-    "type",
-    "event",
-    "since",
-    "until",
-];
+/// The filters that are always in sight, as the list names them.
+const FIRST: [&str; 6] = ["state", "destination", "name", "user_id", "since", "until"];
+/// Those that are opened when they are wanted.
+const OTHERS: [&str; 8] =
+    ["reason", "outcome", "status", "source", "mapping", "type", "message_id", "event"];
+
+/// What says which page of the list it is, and narrows nothing.
+const PAGING: [&str; 2] = ["before", "limit"];
 
 /// A delivery in a list.
 pub(super) struct Row {
@@ -76,20 +72,31 @@ impl Row {
     }
 }
 
+/// A job over what a search shows, and where it is asked for.
+struct Offer {
+    words: &'static str,
+    tone: &'static str,
+    to: String,
+}
+
 #[derive(Template)]
 #[template(path = "deliveries.html")]
 struct DeliveriesPage {
-    shell: Shell,
     form: Form,
     is_filtered: bool,
+    /// Whether one of the filters that are out of sight is set.
+    is_deep: bool,
     faults: Vec<Fault>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,
-    /// What a job over the dead letters that match would be asked with.
-    job_query: Option<String>,
+    /// Until when this page looked back, where there is more to look at.
+    looked_to: Option<Moment>,
+    offers: Vec<Offer>,
+    sources: Vec<String>,
     destinations: Vec<String>,
     mappings: Vec<String>,
+    shell: Shell,
 }
 
 impl DeliveriesPage {
@@ -137,29 +144,58 @@ pub(super) async fn list(
     let next = found.next.as_deref().map(here);
     let pipeline = web.desk.pipeline(&caller).await?;
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let is_filtered = form.others(&["before", "limit"]).next().is_some();
+    let offers = if form.is_right() && shell.may_operate() { offers(&form) } else { Vec::new() };
+    let is_filtered = form.others(&PAGING).next().is_some();
     let page = DeliveriesPage {
         is_filtered,
-        faults: form.other_faults(&FILTERS),
+        is_deep: OTHERS.iter().any(|name| form.filled(name).is_some()),
+        faults: form.other_faults(&[&FIRST[..], &OTHERS].concat()),
         rows: found.items.iter().map(|view| Row::of(view, &shell)).collect(),
         first,
         next,
-        job_query: (form.text("state") == "dead").then(|| {
-            let query = address("", form.others(&["before", "limit", "event", "outcome"]));
-            query.trim_start_matches('?').to_owned()
-        }),
+        looked_to: found.looked_to.as_deref().and_then(|at| shell.told(at)),
+        offers,
+        sources: pipeline.sources.iter().map(|it| it.name.clone()).collect(),
         destinations: pipeline
             .destinations
             .iter()
-            .map(|it| crate::desk::destination_path(&pipeline, it.id).join("/"))
+            .map(|it| destination_path(&pipeline, it.id).join("/"))
             .collect(),
         mappings: pipeline
             .mappings
             .iter()
-            .map(|it| crate::desk::mapping_path(&pipeline, it.id).join("/"))
+            .map(|it| mapping_path(&pipeline, it.id).join("/"))
             .collect(),
         form,
         shell,
     };
     page_with(status, &page)
+}
+
+/// The jobs that can be asked for over what the form's filters select.
+fn offers(form: &Form) -> Vec<Offer> {
+    let state = DeliveryState::parse(form.text("state"));
+    let takes = |action: JobAction| state.is_none_or(|state| action.takes(state));
+    let to = |action: JobAction| {
+        let action = [("action", action.as_str())];
+        address("/jobs/new", action.into_iter().chain(form.others(&PAGING)))
+    };
+    if form.others(&PAGING).next().is_none() {
+        return Vec::new();
+    }
+    let all = [
+        (JobAction::Redrive, if state.is_some() { "Redrive these…" } else { "Redrive the dead…" }),
+        (
+            JobAction::Discard,
+            if state.is_some() { "Discard these…" } else { "Discard what waits or is dead…" },
+        ),
+    ];
+    let offered = all.into_iter().filter(|(action, _)| takes(*action));
+    offered
+        .map(|(action, words)| Offer {
+            words,
+            tone: if action == JobAction::Discard { "danger" } else { "" },
+            to: to(action),
+        })
+        .collect()
 }

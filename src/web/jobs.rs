@@ -12,7 +12,7 @@ use super::Web;
 use super::badge::Badge;
 use super::deliveries::Row;
 use super::failure::Failure;
-use super::form::{Asked as Query, Field, Form};
+use super::form::{Asked as Query, Field, Form, address};
 use super::moment::Moment;
 use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, count, counted};
@@ -31,6 +31,8 @@ struct Line {
     state: Badge,
     done: String,
     matched: String,
+    /// What it selects by, or how many deliveries it names.
+    selects: Vec<(String, Outside)>,
     actor: Outside,
     note: Option<Outside>,
     made: Option<Moment>,
@@ -43,12 +45,25 @@ impl Line {
             action: view.action.clone(),
             state: Badge::of_state(&view.state),
             done: count(view.done),
-            matched: count(view.matched),
+            matched: at_least(view.matched.max(view.done), view.more && view.matched > view.done),
+            selects: selects(view),
             actor: view.actor.clone().into(),
             note: view.note.clone().map(Outside::from),
             made: shell.told(&view.created_at),
         }
     }
+}
+
+/// How many; counting ends somewhere.
+fn at_least(number: u64, more: bool) -> String {
+    format!("{}{}", count(number), if more { "+" } else { "" })
+}
+
+fn selects(view: &JobView) -> Vec<(String, Outside)> {
+    let named =
+        (view.named > 0).then(|| ("chosen one by one".to_owned(), count(view.named as u64).into()));
+    let filter = view.filter.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+    named.into_iter().chain(filter).collect()
 }
 
 #[derive(Template)]
@@ -134,6 +149,8 @@ struct NewJobPage {
     matched: u64,
     words: String,
     rows: Vec<Row>,
+    /// Where what is selected is listed.
+    back: String,
 }
 
 impl NewJobPage {
@@ -173,7 +190,7 @@ async fn preview(
         Ok(Asked::Made(_)) => return Err(Failure::conflict("The job was made already.")),
         Err(Refusal::Invalid(faults)) => {
             form.take_faults(faults);
-            PreviewView { matched: 0, sample: Vec::new() }
+            PreviewView { matched: 0, more: false, sample: Vec::new() }
         }
         Err(refusal) => return Err(refusal.into()),
     };
@@ -189,12 +206,22 @@ async fn preview(
         ids: form.all("id").map(ToOwned::to_owned).collect(),
         faults: form.other_faults(&["rate_per_second", "note"]),
         matched: found.matched,
-        words: counted(found.matched, "delivery", "deliveries"),
+        words: words(found.matched, found.more),
+        back: address("/deliveries", form.others(&OWN)),
         rows: found.sample.iter().map(|view| Row::of(view, &shell)).collect(),
         form,
         shell,
     };
     page_with(status, &page)
+}
+
+/// `1 delivery`, `500,000+ deliveries`.
+fn words(matched: u64, more: bool) -> String {
+    if more {
+        format!("{} deliveries", at_least(matched, more))
+    } else {
+        counted(matched, "delivery", "deliveries")
+    }
 }
 
 /// Makes the job.

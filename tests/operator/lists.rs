@@ -136,8 +136,8 @@ async fn a_job_needs_a_condition_that_fits() {
         ),
         (
             "/api/v1/discards",
-            json!({"filter": {"outcome": "dns"}}),
-            "outcome: does not narrow a job; use it with a list",
+            json!({"filter": {"limit": "3"}}),
+            "limit: is for lists: a job goes over all that match",
         ),
     ] {
         let (status, problem) = app.client.post(path, &request).await.unwrap();

@@ -5,6 +5,7 @@ pub(crate) mod commands;
 mod examples;
 mod explain;
 mod import;
+mod jobs;
 mod lists;
 pub(crate) mod render;
 mod secrets;

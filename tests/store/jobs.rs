@@ -1,12 +1,15 @@
 //! Jobs: redrive and discard, in steps, over restarts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use postrider::domain::attempt::Outcome;
+use postrider::domain::condition::{EventConditions, StatusRange};
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::event::EventType;
-use postrider::domain::id::{DeliveryId, JobId};
+use postrider::domain::id::{DeliveryId, EventId, JobId};
 use postrider::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
-use postrider::store::{PipelineChange, Recorded};
+use postrider::store::{NewEvent, PipelineChange, Recorded};
 
 use super::world::{WINDOW, World, put_mapping};
 
@@ -148,11 +151,16 @@ pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
     world.clock.advance(Duration::from_secs(60));
     let mut event = world.event("m-2");
     event.kind = Some(EventType::Identify);
+    event.name = Some("Trial".to_owned());
+    event.user_id = Some("u-2".to_owned());
     world.accept_one(event, vec![world.leased(world.b)]).await;
     let second = DeliveryId(first.0 + 1);
+    let second_event = world.delivery(second).await.event_id;
     world.kill(second, 1, Reason::Redirect).await;
     let pending = world.accept_pending("m-3", world.c).await;
-    let any = JobFilter::default();
+    let (any, no) = (JobFilter::default(), EventConditions::default());
+    let like = |event| JobFilter { event, ..JobFilter::default() };
+    let status = |from, to| Some(StatusRange { from, to });
     let cases = [
         (JobFilter { delivery_ids: vec![second, pending], ..any.clone() }, vec![second]),
         (
@@ -163,11 +171,21 @@ pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
         (JobFilter { state: Some(State::Dead), ..any.clone() }, vec![first, second]),
         (JobFilter { state: Some(State::Pending), ..any.clone() }, vec![]),
         (JobFilter { reason: Some(Reason::Redirect), ..any.clone() }, vec![second]),
-        (JobFilter { event_type: Some(EventType::Identify), ..any.clone() }, vec![second]),
+        (JobFilter { event_id: Some(second_event), ..any.clone() }, vec![second]),
+        (JobFilter { event_id: Some(EventId(999)), ..any.clone() }, vec![]),
+        (like(EventConditions { kind: Some(EventType::Identify), ..no.clone() }), vec![second]),
+        (like(EventConditions { name: Some("Trial".to_owned()), ..no.clone() }), vec![second]),
+        (like(EventConditions { user_id: Some("u-1".to_owned()), ..no.clone() }), vec![first]),
+        (like(EventConditions { message_id: Some("m-2".to_owned()), ..no.clone() }), vec![second]),
+        (like(EventConditions { source_id: Some(world.app), ..no.clone() }), vec![]),
+        (JobFilter { outcome: Some(Outcome::Rejected), ..any.clone() }, vec![first, second]),
+        (JobFilter { outcome: Some(Outcome::Dns), ..any.clone() }, vec![]),
+        (JobFilter { among: Some(vec![world.c.destination_id]), ..any.clone() }, vec![]),
         (JobFilter { accepted_from: Some(world.now()), ..any.clone() }, vec![second]),
         (JobFilter { accepted_until: Some(world.now()), ..any.clone() }, vec![first]),
-        (JobFilter { status: Some(410), ..any.clone() }, vec![first, second]),
-        (JobFilter { status: Some(500), ..any.clone() }, vec![]),
+        (JobFilter { status: status(410, 410), ..any.clone() }, vec![first, second]),
+        (JobFilter { status: status(400, 499), ..any.clone() }, vec![first, second]),
+        (JobFilter { status: status(500, 599), ..any.clone() }, vec![]),
     ];
     for (filter, wanted) in cases {
         let preview = world
@@ -176,7 +194,7 @@ pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
             .await
             .expect("previewed");
         let found: Vec<_> = preview.sample.iter().map(|row| row.delivery.id).collect();
-        assert_eq!(found, wanted, "{filter:?}");
+        assert_eq!((found, preview.matched), (wanted.clone(), wanted.len() as u64), "{filter:?}");
         let job = create(&world, JobAction::Redrive, filter.clone()).await;
         let read = world.store.job(job.id).await.expect("read").expect("the job");
         assert_eq!(read.asked.filter, filter);
@@ -185,6 +203,28 @@ pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
     let filter = JobFilter { state: Some(State::Pending), ..any };
     let preview = world.store.preview_job(JobAction::Discard, filter, 10).await.expect("previewed");
     assert_eq!(preview.sample[0].delivery.id, pending);
+}
+
+pub(crate) async fn a_job_that_seeks_events_looks_at_a_bounded_number_a_step(world: World) {
+    for thousand in 0..12 {
+        let events = (0..1_000).map(|number| NewEvent {
+            event: Arc::new(world.event(&format!("m-{thousand}-{number}"))),
+            deliveries: vec![world.pending(world.a)],
+            skips: Vec::new(),
+        });
+        world.store.accept(events.collect()).await.expect("accepted");
+    }
+    let event =
+        EventConditions { message_id: Some("m-11-999".to_owned()), ..EventConditions::default() };
+    let filter = JobFilter { state: Some(State::Pending), event, ..JobFilter::default() };
+    let preview = world.store.preview_job(JobAction::Discard, filter.clone(), 10).await;
+    let preview = preview.expect("previewed");
+    assert_eq!((preview.matched, preview.more, preview.sample.len()), (1, false, 1));
+    let job = create(&world, JobAction::Discard, filter).await;
+    let (job, steps) = finish(&world, job.id, 500).await;
+    assert_eq!((job.matched, job.done), (1, 1));
+    assert!(steps >= 3, "12,000 deliveries were gone over in {steps} steps");
+    assert_eq!(world.store.ledger().discarded, 1);
 }
 
 pub(crate) async fn jobs_are_listed_newest_first(world: World) {

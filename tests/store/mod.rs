@@ -104,6 +104,7 @@ mod on_sqlite {
             a_cancelled_job_stops
             a_discard_takes_pending_and_dead
             every_condition_of_a_filter_narrows
+            a_job_that_seeks_events_looks_at_a_bounded_number_a_step
             jobs_are_listed_newest_first
             unknown_jobs_are_none
             deliveries_of_removed_mappings_are_discarded;

@@ -20,6 +20,9 @@ use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::store::{JobPreview, JobStep};
 
+/// Looks that are counted before a job is made.
+const LOOKS: u32 = 25;
+
 /// A job with what only the store needs.
 #[derive(Debug)]
 pub(super) struct StoredJob {
@@ -28,7 +31,7 @@ pub(super) struct StoredJob {
     cursor: i64,
 }
 
-const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, state, matched, done, \
+const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, state, matched, more, done, \
      created_at, finished_at, upper_id, cursor";
 
 fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
@@ -53,11 +56,11 @@ fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
         "cancelled" => JobState::Cancelled,
         other => return Err(foreign("the job state", other)),
     };
-    let matched = count(from.take()?);
+    let (matched, more) = (count(from.take()?), from.take()?);
     let done = count(from.take()?);
     let created_at = from.at()?;
     let finished_at = from.maybe_at()?;
-    let job = Job { id, asked, state, matched, done, created_at, finished_at };
+    let job = Job { id, asked, state, matched, more, done, created_at, finished_at };
     Ok(StoredJob { job, upper_id: from.take()?, cursor: from.take()? })
 }
 
@@ -78,18 +81,30 @@ pub(super) async fn list(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<
     rows.iter().map(|row| Ok(read_job(row)?.job)).collect()
 }
 
-/// What a job would do.
+/// What a job would do. Each look is a read of its own, and counting ends after so many: whoever waits
+/// for the answer does not wait for a walk over everything.
 pub(super) async fn preview(
     conn: &mut SqliteConnection,
     action: JobAction,
     filter: &JobFilter,
     sample: u32,
 ) -> Result<JobPreview, Failure> {
-    let selection = Selection { action, filter, after: 0, upto: i64::MAX };
-    let matched = selection.matched(conn).await?;
-    let rows = selection.sample(conn, i64::from(sample)).await?;
-    let sample = rows.iter().map(row::delivery_row).collect::<Result<_, _>>()?;
-    Ok(JobPreview { matched, sample })
+    let mut selection = Selection::of(conn, action, filter, (0, i64::MAX)).await?;
+    let mut preview = JobPreview { matched: 0, more: false, sample: Vec::new() };
+    for _ in 0..LOOKS {
+        let Some(end) = selection.end_of_look(conn).await? else { return Ok(preview) };
+        let wanted = sample.saturating_sub(u32::try_from(preview.sample.len()).unwrap_or(sample));
+        let matched = selection.matched(conn, end).await?;
+        if wanted > 0 && matched > 0 {
+            for found in &selection.first(conn, end, wanted).await? {
+                preview.sample.push(row::delivery_row(found)?);
+            }
+        }
+        preview.matched += matched;
+        selection.after = end;
+    }
+    preview.more = selection.end_of_look(conn).await?.is_some();
+    Ok(preview)
 }
 
 const fn made(action: JobAction) -> Action {
@@ -120,6 +135,8 @@ async fn tell(tx: &mut Tx<'_>, act: &Act, action: Action, job: &Job) -> Result<(
 #[derive(Debug)]
 pub(super) struct Create {
     pub(super) job: NewJob,
+    /// What was counted just before: the writer has no time for it.
+    pub(super) counted: JobPreview,
     pub(super) act: Act,
 }
 
@@ -130,21 +147,19 @@ impl Step for Create {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Job, Failure> {
         let upper_id = tx.memory.next_delivery_id - 1;
-        let asked = &self.job;
-        let selection =
-            Selection { action: asked.action, filter: &asked.filter, after: 0, upto: upper_id };
-        let matched = selection.matched(tx.conn).await?;
+        let (asked, counted) = (&self.job, &self.counted);
         let done = sqlx::query(
-            "INSERT INTO jobs (action, filter, rate_per_second, actor, note, state, matched, done,
+            "INSERT INTO jobs (action, filter, rate_per_second, actor, note, state, matched, more, done,
                 upper_id, cursor, created_at)
-             VALUES (?, ?, ?, ?, ?, 'running', ?, 0, ?, 0, ?)",
+             VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 0, ?, 0, ?)",
         )
         .bind(asked.action.as_str())
         .bind(to_json(&KeptFilter::of(&asked.filter))?)
         .bind(asked.rate_per_second)
         .bind(&asked.actor)
         .bind(&asked.note)
-        .bind(int(matched))
+        .bind(int(counted.matched))
+        .bind(counted.more)
         .bind(upper_id)
         .bind(self.act.at.as_micros())
         .execute(&mut *tx.conn)
@@ -153,7 +168,8 @@ impl Step for Create {
             id: JobId(done.last_insert_rowid()),
             asked: asked.clone(),
             state: JobState::Running,
-            matched,
+            matched: counted.matched,
+            more: counted.more,
             done: 0,
             created_at: self.act.at,
             finished_at: None,
@@ -222,17 +238,11 @@ impl Advance {
         stored: &mut StoredJob,
     ) -> Result<Vec<Selected>, Failure> {
         let asked = &stored.job.asked;
-        let mut selection = Selection {
-            action: asked.action,
-            filter: &asked.filter,
-            after: stored.cursor,
-            upto: stored.upper_id,
-        };
+        let keys = (stored.cursor, stored.upper_id);
+        let mut selection = Selection::of(tx.conn, asked.action, &asked.filter, keys).await?;
         let mut selected = Vec::new();
-        if let Some(upto) = selection.window(tx.conn).await? {
-            selection.upto = upto;
-            let rows = selection.sample(tx.conn, i64::from(self.limit)).await?;
-            for found in &rows {
+        if let Some(end) = selection.end_of_look(tx.conn).await? {
+            for found in &selection.first(tx.conn, end, self.limit).await? {
                 let found = row::delivery_row(found)?.delivery;
                 selected.push(Selected {
                     id: found.id.0,
@@ -242,11 +252,10 @@ impl Advance {
                 });
             }
             let is_cut = selected.len() == usize::try_from(self.limit).unwrap_or(usize::MAX);
-            stored.cursor = selected.last().filter(|_| is_cut).map_or(upto, |last| last.id);
+            stored.cursor = selected.last().filter(|_| is_cut).map_or(end, |last| last.id);
             selection.after = stored.cursor;
-            selection.upto = stored.upper_id;
         }
-        if selection.window(tx.conn).await?.is_none() {
+        if selection.end_of_look(tx.conn).await?.is_none() {
             stored.job.state = JobState::Done;
             stored.job.finished_at = Some(self.now);
         }

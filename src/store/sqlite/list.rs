@@ -10,7 +10,8 @@ use super::walk::{Bounds, Look, Span, Walk};
 use crate::clock::Timestamp;
 use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::delivery::{Reason, State};
-use crate::domain::id::{DeliveryId, EventId};
+use crate::domain::id::{DeliveryId, DestinationId, EventId};
+use crate::domain::job::JobFilter;
 use crate::store::{
     DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, StatusRange, StoredEvent,
 };
@@ -125,7 +126,7 @@ pub(super) async fn deliveries(
     look: Look,
 ) -> Result<Listed<DeliveryRow>, Failure> {
     let state = if query.reason.is_some() { Some(State::Dead) } else { query.state };
-    let walk = Walk::deliveries(newest_first(conn, state, look).await?);
+    let walk = Walk::deliveries(quickest(conn, state, look).await?);
     let before = query.before.map(|id| id.0);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let mut bounds = walk.bounds(conn, span).await?;
@@ -162,18 +163,13 @@ pub(super) fn statement_of_deliveries(
     }
     push_conditions(&mut sql, &Conditions::of_query(query));
     push_event(&mut sql, &query.event);
-    let among = query.among.as_ref().map(|ids| ids.iter().map(|id| id.0));
-    push_among(&mut sql, "d.destination_id", among);
-    if let Some(outcome) = query.outcome {
-        sql.push(" AND d.last_outcome = ").push_bind(Outcome::as_str(outcome));
-    }
     sql.push(" ORDER BY d.id DESC LIMIT ").push_bind(i64::from(query.limit));
     sql
 }
 
 /// The rows that hold every delivery of a state, as they are quickest walked by key. What is pending
 /// is indexed in another order: it is sorted while it is little, and else found among all.
-async fn newest_first(
+pub(super) async fn quickest(
     conn: &mut SqliteConnection,
     state: Option<State>,
     look: Look,
@@ -196,7 +192,7 @@ async fn newest_first(
 }
 
 /// The keys of an event's deliveries: the first, and the one after the last.
-async fn range_of(
+pub(super) async fn range_of(
     conn: &mut SqliteConnection,
     event_id: EventId,
 ) -> Result<Option<(i64, i64)>, sqlx::Error> {
@@ -211,8 +207,10 @@ async fn range_of(
 
 /// Conditions that lists and jobs share.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Conditions {
+pub(super) struct Conditions<'a> {
     pub(super) reason: Option<Reason>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) among: Option<&'a [DestinationId]>,
     pub(super) destination_id: Option<i64>,
     pub(super) mapping_id: Option<i64>,
     pub(super) status: Option<StatusRange>,
@@ -220,10 +218,13 @@ pub(super) struct Conditions {
     pub(super) accepted_until: Option<Timestamp>,
 }
 
-impl Conditions {
-    fn of_query(query: &DeliveryQuery) -> Self {
+impl<'a> Conditions<'a> {
+    /// Those of a list.
+    fn of_query(query: &'a DeliveryQuery) -> Self {
         Self {
             reason: query.reason,
+            outcome: query.outcome,
+            among: query.among.as_deref(),
             destination_id: query.destination_id.map(|id| id.0),
             mapping_id: query.mapping_id.map(|id| id.0),
             status: query.status,
@@ -231,13 +232,32 @@ impl Conditions {
             accepted_until: query.accepted_until,
         }
     }
+
+    /// Those of a job.
+    pub(super) fn of_filter(filter: &'a JobFilter) -> Self {
+        Self {
+            reason: filter.reason,
+            outcome: filter.outcome,
+            among: filter.among.as_deref(),
+            destination_id: filter.destination_id.map(|id| id.0),
+            mapping_id: filter.mapping_id.map(|id| id.0),
+            status: filter.status,
+            accepted_from: filter.accepted_from,
+            accepted_until: filter.accepted_until,
+        }
+    }
 }
 
 /// Adds the conditions on `deliveries` as `d`.
-pub(super) fn push_conditions(sql: &mut QueryBuilder<Sqlite>, conditions: &Conditions) {
+pub(super) fn push_conditions(sql: &mut QueryBuilder<Sqlite>, conditions: &Conditions<'_>) {
     if let Some(reason) = conditions.reason {
         sql.push(" AND d.reason = ").push_bind(reason.as_str());
     }
+    if let Some(outcome) = conditions.outcome {
+        sql.push(" AND d.last_outcome = ").push_bind(Outcome::as_str(outcome));
+    }
+    let among = conditions.among.map(|ids| ids.iter().map(|id| id.0));
+    push_among(sql, "d.destination_id", among);
     if let Some(id) = conditions.destination_id {
         sql.push(" AND d.destination_id = ").push_bind(id);
     }

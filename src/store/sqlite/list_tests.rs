@@ -4,11 +4,13 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
 
 use super::list::{candidates, statement_of_deliveries, statement_of_events};
+use super::selection::Selection;
 use super::walk::{Bounds, Walk};
 use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
 use crate::domain::delivery::{Reason, State};
-use crate::domain::id::{DestinationId, MappingId, SourceId};
+use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
+use crate::domain::job::{JobAction, JobFilter};
 use crate::store::{DeliveryQuery, EventConditions, EventQuery, StatusRange};
 
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_outbox.sql");
@@ -87,6 +89,30 @@ async fn every_list_of_events_steps_through_keys() {
         for walk in [Walk::EVENTS, Walk::REJECTED] {
             let plan = plan(&mut conn, statement_of_events(&query, walk, BOUNDS)).await;
             assert!(is_bounded(&plan), "{query:?}: {plan:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_look_of_a_job_steps_through_keys() {
+    let mut conn = database().await;
+    let at = Some(Timestamp::from_micros(1));
+    let filters = [
+        JobFilter::default(),
+        JobFilter { event: conditions(), ..JobFilter::default() },
+        JobFilter { among: Some(vec![DestinationId(1)]), ..JobFilter::default() },
+        JobFilter { outcome: Some(Outcome::ServerError), ..JobFilter::default() },
+        JobFilter { accepted_from: at, accepted_until: at, ..JobFilter::default() },
+        JobFilter { delivery_ids: vec![DeliveryId(1), DeliveryId(2)], ..JobFilter::default() },
+    ];
+    for filter in &filters {
+        for state in [None, Some(State::Dead)] {
+            let (action, rows) = (JobAction::Discard, candidates(state));
+            let selection = Selection { action, filter, rows, after: 1, upto: 9 };
+            for sql in [selection.statement_of_end(5), selection.statement_of_first(5)] {
+                let plan = plan(&mut conn, sql).await;
+                assert!(is_bounded(&plan), "{filter:?} {state:?}: {plan:?}");
+            }
         }
     }
 }

@@ -250,7 +250,8 @@ impl Store for SqliteStore {
     }
 
     async fn create_job(&self, job: NewJob, act: Act) -> Result<Job, StoreError> {
-        self.queue.step(job::Create { job, act }).await
+        let counted = self.preview_job(job.action, job.filter.clone(), 0).await?;
+        self.queue.step(job::Create { job, counted, act }).await
     }
 
     async fn step_job(

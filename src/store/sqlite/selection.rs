@@ -1,21 +1,25 @@
-//! What a job selects: its filter as it is kept, and the deliveries that it is made to mean. Only
-//! a bounded number of rows is looked at in a step, by the index that holds them.
+//! What a job selects: its filter as it is kept, and the deliveries that it is made to mean. A look goes
+//! over a bounded number of rows, by the index that holds them, and the next goes on behind it.
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::list::{Conditions, candidates, push_conditions, push_event};
+use super::list::{Conditions, push_conditions, push_event, quickest, range_of};
 use super::row::{DELIVERY_COLUMNS, count};
+use super::walk::{Look, Span, Walk};
 use crate::clock::Timestamp;
+use crate::domain::attempt::Outcome;
+use crate::domain::condition::{EventConditions, StatusRange};
 use crate::domain::delivery::{Reason, State};
 use crate::domain::event::EventType;
-use crate::domain::id::{DeliveryId, DestinationId, MappingId};
+use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};
-use crate::store::{EventConditions, StatusRange};
 
-/// Deliveries that a step looks at, at most; it acts on fewer.
+/// Deliveries that a look goes over at most; a step acts on fewer.
 const WINDOW: i64 = 20_000;
+/// The same where each brings its event: a step holds the writer, and events fill pages.
+const WINDOW_OF_EVENTS: i64 = 5_000;
 
 /// A filter as it is kept: JSON, what is not asked for left out.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,34 +30,56 @@ pub(super) struct KeptFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
     destination_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    among: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mapping_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<State>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     event_type: Option<EventType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<StatusRange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted_from: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted_until: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
 }
 
 impl KeptFilter {
     /// To be kept.
     pub(super) fn of(filter: &JobFilter) -> Self {
+        let event = &filter.event;
         Self {
             delivery_ids: filter.delivery_ids.iter().map(|id| id.0).collect(),
             destination_id: filter.destination_id.map(|id| id.0),
+            among: filter.among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect()),
             mapping_id: filter.mapping_id.map(|id| id.0),
             state: filter.state,
             reason: filter.reason,
-            event_type: filter.event_type,
+            event_id: filter.event_id.map(|id| id.0),
+            source_id: event.source_id.map(|id| id.0),
+            event_type: event.kind,
+            event_name: event.name.clone(),
+            user_id: event.user_id.clone(),
+            message_id: event.message_id.clone(),
+            outcome: filter.outcome,
+            status: filter.status,
             accepted_from: filter.accepted_from,
             accepted_until: filter.accepted_until,
-            status: filter.status,
         }
     }
 
@@ -62,42 +88,124 @@ impl KeptFilter {
         JobFilter {
             delivery_ids: self.delivery_ids.into_iter().map(DeliveryId).collect(),
             destination_id: self.destination_id.map(DestinationId),
+            among: self.among.map(|ids| ids.into_iter().map(DestinationId).collect()),
             mapping_id: self.mapping_id.map(MappingId),
             state: self.state,
             reason: self.reason,
-            event_type: self.event_type,
+            event_id: self.event_id.map(EventId),
+            event: EventConditions {
+                source_id: self.source_id.map(SourceId),
+                kind: self.event_type,
+                name: self.event_name,
+                user_id: self.user_id,
+                message_id: self.message_id,
+            },
+            outcome: self.outcome,
+            status: self.status,
             accepted_from: self.accepted_from,
             accepted_until: self.accepted_until,
-            status: self.status,
         }
     }
 }
 
 /// What a job selects from.
+#[derive(Clone, Copy)]
 pub(super) struct Selection<'a> {
     pub(super) action: JobAction,
     pub(super) filter: &'a JobFilter,
+    /// The rows that hold its deliveries, as they are quickest walked by key.
+    pub(super) rows: &'static str,
     /// Keys above this …
     pub(super) after: i64,
     /// … up to and including this.
     pub(super) upto: i64,
 }
 
-impl Selection<'_> {
-    /// The index its deliveries are in; none when more than one state may match.
-    fn state(&self) -> Option<State> {
-        match self.action {
+impl<'a> Selection<'a> {
+    /// The keys above `after`, up to and including `upto`, between which its deliveries can lie.
+    pub(super) async fn of(
+        conn: &mut SqliteConnection,
+        action: JobAction,
+        filter: &'a JobFilter,
+        (after, upto): (i64, i64),
+    ) -> Result<Self, sqlx::Error> {
+        let state = match action {
             JobAction::Redrive => Some(State::Dead),
-            JobAction::Discard if self.filter.reason.is_some() => Some(State::Dead),
-            JobAction::Discard => self.filter.state,
+            JobAction::Discard if filter.reason.is_some() => Some(State::Dead),
+            JobAction::Discard => filter.state,
+        };
+        let rows = quickest(conn, state, Look::default()).await?;
+        let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
+        let bounds = Walk::deliveries(rows).bounds(conn, span).await?;
+        let mut selection = Self {
+            action,
+            filter,
+            rows,
+            after: after.max(bounds.floor - 1),
+            upto: upto.min(bounds.before - 1),
+        };
+        if let Some(event_id) = filter.event_id {
+            let (first, beyond) = range_of(conn, event_id).await?.unwrap_or((1, 1));
+            selection.after = selection.after.max(first - 1);
+            selection.upto = selection.upto.min(beyond - 1);
         }
+        Ok(selection)
+    }
+
+    /// The last key that one look goes to, a bounded number of rows on; none at the end.
+    pub(super) async fn end_of_look(
+        &self,
+        conn: &mut SqliteConnection,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let rows = if self.filter.event.are_none() { WINDOW } else { WINDOW_OF_EVENTS };
+        self.statement_of_end(rows).build_query_scalar().persistent(false).fetch_one(conn).await
+    }
+
+    /// What tells the end of a look over so many rows.
+    pub(super) fn statement_of_end(&self, rows: i64) -> QueryBuilder<Sqlite> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT max(id) FROM (SELECT id FROM ");
+        sql.push(self.rows);
+        self.push_range(&mut sql);
+        sql.push(" ORDER BY id LIMIT ").push_bind(rows).push(")");
+        sql
+    }
+
+    /// How many match, up to the end of a look.
+    pub(super) async fn matched(
+        &self,
+        conn: &mut SqliteConnection,
+        end: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT count(*)");
+        Self { upto: end, ..*self }.push_from(&mut sql);
+        sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
+    }
+
+    /// The first that match, up to the end of a look.
+    pub(super) async fn first(
+        &self,
+        conn: &mut SqliteConnection,
+        end: i64,
+        limit: u32,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let mut sql = Self { upto: end, ..*self }.statement_of_first(limit);
+        sql.build().persistent(false).fetch_all(conn).await
+    }
+
+    /// What reads the first that match.
+    pub(super) fn statement_of_first(&self, limit: u32) -> QueryBuilder<Sqlite> {
+        let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {DELIVERY_COLUMNS}"));
+        self.push_from(&mut sql);
+        sql.push(" ORDER BY d.id LIMIT ").push_bind(i64::from(limit));
+        sql
     }
 
     /// Adds `FROM … WHERE …` over `deliveries` as `d` and `events` as `e`.
     fn push_from(&self, sql: &mut QueryBuilder<Sqlite>) {
-        sql.push(" FROM (SELECT * FROM ").push(candidates(self.state()));
+        sql.push(" FROM (SELECT * FROM ").push(self.rows);
         self.push_range(sql);
-        sql.push(") AS d JOIN events AS e ON e.id = d.event_id WHERE ");
+        // A cross join keeps to this order: each delivery finds its event by key.
+        sql.push(") AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE ");
         sql.push(match self.action {
             JobAction::Redrive => "d.state = 'dead'",
             JobAction::Discard => "d.state IN ('pending', 'dead')",
@@ -106,18 +214,8 @@ impl Selection<'_> {
         if let Some(state) = filter.state {
             sql.push(" AND d.state = ").push_bind(state.as_str());
         }
-        push_conditions(
-            sql,
-            &Conditions {
-                reason: filter.reason,
-                destination_id: filter.destination_id.map(|id| id.0),
-                mapping_id: filter.mapping_id.map(|id| id.0),
-                status: filter.status.map(|status| StatusRange { from: status, to: status }),
-                accepted_from: filter.accepted_from,
-                accepted_until: filter.accepted_until,
-            },
-        );
-        push_event(sql, &EventConditions { kind: filter.event_type, ..EventConditions::default() });
+        push_conditions(sql, &Conditions::of_filter(filter));
+        push_event(sql, &filter.event);
     }
 
     fn push_range(&self, sql: &mut QueryBuilder<Sqlite>) {
@@ -128,37 +226,5 @@ impl Selection<'_> {
             let ids = serde_json::Value::from(ids).to_string();
             sql.push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
         }
-    }
-
-    /// The last key that a step may look at: a bounded number of rows on.
-    pub(super) async fn window(
-        &self,
-        conn: &mut SqliteConnection,
-    ) -> Result<Option<i64>, sqlx::Error> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT max(id) FROM (SELECT id FROM ");
-        sql.push(candidates(self.state()));
-        self.push_range(&mut sql);
-        sql.push(" ORDER BY id LIMIT ").push_bind(WINDOW).push(")");
-        sql.build_query_scalar().persistent(false).fetch_one(conn).await
-    }
-
-    /// How many match.
-    pub(super) async fn matched(&self, conn: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        self.push_from(&mut sql);
-        sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
-    }
-
-    /// The first of them.
-    pub(super) async fn sample(
-        &self,
-        conn: &mut SqliteConnection,
-        limit: i64,
-    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT ");
-        sql.push(DELIVERY_COLUMNS);
-        self.push_from(&mut sql);
-        sql.push(" ORDER BY d.id LIMIT ").push_bind(limit);
-        sql.build().persistent(false).fetch_all(conn).await
     }
 }
