@@ -30,6 +30,7 @@ pub mod route;
 pub mod secrets;
 pub mod sender;
 pub mod spans;
+pub mod sse;
 pub mod store;
 pub mod trigger;
 pub mod web;

@@ -22,13 +22,13 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "g") waitsForPage = true;
   else if (event.key === "?") document.getElementById("keys")?.showModal();
   else if (event.key === "/") {
-    const field = document.querySelector("[data-search]");
+    const field = document.querySelector('[role="search"] input[type="search"]');
     if (field) { event.preventDefault(); field.focus(); field.select?.(); }
   } else if (event.key === "j" || event.key === "k") walk(event.key === "j" ? 1 : -1);
 });
 
 function walk(step) {
-  const links = [...document.querySelectorAll("tbody [data-row]")];
+  const links = [...document.querySelectorAll("[data-row]")].filter((row) => row.checkVisibility());
   if (links.length === 0) return;
   const at = links.indexOf(document.activeElement);
   links[Math.min(Math.max(at + step, 0), links.length - 1)].focus();
@@ -70,7 +70,7 @@ document.addEventListener("change", (event) => {
 
 // A filter that is left empty is left out of the address.
 document.addEventListener("submit", (event) => {
-  if (event.target.method !== "get") return;
+  if (event.defaultPrevented || event.target.method !== "get") return;
   for (const field of event.target.elements) if (field.name && field.value === "") field.disabled = true;
 });
 addEventListener("pageshow", () => {

@@ -92,6 +92,10 @@ impl Live {
             window: Window::default(),
         }
     }
+
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.token.made.expires_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// Refused sign-ins kept on record in a minute.
@@ -218,10 +222,17 @@ impl Access {
         self.admit(found.map(|it| &**it), from)
     }
 
+    /// Whether the token with this key lets anybody in. To ask is no use of it.
+    #[must_use]
+    pub fn is_in_force(&self, token_id: TokenId) -> bool {
+        let now = self.clock.now();
+        self.live().iter().any(|it| it.token.id == token_id && !it.has_ended(now))
+    }
+
     fn admit(&self, live: Option<&Live>, from: Option<Peer>) -> Result<Caller, Refusal> {
         let live = live.ok_or(Refusal::Unknown)?;
         let now = self.clock.now();
-        if live.token.made.expires_at.is_some_and(|at| at <= now) {
+        if live.has_ended(now) {
             return Err(Refusal::Expired);
         }
         live.used_at.fetch_max(now.as_micros(), Ordering::Relaxed);

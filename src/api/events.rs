@@ -7,12 +7,13 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 
 use super::token::As;
-use super::{Api, Problem, sse};
+use super::{Api, Problem};
 use crate::desk::Condition;
 use crate::desk::deliveries::Page;
 use crate::desk::events::{EventDetail, EventView};
 use crate::desk::explain::Explanation;
 use crate::domain::access::Caller;
+use crate::sse;
 
 /// Events that meet all conditions, newest first.
 ///
@@ -71,5 +72,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.desk.watch_events(&caller, &conditions).await?))
+    Ok(sse::answer(api.desk.watch_events(&caller, &conditions).await?, sse::json))
 }

@@ -15,12 +15,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::body::Body;
 use super::token::As;
-use super::{Api, Problem, sse};
+use super::{Api, Problem};
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::desk::inspectors::{AnswerDocument, InspectorView};
 use crate::domain::access::{Caller, Operator};
 use crate::receiver::{InspectorName, Inspectors};
+use crate::sse;
 
 /// The longest body that is taken: more than the largest batch.
 const BODY_BYTES: usize = 5 * 1024 * 1024;
@@ -176,5 +177,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.desk.watch_inspector(&caller, Some(&name))?))
+    Ok(sse::answer(api.desk.watch_inspector(&caller, Some(&name))?, sse::json))
 }

@@ -31,7 +31,6 @@ mod problem;
 mod repeat;
 mod setup;
 mod sources;
-mod sse;
 mod statistics;
 mod status;
 mod test_sends;

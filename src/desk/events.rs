@@ -8,8 +8,9 @@ use super::deliveries::{DeliveryView, Page, among};
 use super::filter::{self, Condition};
 use super::{Desk, Refusal};
 use crate::domain::access::Caller;
-use crate::domain::event::StoredEvent;
+use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{EventId, Noun, PublicId, SourceId};
+use crate::live::LiveEvent;
 use crate::store::{DeliveryQuery, Pipeline};
 
 /// Deliveries shown with their event at most; the list of deliveries has them all.
@@ -51,11 +52,18 @@ pub struct EventDetail {
 
 impl EventView {
     pub(super) fn of(stored: &StoredEvent, pipeline: &Pipeline) -> Self {
-        let event = &stored.event;
-        let source = pipeline.sources.iter().find(|source| source.id == event.source_id);
+        let source = pipeline.sources.iter().find(|source| source.id == stored.event.source_id);
+        Self::new(stored.id, &stored.event, source.map(|source| source.name.clone()))
+    }
+
+    pub(super) fn live(live: &LiveEvent) -> Self {
+        Self::new(live.id, &live.event, Some(live.source.to_string()))
+    }
+
+    fn new(id: EventId, event: &Event, source: Option<String>) -> Self {
         Self {
-            id: PublicId::new(Noun::Event, event.received_at, stored.id.0).to_string(),
-            source: source.map(|source| source.name.clone()),
+            id: PublicId::new(Noun::Event, event.received_at, id.0).to_string(),
+            source,
             kind: event.kind.map(|kind| kind.as_str().to_owned()),
             name: event.name.clone(),
             user_id: event.user_id.clone(),
@@ -132,4 +140,16 @@ impl Desk {
 pub(super) fn sources_among(caller: &Caller, pipeline: &Pipeline) -> Option<Vec<SourceId>> {
     caller.scope.limits()?;
     Some(pipeline.sources.iter().map(|it| it.id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_json_is_shown_as_text() {
+        assert_eq!(raw(br#"{"a":1.50}"#).get(), r#"{"a":1.50}"#, "byte for byte");
+        assert_eq!(raw(b"{\"a\":").get(), r#""{\"a\":""#);
+        assert_eq!(raw(b"\xff").get(), "\"\u{fffd}\"");
+    }
 }

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
 use crate::domain::event::{Event, EventType};
-use crate::domain::id::{EventId, Noun, PublicId};
+use crate::domain::id::EventId;
 
 /// An event that has just been accepted, or kept as rejected.
 #[derive(Clone, Debug)]
@@ -49,58 +46,6 @@ impl EventFilter {
     }
 }
 
-/// An event as it is shown live. Its fields are those of an event in a list.
-#[derive(Serialize)]
-struct View<'a> {
-    id: String,
-    source: &'a str,
-    #[serde(rename = "type")]
-    kind: Option<&'static str>,
-    name: Option<&'a str>,
-    user_id: Option<&'a str>,
-    message_id: &'a str,
-    received_at: String,
-    rejection: Option<&'a str>,
-    body: Body<'a>,
-}
-
-/// The message as it came; a text when it is not JSON.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Body<'a> {
-    Json(&'a RawValue),
-    Text(String),
-}
-
-impl<'a> Body<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        serde_json::from_slice(bytes)
-            .map_or_else(|_| Self::Text(String::from_utf8_lossy(bytes).into_owned()), Self::Json)
-    }
-}
-
-impl LiveEvent {
-    /// As JSON, in one line.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let event = &*self.event;
-        let view = View {
-            id: PublicId::new(Noun::Event, event.received_at, self.id.0).to_string(),
-            source: &self.source,
-            kind: event.kind.map(EventType::as_str),
-            name: event.name.as_deref(),
-            user_id: event.user_id.as_deref(),
-            message_id: &event.message_id,
-            received_at: event.received_at.to_iso(),
-            rejection: event.rejection.as_deref(),
-            body: Body::of(&event.body),
-        };
-        // Nothing in it can fail to be written. Line ends that are not escaped stand between the
-        // message's tokens, where a blank says the same.
-        serde_json::to_string(&view).unwrap_or_default().replace(['\r', '\n'], " ")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,17 +84,5 @@ mod tests {
         assert!(!filter(Some("other"), None, None));
         assert!(!filter(None, Some(EventType::Page), None));
         assert!(!filter(None, None, Some("grace")));
-    }
-
-    #[test]
-    fn what_is_no_json_is_shown_as_text() {
-        let shown = |body| -> serde_json::Value {
-            serde_json::from_str(&live(body).to_json()).expect("JSON")
-        };
-        assert_eq!(shown(br#"{"a":1.50}"#)["body"]["a"], 1.5);
-        assert_eq!(shown(b"{\"a\":")["body"], "{\"a\":");
-        assert_eq!(shown(b"\xff")["body"], "\u{fffd}");
-        assert!(live(br#"{"a":1.50}"#).to_json().contains("1.50"), "byte for byte");
-        assert!(live(b"{\r\n\"a\":\"x\\r\"\n}").to_json().contains(r#"{  "a":"x\r" }"#));
     }
 }

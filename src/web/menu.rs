@@ -27,6 +27,7 @@ pub(super) static MENU: &[Group] = &[
         name: "Flow",
         entries: &[
             entry("Overview", "/", "o"),
+            entry("Live", "/live", "l"),
             entry("Deliveries", "/deliveries", "d"),
             entry("Jobs", "/jobs", "j"),
         ],

@@ -25,6 +25,7 @@ mod form;
 mod guard;
 mod jobs;
 mod json;
+mod live;
 mod menu;
 mod moment;
 mod overview;
@@ -89,6 +90,8 @@ impl Web {
 pub fn router(web: Arc<Web>) -> Router {
     let pages = Router::new()
         .route("/", get(overview::show))
+        .route(live::PAGE, get(live::show))
+        .route(live::STREAM, get(live::stream))
         .route(deliveries::LIST, get(deliveries::list))
         .route("/deliveries/{id}", get(delivery::show))
         .route("/deliveries/{id}/redrive", post(delivery::redrive))

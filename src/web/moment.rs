@@ -66,6 +66,22 @@ impl fmt::Display for Exact {
 
 impl HtmlSafe for Exact {}
 
+/// A time of which the day is known: to the millisecond, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OfDay(pub(super) Timestamp);
+
+impl fmt::Display for OfDay {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let iso = self.0.to_iso();
+        let time = iso.split_once('T').map_or(iso.as_str(), |(_, time)| time);
+        let time = time.trim_end_matches('Z');
+        let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
+        write!(out, r#"<time datetime="{iso}" title="{iso}">{seconds}.{fraction:0<3.3}</time>"#)
+    }
+}
+
+impl HtmlSafe for OfDay {}
+
 /// A span in two digits or three: `840 µs`, `12 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`, `3 days`.
 pub(super) fn span(span: Duration) -> String {
     let (micros, seconds) = (span.as_micros(), span.as_secs());
@@ -102,6 +118,13 @@ mod tests {
         assert_eq!(told(3_700), "in 1 h");
         assert_eq!(told(-86_400), "1 day ago");
         assert_eq!(told(3 * 86_400), "in 3 days");
+    }
+
+    #[test]
+    fn a_time_of_the_day_has_its_milliseconds() {
+        let told = |micros| OfDay(Timestamp::from_micros(micros)).to_string();
+        assert!(told(1_800_000_000_007_000).ends_with(">08:00:00.007</time>"));
+        assert!(told(1_800_000_000_000_000).ends_with(">08:00:00.000</time>"));
     }
 
     #[test]

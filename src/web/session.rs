@@ -85,6 +85,11 @@ impl Sessions {
         Some(session.token_id)
     }
 
+    /// Whether the session of this digest goes on. To ask is no use of it.
+    fn goes_on(&self, key: &[u8; 32], now: Timestamp) -> bool {
+        self.lock().get(key).is_some_and(|session| !session.has_ended(now))
+    }
+
     fn close(&self, cookie: &str) {
         self.lock().remove(&digest(cookie));
     }
@@ -101,6 +106,16 @@ impl Web {
             self.sessions.close(&cookie);
         }
         caller.ok()
+    }
+
+    /// Tells, as often as it is asked, whether the session that a request came in goes on.
+    pub(super) fn session_of(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+    ) -> impl Fn() -> bool + Send + Sync + 'static {
+        let key = Name::Session.read(headers, self.is_secure()).map(|cookie| digest(&cookie));
+        let web = Arc::clone(self);
+        move || key.is_some_and(|key| web.sessions.goes_on(&key, web.now()))
     }
 }
 
@@ -209,6 +224,8 @@ mod tests {
         assert_eq!(sessions.token_of("b", START), None);
         let almost = START + (IDLE - Duration::from_secs(1));
         assert_eq!(sessions.token_of("a", almost), Some(TokenId(1)));
+        assert!(sessions.goes_on(&digest("a"), almost));
+        assert!(!sessions.goes_on(&digest("a"), almost + IDLE));
         assert_eq!(sessions.token_of("a", almost + IDLE), None);
         sessions.open("c", TokenId(2), START);
         let mut now = START;

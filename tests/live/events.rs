@@ -1,8 +1,12 @@
 //! The live stream of events: what is told, to whom, and how it ends.
 
-use http::StatusCode;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use postrider::clock::Clock as _;
 use serde_json::json;
 
+use crate::access::bare;
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::receiver::{Behaviour, Receiver};
 use crate::support::sse::Sse;
@@ -67,9 +71,42 @@ async fn quiet_streams_give_a_sign_of_life() {
     // The reader may not have begun to wait when the clock is moved: it is moved until it hears.
     let mut heard =
         tokio::spawn(async move { while all.line().await.unwrap().trim_end() != ":" {} });
-    while tokio::time::timeout(std::time::Duration::from_millis(20), &mut heard).await.is_err() {
-        app.clock.advance(std::time::Duration::from_secs(15));
+    while tokio::time::timeout(Duration::from_millis(20), &mut heard).await.is_err() {
+        app.clock.advance(Duration::from_secs(15));
     }
+}
+
+/// What let the watcher in is looked at before each line, whatever the line tells.
+#[tokio::test]
+async fn a_stream_ends_when_its_token_is_revoked_or_expires() {
+    let app = TestApp::with(&[]).await;
+    let ends = (app.clock.now() + Duration::from_secs(60)).to_iso();
+    let path = "/api/v1/events/stream";
+    let mut streams = Vec::new();
+    for request in [
+        json!({"name": "revoked", "role": "viewer"}),
+        json!({"name": "expired", "role": "viewer", "expires_at": ends}),
+    ] {
+        let (_, made) = app.client.post("/api/v1/tokens", &request).await.unwrap();
+        let secret = made["secret"].as_str().unwrap();
+        streams.push(Sse::bearing(app.app.address, secret, path).await);
+    }
+    app.track("seen").await;
+    for stream in &mut streams {
+        assert_eq!(stream.message().await["name"], "seen");
+    }
+    let (mut expired, mut revoked) = (streams.remove(1), streams.remove(0));
+    bare(&app.client, Method::DELETE, "/api/v1/tokens/revoked").await;
+    app.track("unseen").await;
+    revoked.ends_without("unseen").await;
+    assert_eq!(expired.message().await["name"], "unseen", "the other goes on");
+    // A quiet stream ends with its next sign of life, once the token has expired. The reader may not
+    // have begun to wait when the clock is moved: it is moved until the stream ends.
+    let mut ending = tokio::spawn(async move { expired.ends_without("nothing").await });
+    while tokio::time::timeout(Duration::from_millis(20), &mut ending).await.is_err() {
+        app.clock.advance(Duration::from_secs(15));
+    }
+    app.stop().await;
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use postrider::app::{App, AppParts};
 use postrider::clock::{Clock, ManualClock, Timestamp};
 use postrider::config::Settings;
@@ -155,10 +157,13 @@ impl TestApp {
 
     /// Sends to intake with the write key; returns the answer's status.
     pub(crate) async fn send(&self, path: &str, body: &Value) -> StatusCode {
-        let headers = HeaderMap::from_iter([(
-            header::AUTHORIZATION,
-            HeaderValue::from_static("Basic dGhlLXdyaXRlLWtleTo="),
-        )]);
+        self.send_with(WRITE_KEY, path, body).await
+    }
+
+    /// Sends to intake with this write key; returns the answer's status.
+    pub(crate) async fn send_with(&self, key: &str, path: &str, body: &Value) -> StatusCode {
+        let basic = format!("Basic {}", STANDARD.encode(format!("{key}:")));
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, basic.parse().unwrap())]);
         let body = Bytes::from(body.to_string());
         self.client.post_bytes(path, headers, body).await.unwrap().status
     }

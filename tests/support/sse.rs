@@ -20,10 +20,24 @@ impl Sse {
     /// Opens `path` with the operator's token; the service hears it when this returns.
     pub(crate) async fn open(address: SocketAddr, token_file: &Path, path: &str) -> Self {
         let token = std::fs::read_to_string(token_file).unwrap();
+        Self::bearing(address, token.trim(), path).await
+    }
+
+    /// Opens `path` with this token.
+    pub(crate) async fn bearing(address: SocketAddr, token: &str, path: &str) -> Self {
+        Self::with_header(address, &format!("Authorization: Bearer {token}"), path).await
+    }
+
+    /// Opens `path` with a session's cookie, as a page does.
+    pub(crate) async fn of_page(address: SocketAddr, cookie: &str, path: &str) -> Self {
+        Self::with_header(address, &format!("Cookie: {cookie}"), path).await
+    }
+
+    async fn with_header(address: SocketAddr, header: &str, path: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
+        // The connection ends with the stream.
         let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\r\n",
-            token.trim()
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut sse = Self { lines: BufReader::new(stream).lines() };
@@ -40,12 +54,27 @@ impl Sse {
     }
 
     async fn until(&mut self, wanted: &str) {
+        self.until_line(|line| line.trim_end() == wanted).await;
+    }
+
+    /// The next line that is wanted.
+    pub(crate) async fn until_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         while let Some(line) = self.line().await {
-            if line.trim_end() == wanted {
-                return;
+            if wanted(&line) {
+                return line;
             }
         }
-        panic!("it ended before {wanted:?}");
+        panic!("it ended before the line that is wanted");
+    }
+
+    /// Returns once the stream has said that it ends and has ended, without this in a line.
+    pub(crate) async fn ends_without(&mut self, unwanted: &str) {
+        let mut said = false;
+        while let Some(line) = self.line().await {
+            assert!(!line.contains(unwanted), "{line}");
+            said |= line == "event: ended";
+        }
+        assert!(said, "it ended without a word");
     }
 
     /// What the next message says.

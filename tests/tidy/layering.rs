@@ -48,14 +48,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "process", "receiver", "secrets", "store", "trigger",
         ],
     ),
+    ("sse", &["desk"]),
     (
         "api",
         &[
             "access", "auth", "desk", "domain", "metrics", "pipeline", "receiver", "secrets",
-            "store",
+            "sse", "store",
         ],
     ),
-    ("web", &["access", "config", "desk", "digest", "domain", "pipeline", "secrets", "store"]),
+    (
+        "web",
+        &["access", "config", "desk", "digest", "domain", "pipeline", "secrets", "sse", "store"],
+    ),
     (
         "app",
         &[
@@ -81,7 +85,7 @@ const TENANTS: &[(&str, &[&str])] = &[
     ("reqwest", &["sender"]),
     ("oauth2", &["auth"]),
     ("hickory_resolver", &["sender"]),
-    ("axum", &["intake", "api", "app", "web"]),
+    ("axum", &["intake", "api", "app", "sse", "web"]),
     ("askama", &["api", "web"]),
     ("utoipa", &["api", "desk", "domain", "pipeline"]),
     ("utoipa_axum", &["api"]),

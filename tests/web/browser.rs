@@ -169,6 +169,13 @@ impl Browser {
         field.send_keys(text).await.unwrap();
     }
 
+    /// Takes what the browser has complained of so far, all of which has to be of this kind.
+    pub(crate) async fn forgive(&self, kind: &str) {
+        for entry in self.driver.browser_log().await.unwrap() {
+            assert!(entry.message.contains(kind), "{}", entry.message);
+        }
+    }
+
     /// Returns once the page's text contains this.
     pub(crate) async fn until_text(&self, wanted: &str) {
         self.until(&format!("the text {wanted:?}"), async || self.text().await.contains(wanted))

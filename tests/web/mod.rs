@@ -1,6 +1,7 @@
 //! The pages, as browsers get them: signing in, what is refused, what is shown and done on each.
 
 mod browser;
+mod live;
 mod pages;
 mod screenshots;
 mod signing_in;

@@ -8,7 +8,7 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 
 /// Every page without a thing's id in its path.
-const PAGES: [&str; 6] = ["/", "/deliveries", "/jobs", "/tokens", "/settings", "/doctor"];
+const PAGES: [&str; 7] = ["/", "/live", "/deliveries", "/jobs", "/tokens", "/settings", "/doctor"];
 
 #[tokio::test]
 async fn every_page_has_the_headers_that_keep_others_out() {

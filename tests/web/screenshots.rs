@@ -54,6 +54,11 @@ async fn picture(browser: &Browser, view: View, path: &str, name: &str) {
     browser.view(view).await;
     browser.open(path).await;
     browser.one("main").await;
+    save(browser, name).await;
+}
+
+/// Keeps what the browser shows now.
+async fn save(browser: &Browser, name: &str) {
     let png = browser.picture().await;
     assert!(png.starts_with(b"\x89PNG"), "{name} is no picture");
     assert!(png.len() <= LARGEST, "{name} takes {} bytes", png.len());
@@ -85,6 +90,11 @@ async fn the_main_pages_make_pictures_for_the_readme() {
         picture(&browser, DARK, "/deliveries", "deliveries-dark").await;
         picture(&browser, DESKTOP, &format!("/deliveries/{id}"), "delivery").await;
         picture(&browser, PHONE, "/", "overview-phone").await;
+        browser.view(DESKTOP).await;
+        browser.open("/live").await;
+        browser.until_text("watching").await;
+        browser.run("document.querySelector('summary[data-row]').click()").await;
+        save(&browser, "live").await;
     })
     .await;
     app.stop().await;

@@ -50,6 +50,11 @@ impl Visitor {
         visitor
     }
 
+    /// The cookie of its session.
+    pub(crate) fn cookie(&self) -> &str {
+        self.cookie.as_deref().expect("it has signed in")
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> Page {
         self.ask(Method::GET, path, &[], String::new()).await
     }
