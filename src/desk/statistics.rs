@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::domain::access::Caller;
 use crate::domain::destination::Destination;
 use crate::domain::id::MappingId;
+use crate::pipeline::{Found, Target};
 use crate::store::{Pipeline, StatisticsQuery, StatisticsRow};
 
 const MINUTE_MICROS: i64 = 60_000_000;
@@ -234,6 +235,24 @@ impl Desk {
             health.push(self.health_of(destination, &pipeline).await?);
         }
         Ok(health)
+    }
+
+    /// How one destination fares.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is no such destination.
+    pub async fn destination_health(
+        &self,
+        caller: &Caller,
+        target: &Target,
+    ) -> Result<HealthView, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
+        match target.find(&pipeline) {
+            Some(Found::Destination(destination)) => self.health_of(destination, &pipeline).await,
+            Some(Found::Source(_) | Found::Mapping(_)) | None => {
+                Err(Refusal::Missing(target.to_string()))
+            }
+        }
     }
 
     async fn health_of(

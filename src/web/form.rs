@@ -26,6 +26,11 @@ impl Form {
         Self { fields, faults: Vec::new() }
     }
 
+    /// A form as it is before anything is typed.
+    pub(super) fn of(fields: Vec<(String, String)>) -> Self {
+        Self { fields, faults: Vec::new() }
+    }
+
     /// The field's text, as it was typed; empty when it was not given.
     pub(super) fn text(&self, name: &str) -> &str {
         let found = self.fields.iter().find(|(known, _)| known == name);
@@ -68,17 +73,37 @@ impl Form {
         self.faults.extend(faults);
     }
 
+    /// Notes each at the field that holds what is at fault, with the place in it: `headers.X-Team`
+    /// stands at `headers`.
+    pub(super) fn place_faults(&mut self, fields: &[&str], faults: Vec<Fault>) {
+        for Fault { path, message } in faults {
+            let holds = |field: &&&str| {
+                let rest = path.strip_prefix(**field);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            let holder = fields.iter().filter(holds).max_by_key(|field| field.len());
+            let Some(field) = holder else {
+                self.fault(path, message);
+                continue;
+            };
+            let rest = path[field.len()..].trim_start_matches('.');
+            let message = if rest.is_empty() { message } else { format!("{rest}: {message}") };
+            self.fault(*field, message);
+        }
+    }
+
     pub(super) fn is_right(&self) -> bool {
         self.faults.is_empty()
     }
 
     /// A field as its template shows it.
     pub(super) fn field(&self, name: &'static str) -> Field {
-        let fault = self.faults.iter().find(|fault| fault.path == name);
+        let faults = self.faults.iter().filter(|fault| fault.path == name);
+        let told: Vec<&str> = faults.map(|fault| fault.message.as_str()).collect();
         Field {
             name,
             value: self.text(name).to_owned(),
-            fault: fault.map(|fault| fault.message.clone()),
+            fault: (!told.is_empty()).then(|| told.join("\n")),
         }
     }
 
@@ -88,7 +113,7 @@ impl Form {
     }
 }
 
-/// A field: its name, what was typed, and what is wrong with that.
+/// A field: its name, what was typed, and what is wrong with that, a line for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) name: &'static str,
@@ -171,6 +196,19 @@ mod tests {
         assert_eq!(form.filled("rate"), None);
         assert_eq!(form.all("id").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(form.other_faults(&["name"]).len(), 1);
+    }
+
+    #[test]
+    fn a_fault_stands_at_the_field_that_holds_it() {
+        let mut form = Form::default();
+        let fault = |path: &str| Fault::new(path, "is wrong");
+        let paths = ["auth.scopes[1]", "headers.X-Team", "headers", "headersome", "auth.kind"];
+        form.place_faults(&["auth", "auth.scopes", "headers"], paths.map(fault).into());
+        let told = |name| form.field(name).fault.unwrap_or_default();
+        assert_eq!(told("auth.scopes"), "[1]: is wrong");
+        assert_eq!(told("headers"), "X-Team: is wrong\nis wrong");
+        assert_eq!(told("auth"), "kind: is wrong");
+        assert_eq!(form.other_faults(&["auth", "auth.scopes", "headers"]).len(), 1);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) static MENU: &[Group] = &[
             entry("Jobs", "/jobs", "j"),
         ],
     },
+    Group { name: "Set-up", entries: &[entry("Sources", "/sources", "e")] },
     Group {
         name: "Service",
         entries: &[

@@ -19,6 +19,7 @@ mod cookie;
 mod curl;
 mod deliveries;
 mod delivery;
+mod destination;
 mod doctor;
 mod failure;
 mod form;
@@ -31,7 +32,10 @@ mod moment;
 mod overview;
 mod session;
 mod settings;
+mod setup;
 mod shell;
+mod source;
+mod sources;
 mod text;
 mod tokens;
 
@@ -86,6 +90,25 @@ impl Web {
     }
 }
 
+/// The routes of what is set up: a noun below the one that it belongs to.
+fn set_up() -> Router<Arc<Web>> {
+    const SOURCE: &str = "/sources/{source}";
+    const DESTINATION: &str = "/sources/{source}/destinations/{destination}";
+    let pages = Router::new()
+        .route("/sources", get(sources::list).post(sources::make))
+        .route(SOURCE, get(source::show))
+        .route(&format!("{SOURCE}/new"), get(destination::ask).post(destination::make))
+        .route(DESTINATION, get(destination::show).post(destination::save))
+        .route(&format!("{DESTINATION}/connect"), post(destination::connect))
+        .route(&format!("{DESTINATION}/disconnect"), post(destination::disconnect));
+    [SOURCE, DESTINATION].into_iter().fold(pages, |pages, one| {
+        pages
+            .route(&format!("{one}/enabled"), post(setup::switch))
+            .route(&format!("{one}/rotate"), post(setup::rotate))
+            .route(&format!("{one}/remove"), post(setup::remove))
+    })
+}
+
 /// The routes of the pages. Their fallback answers every path that nothing else takes.
 pub fn router(web: Arc<Web>) -> Router {
     let pages = Router::new()
@@ -100,6 +123,7 @@ pub fn router(web: Arc<Web>) -> Router {
         .route("/jobs/new", get(jobs::ask))
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .merge(set_up())
         .route("/tokens", get(tokens::list).post(tokens::make))
         .route("/tokens/{name}/revoke", post(tokens::revoke))
         .route("/settings", get(settings::show))

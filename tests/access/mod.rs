@@ -20,13 +20,18 @@ pub(crate) fn bearing(app: &TestApp, secret: &str) -> OperatorClient {
 
 /// A client with a new token of this role, limited to these destinations if there are any.
 pub(crate) async fn with_role(app: &TestApp, role: &str, destinations: &[&str]) -> OperatorClient {
+    bearing(app, &token_of(app, role, destinations).await)
+}
+
+/// The same token's text.
+pub(crate) async fn token_of(app: &TestApp, role: &str, destinations: &[&str]) -> String {
     let mut request = json!({"name": format!("a-{role}-{}", destinations.len()), "role": role});
     if !destinations.is_empty() {
         request["destinations"] = json!(destinations);
     }
     let (status, made) = app.client.post("/api/v1/tokens", &request).await.unwrap();
     assert_eq!(status, 201, "{made}");
-    bearing(app, made["secret"].as_str().unwrap())
+    made["secret"].as_str().unwrap().to_owned()
 }
 
 /// A request without a body.

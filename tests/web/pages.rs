@@ -2,20 +2,39 @@
 //! keyboard.
 
 use http::{StatusCode, header};
+use serde_json::json;
 
 use super::browser::{DARK, PHONE, View, browse};
 use super::visitor::Visitor;
 use crate::support::app::TestApp;
 
-/// Every page without a thing's id in its path.
-const PAGES: [&str; 7] = ["/", "/live", "/deliveries", "/jobs", "/tokens", "/settings", "/doctor"];
+/// Every page without an id in its path.
+const PAGES: [&str; 11] = [
+    "/",
+    "/live",
+    "/deliveries",
+    "/jobs",
+    "/sources",
+    "/sources/website",
+    "/sources/website/new",
+    "/sources/website/destinations/warehouse",
+    "/tokens",
+    "/settings",
+    "/doctor",
+];
+
+/// A service in which every page is there.
+async fn set_up() -> TestApp {
+    TestApp::with(&[("warehouse", "http://127.0.0.1:9/a-rather-long-path", json!({}))]).await
+}
 
 #[tokio::test]
 async fn every_page_has_the_headers_that_keep_others_out() {
-    let app = TestApp::with(&[]).await;
+    let app = set_up().await;
     let mut visitor = Visitor::signed_in(&app).await;
     for path in PAGES.into_iter().chain(["/sign-in?next=x", "/nothing-here", "/deliveries/dlv_x"]) {
         let page = visitor.get(path).await;
+        assert!(page.status.is_success() || !PAGES.contains(&path), "{path}");
         let policy = page.header(header::CONTENT_SECURITY_POLICY);
         for rule in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
             assert!(policy.contains(rule), "{path}: {policy}");
@@ -69,7 +88,7 @@ async fn assets_are_kept_for_ever_and_named_by_what_is_in_them() {
 
 #[tokio::test]
 async fn no_page_is_wider_than_a_phone() {
-    let app = TestApp::with(&[]).await;
+    let app = set_up().await;
     let token = app.token();
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;

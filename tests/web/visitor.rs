@@ -26,6 +26,13 @@ impl Page {
         self.header(header::LOCATION)
     }
 
+    /// What its form's field holds.
+    pub(crate) fn field(&self, name: &str) -> String {
+        let start = format!("name=\"{name}\" value=\"");
+        let (_, value) = self.html.split_once(&start).expect("the field is there");
+        value.split('"').next().unwrap().to_owned()
+    }
+
     pub(crate) fn header(&self, name: HeaderName) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }

@@ -1,0 +1,251 @@
+//! Destinations by hand: made, edited with their secrets kept, rotated, connected, removed; who may.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::browser::browse;
+use super::sources::text_of;
+use super::visitor::Visitor;
+use crate::access::token_of;
+use crate::support::app::{Builder, SECRET, TestApp, pipeline};
+use crate::support::oauth::OauthServer;
+use crate::support::request::Request;
+
+const PATH: &str = "/sources/website/destinations/crm";
+
+/// The destination as the API has it.
+async fn destination(app: &TestApp) -> Value {
+    Request::new("GET", "/destinations/website/crm").send(app).await.is(200).body
+}
+
+/// A service with one destination, which has secrets.
+async fn with_secrets() -> TestApp {
+    let more = json!({
+        "auth": {"kind": "bearer", "token": {"value": "the-bearer-token"}},
+        "secret_headers": {"X-Key": {"value": "the-header-secret"}},
+    });
+    TestApp::with(&[("crm", "http://127.0.0.1:9/", more)]).await
+}
+
+#[tokio::test]
+async fn a_destination_is_made_edited_rotated_and_removed() {
+    let app = TestApp::with(&[]).await;
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.sign_in(&token).await;
+        browser.open("/sources/website").await;
+        browser.press("Make a destination").await;
+        browser.type_into("#name", "crm").await;
+        browser.type_into("#timeout_ms", "99").await;
+        browser.press("Make the destination").await;
+        browser.until_text("should be 1000 to 30000, not 99").await;
+        let typed = browser.run("return document.getElementById('timeout_ms').value").await;
+        assert_eq!(typed, "99", "what was typed is kept");
+        browser.type_into("#timeout_ms", "2000").await;
+        browser.press("Make the destination").await;
+        browser.until_text("Shown this once").await;
+        let secret = text_of(&browser, "secret").await;
+        assert!(secret.starts_with("whsec_"), "{secret}");
+
+        browser.press("Go on to crm").await;
+        browser.until_at(PATH).await;
+        browser.until_text("2 s now").await;
+        // Only what goes with the choice is shown.
+        assert_eq!(shown(&browser, "auth.token").await, Value::Bool(false));
+        browser.run("document.getElementById('auth.kind').value = 'bearer'").await;
+        assert_eq!(shown(&browser, "auth.token").await, Value::Bool(true));
+        browser.type_into("[name='auth.token']", "typed-bearer").await;
+        browser.type_into("[name='header_name']", "X-Tenant").await;
+        browser.type_into("[name='header_value']", "typed-header").await;
+        browser.press("Save").await;
+        browser.until_text("Saved, and in force.").await;
+        let html = browser.run("return document.documentElement.outerHTML").await.to_string();
+        for secret in [&secret, "typed-bearer", "typed-header"] {
+            assert!(!html.contains(secret), "a secret is never shown again");
+        }
+        browser.press("Rotate the shared secret").await;
+        browser.until_text("signs as well for 24 h").await;
+        assert_ne!(text_of(&browser, "secret").await, secret);
+        browser.open(PATH).await;
+        browser.until_text("Two shared secrets sign").await;
+        browser.press("Disable").await;
+        browser.until_text("Nothing new goes there").await;
+        browser.press("Remove…").await;
+        browser.press("Remove it").await;
+        browser.until_at("/sources/website").await;
+    })
+    .await;
+    app.stop().await;
+}
+
+async fn shown(browser: &super::browser::Browser, id: &str) -> Value {
+    let script = format!("return document.getElementById('{id}').checkVisibility()");
+    browser.run(&script).await
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_as_it_was_shown_keeps_every_secret() {
+    let app = with_secrets().await;
+    let before = destination(&app).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let page = visitor.get(PATH).await;
+    for secret in [SECRET, "the-bearer-token", "the-header-secret"] {
+        assert!(!page.html.contains(secret));
+    }
+    let tag = page.field("tag");
+    let same = [
+        ("tag", tag.as_str()),
+        ("policy", "all"),
+        ("signing", "kept"),
+        ("auth.kind", "bearer"),
+        ("auth.token", ""),
+        ("header_name", "X-Key"),
+        ("header_value", ""),
+        ("header_name", ""),
+        ("header_value", ""),
+    ];
+    let saved = visitor.post(PATH, &same).await;
+    assert_eq!((saved.status, saved.leads_to()), (StatusCode::SEE_OTHER, PATH));
+    assert_eq!(destination(&app).await, before);
+
+    // Rows whose name was cleared go, and so does what is chosen to.
+    let page = visitor.get(PATH).await;
+    let tag = page.field("tag");
+    let less =
+        [("tag", tag.as_str()), ("policy", "any"), ("signing", "none"), ("auth.kind", "none")];
+    assert_eq!(visitor.post(PATH, &less).await.status, StatusCode::SEE_OTHER);
+    let now = destination(&app).await;
+    for gone in ["shared_secret", "auth", "secret_headers"] {
+        assert_eq!(now.get(gone), None, "{gone}");
+    }
+    assert_eq!(now["policy"], "any");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn every_fault_of_a_destination_stands_at_its_field() {
+    let app = with_secrets().await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let tag = visitor.get(PATH).await.field("tag");
+    let wrong = [
+        ("tag", tag.as_str()),
+        ("window_ms", "5"),
+        ("max_in_flight", "0"),
+        ("rate_per_second", "0"),
+        ("policy", "some"),
+        ("signing", "kept"),
+        ("auth.kind", "authorization_code"),
+        ("auth.token_url", "http://tokens.example.com/"),
+        ("auth.scopes", "a\"b"),
+        ("header_name", "Content-Length"),
+        ("header_value", "1"),
+    ];
+    let page = visitor.post(PATH, &wrong).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.html.contains("id=\"policy-fault\""), "{}", page.html);
+    let right: Vec<_> = wrong.iter().copied().filter(|(name, _)| *name != "policy").collect();
+    let right: Vec<_> = right.into_iter().chain([("policy", "all")]).collect();
+    let page = visitor.post(PATH, &right).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    for field in [
+        "window_ms",
+        "max_in_flight",
+        "rate_per_second",
+        "secret_headers",
+        "auth.token_url",
+        "auth.authorize_url",
+        "auth.client_id",
+        "auth.scopes",
+    ] {
+        assert!(page.html.contains(&format!("id=\"{field}-fault\"")), "{field}: {}", page.html);
+    }
+    assert!(page.html.contains("value=\"http://tokens.example.com/\""), "what was typed is kept");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_destination_that_somebody_else_changed_is_not_overwritten() {
+    let app = with_secrets().await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let tag = visitor.get(PATH).await.field("tag");
+    let patch = json!({"timeout_ms": 7_000});
+    Request::new("PATCH", "/destinations/website/crm").json(patch).send(&app).await.is(200);
+    let typed =
+        [("tag", tag.as_str()), ("policy", "all"), ("signing", "kept"), ("timeout_ms", "3000")];
+    let page = visitor.post(PATH, &typed).await;
+    assert_eq!(page.status, StatusCode::PRECONDITION_FAILED);
+    assert!(page.html.contains("Somebody changed it meanwhile"), "{}", page.html);
+    assert!(page.html.contains("value=\"3000\""), "what was typed is kept");
+    assert!(page.html.contains(&tag), "and still is of what it was made from");
+    assert_eq!(destination(&app).await["timeout_ms"], 7_000);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_destination_is_connected_and_disconnected_from_its_page() {
+    let app = Builder::new().start().await;
+    let server = OauthServer::start(Some(app.clock.clone())).await;
+    server.register(format!("{}/oauth/callback", app.base()));
+    let more = json!({"auth": server.authorization_code()});
+    app.apply(pipeline(&[("crm", &server.receiver.url("/hook"), more)])).await;
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.sign_in(&token).await;
+        browser.open(PATH).await;
+        browser.until_text("not connected yet").await;
+        browser.press("Connect").await;
+        browser.until_text("Consent at 127.0.0.1").await;
+        // The server sends the browser back at once, in the window of its own.
+        browser.press("Go to 127.0.0.1").await;
+        browser
+            .until("the connection", async || {
+                browser.open(PATH).await;
+                browser.text().await.contains("Connect anew")
+            })
+            .await;
+        server.assert_correct();
+        app.track("through").await;
+        app.until_settled(1).await;
+        browser.press("Disconnect").await;
+        browser.until_text("disconnected by an operator").await;
+    })
+    .await;
+    assert_eq!(server.resource_requests().len(), 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_change_what_is_set_up_sees_it_without_secrets_and_is_refused() {
+    let app = with_secrets().await;
+    let two = pipeline(&[("other", "http://127.0.0.1:9/", json!({}))]);
+    app.apply(two).await;
+    for (role, limits) in [("viewer", &[][..]), ("operator", &[]), ("admin", &["website/other"])] {
+        let token = token_of(&app, role, limits).await;
+        let mut visitor = Visitor::with_token(&app, &token).await;
+        let page = visitor.get(PATH).await;
+        if role == "admin" {
+            assert_eq!(
+                page.status,
+                StatusCode::NOT_FOUND,
+                "what lies outside its limits is not there"
+            );
+            let other = visitor.get("/sources/website/destinations/other").await;
+            assert_eq!(other.status, StatusCode::OK);
+            assert!(!visitor.get("/sources/website").await.html.contains("destinations/crm"));
+        } else {
+            assert!(page.html.contains("<fieldset class=\"form\" disabled>"), "{role}");
+            assert!(!page.html.contains("Remove…") && !page.html.contains("the-header-secret"));
+            assert_eq!(visitor.get("/sources/website/new").await.status, StatusCode::FORBIDDEN);
+        }
+        for act in ["", "/enabled", "/rotate", "/remove"] {
+            let refused = visitor.post(&format!("{PATH}{act}"), &[("tag", "x")]).await.status;
+            let expected = [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
+            assert!(expected.contains(&refused), "{role} {act}: {refused}");
+        }
+        for path in ["/sources", "/sources/website/remove", "/sources/website/rotate"] {
+            let refused = visitor.post(path, &[("name", "mine"), ("tag", "x")]).await.status;
+            assert_eq!(refused, StatusCode::FORBIDDEN, "{role} {path}");
+        }
+    }
+    app.stop().await;
+}
