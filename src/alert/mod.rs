@@ -118,8 +118,9 @@ impl Alerts {
                 none.insert(State { board, untold: HashSet::new() })
             }
         };
-        for alert in state.board.look(self.observe(now), now) {
-            self.announce(&alert);
+        let turned = state.board.look(self.observe(now), now);
+        turned.iter().for_each(|alert| self.announce(alert));
+        for alert in turned {
             self.parts.store.put_alert(alert).await?;
         }
         self.count(&state.board);

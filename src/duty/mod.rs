@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::alert::Alerts;
@@ -83,7 +84,11 @@ const DUTIES: [Duty; 10] = [
 ];
 
 /// The scheduler with its duties; ends with `stop`.
-pub struct Schedule(JobScheduler);
+pub struct Schedule {
+    scheduler: JobScheduler,
+    /// Runs under way.
+    running: TaskTracker,
+}
 
 impl Schedule {
     /// Starts every duty on its schedule.
@@ -92,29 +97,35 @@ impl Schedule {
     /// When the scheduler does not start.
     pub async fn start(duties: &Duties) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
+        let tracker = TaskTracker::new();
         for duty in &DUTIES {
-            let duties = duties.clone();
+            let (duties, runs) = (duties.clone(), tracker.clone());
             let running = Arc::new(Mutex::new(()));
             let job = Job::new_async(duty.schedule, move |_id, _scheduler| {
                 let (duties, running) = (duties.clone(), Arc::clone(&running));
-                Box::pin(async move {
+                Box::pin(runs.track_future(async move {
+                    if duties.stopping.is_cancelled() {
+                        return;
+                    }
                     let Ok(_only_one) = running.try_lock() else { return };
                     if let Err(error) = (duty.run)(duties).await {
                         tracing::error!(duty = duty.name, %error, "the next run tries again");
                     }
-                })
+                }))
             })?;
             scheduler.add(job).await?;
         }
         scheduler.start().await?;
-        Ok(Self(scheduler))
+        Ok(Self { scheduler, running: tracker })
     }
 
-    /// Starts no further run.
+    /// Starts no further run, and waits for those under way: what they use is closed next.
     pub async fn stop(mut self) {
-        if let Err(error) = self.0.shutdown().await {
+        if let Err(error) = self.scheduler.shutdown().await {
             tracing::warn!(%error, "the scheduler did not stop");
         }
+        self.running.close();
+        self.running.wait().await;
     }
 }
 

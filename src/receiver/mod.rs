@@ -29,7 +29,7 @@ pub use inspector::{
     Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, KnownSecrets, Reply,
 };
 pub use mark::Mark;
-pub use meter::{Meter, Reading, quantile};
+pub use meter::{FAIL, HANG, Meter, Reading, quantile};
 pub use script::{Script, ScriptError};
 pub use verify::Verdict;
 

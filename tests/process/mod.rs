@@ -1,5 +1,6 @@
 //! The real binary as its users run it: killed, out of disk, told to stop, wrongly set up.
 
+mod bench;
 mod crash;
 mod dev;
 mod disk;

@@ -1,6 +1,7 @@
 //! The load of a bench: sends events for a while and tells how that went. Closed loop: each worker
 //! sends one after another; open loop: at a fixed rate, late ones counted from when they were due.
 
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,6 +54,12 @@ pub(super) struct LoadArgs {
     /// At most so many events
     #[arg(long)]
     pub(super) events: u32,
+    /// The first event's number
+    #[arg(long)]
+    pub(super) first: u32,
+    /// Events that share a request; 0: one each, bare
+    #[arg(long)]
+    pub(super) batch: u32,
     /// Workers, each with one request under way
     #[arg(long)]
     pub(super) workers: u32,
@@ -74,9 +81,9 @@ pub(super) struct LoadReport {
     pub(super) first_us: i64,
     /// When the last acknowledgement came.
     pub(super) last_us: i64,
-    /// Half of the acknowledgements took less, in microseconds.
+    /// Half of the requests were acknowledged sooner, in microseconds.
     pub(super) p50_us: u32,
-    /// 99 of 100 acknowledgements took less, in microseconds.
+    /// 99 of 100 requests were acknowledged sooner, in microseconds.
     pub(super) p99_us: u32,
     /// CPU time of this process between the two, in microseconds.
     pub(super) cpu_us: u64,
@@ -87,7 +94,9 @@ pub(super) struct LoadReport {
 /// What one worker saw.
 #[derive(Default)]
 struct Tally {
+    /// One a request.
     latencies: Vec<u32>,
+    acknowledged: u64,
     failed: u64,
     repeated: u64,
     last_us: i64,
@@ -112,18 +121,31 @@ struct Course {
 }
 
 impl Course {
-    /// The next event's number and when it is to be sent; none when the course is over.
-    fn next(&self) -> Option<(u32, Timestamp)> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let due = match self.args.rate {
+    /// The next request's events and when it is to be sent; none when the course is over.
+    fn next(&self) -> Option<(Range<u32>, Timestamp)> {
+        let LoadArgs { rate, events, batch, millis, .. } = *self.args;
+        let together = batch.max(1);
+        let begin = self.next.fetch_add(together, Ordering::Relaxed);
+        let due = match rate {
             0 => self.clock.now(),
             rate => {
-                self.started_at
-                    + Duration::from_micros(u64::from(number) * 1_000_000 / u64::from(rate))
+                let due_us = u64::from(begin) * 1_000_000 / u64::from(rate);
+                self.started_at + Duration::from_micros(due_us)
             }
         };
-        let over = due.since(self.started_at) >= Duration::from_millis(self.args.millis);
-        (number < self.args.events && !over).then_some((number, due))
+        let over = due.since(self.started_at) >= Duration::from_millis(millis);
+        (begin < events && !over).then(|| (begin..events.min(begin + together), due))
+    }
+
+    /// What a request with these events says.
+    fn body(&self, numbers: Range<u32>, sent_at: Timestamp) -> Bytes {
+        let args = &*self.args;
+        let event = |number| event(&args.run, Mark { number, sent_at }, args.bytes);
+        if args.batch == 0 {
+            return Bytes::from(event(args.first + numbers.start));
+        }
+        let events: Vec<_> = numbers.map(|number| event(args.first + number)).collect();
+        Bytes::from(format!("{{\"batch\":[{}]}}", events.join(",")))
     }
 }
 
@@ -146,6 +168,7 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     while let Some(tally) = workers.join_next().await {
         let tally = tally.context("a worker of the load panicked")?;
         latencies.extend(tally.latencies);
+        report.acknowledged += tally.acknowledged;
         report.failed += tally.failed;
         report.repeated += tally.repeated;
         report.last_us = report.last_us.max(tally.last_us);
@@ -153,7 +176,6 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     }
     report.cpu_us = cpu_us("self")?.saturating_sub(cpu_before);
     latencies.sort_unstable();
-    report.acknowledged = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
     report.p50_us = quantile(&latencies, 50);
     report.p99_us = quantile(&latencies, 99);
     Ok(report)
@@ -161,17 +183,19 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
 
 async fn work(course: Arc<Course>, mut line: Line) -> Tally {
     let mut tally = Tally::default();
-    while let Some((number, sent_at)) = course.next() {
+    while let Some((numbers, sent_at)) = course.next() {
         course.clock.sleep_until(sent_at).await;
         let args = &course.args;
-        let body = event(&args.run, Mark { number, sent_at }, args.bytes);
+        let events = u64::from(numbers.end - numbers.start);
+        let body = course.body(numbers, sent_at);
         if persist(args, &mut line, &body, &mut tally).await {
             let now = course.clock.now();
             tally.last_us = now.as_micros();
             let span = now.since(sent_at).as_micros();
             tally.latencies.push(u32::try_from(span).unwrap_or(u32::MAX));
+            tally.acknowledged += events;
         } else {
-            tally.failed += 1;
+            tally.failed += events;
         }
     }
     tally

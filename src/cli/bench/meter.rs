@@ -16,6 +16,11 @@ pub(super) const GLANCE: &str = "glance";
 /// The question for the counts with latencies, which then start from nothing.
 pub(super) const TAKE: &str = "take";
 
+/// The order to refuse everything.
+pub(super) const REFUSE: &str = "refuse";
+/// The order to take everything again.
+pub(super) const ADMIT: &str = "admit";
+
 /// Receives and counts until the input ends.
 pub(super) async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
     let globals = globals.clone();
@@ -36,7 +41,12 @@ async fn count(globals: &Globals) -> anyhow::Result<()> {
     while let Some(question) = questions.next_line().await? {
         let reading = match question.as_str() {
             TAKE => meter.take(),
-            _ => meter.glance(),
+            order => {
+                if [REFUSE, ADMIT].contains(&order) {
+                    meter.refuse(order == REFUSE);
+                }
+                meter.glance()
+            }
         };
         output.line(serde_json::to_string(&reading)?)?;
     }

@@ -95,9 +95,18 @@ impl Process {
 
     /// The most memory it has held at once, in bytes.
     pub(super) fn peak_memory_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it holds, in bytes.
+    pub(super) fn memory_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, which: &str) -> anyhow::Result<u64> {
         let id = self.child.id().context("the process has ended")?;
         let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        peak_memory(&text).context("the system does not tell the process's peak memory")
+        memory(&text, which).context("the system does not tell the process's memory")
     }
 }
 
@@ -117,8 +126,9 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn peak_memory(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A line of proc(5)'s status, in bytes.
+fn memory(status: &str, which: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -132,7 +142,7 @@ mod tests {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 9 8 7 6 150 50 3 2 20 0 8 0 100 1 1";
         assert_eq!(cpu_ticks(stat), Some(200));
         assert_eq!(cpu_ticks("42"), None);
-        assert_eq!(peak_memory("Name:\tx\nVmHWM:\t    2048 kB\n"), Some(2_097_152));
+        assert_eq!(memory("Name:\tx\nVmHWM:\t    2048 kB\n", "VmHWM:"), Some(2_097_152));
         assert!(cpu_us("self").is_ok());
     }
 }

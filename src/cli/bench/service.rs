@@ -20,11 +20,29 @@ use crate::sender::OperatorClient;
 const WRITE_KEY: &str = "bench-write-key";
 /// How long the service may take to become ready.
 const READY: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(5);
 /// How long it may take to stop in order.
 const STOP: Duration = Duration::from_secs(45);
-/// What statfs(2) calls a file system that lives in memory.
-const TMPFS: i64 = 0x0102_1994;
+
+/// A service that was stopped, or has not been started yet.
+pub(super) struct Halted {
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+/// By which of its doors events come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Through {
+    Single,
+    Batch,
+}
+
+/// A destination of a bench: its mappings, each by the receiver's path.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    pub(super) name: String,
+    pub(super) paths: Vec<String>,
+}
 
 /// A running service.
 pub(super) struct Service {
@@ -41,13 +59,16 @@ impl Service {
         // Free now; were it taken before the service has it, the service would say so and the bench end.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::write(folder.path().join("postrider.toml"), settings(address))?;
-        fs::write(folder.path().join("pipeline.json"), pipeline.to_string())?;
-        let arguments = ["serve", "--config", "postrider.toml"].map(str::to_owned);
-        let process = Process::start("service", &arguments, folder.path())?;
-        let mut service = Self { process, folder, address };
-        service.wait_ready().await?;
-        service.apply().await?;
+        let service = Halted { folder, address }.start().await?;
+        service.apply(pipeline).await?;
         Ok(service)
+    }
+
+    /// Stops it in order; it can be started again with what it has.
+    pub(super) async fn halt(self) -> anyhow::Result<Halted> {
+        let Self { process, folder, address } = self;
+        process.terminate(STOP).await?;
+        Ok(Halted { folder, address })
     }
 
     async fn wait_ready(&mut self) -> anyhow::Result<()> {
@@ -65,8 +86,10 @@ impl Service {
         tokio::time::timeout(READY, asked).await.context("the service did not become ready")?
     }
 
-    async fn apply(&self) -> anyhow::Result<()> {
-        let arguments = ["apply", "--config", "postrider.toml", "-f", "pipeline.json"];
+    /// Sets this pipeline up, and nothing else.
+    pub(super) async fn apply(&self, pipeline: &Value) -> anyhow::Result<()> {
+        fs::write(self.folder.path().join("pipeline.json"), pipeline.to_string())?;
+        let arguments = ["apply", "--config", "postrider.toml", "-f", "pipeline.json", "--prune"];
         let program = std::env::current_exe()?;
         let applied = tokio::process::Command::new(program)
             .args(arguments)
@@ -85,8 +108,12 @@ impl Service {
     }
 
     /// Where events go.
-    pub(super) fn intake(&self) -> String {
-        format!("{}/v1/track", self.base())
+    pub(super) fn intake(&self, through: Through) -> String {
+        let path = match through {
+            Through::Single => "/v1/track",
+            Through::Batch => "/v1/batch",
+        };
+        format!("{}{path}", self.base())
     }
 
     /// What lets them in.
@@ -101,25 +128,42 @@ impl Service {
 
     /// What the database takes on disk, log included, in bytes.
     pub(super) fn disk_bytes(&self) -> anyhow::Result<u64> {
-        let mut sum = 0;
-        for entry in fs::read_dir(self.folder.path())? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with("bench.db") {
-                sum += entry.metadata()?.len();
-            }
+        disk_bytes(self.folder.path(), "bench.db")
+    }
+
+    /// What its log takes of that.
+    pub(super) fn log_bytes(&self) -> anyhow::Result<u64> {
+        disk_bytes(self.folder.path(), "bench.db-wal")
+    }
+
+    /// Stops it in order. What the database takes on disk then, in bytes.
+    pub(super) async fn stop(self) -> anyhow::Result<u64> {
+        let halted = self.halt().await?;
+        disk_bytes(halted.folder.path(), "bench.db")
+    }
+}
+
+impl Halted {
+    /// Starts it; it is ready.
+    pub(super) async fn start(self) -> anyhow::Result<Service> {
+        let Self { folder, address } = self;
+        let arguments = ["serve", "--config", "postrider.toml"].map(str::to_owned);
+        let process = Process::start("service", &arguments, folder.path())?;
+        let mut service = Service { process, folder, address };
+        service.wait_ready().await?;
+        Ok(service)
+    }
+}
+
+fn disk_bytes(folder: &Path, beginning: &str) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(beginning) {
+            sum += entry.metadata()?.len();
         }
-        Ok(sum)
     }
-
-    /// Whether the database is in memory, where a commit costs nothing.
-    pub(super) fn is_in_memory(&self) -> bool {
-        rustix::fs::statfs(self.folder.path()).is_ok_and(|system| system.f_type == TMPFS)
-    }
-
-    /// Stops it in order.
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
-        self.process.terminate(STOP).await
-    }
+    Ok(sum)
 }
 
 fn settings(address: SocketAddr) -> String {
@@ -129,20 +173,37 @@ fn settings(address: SocketAddr) -> String {
     )
 }
 
-/// One mapping to `receiver`. With a `batch_size` events share requests.
-pub(super) fn pipeline(receiver: SocketAddr, in_flight: u32, batch_size: u32) -> Value {
-    let mut mapping = json!({ "name": "everything", "url": format!("http://{receiver}/") });
-    if batch_size > 0 {
-        mapping["batching"] = json!({ "size": batch_size });
-    }
+/// The pipeline with one destination that has these many mappings, each with its own path.
+pub(super) fn destination(mappings: u32) -> Destination {
+    let paths = (0..mappings).map(|number| format!("/{number}")).collect();
+    Destination { name: "receiver".to_owned(), paths }
+}
+
+/// Destinations at `receiver`, all for every event. With a `batch_size` deliveries share requests.
+pub(super) fn pipeline(
+    receiver: SocketAddr,
+    destinations: &[Destination],
+    (in_flight, batch_size): (u32, u32),
+) -> Value {
+    let mapping = |path: &String| {
+        let name = format!("to{}", path.replace('/', "-"));
+        let mut mapping = json!({ "name": name, "url": format!("http://{receiver}{path}") });
+        if batch_size > 0 {
+            mapping["batching"] = json!({ "size": batch_size });
+        }
+        mapping
+    };
+    let destinations = destinations.iter().map(|destination| {
+        json!({
+            "name": destination.name,
+            "shared_secret": { "value": "bench-shared-secret" },
+            "max_in_flight": in_flight,
+            "mappings": destination.paths.iter().map(mapping).collect::<Vec<_>>(),
+        })
+    });
     json!({ "sources": [{
         "name": "bench",
         "write_key": { "value": WRITE_KEY },
-        "destinations": [{
-            "name": "receiver",
-            "shared_secret": { "value": "bench-shared-secret" },
-            "max_in_flight": in_flight,
-            "mappings": [mapping],
-        }],
+        "destinations": destinations.collect::<Vec<_>>(),
     }]})
 }

@@ -1,0 +1,69 @@
+//! Minutes of load at a part of what the machine can do: memory, log and latency at the end against
+//! those at the beginning.
+
+use super::report::{Found, Goal, Unit};
+use super::scenario::{Scenario, memory, one_destination};
+use super::side::{quotient, to_f64};
+use super::stage::{Outcome, Part, Stage};
+
+/// Of the rate that single events reach.
+const LOAD_PERCENT: f64 = 60.0;
+/// Parts of the time; a third at each end is compared.
+const PARTS: u64 = 12;
+const THIRD: usize = 4;
+/// The end over the beginning: no growth, but for what one minute differs from another.
+const GROWTH: f64 = 1.25;
+
+/// What a part of the time gave.
+struct Look {
+    memory: f64,
+    log: f64,
+    p99: f64,
+}
+
+pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
+    let service = one_destination(stage, 0, 1).await?;
+    let Outcome { side, account } = stage.through(&service, &stage.whole("single events")).await?;
+    let mut found = Found::of(Scenario::Soak, account);
+    let rate = rate_of(side.per_second);
+    let millis = stage.args.soak_seconds * 1_000 / PARTS;
+    let mut looks = Vec::new();
+    for _ in 0..PARTS {
+        let part = Part { rate, millis, ..stage.whole("a while of it") };
+        let Outcome { side, account } = stage.through(&service, &part).await?;
+        found.account.add(account);
+        looks.push(Look {
+            memory: to_f64(service.process().memory_bytes()?) / 1e6,
+            log: to_f64(service.log_bytes()?) / 1e6,
+            p99: f64::from(side.acknowledged.p99_us) / 1e3,
+        });
+    }
+    found.figure("rate", Unit::PerSecond, f64::from(rate));
+    for (what, unit, of) in [
+        ("memory", Unit::Megabytes, (|look| look.memory) as fn(&Look) -> f64),
+        ("log", Unit::Megabytes, |look| look.log),
+        ("acknowledged, p99", Unit::Milliseconds, |look| look.p99),
+    ] {
+        let (first, last) =
+            (middle(&looks[..THIRD], of), middle(&looks[looks.len() - THIRD..], of));
+        found.figure(format!("{what}, first third"), unit, first);
+        found.figure(format!("{what}, last third"), unit, last);
+        let ratio = quotient(last, first);
+        found.judged(format!("{what}, last over first"), Unit::Ratio, ratio, Goal::AtMost(GROWTH));
+    }
+    memory(&mut found, &service)?;
+    service.stop().await?;
+    Ok(found)
+}
+
+/// The middle of what some parts gave.
+fn middle(looks: &[Look], of: fn(&Look) -> f64) -> f64 {
+    let mut values: Vec<f64> = looks.iter().map(of).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^31")]
+fn rate_of(per_second: f64) -> u32 {
+    (per_second * LOAD_PERCENT / 100.0).max(1.0) as u32
+}
