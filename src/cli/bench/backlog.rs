@@ -12,7 +12,7 @@ use crate::clock::{Clock as _, Timestamp};
 
 /// The rate of the drain over that of single events without a backlog.
 const RATE: f64 = 0.8;
-/// The backlog is worked off when no more than this part of it is owed.
+/// The backlog is worked off when no more than this part of it is owed, or what comes in in a second.
 const REST: u64 = 100;
 /// Numbers of the events that come in meanwhile begin here: the receiver keeps them apart.
 const LATER: u32 = 50_000_000;
@@ -90,7 +90,8 @@ async fn worked_off(
         let now = stage.clock.now();
         let sent = now.since(began_at).as_millis() * u128::from(stage.args.rate) / 1_000;
         let owed = (u128::from(backlog) + sent).saturating_sub(u128::from(arrived));
-        if owed <= u128::from((backlog / REST).max(1)) || now.since(began_at) > DRAINING {
+        let rest = (backlog / REST).max(u64::from(stage.args.rate));
+        if owed <= u128::from(rest) || now.since(began_at) > DRAINING {
             return Ok((now, arrived));
         }
         tokio::time::sleep(GLANCES).await;
