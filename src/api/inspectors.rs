@@ -153,7 +153,7 @@ pub(super) async fn set(
     Path(name): Path<String>,
     Body(answer): Body<AnswerDocument>,
 ) -> Result<Json<InspectorView>, Problem> {
-    Ok(Json(api.desk.set_inspector(&operator, &name, answer)?))
+    Ok(Json(api.desk.set_inspector(&operator, &name, answer).await?))
 }
 
 /// Forget what arrived at an inspector.
@@ -164,7 +164,7 @@ pub(super) async fn forget(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    api.desk.forget_inspector(&operator, &name)?;
+    api.desk.forget_inspector(&operator, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,6 +1,6 @@
 //! Which secrets an inspector checks signatures with: those of the destinations that deliver to it.
 
-use crate::receiver::{InspectorName, KnownSecrets};
+use crate::receiver::{InspectorName, KnownSecret, KnownSecrets};
 use crate::route::{LiveRoutes, MappingRoute};
 
 /// What the inspectors ask for secrets.
@@ -8,7 +8,14 @@ pub(super) fn known_secrets(routes: LiveRoutes) -> KnownSecrets {
     Box::new(move |name| {
         let routes = routes.current();
         let sending = routes.mappings().filter(|mapping| sends_to(mapping, name));
-        sending.flat_map(|mapping| mapping.shared_secrets.iter().cloned()).collect()
+        let known = sending.flat_map(|mapping| {
+            let sender = mapping.name.rsplit_once('/').map_or("", |(destination, _)| destination);
+            mapping.shared_secrets.iter().map(move |secret| KnownSecret {
+                sender: sender.to_owned(),
+                secret: secret.clone(),
+            })
+        });
+        known.collect()
     })
 }
 

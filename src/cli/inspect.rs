@@ -39,6 +39,7 @@ impl InspectArgs {
                     statuses,
                     delay_ms: self.delay_ms.unwrap_or_default(),
                     body: self.body.unwrap_or_default(),
+                    secret: None,
                 };
                 client.put(&path, &answer).await?
             }

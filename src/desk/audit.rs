@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::deliveries::Page;
 use super::{Condition, Desk, Refusal, filter};
 use crate::domain::access::{Caller, Role};
-use crate::domain::audit::Entry;
+use crate::domain::audit::{Action, Entry, NewEntry};
+use crate::store::StoreError;
 
 /// An audit entry as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -76,6 +77,19 @@ impl EntryView {
 }
 
 impl Desk {
+    /// Keeps on record what changes nothing in the store. To be done before the act: what cannot be
+    /// kept is not done.
+    pub(super) async fn note(
+        &self,
+        caller: &Caller,
+        action: Action,
+        subject: String,
+        (before, after): (Option<Value>, Option<Value>),
+    ) -> Result<(), StoreError> {
+        let done = NewEntry { action, subject, before, after };
+        self.store.note(caller.act(self.clock.now()), done).await
+    }
+
     /// A page of the audit entries that meet the conditions, newest first. A caller that is limited
     /// to destinations sees what is told of them.
     ///

@@ -3,11 +3,13 @@
 //! that was given out here.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Desk, Refusal};
 use crate::auth::{BeginError, ConnectError, Return};
 use crate::domain::access::{Caller, Operator};
+use crate::domain::audit::Action;
 use crate::domain::destination::Destination;
 use crate::pipeline::ConnectionView;
 use crate::store::{Pipeline, StoreError};
@@ -62,15 +64,17 @@ impl Desk {
         operator.reaches(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let id = destination(&pipeline, names)?.id;
-        match self.auth.begin(id, &self.callback_url) {
-            Ok(begun) => Ok(BegunView {
-                authorize_url: begun.authorize_url.to_string(),
-                expires_at: begun.expires_at.to_iso(),
-            }),
-            Err(BeginError::NothingToConnect) => Err(nothing_to_connect()),
-            Err(BeginError::Url(error)) => Err(Refusal::Conflict(error.to_string())),
-            Err(BeginError::Secret(error)) => Err(error.into()),
-        }
+        let begun = self.auth.begin(id, &self.callback_url).map_err(|error| match error {
+            BeginError::NothingToConnect => nothing_to_connect(),
+            BeginError::Url(error) => Refusal::Conflict(error.to_string()),
+            BeginError::Secret(error) => error.into(),
+        })?;
+        let expires_at = begun.expires_at.to_iso();
+        let after = json!({"expires_at": expires_at});
+        let subject = format!("{}/{}", names.0, names.1);
+        self.note(operator, Action::BeginConnect, subject, (None, Some(after))).await?;
+        // Without an entry the way is not given out, and nobody can go it.
+        Ok(BegunView { authorize_url: begun.authorize_url.to_string(), expires_at })
     }
 
     /// Ends a destination's connection: its deliveries are held from now on.

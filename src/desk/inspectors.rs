@@ -5,12 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{Desk, Refusal};
 use crate::domain::access::{Caller, Operator};
+use crate::domain::audit::Action;
 use crate::pipeline::Fault;
-use crate::receiver::{Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors};
+use crate::receiver::{
+    Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, Script, ScriptError,
+    ToldSecret,
+};
+
+/// The longest secret to check with, in bytes.
+const SECRET_BYTES: usize = 1_024;
 
 /// What an inspector answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,11 +30,15 @@ pub struct AnswerDocument {
     pub delay_ms: u64,
     /// The body of each.
     pub body: String,
+    /// What signatures are checked with besides the shared secrets of the destinations that send here.
+    /// Left out, it stays as it is; an empty one is forgotten. It is never shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 impl Default for AnswerDocument {
     fn default() -> Self {
-        Self { statuses: "200".to_owned(), delay_ms: 0, body: String::new() }
+        Self { statuses: "200".to_owned(), delay_ms: 0, body: String::new(), secret: None }
     }
 }
 
@@ -36,7 +48,23 @@ impl AnswerDocument {
             statuses: answer.script.to_text(),
             delay_ms: u64::try_from(answer.delay.as_millis()).unwrap_or(u64::MAX),
             body: answer.body.clone(),
+            secret: None,
         }
+    }
+
+    /// What the audit log tells of it: nothing that it says to anybody, and no secret.
+    fn told(&self) -> Value {
+        let mut told = json!({
+            "statuses": self.statuses,
+            "delay_ms": self.delay_ms,
+            "body_bytes": self.body.len(),
+        });
+        match self.secret.as_deref() {
+            None => {}
+            Some("") => told["secret"] = json!("forgotten"),
+            Some(_) => told["secret"] = json!("set"),
+        }
+        told
     }
 }
 
@@ -104,10 +132,19 @@ pub struct InspectorView {
     pub url: String,
     /// What it answers.
     pub answer: AnswerDocument,
+    /// The destinations whose shared secrets signatures are checked with.
+    pub checked_with: Vec<String>,
+    /// Whether they are checked with a secret that was set here as well.
+    pub has_secret: bool,
     /// Requests that it took since it was made.
     pub taken: u64,
     /// Those it keeps, newest first; in a list of inspectors the newest only.
     pub requests: Vec<RequestView>,
+}
+
+/// What the audit log calls it.
+fn subject(name: &InspectorName) -> String {
+    format!("inspectors/{}", name.as_str())
 }
 
 pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
@@ -117,19 +154,33 @@ pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
     })
 }
 
-fn read(document: AnswerDocument) -> Result<Answer, Refusal> {
+/// Reads what is to be answered, with each fault at its field.
+fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
     let mut faults = Vec::new();
-    let script = document.statuses.parse().map_err(|error| {
-        faults.push(Fault::new("statuses", format!("{error}")));
+    let script = document.statuses.parse().unwrap_or_else(|error: ScriptError| {
+        faults.push(Fault::new("statuses", error.to_string()));
+        Script::default()
     });
-    match script {
-        Ok(script) => Ok(Answer {
-            script,
-            delay: Duration::from_millis(document.delay_ms),
-            body: document.body,
-        }),
-        Err(()) => Err(Refusal::Invalid(faults)),
-    }
+    let (delay, body) = (Duration::from_millis(document.delay_ms), document.body.clone());
+    let answer = Answer { script, delay, body };
+    faults.extend(answer.faults().into_iter().map(|fault| {
+        let path = match fault {
+            AnswerFault::Delay => "delay_ms",
+            AnswerFault::Body => "body",
+        };
+        Fault::new(path, fault.to_string())
+    }));
+    let secret = match document.secret.as_deref() {
+        None => ToldSecret::Kept,
+        Some("") => ToldSecret::Forgotten,
+        Some(text) if text.len() > SECRET_BYTES => {
+            let message = format!("should have at most {SECRET_BYTES} bytes");
+            faults.push(Fault::new("secret", message));
+            ToldSecret::Kept
+        }
+        Some(text) => ToldSecret::Put(text.into()),
+    };
+    if faults.is_empty() { Ok((answer, secret)) } else { Err(Refusal::Invalid(faults)) }
 }
 
 impl Desk {
@@ -145,6 +196,8 @@ impl Desk {
             name: name.to_owned(),
             url: format!("{}/inspect/{name}", self.base_url),
             answer: AnswerDocument::of(&inspector.answer),
+            checked_with: inspector.checked_with.clone(),
+            has_secret: inspector.has_secret,
             taken: inspector.taken,
             requests: inspector.requests.iter().map(|it| RequestView::of(it)).collect(),
         }
@@ -167,21 +220,14 @@ impl Desk {
     pub fn inspector(&self, caller: &Caller, text: &str) -> Result<InspectorView, Refusal> {
         caller.reaches_everything()?;
         let inspectors = self.inspectors()?;
-        let name = name(text)?;
-        let shown = inspectors.show(&name).unwrap_or_else(|| Inspector {
-            name,
-            answer: Answer::default(),
-            taken: 0,
-            requests: Vec::new(),
-        });
-        Ok(self.inspector_view(&shown))
+        Ok(self.inspector_view(&inspectors.show(&name(text)?)))
     }
 
     /// Sets what an inspector answers from now on.
     ///
     /// # Errors
     /// [`Refusal`] with what is not right about the answer.
-    pub fn set_inspector(
+    pub async fn set_inspector(
         &self,
         operator: &Operator,
         text: &str,
@@ -190,13 +236,11 @@ impl Desk {
         operator.reaches_everything()?;
         let inspectors = self.inspectors()?;
         let name = name(text)?;
-        inspectors.set(&name, read(document)?).map_err(|fault| {
-            let path = match fault {
-                AnswerFault::Delay => "delay_ms",
-                AnswerFault::Body => "body",
-            };
-            Refusal::at(path, fault.to_string())
-        })?;
+        let (answer, secret) = read(&document)?;
+        let before = AnswerDocument::of(&inspectors.show(&name).answer).told();
+        let change = (Some(before), Some(document.told()));
+        self.note(operator, Action::SetInspector, subject(&name), change).await?;
+        inspectors.set(&name, answer, secret);
         self.inspector(operator, text)
     }
 
@@ -204,10 +248,16 @@ impl Desk {
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
-    pub fn forget_inspector(&self, operator: &Operator, text: &str) -> Result<(), Refusal> {
+    pub async fn forget_inspector(&self, operator: &Operator, text: &str) -> Result<(), Refusal> {
         operator.reaches_everything()?;
+        let inspectors = self.inspectors()?;
         let name = name(text)?;
-        let known = self.inspectors()?.forget(&name);
-        known.then_some(()).ok_or_else(|| Refusal::Missing(format!("inspector {text}")))
+        if !inspectors.list().iter().any(|it| it.name == name) {
+            return Err(Refusal::Missing(format!("inspector {text}")));
+        }
+        let before = AnswerDocument::of(&inspectors.show(&name).answer).told();
+        self.note(operator, Action::ForgetInspector, subject(&name), (Some(before), None)).await?;
+        inspectors.forget(&name);
+        Ok(())
     }
 }

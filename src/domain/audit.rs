@@ -28,12 +28,18 @@ pub enum Action {
     CancelJob,
     /// A job went through all that it selected.
     FinishJob,
+    /// A way to connect a destination was given out.
+    BeginConnect,
     /// A destination was connected.
     Connect,
     /// A destination's connection ended.
     Disconnect,
     /// A mapping was tried by sending.
     TestSend,
+    /// An inspector was told what to answer.
+    SetInspector,
+    /// An inspector was forgotten, with what had arrived there.
+    ForgetInspector,
     /// Somebody signed in.
     SignIn,
     /// Somebody signed out.
@@ -44,7 +50,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Create,
         Self::Change,
         Self::Remove,
@@ -54,9 +60,12 @@ impl Action {
         Self::Discard,
         Self::CancelJob,
         Self::FinishJob,
+        Self::BeginConnect,
         Self::Connect,
         Self::Disconnect,
         Self::TestSend,
+        Self::SetInspector,
+        Self::ForgetInspector,
         Self::SignIn,
         Self::SignOut,
         Self::RefuseSignIn,
@@ -75,9 +84,12 @@ impl Action {
             Self::Discard => "discard",
             Self::CancelJob => "cancel_job",
             Self::FinishJob => "finish_job",
+            Self::BeginConnect => "begin_connect",
             Self::Connect => "connect",
             Self::Disconnect => "disconnect",
             Self::TestSend => "test_send",
+            Self::SetInspector => "set_inspector",
+            Self::ForgetInspector => "forget_inspector",
             Self::SignIn => "sign_in",
             Self::SignOut => "sign_out",
             Self::RefuseSignIn => "refuse_sign_in",

@@ -32,8 +32,28 @@ const NAME_BYTES: usize = 64;
 const ANSWER_BYTES: usize = 4 * 1024;
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// The shared secrets that requests to the inspector with this name may be signed with.
-pub type KnownSecrets = Box<dyn Fn(&InspectorName) -> Vec<SecretString> + Send + Sync>;
+/// What requests to the inspector with this name may be signed with.
+pub type KnownSecrets = Box<dyn Fn(&InspectorName) -> Vec<KnownSecret> + Send + Sync>;
+
+/// A shared secret that somebody who sends to an inspector signs with.
+#[derive(Clone, Debug)]
+pub struct KnownSecret {
+    /// Who: the path of a destination.
+    pub sender: String,
+    /// The secret.
+    pub secret: SecretString,
+}
+
+/// What becomes of the secret that an inspector was told to check with.
+#[derive(Clone, Debug)]
+pub enum ToldSecret {
+    /// It stays as it is.
+    Kept,
+    /// It is this from now on.
+    Put(SecretString),
+    /// There is none any more.
+    Forgotten,
+}
 
 /// An inspector's name: small letters, digits, `-` and `_`, at most 64.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +85,18 @@ pub struct Answer {
     pub delay: Duration,
     /// The body.
     pub body: String,
+}
+
+impl Answer {
+    /// Each bound that it is beyond.
+    #[must_use]
+    pub fn faults(&self) -> Vec<AnswerFault> {
+        let beyond = [
+            (self.delay > LONGEST_DELAY, AnswerFault::Delay),
+            (self.body.len() > ANSWER_BYTES, AnswerFault::Body),
+        ];
+        beyond.into_iter().filter(|(is_beyond, _)| *is_beyond).map(|(_, fault)| fault).collect()
+    }
 }
 
 /// Why an answer cannot be set.
@@ -116,6 +148,10 @@ pub struct Inspector {
     pub name: InspectorName,
     /// What it answers.
     pub answer: Answer,
+    /// Whose shared secrets signatures are checked with.
+    pub checked_with: Vec<String>,
+    /// Whether they are checked with a secret that it was told as well.
+    pub has_secret: bool,
     /// Requests that it took since it was made.
     pub taken: u64,
     /// Those it keeps, newest first.
@@ -149,6 +185,8 @@ impl std::fmt::Debug for Inspectors {
 
 struct Room {
     answer: Answer,
+    /// What it was told to check with.
+    secret: Option<SecretString>,
     tries: Tries,
     taken: u64,
     requests: VecDeque<Arc<Inspected>>,
@@ -159,6 +197,7 @@ impl Room {
     fn new() -> Self {
         Self {
             answer: Answer::default(),
+            secret: None,
             tries: Tries::of(TOLD_APART),
             taken: 0,
             requests: VecDeque::new(),
@@ -182,7 +221,9 @@ impl Inspectors {
     pub fn take(&self, name: &InspectorName, head: &http::request::Parts, body: &Bytes) -> Reply {
         let now = self.clock.now();
         // Outside of the lock: verifying costs as much as the body is long.
-        let secrets = (self.secrets)(name);
+        let known = (self.secrets)(name).into_iter().map(|it| it.secret);
+        let told = self.rooms().get(name).and_then(|room| room.secret.clone());
+        let secrets: Vec<SecretString> = known.chain(told).collect();
         let signature = verify::x_signature(&secrets, &head.headers, body);
         let standard = verify::standard(&secrets, &head.headers, body, now);
         let webhook_id = arrival::webhook_id(&head.headers);
@@ -218,21 +259,17 @@ impl Inspectors {
         reply
     }
 
-    /// Sets what an inspector answers from now on; what it counted begins anew.
-    ///
-    /// # Errors
-    /// [`AnswerFault`] when the answer is beyond its bounds.
-    pub fn set(&self, name: &InspectorName, answer: Answer) -> Result<(), AnswerFault> {
-        if answer.delay > LONGEST_DELAY {
-            return Err(AnswerFault::Delay);
-        }
-        if answer.body.len() > ANSWER_BYTES {
-            return Err(AnswerFault::Body);
-        }
+    /// Sets what an inspector answers from now on, and what it checks with; what it counted begins
+    /// anew.
+    pub fn set(&self, name: &InspectorName, answer: Answer, secret: ToldSecret) {
         let mut rooms = self.rooms();
         let room = enter(&mut rooms, name, self.clock.now());
         (room.answer, room.tries) = (answer, Tries::of(TOLD_APART));
-        Ok(())
+        match secret {
+            ToldSecret::Kept => {}
+            ToldSecret::Put(secret) => room.secret = Some(secret),
+            ToldSecret::Forgotten => room.secret = None,
+        }
     }
 
     /// Forgets an inspector with all it kept. Whether there was one.
@@ -244,15 +281,34 @@ impl Inspectors {
     #[must_use]
     pub fn list(&self) -> Vec<Inspector> {
         let rooms = self.rooms();
-        let mut all: Vec<_> = rooms.iter().map(|(name, room)| view(name, room, 1)).collect();
+        let mut all: Vec<_> = rooms.iter().map(|(name, room)| self.view(name, room, 1)).collect();
         all.sort_unstable_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
         all
     }
 
-    /// One inspector with all it keeps.
+    /// One inspector with all it keeps; one that nobody has sent to yet keeps nothing.
     #[must_use]
-    pub fn show(&self, name: &InspectorName) -> Option<Inspector> {
-        self.rooms().get(name).map(|room| view(name, room, KEPT))
+    pub fn show(&self, name: &InspectorName) -> Inspector {
+        let rooms = self.rooms();
+        match rooms.get(name) {
+            Some(room) => self.view(name, room, KEPT),
+            None => self.view(name, &Room::new(), 0),
+        }
+    }
+
+    fn view(&self, name: &InspectorName, room: &Room, requests: usize) -> Inspector {
+        let mut checked_with: Vec<_> =
+            (self.secrets)(name).into_iter().map(|it| it.sender).collect();
+        checked_with.sort_unstable();
+        checked_with.dedup();
+        Inspector {
+            name: name.clone(),
+            answer: room.answer.clone(),
+            checked_with,
+            has_secret: room.secret.is_some(),
+            taken: room.taken,
+            requests: room.requests.iter().take(requests).cloned().collect(),
+        }
     }
 
     /// Watches what arrives at any of them from now on; none when too many do already.
@@ -275,15 +331,6 @@ fn enter<'a>(
     let room = rooms.entry(name.clone()).or_insert_with(Room::new);
     room.used_at = now;
     room
-}
-
-fn view(name: &InspectorName, room: &Room, requests: usize) -> Inspector {
-    Inspector {
-        name: name.clone(),
-        answer: room.answer.clone(),
-        taken: room.taken,
-        requests: room.requests.iter().take(requests).cloned().collect(),
-    }
 }
 
 fn lines(headers: &HeaderMap) -> String {

@@ -6,7 +6,7 @@ use crate::sender::{Signed, Signer};
 
 fn inspectors(clock: &Arc<ManualClock>) -> Inspectors {
     let secrets: KnownSecrets = Box::new(|name| match name.as_str() {
-        "known" => vec!["secret".into()],
+        "known" => vec![KnownSecret { sender: "web/crm".to_owned(), secret: "secret".into() }],
         _ => Vec::new(),
     });
     Inspectors::new(secrets, Arc::clone(clock) as _, CancellationToken::new())
@@ -55,12 +55,24 @@ fn signatures_are_judged_where_a_secret_is_known() {
     inspectors.take(&name("known"), &head, &Bytes::from_static(b"{}"));
     inspectors.take(&name("unknown"), &head, &body);
     let verdicts = |of: &str| -> Vec<_> {
-        let shown = inspectors.show(&name(of)).expect("it was sent to");
+        let shown = inspectors.show(&name(of));
         shown.requests.iter().rev().map(|it| (it.signature, it.standard)).collect()
     };
     assert_eq!(verdicts("known")[0], (Verdict::Verified, Verdict::Verified));
     assert_eq!(verdicts("known")[1], (Verdict::Wrong, Verdict::Wrong));
     assert_eq!(verdicts("unknown"), [(Verdict::Unchecked, Verdict::Unchecked)]);
+    assert_eq!(inspectors.show(&name("known")).checked_with, ["web/crm"]);
+    // What it is told to check with counts from then on, until it is forgotten.
+    let tell = |told| {
+        inspectors.set(&name("unknown"), Answer::default(), told);
+        inspectors.take(&name("unknown"), &head, &body);
+        let shown = inspectors.show(&name("unknown"));
+        (shown.requests[0].signature, shown.has_secret)
+    };
+    assert_eq!(tell(ToldSecret::Put("secret".into())), (Verdict::Verified, true));
+    assert_eq!(tell(ToldSecret::Kept), (Verdict::Verified, true));
+    assert_eq!(tell(ToldSecret::Put("other".into())), (Verdict::Wrong, true));
+    assert_eq!(tell(ToldSecret::Forgotten), (Verdict::Unchecked, false));
 }
 
 #[test]
@@ -72,7 +84,7 @@ fn it_answers_as_told_for_each_delivery_on_its_own() {
         delay: Duration::from_secs(2),
         body: "later".to_owned(),
     };
-    inspectors.set(&name("known"), answer.clone()).expect("within bounds");
+    inspectors.set(&name("known"), answer.clone(), ToldSecret::Kept);
     let take = |id: &str| {
         let body = Bytes::from_static(b"{}");
         inspectors.take(&name("known"), &request(signed(&clock, id, &body)), &body)
@@ -81,18 +93,17 @@ fn it_answers_as_told_for_each_delivery_on_its_own() {
     assert_eq!((first.status.as_u16(), first.body.as_str()), (503, "later"));
     assert_eq!(first.at, clock.now() + Duration::from_secs(2));
     assert_eq!([take("dlv_2"), take("dlv_1")].map(|it| it.status.as_u16()), [503, 200]);
-    inspectors.set(&name("known"), answer).expect("within bounds");
+    inspectors.set(&name("known"), answer, ToldSecret::Kept);
     assert_eq!(take("dlv_1").status.as_u16(), 503, "told anew, it counts anew");
 }
 
 #[test]
 fn answers_have_bounds() {
-    let inspectors = inspectors(&clock());
     let slow = Answer { delay: Duration::from_millis(60_001), ..Answer::default() };
-    assert_eq!(inspectors.set(&name("a"), slow), Err(AnswerFault::Delay));
+    assert_eq!(slow.faults(), [AnswerFault::Delay]);
     let long = Answer { body: "x".repeat(4_097), ..Answer::default() };
-    assert_eq!(inspectors.set(&name("a"), long), Err(AnswerFault::Body));
-    assert!(inspectors.list().is_empty());
+    assert_eq!(long.faults(), [AnswerFault::Body]);
+    assert_eq!(Answer { body: "x".repeat(4_096), ..Answer::default() }.faults(), []);
 }
 
 #[test]
@@ -110,7 +121,7 @@ fn memory_is_bounded_in_inspectors_requests_and_bytes() {
     for _ in 0..KEPT + 10 {
         inspectors.take(&name("n31"), &request(HeaderMap::new()), &long);
     }
-    let shown = inspectors.show(&name("n31")).expect("it was sent to");
+    let shown = inspectors.show(&name("n31"));
     assert_eq!((shown.requests.len(), shown.taken), (KEPT, 111));
     assert_eq!(shown.requests[0].number, 111, "newest first");
     let newest = &shown.requests[0];
@@ -123,7 +134,7 @@ fn credentials_are_masked() {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", http::HeaderValue::from_static("Bearer hunter2"));
     inspectors.take(&name("a"), &request(headers), &Bytes::new());
-    let shown = inspectors.show(&name("a")).expect("it was sent to");
+    let shown = inspectors.show(&name("a"));
     assert_eq!(shown.requests[0].headers, "authorization: ***\n");
     assert!(!format!("{shown:?}").contains("hunter2"));
 }

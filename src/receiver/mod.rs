@@ -26,7 +26,8 @@ use crate::clock::Clock;
 
 pub use arrival::Arrival;
 pub use inspector::{
-    Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, KnownSecrets, Reply,
+    Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, KnownSecret,
+    KnownSecrets, Reply, ToldSecret,
 };
 pub use mark::Mark;
 pub use meter::{FAIL, HANG, Meter, Reading, quantile};

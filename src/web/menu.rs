@@ -32,7 +32,10 @@ pub(super) static MENU: &[Group] = &[
             entry("Jobs", "/jobs", "j"),
         ],
     },
-    Group { name: "Set-up", entries: &[entry("Sources", "/sources", "e")] },
+    Group {
+        name: "Set-up",
+        entries: &[entry("Sources", "/sources", "e"), entry("Inspectors", "/inspectors", "i")],
+    },
     Group {
         name: "Service",
         entries: &[

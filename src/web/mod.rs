@@ -24,6 +24,7 @@ mod doctor;
 mod failure;
 mod form;
 mod guard;
+mod inspectors;
 mod jobs;
 mod json;
 mod live;
@@ -124,6 +125,10 @@ pub fn router(web: Arc<Web>) -> Router {
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .merge(set_up())
+        .route("/inspectors", get(inspectors::list))
+        .route("/inspectors/{name}", get(inspectors::show).post(inspectors::set))
+        .route("/inspectors/{name}/forget", post(inspectors::forget))
+        .route("/inspectors/{name}/stream", get(inspectors::stream))
         .route("/tokens", get(tokens::list).post(tokens::make))
         .route("/tokens/{name}/revoke", post(tokens::revoke))
         .route("/settings", get(settings::show))

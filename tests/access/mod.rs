@@ -2,6 +2,7 @@
 
 mod audit;
 mod openapi;
+mod record;
 mod requests;
 mod tokens;
 

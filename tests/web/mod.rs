@@ -2,6 +2,7 @@
 
 mod browser;
 mod destinations;
+mod inspectors;
 mod live;
 mod pages;
 mod screenshots;

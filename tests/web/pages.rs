@@ -9,7 +9,7 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 
 /// Every page without an id in its path.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/live",
     "/deliveries",
@@ -18,6 +18,7 @@ const PAGES: [&str; 11] = [
     "/sources/website",
     "/sources/website/new",
     "/sources/website/destinations/warehouse",
+    "/inspectors",
     "/tokens",
     "/settings",
     "/doctor",

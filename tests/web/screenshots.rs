@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::browser::{Browser, DARK, DESKTOP, PHONE, View, browse};
-use crate::support::app::TestApp;
+use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::receiver::{Behaviour, Receiver};
 
 /// What a picture may take at most, in bytes.
@@ -16,11 +16,12 @@ const LARGEST: usize = 150 * 1024;
 
 /// A service with deliveries that arrived, failed and died.
 async fn with_a_past(receiver: &Receiver, refusing: &Receiver, failing: &Receiver) -> TestApp {
-    let app = TestApp::with(&[
+    let app = Builder::new().settings(|it| it.inspector = true).start().await;
+    app.apply(pipeline(&[
         ("warehouse", &receiver.url("/hook"), json!({})),
         ("billing", &refusing.url("/invoices"), json!({})),
         ("crm", &failing.url("/contacts"), json!({})),
-    ])
+    ]))
     .await;
     let events = [
         ("Order Completed", json!({"total": 129.9, "currency": "EUR", "items": 3})),
@@ -95,6 +96,20 @@ async fn the_main_pages_make_pictures_for_the_readme() {
         browser.until_text("watching").await;
         browser.run("document.querySelector('summary[data-row]').click()").await;
         save(&browser, "live").await;
+        browser.open("/inspectors/orders").await;
+        browser.until_text("watching").await;
+        for body in ["{\"event\":\"Order Completed\",\"userId\":\"u-111\"}", "{}"] {
+            let headers = http::HeaderMap::new();
+            app.client.post_bytes("/inspect/orders", headers, body.into()).await.unwrap();
+        }
+        browser.until_text("#2").await;
+        browser.run("document.querySelectorAll('summary[data-row]')[1].click()").await;
+        save(&browser, "inspector").await;
+        browser.view(PHONE).await;
+        save(&browser, "inspector-phone").await;
+        browser.open("/live").await;
+        browser.until_text("watching").await;
+        save(&browser, "live-phone").await;
     })
     .await;
     app.stop().await;
