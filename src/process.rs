@@ -7,6 +7,7 @@ use crate::courier::Tested;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::function::Function;
+use crate::store::Pipeline;
 
 /// What is asked of the running process.
 #[async_trait]
@@ -30,6 +31,14 @@ pub trait Process: Send + Sync + 'static {
         mapping_id: MappingId,
         event: &Event,
         send: bool,
+    ) -> Option<Tested>;
+
+    /// The same for a mapping of this pipeline, which need not be the one in use; sends nothing.
+    async fn try_mapping(
+        &self,
+        pipeline: &Pipeline,
+        mapping_id: MappingId,
+        event: &Event,
     ) -> Option<Tested>;
 
     /// Whether the policy for addresses lets deliveries go to this URL; why not, if not.

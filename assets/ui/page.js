@@ -2,6 +2,7 @@
 // go on. Each works on attributes of the markup and knows nothing of what a page is about.
 
 import "./live.js";
+import "./preview.js";
 
 // The menu takes the whole of a narrow screen: there it is opened when it is wanted.
 if (matchMedia("(max-width: 52rem)").matches) document.querySelector(".side > details")?.removeAttribute("open");

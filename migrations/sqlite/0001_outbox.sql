@@ -133,6 +133,7 @@ CREATE TABLE mapping_revisions (
     number      INTEGER NOT NULL CHECK (number >= 1),   -- counts within the mapping
     definition  TEXT    NOT NULL CHECK (json_valid(definition)),
     created_at  INTEGER NOT NULL,
+    created_by  TEXT    NOT NULL,                       -- the token that it was saved with
     UNIQUE (mapping_id, number)
 ) STRICT;
 CREATE TRIGGER mapping_revisions_are_immutable BEFORE UPDATE ON mapping_revisions

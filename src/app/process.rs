@@ -19,7 +19,7 @@ use crate::process::{OpenCircuit, Process};
 use crate::route::{LiveRoutes, OpenSecret, Routes};
 use crate::secrets::{Keyring, Purpose, SecretError};
 use crate::sender::Sender;
-use crate::store::{SealedSecret, Store};
+use crate::store::{Pipeline, SealedSecret, Store};
 
 use super::AppError;
 
@@ -118,6 +118,17 @@ impl Process for Running {
         send: bool,
     ) -> Option<Tested> {
         self.courier.test(mapping_id, event, send).await
+    }
+
+    async fn try_mapping(
+        &self,
+        pipeline: &Pipeline,
+        mapping_id: MappingId,
+        event: &Event,
+    ) -> Option<Tested> {
+        let routes = Routes::build(pipeline, &*self.keyring, self.clock.now());
+        let routes = routes.inspect_err(|error| tracing::error!(%error, "not tried")).ok()?;
+        Some(self.courier.preview(routes.mapping(mapping_id)?, event).await)
     }
 
     async fn check_destination(&self, url: &Url) -> Result<(), String> {

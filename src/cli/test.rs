@@ -39,7 +39,8 @@ impl TestArgs {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let path = path(&self.mapping)?;
         let client = Client::of(globals)?;
-        let body = TestBody { event: self.event, sample: self.sample, send: self.send };
+        let body =
+            TestBody { event: self.event, sample: self.sample, document: None, send: self.send };
         let view: TestView = client.post(&path, &body).await?;
         let mut out = globals.output();
         if out.is_json() {

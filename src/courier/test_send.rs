@@ -48,6 +48,11 @@ impl Courier {
         let route = routes.mapping(mapping_id)?;
         Some(self.shared.test(route, event, send).await)
     }
+
+    /// Tries a mapping that need not be in use on an event, without sending.
+    pub async fn preview(&self, route: &MappingRoute, event: &Event) -> Tested {
+        self.shared.test(route, event, false).await
+    }
 }
 
 impl Shared {

@@ -26,6 +26,7 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+pub mod preview;
 pub mod revisions;
 pub mod setup;
 pub mod statistics;

@@ -20,6 +20,8 @@ pub struct RevisionView {
     pub number: u32,
     /// When it was saved.
     pub created_at: String,
+    /// The token that it was saved with.
+    pub created_by: String,
     /// Whether it is in force.
     pub current: bool,
     /// What it says.
@@ -65,6 +67,7 @@ impl RevisionView {
         Self {
             number: revision.number,
             created_at: revision.created_at.to_iso(),
+            created_by: revision.created_by.clone(),
             current: revision.number == current,
             definition: revision.definition.clone(),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::events::sources_among;
 use super::{Desk, Refusal};
 use crate::courier::Tested;
 use crate::domain::access::{Caller, Operator};
@@ -29,6 +30,10 @@ pub struct TestBody {
     /// A type, of which there is a sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<String>,
+    /// An event that is given here, as the tracking API takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub document: Option<Value>,
     /// Whether to send it.
     pub send: bool,
 }
@@ -124,7 +129,7 @@ impl Desk {
         operator.reaches(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let (source_id, mapping_id) = find(&pipeline, names)?;
-        let chosen = choose(self, source_id, body).await?;
+        let chosen = choose(self, operator, source_id, body).await?;
         let tested = self.process.test_mapping(mapping_id, &chosen.event, body.send).await;
         let Some(tested) = tested else {
             let path = format!("{}/{}/{}", names.0, names.1, names.2);
@@ -180,28 +185,24 @@ fn find(
     Ok((source_id, mapping.id))
 }
 
-/// The event of a test; a sample has no id.
-struct Chosen {
-    id: Option<EventId>,
-    event: Event,
+/// The event of a test; one that was not accepted has no id.
+pub(super) struct Chosen {
+    pub(super) id: Option<EventId>,
+    pub(super) event: Event,
 }
 
-async fn choose(desk: &Desk, source_id: SourceId, body: &TestBody) -> Result<Chosen, Refusal> {
-    match (&body.event, &body.sample) {
-        (Some(_), Some(_)) => Err(Refusal::at("sample", "stands beside event: give one")),
-        (Some(id), None) => {
-            let wrong = |message: String| Refusal::at("event", message);
-            let id =
-                PublicId::parse_as(id, Noun::Event).map_err(|error| wrong(error.to_string()))?;
-            let stored = desk.store.event(EventId(id.key)).await?;
-            let stored = stored.ok_or_else(|| Refusal::Missing("such event".to_owned()))?;
-            if stored.event.rejection.is_some() {
-                return Err(wrong("was rejected: it goes to no mapping".to_owned()));
-            }
-            Ok(Chosen { id: Some(stored.id), event: stored.event })
-        }
-        (None, Some(kind)) => sample(desk, source_id, kind),
-        (None, None) => {
+/// The event that a mapping is tried on: of what the caller may see.
+pub(super) async fn choose(
+    desk: &Desk,
+    caller: &Caller,
+    source_id: SourceId,
+    body: &TestBody,
+) -> Result<Chosen, Refusal> {
+    match (&body.event, &body.sample, &body.document) {
+        (Some(id), None, None) => by_id(desk, caller, id).await,
+        (None, Some(kind), None) => sample(desk, source_id, kind),
+        (None, None, Some(document)) => given(desk, source_id, document),
+        (None, None, None) => {
             let query = EventQuery {
                 event: EventConditions { source_id: Some(source_id), ..EventConditions::default() },
                 limit: LOOKED_AT,
@@ -214,7 +215,27 @@ async fn choose(desk: &Desk, source_id: SourceId, body: &TestBody) -> Result<Cho
             })?;
             Ok(Chosen { id: Some(last.id), event: last.event })
         }
+        (None, Some(_), Some(_)) => Err(Refusal::at("document", "stands beside sample: give one")),
+        (Some(_), _, _) => {
+            let beside = if body.sample.is_some() { "sample" } else { "document" };
+            Err(Refusal::at(beside, "stands beside event: give one"))
+        }
     }
+}
+
+async fn by_id(desk: &Desk, caller: &Caller, id: &str) -> Result<Chosen, Refusal> {
+    let wrong = |message: String| Refusal::at("event", message);
+    let id = PublicId::parse_as(id, Noun::Event).map_err(|error| wrong(error.to_string()))?;
+    let seen = sources_among(caller, &desk.pipeline(caller).await?);
+    let stored = desk.store.event(EventId(id.key)).await?;
+    let stored = stored
+        .filter(|it| it.event.received_at == id.created_at)
+        .filter(|it| seen.is_none_or(|ids| ids.contains(&it.event.source_id)));
+    let stored = stored.ok_or_else(|| Refusal::Missing("such event".to_owned()))?;
+    if stored.event.rejection.is_some() {
+        return Err(wrong("was rejected: it goes to no mapping".to_owned()));
+    }
+    Ok(Chosen { id: Some(stored.id), event: stored.event })
 }
 
 fn sample(desk: &Desk, source_id: SourceId, kind: &str) -> Result<Chosen, Refusal> {
@@ -224,10 +245,30 @@ fn sample(desk: &Desk, source_id: SourceId, kind: &str) -> Result<Chosen, Refusa
     let samples: Vec<Value> =
         serde_json::from_str(include_str!("../../assets/samples.json")).unwrap_or_default();
     let body = samples.into_iter().find(|it| it["type"] == kind.as_str()).ok_or_else(wrong)?;
+    Ok(unaccepted(desk, source_id, kind, &body, format!("sample-{}", kind.as_str())))
+}
+
+fn given(desk: &Desk, source_id: SourceId, document: &Value) -> Result<Chosen, Refusal> {
+    let kind = document["type"].as_str().and_then(EventType::parse).ok_or_else(|| {
+        let words = EventType::ALL.map(EventType::as_str).join(", ");
+        Refusal::at("document", format!("should be an object whose type is one of {words}"))
+    })?;
+    let message_id = document["messageId"].as_str().unwrap_or("given-here").to_owned();
+    Ok(unaccepted(desk, source_id, kind, document, message_id))
+}
+
+/// An event that is as if it were accepted now.
+fn unaccepted(
+    desk: &Desk,
+    source_id: SourceId,
+    kind: EventType,
+    body: &Value,
+    message_id: String,
+) -> Chosen {
     let event = Event {
         source_id,
         kind: Some(kind),
-        message_id: format!("sample-{}", kind.as_str()),
+        message_id,
         received_at: desk.clock.now(),
         name: None,
         user_id: None,
@@ -237,7 +278,7 @@ fn sample(desk: &Desk, source_id: SourceId, kind: &str) -> Result<Chosen, Refusa
         trace: None,
         document: OnceLock::new(),
     };
-    Ok(Chosen { id: None, event })
+    Chosen { id: None, event }
 }
 
 fn public(id: EventId, event: &Event) -> String {
@@ -245,7 +286,7 @@ fn public(id: EventId, event: &Event) -> String {
 }
 
 impl TestView {
-    fn of(chosen: &Chosen, tested: &Tested, sent: bool) -> Self {
+    pub(super) fn of(chosen: &Chosen, tested: &Tested, sent: bool) -> Self {
         let request = tested.request.as_ref().map(|request| RequestView {
             method: request.method.to_string(),
             url: request.url.clone(),

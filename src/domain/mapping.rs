@@ -39,6 +39,8 @@ pub struct MappingRevision {
     pub definition: MappingDefinition,
     /// When it was saved.
     pub created_at: Timestamp,
+    /// The token that it was saved with.
+    pub created_by: String,
 }
 
 /// What a mapping says, as written; `mapping::compile` makes it runnable.

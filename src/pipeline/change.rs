@@ -98,21 +98,30 @@ impl Editor {
             Change::Say(definition) => (says(found, definition)?, None),
             Change::Rotate => rotated(found, &current)?,
         };
-        let faults = self.faults_beside(target, &written, found, &current);
-        if !faults.is_empty() {
-            return Err(ApplyError::Invalid(faults));
-        }
-        let document = written.into_document(target, &current);
-        let document = document.ok_or_else(|| ApplyError::Missing(target.to_string()))?;
-        let faults = self.faults_of(target, &document).await;
-        if !faults.is_empty() {
-            return Err(ApplyError::Invalid(faults));
-        }
+        let document = self.judged(target, written, found, &current).await?;
         let plan = self.plan(&current, &document, Absent::SecretsGo);
         let plan = plan.map_err(|error| from_here(target, error))?;
         let applied = self.make(admin, &current, plan, false).await?;
         let written = applied.write_keys.first().map(|made| made.write_key.clone());
         Ok(Changed { applied, secret: made.or_else(|| written.map(SecretString::from)) })
+    }
+
+    /// What is written, as a document, once nothing is wrong with it.
+    pub(super) async fn judged(
+        &self,
+        target: &Target,
+        written: Written,
+        found: Option<Found<'_>>,
+        current: &Pipeline,
+    ) -> Result<Document, ApplyError> {
+        let faults = self.faults_beside(target, &written, found, current);
+        if !faults.is_empty() {
+            return Err(ApplyError::Invalid(faults));
+        }
+        let document = written.into_document(target, current);
+        let document = document.ok_or_else(|| ApplyError::Missing(target.to_string()))?;
+        let faults = self.faults_of(target, &document).await;
+        if faults.is_empty() { Ok(document) } else { Err(ApplyError::Invalid(faults)) }
     }
 
     /// What is wrong with the target itself: what it is in is not judged again.
@@ -208,7 +217,7 @@ fn from_here(target: &Target, error: ApplyError) -> ApplyError {
 }
 
 /// What is written of a target: an object whose `name` may be left out, for the path has it.
-fn read(target: &Target, value: Value) -> Result<Written, ApplyError> {
+pub(super) fn read(target: &Target, value: Value) -> Result<Written, ApplyError> {
     let wrong = |path: &str, message: &str| {
         Err(ApplyError::Invalid(vec![Fault::new(path, message.to_owned())]))
     };

@@ -20,6 +20,7 @@ mod check;
 mod connection;
 mod credentials;
 mod document;
+mod draft;
 mod fault;
 mod plan;
 mod target;
@@ -34,6 +35,7 @@ pub use document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
     SourceDocument,
 };
+pub use draft::Draft;
 pub use fault::Fault;
 pub use plan::{Line, Sign};
 pub use target::{Found, Target};

@@ -30,6 +30,7 @@ use form::FIELDS;
 
 struct Below {
     name: Outside,
+    path: String,
     enabled: bool,
     revision: u32,
     trigger: Outside,
@@ -40,8 +41,10 @@ struct Below {
 impl Below {
     fn of(it: &MappingDetail, health: &HealthView) -> Self {
         let names = [&it.source, &it.destination, &it.document.name].map(String::as_str);
+        let [source, destination, name] = names.map(ToOwned::to_owned);
         Self {
             name: it.document.name.clone().into(),
+            path: setup::path(&Target::Mapping(source, destination, name)),
             enabled: it.document.enabled,
             revision: it.revision,
             trigger: it.document.trigger.clone().into(),

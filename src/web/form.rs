@@ -22,13 +22,23 @@ pub(super) struct Form {
 
 impl Form {
     pub(super) fn parse(text: &[u8]) -> Self {
-        let fields = form_urlencoded::parse(text).into_owned().collect();
+        let fields = form_urlencoded::parse(text);
+        // Browsers send each line break of a text as two characters, whatever was typed.
+        let fields = fields.map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")));
+        let fields = fields.collect();
         Self { fields, faults: Vec::new() }
     }
 
     /// A form as it is before anything is typed.
     pub(super) fn of(fields: Vec<(String, String)>) -> Self {
         Self { fields, faults: Vec::new() }
+    }
+
+    /// Puts a text into a field in place of what it held, and what was wrong with that aside.
+    pub(super) fn put(&mut self, name: &str, text: &str) {
+        self.fields.retain(|(known, _)| known != name);
+        self.faults.retain(|fault| fault.path != name);
+        self.fields.push((name.to_owned(), text.to_owned()));
     }
 
     /// The field's text, as it was typed; empty when it was not given.

@@ -20,6 +20,7 @@ mod curl;
 mod deliveries;
 mod delivery;
 mod destination;
+mod diff;
 mod doctor;
 mod failure;
 mod form;
@@ -28,9 +29,11 @@ mod inspectors;
 mod jobs;
 mod json;
 mod live;
+mod mapping;
 mod menu;
 mod moment;
 mod overview;
+mod revisions;
 mod session;
 mod settings;
 mod setup;
@@ -95,14 +98,22 @@ impl Web {
 fn set_up() -> Router<Arc<Web>> {
     const SOURCE: &str = "/sources/{source}";
     const DESTINATION: &str = "/sources/{source}/destinations/{destination}";
+    const MAPPING: &str = "/sources/{source}/destinations/{destination}/mappings/{mapping}";
     let pages = Router::new()
         .route("/sources", get(sources::list).post(sources::make))
         .route(SOURCE, get(source::show))
         .route(&format!("{SOURCE}/new"), get(destination::ask).post(destination::make))
         .route(DESTINATION, get(destination::show).post(destination::save))
         .route(&format!("{DESTINATION}/connect"), post(destination::connect))
-        .route(&format!("{DESTINATION}/disconnect"), post(destination::disconnect));
-    [SOURCE, DESTINATION].into_iter().fold(pages, |pages, one| {
+        .route(&format!("{DESTINATION}/disconnect"), post(destination::disconnect))
+        .route(&format!("{DESTINATION}/new"), get(mapping::ask).post(mapping::make))
+        .route(&format!("{DESTINATION}/new/preview"), post(mapping::preview_new))
+        .route(MAPPING, get(mapping::show).post(mapping::save))
+        .route(&format!("{MAPPING}/preview"), post(mapping::preview))
+        .route(&format!("{MAPPING}/test"), post(mapping::test))
+        .route(&format!("{MAPPING}/revisions"), get(revisions::list))
+        .route(&format!("{MAPPING}/roll-back"), post(revisions::roll_back));
+    [SOURCE, DESTINATION, MAPPING].into_iter().fold(pages, |pages, one| {
         pages
             .route(&format!("{one}/enabled"), post(setup::switch))
             .route(&format!("{one}/rotate"), post(setup::rotate))

@@ -198,7 +198,13 @@ fn mapping(id: i64, destination_id: i64, enabled: bool) -> Mapping {
         name: format!("mapping {id}"),
         enabled,
         resumed_at: NOW,
-        revision: MappingRevision { id: RevisionId(id), number: 1, definition, created_at: NOW },
+        revision: MappingRevision {
+            id: RevisionId(id),
+            number: 1,
+            definition,
+            created_at: NOW,
+            created_by: "ops".to_owned(),
+        },
         created_at: NOW,
     }
 }

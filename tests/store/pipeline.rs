@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use postrider::domain::auth::{Auth, ClientAuth, CodeClient, OauthClient};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
+use postrider::domain::mapping::MappingRevision;
 use postrider::store::{
     ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, SealedSecret, StoreError,
 };
@@ -359,6 +360,8 @@ pub(crate) async fn revisions_come_newest_first_in_pages(world: World) {
     }
     let numbers = async |before: Option<u32>, limit: u32| -> Vec<u32> {
         let found = world.store.revisions(id, before, limit).await.expect("read");
+        let by = |it: &MappingRevision| it.number == 1 || it.created_by == world.act().actor;
+        assert!(found.iter().all(by), "{found:?}");
         found.iter().map(|it| it.number).collect()
     };
     assert_eq!(numbers(None, 2).await, [4, 3]);

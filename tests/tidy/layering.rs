@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spans", &["domain", "metrics", "sender"]),
     ("alert", &["courier", "domain", "metrics", "route", "store"]),
     ("duty", &["alert", "access", "config", "courier", "domain", "metrics", "store"]),
-    ("process", &["courier", "domain", "function"]),
+    ("process", &["courier", "domain", "function", "store"]),
     (
         "pipeline",
         &["config", "domain", "function", "mapping", "process", "secrets", "sender", "store"],

@@ -4,6 +4,7 @@ mod browser;
 mod destinations;
 mod inspectors;
 mod live;
+mod mappings;
 mod pages;
 mod screenshots;
 mod signing_in;

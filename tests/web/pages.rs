@@ -9,7 +9,7 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 
 /// Every page without an id in its path.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 15] = [
     "/",
     "/live",
     "/deliveries",
@@ -18,6 +18,9 @@ const PAGES: [&str; 12] = [
     "/sources/website",
     "/sources/website/new",
     "/sources/website/destinations/warehouse",
+    "/sources/website/destinations/warehouse/new",
+    "/sources/website/destinations/warehouse/mappings/everything",
+    "/sources/website/destinations/warehouse/mappings/everything/revisions",
     "/inspectors",
     "/tokens",
     "/settings",

@@ -271,13 +271,14 @@ impl ChangePipeline {
         definition: &MappingDefinition,
     ) -> Result<(), Failure> {
         let done = sqlx::query(
-            "INSERT INTO mapping_revisions (mapping_id, number, definition, created_at)
-             VALUES (?, ?, ?, ?)",
+            "INSERT INTO mapping_revisions (mapping_id, number, definition, created_at, created_by)
+             VALUES (?, ?, ?, ?, ?)",
         )
         .bind(mapping_id)
         .bind(number)
         .bind(to_json(definition)?)
         .bind(self.act.at.as_micros())
+        .bind(&self.act.actor)
         .execute(&mut *tx.conn)
         .await?;
         sqlx::query("UPDATE mappings SET revision_id = ? WHERE id = ?")

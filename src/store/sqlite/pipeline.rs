@@ -51,7 +51,7 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
     let mappings = rows(
         &mut moment,
         "SELECT m.id, m.destination_id, m.name, m.enabled, m.resumed_at, m.created_at,
-            r.id, r.number, r.definition, r.created_at
+            r.id, r.number, r.definition, r.created_at, r.created_by
          FROM mappings AS m
          JOIN mapping_revisions AS r ON r.id = m.revision_id
          JOIN destinations AS d ON d.id = m.destination_id
@@ -88,7 +88,7 @@ pub(super) async fn routing(
     .fetch_all(&mut *conn)
     .await?;
     let found = sqlx::query(
-        "SELECT r.mapping_id, r.id, r.number, r.definition, r.created_at
+        "SELECT r.mapping_id, r.id, r.number, r.definition, r.created_at, r.created_by
          FROM events AS e
          JOIN destinations AS d ON d.source_id = e.source_id AND d.removed_at IS NULL
          JOIN mappings AS m ON m.destination_id = d.id AND m.removed_at IS NULL
@@ -116,7 +116,7 @@ pub(super) async fn revisions(
     limit: u32,
 ) -> Result<Vec<MappingRevision>, Failure> {
     let found = sqlx::query(
-        "SELECT id, number, definition, created_at FROM mapping_revisions
+        "SELECT id, number, definition, created_at, created_by FROM mapping_revisions
          WHERE mapping_id = ? AND number < ? ORDER BY number DESC LIMIT ?",
     )
     .bind(mapping_id.0)
@@ -211,6 +211,7 @@ fn revision(from: &mut Columns<'_>) -> Result<MappingRevision, Failure> {
         number: from.small()?,
         definition: json("a mapping definition", from.take()?)?,
         created_at: from.at()?,
+        created_by: from.take()?,
     })
 }
 
