@@ -138,7 +138,7 @@ async fn every_fault_of_a_destination_stands_at_its_field() {
         ("auth.token_url", "http://tokens.example.com/"),
         ("auth.scopes", "a\"b"),
         ("header_name", "Content-Length"),
-        ("header_value", "1"),
+        ("header_value", "typed-secret"),
     ];
     let page = visitor.post(PATH, &wrong).await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
@@ -160,6 +160,8 @@ async fn every_fault_of_a_destination_stands_at_its_field() {
         assert!(page.html.contains(&format!("id=\"{field}-fault\"")), "{field}: {}", page.html);
     }
     assert!(page.html.contains("value=\"http://tokens.example.com/\""), "what was typed is kept");
+    assert!(page.html.contains("Secrets are never sent back"), "but no secret is");
+    assert!(!page.html.contains("typed-secret"));
     app.stop().await;
 }
 

@@ -102,6 +102,14 @@ impl Edit {
         self.held.as_ref().is_some_and(|it| it.shared_secret.is_some())
     }
 
+    /// Whether a secret was typed into a form that was refused: it is not sent back, and is gone.
+    pub(in super::super) fn lost_secrets(&self) -> bool {
+        let typed = ["shared_secret", "auth.token", "auth.client_secret"];
+        let any = typed.iter().any(|name| self.form.filled(name).is_some())
+            || self.form.all(HEADER_VALUE).any(|value| !value.trim().is_empty());
+        any && !self.form.is_right()
+    }
+
     /// What is said below a secret of auth.
     pub(in super::super) fn kept(&self, name: &str) -> &'static str {
         if self.auth().is_some_and(|auth| holds(auth, name)) {
