@@ -122,7 +122,7 @@ fn target((source, destination, mapping): &Names) -> Target {
 /// A revision's number in a form; none where there is none.
 fn number(form: &Form, name: &str) -> Result<Option<u32>, Failure> {
     let number = form.filled(name).map(str::parse::<u32>).transpose();
-    number.map_err(|_| Failure::malformed(format!("{name}: a revision is a whole number.")))
+    number.map_err(|error| Failure::malformed(format!("{name}: {error}.")))
 }
 
 pub(super) async fn roll_back(

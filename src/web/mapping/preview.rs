@@ -121,7 +121,12 @@ fn refused(form: &mut Form, refusal: Refusal) -> Result<(), Failure> {
             form.fault(field, format!("there is no {what}"));
         }
         Refusal::Conflict(words) => form.fault("", words),
-        other => return Err(other.into()),
+        other @ (Refusal::Malformed(_)
+        | Refusal::Forbidden(_)
+        | Refusal::Busy(_)
+        | Refusal::Stale(_)
+        | Refusal::Store(_)
+        | Refusal::Secret(_)) => return Err(other.into()),
     }
     Ok(())
 }
