@@ -438,6 +438,13 @@ CREATE TABLE alerts (
     PRIMARY KEY (kind, subject)
 ) STRICT, WITHOUT ROWID;
 
+-- How much waited and how much was dead at the end of each minute in which that changed.
+CREATE TABLE levels (
+    minute_at  INTEGER PRIMARY KEY,
+    waiting    INTEGER NOT NULL CHECK (waiting >= 0),   -- pending and leased
+    dead       INTEGER NOT NULL CHECK (dead >= 0)       -- kept: pruned ones are left out
+) STRICT;
+
 -- One minute of one mapping; each column only rises.
 CREATE TABLE statistics (
     minute_at   INTEGER NOT NULL,

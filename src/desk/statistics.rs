@@ -39,6 +39,22 @@ pub struct StatisticsView {
     pub steps: Vec<StepView>,
     /// All of them together.
     pub total: CountsView,
+    /// How much waited and was dead, of the service as a whole: at the end of each step in which that
+    /// changed, the first telling how it stood before. Empty where the question is narrowed, or whoever
+    /// asks is limited.
+    #[serde(default)]
+    pub levels: Vec<LevelView>,
+}
+
+/// How much waited and was dead at the end of a step.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LevelView {
+    /// The step's start.
+    pub at: String,
+    /// Deliveries pending or leased.
+    pub waiting: u64,
+    /// Dead letters kept.
+    pub dead: u64,
 }
 
 /// One step.
@@ -111,6 +127,7 @@ struct Asked {
     until: Timestamp,
     step_minutes: i64,
     mappings: Vec<MappingId>,
+    is_narrowed: bool,
 }
 
 impl Asked {
@@ -161,7 +178,8 @@ impl Asked {
                            ask for whole hours (step_minutes=60)";
             return Err(Refusal::at("since", message));
         }
-        Ok(Self { from, until, step_minutes, mappings })
+        let is_narrowed = source.is_some() || destination.is_some() || mapping.is_some();
+        Ok(Self { from, until, step_minutes, mappings, is_narrowed })
     }
 
     /// When the step that this time falls in began.
@@ -215,13 +233,31 @@ impl Desk {
             at: Timestamp::from_micros(*at).to_iso(),
             counts: CountsView::of(row),
         });
+        let levels = if asked.is_narrowed || caller.scope.limits().is_some() {
+            Vec::new()
+        } else {
+            self.levels(&asked).await?
+        };
         Ok(StatisticsView {
+            levels,
             since: asked.from.to_iso(),
             until: asked.until.to_iso(),
             step_minutes: u32::try_from(asked.step_minutes).unwrap_or(u32::MAX),
             steps: steps.collect(),
             total: CountsView::of(&total),
         })
+    }
+
+    async fn levels(&self, asked: &Asked) -> Result<Vec<LevelView>, Refusal> {
+        let minutes = u64::try_from(asked.step_minutes).unwrap_or(1);
+        let step = Duration::from_secs(60 * minutes);
+        let levels = self.store.levels(asked.from..asked.until, step).await?;
+        let views = levels.into_iter().map(|level| LevelView {
+            at: level.at.to_iso(),
+            waiting: level.waiting,
+            dead: level.dead,
+        });
+        Ok(views.collect())
     }
 
     /// How each destination fares, by path.

@@ -172,7 +172,10 @@ impl Duties {
     pub async fn roll_up(self) -> Result<(), StoreError> {
         let rows = self.courier.take_statistics();
         self.alerts.learn(&rows);
-        if rows.is_empty() { Ok(()) } else { self.store.add_statistics(rows).await }
+        if !rows.is_empty() {
+            self.store.add_statistics(rows).await?;
+        }
+        self.store.note_level(self.clock.now()).await
     }
 
     /// Stores when tokens were last used.

@@ -36,7 +36,7 @@ pub use pipeline::{
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
 };
 pub use question::{Finding, JobPreview, JobStep, Ledger, PruneRequest, Pruned, Routing};
-pub use statistics::{LATENCY_STEPS_US, Latencies, StatisticsQuery, StatisticsRow};
+pub use statistics::{LATENCY_STEPS_US, Latencies, Level, StatisticsQuery, StatisticsRow};
 pub use test_send::{TestSend, TestSendRow};
 
 /// What went wrong in the store; each variant is something a caller decides on.
@@ -416,6 +416,17 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
 
     /// Adds minutes of statistics to what is kept of them and of their hours; drops what is too old.
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;
+
+    /// Notes how much waits and is dead this minute, if that changed since it was last noted.
+    async fn note_level(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// How much waited and was dead at the end of each step of the span in which that changed; the
+    /// first tells how it stood before.
+    async fn levels(
+        &self,
+        span: std::ops::Range<Timestamp>,
+        step: Duration,
+    ) -> Result<Vec<Level>, StoreError>;
 
     /// Examines the whole store. Slow: it reads everything.
     async fn examine(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError>;

@@ -80,6 +80,17 @@ impl StatisticsRow {
     }
 }
 
+/// How much waited and how much was dead, as it stood at the end of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// The step's start.
+    pub at: Timestamp,
+    /// Deliveries pending or leased.
+    pub waiting: u64,
+    /// Dead letters kept.
+    pub dead: u64,
+}
+
 /// Which statistics are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatisticsQuery {

@@ -2,6 +2,7 @@
 //! the store is closed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider::clock::Timestamp;
@@ -15,9 +16,10 @@ use postrider::domain::mapping::MappingRevision;
 use postrider::store::{
     Accepted, AccessStore, AuditQuery, AuditVerdict, Claim, ClaimRequest, ConnectionChange,
     DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding,
-    JobPreview, JobStep, LeaseRef, Ledger, Listed, ListedEvents, NewEvent, NewToken, Pipeline,
-    PipelineChange, PruneRequest, Pruned, Record, Recorded, Repeat, RepeatKey, Revocation, Routing,
-    SealedSecret, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend, TestSendRow, Token,
+    JobPreview, JobStep, LeaseRef, Ledger, Level, Listed, ListedEvents, NewEvent, NewToken,
+    Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Repeat, RepeatKey,
+    Revocation, Routing, SealedSecret, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend,
+    TestSendRow, Token,
 };
 
 use postrider::domain::alert::{Alert, AlertKind};
@@ -200,6 +202,18 @@ impl Store for MemoryStore {
     }
 
     async fn add_statistics(&self, _: Vec<StatisticsRow>) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn note_level(&self, _: Timestamp) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn levels(
+        &self,
+        _: std::ops::Range<Timestamp>,
+        _: Duration,
+    ) -> Result<Vec<Level>, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider::clock::Timestamp;
 use postrider::domain::attempt::Outcome;
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::event::EventType;
@@ -259,6 +260,36 @@ pub(crate) async fn statistics_add_up(world: World) {
     world.store.add_statistics(vec![much_later]).await.expect("added");
     assert_eq!(ask(&[1, 2], end, false).await, [], "minutes are kept for days");
     assert_eq!(ask(&[1, 2], end, true).await, hours, "hours for longer");
+    world.check().await;
+}
+
+pub(crate) async fn levels_are_kept_for_the_minutes_in_which_they_changed(world: World) {
+    let minute = Duration::from_secs(60);
+    let start = Timestamp::from_micros((super::START.as_micros() / 60_000_000 + 1) * 60_000_000);
+    let at = |minutes: u32| start + minute * minutes;
+    let told = async |from, until, step| {
+        let levels = world.store.levels(from..until, step).await.expect("read");
+        levels.iter().map(|it| (it.at, it.waiting, it.dead)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(start, at(9), minute).await, []);
+    world.accept_pending("m-1", world.a).await;
+    world.store.note_level(at(0)).await.expect("noted");
+    world.accept_pending("m-2", world.a).await;
+    world.store.note_level(at(0)).await.expect("noted");
+    world.store.note_level(at(1)).await.expect("nothing new to note");
+    world.dead("m-3", world.a).await;
+    world.store.note_level(at(2)).await.expect("noted");
+    world.accept_pending("m-4", world.a).await;
+    world.store.note_level(at(3)).await.expect("noted");
+    let all = [(at(0), 2, 0), (at(2), 2, 1), (at(3), 3, 1)];
+    assert_eq!(told(start, at(9), minute).await, all);
+    assert_eq!(told(at(1), at(3), minute).await, all[..2], "the first tells how it stood before");
+    assert_eq!(told(at(9), at(12), minute).await, all[2..]);
+    let hour = Duration::from_secs(3_600);
+    let steps = told(start, at(9), hour).await;
+    assert_eq!(steps.last().map(|it| (it.1, it.2)), Some((3, 1)), "as it stood at the end");
+    world.store.note_level(at(60 * 24 * 41)).await.expect("noted");
+    assert_eq!(told(start, at(9), minute).await, all[2..], "what is old goes, but for the last");
     world.check().await;
 }
 

@@ -147,6 +147,7 @@ mod on_sqlite {
             what_does_not_exist_is_none
             nodes_and_heartbeats_are_kept
             statistics_add_up
+            levels_are_kept_for_the_minutes_in_which_they_changed
             dead_letters_are_grouped_by_destination_and_reason
             a_closed_store_says_so;
         retention:

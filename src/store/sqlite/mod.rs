@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
@@ -12,8 +13,9 @@ use tokio::task::JoinHandle;
 use super::{
     Accepted, Claim, ClaimRequest, ConnectionChange, DeadLetterGroup, DeliveryQuery, DeliveryRow,
     EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery,
-    Ledger, Listed, ListedEvents, NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned, Record,
-    Recorded, Routing, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend, TestSendRow,
+    Ledger, Level, Listed, ListedEvents, NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned,
+    Record, Recorded, Routing, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend,
+    TestSendRow,
 };
 use crate::clock::Timestamp;
 use crate::domain::access::Act;
@@ -413,6 +415,20 @@ impl Store for SqliteStore {
 
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError> {
         self.queue.step(statistics::AddStatistics(rows)).await
+    }
+
+    async fn note_level(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.queue.step(statistics::NoteLevel { now }).await
+    }
+
+    async fn levels(
+        &self,
+        span: std::ops::Range<Timestamp>,
+        step: Duration,
+    ) -> Result<Vec<Level>, StoreError> {
+        const CONTEXT: &str = "read levels";
+        let mut conn = self.reader(CONTEXT).await?;
+        statistics::levels(&mut conn, span, step).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn examine(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {

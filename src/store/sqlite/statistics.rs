@@ -1,5 +1,7 @@
-//! Statistics: minutes and the hours that they add up to, each column only rising until it is dropped.
+//! Statistics: minutes and the hours that they add up to, each column only rising until it is dropped;
+//! and levels, how much waited and was dead at the end of a minute.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -8,13 +10,18 @@ use sqlx::{QueryBuilder, Sqlite};
 use super::failure::Failure;
 use super::row::{Columns, count, int};
 use super::writer::{Step, Tx};
-use crate::store::{StatisticsQuery, StatisticsRow};
+use crate::clock::Timestamp;
+use crate::store::{Level, StatisticsQuery, StatisticsRow};
 
+const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
 /// How long minutes are kept.
 const MINUTES_KEPT: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// How long hours are kept.
 const HOURS_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
+
+/// How long levels are kept.
+const LEVELS_KEPT: Duration = Duration::from_secs(40 * 24 * 3_600);
 
 /// The columns that are added up, in the order of [`values`].
 const COUNTED: [&str; 17] = [
@@ -89,6 +96,70 @@ async fn add(
     }
     sql.build().execute(&mut *tx.conn).await?;
     Ok(())
+}
+
+/// How much waits and is dead now, to be kept for this minute if that is news.
+pub(super) struct NoteLevel {
+    pub(super) now: Timestamp,
+}
+
+#[async_trait::async_trait]
+impl Step for NoteLevel {
+    type Answer = ();
+    const CONTEXT: &'static str = "note how much waits";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let ledger = tx.memory.ledger;
+        let minute = self.now.as_micros().div_euclid(MINUTE_MICROS) * MINUTE_MICROS;
+        // What the newest row says already is not said again; a clock set back leaves newer ones.
+        sqlx::query(
+            "INSERT INTO levels (minute_at, waiting, dead) SELECT ?1, ?2, ?3
+             WHERE NOT EXISTS (SELECT 1 FROM levels
+                 WHERE minute_at = (SELECT max(minute_at) FROM levels)
+                     AND waiting = ?2 AND dead = ?3)
+             ON CONFLICT (minute_at) DO UPDATE SET waiting = ?2, dead = ?3",
+        )
+        .bind(minute)
+        .bind(int(ledger.pending + ledger.leased))
+        .bind(int(ledger.dead.saturating_sub(ledger.dead_pruned)))
+        .execute(&mut *tx.conn)
+        .await?;
+        // The last of the old ones tells how it stood until the first of the others.
+        sqlx::query(
+            "DELETE FROM levels
+             WHERE minute_at < (SELECT max(minute_at) FROM levels WHERE minute_at < ?)",
+        )
+        .bind((self.now - LEVELS_KEPT).as_micros())
+        .execute(&mut *tx.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// The level at the end of each step in which it changed, and before that as it stood at first.
+pub(super) async fn levels(
+    conn: &mut SqliteConnection,
+    span: Range<Timestamp>,
+    step: Duration,
+) -> Result<Vec<Level>, Failure> {
+    // Beside max() the other columns are those of the row that has it.
+    let found = sqlx::query(
+        "SELECT minute_at / ?3 * ?3 AS step, waiting, dead, max(minute_at) FROM levels
+         WHERE minute_at < ?2 AND minute_at >= coalesce(
+             (SELECT max(minute_at) FROM levels WHERE minute_at <= ?1), ?1)
+         GROUP BY step ORDER BY step",
+    )
+    .bind(span.start.as_micros())
+    .bind(span.end.as_micros())
+    .bind(i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1))
+    .fetch_all(conn)
+    .await?;
+    let read = |row: &SqliteRow| -> Result<Level, Failure> {
+        let mut from = Columns::from(row, 0);
+        let (at, waiting, dead) = (from.at()?, from.take()?, from.take()?);
+        Ok(Level { at, waiting: count(waiting), dead: count(dead) })
+    };
+    found.iter().map(read).collect()
 }
 
 /// Rows of some mappings, added up by time.
