@@ -14,10 +14,21 @@ async function refresh(element) {
     if (answer.ok) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById(element.id);
-      if (fresh) { element.replaceWith(fresh); next = fresh; }
+      if (fresh) { carry(element, fresh); next = fresh; }
     }
   } catch { /* Not reached this time; the next will tell. */ }
   follow(next);
+}
+
+// What a reader had opened stays open, and the focus stays on what had it, if that is still there.
+function carry(from, to) {
+  const parts = (root) => [...root.querySelectorAll("a, button, input, summary")];
+  const name = (it) => it && it.tagName + (it.getAttribute("href") ?? it.textContent);
+  const focused = parts(from).find((it) => it === document.activeElement);
+  const opened = [...from.querySelectorAll("details")].map((it) => it.open);
+  from.replaceWith(to);
+  to.querySelectorAll("details").forEach((it, at) => { it.open = opened[at] ?? it.open; });
+  if (focused) parts(to).find((it) => name(it) === name(focused))?.focus({ preventScroll: true });
 }
 
 function follow(element) {

@@ -27,13 +27,13 @@ use crate::pipeline::Fault;
 pub(super) const LIST: &str = "/deliveries";
 
 /// The filters that are always in sight, as the list names them.
-const FIRST: [&str; 6] = ["state", "destination", "name", "user_id", "since", "until"];
+const FIRST: [&str; 5] = ["state", "destination", "name", "user_id", "since"];
 /// Those that are opened when they are wanted.
-const OTHERS: [&str; 8] =
-    ["reason", "outcome", "status", "source", "mapping", "type", "message_id", "event"];
+const OTHERS: [&str; 9] =
+    ["until", "reason", "outcome", "status", "source", "mapping", "type", "message_id", "event"];
 
 /// What says which page of the list it is, and narrows nothing.
-const PAGING: [&str; 2] = ["before", "limit"];
+pub(super) const PAGING: [&str; 2] = ["before", "limit"];
 
 /// A delivery in a list.
 pub(super) struct Row {

@@ -12,6 +12,7 @@ use super::Web;
 use super::badge::Badge;
 use super::curl;
 use super::failure::Failure;
+use super::form::{Asked as Query, address};
 use super::json::Json;
 use super::moment::{Exact, Moment, span};
 use super::shell::{As, Flash, Moved, Shell, page};
@@ -138,7 +139,9 @@ struct DeliveryPage {
     matched: Option<Outside>,
     can_redrive: bool,
     can_discard: bool,
+    /// Whether it is about to change: then the page looks again, here.
     is_moving: bool,
+    here: String,
 }
 
 pub(super) async fn show(
@@ -146,11 +149,20 @@ pub(super) async fn show(
     shell: Shell,
     As(caller): As<Caller>,
     Path(id): Path<String>,
+    Query(asked): Query,
 ) -> Result<Response, Failure> {
     let detail = web.desk.delivery(&caller, &id).await?;
     let rendered = web.render_again(&detail).await?;
     let matched = web.why_matched(&caller, &detail).await;
-    page(&DeliveryPage::of(shell, detail, rendered.as_ref(), matched))
+    let mut shown = DeliveryPage::of(shell, detail, rendered.as_ref(), matched);
+    // What was just asked for is a job, which does it a moment later.
+    if let Some(job) = asked.filled("job")
+        && web.desk.job(&caller, job).await.is_ok_and(|job| job.is_running())
+    {
+        shown.is_moving = true;
+        shown.here = address(&shown.here, [("job", job)]);
+    }
+    page(&shown)
 }
 
 impl Web {
@@ -226,6 +238,7 @@ impl DeliveryPage {
             can_redrive: takes(JobAction::Redrive) && shell.may_operate(),
             can_discard: takes(JobAction::Discard) && shell.may_operate(),
             is_moving: matches!(state, Some(DeliveryState::Pending | DeliveryState::Leased)),
+            here: format!("/deliveries/{}", delivery.id),
             id: delivery.id,
             shell,
         }
@@ -305,9 +318,12 @@ impl Web {
         id: String,
         action: JobAction,
     ) -> Result<Moved, Failure> {
-        let back = format!("/deliveries/{id}");
+        let mut back = format!("/deliveries/{id}");
         let request = JobRequest { ids: vec![id], ..JobRequest::default() };
         let asked = self.desk.ask_job(action, operator, request).await?;
+        if let Asked::Made(job) = &asked {
+            back = address(&back, [("job", job.id.as_str())]);
+        }
         let told = match (asked, action) {
             (Asked::Made(job), _) if job.matched == 0 => {
                 Flash::warn("It was not in a state for that any more; nothing was done.")

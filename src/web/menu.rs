@@ -29,6 +29,7 @@ pub(super) static MENU: &[Group] = &[
             entry("Overview", "/", "o"),
             entry("Live", "/live", "l"),
             entry("Deliveries", "/deliveries", "d"),
+            entry("Dead letters", "/dead-letters", "x"),
             entry("Jobs", "/jobs", "j"),
         ],
     },
@@ -39,6 +40,7 @@ pub(super) static MENU: &[Group] = &[
     Group {
         name: "Service",
         entries: &[
+            entry("Audit", "/audit", "a"),
             entry("Tokens", "/tokens", "t"),
             entry("Settings", "/settings", "s"),
             entry("Doctor", "/doctor", "h"),

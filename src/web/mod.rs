@@ -14,15 +14,21 @@ use crate::config::Origin;
 use crate::desk::Desk;
 
 mod asset;
+mod audit;
 mod badge;
+mod chart;
+mod concern;
 mod cookie;
 mod curl;
+mod dead_letters;
 mod deliveries;
 mod delivery;
 mod destination;
 mod diff;
+mod difference;
 mod doctor;
 mod failure;
+mod flow;
 mod form;
 mod guard;
 mod inspectors;
@@ -131,6 +137,8 @@ pub fn router(web: Arc<Web>) -> Router {
         .route("/deliveries/{id}", get(delivery::show))
         .route("/deliveries/{id}/redrive", post(delivery::redrive))
         .route("/deliveries/{id}/discard", post(delivery::discard))
+        .route("/dead-letters", get(dead_letters::list))
+        .route("/audit", get(audit::list))
         .route("/jobs", get(jobs::list).post(jobs::make))
         .route("/jobs/new", get(jobs::ask))
         .route("/jobs/{id}", get(jobs::show))

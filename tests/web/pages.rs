@@ -9,10 +9,12 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 
 /// Every page without an id in its path.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 17] = [
     "/",
     "/live",
     "/deliveries",
+    "/dead-letters",
+    "/audit",
     "/jobs",
     "/sources",
     "/sources/website",

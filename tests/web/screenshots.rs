@@ -45,7 +45,7 @@ async fn with_a_past(receiver: &Receiver, refusing: &Receiver, failing: &Receive
             settled >= settled_by_now && !under_way
         })
         .await;
-        app.clock.advance(Duration::from_secs(61));
+        app.clock.advance(Duration::from_secs(241));
         app.app.duties.clone().roll_up().await.unwrap();
     }
     app
@@ -87,10 +87,11 @@ async fn the_main_pages_make_pictures_for_the_readme() {
     );
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
-        picture(&browser, DESKTOP, "/", "overview").await;
-        picture(&browser, DARK, "/deliveries", "deliveries-dark").await;
+        picture(&browser, View { height: 1010, ..DESKTOP }, "/?range=1h", "overview").await;
+        let dark = View { height: 600, ..DARK };
+        picture(&browser, dark, "/dead-letters", "dead-letters-dark").await;
         picture(&browser, DESKTOP, &format!("/deliveries/{id}"), "delivery").await;
-        picture(&browser, PHONE, "/", "overview-phone").await;
+        picture(&browser, PHONE, "/?range=1h", "overview-phone").await;
         browser.view(DESKTOP).await;
         browser.open("/live").await;
         browser.until_text("watching").await;

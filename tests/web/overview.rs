@@ -1,0 +1,102 @@
+//! The overview: what needs attention first, charts with their numbers, how destinations fare.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::browser::browse;
+use super::visitor::Visitor;
+use crate::support::app::{Builder, TestApp};
+use crate::support::receiver::{Behaviour, Receiver};
+
+#[tokio::test]
+async fn what_needs_attention_comes_first_with_where_to_look() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("crm", &receiver.url("/"), json!({}))]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let calm = visitor.get("/").await.html;
+    assert!(calm.contains("Nothing. All that is due is on its way."), "{calm}");
+    assert!(calm.contains("Waiting for the first event"), "{calm}");
+    app.open_circuit(&receiver).await;
+    let page = visitor.get("/").await.html;
+    let attention = page.split_once("Needs attention").unwrap().1;
+    let first = attention.split_once("</li>").unwrap().0;
+    assert!(first.contains("website/crm/everything fails throughout"), "{first}");
+    assert!(first.contains("since <time"), "{first}");
+    assert!(first.contains("/deliveries?mapping=website%2Fcrm%2Feverything"), "{first}");
+    assert!(page.contains("open: <bdi>everything</bdi>"), "the destination says so too: {page}");
+    receiver.set_script(Behaviour::status(404));
+    app.advance_to_due().await;
+    app.until(|rows| rows.iter().any(|row| row.delivery.reason.is_some())).await;
+    let page = visitor.get("/").await.html;
+    assert!(page.contains("1 dead letter waits for a decision"), "{page}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_fresh_service_says_what_to_do_next() {
+    let app = Builder::new().start().await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let page = visitor.get("/").await.html;
+    assert!(page.contains("Nothing is set up yet") && page.contains("postrider apply"), "{page}");
+    assert!(!page.contains("<svg viewBox=\"0 0 600 120\""), "{page}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn charts_say_their_numbers_over_the_range_that_is_chosen() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let refusing = Receiver::start(Behaviour::status(422)).await;
+    let app = TestApp::with(&[
+        ("crm", &receiver.url("/"), json!({})),
+        ("billing", &refusing.url("/"), json!({})),
+    ])
+    .await;
+    for number in 0..3 {
+        app.track(&format!("event-{number}")).await;
+    }
+    app.until_settled(6).await;
+    app.app.duties.clone().roll_up().await.unwrap();
+    app.clock.advance(Duration::from_secs(2 * 3_600));
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.sign_in(&token).await;
+        let numbers = async |title: &str| {
+            let script = format!(
+                "const table = [...document.querySelectorAll('.chart table')]\
+                     .find((it) => it.caption.textContent === '{title}');\
+                 return [...table.querySelectorAll('tbody tr')]\
+                     .map((row) => [...row.querySelectorAll('td')].map((it) => it.textContent))\
+                     .filter((values) => values.some((it) => !['0', '–'].includes(it)))"
+            );
+            browser.run(&script).await
+        };
+        assert_eq!(numbers("Throughput").await, json!([["6", "3"]]));
+        assert_eq!(numbers("Attempts that delivered").await, json!([["50 %"]]));
+        let dead = numbers("Dead letters").await;
+        assert_eq!(dead[0], json!(["3", "3"]), "they are kept since they died: {dead}");
+        assert!(dead.as_array().unwrap()[1..].iter().all(|it| *it == json!(["3", "0"])), "{dead}");
+        let lines = browser.run("return document.querySelectorAll('.chart .stroke').length").await;
+        assert_eq!(lines, 8);
+        browser.press("1 hour").await;
+        browser.until_at("/?range=1h").await;
+        assert_eq!(numbers("Throughput").await, json!([]), "that is longer ago");
+        for range in ["7 days", "30 days"] {
+            browser.press(range).await;
+            browser
+                .until("the range is chosen", async || {
+                    let chosen =
+                        "return document.querySelector('.choices [aria-current]').textContent";
+                    browser.run(chosen).await == range
+                })
+                .await;
+            assert_eq!(numbers("Throughput").await, json!([["6", "3"]]), "{range}");
+        }
+        // What was opened stays open when the page freshens itself.
+        browser.press("In numbers: Throughput").await;
+        let opened = "return document.querySelector('.chart details').open";
+        assert_eq!(browser.run(opened).await, true);
+    })
+    .await;
+    app.stop().await;
+}

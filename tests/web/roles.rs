@@ -1,0 +1,116 @@
+//! Who may do what: buttons that are not shown, requests that are refused, tokens made and revoked.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::browser::browse;
+use super::deliveries::id;
+use super::visitor::Visitor;
+use crate::support::app::TestApp;
+use crate::support::receiver::{Behaviour, Receiver};
+
+/// Makes a token through the page; returns its text.
+async fn make(visitor: &mut Visitor, fields: &[(&str, &str)]) -> String {
+    let page = visitor.post("/tokens", fields).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.html);
+    let (_, after) = page.html.split_once("<pre id=\"secret\">").expect("it is shown this once");
+    after.split('<').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_viewer_sees_no_buttons_and_is_refused_what_needs_more() {
+    let receiver = Receiver::start(Behaviour::status(422)).await;
+    let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
+    app.track("refused").await;
+    let rows = app.until_settled(1).await;
+    let mut admin = Visitor::signed_in(&app).await;
+    let secret = make(&mut admin, &[("name", "reader"), ("role", "viewer")]).await;
+    let mut viewer = Visitor::with_token(&app, &secret).await;
+    let delivery = format!("/deliveries/{}", id(&rows[0]));
+    let pages = ["/", "/deliveries?state=dead", &delivery, "/dead-letters", "/jobs", "/audit"];
+    for path in pages.into_iter().chain(["/tokens", "/settings", "/doctor"]) {
+        let page = viewer.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        let forms = page.html.matches("method=\"post\"").count();
+        assert_eq!(forms, 1, "{path}: none but signing out");
+        assert!(!page.html.contains("/jobs/new?"), "{path}: no job is offered");
+    }
+    for (path, fields) in [
+        (format!("{delivery}/redrive"), &[][..]),
+        (format!("{delivery}/discard"), &[][..]),
+        ("/jobs".to_owned(), &[("action", "redrive"), ("state", "dead")][..]),
+        ("/doctor".to_owned(), &[][..]),
+        ("/tokens".to_owned(), &[("name", "a"), ("role", "admin")][..]),
+        ("/tokens/operator/revoke".to_owned(), &[][..]),
+    ] {
+        let page = viewer.post(&path, fields).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(page.html.contains("reader") && page.html.contains("viewer"), "{}", page.html);
+    }
+    assert_eq!(viewer.get("/jobs/new?action=redrive&state=dead").await.status, 403);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_limited_operator_sees_only_its_destinations() {
+    let receiver = Receiver::start(Behaviour::status(422)).await;
+    let app = TestApp::with(&[
+        ("crm", &receiver.url("/"), json!({})),
+        ("billing", &receiver.url("/"), json!({})),
+    ])
+    .await;
+    app.track("refused").await;
+    app.until_settled(2).await;
+    let mut admin = Visitor::signed_in(&app).await;
+    let fields = [("name", "crm-team"), ("role", "operator"), ("destinations", "website/crm")];
+    let secret = make(&mut admin, &fields).await;
+    let mut limited = Visitor::with_token(&app, &secret).await;
+    for path in ["/", "/deliveries", "/dead-letters", "/audit"] {
+        let page = limited.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(!page.html.contains("website/billing"), "{path}: {}", page.html);
+    }
+    assert!(!limited.get("/audit").await.html.contains("The chain"), "it sees part of the log");
+    let page = limited.get("/jobs/new?action=redrive&state=dead").await;
+    assert!(page.html.contains("Redrive 1 delivery"), "{}", page.html);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_revoking_it_ends_its_sessions() {
+    let app = TestApp::with(&[]).await;
+    let mut admin = Visitor::signed_in(&app).await;
+    let secret = make(&mut admin, &[("name", "deploys"), ("role", "operator")]).await;
+    assert!(!admin.get("/tokens").await.html.contains(&secret));
+    let mut other = Visitor::with_token(&app, &secret).await;
+    assert_eq!(other.get("/").await.status, StatusCode::OK);
+    let token = app.token();
+    browse(app.base(), async |browser| {
+        browser.sign_in(&token).await;
+        browser.open("/tokens").await;
+        browser.run("document.querySelector('[aria-label=\"Revoke deploys\"]').click()").await;
+        browser.press("Revoke it").await;
+        browser.until_text("Token deploys is revoked").await;
+    })
+    .await;
+    assert_eq!(other.get("/").await.leads_to(), "/sign-in");
+    let mut gone = Visitor::of(&app);
+    let page = gone.post("/sign-in", &[("token", &secret)]).await;
+    assert_ne!(page.status, StatusCode::SEE_OTHER);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_form_that_is_refused_keeps_what_was_typed() {
+    let app = TestApp::with(&[]).await;
+    let mut admin = Visitor::signed_in(&app).await;
+    let fields = [("name", "no spaces please"), ("role", "viewer"), ("expires_at", "tomorrow")];
+    let page = admin.post("/tokens", &fields).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    for kept in ["no spaces please", "tomorrow", "name-fault", "expires_at-fault"] {
+        assert!(page.html.contains(kept), "{kept}: {}", page.html);
+    }
+    let page = admin.post("/tokens", &[("name", "operator"), ("role", "viewer")]).await;
+    assert_eq!(page.status, StatusCode::CONFLICT);
+    app.stop().await;
+}
