@@ -151,14 +151,17 @@ pub(super) async fn show(
     Path(id): Path<String>,
     Query(asked): Query,
 ) -> Result<Response, Failure> {
+    // What was just asked for is a job, which does it a moment later. It is looked at before the
+    // delivery: one that is done by then has left its trace there.
+    let awaited = match asked.filled("job") {
+        Some(job) if web.desk.job(&caller, job).await.is_ok_and(|it| it.is_running()) => Some(job),
+        Some(_) | None => None,
+    };
     let detail = web.desk.delivery(&caller, &id).await?;
     let rendered = web.render_again(&detail).await?;
     let matched = web.why_matched(&caller, &detail).await;
     let mut shown = DeliveryPage::of(shell, detail, rendered.as_ref(), matched);
-    // What was just asked for is a job, which does it a moment later.
-    if let Some(job) = asked.filled("job")
-        && web.desk.job(&caller, job).await.is_ok_and(|job| job.is_running())
-    {
+    if let Some(job) = awaited {
         shown.is_moving = true;
         shown.here = address(&shown.here, [("job", job)]);
     }

@@ -29,7 +29,7 @@ async fn shown(visitor: &mut Visitor, path: &str, ports: &[u16]) -> String {
         let name = |version| format!("Postrider{mark}{version}");
         text = text.replace(&name(env!("CARGO_PKG_VERSION")), &name("VERSION"));
     }
-    unmeasured(&text)
+    by_the_minute(&unmeasured(&text))
 }
 
 /// A text without what stands between these.
@@ -56,6 +56,21 @@ fn unmeasured(text: &str) -> String {
         rest = &rest[at + 1 + unit + 1..];
     }
     out + rest
+}
+
+/// A text whose times have no seconds: an attempt ends as much after it began as it really took.
+fn by_the_minute(text: &str) -> String {
+    let is_mark = |at: &usize| text[*at..].starts_with("Z") || text[*at..].starts_with(" UTC");
+    let mut out = String::new();
+    let mut from = 0;
+    for (at, _) in text.char_indices().filter(|(at, _)| is_mark(at)) {
+        let time = text[from..at].trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let is_time = time.ends_with(':') && time.len() < text[from..at].len();
+        out.push_str(if is_time { time } else { &text[from..at] });
+        out.push_str(if is_time { "SS" } else { "" });
+        from = at;
+    }
+    out + &text[from..]
 }
 
 #[tokio::test]
@@ -100,5 +115,9 @@ fn what_was_measured_is_masked_and_nothing_else() {
         unmeasured("took 12 ms, 1.5 µs, <b>2 s</b> 3 s ago"),
         "took SPAN, SPAN, <b>SPAN</b> 3 s ago"
     );
+    let times =
+        "<time datetime=\"2027-01-15T08:00:00.003Z\" title=\"2027-01-15 08:00:00 UTC\"> (UTC) Z";
+    let told = "<time datetime=\"2027-01-15T08:00:SSZ\" title=\"2027-01-15 08:00:SS UTC\"> (UTC) Z";
+    assert_eq!(by_the_minute(times), told);
     assert_eq!(without("a<b>c</b>d<b>e</b>", "<b>", "</b>"), "a[drawn]d[drawn]");
 }
