@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
 
 use super::body::Body;
+use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem, setup};
 use crate::desk::Condition;
@@ -25,16 +25,13 @@ fn target((source, name): (String, String)) -> Target {
 
 /// Every destination, by name.
 #[utoipa::path(get, path = "/destinations", tag = "destinations",
-    params(
-        ("source" = Option<String>, Query, description = "Of this source")
-    ),
     responses((status = 200, description = "All of them", body = Page<DestinationDetail>)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
-) -> Result<Json<Page<DestinationDetail>>, Problem> {
-    Ok(Json(api.desk.destinations(&caller, &conditions).await?))
+) -> Result<Paged<DestinationDetail>, Problem> {
+    Ok(Paged(api.desk.destinations(&caller, &conditions).await?))
 }
 
 /// Make a destination.

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 
+use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
 use crate::desk::Condition;
@@ -20,25 +21,13 @@ use crate::sse;
 /// One look goes over a bounded number of rows: a page may hold fewer than asked for, or none, and
 /// still have a `next`; `looked_to` then says how far back it looked.
 #[utoipa::path(get, path = "/events", tag = "events",
-    params(
-        ("source" = Option<String>, Query, description = "Of this source, by name or id"),
-        ("type" = Option<crate::domain::event::EventType>, Query, description = "Of events of this type"),
-        ("name" = Option<String>, Query, description = "Of events of this name"),
-        ("user_id" = Option<String>, Query, description = "Of events of this user"),
-        ("message_id" = Option<String>, Query, description = "Of events with this messageId"),
-        ("rejected" = Option<bool>, Query, description = "Only the rejected"),
-        ("since" = Option<String>, Query, description = "Accepted at or after", format = DateTime),
-        ("until" = Option<String>, Query, description = "Accepted before", format = DateTime),
-        ("before" = Option<String>, Query, description = "What the page before gave as `next`"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many; 50 when left out")
-    ),
     responses((status = 200, description = "A page of them", body = Page<EventView>)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
-) -> Result<Json<Page<EventView>>, Problem> {
-    Ok(Json(api.desk.events(&caller, &conditions).await?))
+) -> Result<Paged<EventView>, Problem> {
+    Ok(Paged(api.desk.events(&caller, &conditions).await?))
 }
 
 /// An event with its deliveries.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::body::Body;
+use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem, setup};
 use crate::desk::Condition;
@@ -35,17 +36,13 @@ fn target((source, destination, name): (String, String, String)) -> Target {
 
 /// Every mapping, by name.
 #[utoipa::path(get, path = "/mappings", tag = "mappings",
-    params(
-        ("source" = Option<String>, Query, description = "Of this source"),
-        ("destination" = Option<String>, Query, description = "Of this destination")
-    ),
     responses((status = 200, description = "All of them", body = Page<MappingDetail>)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
-) -> Result<Json<Page<MappingDetail>>, Problem> {
-    Ok(Json(api.desk.mappings(&caller, &conditions).await?))
+) -> Result<Paged<MappingDetail>, Problem> {
+    Ok(Paged(api.desk.mappings(&caller, &conditions).await?))
 }
 
 /// Make a mapping.
@@ -124,18 +121,14 @@ pub(super) async fn remove(
 
 /// A mapping's revisions, newest first.
 #[utoipa::path(get, path = "/mappings/{source}/{destination}/{mapping}/revisions", tag = "mappings",
-    params(
-        ("before" = Option<u32>, Query, description = "Only numbers below this"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many; 50 when left out")
-    ),
     responses((status = 200, description = "A page of them", body = Page<RevisionView>)))]
 pub(super) async fn revisions(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
     Path(names): Names,
     Query(conditions): Query<Vec<Condition>>,
-) -> Result<Json<Page<RevisionView>>, Problem> {
-    Ok(Json(api.desk.revisions(&caller, &names, &conditions).await?))
+) -> Result<Paged<RevisionView>, Problem> {
+    Ok(Paged(api.desk.revisions(&caller, &names, &conditions).await?))
 }
 
 /// One revision of a mapping.

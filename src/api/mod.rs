@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use crate::desk::Desk;
 use crate::metrics::Metrics;
 
+mod attempts;
 mod audit;
 mod body;
 pub mod connection;
@@ -26,8 +27,10 @@ mod inspectors;
 mod jobs;
 mod mappings;
 mod openapi;
+mod page;
 mod pipeline;
 mod problem;
+mod query;
 mod repeat;
 mod setup;
 mod sources;
@@ -56,6 +59,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let nouns = nouns
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
+        .layer(axum::middleware::from_fn(page::link))
         .layer(from_fn_with_state(Arc::clone(&api), repeat::once))
         .layer(from_fn_with_state(Arc::clone(&api), token::authenticate))
         .layer(from_fn_with_state((Arc::clone(&api), counter), identity::identify));
@@ -99,6 +103,7 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(events::explain))
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::show))
+        .routes(routes!(attempts::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::groups))
         .routes(routes!(statistics::show))

@@ -12,7 +12,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::Problem;
+use super::{Problem, query};
 use crate::pipeline::Fault;
 
 /// Where the admin API is.
@@ -174,6 +174,12 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
     let mut parameters = operation.parameters.take().unwrap_or_default();
     let placeholders = path.split(['{', '}']).skip(1).step_by(2);
     parameters.extend(placeholders.map(|name| RefOr::T(path_parameter(name, inner))));
+    if method == "get" {
+        parameters.extend(query::parameters(inner).map(RefOr::T));
+        if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
+            query::describe_link(inner, answer);
+        }
+    }
     operation.parameters = (!parameters.is_empty()).then_some(parameters);
     for response in operation.responses.responses.values_mut() {
         as_problem(response);
@@ -207,17 +213,21 @@ fn operation_id(method: &str, path: &str) -> String {
     format!("{method}_{}", parts.join("_"))
 }
 
+/// What an id with this prefix looks like.
+pub(super) fn id_pattern(prefix: &str) -> String {
+    format!("^{prefix}[0-9a-f]{{12}}7[0-9a-f]{{3}}[89ab][0-9a-f]{{15}}$")
+}
+
 /// What the placeholders of paths stand for; one word is the same everywhere.
 fn path_parameter(name: &str, path: &str) -> Parameter {
     let noun = path.split('/').nth(1).unwrap_or_default();
-    let id = |prefix: &str| format!("^{prefix}[0-9a-f]{{12}}7[0-9a-f]{{3}}[89ab][0-9a-f]{{15}}$");
     let (description, schema) = match (name, noun) {
         ("number", _) => ("The revision's number", whole_number()),
         ("name", "inspectors") => ("The inspector's name", text("^[a-z0-9_-]{1,64}$")),
         ("name", _) => ("The token's name", text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")),
-        ("id", "events") => ("The event's id", text(&id("evt_"))),
-        ("id", "deliveries") => ("The delivery's id", text(&id("dlv_"))),
-        ("id", "jobs" | "redrives" | "discards") => ("The job's id", text(&id("job_"))),
+        ("id", "events") => ("The event's id", text(&id_pattern("evt_"))),
+        ("id", "deliveries") => ("The delivery's id", text(&id_pattern("dlv_"))),
+        ("id", "jobs" | "redrives" | "discards") => ("The job's id", text(&id_pattern("job_"))),
         ("source", _) => ("The source's name", text(NAME)),
         ("destination", _) => ("The destination's name", text(NAME)),
         ("mapping", _) => ("The mapping's name", text(NAME)),

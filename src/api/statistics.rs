@@ -13,14 +13,6 @@ use crate::domain::access::Caller;
 
 /// What happened over time, in steps.
 #[utoipa::path(get, path = "/statistics", tag = "statistics",
-    params(
-        ("since" = Option<String>, Query, description = "From here on; a day ago when left out", format = DateTime),
-        ("until" = Option<String>, Query, description = "Up to here; now when left out", format = DateTime),
-        ("step_minutes" = Option<u32>, Query, minimum = 1, maximum = 44640, description = "How long a step is; whole hours are kept for longer than minutes"),
-        ("source" = Option<String>, Query, description = "Of this source"),
-        ("destination" = Option<String>, Query, description = "Of this destination"),
-        ("mapping" = Option<String>, Query, description = "Of this mapping")
-    ),
     responses((status = 200, description = "The steps", body = StatisticsView)))]
 pub(super) async fn show(
     As(caller): As<Caller>,

@@ -3,9 +3,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use super::failure::{Failure, exit};
 use super::globals::Globals;
 use crate::api::Problem;
 use crate::config::{SettingFlags, Settings};
-use crate::secrets::read_token;
+use crate::secrets::{generate, read_token};
 use crate::sender::{OperatorClient, OperatorError};
 
 /// Conditions of a list, by name.
@@ -65,7 +66,8 @@ impl Client {
         self.read(status, body)
     }
 
-    /// POST to a path under `/api/v1`.
+    /// POST to a path under `/api/v1`, done once: where the answer is lost on its way, it is asked for
+    /// again under the same key.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer or a problem.
@@ -75,7 +77,13 @@ impl Client {
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
         let path = format!("/api/v1{path}");
-        let (status, body) = self.operator.post(&path, body).await.map_err(unreachable)?;
+        let key = generate("cli_").context("there is no randomness for an Idempotency-Key")?;
+        let ask = async || self.operator.post_once(&path, body, key.expose_secret()).await;
+        let answer = match ask().await {
+            Err(OperatorError::Broken { .. }) => ask().await,
+            answer => answer,
+        };
+        let (status, body) = answer.map_err(unreachable)?;
         self.read(status, body)
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod apply;
+pub mod attempts;
 pub mod audit;
 pub mod bench;
 mod client;
@@ -81,6 +82,8 @@ enum Verb {
     Import(import::ImportArgs),
     /// List deliveries, or show one with its attempts
     Deliveries(Box<deliveries::DeliveriesArgs>),
+    /// List attempts over all deliveries
+    Attempts(Box<attempts::AttemptsArgs>),
     /// List events, or show one with its deliveries
     Events(events::EventsArgs),
     /// Say per mapping what became of an event, or why it did not go there
@@ -130,6 +133,7 @@ impl Verb {
             Self::Disconnect(args) => args.run(globals).await,
             Self::Import(args) => args.run(globals),
             Self::Deliveries(args) => args.run(globals).await,
+            Self::Attempts(args) => args.run(globals).await,
             Self::Events(args) => args.run(globals).await,
             Self::Explain(args) => args.run(globals).await,
             Self::Inspect(args) => args.run(globals).await,

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, Page, among};
-use super::filter::{Condition, destination_path};
+use super::filter::{self, Condition, destination_path};
 use super::{Desk, Refusal};
 use crate::domain::access::Caller;
-use crate::domain::delivery::State;
 
 /// Dead letters that have reason and destination in common.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -36,12 +35,9 @@ impl Desk {
         caller: &Caller,
         conditions: &[Condition],
     ) -> Result<Page<DeliveryView>, Refusal> {
-        if conditions.iter().any(|(name, _)| name == "state") {
-            return Err(Refusal::at("state", "is dead for every dead letter"));
-        }
-        let mut conditions = conditions.to_vec();
-        conditions.push(("state".to_owned(), State::Dead.as_str().to_owned()));
-        self.deliveries(caller, &conditions).await
+        let pipeline = self.pipeline(caller).await?;
+        let query = filter::dead_letters(conditions, &pipeline)?;
+        self.list_deliveries(caller, query, &pipeline).await
     }
 
     /// Every group of dead letters, the largest first.

@@ -11,7 +11,7 @@ use crate::domain::access::Caller;
 use crate::domain::attempt::Attempt;
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, DestinationId, Noun, PublicId};
-use crate::store::{DeliveryRow, Listed, Pipeline};
+use crate::store::{DeliveryQuery, DeliveryRow, Listed, Pipeline};
 
 /// A page of a list, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -190,7 +190,7 @@ fn held(row: &DeliveryRow, pipeline: &Pipeline) -> Option<String> {
 }
 
 impl AttemptView {
-    fn of(attempt: &Attempt) -> Self {
+    pub(super) fn of(attempt: &Attempt) -> Self {
         let made = &attempt.made;
         let exchange = made.exchange();
         Self {
@@ -232,14 +232,23 @@ impl Desk {
         conditions: &[Condition],
     ) -> Result<Page<DeliveryView>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let mut query = filter::deliveries(conditions, &pipeline)?;
-        query.among = among(caller, &pipeline);
+        let query = filter::deliveries(conditions, &pipeline)?;
+        self.list_deliveries(caller, query, &pipeline).await
+    }
+
+    pub(super) async fn list_deliveries(
+        &self,
+        caller: &Caller,
+        mut query: DeliveryQuery,
+        pipeline: &Pipeline,
+    ) -> Result<Page<DeliveryView>, Refusal> {
+        query.among = among(caller, pipeline);
         let limit = query.limit;
         // One more than asked for tells whether there is a next page.
         query.limit += 1;
         let listed = self.store.deliveries(query).await?;
         let at = |it: &DeliveryRow| (it.delivery.id.0, it.delivery.accepted_at);
-        Ok(Page::of(listed, limit, Noun::Delivery, at, |row| DeliveryView::of(row, &pipeline)))
+        Ok(Page::of(listed, limit, Noun::Delivery, at, |row| DeliveryView::of(row, pipeline)))
     }
 
     /// A delivery by its id.

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::Refusal;
+use super::parameters::{self, MAX_LIMIT, Parameter};
 use crate::clock::Timestamp;
 use crate::config::nearest;
 use crate::domain::attempt::Outcome;
@@ -12,49 +13,18 @@ use crate::domain::audit::Action;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::destination::Destination;
 use crate::domain::event::EventType;
-use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
+use crate::domain::id::{
+    AttemptId, DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId,
+};
 use crate::domain::job::JobFilter;
 use crate::live::EventFilter;
 use crate::pipeline::Fault;
-use crate::store::{AuditQuery, DeliveryQuery, EventConditions, EventQuery, Pipeline, StatusRange};
+use crate::store::{
+    AttemptQuery, AuditQuery, DeliveryQuery, EventConditions, EventQuery, Pipeline, StatusRange,
+};
 
 /// Items in a list when no limit is given.
 const DEFAULT_LIMIT: u32 = 50;
-/// Items in a list at most.
-const MAX_LIMIT: u32 = 1_000;
-
-const DELIVERY_FIELDS: [&str; 16] = [
-    "state",
-    "reason",
-    "source",
-    "destination",
-    "mapping",
-    "event",
-    "type",
-    "name",
-    "user_id",
-    "message_id",
-    "outcome",
-    "status",
-    "since",
-    "until",
-    "before",
-    "limit",
-];
-const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "subject", "since", "until", "before", "limit"];
-const EVENT_FIELDS: [&str; 10] = [
-    "source",
-    "type",
-    "name",
-    "user_id",
-    "message_id",
-    "rejected",
-    "since",
-    "until",
-    "before",
-    "limit",
-];
-const LIVE_FIELDS: [&str; 3] = ["source", "type", "text"];
 /// What says which page of a list is wanted: a job goes over all that match.
 const OF_A_PAGE: [&str; 2] = ["before", "limit"];
 
@@ -67,7 +37,47 @@ pub(super) fn deliveries(
     pipeline: &Pipeline,
 ) -> Result<DeliveryQuery, Refusal> {
     let mut query = DeliveryQuery { limit: DEFAULT_LIMIT, ..DeliveryQuery::default() };
-    each(conditions, |name, value| set(&mut query, name, value, pipeline))?;
+    each(conditions, parameters::DELIVERIES, |name, value| set(&mut query, name, value, pipeline))?;
+    Ok(query)
+}
+
+/// Reads the conditions of a list of dead letters.
+pub(super) fn dead_letters(
+    conditions: &[Condition],
+    pipeline: &Pipeline,
+) -> Result<DeliveryQuery, Refusal> {
+    if conditions.iter().any(|(name, _)| name == "state") {
+        return Err(Refusal::at("state", "is dead for every dead letter"));
+    }
+    let dead = Some(State::Dead);
+    let mut query = DeliveryQuery { limit: DEFAULT_LIMIT, state: dead, ..Default::default() };
+    each(conditions, parameters::DEAD_LETTERS, |name, value| {
+        set(&mut query, name, value, pipeline)
+    })?;
+    Ok(query)
+}
+
+/// Reads the conditions of a list of attempts.
+pub(super) fn attempts(
+    conditions: &[Condition],
+    pipeline: &Pipeline,
+) -> Result<AttemptQuery, Refusal> {
+    let mut query = AttemptQuery { limit: DEFAULT_LIMIT, ..AttemptQuery::default() };
+    each(conditions, parameters::ATTEMPTS, |name, value| {
+        match name {
+            "outcome" => query.outcome = Some(outcome(value)?),
+            "status" => query.status = Some(status(value)?),
+            "destination" => query.destination_id = Some(destination(value, pipeline)?),
+            "mapping" => query.mapping_id = Some(mapping(value, pipeline)?),
+            "delivery" => query.delivery_id = Some(DeliveryId(cursor(value, Noun::Delivery)?)),
+            "since" => query.recorded_from = Some(time(value)?),
+            "until" => query.recorded_until = Some(time(value)?),
+            "before" => query.before = Some(AttemptId(cursor(value, Noun::Attempt)?)),
+            "limit" => query.limit = limit(value)?,
+            _ => return Err(unknown(parameters::ATTEMPTS, name)),
+        }
+        Ok(())
+    })?;
     Ok(query)
 }
 
@@ -115,7 +125,7 @@ pub(super) fn job(
 /// Reads the conditions of a list of events.
 pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<EventQuery, Refusal> {
     let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
-    each(conditions, |name, value| {
+    each(conditions, parameters::EVENTS, |name, value| {
         match name {
             "rejected" => {
                 query.rejected = word(value, &["true", "false"], |text| text.parse().ok())?;
@@ -124,7 +134,7 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
             "until" => query.accepted_until = Some(time(value)?),
             "before" => query.before = Some(EventId(cursor(value, Noun::Event)?)),
             "limit" => query.limit = limit(value)?,
-            _ => return of_event(&mut query.event, name, value, pipeline, &EVENT_FIELDS),
+            _ => return of_event(&mut query.event, name, value, pipeline, parameters::EVENTS),
         }
         Ok(())
     })?;
@@ -137,10 +147,10 @@ pub(super) fn live_events(
     pipeline: &Pipeline,
 ) -> Result<EventFilter, Refusal> {
     let (mut of, mut kind, mut text) = (None, None, None);
-    each(conditions, |name, value| {
+    each(conditions, parameters::LIVE_EVENTS, |name, value| {
         match name {
             // Pages send fields that were left empty.
-            _ if value.is_empty() && LIVE_FIELDS.contains(&name) => {}
+            _ if value.is_empty() => {}
             "source" => {
                 let id = source(value, pipeline)?;
                 of = pipeline.sources.iter().find(|it| it.id == id).map(|it| it.name.clone());
@@ -150,7 +160,7 @@ pub(super) fn live_events(
                 kind = Some(word(value, &words, EventType::parse)?);
             }
             "text" => text = Some(value.to_owned()),
-            _ => return Err(unknown(&LIVE_FIELDS, name)),
+            _ => return Err(unknown(parameters::LIVE_EVENTS, name)),
         }
         Ok(())
     })?;
@@ -160,7 +170,7 @@ pub(super) fn live_events(
 /// Reads the conditions of a list of audit entries.
 pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, Refusal> {
     let mut query = AuditQuery { limit: DEFAULT_LIMIT, ..AuditQuery::default() };
-    each(conditions, |name, value| {
+    each(conditions, parameters::AUDIT, |name, value| {
         match name {
             "actor" => query.actor = Some(value.to_owned()),
             "action" => {
@@ -170,9 +180,9 @@ pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, Refusal> {
             "subject" => query.subject = Some(value.to_owned()),
             "since" => query.from = Some(time(value)?),
             "until" => query.until = Some(time(value)?),
-            "before" => query.before = Some(number(value, 1, i64::MAX)?),
+            "before" => query.before = Some(number(value, 1, i64::from(u32::MAX))?),
             "limit" => query.limit = limit(value)?,
-            _ => return Err(unknown(&AUDIT_FIELDS, name)),
+            _ => return Err(unknown(parameters::AUDIT, name)),
         }
         Ok(())
     })?;
@@ -185,7 +195,7 @@ fn of_event(
     name: &str,
     value: &str,
     pipeline: &Pipeline,
-    known: &[&str],
+    known: &[Parameter],
 ) -> Result<(), String> {
     match name {
         "source" => event.source_id = Some(source(value, pipeline)?),
@@ -201,13 +211,22 @@ fn of_event(
     Ok(())
 }
 
+/// Reads each condition that is among the known ones; all that is wrong is told at once.
 pub(super) fn each(
     conditions: &[Condition],
+    known: &[Parameter],
     mut set: impl FnMut(&str, &str) -> Result<(), String>,
 ) -> Result<(), Refusal> {
+    let mut read = |name: &str, value: &str| {
+        let parameter = known.iter().find(|it| it.name == name);
+        parameter.ok_or_else(|| unknown(known, name))?.values.check(value)?;
+        set(name, value)
+    };
     let faults: Vec<Fault> = conditions
         .iter()
-        .filter_map(|(name, value)| set(name, value).err().map(|message| Fault::new(name, message)))
+        .filter_map(|(name, value)| {
+            read(name, value).err().map(|message| Fault::new(name, message))
+        })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
 }
@@ -223,9 +242,7 @@ fn set(
         "reason" => {
             query.reason = Some(word(value, &Reason::ALL.map(Reason::as_str), Reason::parse)?);
         }
-        "outcome" => {
-            query.outcome = Some(word(value, &Outcome::ALL.map(Outcome::as_str), Outcome::parse)?);
-        }
+        "outcome" => query.outcome = Some(outcome(value)?),
         "destination" => query.destination_id = Some(destination(value, pipeline)?),
         "mapping" => query.mapping_id = Some(mapping(value, pipeline)?),
         "event" => query.event_id = Some(EventId(cursor(value, Noun::Event)?)),
@@ -234,7 +251,7 @@ fn set(
         "until" => query.accepted_until = Some(time(value)?),
         "before" => query.before = Some(DeliveryId(cursor(value, Noun::Delivery)?)),
         "limit" => query.limit = limit(value)?,
-        _ => return of_event(&mut query.event, name, value, pipeline, &DELIVERY_FIELDS),
+        _ => return of_event(&mut query.event, name, value, pipeline, parameters::DELIVERIES),
     }
     Ok(())
 }
@@ -248,7 +265,12 @@ fn word<T>(value: &str, words: &[&str], read: impl Fn(&str) -> Option<T>) -> Res
     })
 }
 
-pub(super) fn unknown(known: &[&str], name: &str) -> String {
+fn outcome(value: &str) -> Result<Outcome, String> {
+    word(value, &Outcome::ALL.map(Outcome::as_str), Outcome::parse)
+}
+
+pub(super) fn unknown(known: &[Parameter], name: &str) -> String {
+    let known: Vec<_> = known.iter().map(|it| it.name).collect();
     let guess = nearest(name, known.iter().copied())
         .map(|known| format!("; did you mean {known}?"))
         .unwrap_or_default();
@@ -390,13 +412,12 @@ impl Within {
 /// Reads the conditions of a list of what is set up, of which only those in `known` may be there.
 pub(super) fn within(
     conditions: &[Condition],
-    known: &[&str],
+    known: &[Parameter],
     pipeline: &Pipeline,
 ) -> Result<Within, Refusal> {
     let mut within = Within::default();
-    each(conditions, |name, value| {
+    each(conditions, known, |name, value| {
         match name {
-            name if !known.contains(&name) => return Err(unknown(known, name)),
             "source" => within.source_id = Some(source(value, pipeline)?),
             _ => within.destination_id = Some(destination(value, pipeline)?),
         }
@@ -408,11 +429,11 @@ pub(super) fn within(
 /// Reads the conditions of a list of revisions: the number it is to be below, and how many.
 pub(super) fn revisions(conditions: &[Condition]) -> Result<(Option<u32>, u32), Refusal> {
     let (mut before, mut count) = (None, DEFAULT_LIMIT);
-    each(conditions, |name, value| {
+    each(conditions, parameters::REVISIONS, |name, value| {
         match name {
             "before" => before = Some(number(value, 1, u32::MAX)?),
             "limit" => count = limit(value)?,
-            _ => return Err(unknown(&["before", "limit"], name)),
+            _ => return Err(unknown(parameters::REVISIONS, name)),
         }
         Ok(())
     })?;

@@ -16,6 +16,7 @@ use crate::receiver::Inspectors;
 use crate::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
 
+pub mod attempts;
 pub mod audit;
 pub mod connection;
 pub mod dead_letters;
@@ -26,6 +27,7 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+pub mod parameters;
 pub mod preview;
 pub mod revisions;
 pub mod setup;

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::deliveries::Page;
 use super::filter::{self, Condition};
-use super::{Desk, Refusal};
+use super::{Desk, Refusal, parameters};
 use crate::domain::access::{Admin, Caller};
 use crate::domain::destination::Destination;
 use crate::domain::id::{Noun, PublicId};
@@ -196,7 +196,7 @@ impl Desk {
         conditions: &[Condition],
     ) -> Result<Page<DestinationDetail>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let within = filter::within(conditions, &["source"], &pipeline)?;
+        let within = filter::within(conditions, parameters::DESTINATIONS, &pipeline)?;
         let listed = pipeline.destinations.iter().filter(|it| within.takes(it));
         Ok(whole(listed.map(|it| DestinationDetail::of(it, &pipeline))))
     }
@@ -211,7 +211,7 @@ impl Desk {
         conditions: &[Condition],
     ) -> Result<Page<MappingDetail>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let within = filter::within(conditions, &["source", "destination"], &pipeline)?;
+        let within = filter::within(conditions, parameters::MAPPINGS, &pipeline)?;
         let listed = pipeline.mappings.iter().filter(|mapping| {
             let mut above = pipeline.destinations.iter();
             above.any(|it| it.id == mapping.destination_id && within.takes(it))

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::filter::{self, Condition, destination_path, mapping_path};
-use super::{Desk, Refusal};
+use super::parameters::MAX_STEP_MINUTES;
+use super::{Desk, Refusal, parameters};
 use crate::clock::Timestamp;
 use crate::domain::access::Caller;
 use crate::domain::destination::Destination;
@@ -134,19 +135,17 @@ impl Asked {
     fn of(conditions: &[Condition], pipeline: &Pipeline, now: Timestamp) -> Result<Self, Refusal> {
         let (mut since, mut until, mut step) = (None, None, None);
         let (mut source, mut destination, mut mapping) = (None, None, None);
-        filter::each(conditions, |name, value| {
+        filter::each(conditions, parameters::STATISTICS, |name, value| {
             match name {
                 "since" => since = Some(filter::time(value)?),
                 "until" => until = Some(filter::time(value)?),
-                "step_minutes" => step = Some(filter::number(value, 1_i64, 60 * 24 * 31)?),
+                "step_minutes" => {
+                    step = Some(filter::number(value, 1, i64::from(MAX_STEP_MINUTES))?)
+                }
                 "source" => source = Some(filter::source(value, pipeline)?),
                 "destination" => destination = Some(filter::destination(value, pipeline)?),
                 "mapping" => mapping = Some(filter::mapping(value, pipeline)?),
-                _ => {
-                    let known =
-                        ["since", "until", "step_minutes", "source", "destination", "mapping"];
-                    return Err(filter::unknown(&known, name));
-                }
+                _ => return Err(filter::unknown(parameters::STATISTICS, name)),
             }
             Ok(())
         })?;

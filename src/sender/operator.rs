@@ -132,7 +132,20 @@ impl OperatorClient {
         path: &str,
         body: &T,
     ) -> Result<(StatusCode, Value), OperatorError> {
-        self.give(Method::POST, path, body).await
+        self.give(Method::POST, path, body, None).await
+    }
+
+    /// POST of JSON under an `Idempotency-Key`, for JSON.
+    ///
+    /// # Errors
+    /// There was no answer, or `body` is not JSON.
+    pub async fn post_once<T: Serialize + ?Sized>(
+        &self,
+        path: &str,
+        body: &T,
+        key: &str,
+    ) -> Result<(StatusCode, Value), OperatorError> {
+        self.give(Method::POST, path, body, Some(key)).await
     }
 
     /// PUT of JSON, for JSON.
@@ -144,7 +157,7 @@ impl OperatorClient {
         path: &str,
         body: &T,
     ) -> Result<(StatusCode, Value), OperatorError> {
-        self.give(Method::PUT, path, body).await
+        self.give(Method::PUT, path, body, None).await
     }
 
     async fn give<T: Serialize + ?Sized>(
@@ -152,10 +165,15 @@ impl OperatorClient {
         method: Method,
         path: &str,
         body: &T,
+        key: Option<&str>,
     ) -> Result<(StatusCode, Value), OperatorError> {
         let body = serde_json::to_vec(body).map_err(OperatorError::Encode)?;
         let json = HeaderValue::from_static("application/json");
-        let headers = HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)]);
+        let mut headers = HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)]);
+        if let Some(key) = key {
+            let key = HeaderValue::try_from(key).map_err(OperatorError::Token)?;
+            headers.insert("idempotency-key", key);
+        }
         let answer = self.request(method, path, headers, Bytes::from(body)).await?;
         Ok((answer.status, answer.json()))
     }

@@ -1,11 +1,11 @@
 //! Lists of events and deliveries: what they are narrowed to, and how far one look goes.
 
 use crate::clock::Timestamp;
-use crate::domain::attempt::Outcome;
+use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::condition::{EventConditions, StatusRange};
 use crate::domain::delivery::{Delivery, Reason, State};
 use crate::domain::event::{EventType, StoredEvent};
-use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
+use crate::domain::id::{AttemptId, DeliveryId, DestinationId, EventId, MappingId, SourceId};
 
 /// What a list of deliveries is narrowed to; all conditions hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,44 @@ pub struct DeliveryRow {
     pub event_name: Option<String>,
     /// Its event's messageId.
     pub message_id: String,
+}
+
+/// What a list of attempts is narrowed to; all conditions hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttemptQuery {
+    /// That ended so.
+    pub outcome: Option<Outcome>,
+    /// That got an HTTP status among these.
+    pub status: Option<StatusRange>,
+    /// Of this destination.
+    pub destination_id: Option<DestinationId>,
+    /// Of these destinations: what whoever asks may see; none: of any.
+    pub among: Option<Vec<DestinationId>>,
+    /// Of this mapping.
+    pub mapping_id: Option<MappingId>,
+    /// Of this delivery.
+    pub delivery_id: Option<DeliveryId>,
+    /// Recorded at or after.
+    pub recorded_from: Option<Timestamp>,
+    /// Recorded before.
+    pub recorded_until: Option<Timestamp>,
+    /// Only keys below this: the cursor; newest come first.
+    pub before: Option<AttemptId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// An attempt in a list, with what names its delivery.
+#[derive(Clone, Debug)]
+pub struct AttemptRow {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its delivery's mapping.
+    pub mapping_id: MappingId,
+    /// Its delivery's destination.
+    pub destination_id: DestinationId,
+    /// When its delivery was accepted.
+    pub accepted_at: Timestamp,
 }
 
 /// What a list of events is narrowed to; all conditions hold.

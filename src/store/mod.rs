@@ -30,7 +30,10 @@ pub use access::{
     AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, Token,
 };
 pub use alert::AlertStore;
-pub use listed::{DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, Listed, ListedEvents};
+pub use listed::{
+    AttemptQuery, AttemptRow, DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, Listed,
+    ListedEvents,
+};
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
@@ -380,6 +383,9 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
 
     /// Dead letters by destination and reason, those that are more than so many counted no further.
     async fn dead_letter_groups(&self) -> Result<Vec<DeadLetterGroup>, StoreError>;
+
+    /// Attempts of any delivery, newest first.
+    async fn list_attempts(&self, query: AttemptQuery) -> Result<Listed<AttemptRow>, StoreError>;
 
     /// A delivery's attempts, in the order they were recorded.
     async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError>;

@@ -1,10 +1,12 @@
 //! The API's description against the API.
 
+use std::collections::BTreeSet;
+
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{bare, bearing, with_role};
-use crate::support::app::{Builder, TestApp};
+use crate::support::app::{Builder, TestApp, pipeline};
 
 /// Every operation: method, path with its placeholders filled, and what is said of it.
 async fn operations(app: &TestApp) -> Vec<(Method, String, Value)> {
@@ -39,7 +41,7 @@ async fn every_operation_that_is_described_is_there_and_asks_for_a_token() {
 #[tokio::test]
 async fn every_operation_says_what_it_is_and_how_it_refuses() {
     let app = Builder::new().start().await;
-    let mut ids = std::collections::BTreeSet::new();
+    let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&app).await {
         let said = |what: &str| operation[what].as_str().is_some_and(|text| !text.is_empty());
         assert!(said("summary"), "{method} {path}");
@@ -55,6 +57,46 @@ async fn every_operation_says_what_it_is_and_how_it_refuses() {
             assert_eq!(problem.is_object(), refusal, "{method} {path} {status}");
         }
     }
+}
+
+/// What a list does not take it names with all that it takes: that is what is described.
+#[tokio::test]
+async fn every_condition_that_a_list_takes_is_described_and_no_other() {
+    let app = Builder::new().settings(|it| it.inspector = true).start().await;
+    app.apply(pipeline(&[("x", "https://127.0.0.1:1/", json!({}))])).await;
+    let mut lists = 0;
+    for (method, path, operation) in operations(&app).await {
+        if method != Method::GET
+            || !path.starts_with("/api/")
+            || path.contains("inspectors/x/stream")
+        {
+            continue;
+        }
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let described: BTreeSet<&str> = parameters
+            .filter(|it| it["in"] == "query")
+            .map(|it| it["name"].as_str().unwrap())
+            .collect();
+        let path = path.replace("/x/x/x", "/website/x/everything");
+        let (status, problem) = app.client.get(&format!("{path}?no-such=1")).await.unwrap();
+        let told = problem["faults"][0]["message"].as_str().unwrap_or_default();
+        let Some((_, known)) = told.split_once("(there are ") else {
+            // What has a query of a fixed shape, or none.
+            let fixed = ["/audit/verification", "/diff"].iter().any(|end| path.ends_with(end));
+            assert_eq!(fixed, !described.is_empty(), "{path}: {status} {problem}");
+            continue;
+        };
+        assert_eq!(status, 422, "{path}");
+        let taken: BTreeSet<&str> = known.trim_end_matches(')').split(", ").collect();
+        assert_eq!(described, taken, "{path}");
+        for name in taken {
+            let (_, answer) = app.client.get(&format!("{path}?{name}=%00")).await.unwrap();
+            assert!(!answer.to_string().contains("is no filter here"), "{path}?{name}: {answer}");
+        }
+        lists += 1;
+    }
+    assert!(lists >= 10, "{lists}");
+    app.stop().await;
 }
 
 #[tokio::test]

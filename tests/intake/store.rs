@@ -14,12 +14,12 @@ use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId, Token
 use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};
 use postrider::domain::mapping::MappingRevision;
 use postrider::store::{
-    Accepted, AccessStore, AuditQuery, AuditVerdict, Claim, ClaimRequest, ConnectionChange,
-    DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding,
-    JobPreview, JobStep, LeaseRef, Ledger, Level, Listed, ListedEvents, NewEvent, NewToken,
-    Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Repeat, RepeatKey,
-    Revocation, Routing, SealedSecret, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend,
-    TestSendRow, Token,
+    Accepted, AccessStore, AttemptQuery, AttemptRow, AuditQuery, AuditVerdict, Claim, ClaimRequest,
+    ConnectionChange, DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease,
+    ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, Level, Listed, ListedEvents,
+    NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Repeat,
+    RepeatKey, Revocation, Routing, SealedSecret, StatisticsQuery, StatisticsRow, Store,
+    StoreError, TestSend, TestSendRow, Token,
 };
 
 use postrider::domain::alert::{Alert, AlertKind};
@@ -162,6 +162,10 @@ impl Store for MemoryStore {
     }
 
     async fn deliveries(&self, _: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn list_attempts(&self, _: AttemptQuery) -> Result<Listed<AttemptRow>, StoreError> {
         Err(StoreError::Closed)
     }
 

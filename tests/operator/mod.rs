@@ -1,6 +1,7 @@
 //! What an operator sees: settings, secrets at rest, the pipeline applied, lists, the command line.
 
 mod apply;
+mod attempts;
 pub(crate) mod commands;
 mod examples;
 mod explain;

@@ -9,8 +9,8 @@ use postrider::domain::event::EventType;
 use postrider::domain::id::{DeliveryId, EventId, MappingId};
 use postrider::domain::retry::Next;
 use postrider::store::{
-    DeliveryQuery, EventConditions, EventQuery, StatisticsQuery, StatisticsRow, StatusRange,
-    StoreError,
+    AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatisticsQuery, StatisticsRow,
+    StatusRange, StoreError,
 };
 
 use super::world::World;
@@ -27,6 +27,56 @@ async fn four_deliveries(world: &World) -> [DeliveryId; 4] {
     let (leased, delivered) = (DeliveryId(retried.0 + 1), DeliveryId(retried.0 + 2));
     world.deliver(delivered, 1).await;
     [dead, retried, leased, delivered]
+}
+
+pub(crate) async fn attempts_are_narrowed_by_every_condition_and_come_in_pages(world: World) {
+    let [dead, retried, _, delivered] = four_deliveries(&world).await;
+    let all = AttemptQuery { limit: 100, ..AttemptQuery::default() };
+    let now = Some(world.now());
+    let cases = [
+        (all.clone(), vec![delivered, retried, dead]),
+        (AttemptQuery { outcome: Some(Outcome::ServerError), ..all.clone() }, vec![retried]),
+        (
+            AttemptQuery { status: Some(StatusRange { from: 200, to: 299 }), ..all.clone() },
+            vec![delivered],
+        ),
+        (
+            AttemptQuery { destination_id: Some(world.a.destination_id), ..all.clone() },
+            vec![retried, dead],
+        ),
+        (
+            AttemptQuery { among: Some(vec![world.c.destination_id]), ..all.clone() },
+            vec![delivered],
+        ),
+        (AttemptQuery { among: Some(Vec::new()), ..all.clone() }, vec![]),
+        (AttemptQuery { mapping_id: Some(world.b.mapping_id), ..all.clone() }, vec![retried]),
+        (AttemptQuery { delivery_id: Some(dead), ..all.clone() }, vec![dead]),
+        (AttemptQuery { delivery_id: Some(DeliveryId(999)), ..all.clone() }, vec![]),
+        (AttemptQuery { recorded_from: now, ..all.clone() }, vec![delivered]),
+        (AttemptQuery { recorded_until: now, ..all.clone() }, vec![retried, dead]),
+    ];
+    for (query, expected) in cases {
+        let rows = world.store.list_attempts(query.clone()).await.expect("listed").rows;
+        let found: Vec<_> = rows.iter().map(|row| row.attempt.delivery_id).collect();
+        assert_eq!(found, expected, "{query:?}");
+        for row in rows {
+            let delivery = world.delivery(row.attempt.delivery_id).await;
+            assert_eq!(row.mapping_id, delivery.mapping_id);
+            assert_eq!(row.destination_id, delivery.destination_id);
+            assert_eq!(row.accepted_at, delivery.accepted_at);
+            let own = world.store.attempts(delivery.id).await.expect("its own");
+            assert_eq!(own, [row.attempt], "as it is shown with its delivery");
+        }
+    }
+    let (mut found, mut before) = (Vec::new(), None);
+    loop {
+        let page = AttemptQuery { before, limit: 1, ..AttemptQuery::default() };
+        let rows = world.store.list_attempts(page).await.expect("listed").rows;
+        let Some(row) = rows.first() else { break };
+        found.push(row.attempt.delivery_id);
+        before = Some(row.attempt.id);
+    }
+    assert_eq!(found, [delivered, retried, dead]);
 }
 
 pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {

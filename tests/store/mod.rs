@@ -144,6 +144,7 @@ mod on_sqlite {
             deliveries_come_newest_first_in_pages
             events_come_newest_first_in_pages
             attempts_come_in_the_order_recorded
+            attempts_are_narrowed_by_every_condition_and_come_in_pages
             what_does_not_exist_is_none
             nodes_and_heartbeats_are_kept
             statistics_add_up

@@ -101,7 +101,12 @@ pub(super) fn statement_of_events(
 }
 
 /// What one look found; where it was cut short by the rows asked for, it ends with the last of them.
-fn listed<T>(rows: Vec<T>, limit: u32, end: Option<(i64, Timestamp)>, bounds: Bounds) -> Listed<T> {
+pub(super) fn listed<T>(
+    rows: Vec<T>,
+    limit: u32,
+    end: Option<(i64, Timestamp)>,
+    bounds: Bounds,
+) -> Listed<T> {
     let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
     Listed { rows, looked_to: end.filter(|(id, _)| !is_full && *id > bounds.floor) }
 }
@@ -293,7 +298,7 @@ pub(super) fn push_event(sql: &mut QueryBuilder<Sqlite>, event: &EventConditions
     }
 }
 
-fn push_among(
+pub(super) fn push_among(
     sql: &mut QueryBuilder<Sqlite>,
     column: &'static str,
     ids: Option<impl Iterator<Item = i64>>,

@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
 
 use super::list::{candidates, statement_of_deliveries, statement_of_events};
+use super::list_attempts;
 use super::selection::Selection;
 use super::walk::{Bounds, Walk};
 use crate::clock::Timestamp;
@@ -11,7 +12,7 @@ use crate::domain::attempt::Outcome;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};
-use crate::store::{DeliveryQuery, EventConditions, EventQuery, StatusRange};
+use crate::store::{AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatusRange};
 
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_outbox.sql");
 const BOUNDS: Bounds = Bounds { floor: 1, before: 9 };
@@ -45,6 +46,26 @@ fn conditions() -> EventConditions {
         name: Some("name".to_owned()),
         user_id: Some("user".to_owned()),
         message_id: Some("message".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn every_list_of_attempts_steps_through_keys() {
+    let mut conn = database().await;
+    let all = AttemptQuery { limit: 50, ..AttemptQuery::default() };
+    let at = Some(Timestamp::from_micros(1));
+    for query in [
+        all.clone(),
+        AttemptQuery { mapping_id: Some(MappingId(1)), ..all.clone() },
+        AttemptQuery { destination_id: Some(DestinationId(1)), ..all.clone() },
+        AttemptQuery { among: Some(vec![DestinationId(1)]), ..all.clone() },
+        AttemptQuery { delivery_id: Some(DeliveryId(1)), ..all.clone() },
+        AttemptQuery { outcome: Some(Outcome::Delivered), ..all.clone() },
+        AttemptQuery { status: Some(StatusRange { from: 500, to: 599 }), ..all.clone() },
+        AttemptQuery { recorded_from: at, recorded_until: at, ..all.clone() },
+    ] {
+        let steps = plan(&mut conn, list_attempts::statement(&query, BOUNDS)).await;
+        assert!(is_bounded(&steps), "{query:?}: {steps:#?}");
     }
 }
 

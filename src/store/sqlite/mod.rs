@@ -11,11 +11,11 @@ use sqlx::pool::PoolConnection;
 use tokio::task::JoinHandle;
 
 use super::{
-    Accepted, Claim, ClaimRequest, ConnectionChange, DeadLetterGroup, DeliveryQuery, DeliveryRow,
-    EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, LeasedDelivery,
-    Ledger, Level, Listed, ListedEvents, NewEvent, Pipeline, PipelineChange, PruneRequest, Pruned,
-    Record, Recorded, Routing, StatisticsQuery, StatisticsRow, Store, StoreError, TestSend,
-    TestSendRow,
+    Accepted, AttemptQuery, AttemptRow, Claim, ClaimRequest, ConnectionChange, DeadLetterGroup,
+    DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview,
+    JobStep, LeaseRef, LeasedDelivery, Ledger, Level, Listed, ListedEvents, NewEvent, Pipeline,
+    PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing, StatisticsQuery,
+    StatisticsRow, Store, StoreError, TestSend, TestSendRow,
 };
 use crate::clock::Timestamp;
 use crate::domain::access::Act;
@@ -40,6 +40,7 @@ mod failure;
 mod job;
 mod lease;
 mod list;
+mod list_attempts;
 #[cfg(test)]
 mod list_tests;
 mod lock;
@@ -365,6 +366,13 @@ impl Store for SqliteStore {
         const CONTEXT: &str = "read statistics";
         let mut conn = self.reader(CONTEXT).await?;
         statistics::statistics(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn list_attempts(&self, query: AttemptQuery) -> Result<Listed<AttemptRow>, StoreError> {
+        const CONTEXT: &str = "list attempts";
+        let mut conn = self.reader(CONTEXT).await?;
+        let found = list_attempts::list(&mut conn, &query, self.look).await;
+        found.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, StoreError> {

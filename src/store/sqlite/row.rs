@@ -156,6 +156,9 @@ pub(super) const ATTEMPT_COLUMNS: &str = "a.id, a.delivery_id, a.number, a.late,
      coalesce(a.response_body, b.response_body), \
      coalesce(a.response_truncated, b.response_truncated), b.webhook_id, b.size, b.status";
 
+/// How many columns [`ATTEMPT_COLUMNS`] are.
+pub(super) const ATTEMPT_COLUMN_COUNT: usize = 23;
+
 /// An attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
     let mut from = Columns::from(row, 0);

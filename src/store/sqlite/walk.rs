@@ -61,6 +61,9 @@ impl Walk {
         Self { rows, table: "events", time: "received_at" }
     }
 
+    pub(super) const ATTEMPTS: Self =
+        Self { rows: "attempts NOT INDEXED WHERE TRUE", table: "attempts", time: "recorded_at" };
+
     pub(super) const fn deliveries(rows: &'static str) -> Self {
         Self { rows, table: "deliveries", time: "accepted_at" }
     }

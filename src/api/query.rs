@@ -1,0 +1,67 @@
+//! What may stand in the query of each list, for the API's description: made of what the lists
+//! themselves are read by.
+
+use utoipa::openapi::path::{Parameter as Described, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
+use utoipa::openapi::{HeaderBuilder, Object, ObjectBuilder, RefOr, Required, Response, Schema};
+
+use super::openapi::id_pattern;
+use crate::desk::parameters::{self, Parameter, Values};
+
+/// What each list takes.
+const TAKEN: [(&str, &[Parameter]); 10] = [
+    ("/deliveries", parameters::DELIVERIES),
+    ("/attempts", parameters::ATTEMPTS),
+    ("/dead-letters", parameters::DEAD_LETTERS),
+    ("/events", parameters::EVENTS),
+    ("/events/stream", parameters::LIVE_EVENTS),
+    ("/audit", parameters::AUDIT),
+    ("/destinations", parameters::DESTINATIONS),
+    ("/mappings", parameters::MAPPINGS),
+    ("/mappings/{source}/{destination}/{mapping}/revisions", parameters::REVISIONS),
+    ("/statistics", parameters::STATISTICS),
+];
+
+fn taken(path: &str) -> &'static [Parameter] {
+    TAKEN.iter().find(|(known, _)| *known == path).map_or(&[], |(_, parameters)| parameters)
+}
+
+/// The parameters of a path's query.
+pub(super) fn parameters(path: &str) -> impl Iterator<Item = Described> {
+    taken(path).iter().map(|parameter| {
+        ParameterBuilder::new()
+            .name(parameter.name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(parameter.about))
+            .schema(Some(Schema::Object(schema(&parameter.values))))
+            .build()
+    })
+}
+
+/// Says of a list in pages that its answer links to the next one.
+pub(super) fn describe_link(path: &str, answer: &mut Response) {
+    if taken(path).iter().any(|parameter| parameter.name == "before") {
+        let text = ObjectBuilder::new().schema_type(Type::String).build();
+        let about = "The next page, as `rel=\"next\"`; left out on the last";
+        let link = HeaderBuilder::new().schema(Some(Schema::Object(text))).description(Some(about));
+        answer.headers.insert("Link".to_owned(), RefOr::T(link.build()));
+    }
+}
+
+fn schema(values: &Values) -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    match *values {
+        Values::Text(most) => text.max_length(Some(most)).build(),
+        Values::Words(words) => text.enum_values(Some(words())).build(),
+        Values::Status => text.pattern(Some("^([1-9]xx|[1-9][0-9]{2})$")).build(),
+        Values::Time => text.format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).build(),
+        Values::Id(noun) => text.pattern(Some(id_pattern(noun.prefix()))).build(),
+        Values::Whole(least, most) => ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(least))
+            .maximum(Some(most))
+            .build(),
+        Values::Flag => ObjectBuilder::new().schema_type(Type::Boolean).build(),
+    }
+}
