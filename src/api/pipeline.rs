@@ -14,7 +14,7 @@ use crate::pipeline::{Applied, ApplyRequest, PipelineView};
 
 /// All that is set up, without its secrets.
 #[utoipa::path(get, path = "/pipeline", tag = "pipeline",
-    responses((status = 200, description = "What is set up", body = serde_json::Value)))]
+    responses((status = 200, description = "What is set up", body = PipelineView)))]
 pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
@@ -23,8 +23,8 @@ pub(super) async fn show(
 }
 
 /// Bring sources, destinations and mappings to what a document says: all of it or nothing.
-#[utoipa::path(post, path = "/pipeline", tag = "pipeline", request_body = serde_json::Value,
-    responses((status = 200, description = "The difference", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/pipeline", tag = "pipeline", request_body = ApplyRequest,
+    responses((status = 200, description = "The difference", body = Applied)))]
 pub(super) async fn apply(
     As(admin): As<Admin>,
     State(api): State<Arc<Api>>,

@@ -271,6 +271,9 @@ fn outcome(value: &str) -> Result<Outcome, String> {
 
 pub(super) fn unknown(known: &[Parameter], name: &str) -> String {
     let known: Vec<_> = known.iter().map(|it| it.name).collect();
+    if known.is_empty() {
+        return "is no filter: this list is always whole".to_owned();
+    }
     let guess = nearest(name, known.iter().copied())
         .map(|known| format!("; did you mean {known}?"))
         .unwrap_or_default();

@@ -25,14 +25,18 @@ const SECRET_BYTES: usize = 1_024;
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerDocument {
     /// Statuses in the order they are answered to each delivery, with commas; the last one goes on.
+    #[schema(pattern = "^ *[2-5][0-9][0-9] *(, *[2-5][0-9][0-9] *){0,99}$")]
     pub statuses: String,
     /// How long it takes over each, in milliseconds.
+    #[schema(maximum = 60_000)]
     pub delay_ms: u64,
     /// The body of each.
+    #[schema(max_length = 4_096)]
     pub body: String,
     /// What signatures are checked with besides the shared secrets of the destinations that send here.
     /// Left out, it stays as it is; an empty one is forgotten. It is never shown.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1_024)]
     pub secret: Option<String>,
 }
 

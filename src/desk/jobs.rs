@@ -29,14 +29,17 @@ const MAX_NOTE: usize = 1_000;
 #[serde(deny_unknown_fields, default)]
 pub struct JobRequest {
     /// These deliveries.
+    #[schema(max_items = 1_000)]
     pub ids: Vec<String>,
     /// Deliveries that meet all of these conditions, named as in the list of deliveries.
     pub filter: BTreeMap<String, String>,
     /// Only tell what it would do.
     pub dry_run: bool,
     /// Deliveries a second at most.
+    #[schema(minimum = 1)]
     pub rate_per_second: Option<u32>,
     /// Why, for the record.
+    #[schema(max_length = 1_000)]
     pub note: Option<String>,
 }
 

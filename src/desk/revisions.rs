@@ -59,6 +59,7 @@ pub struct Difference {
 #[serde(deny_unknown_fields)]
 pub struct RollBackBody {
     /// Its number.
+    #[schema(minimum = 1)]
     pub revision: u32,
 }
 

@@ -26,9 +26,11 @@ const LOOKED_AT: u32 = 100;
 pub struct TestBody {
     /// An event's id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^evt_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$")]
     pub event: Option<String>,
     /// A type, of which there is a sample.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(track|identify|page|screen|group|alias|delete)$")]
     pub sample: Option<String>,
     /// An event that is given here, as the tracking API takes it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -19,14 +19,18 @@ use crate::store::{Revocation, Token};
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// What it should be called: shown as the actor of what is done with it.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub name: String,
     /// What it may do: `viewer`, `operator` or `admin`.
+    #[schema(pattern = "^(viewer|operator|admin)$")]
     pub role: String,
     /// The destinations that it is limited to, `source/destination` each; left out: no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub destinations: Option<Vec<String>>,
     /// When it ends; left out: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub expires_at: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// How a destination's requests are authorized.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Auth {
     /// Not at all.
@@ -22,7 +22,7 @@ pub enum Auth {
 }
 
 /// What the service is to an authorization server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OauthClient {
     /// Where tokens are got.
     pub token_url: String,
@@ -41,7 +41,7 @@ pub struct OauthClient {
 }
 
 /// The same, where somebody has to grant it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CodeClient {
     /// Where a browser is sent to.
     pub authorize_url: String,

@@ -29,7 +29,7 @@ pub struct Destination {
 }
 
 /// What can be set on a destination. Limits are checked by [`DestinationSettings::check`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DestinationSettings {
     /// One attempt's time, connecting included, in milliseconds: 1,000 to 30,000.

@@ -17,8 +17,9 @@ use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
 use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method};
 
 /// All sources with what is below them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PipelineDocument)]
 pub struct Document {
     /// The sources.
     #[serde(default)]
@@ -30,6 +31,7 @@ pub struct Document {
 #[serde(deny_unknown_fields)]
 pub struct SourceDocument {
     /// The identity.
+    #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     /// Whether it takes events.
     #[serde(default = "yes")]
@@ -47,6 +49,7 @@ pub struct SourceDocument {
 #[serde(deny_unknown_fields)]
 pub struct DestinationDocument {
     /// The identity within the source.
+    #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     /// Whether it takes deliveries.
     #[serde(default = "yes")]
@@ -56,15 +59,19 @@ pub struct DestinationDocument {
     pub shared_secret: Option<GivenSecret>,
     /// One attempt's time, in milliseconds.
     #[serde(default = "timeout_ms")]
+    #[schema(minimum = 1_000, maximum = 30_000)]
     pub timeout_ms: u32,
     /// How long a delivery is retried, in milliseconds.
     #[serde(default = "window_ms")]
+    #[schema(minimum = 60_000, maximum = 2_592_000_000_u64)]
     pub window_ms: u64,
     /// Requests in flight at once.
     #[serde(default = "max_in_flight")]
+    #[schema(minimum = 1, maximum = 1_024)]
     pub max_in_flight: u32,
     /// Requests started a second at most.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 100_000)]
     pub rate_per_second: Option<u32>,
     /// Whether one success settles an event for the other mappings.
     #[serde(default)]
@@ -85,6 +92,7 @@ pub struct DestinationDocument {
 #[serde(deny_unknown_fields)]
 pub struct MappingDocument {
     /// The identity within the destination.
+    #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     /// Whether it takes deliveries.
     #[serde(default = "yes")]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -44,7 +45,7 @@ pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 use plan::{Absent, Plan, Terms};
 
 /// A document to be applied.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
     /// What is wanted.
@@ -58,7 +59,7 @@ pub struct ApplyRequest {
 }
 
 /// What applying did, or would do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
     /// The pipeline's version afterwards.
     pub version: i64,
@@ -74,7 +75,7 @@ pub struct Applied {
 }
 
 /// A write key that was made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WriteKeyView {
     /// Its source.
     pub source: String,

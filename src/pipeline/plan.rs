@@ -3,6 +3,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Fault;
 use super::credentials::Pair;
@@ -18,7 +19,7 @@ use crate::secrets::{Keyring, Purpose, SecretError, digest, generate};
 use crate::store::{Pipeline, PipelineChange, SealedSecret};
 
 /// What a line of the difference is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sign {
     /// Made.
@@ -45,7 +46,8 @@ impl Sign {
 }
 
 /// One line of the difference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DifferenceLine)]
 pub struct Line {
     /// What is done.
     pub sign: Sign,

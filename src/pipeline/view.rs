@@ -1,6 +1,7 @@
 //! The pipeline as it is shown: everything but secrets, of which only the presence is told.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ConnectionView;
 use crate::domain::destination::{Destination, DestinationSettings};
@@ -9,7 +10,7 @@ use crate::domain::mapping::{Mapping, MappingDefinition};
 use crate::store::{CredentialSlot, Pipeline};
 
 /// All that is set up.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PipelineView {
     /// Rises with every change.
     pub version: i64,
@@ -18,7 +19,7 @@ pub struct PipelineView {
 }
 
 /// A source.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SourceView {
     /// Its id.
     pub id: String,
@@ -31,7 +32,7 @@ pub struct SourceView {
 }
 
 /// A destination.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DestinationView {
     /// Its id.
     pub id: String,
@@ -54,7 +55,7 @@ pub struct DestinationView {
 }
 
 /// A mapping with the revision in force.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MappingView {
     /// Its id.
     pub id: String,

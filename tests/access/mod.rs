@@ -1,6 +1,7 @@
 //! Who is let in and what they may: tokens, roles, limits, and what is kept of what was done.
 
 mod audit;
+mod limits;
 mod openapi;
 mod record;
 mod requests;

@@ -83,7 +83,7 @@ async fn every_condition_that_a_list_takes_is_described_and_no_other() {
         let Some((_, known)) = told.split_once("(there are ") else {
             // What has a query of a fixed shape, or none.
             let fixed = ["/audit/verification", "/diff"].iter().any(|end| path.ends_with(end));
-            assert_eq!(fixed, !described.is_empty(), "{path}: {status} {problem}");
+            assert_eq!(fixed, !described.is_empty(), "{path} takes none: {problem}");
             continue;
         };
         assert_eq!(status, 422, "{path}");
