@@ -199,6 +199,9 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
     if method == "post" {
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
     }
+    // Refused before it is read, so there is no problem in the answer.
+    let head = ResponseBuilder::new().description("The request's head is too large").build();
+    operation.responses.responses.insert("431".to_owned(), RefOr::T(head));
     for status in refusals {
         let said = REFUSALS.iter().find(|(it, _)| *it == status).map_or("", |(_, words)| words);
         let responses = &mut operation.responses.responses;

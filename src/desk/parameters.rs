@@ -12,7 +12,7 @@ pub(super) const MAX_LIMIT: u32 = 1_000;
 /// Minutes in a step of statistics at most: a month.
 pub(super) const MAX_STEP_MINUTES: u32 = 31 * 24 * 60;
 /// The longest text that anything is looked for by, in characters.
-const MAX_TEXT: usize = 1_024;
+const MAX_TEXT: usize = 256;
 
 /// A condition that a list takes.
 #[derive(Clone, Copy, Debug)]

@@ -52,7 +52,8 @@ async fn every_operation_says_what_it_is_and_how_it_refuses() {
             assert!(described, "{method} {path}: {parameter}");
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
-            let refusal = status.as_str() >= "400" && path.starts_with("/api/");
+            // A head that is too large is refused before anything is known of its request.
+            let refusal = status.as_str() >= "400" && status != "431" && path.starts_with("/api/");
             let problem = &response["content"]["application/problem+json"];
             assert_eq!(problem.is_object(), refusal, "{method} {path} {status}");
         }
@@ -90,6 +91,9 @@ async fn every_condition_that_a_list_takes_is_described_and_no_other() {
         let taken: BTreeSet<&str> = known.trim_end_matches(')').split(", ").collect();
         assert_eq!(described, taken, "{path}");
         for name in taken {
+            if path.ends_with("/stream") {
+                continue;
+            }
             let (_, answer) = app.client.get(&format!("{path}?{name}=%00")).await.unwrap();
             assert!(!answer.to_string().contains("is no filter here"), "{path}?{name}: {answer}");
         }
