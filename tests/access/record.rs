@@ -239,6 +239,10 @@ fn what_the_desk_does_the_api_has_done() {
             let head = part.split('{').next().unwrap_or_default();
             if head.contains("&Operator") || head.contains("&Admin") {
                 let name = head.split('(').next().unwrap_or_default();
+                // What would be sent, told without sending or saving it: nothing to put on record.
+                if name == "preview" {
+                    continue;
+                }
                 assert!(api.contains(&format!("desk.{name}(")), "{}: {name}", file.path);
                 count += 1;
             }
