@@ -1,7 +1,7 @@
 //! The admin API against its own description, tried by schemathesis with what it allows and with
 //! what it does not. `make schemathesis` installs it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
@@ -23,6 +23,23 @@ async fn service(receiver: &Receiver) -> TestApp {
     app
 }
 
+/// The file that the API's description is in. Where one request follows from another it has no
+/// `Idempotency-Key`: under a key that was used, what was made and removed is told as it was made.
+async fn description(app: &TestApp, phases: &str) -> PathBuf {
+    let (_, mut document) = app.client.get("/openapi.json").await.unwrap();
+    if phases == "stateful" {
+        let paths = document["paths"].as_object_mut().unwrap().values_mut();
+        for operation in paths.flat_map(|item| item.as_object_mut().unwrap().values_mut()) {
+            if let Some(parameters) = operation["parameters"].as_array_mut() {
+                parameters.retain(|parameter| parameter["name"] != "Idempotency-Key");
+            }
+        }
+    }
+    let file = app.dir.path().join("openapi.json");
+    std::fs::write(&file, document.to_string()).unwrap();
+    file
+}
+
 /// Tries the API with this token.
 async fn finds_nothing(app: &TestApp, token: &str, phases: &str) {
     let program = folder().join(".venv/bin/schemathesis");
@@ -33,7 +50,9 @@ async fn finds_nothing(app: &TestApp, token: &str, phases: &str) {
         .arg("--config-file")
         .arg(folder().join("schemathesis.toml"))
         .arg("run")
-        .arg(format!("http://{}/openapi.json", app.app.address))
+        .arg(description(app, phases).await)
+        .arg("--url")
+        .arg(app.base())
         .args(["--checks", "all", "--phases", phases])
         // A stream goes on for as long as it is listened to; and the way back of a browser from an
         // authorization server is no API.
@@ -49,7 +68,8 @@ async fn schemathesis_finds_nothing() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = service(&receiver).await;
     let token = app.token();
-    finds_nothing(&app, &token, "examples,coverage,fuzzing,stateful").await;
+    finds_nothing(&app, &token, "examples,coverage,fuzzing").await;
+    finds_nothing(&app, &token, "stateful").await;
     app.stop().await;
 }
 
