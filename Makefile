@@ -15,6 +15,7 @@ help: ## What there is to make
 test: tools sdk provider segment metrics schemathesis browser ## Every test, the real binary and the real SDKs included
 	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --doc --quiet
+	$(CARGO) test --bench path
 
 check: fmt lint doc ## Formatting, lints and documentation; warnings are errors
 
@@ -39,7 +40,7 @@ provider: ## The authorization server that the tests connect to, at its pinned v
 segment: sdk ## Segment's own trigger and directive code, to compare with
 	@$(SEGMENT)/install
 
-metrics: ## What checks the alerting rules in deploy
+metrics: ## What checks the alerting rules in deploy, and what collectors are told
 	@$(METRICS)/install
 
 schemathesis: ## What tries the admin API against its description, at its pinned version
@@ -61,4 +62,4 @@ bench: ## Throughput and latency on this machine, against a bare POST loop
 clean: ## Away with what was built and installed
 	$(CARGO) clean
 	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules $(METRICS)/bin \
-		tests/schemathesis/.venv
+		$(METRICS)/.venv tests/schemathesis/.venv

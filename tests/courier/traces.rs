@@ -1,6 +1,9 @@
 //! Traces: what a sender says of its trace reaches the receivers, over retries and restarts, and nothing
 //! is added where it says nothing.
 
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -105,10 +108,26 @@ async fn a_batch_is_part_of_the_trace_that_all_its_events_share() {
     assert_eq!(requests[1].header("traceparent"), None, "its events are not of the same trace");
 }
 
+/// Holds requests against OpenTelemetry's own definitions.
+fn conform(requests: &[&str]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metrics");
+    let mut reading = Command::new(folder.join(".venv/bin/python"))
+        .arg(folder.join("spans.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("OpenTelemetry's definitions, as tests/metrics/install sets them up");
+    let mut input = reading.stdin.take().unwrap();
+    requests.iter().for_each(|request| writeln!(input, "{request}").unwrap());
+    drop(input);
+    assert!(reading.wait().unwrap().success(), "{requests:#?}");
+}
+
 /// The spans that a collector was told.
 fn spans(collector: &Receiver) -> Vec<Value> {
     let requests = collector.requests();
     assert!(requests.iter().all(|it| it.path == "/v1/traces"));
+    conform(&requests.iter().map(|it| it.text()).collect::<Vec<_>>());
     let bodies = requests.iter().map(|it| serde_json::from_str::<Value>(it.text()).unwrap());
     bodies
         .flat_map(|it| {
