@@ -249,18 +249,15 @@ impl Access {
 
     /// Lets somebody in who signs in with a token, and keeps on record that it happened or was
     /// refused. Of refusals so many a minute are kept; the next one that is tells how many were not.
+    /// A store that takes nothing keeps nobody out: what is wrong with it can be looked at.
     ///
     /// # Errors
-    /// [`Refusal`] for who is not let in; [`StoreError`] when it cannot be kept: nobody is let in then.
-    pub async fn sign_in(
-        &self,
-        secret: &str,
-        from: Option<Peer>,
-    ) -> Result<Result<Caller, Refusal>, StoreError> {
+    /// [`Refusal`] for who is not let in.
+    pub async fn sign_in(&self, secret: &str, from: Option<Peer>) -> Result<Caller, Refusal> {
         let now = self.clock.now();
         let admitted = self.authenticate(secret, from);
         match &admitted {
-            Ok(caller) => self.note(caller.act(now), Action::SignIn, &caller.name, None).await?,
+            Ok(caller) => self.note(caller.act(now), Action::SignIn, &caller.name, None).await,
             Err(refusal) => {
                 let unkept = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).keep(now);
                 if let Some(unkept) = unkept {
@@ -270,30 +267,26 @@ impl Access {
                         from: address(from),
                         ..Act::of_the_service("", now)
                     };
-                    self.note(act, Action::RefuseSignIn, "", Some(after)).await?;
+                    self.note(act, Action::RefuseSignIn, "", Some(after)).await;
                 }
             }
         }
-        Ok(admitted)
+        admitted
     }
 
     /// Keeps on record that somebody signed out.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be kept.
-    pub async fn sign_out(&self, caller: &Caller) -> Result<(), StoreError> {
-        self.note(caller.act(self.clock.now()), Action::SignOut, &caller.name, None).await
+    pub async fn sign_out(&self, caller: &Caller) {
+        self.note(caller.act(self.clock.now()), Action::SignOut, &caller.name, None).await;
     }
 
-    async fn note(
-        &self,
-        act: Act,
-        action: Action,
-        subject: &str,
-        after: Option<Value>,
-    ) -> Result<(), StoreError> {
+    /// Keeps something on record; where the store does not take it, the log has it.
+    async fn note(&self, act: Act, action: Action, subject: &str, after: Option<Value>) {
+        let (actor, from) = (act.actor.clone(), act.from.clone());
         let done = NewEntry { action, subject: subject.to_owned(), before: None, after };
-        self.store.note(act, done).await
+        if let Err(error) = self.store.note(act, done).await {
+            let action = action.as_str();
+            tracing::error!(action, actor, from, %error, "not on record: the store did not take it");
+        }
     }
 
     /// Counts a request of this caller's token against its quota of a minute.

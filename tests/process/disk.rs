@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -80,6 +80,8 @@ async fn below_the_floor_and_on_a_full_disk_nothing_acknowledged_is_lost() {
     let ballast = dir.path().join("ballast");
     let _ = std::fs::write(&ballast, vec![0; 64 * 1024 * 1024]);
     assert_ne!(service.source().track("full").await, Some(StatusCode::OK));
+    // Whoever wants to see what is wrong is let in, on record or not.
+    assert_eq!(sign_in(&service, dir.path()).await, StatusCode::SEE_OTHER);
     std::fs::remove_file(&ballast).unwrap();
     service.write_settings("min_free_disk_mib = 0");
     service.kill();
@@ -91,6 +93,17 @@ async fn below_the_floor_and_on_a_full_disk_nothing_acknowledged_is_lost() {
         .await;
     let doctor = service.run(&["doctor"]);
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}
+
+/// Signs in to the pages with the operator's token.
+async fn sign_in(service: &Service, dir: &Path) -> StatusCode {
+    let token = std::fs::read_to_string(dir.join("postrider.db.token")).unwrap();
+    let form = HeaderMap::from_iter([(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-www-form-urlencoded"),
+    )]);
+    let typed = format!("token={}", token.trim()).into();
+    service.client().post_bytes("/sign-in", form, typed).await.unwrap().status
 }
 
 async fn refused_below_the_floor(dir: &Path) {
