@@ -195,7 +195,7 @@ impl World {
         for _ in 0..GROUP {
             self.sent += 1;
             let event = Arc::new(event(self.sent, self.source_id));
-            let deliveries = vec![delivery.clone()];
+            let deliveries = vec![delivery];
             events.push(NewEvent { event, deliveries, skips: Vec::new() });
         }
         let began = Instant::now();
