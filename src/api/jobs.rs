@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::body::Body;
+use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
+use crate::desk::Condition;
 use crate::desk::deliveries::Page;
 use crate::desk::jobs::{Asked, JobRequest, JobView, PreviewView};
 use crate::domain::access::{Caller, Operator};
@@ -57,34 +59,37 @@ async fn ask(
     })
 }
 
-/// Redrives and discards, newest first.
+/// Redrives and discards that meet all conditions, newest first.
 #[utoipa::path(get, path = "/jobs", tag = "jobs",
-    responses((status = 200, description = "The jobs", body = Page<JobView>)))]
+    responses((status = 200, description = "A page of them", body = Page<JobView>)))]
 pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
-) -> Result<Json<Page<JobView>>, Problem> {
-    Ok(Json(api.desk.jobs(&caller, None).await?))
+    Query(conditions): Query<Vec<Condition>>,
+) -> Result<Paged<JobView>, Problem> {
+    Ok(Paged(api.desk.jobs(&caller, None, &conditions).await?))
 }
 
-/// Redrives, newest first.
+/// Redrives that meet all conditions, newest first.
 #[utoipa::path(get, path = "/redrives", tag = "jobs",
-    responses((status = 200, description = "The jobs", body = Page<JobView>)))]
+    responses((status = 200, description = "A page of them", body = Page<JobView>)))]
 pub(super) async fn list_redrives(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
-) -> Result<Json<Page<JobView>>, Problem> {
-    Ok(Json(api.desk.jobs(&caller, Some(JobAction::Redrive)).await?))
+    Query(conditions): Query<Vec<Condition>>,
+) -> Result<Paged<JobView>, Problem> {
+    Ok(Paged(api.desk.jobs(&caller, Some(JobAction::Redrive), &conditions).await?))
 }
 
-/// Discards, newest first.
+/// Discards that meet all conditions, newest first.
 #[utoipa::path(get, path = "/discards", tag = "jobs",
-    responses((status = 200, description = "The jobs", body = Page<JobView>)))]
+    responses((status = 200, description = "A page of them", body = Page<JobView>)))]
 pub(super) async fn list_discards(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
-) -> Result<Json<Page<JobView>>, Problem> {
-    Ok(Json(api.desk.jobs(&caller, Some(JobAction::Discard)).await?))
+    Query(conditions): Query<Vec<Condition>>,
+) -> Result<Paged<JobView>, Problem> {
+    Ok(Paged(api.desk.jobs(&caller, Some(JobAction::Discard), &conditions).await?))
 }
 
 /// A job as it stands.

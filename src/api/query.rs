@@ -9,12 +9,15 @@ use super::openapi::id_pattern;
 use crate::desk::parameters::{self, Parameter, Values};
 
 /// What each list takes.
-const TAKEN: [(&str, &[Parameter]); 10] = [
+const TAKEN: [(&str, &[Parameter]); 13] = [
     ("/deliveries", parameters::DELIVERIES),
     ("/attempts", parameters::ATTEMPTS),
     ("/dead-letters", parameters::DEAD_LETTERS),
     ("/events", parameters::EVENTS),
     ("/events/stream", parameters::LIVE_EVENTS),
+    ("/jobs", parameters::JOBS),
+    ("/redrives", parameters::JOBS_OF_AN_ACTION),
+    ("/discards", parameters::JOBS_OF_AN_ACTION),
     ("/audit", parameters::AUDIT),
     ("/destinations", parameters::DESTINATIONS),
     ("/mappings", parameters::MAPPINGS),

@@ -21,9 +21,22 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// List redrives and discards, newest first, or show, follow or cancel one.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct JobsArgs {
     #[command(subcommand)]
     verb: Option<JobVerb>,
+    /// That do this: redrive or discard
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// In this state: running, done or cancelled
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// So many at most
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Only older than this job: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,7 +68,15 @@ impl JobsArgs {
         let mut out = globals.output();
         match self.verb {
             None => {
-                let page: Page<JobView> = client.get("/jobs", &[]).await?;
+                let given = [
+                    ("action", self.action),
+                    ("state", self.state),
+                    ("before", self.before),
+                    ("limit", Some(self.limit.to_string())),
+                ];
+                let conditions: Vec<_> =
+                    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+                let page: Page<JobView> = client.get("/jobs", &conditions).await?;
                 list(&mut out, &page)?;
             }
             Some(JobVerb::Show { id }) => {
@@ -265,5 +286,9 @@ fn list(out: &mut Output, page: &Page<JobView>) -> anyhow::Result<()> {
             or_dash(job.note.as_deref()),
         ]);
     }
-    Ok(out.table(&table)?)
+    out.table(&table)?;
+    if let Some(next) = &page.next {
+        out.remark(&format!("there are more: --before {next}"))?;
+    }
+    Ok(())
 }

@@ -16,12 +16,15 @@ use crate::domain::event::EventType;
 use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId,
 };
-use crate::domain::job::JobFilter;
 use crate::live::EventFilter;
 use crate::pipeline::Fault;
 use crate::store::{
     AttemptQuery, AuditQuery, DeliveryQuery, EventConditions, EventQuery, Pipeline, StatusRange,
 };
+
+mod jobs;
+
+pub(super) use jobs::{job, jobs};
 
 /// Items in a list when no limit is given.
 const DEFAULT_LIMIT: u32 = 50;
@@ -79,47 +82,6 @@ pub(super) fn attempts(
         Ok(())
     })?;
     Ok(query)
-}
-
-/// Reads the conditions of a job; `ids` are deliveries by id.
-pub(super) fn job(
-    ids: &[String],
-    conditions: &[Condition],
-    pipeline: &Pipeline,
-) -> Result<JobFilter, Refusal> {
-    let mut faults: Vec<Fault> = conditions
-        .iter()
-        .filter(|(name, _)| OF_A_PAGE.contains(&name.as_str()))
-        .map(|(name, _)| Fault::new(name, "is for lists: a job goes over all that match"))
-        .collect();
-    let mut delivery_ids = Vec::with_capacity(ids.len());
-    for (index, text) in ids.iter().enumerate() {
-        match PublicId::parse_as(text, Noun::Delivery) {
-            Ok(id) => delivery_ids.push(DeliveryId(id.key)),
-            Err(error) => faults.push(Fault::new(format!("ids[{index}]"), error.to_string())),
-        }
-    }
-    if ids.is_empty() && conditions.is_empty() {
-        faults.push(Fault::new("filter", "should have a condition: what should the job select?"));
-    }
-    if !faults.is_empty() {
-        return Err(Refusal::Invalid(faults));
-    }
-    let query = deliveries(conditions, pipeline)?;
-    Ok(JobFilter {
-        delivery_ids,
-        destination_id: query.destination_id,
-        among: None,
-        mapping_id: query.mapping_id,
-        state: query.state,
-        reason: query.reason,
-        event_id: query.event_id,
-        event: query.event,
-        outcome: query.outcome,
-        accepted_from: query.accepted_from,
-        accepted_until: query.accepted_until,
-        status: query.status,
-    })
 }
 
 /// Reads the conditions of a list of events.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, Page, among};
 use super::filter::{self, destination_path, mapping_path};
-use super::{Desk, Refusal};
+use super::{Condition, Desk, Refusal};
 use crate::clock::Timestamp;
 use crate::domain::access::{Caller, Operator};
 use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId, Noun, PublicId, SourceId};
@@ -15,8 +15,6 @@ use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::pipeline::Fault;
 use crate::store::Pipeline;
 
-/// Jobs in a list at most.
-const LISTED: u32 = 200;
 /// Deliveries in a dry run's sample.
 const SAMPLE: u32 = 10;
 /// Deliveries that can be named by id in one job.
@@ -92,7 +90,7 @@ pub struct JobView {
 impl JobView {
     fn of(job: &Job, pipeline: &Pipeline, event: Option<String>) -> Self {
         Self {
-            id: PublicId::new(Noun::Job, job.created_at, job.id.0).to_string(),
+            id: public_id(job),
             action: job.asked.action.as_str().to_owned(),
             filter: words(&job.asked.filter, pipeline, event),
             named: job.asked.filter.delivery_ids.len(),
@@ -196,26 +194,29 @@ impl Desk {
         Ok(())
     }
 
-    /// Jobs, newest first; only those with this action, if one is given.
+    /// A page of the jobs that meet the conditions, newest first; only those with this action, if one
+    /// is given. Those that the caller may not see are left out: a page may hold fewer than asked for.
     ///
     /// # Errors
-    /// [`Refusal`] when the store fails.
+    /// [`Refusal`], with each condition that is not right.
     pub async fn jobs(
         &self,
         caller: &Caller,
         action: Option<JobAction>,
+        conditions: &[Condition],
     ) -> Result<Page<JobView>, Refusal> {
-        let jobs = self.store.jobs(LISTED).await?;
+        let mut query = filter::jobs(conditions, action)?;
+        let limit = query.limit as usize;
+        // One more than asked for tells whether there is a next page.
+        query.limit += 1;
+        let jobs = self.store.jobs(query).await?;
         let pipeline = self.pipeline(caller).await?;
-        let wanted = jobs
-            .iter()
-            .filter(|job| action.is_none_or(|it| it == job.asked.action))
-            .filter(|job| sees(caller, &job.asked, &pipeline));
-        let mut views = Vec::new();
-        for job in wanted {
-            views.push(self.view_of_job(job, &pipeline).await?);
+        let mut items = Vec::new();
+        for job in jobs.iter().take(limit).filter(|job| sees(caller, &job.asked, &pipeline)) {
+            items.push(self.view_of_job(job, &pipeline).await?);
         }
-        Ok(Page::whole(views))
+        let last = jobs.get(limit - 1).filter(|_| jobs.len() > limit);
+        Ok(Page { items, next: last.map(public_id), looked_to: None })
     }
 
     /// A job by its id.
@@ -258,6 +259,10 @@ impl Desk {
             .map(|job| (job, pipeline))
             .ok_or_else(|| Refusal::Missing(format!("job {text}")))
     }
+}
+
+fn public_id(job: &Job) -> String {
+    PublicId::new(Noun::Job, job.created_at, job.id.0).to_string()
 }
 
 /// Whether a caller may see a job: one of its own, or of its destinations only.

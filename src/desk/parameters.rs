@@ -6,6 +6,7 @@ use crate::domain::audit::Action;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::event::EventType;
 use crate::domain::id::Noun;
+use crate::domain::job::{JobAction, JobState};
 
 /// Items in a list at most.
 pub(super) const MAX_LIMIT: u32 = 1_000;
@@ -137,6 +138,17 @@ pub const EVENTS: &[Parameter] = &[
 /// Of events that are watched live.
 pub const LIVE_EVENTS: &[Parameter] =
     &[SOURCE, TYPE, text("text", "With this text in the message")];
+
+/// Of jobs.
+pub const JOBS: &[Parameter] = &[
+    new("action", "That do this", Values::Words(|| JobAction::ALL.map(JobAction::as_str).to_vec())),
+    new("state", "In this state", Values::Words(|| JobState::ALL.map(JobState::as_str).to_vec())),
+    before(Noun::Job),
+    LIMIT,
+];
+
+/// Of redrives, of discards: jobs that do one thing.
+pub const JOBS_OF_AN_ACTION: &[Parameter] = JOBS.split_at(1).1;
 
 /// Of audit entries.
 pub const AUDIT: &[Parameter] = &[

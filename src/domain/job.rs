@@ -19,6 +19,15 @@ pub enum JobAction {
 }
 
 impl JobAction {
+    /// Every action.
+    pub const ALL: [Self; 2] = [Self::Redrive, Self::Discard];
+
+    /// The action of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
+    }
+
     /// The word in tables, URLs, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -82,6 +91,15 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Done, Self::Cancelled];
+
+    /// The state of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The word in tables, URLs, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -11,11 +11,11 @@ use super::Duties;
 use crate::clock::Timestamp;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState};
-use crate::store::StoreError;
+use crate::store::{JobQuery, StoreError};
 
 /// Deliveries in one step of a job without a rate cap.
 const STEP: u32 = 500;
-/// Jobs looked at.
+/// Jobs that run at once; beyond them the newest go first.
 const JOBS: u32 = 1_000;
 /// A rate cap is kept second by second.
 const BEAT: Duration = Duration::from_secs(1);
@@ -61,9 +61,10 @@ type Beats = HashMap<JobId, Timestamp>;
 /// whether one is left running.
 async fn step_all(duties: &Duties, beats: &mut Beats) -> Result<bool, StoreError> {
     let mut left = false;
-    let jobs = duties.store.jobs(JOBS).await?;
-    beats.retain(|id, _| jobs.iter().any(|job| job.id == *id && job.state == JobState::Running));
-    for job in jobs.iter().filter(|job| job.state == JobState::Running) {
+    let running = JobQuery { state: Some(JobState::Running), limit: JOBS, ..JobQuery::default() };
+    let jobs = duties.store.jobs(running).await?;
+    beats.retain(|id, _| jobs.iter().any(|job| job.id == *id));
+    for job in &jobs {
         let now = duties.clock.now();
         if beats.get(&job.id).is_some_and(|at| *at > now) {
             left = true;

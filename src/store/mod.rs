@@ -38,7 +38,7 @@ pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, Held, Pipeline,
     PipelineChange, SealedSecret, SharedSecret, WriteKey,
 };
-pub use question::{Finding, JobPreview, JobStep, Ledger, PruneRequest, Pruned, Routing};
+pub use question::{Finding, JobPreview, JobQuery, JobStep, Ledger, PruneRequest, Pruned, Routing};
 pub use statistics::{LATENCY_STEPS_US, Latencies, Level, StatisticsQuery, StatisticsRow};
 pub use test_send::{TestSend, TestSendRow};
 
@@ -328,8 +328,8 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     /// One job.
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
-    /// Jobs, newest first.
-    async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
+    /// Jobs that meet all conditions, newest first.
+    async fn jobs(&self, query: JobQuery) -> Result<Vec<Job>, StoreError>;
 
     // What is set up.
 

@@ -2,8 +2,8 @@
 
 use super::listed::DeliveryRow;
 use crate::clock::Timestamp;
-use crate::domain::id::{DestinationId, MappingId};
-use crate::domain::job::Job;
+use crate::domain::id::{DestinationId, JobId, MappingId};
+use crate::domain::job::{Job, JobAction, JobState};
 use crate::domain::mapping::MappingRevision;
 
 /// What decided where an event went, as far as it is kept.
@@ -14,6 +14,19 @@ pub struct Routing {
     /// The revision that each mapping of its source had when the event was accepted; mappings made
     /// later and mappings removed since have none.
     pub revisions: Vec<(MappingId, MappingRevision)>,
+}
+
+/// What a list of jobs is narrowed to; all conditions hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobQuery {
+    /// That do this.
+    pub action: Option<JobAction>,
+    /// In this state.
+    pub state: Option<JobState>,
+    /// Only keys below this: the cursor; newest come first.
+    pub before: Option<JobId>,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// What a job would do.

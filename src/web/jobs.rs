@@ -71,16 +71,21 @@ fn selects(view: &JobView) -> Vec<(String, Outside)> {
 struct JobsPage {
     shell: Shell,
     lines: Vec<Line>,
+    first: Option<String>,
+    next: Option<String>,
 }
 
 pub(super) async fn list(
     State(web): State<Arc<Web>>,
     shell: Shell,
     As(caller): As<Caller>,
+    Query(form): Query,
 ) -> Result<Response, Failure> {
-    let found = web.desk.jobs(&caller, None).await?;
+    let found = web.desk.jobs(&caller, None, &form.conditions(&[])).await?;
     let lines = found.items.iter().map(|view| Line::of(view, &shell)).collect();
-    page(&JobsPage { lines, shell })
+    let first = form.filled("before").map(|_| "/jobs".to_owned());
+    let next = found.next.map(|next| address("/jobs", [("before", next.as_str())]));
+    page(&JobsPage { lines, first, next, shell })
 }
 
 #[derive(Template)]

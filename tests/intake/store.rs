@@ -16,10 +16,10 @@ use postrider::domain::mapping::MappingRevision;
 use postrider::store::{
     Accepted, AccessStore, AttemptQuery, AttemptRow, AuditQuery, AuditVerdict, Claim, ClaimRequest,
     ConnectionChange, DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease,
-    ExpiryScope, Finding, JobPreview, JobStep, LeaseRef, Ledger, Level, Listed, ListedEvents,
-    NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Repeat,
-    RepeatKey, Revocation, Routing, SealedSecret, StatisticsQuery, StatisticsRow, Store,
-    StoreError, TestSend, TestSendRow, Token,
+    ExpiryScope, Finding, JobPreview, JobQuery, JobStep, LeaseRef, Ledger, Level, Listed,
+    ListedEvents, NewEvent, NewToken, Pipeline, PipelineChange, PruneRequest, Pruned, Record,
+    Recorded, Repeat, RepeatKey, Revocation, Routing, SealedSecret, StatisticsQuery, StatisticsRow,
+    Store, StoreError, TestSend, TestSendRow, Token,
 };
 
 use postrider::domain::alert::{Alert, AlertKind};
@@ -99,7 +99,7 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
-    async fn jobs(&self, _: u32) -> Result<Vec<Job>, StoreError> {
+    async fn jobs(&self, _: JobQuery) -> Result<Vec<Job>, StoreError> {
         Err(StoreError::Closed)
     }
 

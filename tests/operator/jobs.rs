@@ -127,6 +127,37 @@ async fn a_limited_tokens_jobs_reach_only_its_destinations() {
 }
 
 #[tokio::test]
+async fn pages_of_jobs_follow_each_other() {
+    let app = with_dead_letters().await;
+    let mut made = Vec::new();
+    for (path, name) in [("redrives", "No 1"), ("discards", "No 2"), ("redrives", "No 3")] {
+        let job = json!({"filter": {"name": name}});
+        let (status, job) = app.client.post(&format!("/api/v1/{path}"), &job).await.unwrap();
+        assert_eq!(status, 202, "{job}");
+        made.insert(0, job["id"].clone());
+    }
+    let ids = async |path: &str| -> (Vec<Value>, Value) {
+        let (status, page) = app.client.get(&format!("/api/v1/{path}")).await.unwrap();
+        assert_eq!(status, 200, "{page}");
+        let items = page["items"].as_array().unwrap();
+        (items.iter().map(|it| it["id"].clone()).collect(), page["next"].clone())
+    };
+    let (first, next) = ids("jobs?limit=2").await;
+    assert_eq!((first, &next), (made[..2].to_vec(), &made[1]));
+    let next = next.as_str().unwrap();
+    assert_eq!(
+        ids(&format!("jobs?limit=2&before={next}")).await,
+        (made[2..].to_vec(), json!(null))
+    );
+    assert_eq!(ids("redrives").await.0, [made[0].clone(), made[2].clone()]);
+    assert_eq!(ids("jobs?action=discard").await.0, made[1..2]);
+    assert_eq!(ids("redrives?limit=1").await.1, made[0]);
+    let (status, fault) = app.client.get("/api/v1/jobs?state=dead").await.unwrap();
+    assert_eq!(status, 422, "{fault}");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn the_command_line_redrives_by_every_condition() {
     let app = with_dead_letters().await;
     for (flags, found) in [

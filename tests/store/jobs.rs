@@ -9,7 +9,7 @@ use postrider::domain::delivery::{Reason, State};
 use postrider::domain::event::EventType;
 use postrider::domain::id::{DeliveryId, EventId, JobId};
 use postrider::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
-use postrider::store::{NewEvent, PipelineChange, Recorded};
+use postrider::store::{JobQuery, NewEvent, PipelineChange, Recorded};
 
 use super::world::{WINDOW, World, put_mapping};
 
@@ -64,7 +64,7 @@ pub(crate) async fn a_preview_changes_nothing(world: World) {
     let sample: Vec<_> = preview.sample.iter().map(|row| row.delivery.id).collect();
     assert_eq!(sample, ids[..2]);
     assert_eq!(world.store.ledger(), before);
-    assert!(world.store.jobs(10).await.expect("jobs").is_empty());
+    assert!(world.store.jobs(newest(10)).await.expect("jobs").is_empty());
 }
 
 pub(crate) async fn a_redrive_gives_a_fresh_window(world: World) {
@@ -227,15 +227,28 @@ pub(crate) async fn a_job_that_seeks_events_looks_at_a_bounded_number_a_step(wor
     assert_eq!(world.store.ledger().discarded, 1);
 }
 
+fn newest(limit: u32) -> JobQuery {
+    JobQuery { limit, ..JobQuery::default() }
+}
+
 pub(crate) async fn jobs_are_listed_newest_first(world: World) {
     let mut made = Vec::new();
     for _ in 0..3 {
         made.insert(0, create(&world, JobAction::Redrive, of_destination(&world)).await);
     }
-    assert_eq!(world.store.jobs(10).await.expect("jobs"), made);
-    assert_eq!(world.store.jobs(2).await.expect("jobs"), made[..2]);
+    let discard = create(&world, JobAction::Discard, of_destination(&world)).await;
+    let listed = async |query| world.store.jobs(query).await.expect("jobs");
+    let redrives = JobQuery { action: Some(JobAction::Redrive), ..newest(10) };
+    assert_eq!(listed(newest(1)).await, [discard]);
+    assert_eq!(listed(redrives.clone()).await, made);
+    let first = JobQuery { limit: 2, ..redrives.clone() };
+    assert_eq!(listed(first).await, made[..2]);
+    let rest = JobQuery { before: Some(made[1].id), ..redrives.clone() };
+    assert_eq!(listed(rest).await, made[2..]);
     let step = world.store.step_job(made[0].id, 5, world.now()).await.expect("a step");
     assert_eq!(step.expect("the job").job.state, JobState::Done, "nothing to do");
+    let running = JobQuery { state: Some(JobState::Running), ..redrives };
+    assert_eq!(listed(running).await, made[1..]);
 }
 
 pub(crate) async fn unknown_jobs_are_none(world: World) {

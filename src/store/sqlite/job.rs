@@ -18,7 +18,7 @@ use crate::domain::audit::{Action, NewEntry};
 use crate::domain::delivery::State;
 use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
-use crate::store::{JobPreview, JobStep};
+use crate::store::{JobPreview, JobQuery, JobStep};
 
 /// Looks that are counted before a job is made.
 const LOOKS: u32 = 25;
@@ -37,11 +37,8 @@ const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, sta
 fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
     let mut from = Columns::from(row, 0);
     let id = JobId(from.take()?);
-    let action = match from.take()? {
-        "redrive" => JobAction::Redrive,
-        "discard" => JobAction::Discard,
-        other => return Err(foreign("the job action", other)),
-    };
+    let word: &str = from.take()?;
+    let action = JobAction::parse(word).ok_or_else(|| foreign("the job action", word))?;
     let filter: KeptFilter = json("a job's filter", from.take()?)?;
     let asked = NewJob {
         action,
@@ -50,12 +47,8 @@ fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
         actor: from.take()?,
         note: from.take()?,
     };
-    let state = match from.take()? {
-        "running" => JobState::Running,
-        "done" => JobState::Done,
-        "cancelled" => JobState::Cancelled,
-        other => return Err(foreign("the job state", other)),
-    };
+    let word: &str = from.take()?;
+    let state = JobState::parse(word).ok_or_else(|| foreign("the job state", word))?;
     let (matched, more) = (count(from.take()?), from.take()?);
     let done = count(from.take()?);
     let created_at = from.at()?;
@@ -74,10 +67,23 @@ pub(super) async fn read(
     found.as_ref().map(read_job).transpose()
 }
 
-/// Jobs, newest first.
-pub(super) async fn list(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<Job>, Failure> {
-    let sql = format!("SELECT {JOB_COLUMNS} FROM jobs ORDER BY id DESC LIMIT ?");
-    let rows = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(limit)).fetch_all(conn).await?;
+/// Jobs that meet all conditions, newest first.
+pub(super) async fn list(
+    conn: &mut SqliteConnection,
+    query: &JobQuery,
+) -> Result<Vec<Job>, Failure> {
+    let sql = format!(
+        "SELECT {JOB_COLUMNS} FROM jobs
+         WHERE id < ?1 AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR state = ?3)
+         ORDER BY id DESC LIMIT ?4"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(query.before.map_or(i64::MAX, |id| id.0))
+        .bind(query.action.map(JobAction::as_str))
+        .bind(query.state.map(JobState::as_str))
+        .bind(query.limit)
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| Ok(read_job(row)?.job)).collect()
 }
 

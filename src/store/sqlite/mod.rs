@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use super::{
     Accepted, AttemptQuery, AttemptRow, Claim, ClaimRequest, ConnectionChange, DeadLetterGroup,
     DeliveryQuery, DeliveryRow, EventQuery, ExpiredLease, ExpiryScope, Finding, JobPreview,
-    JobStep, LeaseRef, LeasedDelivery, Ledger, Level, Listed, ListedEvents, NewEvent, Pipeline,
-    PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing, StatisticsQuery,
+    JobQuery, JobStep, LeaseRef, LeasedDelivery, Ledger, Level, Listed, ListedEvents, NewEvent,
+    Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing, StatisticsQuery,
     StatisticsRow, Store, StoreError, TestSend, TestSendRow,
 };
 use crate::clock::Timestamp;
@@ -277,10 +277,10 @@ impl Store for SqliteStore {
         Ok(found.map(|stored| stored.job))
     }
 
-    async fn jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
+    async fn jobs(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
         const CONTEXT: &str = "list jobs";
         let mut conn = self.reader(CONTEXT).await?;
-        job::list(&mut conn, limit).await.map_err(|error| to_store(CONTEXT, error))
+        job::list(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn pipeline(&self) -> Result<Pipeline, StoreError> {
