@@ -57,7 +57,7 @@ dev: ## From nothing to a delivered, signed event
 
 bench: ## Throughput and latency on this machine, against a bare POST loop
 	$(CARGO) build --release
-	target/release/postrider bench --check
+	target/release/postrider bench
 
 clean: ## Away with what was built and installed
 	$(CARGO) clean
