@@ -218,6 +218,7 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_pending ON deliveries (mapping_id, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_leased ON deliveries (lease_expires_at) WHERE state = 'leased';
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
+CREATE INDEX deliveries_dead_reasons ON deliveries (reason, id) WHERE state = 'dead';
 CREATE INDEX deliveries_dead_groups ON deliveries (destination_id, reason, settled_at)
     WHERE state = 'dead';
 

@@ -28,6 +28,31 @@ pub(super) fn candidates(state: Option<State>) -> &'static str {
     }
 }
 
+/// Which rows of `deliveries` died for this reason, by the index that holds them in the order of
+/// their keys.
+pub(super) const fn dead_for(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Rejected => {
+            "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'rejected'"
+        }
+        Reason::Redirect => {
+            "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'redirect'"
+        }
+        Reason::Render => {
+            "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'render'"
+        }
+        Reason::Address => {
+            "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'address'"
+        }
+        Reason::Function => {
+            "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'function'"
+        }
+        Reason::Deadline => {
+            "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'deadline'"
+        }
+    }
+}
+
 /// One event.
 pub(super) async fn event(
     conn: &mut SqliteConnection,
@@ -130,8 +155,7 @@ pub(super) async fn deliveries(
     query: &DeliveryQuery,
     look: Look,
 ) -> Result<Listed<DeliveryRow>, Failure> {
-    let state = if query.reason.is_some() { Some(State::Dead) } else { query.state };
-    let walk = Walk::deliveries(quickest(conn, state, look).await?);
+    let walk = Walk::deliveries(quickest(conn, (query.state, query.reason), look).await?);
     let before = query.before.map(|id| id.0);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let mut bounds = walk.bounds(conn, span).await?;
@@ -172,14 +196,18 @@ pub(super) fn statement_of_deliveries(
     sql
 }
 
-/// The rows that hold every delivery of a state, as they are quickest walked by key. What is pending
-/// is indexed in another order: it is sorted while it is little, and else found among all.
+/// The rows that hold every delivery of a state, or that died for a reason, as they are quickest walked by
+/// key. What is pending is indexed in another order: it is sorted while it is little, and else found
+/// among all.
 pub(super) async fn quickest(
     conn: &mut SqliteConnection,
-    state: Option<State>,
+    (state, reason): (Option<State>, Option<Reason>),
     look: Look,
 ) -> Result<&'static str, sqlx::Error> {
     const ALL: &str = "deliveries NOT INDEXED WHERE TRUE";
+    if let Some(reason) = reason {
+        return Ok(dead_for(reason));
+    }
     Ok(match state {
         Some(State::Dead | State::Leased) => candidates(state),
         Some(State::Pending) => {

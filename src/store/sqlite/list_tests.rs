@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
 
-use super::list::{candidates, statement_of_deliveries, statement_of_events};
+use super::list::{candidates, dead_for, statement_of_deliveries, statement_of_events};
 use super::list_attempts;
 use super::selection::Selection;
 use super::walk::{Bounds, Walk};
@@ -86,11 +86,12 @@ async fn every_list_of_deliveries_steps_through_keys() {
         DeliveryQuery { state: Some(State::Delivered), ..all.clone() },
         DeliveryQuery { reason: Some(Reason::Deadline), ..all },
     ];
+    let rows = Reason::ALL.map(dead_for);
     for query in queries {
-        for state in [None, Some(State::Dead)] {
-            let walk = Walk::deliveries(candidates(state));
+        for rows in rows.into_iter().chain([candidates(None), candidates(Some(State::Dead))]) {
+            let walk = Walk::deliveries(rows);
             let plan = plan(&mut conn, statement_of_deliveries(&query, walk, BOUNDS)).await;
-            assert!(is_bounded(&plan), "{query:?} {state:?}: {plan:?}");
+            assert!(is_bounded(&plan), "{query:?} {rows}: {plan:?}");
         }
     }
 }

@@ -131,10 +131,9 @@ impl<'a> Selection<'a> {
     ) -> Result<Self, sqlx::Error> {
         let state = match action {
             JobAction::Redrive => Some(State::Dead),
-            JobAction::Discard if filter.reason.is_some() => Some(State::Dead),
             JobAction::Discard => filter.state,
         };
-        let rows = quickest(conn, state, Look::default()).await?;
+        let rows = quickest(conn, (state, filter.reason), Look::default()).await?;
         let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
         let bounds = Walk::deliveries(rows).bounds(conn, span).await?;
         let mut selection = Self {
