@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
+use super::connection::Answer;
+use super::fault::Fault;
 use crate::clock::Timestamp;
 
 /// At most so much of an answer's body is read, in bytes, unless it is wanted whole; the connection is
@@ -38,7 +40,7 @@ impl AnswerBody {
     }
 
     /// Reads until the end, or until more than the limit has come.
-    pub(super) async fn read(&mut self, answer: &mut reqwest::Response) -> reqwest::Result<()> {
+    pub(super) async fn read(&mut self, answer: &mut Answer) -> Result<(), Fault> {
         while self.read_bytes <= READ_BYTES.max(self.whole_bytes)
             && let Some(chunk) = answer.chunk().await?
         {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::answer::{AnswerBody, READ_BYTES};
 use super::client::{Exchange, Outgoing, Sender, of_url, timed_out};
-use super::fault::{self, Fault};
+use super::fault::Fault;
 use super::phase::Phase;
 use crate::domain::attempt::Outcome;
 
@@ -39,9 +39,7 @@ impl Sender {
         let mut body = AnswerBody::new(READ_BYTES, 0);
         tokio::select! {
             biased;
-            read = body.read(&mut answer) => {
-                read.map_err(|error| fault::classify(&error, Phase::Body))?;
-            }
+            read = body.read(&mut answer) => read?,
             () = sleep => return Err(timed_out(timeout, Phase::Body).into()),
         }
         let read = body.finish();
@@ -50,8 +48,9 @@ impl Sender {
             return Err(Unanswered { outcome: Outcome::BadAnswer, words });
         }
         let mut whole = http::Response::new(read.kept.to_vec());
-        *whole.status_mut() = answer.status();
-        std::mem::swap(whole.headers_mut(), answer.headers_mut());
+        *whole.status_mut() = answer.head.status;
+        std::mem::swap(whole.headers_mut(), &mut answer.head.headers);
+        self.reuse(answer);
         Ok(whole)
     }
 }

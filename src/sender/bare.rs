@@ -1,12 +1,12 @@
-//! A bare POST: the same HTTP client as deliveries use, with nothing around it. The bench's baseline;
-//! no delivery goes this way, for it guards no address and signs nothing.
+//! A bare POST by reqwest with nothing around it: the bench's baseline. No delivery goes this way, for
+//! it guards no address and signs nothing.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use url::Url;
 
-use super::client::tls_client;
+use super::operator;
 use super::tls;
 
 /// The bare client could not be set up, or got no answer.
@@ -34,7 +34,7 @@ impl BareClient {
     /// When the HTTP client cannot be set up.
     pub fn new(url: Url) -> Result<Self, BareError> {
         let config = tls::distrusting_config().map_err(BareError::Tls)?;
-        let client = tls_client(config).build().map_err(BareError::Http)?;
+        let client = operator::client(config).build().map_err(BareError::Http)?;
         Ok(Self { client, url })
     }
 

@@ -5,26 +5,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::Full;
 use rustls::pki_types::CertificateDer;
 use tokio::time::Sleep;
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use super::address::{AddressPolicy, UrlRefused};
 use super::answer::{self, AnswerBody};
+use super::connect::Connector;
+use super::connection::{Answer, Connection, NoAnswer};
 use super::fault::{self, Fault};
 use super::headers::masked_headers;
-use super::phase::{self, Mark, MarkedBody, Phase};
+use super::phase::Phase;
+use super::pool::Pool;
 use super::resolve::{GuardedResolver, HostFault, Resolve, ResolveError, SystemResolver};
 use super::tls;
 use crate::clock::Clock;
 use crate::domain::attempt::Outcome;
 
-/// Connections kept open to one destination while idle.
-const IDLE_PER_HOST: usize = 1_024;
-/// How long a connection is kept open while idle: less than most receivers keep it.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Headers that frame a request: always the client's own, so that none can contradict the bytes.
 const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 /// How long a name may take to resolve when a destination is saved.
@@ -55,9 +55,9 @@ pub enum SenderError {
     /// The system's resolver could not be set up.
     #[error("the system's resolver could not be set up: check /etc/resolv.conf and /etc/hosts")]
     Resolver(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The HTTP client could not be set up.
-    #[error("the HTTP client could not be set up")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The user agent cannot stand in a header.
+    #[error("the user agent holds characters that a header cannot carry")]
+    UserAgent(#[from] http::header::InvalidHeaderValue),
 }
 
 /// One request, ready to go: its headers are complete and signed.
@@ -103,7 +103,9 @@ pub struct Exchange {
 
 /// Sends requests to destinations. Share one: it holds the connections.
 pub struct Sender {
-    client: reqwest::Client,
+    pool: Arc<Pool>,
+    connector: Connector,
+    user_agent: HeaderValue,
     pub(super) policy: Arc<AddressPolicy>,
     resolver: GuardedResolver,
     clock: Arc<dyn Clock>,
@@ -133,13 +135,11 @@ impl Sender {
             }
         };
         let resolver = GuardedResolver::new(resolver, Arc::clone(&policy));
-        let client = tls_client(tls::client_config(options.extra_roots)?)
-            .user_agent(options.user_agent)
-            .dns_resolver(resolver.clone())
-            .build()
-            .map_err(|cause| SenderError::Client(cause.into()))?;
+        let tls = tls::client_config(options.extra_roots)?;
         Ok(Self {
-            client,
+            pool: Arc::default(),
+            connector: Connector::new(resolver.clone(), tls),
+            user_agent: HeaderValue::try_from(options.user_agent)?,
             policy,
             resolver,
             clock: options.clock,
@@ -189,46 +189,91 @@ impl Sender {
         &self,
         request: Outgoing,
         sleep: std::pin::Pin<&mut Sleep>,
-    ) -> Result<reqwest::Response, Fault> {
+    ) -> Result<Answer, Fault> {
         let timeout = request.timeout;
-        let mark = Mark::new(match request.url.host() {
-            Some(Host::Domain(_)) => Phase::Resolve,
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => Phase::Connect,
-        });
-        let executing = self.client.execute(to_reqwest(request, &mark));
-        let executing = phase::marked(Arc::clone(&mark), executing);
-        tokio::pin!(executing);
-        let head = tokio::select! {
+        let mut phase = Phase::Connect;
+        tokio::select! {
             biased;
-            head = &mut executing => head,
-            () = sleep => return Err(timed_out(timeout, mark.phase())),
-        };
-        head.map_err(|error| fault::classify(&error, mark.phase()))
+            head = self.ask_on_some_connection(request, &mut phase) => head,
+            () = sleep => Err(timed_out(timeout, phase)),
+        }
+    }
+
+    /// On an idle connection, or else on a new one.
+    async fn ask_on_some_connection(
+        &self,
+        outgoing: Outgoing,
+        phase: &mut Phase,
+    ) -> Result<Answer, Fault> {
+        let Outgoing { method, url, headers, body, .. } = outgoing;
+        let mut request = self.to_http(method, &url, headers, body)?;
+        while let Some(connection) = self.pool.take(&url[..Position::BeforePath]) {
+            match ask(connection, request, phase).await {
+                // It was closed just now: nothing has been sent.
+                Err(NoAnswer::Unsent(unsent)) => request = *unsent,
+                Err(NoAnswer::Broken(fault)) => return Err(fault),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        let connection = self.connector.connect(&url, phase).await?;
+        ask(connection, request, phase).await.map_err(|unanswered| match unanswered {
+            NoAnswer::Unsent(_) => fault::closed(),
+            NoAnswer::Broken(fault) => fault,
+        })
+    }
+
+    /// A request as it goes over the connection.
+    fn to_http(
+        &self,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<http::Request<Full<Bytes>>, Fault> {
+        let target = &url[Position::BeforePath..Position::AfterQuery];
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        for name in &FRAMING {
+            headers.remove(name);
+        }
+        let host = HeaderValue::from_str(host).map_err(|cause| fault::of_target(&cause))?;
+        headers.insert(HOST, host);
+        headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.parse().map_err(|cause| fault::of_target(&cause))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// Keeps an answer's connection for the next request, if its whole body has been read.
+    pub(super) fn reuse(&self, answer: Answer) {
+        if let Some(connection) = answer.into_connection() {
+            self.pool.put(connection);
+        }
     }
 
     async fn read(
         &self,
-        mut answer: reqwest::Response,
+        mut answer: Answer,
         sleep: std::pin::Pin<&mut Sleep>,
         timeout: Duration,
         multistatus_bytes: usize,
     ) -> Exchange {
-        let status = answer.status();
+        let status = answer.head.status;
         let whole_bytes = if status == StatusCode::MULTI_STATUS { multistatus_bytes } else { 0 };
         let mut body = AnswerBody::new(self.response_keep_bytes, whole_bytes);
         let fault = tokio::select! {
             biased;
-            read = body.read(&mut answer) => {
-                read.err().map(|error| fault::classify(&error, Phase::Body))
-            }
+            read = body.read(&mut answer) => read.err(),
             () = sleep => Some(timed_out(timeout, Phase::Body)),
         };
         let mut exchange = match fault {
             Some(fault) => Exchange::failed(fault),
-            None => self.answered(status, answer.headers()),
+            None => self.answered(status, &answer.head.headers),
         };
         exchange.status = Some(status.as_u16());
-        exchange.response_headers = masked_headers(answer.headers(), &[]);
+        exchange.response_headers = masked_headers(&answer.head.headers, &[]);
+        self.reuse(answer);
         let read = body.finish();
         (exchange.response_body, exchange.response_truncated) = (read.kept, read.truncated);
         exchange.multistatus = read.whole;
@@ -277,29 +322,14 @@ impl Exchange {
     }
 }
 
-/// What every client of this house has in common: nothing that a request did not ask for.
-pub(super) fn tls_client(config: rustls::ClientConfig) -> reqwest::ClientBuilder {
-    #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .tcp_nodelay(true)
-        .pool_max_idle_per_host(IDLE_PER_HOST)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-}
-
-fn to_reqwest(request: Outgoing, mark: &Arc<Mark>) -> reqwest::Request {
-    let mut sent = reqwest::Request::new(request.method, request.url);
-    *sent.headers_mut() = request.headers;
-    for name in &FRAMING {
-        sent.headers_mut().remove(name);
-    }
-    *sent.body_mut() = Some(reqwest::Body::wrap(MarkedBody::new(request.body, Arc::clone(mark))));
-    sent
+/// Sends a request on this connection.
+async fn ask(
+    connection: Box<Connection>,
+    request: http::Request<Full<Bytes>>,
+    phase: &mut Phase,
+) -> Result<Answer, NoAnswer> {
+    *phase = Phase::Head;
+    connection.send(request).await
 }
 
 pub(super) fn of_url(refused: &UrlRefused) -> Fault {

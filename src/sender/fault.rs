@@ -1,4 +1,4 @@
-//! Why a request gave no whole answer: from the HTTP client's errors to an outcome and to words
+//! Why a request gave no whole answer: from a connection's errors to an outcome and to words
 //! that name the cause. Words never hold the URL, whose query may be secret, or any header.
 
 use std::error::Error;
@@ -6,7 +6,6 @@ use std::io;
 
 use rustls::CertificateError;
 
-use super::phase::Phase;
 use super::resolve::{HostFault, ResolveError};
 use crate::domain::attempt::Outcome;
 
@@ -23,35 +22,24 @@ impl Fault {
     }
 }
 
-/// Names the cause of an error that the HTTP client gave in this phase.
-pub(super) fn classify(error: &reqwest::Error, phase: Phase) -> Fault {
-    if let Some(fault) = find::<HostFault>(error) {
-        return of_host(fault);
-    }
-    if error.is_builder() {
-        return Fault::new(
-            Outcome::Render,
-            format!("the URL cannot be requested: {}", root(error)),
-        );
-    }
-    if error.is_connect() {
-        return of_connect(error, phase);
-    }
-    if let Some(fault) = find::<rustls::Error>(error) {
-        return Fault::new(Outcome::Reset, format!("the TLS session broke: {}", tls_words(fault)));
-    }
-    match find::<hyper::Error>(error) {
-        Some(fault) => of_http(fault),
-        None => Fault::new(Outcome::Reset, format!("the connection broke: {}", root(error))),
-    }
-}
-
-/// Words for the operator's client, which knows no phases.
+/// Words for the operator's client.
 pub(super) fn operator_words(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no whole answer in time".to_owned();
     }
-    classify(error, Phase::Connect).words
+    if error.is_connect() {
+        let tls = find::<rustls::Error>(error);
+        return tls.map_or_else(|| of_connect(error), tls_fault).words;
+    }
+    match find::<hyper::Error>(error) {
+        Some(fault) => of_http(fault).words,
+        None => format!("the connection broke: {}", root(error)),
+    }
+}
+
+/// A URL that cannot be asked for.
+pub(super) fn of_target(cause: &dyn Error) -> Fault {
+    Fault::new(Outcome::Render, format!("the URL cannot be requested: {cause}"))
 }
 
 /// A name's failure, also when it is found before any connection.
@@ -69,20 +57,39 @@ fn dns_words(fault: &ResolveError) -> String {
     }
 }
 
-fn of_connect(error: &reqwest::Error, phase: Phase) -> Fault {
-    if let Some(fault) = find::<rustls::Error>(error) {
-        return Fault::new(Outcome::Tls, format!("TLS: {}", tls_words(fault)));
-    }
-    let cause = last::<io::Error>(error);
-    if phase == Phase::Handshake {
-        let words = cause.map_or_else(|| root(error), handshake_words);
-        return Fault::new(Outcome::Tls, format!("TLS: {words}"));
-    }
-    let words = cause.map_or_else(|| root(error), connect_words);
+/// No TCP connection.
+pub(super) fn of_connect(error: &(dyn Error + 'static)) -> Fault {
+    let words = last::<io::Error>(error).map_or_else(|| root(error), connect_words);
     Fault::new(Outcome::Connect, format!("connecting failed: {words}"))
 }
 
-fn of_http(fault: &hyper::Error) -> Fault {
+/// No TLS session.
+pub(super) fn of_handshake(error: &io::Error) -> Fault {
+    match find::<rustls::Error>(error) {
+        Some(fault) => tls_fault(fault),
+        None => tls(&handshake_words(error)),
+    }
+}
+
+fn tls_fault(fault: &rustls::Error) -> Fault {
+    tls(&tls_words(fault))
+}
+
+pub(super) fn tls(words: &str) -> Fault {
+    Fault::new(Outcome::Tls, format!("TLS: {words}"))
+}
+
+/// The connection ended with a request under way.
+pub(super) fn closed() -> Fault {
+    let words = "the receiver closed the connection before its answer was whole";
+    Fault::new(Outcome::Reset, words)
+}
+
+/// A connection that broke, or an answer that is not HTTP.
+pub(super) fn of_http(fault: &hyper::Error) -> Fault {
+    if let Some(fault) = find::<rustls::Error>(fault) {
+        return Fault::new(Outcome::Reset, format!("the TLS session broke: {}", tls_words(fault)));
+    }
     let cause = last::<io::Error>(fault);
     let malformed = matches!(
         cause.map(io::Error::kind),
@@ -93,8 +100,7 @@ fn of_http(fault: &hyper::Error) -> Fault {
         return Fault::new(Outcome::BadAnswer, format!("the answer is not valid HTTP: {words}"));
     }
     if fault.is_incomplete_message() {
-        let words = "the receiver closed the connection before its answer was whole";
-        return Fault::new(Outcome::Reset, words);
+        return closed();
     }
     let words = cause.map_or_else(|| fault.to_string(), broken_words);
     Fault::new(Outcome::Reset, format!("the connection broke: {words}"))
@@ -212,7 +218,7 @@ fn last<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     chain(error).filter_map(|cause| cause.downcast_ref()).last()
 }
 
-fn root(error: &reqwest::Error) -> String {
+fn root(error: &(dyn Error + 'static)) -> String {
     // The outermost error may name the URL; without a cause it says no more than its kind.
     chain(error).skip(1).last().map_or_else(|| "no cause given".to_owned(), ToString::to_string)
 }

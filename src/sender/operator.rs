@@ -11,11 +11,14 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use super::client::tls_client;
 use super::tls;
 
 /// One request's time.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections kept open while idle.
+const IDLE_PER_HOST: usize = 1_024;
+/// How long a connection is kept open while idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request to the service did not give an answer.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +108,7 @@ impl OperatorClient {
         };
         let client =
             config.map_err(|cause| OperatorError::Client(cause.into())).and_then(|config| {
-                let built = tls_client(config).timeout(TIMEOUT).build();
+                let built = client(config).timeout(TIMEOUT).build();
                 built.map_err(|cause| OperatorError::Client(cause.into()))
             })?;
         let authorization = token.map(|token| bearer(&token)).transpose()?;
@@ -249,4 +252,19 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, OperatorError> {
         .map_err(OperatorError::Token)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// What every such client has in common: nothing that a request did not ask for.
+pub(super) fn client(config: rustls::ClientConfig) -> reqwest::ClientBuilder {
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_idle_timeout(IDLE_TIMEOUT)
 }

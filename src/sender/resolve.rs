@@ -1,7 +1,7 @@
 //! From names to addresses, under guard: one refused address among the answers refuses the whole
 //! destination, so that a name cannot lead a request astray by answering twice.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +11,6 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use super::address::{AddressPolicy, AddressRefused};
-use super::phase::{self, Phase};
 
 /// Finds a name's addresses, of both families.
 #[async_trait]
@@ -94,7 +93,7 @@ pub(super) enum HostFault {
     },
 }
 
-/// Resolves and judges; what the HTTP client connects by. Address literals never come here.
+/// Resolves and judges; what every connection by name is made by. Address literals never come here.
 #[derive(Clone)]
 pub(super) struct GuardedResolver {
     resolver: Arc<dyn Resolve>,
@@ -118,18 +117,5 @@ impl GuardedResolver {
                 .map_err(|refused| HostFault::Refused { name: name.to_owned(), refused })?;
         }
         Ok(addresses)
-    }
-}
-
-impl reqwest::dns::Resolve for GuardedResolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let guard = self.clone();
-        Box::pin(async move {
-            let addresses = guard.addresses(name.as_str()).await?;
-            phase::reach(Phase::Connect);
-            // Port 0 stands for the URL's port.
-            let sockets = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
-            Ok(Box::new(sockets) as reqwest::dns::Addrs)
-        })
     }
 }

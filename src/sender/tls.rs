@@ -3,16 +3,11 @@
 
 use std::sync::Arc;
 
-use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
-    Tls13ClientSessionValue,
-};
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ConfigBuilder, NamedGroup, RootCertStore, WantsVerifier};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::Verifier;
-
-use super::phase::{self, Phase};
 
 /// Servers whose sessions are remembered at once.
 const SESSIONS: usize = 1_024;
@@ -40,7 +35,7 @@ pub(super) fn client_config(
     };
     let mut config = wants_identity.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = Resumption::store(Arc::new(MarkingSessions::new()));
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(config)
 }
 
@@ -54,54 +49,4 @@ fn builder(
     provider: Arc<CryptoProvider>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
     ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
-}
-
-/// Remembers sessions, and marks the handshake: rustls asks for what it remembers of a server in
-/// the call that starts the handshake, in the task that waits for it.
-#[derive(Debug)]
-struct MarkingSessions(ClientSessionMemoryCache);
-
-impl MarkingSessions {
-    fn new() -> Self {
-        Self(ClientSessionMemoryCache::new(SESSIONS))
-    }
-}
-
-impl ClientSessionStore for MarkingSessions {
-    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
-        self.0.set_kx_hint(server_name, group);
-    }
-
-    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
-        phase::reach(Phase::Handshake);
-        self.0.kx_hint(server_name)
-    }
-
-    fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.0.set_tls12_session(server_name, value);
-    }
-
-    fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.0.tls12_session(server_name)
-    }
-
-    fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
-        self.0.remove_tls12_session(server_name);
-    }
-
-    fn insert_tls13_ticket(
-        &self,
-        server_name: ServerName<'static>,
-        value: Tls13ClientSessionValue,
-    ) {
-        self.0.insert_tls13_ticket(server_name, value);
-    }
-
-    fn take_tls13_ticket(
-        &self,
-        server_name: &ServerName<'static>,
-    ) -> Option<Tls13ClientSessionValue> {
-        phase::reach(Phase::Handshake);
-        self.0.take_tls13_ticket(server_name)
-    }
 }

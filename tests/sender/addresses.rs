@@ -312,6 +312,16 @@ async fn a_name_that_changes_its_mind_is_judged_at_every_connect() {
 }
 
 #[tokio::test]
+async fn a_name_is_reached_at_whichever_of_its_addresses_answers() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let names = Names::on_loopback(&[]);
+    names.set("many.test", vec![Answer::addresses(&["127.0.0.2", "127.0.0.3", "127.0.0.1"])]);
+    let sender = sender_with(&names, Vec::new());
+    let exchange = sender.send(post(&receiver.url_at("many.test", "/"))).await;
+    assert_eq!(exchange.outcome, Outcome::Delivered);
+}
+
+#[tokio::test]
 async fn literals_are_not_resolved() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let names = Names::on_loopback(&[]);

@@ -35,7 +35,6 @@ async fn the_request_arrives_exactly() {
     assert_eq!(
         headers,
         [
-            ("accept".to_owned(), "*/*"),
             ("content-length".to_owned(), "13"),
             ("content-type".to_owned(), "application/json"),
             ("host".to_owned(), host.as_str()),

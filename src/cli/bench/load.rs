@@ -39,7 +39,7 @@ pub(super) struct LoadArgs {
     /// `Authorization` to post with
     #[arg(long)]
     pub(super) authorization: Option<String>,
-    /// Post with the deliveries' own HTTP client: the baseline
+    /// Post with reqwest and nothing around it: the baseline
     #[arg(long)]
     pub(super) bare: bool,
     /// What the events' messageId begins with
@@ -221,7 +221,7 @@ async fn persist(args: &LoadArgs, line: &mut Line, body: &Bytes, tally: &mut Tal
 
 /// A worker's way to the other side.
 enum Line {
-    /// The deliveries' HTTP client.
+    /// The baseline.
     Bare(BareClient),
     /// A connection of its own, to leave the service as much of the machine as can be.
     Own(Option<SendRequest<Full<Bytes>>>),
