@@ -1,6 +1,8 @@
-//! The API's description: as JSON, and as a page that loads nothing but its own style.
+//! The API's description: as JSON, and as a page that loads nothing but its own style. Few ever ask for
+//! it, and making it takes more memory than all else that is made at the start: it is made when it is
+//! first asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use askama::Template;
 use axum::Router;
@@ -18,24 +20,42 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; for
                       frame-ancestors 'none'";
 const STYLE: &str = include_str!("../../assets/docs.css");
 
-/// The routes that tell what the API is.
-pub(super) fn routes(document: &OpenApi) -> Router<Arc<Api>> {
-    let (json, page) = match serde_json::to_value(document) {
-        Ok(value) => (value.to_string(), Page::of(&value).render()),
-        Err(error) => (String::new(), Err(askama::Error::custom(error))),
+/// The description in both its forms.
+struct Texts {
+    json: Bytes,
+    page: Bytes,
+}
+
+impl Texts {
+    fn of(document: &OpenApi) -> Self {
+        let (json, page) = match serde_json::to_value(document) {
+            Ok(value) => (value.to_string(), Page::of(&value).render()),
+            Err(error) => (String::new(), Err(askama::Error::custom(error))),
+        };
+        let page = page.unwrap_or_else(|error| {
+            tracing::error!(%error, "the page of the API's description cannot be made");
+            String::new()
+        });
+        Self { json: json.into(), page: page.into() }
+    }
+}
+
+/// The routes that tell what the API is, which is made by `describe`.
+pub(super) fn routes(describe: fn() -> OpenApi) -> Router<Arc<Api>> {
+    let made = Arc::new(OnceLock::new());
+    let made_for_page = Arc::clone(&made);
+    let texts = move |made: &OnceLock<Texts>, form: fn(&Texts) -> &Bytes| {
+        form(made.get_or_init(|| Texts::of(&describe()))).clone()
     };
-    let page = page.unwrap_or_else(|error| {
-        tracing::error!(%error, "the page of the API's description cannot be made");
-        String::new()
-    });
-    let fixed = |kind: &'static str, text: Bytes| get(move || async move { answer(kind, text) });
+    let json = move || async move { answer("application/json", texts(&made, |it| &it.json)) };
+    let page = move || async move {
+        answer("text/html; charset=utf-8", texts(&made_for_page, |it| &it.page))
+    };
+    let style = async || answer("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes()));
     Router::new()
-        .route("/openapi.json", fixed("application/json", Bytes::from(json)))
-        .route("/docs", fixed("text/html; charset=utf-8", Bytes::from(page)))
-        .route(
-            "/docs/style.css",
-            fixed("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes())),
-        )
+        .route("/openapi.json", get(json))
+        .route("/docs", get(page))
+        .route("/docs/style.css", get(style))
 }
 
 fn answer(kind: &'static str, text: Bytes) -> Response {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -55,7 +56,7 @@ pub struct Api {
 /// outside `/api/v1`, so that it can be merged with other routes.
 pub fn router(api: Arc<Api>) -> Router {
     let counter = Arc::new(identity::Counter::default());
-    let (nouns, described) = nouns().split_for_parts();
+    let (nouns, _) = nouns().split_for_parts();
     let nouns = nouns
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
@@ -63,14 +64,18 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&api), repeat::once))
         .layer(from_fn_with_state(Arc::clone(&api), token::authenticate))
         .layer(from_fn_with_state((Arc::clone(&api), counter), identity::identify));
-    let (machines, machines_described) = machines().split_for_parts();
-    let document = openapi::document(described, machines_described);
+    let (machines, _) = machines().split_for_parts();
     Router::new()
         .nest(openapi::BASE, nouns)
         .merge(machines)
         .merge(inspectors::doors(&api.desk))
-        .merge(docs::routes(&document))
+        .merge(docs::routes(description))
         .with_state(api)
+}
+
+/// The API's description.
+fn description() -> OpenApi {
+    openapi::document(nouns().into_openapi(), machines().into_openapi())
 }
 
 /// What an operator asks. A handler says here and nowhere else where it is; what it takes and gives
