@@ -45,6 +45,10 @@ pub struct ListenerOptions {
 /// Bytes of a request's head, the request line included; larger ones are answered 431.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 
+/// Bytes of a request that are read ahead of whoever takes them. Every connection has room for so many,
+/// whether or not something comes; larger bodies come in several pieces.
+const READ_AHEAD_BYTES: usize = 32 * 1024;
+
 /// The wait after an accept that failed for want of descriptors or memory: trying again at once
 /// would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -106,14 +110,10 @@ struct Server {
 
 impl Server {
     fn new(front: Front, options: ListenerOptions, shutdown: CancellationToken) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(options.header_timeout)
-            .max_header_size(MAX_HEADER_BYTES);
         let places = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
         Self {
             front,
-            http,
+            http: http(options.header_timeout),
             places: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
             connections: TaskTracker::new(),
             shutdown,
@@ -169,6 +169,16 @@ impl Server {
     }
 }
 
+/// What is HTTP on every connection, within bounds.
+fn http(header_timeout: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(READ_AHEAD_BYTES);
+    http
+}
+
 /// The next connection.
 async fn accept_one(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
@@ -201,6 +211,59 @@ fn pause_after(error: &io::Error) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use axum::body::Body;
+    use axum::response::Response;
+    use http_body_util::BodyExt as _;
+    use hyper::Request;
+    use hyper::body::Incoming;
+    use tokio::io::{AsyncRead, ReadBuf, simplex};
+
+    /// A client that sends as much as it is let, and notes how much that is.
+    struct Eager {
+        request: Vec<u8>,
+        sent: usize,
+        most: usize,
+    }
+
+    impl AsyncRead for &mut Eager {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.sent == self.request.len() {
+                return Poll::Pending;
+            }
+            self.most = self.most.max(into.remaining());
+            let count = into.remaining().min(self.request.len() - self.sent);
+            into.put_slice(&self.request[self.sent..self.sent + count]);
+            self.sent += count;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_reads_no_more_ahead_than_it_may() {
+        let body = 1 << 20;
+        let head = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close";
+        let mut request = format!("{head}\r\ncontent-length: {body}\r\n\r\n").into_bytes();
+        request.resize(request.len() + body, b'x');
+        let mut client = Eager { request, sent: 0, most: 0 };
+        let (_answer, answers) = simplex(4_096);
+        let stream = tokio::io::join(&mut client, answers);
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let read = request.into_body().collect().await.expect("it comes whole");
+            assert_eq!(read.to_bytes().len(), 1 << 20);
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let http = http(Duration::from_secs(60));
+        http.serve_connection(TokioIo::new(stream), service).await.expect("served");
+        assert!(client.most <= READ_AHEAD_BYTES, "{}", client.most);
+    }
 
     #[test]
     fn accepting_waits_when_the_system_has_run_out_of_something() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -134,19 +134,31 @@ pub(super) async fn drain(mut body: impl Arriving, within: Duration) {
 }
 
 async fn collect(body: &mut impl Arriving, account: &mut Account) -> Result<Bytes, Refusal> {
+    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
     grow(account, 0, first.len())?;
     // Most bodies come in one piece, which is then not copied.
     let Some(second) = next_data(body).await? else { return Ok(first) };
     grow(account, first.len(), second.len())?;
-    let mut whole = BytesMut::with_capacity((first.len() + second.len()) * 2);
+    let mut whole = Vec::with_capacity(room(first.len() + second.len(), announced));
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&second);
+    drop((first, second));
     while let Some(piece) = next_data(body).await? {
         grow(account, whole.len(), piece.len())?;
+        let needed = whole.len() + piece.len();
+        if needed > whole.capacity() {
+            whole.reserve_exact(room(needed, announced) - whole.len());
+        }
         whole.extend_from_slice(&piece);
     }
-    Ok(whole.freeze())
+    Ok(Bytes::from(whole))
+}
+
+/// Room for a body of which so much has come: for as much again, but for no more than is to come. What
+/// is announced and does not come takes none.
+fn room(so_far: usize, announced: Option<usize>) -> usize {
+    announced.unwrap_or(usize::MAX).clamp(so_far, so_far * 2)
 }
 
 fn grow(account: &mut Account, so_far: usize, more: usize) -> Result<(), Refusal> {
@@ -256,6 +268,29 @@ mod tests {
         other.take(10).expect("all of it again");
         drop(other);
         assert_eq!(held.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_body_takes_no_more_room_than_it_needs() {
+        for (so_far, announced, room_made) in [
+            (65_536, Some(102_400), 102_400),
+            (65_536, Some(65_536), 65_536),
+            (8_192, Some(MAX_REQUEST_BYTES), 16_384),
+            (8_192, None, 16_384),
+            (0, None, 0),
+        ] {
+            assert_eq!(room(so_far, announced), room_made, "{so_far} of {announced:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_put_together() {
+        let text: Vec<u8> = (0..200_000u32).map(|at| at.to_le_bytes()[0]).collect();
+        let pieces = text.chunks(9_001).map(|it| Ok::<_, BodyError>(Bytes::copy_from_slice(it)));
+        let body = Whole::from_stream(futures_util::stream::iter(pieces.collect::<Vec<_>>()));
+        let mut account = Held::up_to(usize::MAX).account();
+        let read = read(body, &mut account, Duration::from_secs(60)).await.expect("it comes");
+        assert_eq!(read, text);
     }
 
     #[tokio::test]
