@@ -1,12 +1,12 @@
-//! Accepting: room is reserved, one commit writes everything, what was leased is handed over. From
-//! the reservation on it runs to its end whether or not the sender still waits: the commit may have
-//! happened, and then its leases are ours to try.
+//! Accepting: one commit writes everything, what was leased is handed over into the places reserved for
+//! it. It runs to its end whether or not the sender still waits: the commit may have happened, and then
+//! its leases are ours to try.
 
 use std::sync::Arc;
 
 use super::answer::Refusal;
-use super::dispatch::Dispatch;
-use super::plan::{Lane, Plan};
+use super::plan::Plan;
+use super::reserved::Reserved;
 use crate::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, MappingId};
@@ -23,13 +23,11 @@ pub(super) struct Tally {
 
 /// Writes the plan and hands over what was leased by it.
 pub(super) async fn accept(
-    mut plan: Plan,
+    plan: Plan,
+    mut reserved: Reserved,
     store: &dyn Store,
-    dispatch: Arc<dyn Dispatch>,
     live: &Feed<LiveEvent>,
 ) -> Result<Tally, Refusal> {
-    let mut reserved = Reserved::take(dispatch, &plan);
-    plan.lease(&*reserved.dispatch, &reserved.granted());
     let written = Written::of(&plan);
     let accepted = store.accept(plan.events).await?;
     if accepted.len() != written.events.len() {
@@ -121,49 +119,5 @@ impl Written {
             }
         }
         settled
-    }
-}
-
-/// Places at the dispatcher. Those that were not used go back when it is dropped, whatever happened.
-struct Reserved {
-    dispatch: Arc<dyn Dispatch>,
-    /// By the plan's lanes.
-    places: Vec<(MappingId, u32)>,
-}
-
-impl Reserved {
-    fn take(dispatch: Arc<dyn Dispatch>, plan: &Plan) -> Self {
-        let take = |lane: &Lane| {
-            let granted = dispatch.reserve(lane.mapping_id, lane.wanted);
-            (lane.mapping_id, granted.min(lane.wanted))
-        };
-        let places = plan.lanes.iter().map(take).collect();
-        Self { dispatch, places }
-    }
-
-    fn granted(&self) -> Vec<u32> {
-        self.places.iter().map(|(_, granted)| *granted).collect()
-    }
-
-    fn hand_over(&mut self, leased: Vec<LeasedDelivery>) {
-        for delivery in &leased {
-            let place = self.places.iter_mut().find(|(id, _)| *id == delivery.mapping_id);
-            if let Some((_, unused)) = place {
-                *unused = unused.saturating_sub(1);
-            }
-        }
-        if !leased.is_empty() {
-            self.dispatch.hand_over(leased);
-        }
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        for (mapping_id, unused) in &self.places {
-            if *unused > 0 {
-                self.dispatch.give_back(*mapping_id, *unused);
-            }
-        }
     }
 }

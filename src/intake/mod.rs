@@ -11,6 +11,7 @@ mod message;
 mod message_id;
 mod own;
 mod plan;
+mod reserved;
 mod slices;
 mod span;
 mod to_end;
@@ -42,6 +43,7 @@ use self::limits::{MAX_HELD_BYTES, MAX_HELD_UNKNOWN_BYTES, MAX_REQUEST_BYTES};
 use self::message::{Messages, Reception};
 use self::message_id::MessageIds;
 use self::plan::Plan;
+use self::reserved::Reserved;
 use self::span::AcceptSpan;
 use self::to_end::ToEnd;
 use crate::clock::{Clock, Timestamp};
@@ -247,7 +249,7 @@ impl Intake {
         body: Bytes,
         received_at: Timestamp,
         account: &mut Account,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<(Plan, Reserved), Refusal> {
         let body = body::decode(body, head.encoding, account)?;
         let value = json::parse(&body).map_err(Refusal::Json)?;
         let key = head.key.or_else(|| write_key::in_body(&value)).ok_or(Refusal::NoWriteKey)?;
@@ -261,23 +263,21 @@ impl Intake {
         };
         let messages = Messages::of(head.call, &body, value)?;
         let mut plan = Plan::new(source, received_at, messages.len());
-        for read in messages.read(&reception) {
-            if let Some(rejection) = &read.event.rejection {
-                tracing::debug!(source = plan.source.name, rejection, "kept as rejected");
-            }
-            plan.add(read);
-        }
+        let reserved = plan.fill(messages.read(&reception), Arc::clone(&self.dispatch));
         account.take(plan.added_bytes)?;
-        Ok(plan)
+        Ok((plan, reserved))
     }
 
     /// Accepts to its end: dropping the request does not stop it.
-    async fn accept(self: &Arc<Self>, plan: Plan, account: Account) -> Result<Tally, Refusal> {
+    async fn accept(
+        self: &Arc<Self>,
+        (plan, reserved): (Plan, Reserved),
+        account: Account,
+    ) -> Result<Tally, Refusal> {
         let intake = Arc::clone(self);
         let accepting = async move {
             let _held = account;
-            let dispatch = Arc::clone(&intake.dispatch);
-            accept::accept(plan, &*intake.store, dispatch, &intake.live).await
+            accept::accept(plan, reserved, &*intake.store, &intake.live).await
         };
         ToEnd::new(accepting, &self.accepting).await
     }

@@ -36,10 +36,8 @@ impl Intake {
         let message_ids = &self.message_ids;
         let reception = Reception { source_id, received_at, message_ids, trace: None };
         let mut plan = Plan::new(source, received_at, messages.len());
-        for read in messages.read(&reception) {
-            plan.add(read);
-        }
-        self.accept(plan, self.held.account()).await.map_err(refused)?;
+        let reserved = plan.fill(messages.read(&reception), Arc::clone(&self.dispatch));
+        self.accept((plan, reserved), self.held.account()).await.map_err(refused)?;
         Ok(true)
     }
 

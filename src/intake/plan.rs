@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::dispatch::Dispatch;
 use super::message::Read;
+use super::reserved::Reserved;
 use crate::clock::Timestamp;
 use crate::domain::document;
 use crate::domain::id::{DestinationId, MappingId};
@@ -14,7 +15,11 @@ use crate::json::{Object, Value};
 use crate::route::{DestinationRoute, MappingRoute, SourceRoute};
 use crate::store::{Lease, NewDelivery, NewEvent, Skip};
 
-/// The events of one request with their deliveries, leases not given yet.
+/// About how many bytes an event takes beside its body and document, and each of its deliveries.
+const EVENT_BYTES: usize = 512;
+const DELIVERY_BYTES: usize = 128;
+
+/// The events of one request with their deliveries.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) source: Arc<SourceRoute>,
@@ -24,7 +29,7 @@ pub(super) struct Plan {
     pub(super) lanes: Vec<Lane>,
     /// The lane of each delivery, in the order of the events and of the deliveries in each.
     lane_of: Vec<usize>,
-    /// Bytes that it holds beside the request's body: documents and envelopes.
+    /// Bytes that it holds beside the request's body.
     pub(super) added_bytes: usize,
 }
 
@@ -52,19 +57,35 @@ impl Plan {
         }
     }
 
-    /// Adds an event and routes it, unless it was rejected.
-    pub(super) fn add(&mut self, read: Read<'_>) {
+    /// Adds events and routes those that were not rejected, then leases what the dispatcher has room for.
+    pub(super) fn fill<'a>(
+        &mut self,
+        messages: impl Iterator<Item = Read<'a>>,
+        dispatch: Arc<dyn Dispatch>,
+    ) -> Reserved {
+        let documents: Vec<_> = messages.map(|read| self.add(read)).collect();
+        let reserved = Reserved::take(dispatch, &self.lanes);
+        self.lease(&reserved);
+        self.print(documents);
+        reserved
+    }
+
+    /// Adds an event and routes it, unless it was rejected; returns its document.
+    fn add<'a>(&mut self, read: Read<'a>) -> Option<Value<'a>> {
         let source = Arc::clone(&self.source);
         let Read { event, document } = read;
+        if let Some(rejection) = &event.rejection {
+            tracing::debug!(source = source.name, rejection, "kept as rejected");
+        }
         let mut deliveries = Vec::new();
         let mut skips = Vec::new();
-        if let Some(document) = document {
-            let filter = Filter::of(&document);
+        if let Some(document) = &document {
+            let filter = Filter::of(document);
             for destination in source.destinations.iter().filter(|it| it.enabled) {
                 let mut matching = destination
                     .mappings
                     .iter()
-                    .filter(|mapping| mapping.enabled && mapping.matches(&document));
+                    .filter(|mapping| mapping.enabled && mapping.matches(document));
                 if filter.lets_through(&destination.name) {
                     for mapping in matching {
                         deliveries.push(self.deliver(destination, mapping));
@@ -73,14 +94,12 @@ impl Plan {
                     skips.push(Skip { destination_id: destination.id });
                 }
             }
-            let bytes = Bytes::from(document::print(&document, event.body.len()));
-            self.added_bytes += bytes.len();
-            // Printed once, while it stands parsed: deliveries that are in memory need not make it
-            // again. The event is fresh: nobody has set it before.
-            let _ = event.document.set(bytes);
         }
-        self.added_bytes += event.envelope.as_ref().map_or(0, String::len);
+        self.added_bytes += EVENT_BYTES
+            + DELIVERY_BYTES * deliveries.len()
+            + event.envelope.as_ref().map_or(0, String::len);
         self.events.push(NewEvent { event: Arc::new(event), deliveries, skips });
+        document
     }
 
     fn deliver(&mut self, destination: &DestinationRoute, mapping: &MappingRoute) -> NewDelivery {
@@ -106,16 +125,30 @@ impl Plan {
         }
     }
 
-    /// Leases the first `granted[lane]` deliveries of each lane to the dispatcher's node.
-    pub(super) fn lease(&mut self, dispatch: &dyn Dispatch, granted: &[u32]) {
-        let node_id = dispatch.node_id();
-        let mut left = granted.to_vec();
+    /// Leases as many deliveries of each lane as have a place, the first ones.
+    fn lease(&mut self, reserved: &Reserved) {
+        let node_id = reserved.dispatch.node_id();
+        let mut left: Vec<u32> = reserved.places.iter().map(|(_, granted)| *granted).collect();
         let deliveries = self.events.iter_mut().flat_map(|event| &mut event.deliveries);
         for (delivery, lane) in deliveries.zip(&self.lane_of) {
             if left[*lane] > 0 {
                 left[*lane] -= 1;
                 let expires_at = self.lanes[*lane].lease_ends_at;
                 delivery.lease = Some(Lease { node_id, expires_at });
+            }
+        }
+    }
+
+    /// Prints the documents of events that are delivered from memory while they stand parsed. Those that
+    /// are claimed later are read from the store then, and need not be in memory until they are.
+    fn print(&mut self, documents: Vec<Option<Value<'_>>>) {
+        for (new, document) in self.events.iter().zip(documents) {
+            let is_leased = new.deliveries.iter().any(|it| it.lease.is_some());
+            if let Some(document) = document.filter(|_| is_leased) {
+                let bytes = Bytes::from(document::print(&document, new.event.body.len()));
+                self.added_bytes += bytes.len();
+                // The event is fresh: nobody has set it before.
+                let _ = new.event.document.set(bytes);
             }
         }
     }

@@ -24,6 +24,7 @@ fn text(event: &Event) -> String {
 #[tokio::test]
 async fn acceptance_adds_its_fields() {
     let stage = Stage::new().await;
+    stage.dispatch.set_room(1);
     let body = r#"{"userId":"u","2":true,"event":"E","messageId":"m","n":1.50,"channel":"server",
         "timestamp":"2023-11-14T22:00:00Z","sentAt":"2023-11-14T22:00:10.000Z"}"#;
     let event = stage.accept_one("/v1/track", body).await;

@@ -65,6 +65,8 @@ async fn what_there_is_room_for_is_leased_and_handed_over() {
     let lease = Lease { node_id: NodeId(42), expires_at: NOW + Duration::from_secs(35) };
     for (new, expected) in events.iter().zip([Some(lease), Some(lease), None]) {
         assert!(new.deliveries.iter().all(|it| it.lease == expected), "{:?}", new.deliveries);
+        // What is claimed later is read from the store then: it takes no memory until it is.
+        assert_eq!(new.event.document.get().is_some(), expected.is_some());
     }
     let handed = stage.dispatch.handed.lock().expect("not poisoned");
     assert_eq!(handed.len(), 6);
