@@ -15,6 +15,7 @@ use super::Shared;
 use super::circuit::Verdict;
 use super::follow::{Made, Sent, Unsent};
 use super::gate::{Finished, Gate};
+use super::held::Share;
 use super::lane::{self, Load, lease_of};
 use super::pack::{Few, Item, Pack};
 use super::prepare::{Prepared, Unprepared};
@@ -51,13 +52,14 @@ pub(super) struct Done {
 }
 
 /// Makes requests of this gate until it lets nothing through.
-pub(super) async fn run(shared: Arc<Shared>, gate: Arc<Gate>, mapping_id: MappingId, first: Load) {
-    let mut next = Some((mapping_id, first));
-    while let Some((mapping_id, load)) = next {
+pub(super) async fn run(shared: Arc<Shared>, gate: Arc<Gate>, first: (MappingId, Load, Share)) {
+    let mut next = Some(first);
+    while let Some((mapping_id, load, share)) = next {
         let done = shared.deliver(mapping_id, load).await;
         let mut given_up = done.give_back;
         let has_later = !done.later.is_empty();
         given_up.append(&mut gate.push_packs(mapping_id, done.later));
+        drop(share);
         let finished = gate.finish(mapping_id, done.verdict, shared.parts.clock.now());
         shared.in_flight.fetch_sub(1, Ordering::Relaxed);
         shared.tell_circuit(mapping_id, &finished);

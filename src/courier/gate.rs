@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::circuit::Verdict;
-use super::lane::{Demand, Held, Lane, Load, Ready, lease_of};
+use super::held::{Held, Share};
+use super::lane::{Demand, Lane, Load, Ready, lease_of};
 use super::pack::Pack;
 use crate::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
@@ -26,6 +27,8 @@ pub(super) enum Turn {
         mapping_id: MappingId,
         /// Which.
         load: Load,
+        /// What it takes of the memory, until it is done.
+        share: Share,
         /// Whether more of the mapping is due and should be claimed meanwhile.
         wants_more: bool,
     },
@@ -178,12 +181,12 @@ impl Gate {
         }
         let lanes = state.lanes.len();
         let lane = &mut state.lanes[at];
-        let Some(load) = lane.take() else { return Turn::Nothing };
+        let Some((load, share)) = lane.take() else { return Turn::Nothing };
         lane.running += 1;
         let (mapping_id, wants_more) = (lane.mapping_id, lane.wants_next(now));
         state.in_flight += 1;
         state.turn = (at + 1) % lanes;
-        Turn::Start { mapping_id, load, wants_more }
+        Turn::Start { mapping_id, load, share, wants_more }
     }
 
     /// Somebody asks again, as `next` had told.

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::super::lane::{Held, LANE_CAPACITY, LANE_MOST};
+use super::super::held::{Held, bytes_of};
+use super::super::lane::{LANE_CAPACITY, LANE_LEAST, LANE_MOST};
 use super::*;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, RevisionId, SourceId};
@@ -113,12 +114,51 @@ fn room_is_reserved_given_back_and_bounded() {
 
 #[test]
 fn a_lane_gets_more_than_its_due_only_while_there_is_spare() {
-    let gate = Gate::new(Held::all());
+    let gate = Gate::new(Held::without_spare());
     let batching = Batching { size: 4_000, ..Batching::default() };
     let mappings = [(MappingId(1), None), (MappingId(2), Some(batching))];
     gate.set_up(&DestinationSettings::default(), &mappings);
     assert_eq!(gate.reserve(MappingId(1), 10_000), LANE_CAPACITY);
     assert_eq!(gate.reserve(MappingId(2), 10_000), 8_000, "two of its batches");
+}
+
+#[test]
+fn when_memory_is_taken_each_lane_gets_its_least_and_sends_it() {
+    let gate = Gate::new(Held::all());
+    let batching = Batching { size: 4_000, linger_ms: 1_000 };
+    let mappings = [(MappingId(1), None), (MappingId(2), Some(batching))];
+    gate.set_up(&DestinationSettings::default(), &mappings);
+    assert_eq!(gate.reserve(MappingId(1), 10_000), LANE_LEAST);
+    assert_eq!(gate.reserve(MappingId(2), 10_000), LANE_LEAST);
+    for id in 0..i64::from(LANE_LEAST) {
+        assert_eq!(gate.push(delivery(2, id), true, at(0)), None);
+    }
+    let (mapping, ids) = batch(&gate, at(0)).expect("waiting for more would be in vain");
+    assert_eq!((mapping, ids.len()), (2, 64));
+    assert_eq!(gate.reserve(MappingId(2), 1), 1);
+    assert_eq!(gate.push(delivery(2, 100), true, at(0)), None);
+    assert!(batch(&gate, at(0)).is_none(), "what is under way makes room for more");
+}
+
+#[test]
+fn what_waits_or_is_under_way_is_held_until_it_is_done() {
+    let held = Held::default();
+    let gate = Gate::new(held.clone());
+    gate.set_up(&DestinationSettings::default(), &[(MappingId(1), None)]);
+    let each = bytes_of(&delivery(1, 1));
+    for id in 0..5 {
+        gate.push(delivery(1, id), false, at(0));
+    }
+    assert_eq!(held.bytes(), each * 5);
+    let Turn::Start { share, .. } = gate.next(at(0)) else { panic!("it may start") };
+    assert_eq!(held.bytes(), each * 5);
+    drop(share);
+    assert_eq!(held.bytes(), each * 4);
+    assert_eq!(gate.give_up_expiring(at(35_001)).len(), 4);
+    assert_eq!(held.bytes(), 0);
+    gate.push(delivery(1, 9), false, at(0));
+    assert_eq!(gate.give_up_all().len(), 1);
+    assert_eq!(held.bytes(), 0);
 }
 
 #[test]

@@ -3,39 +3,26 @@
 //! first has waited long enough, or nothing more is due. No I/O and no clock: it is told the time.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::circuit::{Admission, Circuit};
+use super::held::{Held, Left, Share, bytes_of, document_bytes};
 use super::pack::{Few, Pack};
 use crate::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
 use crate::store::{LeaseRef, LeasedDelivery};
 
-/// Leased deliveries one mapping may always have waiting in memory; twice a batch where that is more.
+/// Leased deliveries one mapping may have waiting in memory, its due; twice a batch where that is more.
 pub(super) const LANE_CAPACITY: u32 = 1_024;
-/// As many as it may have while all lanes together have fewer than [`SPARE`]: what goes through memory
-/// alone costs no second write and read.
+/// As many as it may have while there is spare memory: what goes through memory alone costs no second
+/// write and read.
 pub(super) const LANE_MOST: u32 = 8_192;
-/// Deliveries waiting in all lanes above which none gets more than its due.
-const SPARE: usize = 16_384;
+/// As many as it may have however much the others have.
+pub(super) const LANE_LEAST: u32 = 64;
 /// Below so many waiting, the lane is filled from the store again; below a batch where that is more.
 const LOW_WATER: u32 = 256;
 /// Bytes of events that may wait in one lane before it takes no more.
 const LANE_BYTES: usize = 16 << 20;
-
-/// How many deliveries wait in the lanes of all gates; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Held(Arc<AtomicUsize>);
-
-#[cfg(test)]
-impl Held {
-    /// As when all lanes together have as many as may be.
-    pub(super) fn all() -> Self {
-        Self(Arc::new(AtomicUsize::new(SPARE)))
-    }
-}
 
 /// What goes through a gate at once.
 #[derive(Debug)]
@@ -81,7 +68,10 @@ pub(super) enum Ready {
 #[derive(Debug)]
 struct Waiting {
     delivery: LeasedDelivery,
+    /// Of its document.
     bytes: usize,
+    /// What it takes of the memory.
+    held_bytes: usize,
     arrived_at: Timestamp,
     /// From the store: it has waited there.
     is_claimed: bool,
@@ -101,7 +91,7 @@ pub(super) struct Lane {
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     claimed: usize,
-    packs: VecDeque<Pack>,
+    packs: VecDeque<(Pack, Share)>,
     packed: usize,
     held: Held,
 }
@@ -128,12 +118,12 @@ impl Lane {
 
     /// Adds a delivery to those waiting.
     pub(super) fn push(&mut self, delivery: LeasedDelivery, is_claimed: bool, now: Timestamp) {
-        let event = &delivery.event;
-        let bytes = event.document.get().map_or(event.body.len(), bytes::Bytes::len);
+        let (bytes, held_bytes) = (document_bytes(&delivery), bytes_of(&delivery));
         self.waiting_bytes += bytes;
         self.claimed += usize::from(is_claimed);
-        self.held.0.fetch_add(1, Ordering::Relaxed);
-        self.waiting.push_back(Waiting { delivery, bytes, arrived_at: now, is_claimed });
+        self.held.wait(held_bytes);
+        let waiting = Waiting { delivery, bytes, held_bytes, arrived_at: now, is_claimed };
+        self.waiting.push_back(waiting);
     }
 
     /// Adds what goes before all that waits, and before the packs that are there: the halves of a
@@ -142,7 +132,8 @@ impl Lane {
     pub(super) fn push_packs(&mut self, packs: Vec<Pack>) {
         for pack in packs.into_iter().rev() {
             self.packed += pack.len();
-            self.packs.push_front(pack);
+            let bytes = pack.deliveries().map(|it| bytes_of(it) + document_bytes(it)).sum();
+            self.packs.push_front((pack, self.held.share(bytes)));
         }
     }
 
@@ -155,7 +146,11 @@ impl Lane {
         let Some(batching) = self.batching.filter(|_| !self.circuit.is_open()) else {
             return Ready::Now;
         };
-        let is_full = self.waiting() >= batching.size || self.waiting_bytes >= Batching::BODY_BYTES;
+        // Where nothing is on its way in or out, nothing makes room for more.
+        let is_stuck = || self.running == 0 && self.reserved == 0 && self.room() == 0;
+        let is_full = self.waiting() >= batching.size
+            || self.waiting_bytes >= Batching::BODY_BYTES
+            || is_stuck();
         // What comes from the store has waited there: it goes when no more is to be had from it.
         let is_all = self.claimed > 0 && !self.claiming && !self.has_due(now);
         let until = first.arrived_at + batching.linger();
@@ -163,27 +158,32 @@ impl Lane {
     }
 
     /// The next load.
-    pub(super) fn take(&mut self) -> Option<Load> {
-        if let Some(pack) = self.packs.pop_front() {
+    pub(super) fn take(&mut self) -> Option<(Load, Share)> {
+        if let Some((pack, share)) = self.packs.pop_front() {
             self.packed = self.packed.saturating_sub(pack.len());
-            return Some(Load::Packed(Box::new(pack)));
+            return Some((Load::Packed(Box::new(pack)), share));
         }
         // An open circuit is probed with one.
         let most = self.batching.filter(|_| !self.circuit.is_open()).map_or(1, |it| it.size);
         let mut deliveries = Few::with_capacity(self.waiting.len().min(to_usize(most)));
-        let mut bytes = 0;
+        let (mut bytes, mut held_bytes) = (0, 0);
         while deliveries.len() < to_usize(most)
             && let Some(next) = self.waiting.pop_front_if(|next| {
                 deliveries.is_empty() || bytes + next.bytes <= Batching::BODY_BYTES
             })
         {
             bytes += next.bytes;
+            held_bytes += next.held_bytes;
             self.claimed -= usize::from(next.is_claimed);
             deliveries.push(next.delivery);
         }
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
-        self.held.0.fetch_sub(deliveries.len(), Ordering::Relaxed);
-        if deliveries.is_empty() { None } else { Some(Load::Waiting(deliveries)) }
+        let mut share = self.held.take(deliveries.len(), held_bytes);
+        if deliveries.len() > 1 {
+            // Their array is a copy.
+            share.grow(bytes);
+        }
+        if deliveries.is_empty() { None } else { Some((Load::Waiting(deliveries), share)) }
     }
 
     fn waiting(&self) -> u32 {
@@ -205,9 +205,13 @@ impl Lane {
         }
         let packed = u32::try_from(self.packed).unwrap_or(u32::MAX);
         let taken = self.waiting().saturating_add(packed).saturating_add(self.reserved);
-        let has_spare = self.held.0.load(Ordering::Relaxed) < SPARE;
-        let most = if has_spare { LANE_MOST } else { LANE_CAPACITY };
-        most.max(self.batch_size().saturating_mul(2)).saturating_sub(taken)
+        let batches = self.batch_size().saturating_mul(2);
+        let most = match self.held.left() {
+            Left::Spare => LANE_MOST.max(batches),
+            Left::Due => LANE_CAPACITY.max(batches),
+            Left::Least => LANE_LEAST,
+        };
+        most.saturating_sub(taken)
     }
 
     /// Whether it is to be filled from the store.
@@ -243,33 +247,36 @@ impl Lane {
         let expires = |it: &LeasedDelivery| it.lease_expires_at < until;
         let mut given_up = Vec::new();
         if self.waiting.iter().any(|it| expires(&it.delivery)) {
+            let mut held_bytes = 0;
             self.waiting.retain(|waiting| {
                 let goes = expires(&waiting.delivery);
                 if goes {
                     given_up.push(lease_of(&waiting.delivery));
                     self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.bytes);
+                    held_bytes += waiting.held_bytes;
                     self.claimed -= usize::from(waiting.is_claimed);
                 }
                 !goes
             });
-            self.held.0.fetch_sub(given_up.len(), Ordering::Relaxed);
+            drop(self.held.take(given_up.len(), held_bytes));
         }
-        for mut pack in std::mem::take(&mut self.packs) {
+        for (mut pack, share) in std::mem::take(&mut self.packs) {
             given_up.append(&mut pack.take_out(|it| !expires(it)));
             if pack.len() > 0 {
-                self.packs.push_back(pack);
+                self.packs.push_back((pack, share));
             }
         }
-        self.packed = self.packs.iter().map(Pack::len).sum();
+        self.packed = self.packs.iter().map(|(pack, _)| pack.len()).sum();
         given_up
     }
 
     /// Empties it.
     pub(super) fn give_up_waiting(&mut self) -> Vec<LeaseRef> {
-        self.held.0.fetch_sub(self.waiting.len(), Ordering::Relaxed);
+        let held_bytes = self.waiting.iter().map(|it| it.held_bytes).sum();
+        drop(self.held.take(self.waiting.len(), held_bytes));
         (self.waiting_bytes, self.claimed, self.packed) = (0, 0, 0);
         let waiting = self.waiting.drain(..).map(|it| it.delivery);
-        let packed = self.packs.drain(..).flat_map(Pack::into_deliveries);
+        let packed = self.packs.drain(..).flat_map(|(pack, _)| pack.into_deliveries());
         waiting.chain(packed).map(|it| lease_of(&it)).collect()
     }
 
@@ -281,7 +288,7 @@ impl Lane {
             waiting.arrived_at = waiting.arrived_at.shifted(micros);
         }
         let waiting = self.waiting.iter_mut().map(|it| &mut it.delivery);
-        let packed = self.packs.iter_mut().flat_map(Pack::deliveries_mut);
+        let packed = self.packs.iter_mut().flat_map(|(pack, _)| pack.deliveries_mut());
         waiting.chain(packed).for_each(|delivery| shift(delivery, micros));
     }
 }

@@ -8,6 +8,7 @@ mod deliver;
 mod expire;
 mod follow;
 mod gate;
+mod held;
 mod lane;
 mod minutes;
 mod multistatus;
@@ -44,7 +45,8 @@ use crate::store::{LeaseRef, LeasedDelivery, Store, StoreError};
 pub use test_send::{TestRequest, Tested};
 
 use gate::{Gate, Turn};
-use lane::{Held, Load, lease_of};
+use held::{Held, Share};
+use lane::{Load, lease_of};
 use minutes::Minutes;
 use observe::Closing;
 use record::Records;
@@ -387,14 +389,14 @@ impl Shared {
 
     /// Starts a request for everything the gate lets through now.
     fn pump(self: &Arc<Self>, gate: &Arc<Gate>) {
-        while let Some((mapping_id, load)) = self.next(gate) {
-            let work = deliver::run(Arc::clone(self), Arc::clone(gate), mapping_id, load);
+        while let Some(first) = self.next(gate) {
+            let work = deliver::run(Arc::clone(self), Arc::clone(gate), first);
             self.attempts_under_way.spawn(work);
         }
     }
 
     /// The gate's next load, if the limit over all destinations allows it too.
-    fn next(self: &Arc<Self>, gate: &Arc<Gate>) -> Option<(MappingId, Load)> {
+    fn next(self: &Arc<Self>, gate: &Arc<Gate>) -> Option<(MappingId, Load, Share)> {
         if self.in_flight.load(Ordering::Relaxed) >= self.parts.max_in_flight
             && gate.in_flight() >= GUARANTEED_IN_FLIGHT
         {
@@ -405,12 +407,12 @@ impl Shared {
             return None;
         }
         match gate.next(self.parts.clock.now()) {
-            Turn::Start { mapping_id, load, wants_more } => {
+            Turn::Start { mapping_id, load, share, wants_more } => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
                 if wants_more {
                     self.claim_wanted.notify_one();
                 }
-                Some((mapping_id, load))
+                Some((mapping_id, load, share))
             }
             Turn::NotBefore(at) => {
                 self.pump_at(gate, at);

@@ -120,6 +120,11 @@ impl Pack {
         self.items.into_iter().map(|item| item.delivery)
     }
 
+    /// Its deliveries, to be looked at.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = &LeasedDelivery> {
+        self.items.iter().map(|item| &item.delivery)
+    }
+
     /// Its deliveries, to be changed.
     pub(super) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut LeasedDelivery> {
         self.items.iter_mut().map(|item| &mut item.delivery)
