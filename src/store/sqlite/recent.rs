@@ -136,10 +136,13 @@ impl Recent {
         self.merge.as_ref().map(|merging| merging.log_end)
     }
 
-    /// What the running transaction is to merge; none when no merge is under way.
+    /// What the running transaction is to merge: up to `limit` keys, or twice as many as it adds where
+    /// those are more. None when no merge is under way.
     pub(super) fn next_merge(&self, limit: usize) -> Option<MergeStep> {
         let merging = self.merge.as_ref()?;
         let left = merging.sorted.get(merging.done + self.merged..)?;
+        // Faster than keys come in: else they would gather in memory as long as many do.
+        let limit = limit.max(2 * self.added.len());
         let step = &left[..left.len().min(limit)];
         (!step.is_empty()).then(|| MergeStep {
             keys: step.as_flattened().to_vec(),
@@ -202,6 +205,20 @@ mod tests {
         assert!(rest.is_empty() && merged.is_sorted() && merged.len() == 100);
         assert!(merged.iter().all(|key| !recent.holds(key)), "a table holds them now");
         assert!((100..103).all(|number| recent.holds(&key(number))));
+    }
+
+    #[test]
+    fn keys_that_come_in_fast_are_merged_faster() {
+        let mut recent = Recent::default();
+        for group in 0..200u32 {
+            recent
+                .add(i64::from(group) + 1, (0..4_096).map(|at| key(u64::from(group) * 4_096 + at)));
+            if let Some(step) = recent.next_merge(MERGE_AT_ONCE) {
+                recent.merged(&step);
+            }
+            recent.keep();
+            assert!(recent.keys.len() < 2 * GATHERED, "{} after {group}", recent.keys.len());
+        }
     }
 
     #[test]
