@@ -4,7 +4,8 @@
 -- Words (state, outcome, reason, type) are those of the domain, as text. Keys are handed out by the
 -- one writer from the counters in `ledger`, so that none is used twice even after rows are pruned.
 -- `events`, `deliveries` and `attempts` are on the path of every event: they have no foreign keys
--- (`doctor` looks for orphans instead) and no index that the path does not need.
+-- (`doctor` looks for orphans instead) and no index that the path does not need. Their CHECKs have CASE
+-- where others have IN: SQLite builds a table of its own for a list, in every statement anew.
 --
 -- A delivery's states, and who moves each arrow:
 --
@@ -152,8 +153,10 @@ CREATE TABLE events (
     id                 INTEGER PRIMARY KEY,
     source_id          INTEGER NOT NULL,
     received_at        INTEGER NOT NULL,                -- when it was accepted
-    type               TEXT CHECK (type IN
-        ('track', 'identify', 'page', 'screen', 'group', 'alias', 'delete')),
+    type               TEXT CHECK (CASE type
+        WHEN 'track' THEN TRUE WHEN 'identify' THEN TRUE WHEN 'page' THEN TRUE
+        WHEN 'screen' THEN TRUE WHEN 'group' THEN TRUE WHEN 'alias' THEN TRUE
+        WHEN 'delete' THEN TRUE ELSE type IS NULL END),
     message_id         TEXT    NOT NULL,
     name               TEXT,                            -- track's event, page's and screen's name
     user_id            TEXT,
@@ -191,25 +194,27 @@ CREATE TABLE deliveries (
     lease_node_id     INTEGER,                          -- who holds it
     lease_expires_at  INTEGER,                          -- until when
     settled_at        INTEGER,                          -- when it was delivered, died, was discarded
-    reason            TEXT CHECK (reason IN
-        ('rejected', 'redirect', 'render', 'address', 'function', 'deadline')),
+    reason            TEXT CHECK (CASE reason
+        WHEN 'rejected' THEN TRUE WHEN 'redirect' THEN TRUE WHEN 'render' THEN TRUE
+        WHEN 'address' THEN TRUE WHEN 'function' THEN TRUE WHEN 'deadline' THEN TRUE
+        ELSE reason IS NULL END),
     last_outcome      TEXT,                             -- of its last recorded attempt
     last_status       INTEGER,
     settled_by        INTEGER CHECK (settled_by <> id), -- policy `any`: whose success settled it
     CHECK (settled_by IS NULL OR state = 'delivered'),
     CHECK (CASE state
-        WHEN 'pending' THEN due_at IS NOT NULL
-            AND lease_node_id IS NULL AND lease_expires_at IS NULL
-            AND settled_at IS NULL AND reason IS NULL
         WHEN 'leased' THEN due_at IS NULL
             AND lease_node_id IS NOT NULL AND lease_expires_at IS NOT NULL AND token >= 1
+            AND settled_at IS NULL AND reason IS NULL
+        WHEN 'delivered' THEN due_at IS NULL
+            AND lease_node_id IS NULL AND lease_expires_at IS NULL
+            AND settled_at IS NOT NULL AND reason IS NULL
+        WHEN 'pending' THEN due_at IS NOT NULL
+            AND lease_node_id IS NULL AND lease_expires_at IS NULL
             AND settled_at IS NULL AND reason IS NULL
         WHEN 'dead' THEN due_at IS NULL
             AND lease_node_id IS NULL AND lease_expires_at IS NULL
             AND settled_at IS NOT NULL AND reason IS NOT NULL
-        WHEN 'delivered' THEN due_at IS NULL
-            AND lease_node_id IS NULL AND lease_expires_at IS NULL
-            AND settled_at IS NOT NULL AND reason IS NULL
         WHEN 'discarded' THEN due_at IS NULL
             AND lease_node_id IS NULL AND lease_expires_at IS NULL
             AND settled_at IS NOT NULL AND reason IS NULL

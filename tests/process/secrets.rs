@@ -26,8 +26,14 @@ async fn no_secret_stands_in_clear_in_files_logs_or_answers() {
         shown.push_str(&answer.to_string());
     }
     let (_, page) = client.get("/api/v1/deliveries").await.unwrap();
-    let id = page["items"][0]["id"].as_str().unwrap();
-    shown.push_str(&client.get(&format!("/api/v1/deliveries/{id}")).await.unwrap().1.to_string());
+    let path = format!("/api/v1/deliveries/{}", page["items"][0]["id"].as_str().unwrap());
+    service
+        .until("its attempt is on record", async |_| {
+            let (_, delivery) = client.get(&path).await.unwrap();
+            delivery.to_string().contains("webhook-signature")
+        })
+        .await;
+    shown.push_str(&client.get(&path).await.unwrap().1.to_string());
     assert!(shown.contains("webhook-signature"), "the attempt is shown");
     let token = std::fs::read_to_string(dir.path().join("postrider.db.token")).unwrap();
     let secrets = [SECRET, WRITE_KEY, token.trim()];

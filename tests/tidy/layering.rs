@@ -82,6 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TENANTS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("libsqlite3_sys", &["store"]),
+    ("rusqlite", &["store"]),
     ("reqwest", &["sender"]),
     ("oauth2", &["auth"]),
     ("hickory_resolver", &["sender"]),

@@ -159,7 +159,7 @@ impl Step for ClaimDue {
             self.serve(tx, want, &mut leased).await?;
         }
         let wanted: Vec<i64> = self.0.wants.iter().map(|want| want.mapping_id.0).collect();
-        let statement = &tx.statements.claim.next_due;
+        let statement = &tx.claim.next_due;
         leased.next_due = read_next_due(&statement.fetch(tx.conn, &wanted, bind_key).await?)?;
         Ok(leased)
     }
@@ -197,7 +197,7 @@ impl ClaimDue {
         if !overdue.is_empty() {
             leased.overdue.push((want.mapping_id, bury(tx, &overdue).await?));
         }
-        let statement = &tx.statements.claim.lease;
+        let statement = &tx.claim.lease;
         let changed = statement.execute(tx.conn, &leases, bind_lease).await?;
         tx.memory.ledger.pending = tx.memory.ledger.pending.saturating_sub(changed);
         tx.memory.ledger.leased += changed;
@@ -231,7 +231,7 @@ fn read_due(row: &SqliteRow, want: &ClaimWant, now: Timestamp) -> Result<Claimed
 
 /// Makes dead letters of pending deliveries; returns how many were pending.
 async fn bury(tx: &mut Tx<'_>, overdue: &[(i64, Timestamp)]) -> Result<u64, sqlx::Error> {
-    let statement = &tx.statements.claim.bury;
+    let statement = &tx.claim.bury;
     let buried = statement.execute(tx.conn, overdue, bind_buried).await?;
     tx.memory.ledger.pending = tx.memory.ledger.pending.saturating_sub(buried);
     tx.memory.ledger.dead += buried;

@@ -3,17 +3,17 @@
 //! tables that take turns of 12 hours, so that forgetting is emptying the oldest as a whole. It may
 //! remember longer than it must, never shorter.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{AssertSqlSafe, Row};
+use rusqlite::params;
+use smallvec::SmallVec;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
+use super::direct::{Held, Statement};
 use super::failure::Failure;
 use super::recent::MERGE_AT_ONCE;
-use super::together::{Batch, Padded};
-use super::writer::{Step, Tx};
+use super::writer::{Step, Tx, Writing};
 use crate::clock::Timestamp;
 use crate::digest::sha256;
 use crate::domain::id::SourceId;
@@ -92,47 +92,23 @@ impl Slots {
     }
 }
 
-/// The statements on the log and the three tables. Many keys go over as one value, back to back.
-#[derive(Debug)]
-pub(super) struct Statements {
-    log: Padded,
-    find: [Padded; 3],
-    known: [String; 3],
-    merge: [String; 3],
-}
+const LOG: &str = "INSERT INTO dedup_log (id, keys) VALUES (?, ?)";
+const FORGET_LOG: &str = "DELETE FROM dedup_log WHERE id <= ?";
+const FIND: [&str; 3] = [
+    "SELECT 1 FROM dedup_0 WHERE key = ?",
+    "SELECT 1 FROM dedup_1 WHERE key = ?",
+    "SELECT 1 FROM dedup_2 WHERE key = ?",
+];
+const MERGE: [&str; 3] = [
+    "INSERT OR IGNORE INTO dedup_0 (key) VALUES (?)",
+    "INSERT OR IGNORE INTO dedup_1 (key) VALUES (?)",
+    "INSERT OR IGNORE INTO dedup_2 (key) VALUES (?)",
+];
 
-/// Gives the keys of one value, which stands between these two.
-const EACH: &str = "WITH RECURSIVE given (keys) AS (VALUES ";
-const OF_THEM: &str = "), place (at) AS (SELECT 1 UNION ALL
-        SELECT at + 16 FROM place, given WHERE at + 16 < length(keys)),
-    each (key) AS (SELECT substr(keys, at, 16) FROM given, place)";
-
-impl Statements {
-    pub(super) fn new() -> Self {
-        let slots = [0, 1, 2];
-        let among = |slot| format!("FROM each CROSS JOIN dedup_{slot} AS d WHERE d.key = each.key");
-        Self {
-            log: Padded::insert("INSERT OR FAIL INTO dedup_log (id, keys)", 2),
-            find: slots.map(|slot| {
-                Padded::new(EACH, 1, format!("{OF_THEM} SELECT 1 {} LIMIT 1", among(slot)))
-            }),
-            known: slots.map(|slot| format!("{EACH}(?){OF_THEM} SELECT d.key {}", among(slot))),
-            merge: slots.map(|slot| {
-                format!(
-                    "{EACH}(?){OF_THEM} INSERT OR IGNORE INTO dedup_{slot} SELECT key FROM each"
-                )
-            }),
-        }
-    }
-}
-
-/// A message that asks to be let in as the event `event_id`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
-    /// What stands for the message.
-    pub(super) key: Key,
-    /// The event it would become.
-    pub(super) event_id: i64,
+/// Lets the messages of one transaction in, unless they were let in before.
+pub(super) struct Admission<'a> {
+    find: SmallVec<[Statement<'a>; 3]>,
+    log: Option<LogRow>,
 }
 
 /// A row of the log: the keys of one transaction under the id of its first event.
@@ -141,93 +117,61 @@ struct LogRow {
     keys: Vec<u8>,
 }
 
-fn log_row(candidates: &[Candidate]) -> Option<LogRow> {
-    let id = candidates.first()?.event_id;
-    Some(LogRow { id, keys: candidates.iter().flat_map(|candidate| candidate.key).collect() })
-}
-
-fn bind_log(row: &LogRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    sqlx::Arguments::add(to, row.id)?;
-    sqlx::Arguments::add(to, row.keys.as_slice())
-}
-
-fn bind_keys(row: &LogRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    sqlx::Arguments::add(to, row.keys.as_slice())
-}
-
-/// Adds the candidates to a batch on the assumption that none is a duplicate. False when one is for
-/// certain. No two have the same key.
-pub(super) fn foresee(
-    tx: &mut Tx<'_>,
-    candidates: &[Candidate],
-    batch: &mut Batch,
-) -> Result<bool, BoxDynError> {
-    if candidates.iter().any(|candidate| tx.recent.holds(&candidate.key)) {
-        return Ok(false);
+impl<'a> Admission<'a> {
+    pub(super) fn new(writing: &Writing<'a>) -> Result<Self, sqlx::Error> {
+        let filled = writing.memory.slots.filled;
+        let find = (0..3).filter(|slot| filled[*slot]).map(|slot| writing.held.prepare(FIND[slot]));
+        Ok(Self { find: find.collect::<Result<_, _>>()?, log: None })
     }
-    let Some(row) = log_row(candidates) else { return Ok(true) };
-    let row = [row];
-    let statements = &tx.statements.dedup;
-    for slot in (0..3).filter(|slot| tx.memory.slots.filled[*slot]) {
-        batch.find_none(&statements.find[slot], &row, bind_keys)?;
-    }
-    batch.change(&statements.log, &row, bind_log)?;
-    tx.recent.add(row[0].id, candidates.iter().map(|candidate| candidate.key));
-    Ok(true)
-}
 
-/// Remembers the candidates; returns the event ids of those that are duplicates. No two
-/// candidates have the same key.
-pub(super) async fn remember(
-    tx: &mut Tx<'_>,
-    mut candidates: Vec<Candidate>,
-) -> Result<HashSet<i64>, sqlx::Error> {
-    let mut known: HashSet<Key> = HashSet::new();
-    if let Some(row) = log_row(&candidates) {
-        for slot in (0..3).filter(|slot| tx.memory.slots.filled[*slot]) {
-            let sql = AssertSqlSafe(tx.statements.dedup.known[slot].as_str());
-            let rows = sqlx::query(sql).bind(&row.keys).fetch_all(&mut *tx.conn).await?;
-            for row in rows {
-                // The CHECK on the column leaves no other length.
-                known.extend(Key::try_from(row.try_get::<&[u8], _>(0)?));
+    /// Whether the message that is to be the next event is no duplicate; it is remembered then.
+    pub(super) fn admits(
+        &mut self,
+        writing: &mut Writing<'_>,
+        key: &Key,
+    ) -> Result<bool, sqlx::Error> {
+        if writing.recent.holds(key) {
+            return Ok(false);
+        }
+        for find in &mut self.find {
+            if find.finds(params![key])? {
+                return Ok(false);
             }
         }
+        let event_id = writing.memory.next_event_id;
+        let log = self.log.get_or_insert(LogRow { id: event_id, keys: Vec::new() });
+        log.keys.extend(key);
+        writing.recent.add(log.id, *key);
+        Ok(true)
     }
-    let mut duplicates = HashSet::new();
-    candidates.retain(|candidate| {
-        let is_new = !known.contains(&candidate.key) && !tx.recent.holds(&candidate.key);
-        if !is_new {
-            duplicates.insert(candidate.event_id);
+
+    /// Writes what was let in into the log.
+    pub(super) fn log(self, held: &Held<'_>) -> Result<(), sqlx::Error> {
+        if let Some(LogRow { id, keys }) = self.log {
+            held.change(LOG, params![id, keys])?;
         }
-        is_new
-    });
-    if let Some(row) = log_row(&candidates) {
-        sqlx::query("INSERT INTO dedup_log (id, keys) VALUES (?, ?)")
-            .bind(row.id)
-            .bind(row.keys)
-            .execute(&mut *tx.conn)
-            .await?;
-        tx.recent.add(row.id, candidates.iter().map(|candidate| candidate.key));
+        Ok(())
     }
-    Ok(duplicates)
 }
 
 /// Takes the merge that is under way a step further. The last step empties the log of what is merged.
-pub(super) async fn merge(tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
-    let Some(step) = tx.recent.next_merge(MERGE_AT_ONCE) else { return Ok(()) };
-    let slot = tx.memory.slots.slot;
-    let sql = AssertSqlSafe(tx.statements.dedup.merge[slot].as_str());
-    sqlx::query(sql).bind(&step.keys).execute(&mut *tx.conn).await?;
-    if let Some(id) = step.ends_log_at {
-        sqlx::query("DELETE FROM dedup_log WHERE id <= ?").bind(id).execute(&mut *tx.conn).await?;
+pub(super) fn merge(writing: &mut Writing<'_>) -> Result<(), sqlx::Error> {
+    let Some(step) = writing.recent.next_merge(MERGE_AT_ONCE) else { return Ok(()) };
+    let slot = writing.memory.slots.slot;
+    let mut merge = writing.held.prepare(MERGE[slot])?;
+    for key in &step.keys {
+        merge.change(params![key])?;
     }
-    tx.memory.slots.filled[slot] = true;
-    tx.recent.merged(&step);
+    if let Some(id) = step.ends_log_at {
+        writing.held.change(FORGET_LOG, params![id])?;
+    }
+    writing.memory.slots.filled[slot] = true;
+    writing.recent.merged(&step);
     Ok(())
 }
 
-/// Merges a step of all that is in memory when the turn is over, so that it can be forgotten with
-/// the table. Gives the merge's end while it is under way.
+/// Begins to merge all that is in memory when the turn is over, so that it can be forgotten with the
+/// table; each transaction then takes it a step further. Gives the merge's end while it is under way.
 #[derive(Debug)]
 pub(super) struct Merge {
     /// The current time.
@@ -246,11 +190,7 @@ impl Step for Merge {
             tx.recent.begin_merge();
         }
         let under_way = tx.recent.merges_until();
-        if under_way.is_none() || self.until.is_some_and(|until| under_way != Some(until)) {
-            return Ok(None);
-        }
-        merge(tx).await?;
-        Ok(under_way)
+        Ok(under_way.filter(|_| self.until.is_none_or(|until| under_way == Some(until))))
     }
 }
 

@@ -14,15 +14,15 @@ use crate::metrics::Metrics;
 
 /// Pages in the log, but not yet in the file, at which it is brought there between commits: 64 MiB. A
 /// page that was written often meanwhile is brought there once.
-const LOG_PAGES: i64 = 16_384;
+const LOG_PAGES: i64 = 8_192;
 /// The same where the free space is below the floor, so that the log stays small.
-const LOG_PAGES_WITHOUT_ROOM: i64 = 512;
+const LOG_PAGES_WITHOUT_ROOM: i64 = 256;
 /// About how many bytes are written between two looks at the log.
 const MEASURE_EVERY_BYTES: usize = 1 << 20;
 /// How often the free space is looked at while commits go on.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Free pages given back to the file system at a time, when idle.
-const VACUUM_WHEN_IDLE: &str = "PRAGMA incremental_vacuum(1024)";
+const VACUUM_WHEN_IDLE: &str = "PRAGMA incremental_vacuum(512)";
 
 /// What the writer keeps about the disk.
 #[derive(Debug)]

@@ -1,7 +1,11 @@
 //! What an error of SQLite means for the writer: which errors a statement alone pays for, which
 //! cost the connection, and which end the process because the file can no longer be vouched for.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::sync::Arc;
+
+use sqlx::error::{DatabaseError, ErrorKind};
 
 use crate::store::StoreError;
 
@@ -64,6 +68,49 @@ pub(super) fn reach(error: &sqlx::Error) -> Reach {
             SQLITE_IOERR => Reach::Connection,
             _ => Reach::Statement,
         },
+    }
+}
+
+/// What rusqlite says, as sqlx would say it.
+pub(super) fn direct_error(error: rusqlite::Error) -> sqlx::Error {
+    let rusqlite::Error::SqliteFailure(failed, message) = error else {
+        return sqlx::Error::Encode(Box::new(error));
+    };
+    let message = message.unwrap_or_else(|| failed.to_string());
+    sqlx::Error::Database(Box::new(Direct { code: failed.extended_code, message }))
+}
+
+/// An error of SQLite that came by way of rusqlite.
+#[derive(Debug, thiserror::Error)]
+#[error("(code: {code}) {message}")]
+struct Direct {
+    code: i32,
+    message: String,
+}
+
+impl DatabaseError for Direct {
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Owned(self.code.to_string()))
+    }
+
+    fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
     }
 }
 

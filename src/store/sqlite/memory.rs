@@ -2,10 +2,12 @@
 //! It is copied at the start of a transaction and put back when that fails, so that it never
 //! disagrees with the file.
 
+use rusqlite::params;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::dedup::Slots;
+use super::direct::Held;
 use super::row::{count, int};
 use crate::store::Ledger;
 
@@ -49,35 +51,34 @@ impl Memory {
         })
     }
 
-    /// Writes counters and ledger into the running transaction and commits it.
-    pub(super) async fn commit(&self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    /// Writes counters and ledger into the running transaction.
+    pub(super) fn write(&self, held: &Held<'_>) -> Result<(), sqlx::Error> {
         let ledger = &self.ledger;
-        sqlx::query(
+        held.change(
             "UPDATE ledger SET events_accepted = ?, events_rejected = ?, events_duplicate = ?,
                 accepted = ?, pending = ?, leased = ?, delivered = ?, dead = ?, discarded = ?,
                 delivered_pruned = ?, dead_pruned = ?, discarded_pruned = ?,
                 next_event_id = ?, next_delivery_id = ?, next_attempt_id = ?
-             WHERE id = 1;
-             COMMIT",
-        )
-        .bind(int(ledger.events_accepted))
-        .bind(int(ledger.events_rejected))
-        .bind(int(ledger.events_duplicate))
-        .bind(int(ledger.accepted))
-        .bind(int(ledger.pending))
-        .bind(int(ledger.leased))
-        .bind(int(ledger.delivered))
-        .bind(int(ledger.dead))
-        .bind(int(ledger.discarded))
-        .bind(int(ledger.delivered_pruned))
-        .bind(int(ledger.dead_pruned))
-        .bind(int(ledger.discarded_pruned))
-        .bind(self.next_event_id)
-        .bind(self.next_delivery_id)
-        .bind(self.next_attempt_id)
-        .execute(conn)
-        .await
-        .map(|_| ())
+             WHERE id = 1",
+            params![
+                int(ledger.events_accepted),
+                int(ledger.events_rejected),
+                int(ledger.events_duplicate),
+                int(ledger.accepted),
+                int(ledger.pending),
+                int(ledger.leased),
+                int(ledger.delivered),
+                int(ledger.dead),
+                int(ledger.discarded),
+                int(ledger.delivered_pruned),
+                int(ledger.dead_pruned),
+                int(ledger.discarded_pruned),
+                self.next_event_id,
+                self.next_delivery_id,
+                self.next_attempt_id,
+            ],
+        )?;
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The store on SQLite: one task writes, grouping what is queued into one commit; a few read-only
+//! The store on SQLite: one thread writes, grouping what is queued into one commit; a few read-only
 //! connections answer queries. Each noun's SQL is in the file of its name.
 
 use std::collections::HashMap;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::SqlitePool;
 use sqlx::pool::PoolConnection;
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::{
     Accepted, AttemptQuery, AttemptRow, Claim, ClaimRequest, ConnectionChange, DeadLetterGroup,
@@ -34,6 +35,7 @@ mod claim;
 mod credential;
 mod dead_letters;
 mod dedup;
+mod direct;
 mod disk;
 mod examine;
 mod failure;
@@ -60,7 +62,6 @@ mod siblings;
 mod snapshot;
 mod statistics;
 mod test_send;
-mod together;
 mod token;
 mod upkeep;
 mod walk;
@@ -81,7 +82,7 @@ pub struct SqliteStore {
     queue: Queue,
     readers: SqlitePool,
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer_ended: Mutex<Option<oneshot::Receiver<()>>>,
     look: Look,
 }
 
@@ -101,11 +102,14 @@ impl SqliteStore {
         let shared = Arc::new(Shared::new());
         let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
         let path = options.path.display().to_string();
-        let writer = writer::Writer::open(options, Arc::clone(&shared), commands, lock)
-            .await
-            .map_err(|source| OpenError::Database { path, source })?;
-        let writer = Mutex::new(Some(tokio::spawn(writer.work())));
-        Ok(Self { queue, readers, shared, writer, look })
+        let failed = |source| OpenError::Database { path, source };
+        let writer_ended =
+            match writer::Writer::open(options, Arc::clone(&shared), commands, lock).await {
+                Ok(writer) => writer.start(Handle::current()).map_err(sqlx::Error::Io),
+                Err(error) => Err(error),
+            };
+        let writer_ended = Mutex::new(Some(writer_ended.map_err(failed)?));
+        Ok(Self { queue, readers, shared, writer_ended, look })
     }
 
     /// Returns, with the cause, once the database has failed in a way after which only a restart
@@ -451,11 +455,11 @@ impl Store for SqliteStore {
         // The writer empties the log last, which readers would keep it from.
         self.readers.close().await;
         self.queue.close().await;
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && let Err(error) = writer.await
+        let ended = self.writer_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended
+            && ended.await.is_err()
         {
-            tracing::error!(%error, "the writer did not end in order");
+            tracing::error!("the writer did not end in order");
         }
     }
 }

@@ -19,8 +19,12 @@ use crate::metrics::Metrics;
 /// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that had moved pages around
 /// costs a walk over the whole cache's hash table, so a larger one makes every commit dearer.
 const CACHE_SIZE: &str = "-8192";
-/// Statements that stay prepared: a group's text comes in a few sizes for each of its parts.
-const STATEMENTS: usize = 256;
+/// Statements that stay prepared on SQLite's own thread: those over many rows come in a few sizes.
+const STATEMENTS: usize = 128;
+
+/// Rows do not span pages where they fit into one: of events of 1 KB, a page of 4 KiB takes three and is
+/// a sixth empty, one of 8 KiB takes seven.
+const PAGE_SIZE: &str = "PRAGMA page_size = 8192";
 
 /// What the store needs to know to open.
 #[derive(Clone)]
@@ -41,7 +45,7 @@ pub struct OpenOptions {
     pub max_queued_events: usize,
     /// Bytes of events that may wait for the writer before it refuses more.
     pub max_queued_bytes: usize,
-    /// The database grows to at most so many pages of 4 KiB: a full disk on purpose.
+    /// The database grows to at most so many pages of 8 KiB: a full disk on purpose.
     pub max_pages: Option<u32>,
 }
 
@@ -231,7 +235,7 @@ fn base(path: &Path) -> SqliteConnectOptions {
 pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnection, sqlx::Error> {
     let mut connect = base(&options.path)
         .thread_name(|_| "sqlite-writer".to_owned())
-        // A whole group's rows fit: SQLite's thread never waits for the task that takes them.
+        // A whole claim's rows fit: SQLite's thread never waits for the task that takes them.
         .row_buffer_size(4_096)
         .pragma("synchronous", "FULL")
         .pragma("wal_autocheckpoint", "0")
@@ -273,7 +277,8 @@ pub(super) async fn prepare(options: &OpenOptions) -> Result<(), OpenError> {
         .await
         .map_err(failed)?;
     if tables == 0 {
-        // Before the first table, and before the journal mode, or it has no effect.
+        // Before the first table, and before the journal mode, or they have no effect.
+        run(&mut conn, PAGE_SIZE).await.map_err(failed)?;
         run(&mut conn, "PRAGMA auto_vacuum = INCREMENTAL").await.map_err(failed)?;
     } else {
         check_origin(&mut conn, &path).await?;

@@ -10,7 +10,7 @@ use super::writer::{Step, Tx};
 use crate::store::{PruneRequest, Pruned};
 
 /// Free pages given back to the file system with each step.
-const VACUUM: &str = "PRAGMA incremental_vacuum(128)";
+const VACUUM: &str = "PRAGMA incremental_vacuum(64)";
 
 /// A step of retention.
 #[derive(Debug)]

@@ -56,11 +56,10 @@ struct Merging {
 /// What one transaction merges.
 #[derive(Debug)]
 pub(super) struct MergeStep {
-    /// Keys back to back, in ascending order.
-    pub(super) keys: Vec<u8>,
+    /// In ascending order.
+    pub(super) keys: Vec<Key>,
     /// With the merge's last step: up to where the log is in a table then.
     pub(super) ends_log_at: Option<i64>,
-    count: usize,
 }
 
 impl Recent {
@@ -83,13 +82,11 @@ impl Recent {
         self.keys.contains(key)
     }
 
-    /// Adds keys that stand in the log under `log_id`.
-    pub(super) fn add(&mut self, log_id: i64, keys: impl Iterator<Item = Key>) {
+    /// Adds a key that stands in the log under `log_id`.
+    pub(super) fn add(&mut self, log_id: i64, key: Key) {
         self.added_log_end = log_id;
-        for key in keys {
-            self.keys.insert(key);
-            self.added.push(key);
-        }
+        self.keys.insert(key);
+        self.added.push(key);
     }
 
     /// The transaction is committed.
@@ -145,21 +142,24 @@ impl Recent {
         let limit = limit.max(2 * self.added.len());
         let step = &left[..left.len().min(limit)];
         (!step.is_empty()).then(|| MergeStep {
-            keys: step.as_flattened().to_vec(),
+            keys: step.to_vec(),
             ends_log_at: (step.len() == left.len()).then_some(merging.log_end),
-            count: step.len(),
         })
     }
 
     /// The running transaction did this step.
     pub(super) const fn merged(&mut self, step: &MergeStep) {
-        self.merged += step.count;
+        self.merged += step.keys.len();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn add(recent: &mut Recent, log_id: i64, numbers: std::ops::Range<u64>) {
+        numbers.for_each(|number| recent.add(log_id, key(number)));
+    }
 
     fn key(number: u64) -> Key {
         let mut key = [0; 16];
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn what_is_rolled_back_is_forgotten() {
         let mut recent = Recent::default();
-        recent.add(1, (0..3).map(key));
+        add(&mut recent, 1, 0..3);
         recent.keep();
-        recent.add(4, (3..5).map(key));
+        add(&mut recent, 4, 3..5);
         recent.undo();
         let held: Vec<bool> = (0..5).map(|number| recent.holds(&key(number))).collect();
         assert_eq!(held, [true, true, true, false, false]);
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn a_merge_takes_what_is_committed_in_order_and_leaves_what_comes_meanwhile() {
         let mut recent = Recent::default();
-        recent.add(1, (0..100).map(key));
+        add(&mut recent, 1, 0..100);
         recent.keep();
-        recent.add(101, (100..103).map(key));
+        add(&mut recent, 101, 100..103);
         recent.begin_merge();
         assert_eq!(recent.merges_until(), Some(1));
         recent.keep();
@@ -201,8 +201,7 @@ mod tests {
             ends_log_at = again.ends_log_at;
         }
         assert_eq!(ends_log_at, Some(1));
-        let (merged, rest) = merged.as_chunks::<16>();
-        assert!(rest.is_empty() && merged.is_sorted() && merged.len() == 100);
+        assert!(merged.is_sorted() && merged.len() == 100);
         assert!(merged.iter().all(|key| !recent.holds(key)), "a table holds them now");
         assert!((100..103).all(|number| recent.holds(&key(number))));
     }
@@ -210,9 +209,9 @@ mod tests {
     #[test]
     fn keys_that_come_in_fast_are_merged_faster() {
         let mut recent = Recent::default();
-        for group in 0..200u32 {
-            recent
-                .add(i64::from(group) + 1, (0..4_096).map(|at| key(u64::from(group) * 4_096 + at)));
+        for group in 0..200_u32 {
+            let first = u64::from(group) * 4_096;
+            add(&mut recent, i64::from(group) + 1, first..first + 4_096);
             if let Some(step) = recent.next_merge(MERGE_AT_ONCE) {
                 recent.merged(&step);
             }
@@ -224,10 +223,10 @@ mod tests {
     #[test]
     fn many_keys_begin_a_merge() {
         let mut recent = Recent::default();
-        recent.add(1, (0..GATHERED as u64 - 1).map(key));
+        add(&mut recent, 1, 0..GATHERED as u64 - 1);
         recent.keep();
         assert!(recent.next_merge(1).is_none());
-        recent.add(GATHERED as i64, std::iter::once(key(u64::MAX)));
+        recent.add(GATHERED as i64, key(u64::MAX));
         recent.keep();
         assert!(recent.next_merge(1).is_some());
     }

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use sqlx::AssertSqlSafe;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row};
 
 /// Rows in each shape.
 const SHAPES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
@@ -60,16 +60,6 @@ impl Shaped {
             found.append(&mut query.fetch_all(&mut *conn).await?);
         }
         Ok(found)
-    }
-
-    /// The first column of what it gives.
-    pub(super) async fn fetch_keys<T: Sync>(
-        &self,
-        conn: &mut SqliteConnection,
-        rows: &[T],
-        bind: Bind<T>,
-    ) -> Result<Vec<i64>, sqlx::Error> {
-        self.fetch(conn, rows, bind).await?.iter().map(|row| row.try_get(0)).collect()
     }
 
     fn arguments<T>(&self, rows: &[T], bind: Bind<T>) -> Result<SqliteArguments, sqlx::Error> {

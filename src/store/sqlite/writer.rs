@@ -1,4 +1,4 @@
-//! The one writer: a task that owns the one connection that writes. It takes everything queued,
+//! The one writer: a thread that owns the one connection that writes. It takes everything queued,
 //! runs it as one transaction, commits, then answers all. It never waits for more to come: the
 //! fsync of one commit is what lets the next group gather.
 
@@ -6,21 +6,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 
-use super::accept::{self, Arrival};
+use super::direct::{Direct, Held};
 use super::disk::Disk;
 use super::failure::{Failure, Reach, reach, shared, to_store};
 use super::lock::FileLock;
 use super::memory::Memory;
-use super::open::{self, OpenOptions};
+use super::open::OpenOptions;
 use super::queue::{Accept, Command, Queued, RecordAll};
 use super::recent::Recent;
 use super::shared::Shared;
-use super::together::Batch;
-use super::{claim, dedup, record, siblings};
+use super::{accept, claim, dedup, record, siblings};
 use crate::clock::Clock;
 use crate::store::{Accepted, Record, Recorded, StoreError};
 
@@ -46,8 +45,7 @@ pub(super) struct Tx<'a> {
     pub(super) conn: &'a mut SqliteConnection,
     pub(super) memory: &'a mut Memory,
     pub(super) recent: &'a mut Recent,
-    pub(super) statements: &'a Statements,
-    pub(super) clock: &'a dyn Clock,
+    pub(super) claim: &'a claim::Statements,
 }
 
 impl Tx<'_> {
@@ -62,26 +60,12 @@ impl Tx<'_> {
     }
 }
 
-/// Every statement over many rows, built once.
-#[derive(Debug)]
-pub(super) struct Statements {
-    pub(super) accept: accept::Statements,
-    pub(super) record: record::Statements,
-    pub(super) siblings: siblings::Statements,
-    pub(super) dedup: dedup::Statements,
-    pub(super) claim: claim::Statements,
-}
-
-impl Statements {
-    fn new() -> Self {
-        Self {
-            accept: accept::Statements::new(),
-            record: record::Statements::new(),
-            siblings: siblings::Statements::new(),
-            dedup: dedup::Statements::new(),
-            claim: claim::Statements::new(),
-        }
-    }
+/// The running transaction, as what every event takes sees it.
+pub(super) struct Writing<'a> {
+    pub(super) held: &'a Held<'a>,
+    pub(super) memory: &'a mut Memory,
+    pub(super) recent: &'a mut Recent,
+    pub(super) clock: &'a dyn Clock,
 }
 
 /// What one transaction does, and what it gave.
@@ -195,10 +179,10 @@ struct Failed {
 
 /// The writer.
 pub(super) struct Writer {
-    conn: SqliteConnection,
+    direct: Direct,
     memory: Memory,
     recent: Recent,
-    statements: Statements,
+    claim: claim::Statements,
     options: OpenOptions,
     shared: Arc<Shared>,
     disk: Disk,
@@ -214,18 +198,29 @@ impl Writer {
         commands: mpsc::Receiver<Command>,
         lock: FileLock,
     ) -> Result<Self, sqlx::Error> {
-        let mut conn = open::connect_writer(&options).await?;
-        let memory = Memory::load(&mut conn).await?;
-        let recent = Recent::load(&mut conn).await?;
+        let mut direct = Direct::open(&options).await?;
+        let memory = Memory::load(direct.sqlx()).await?;
+        let recent = Recent::load(direct.sqlx()).await?;
         shared.publish(memory.ledger);
         let mut disk = Disk::new(&options, Arc::clone(&shared));
         disk.look();
-        let statements = Statements::new();
-        Ok(Self { conn, memory, recent, statements, options, shared, disk, commands, _lock: lock })
+        let claim = claim::Statements::new();
+        Ok(Self { direct, memory, recent, claim, options, shared, disk, commands, _lock: lock })
+    }
+
+    /// Works on a thread of its own, which only waits and writes. What is given is told of its end.
+    pub(super) fn start(self, runtime: Handle) -> std::io::Result<oneshot::Receiver<()>> {
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            runtime.block_on(self.work());
+            // Nobody may be waiting for it.
+            let _ = end.send(());
+        })?;
+        Ok(ended)
     }
 
     /// Works until it is told to end or nobody is left to ask, then brings the log into the file.
-    pub(super) async fn work(mut self) {
+    async fn work(mut self) {
         while let Some(command) = self.commands.recv().await {
             if !self.turn(command).await {
                 break;
@@ -238,13 +233,12 @@ impl Writer {
             }
             self.turn(command).await;
         }
-        if self.shared.has_failed() {
-            return;
-        }
-        if let Err(error) = self.disk.checkpoint_whole(&mut self.conn).await {
+        if !self.shared.has_failed()
+            && let Err(error) = self.disk.checkpoint_whole(self.direct.sqlx()).await
+        {
             tracing::warn!(%error, "the log was not brought into the database; the next start does");
         }
-        if let Err(error) = self.conn.close().await {
+        if let Err(error) = self.direct.end().await {
             tracing::warn!(%error, "the database was not closed in order; the next start recovers");
         }
     }
@@ -309,7 +303,7 @@ impl Writer {
     async fn done(&mut self, group: Group) {
         let bytes = group.bytes.saturating_add(group.rows.saturating_mul(ROW_BYTES));
         group.answer();
-        if let Err(error) = self.disk.after_commit(&mut self.conn, bytes).await {
+        if let Err(error) = self.disk.after_commit(self.direct.sqlx(), bytes).await {
             self.recover(&error).await;
         }
     }
@@ -338,48 +332,49 @@ impl Writer {
 
     async fn transact(&mut self, group: &mut Group) -> Result<(), sqlx::Error> {
         let before = self.memory;
-        let mut tx = Tx {
-            conn: &mut self.conn,
+        let held = self.direct.hold().await?;
+        held.change("BEGIN IMMEDIATE", &[])?;
+        let mut writing = Writing {
+            held: &held,
             memory: &mut self.memory,
             recent: &mut self.recent,
-            statements: &self.statements,
             clock: &*self.options.clock,
         };
-        let arrivals: Vec<&Arrival> =
-            group.accepts.iter().flat_map(|accept| &accept.arrivals).collect();
-        let records: Vec<&Record> =
-            group.records.iter().flat_map(|record| record.records.iter()).collect();
-        (group.accepted, group.recorded) = match together(&mut tx, &arrivals, &records).await? {
-            Some(answers) => answers,
-            None => {
-                *tx.memory = before;
-                tx.recent.undo();
-                tx.run("BEGIN IMMEDIATE").await?;
-                let accepted = accept::accept(&mut tx, &arrivals).await?;
-                (accepted, record::record(&mut tx, &records).await?)
-            }
+        write(&mut writing, group)?;
+        if group.steps.is_empty() {
+            return commit(&held, &self.memory, &before);
+        }
+        drop(held);
+        let mut tx = Tx {
+            conn: self.direct.sqlx(),
+            memory: &mut self.memory,
+            recent: &mut self.recent,
+            claim: &self.claim,
         };
-        dedup::merge(&mut tx).await?;
-        siblings::settle(&mut tx, &records, &group.recorded).await?;
         for step in &mut group.steps {
             step_within(&mut tx, step.as_mut()).await?;
         }
-        if *tx.memory == before { tx.run("COMMIT").await } else { tx.memory.commit(tx.conn).await }
+        commit(&self.direct.hold().await?, &self.memory, &before)
     }
 
     /// Makes the connection sound again after `error`; a failure to do so ends the store.
     async fn recover(&mut self, error: &sqlx::Error) -> Reach {
         let mut reach = reach(error);
         if reach == Reach::Statement
-            && sqlx::query("ROLLBACK").execute(&mut self.conn).await.is_err()
+            && sqlx::query("ROLLBACK").execute(self.direct.sqlx()).await.is_err()
         {
             reach = Reach::Connection;
         }
         match reach {
             Reach::Statement => {}
             // After these SQLite has rolled back by itself, and the connection is not to be used.
-            Reach::Full | Reach::Connection => match open::connect_writer(&self.options).await {
-                Ok(fresh) => self.conn = fresh,
+            Reach::Full | Reach::Connection => match Direct::open(&self.options).await {
+                Ok(fresh) => {
+                    let spoilt = std::mem::replace(&mut self.direct, fresh);
+                    if let Err(error) = spoilt.end().await {
+                        tracing::warn!(%error, "a connection that failed was not closed in order");
+                    }
+                }
                 Err(again) => self.shared.fail(&again),
             },
             Reach::File => self.shared.fail(error),
@@ -392,7 +387,7 @@ impl Writer {
         if !self.commands.is_empty() {
             return Ok(());
         }
-        let done = self.disk.checkpoint_idle(&mut self.conn).await;
+        let done = self.disk.checkpoint_idle(self.direct.sqlx()).await;
         if let Err(error) = &done {
             self.recover(error).await;
         }
@@ -400,25 +395,23 @@ impl Writer {
     }
 }
 
-/// Begins the transaction and writes everything in one hop, on the assumption that no message is a
-/// duplicate and every lease stands. None when that is not so: no transaction is begun then, and
-/// what was counted in memory is to be taken back.
-async fn together(
-    tx: &mut Tx<'_>,
-    arrivals: &[&Arrival],
-    records: &[&Record],
-) -> Result<Option<(Vec<Accepted>, Vec<Recorded>)>, sqlx::Error> {
-    let mut batch = Batch::begin();
-    let accepted = accept::foresee(tx, arrivals, &mut batch).map_err(sqlx::Error::Encode)?;
-    let Some(accepted) = accepted else { return Ok(None) };
-    let recorded = record::foresee(tx, records, &mut batch).map_err(sqlx::Error::Encode)?;
-    let Some(recorded) = recorded else { return Ok(None) };
-    if batch.run(tx.conn).await? {
-        Ok(Some((accepted, recorded)))
-    } else {
-        tx.run("ROLLBACK").await?;
-        Ok(None)
+/// Writes what every event takes.
+fn write(writing: &mut Writing<'_>, group: &mut Group) -> Result<(), sqlx::Error> {
+    let arrivals = group.accepts.iter().flat_map(|accept| &accept.arrivals);
+    group.accepted = accept::accept(writing, arrivals)?;
+    let records: Vec<&Record> =
+        group.records.iter().flat_map(|record| record.records.iter()).collect();
+    group.recorded = record::record(writing, &records)?;
+    dedup::merge(writing)?;
+    siblings::settle(writing, &records, &group.recorded)
+}
+
+/// Commits, with the counters and totals where they changed.
+fn commit(held: &Held<'_>, memory: &Memory, before: &Memory) -> Result<(), sqlx::Error> {
+    if memory != before {
+        memory.write(held)?;
     }
+    held.change("COMMIT", &[]).map(|_| ())
 }
 
 /// Runs a step so that, when it fails, the others in the transaction do not.
