@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use postrider::clock::{Clock, ManualClock};
 use postrider::domain::id::DeliveryId;
 use postrider::metrics::Metrics;
@@ -350,6 +351,29 @@ async fn tidying_empties_the_log() {
     assert!(std::fs::metadata(&log).expect("the log").len() > 0);
     world.store.tidy().await.expect("tidied");
     assert_eq!(std::fs::metadata(&log).expect("the log").len(), 0);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn the_log_begins_anew_while_events_go_on_coming_in() {
+    let factory = SqliteFactory::new();
+    let clock = Arc::new(ManualClock::new(START));
+    let options = OpenOptions { log_pages: 32, ..options(&factory.place(), clock) };
+    let mut world = World::new(factory).await;
+    world.store.close().await;
+    world.store = Arc::new(SqliteStore::open(options).await.expect("a store"));
+    let log = PathBuf::from(format!("{}-wal", world.place().display()));
+    let (mut longest, mut sum) = (0, 0);
+    while sum < 32 << 20 {
+        let mut event = world.event(&format!("m-{sum}"));
+        event.body = Bytes::from(vec![b' '; 1 << 16]);
+        sum += event.body.len();
+        let event = Arc::new(event);
+        let new = NewEvent { event, deliveries: Vec::new(), skips: Vec::new() };
+        world.store.accept(vec![new]).await.expect("accepted");
+        longest = longest.max(std::fs::metadata(&log).expect("the log").len());
+    }
+    assert!(longest < 8 << 20, "{longest}");
     world.check().await;
 }
 

@@ -137,6 +137,16 @@ impl Course {
         (begin < events && !over).then(|| (begin..events.min(begin + together), due))
     }
 
+    /// Waits until it is due, and returns since when its answer is waited for: since it was due where
+    /// no worker was free for it, and since it is sent where only the timer, of milliseconds, was late.
+    async fn turn(&self, due_at: Timestamp) -> Timestamp {
+        if self.clock.now() >= due_at {
+            return due_at;
+        }
+        self.clock.sleep_until(due_at).await;
+        self.clock.now()
+    }
+
     /// What a request with these events says.
     fn body(&self, numbers: Range<u32>, sent_at: Timestamp) -> Bytes {
         let args = &*self.args;
@@ -183,8 +193,8 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
 
 async fn work(course: Arc<Course>, mut line: Line) -> Tally {
     let mut tally = Tally::default();
-    while let Some((numbers, sent_at)) = course.next() {
-        course.clock.sleep_until(sent_at).await;
+    while let Some((numbers, due_at)) = course.next() {
+        let sent_at = course.turn(due_at).await;
         let args = &course.args;
         let events = u64::from(numbers.end - numbers.start);
         let body = course.body(numbers, sent_at);

@@ -19,6 +19,8 @@ pub(super) struct Direct {
     /// Ends only in [`Direct::end`], while SQLite's thread stands aside: it frees statements.
     sqlite: ManuallyDrop<rusqlite::Connection>,
     sqlx: SqliteConnection,
+    /// SQLite's own thread has nothing left to do.
+    is_aside: bool,
 }
 
 impl Direct {
@@ -27,23 +29,28 @@ impl Direct {
         let mut sqlx = open::connect_writer(options).await?;
         let sqlite = connection(&mut sqlx.lock_handle().await?)?;
         sqlite.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self { sqlite: ManuallyDrop::new(sqlite), sqlx })
+        Ok(Self { sqlite: ManuallyDrop::new(sqlite), sqlx, is_aside: true })
     }
 
     /// For SQLite's own thread.
     pub(super) const fn sqlx(&mut self) -> &mut SqliteConnection {
+        self.is_aside = false;
         &mut self.sqlx
     }
 
-    /// For this thread: SQLite's own stands aside until the answer is dropped.
+    /// For this thread: SQLite's own has done all it was asked to, and is asked for nothing while the
+    /// answer is there. To hear that takes two hops, which are spared where it was asked for nothing.
     pub(super) async fn hold(&mut self) -> Result<Held<'_>, sqlx::Error> {
-        let aside = self.sqlx.lock_handle().await?;
-        Ok(Held { sqlite: &self.sqlite, _aside: aside })
+        if !self.is_aside {
+            drop(self.sqlx.lock_handle().await?);
+            self.is_aside = true;
+        }
+        Ok(Held { sqlite: &self.sqlite })
     }
 
     /// Ends it.
     pub(super) async fn end(self) -> Result<(), sqlx::Error> {
-        let Self { sqlite, mut sqlx } = self;
+        let Self { sqlite, mut sqlx, .. } = self;
         let aside = sqlx.lock_handle().await?;
         drop(ManuallyDrop::into_inner(sqlite));
         drop(aside);
@@ -55,8 +62,8 @@ impl Direct {
 #[expect(unsafe_code, reason = "rusqlite takes over no handle of sqlx in any other way")]
 fn connection(handle: &mut LockedSqliteHandle<'_>) -> Result<rusqlite::Connection, sqlx::Error> {
     // SAFETY: the handle is open, and stays so while `Direct` lives: it ends sqlx's connection last.
-    // What is made here is used only through `Held`, which has sqlx's lock on the handle, so that
-    // never two threads are in it.
+    // What is made here is used only through `Held`, which borrows `Direct` and is made only when
+    // SQLite's own thread is through with what it was asked, so that never two threads are in it.
     unsafe { rusqlite::Connection::from_handle(handle.as_raw_handle().as_ptr()) }
         .map_err(direct_error)
 }
@@ -64,7 +71,6 @@ fn connection(handle: &mut LockedSqliteHandle<'_>) -> Result<rusqlite::Connectio
 /// The connection in the hands of this thread.
 pub(super) struct Held<'a> {
     sqlite: &'a rusqlite::Connection,
-    _aside: LockedSqliteHandle<'a>,
 }
 
 impl Held<'_> {
@@ -144,7 +150,6 @@ mod tests {
                 assert_eq!(insert.change(params![id, [0_u8; 3]]).expect("inserted"), 1);
             }
             drop(insert);
-            drop(held);
             sqlx::query("INSERT INTO seen (id) VALUES (3)")
                 .execute(direct.sqlx())
                 .await
@@ -169,7 +174,6 @@ mod tests {
         assert_eq!(reach(&twice), Reach::Statement, "{twice}");
         let full = held.change(INSERT, params![2, vec![0_u8; 1 << 16]]).expect_err("no room");
         assert_eq!(reach(&full), Reach::Full, "{full}");
-        drop(held);
         direct.end().await.expect("ended");
     }
 }

@@ -1,21 +1,25 @@
 //! The database's place on disk: free space against its floor, the log's size, and when the log is
-//! brought into the file. Only the writer does that, so that its commits alone decide when.
+//! brought into the file. Its bulk is brought there beside the writer, which goes on meanwhile and then
+//! does the little that has come since, so that the log begins anew.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+use tokio::task::JoinHandle;
 
-use super::open::OpenOptions;
+use super::direct::Direct;
+use super::open::{self, OpenOptions};
 use super::shared::Shared;
 use crate::metrics::Metrics;
 
-/// Pages in the log, but not yet in the file, at which it is brought there between commits: 64 MiB. A
-/// page that was written often meanwhile is brought there once.
-const LOG_PAGES: i64 = 8_192;
-/// The same where the free space is below the floor, so that the log stays small.
+/// So many times the pages at which the log is brought into the file, and the writer does not wait for
+/// what is done beside it.
+const MOST_LOGS: i64 = 4;
+/// Pages at which it is brought there where the free space is below the floor, so that it stays small.
 const LOG_PAGES_WITHOUT_ROOM: i64 = 256;
 /// About how many bytes are written between two looks at the log.
 const MEASURE_EVERY_BYTES: usize = 1 << 20;
@@ -27,13 +31,21 @@ const VACUUM_WHEN_IDLE: &str = "PRAGMA incremental_vacuum(512)";
 /// What the writer keeps about the disk.
 #[derive(Debug)]
 pub(super) struct Disk {
+    options: OpenOptions,
+    /// The database's, open as long as the store is: to close it would give up SQLite's locks on it.
+    file: Arc<File>,
     directory: PathBuf,
     log: PathBuf,
     floor: u64,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     looked_at: Instant,
+    /// Bytes since the last look at the log.
     written: usize,
+    /// Bytes since the last time that there was little else to do.
+    written_since_tidy: usize,
+    /// Brings the log into the file beside the writer.
+    beside: Option<JoinHandle<()>>,
 }
 
 /// Frames of the log: all, and those that are in the file already.
@@ -43,7 +55,7 @@ struct Frames {
 }
 
 impl Disk {
-    pub(super) fn new(options: &OpenOptions, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(options: &OpenOptions, shared: Arc<Shared>) -> std::io::Result<Self> {
         let mut log = options.path.as_os_str().to_owned();
         log.push("-wal");
         let directory = options
@@ -51,7 +63,9 @@ impl Disk {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
             .map_or_else(|| PathBuf::from("."), PathBuf::from);
-        Self {
+        Ok(Self {
+            options: options.clone(),
+            file: Arc::new(File::open(&options.path)?),
             directory,
             log: PathBuf::from(log),
             floor: options.min_free_disk_bytes,
@@ -59,7 +73,9 @@ impl Disk {
             shared,
             looked_at: Instant::now(),
             written: 0,
-        }
+            written_since_tidy: 0,
+            beside: None,
+        })
     }
 
     /// Looks at the free space and the log's size.
@@ -81,31 +97,44 @@ impl Disk {
     /// and brings the log into the file when it has grown.
     pub(super) async fn after_commit(
         &mut self,
-        conn: &mut SqliteConnection,
+        direct: &mut Direct,
         bytes: usize,
     ) -> Result<(), sqlx::Error> {
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.look();
         }
+        if self.beside.take_if(|beside| beside.is_finished()).is_some() {
+            checkpoint(direct.sqlx(), "PRAGMA wal_checkpoint(PASSIVE)").await?;
+        }
+        self.written_since_tidy = self.written_since_tidy.saturating_add(bytes);
         self.written = self.written.saturating_add(bytes);
         if self.written < MEASURE_EVERY_BYTES {
             return Ok(());
         }
         self.written = 0;
         self.look();
-        let frames = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)").await?;
-        let pages = if self.shared.has_room() { LOG_PAGES } else { LOG_PAGES_WITHOUT_ROOM };
-        if frames.all - frames.in_file >= pages {
-            checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+        let frames = checkpoint(direct.sqlx(), "PRAGMA wal_checkpoint(NOOP)").await?;
+        let waiting = frames.all - frames.in_file;
+        if !self.shared.has_room() {
+            if waiting >= LOG_PAGES_WITHOUT_ROOM {
+                checkpoint(direct.sqlx(), "PRAGMA wal_checkpoint(PASSIVE)").await?;
+            }
+        } else if waiting >= self.options.log_pages * MOST_LOGS {
+            checkpoint(direct.sqlx(), "PRAGMA wal_checkpoint(PASSIVE)").await?;
+        } else if waiting >= self.options.log_pages && self.beside.is_none() {
+            let work = checkpoint_beside(self.options.clone(), Arc::clone(&self.file));
+            self.beside = Some(tokio::spawn(work));
         }
         Ok(())
     }
 
-    /// With nothing else to do: gives free pages back and empties the log, unless a reader is in it.
-    pub(super) async fn checkpoint_idle(
-        &mut self,
-        conn: &mut SqliteConnection,
-    ) -> Result<(), sqlx::Error> {
+    /// With little else to do: gives free pages back and empties the log, unless a reader is in it.
+    pub(super) async fn checkpoint_idle(&mut self, direct: &mut Direct) -> Result<(), sqlx::Error> {
+        let written = std::mem::take(&mut self.written_since_tidy);
+        if written >= MEASURE_EVERY_BYTES || self.beside.is_some() {
+            return Ok(());
+        }
+        let conn = direct.sqlx();
         sqlx::query(VACUUM_WHEN_IDLE).fetch_all(&mut *conn).await?;
         let frames = checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
         if frames.in_file == frames.all {
@@ -122,11 +151,33 @@ impl Disk {
     /// At the end: the file alone holds everything.
     pub(super) async fn checkpoint_whole(
         &mut self,
-        conn: &mut SqliteConnection,
+        direct: &mut Direct,
     ) -> Result<(), sqlx::Error> {
-        checkpoint(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        if let Some(beside) = self.beside.take() {
+            // It panicked or the runtime ends: what it left is done here.
+            let _ = beside.await;
+        }
+        checkpoint(direct.sqlx(), "PRAGMA wal_checkpoint(TRUNCATE)").await?;
         self.look();
         Ok(())
+    }
+}
+
+/// Brings what is in the log now into the file, and the file to the disk, so that little is left for
+/// the writer. What fails here fails again there, where it is acted on.
+async fn checkpoint_beside(options: OpenOptions, file: Arc<File>) {
+    let brought = async {
+        let mut conn = open::connect_beside(&options).await?;
+        checkpoint(&mut conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+        conn.close().await
+    };
+    if let Err(error) = brought.await {
+        tracing::warn!(%error, "the log was not brought into the database beside the writer");
+        return;
+    }
+    let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+    if let Ok(Err(error)) = synced {
+        tracing::warn!(%error, "the database was not brought to the disk beside the writer");
     }
 }
 

@@ -19,6 +19,11 @@ use crate::metrics::Metrics;
 /// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that had moved pages around
 /// costs a walk over the whole cache's hash table, so a larger one makes every commit dearer.
 const CACHE_SIZE: &str = "-8192";
+/// Pages of 8 KiB at which the log is brought into the file: 64 MiB.
+const LOG_PAGES: i64 = 8_192;
+/// What the log's file keeps of its length when it begins anew, 256 MiB: above what it usually comes to,
+/// for cutting it and letting it grow again costs milliseconds.
+const LOG_BYTES: &str = "268435456";
 /// Statements that stay prepared on SQLite's own thread: those over many rows come in a few sizes.
 const STATEMENTS: usize = 128;
 
@@ -45,6 +50,9 @@ pub struct OpenOptions {
     pub max_queued_events: usize,
     /// Bytes of events that may wait for the writer before it refuses more.
     pub max_queued_bytes: usize,
+    /// Pages in the log, but not yet in the file, at which it is brought there. A page that was
+    /// written often meanwhile is brought there once.
+    pub log_pages: i64,
     /// The database grows to at most so many pages of 8 KiB: a full disk on purpose.
     pub max_pages: Option<u32>,
 }
@@ -62,6 +70,7 @@ impl OpenOptions {
             readers: 3,
             max_queued_events: 65_536,
             max_queued_bytes: 64 << 20,
+            log_pages: LOG_PAGES,
             max_pages: None,
         }
     }
@@ -243,10 +252,19 @@ pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnec
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", CACHE_SIZE)
         .statement_cache_capacity(STATEMENTS)
-        .pragma("journal_size_limit", "67108864");
+        .pragma("journal_size_limit", LOG_BYTES);
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());
     }
+    connect.connect().await
+}
+
+/// A connection that brings the log into the file beside the writer.
+pub(super) async fn connect_beside(options: &OpenOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let connect = base(&options.path)
+        .thread_name(|_| "sqlite-log".to_owned())
+        .pragma("synchronous", "FULL")
+        .pragma("wal_autocheckpoint", "0");
     connect.connect().await
 }
 

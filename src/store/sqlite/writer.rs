@@ -1,9 +1,10 @@
 //! The one writer: a thread that owns the one connection that writes. It takes everything queued,
-//! runs it as one transaction, commits, then answers all. It never waits for more to come: the
-//! fsync of one commit is what lets the next group gather.
+//! runs it as one transaction, commits, then answers all. Events never wait for more to come: the
+//! fsync of one commit is what lets the next group gather. Records alone wait a moment for events to
+//! come along, for a commit costs the same with both.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
@@ -26,6 +27,8 @@ use crate::store::{Accepted, Record, Recorded, StoreError};
 /// Rows that one transaction takes at most, and bytes of events.
 const GROUP_ROWS: usize = 4_096;
 const GROUP_BYTES: usize = 8 << 20;
+/// How long records wait for events to be committed with.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// About what a row costs the log beside its body.
 const ROW_BYTES: usize = 512;
 
@@ -91,6 +94,11 @@ impl Group {
 
     fn is_full(&self) -> bool {
         self.rows >= GROUP_ROWS || self.bytes >= GROUP_BYTES
+    }
+
+    /// Whether nobody minds when it waits a moment: an attempt that has been made is done with.
+    fn is_patient(&self) -> bool {
+        self.accepts.is_empty() && self.steps.is_empty() && !self.records.is_empty()
     }
 
     fn add_accept(&mut self, accept: Accept) {
@@ -202,7 +210,7 @@ impl Writer {
         let memory = Memory::load(direct.sqlx()).await?;
         let recent = Recent::load(direct.sqlx()).await?;
         shared.publish(memory.ledger);
-        let mut disk = Disk::new(&options, Arc::clone(&shared));
+        let mut disk = Disk::new(&options, Arc::clone(&shared)).map_err(sqlx::Error::Io)?;
         disk.look();
         let claim = claim::Statements::new();
         Ok(Self { direct, memory, recent, claim, options, shared, disk, commands, _lock: lock })
@@ -234,7 +242,7 @@ impl Writer {
             self.turn(command).await;
         }
         if !self.shared.has_failed()
-            && let Err(error) = self.disk.checkpoint_whole(self.direct.sqlx()).await
+            && let Err(error) = self.disk.checkpoint_whole(&mut self.direct).await
         {
             tracing::warn!(%error, "the log was not brought into the database; the next start does");
         }
@@ -248,6 +256,7 @@ impl Writer {
         let mut group = Group::default();
         let mut tidies = Vec::new();
         let mut goes_on = true;
+        let mut patience = None;
         let mut next = Some(first);
         while let Some(command) = next {
             match command {
@@ -257,7 +266,13 @@ impl Writer {
                 Command::Tidy(answer) => tidies.push(answer),
                 Command::Close => goes_on = false,
             }
-            next = if group.is_full() || !goes_on { None } else { self.commands.try_recv().ok() };
+            next = if group.is_full() || !goes_on {
+                None
+            } else if group.is_patient() && tidies.is_empty() {
+                self.recv_until(*patience.get_or_insert_with(|| Instant::now() + PATIENCE)).await
+            } else {
+                self.commands.try_recv().ok()
+            };
         }
         if !group.is_empty() {
             self.run(group).await;
@@ -267,6 +282,14 @@ impl Writer {
             let _ = answer.send(done);
         }
         goes_on && !self.shared.has_failed()
+    }
+
+    /// The next command, if one comes until then.
+    async fn recv_until(&mut self, until: Instant) -> Option<Command> {
+        match self.commands.try_recv() {
+            Ok(command) => Some(command),
+            Err(_) => tokio::time::timeout_at(until.into(), self.commands.recv()).await.ok()?,
+        }
     }
 
     /// Runs a group to its end, whatever that is for each command in it.
@@ -303,7 +326,7 @@ impl Writer {
     async fn done(&mut self, group: Group) {
         let bytes = group.bytes.saturating_add(group.rows.saturating_mul(ROW_BYTES));
         group.answer();
-        if let Err(error) = self.disk.after_commit(self.direct.sqlx(), bytes).await {
+        if let Err(error) = self.disk.after_commit(&mut self.direct, bytes).await {
             self.recover(&error).await;
         }
     }
@@ -344,7 +367,6 @@ impl Writer {
         if group.steps.is_empty() {
             return commit(&held, &self.memory, &before);
         }
-        drop(held);
         let mut tx = Tx {
             conn: self.direct.sqlx(),
             memory: &mut self.memory,
@@ -384,10 +406,7 @@ impl Writer {
 
     async fn tidy(&mut self) -> Result<(), sqlx::Error> {
         self.disk.look();
-        if !self.commands.is_empty() {
-            return Ok(());
-        }
-        let done = self.disk.checkpoint_idle(self.direct.sqlx()).await;
+        let done = self.disk.checkpoint_idle(&mut self.direct).await;
         if let Err(error) = &done {
             self.recover(error).await;
         }
