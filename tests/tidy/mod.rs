@@ -2,6 +2,7 @@
 //! here on every run, layering and documents included.
 
 mod docs;
+mod figures;
 mod layering;
 mod lexer;
 mod names;
