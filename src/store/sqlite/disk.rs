@@ -14,7 +14,6 @@ use tokio::task::JoinHandle;
 use super::direct::Direct;
 use super::open::{self, OpenOptions};
 use super::shared::Shared;
-use crate::metrics::Metrics;
 
 /// So many times the pages at which the log is brought into the file, and the writer does not wait for
 /// what is done beside it.
@@ -36,8 +35,6 @@ pub(super) struct Disk {
     file: Arc<File>,
     directory: PathBuf,
     log: PathBuf,
-    floor: u64,
-    metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     looked_at: Instant,
     /// Bytes since the last look at the log.
@@ -68,8 +65,6 @@ impl Disk {
             file: Arc::new(File::open(&options.path)?),
             directory,
             log: PathBuf::from(log),
-            floor: options.min_free_disk_bytes,
-            metrics: Arc::clone(&options.metrics),
             shared,
             looked_at: Instant::now(),
             written: 0,
@@ -82,12 +77,12 @@ impl Disk {
     pub(super) fn look(&mut self) {
         self.looked_at = Instant::now();
         let log = std::fs::metadata(&self.log).map_or(0, |found| found.len());
-        self.metrics.wal_bytes.set(i64::try_from(log).unwrap_or(i64::MAX));
+        self.options.metrics.wal_bytes.set(i64::try_from(log).unwrap_or(i64::MAX));
         match rustix::fs::statvfs(&self.directory) {
             Ok(found) => {
                 let free = found.f_bavail.saturating_mul(found.f_frsize);
-                self.metrics.free_disk_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
-                self.shared.set_room(free >= self.floor);
+                self.options.metrics.free_disk_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+                self.shared.set_room(free >= self.options.min_free_disk_bytes);
             }
             Err(error) => tracing::warn!(%error, "the free disk space cannot be told"),
         }
