@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Row};
+use rusqlite::params;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
+use super::direct::Held;
 use super::failure::Failure;
-use super::row::{Columns, int};
-use super::shape::{Shaped, bind_key};
-use super::writer::{Step, Tx};
+use super::row::{int, small};
+use super::writer::{Step, Tx, Writing};
 use crate::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId};
@@ -20,67 +20,46 @@ use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 /// Overdue deliveries that a claim looks at beside those it leases.
 const OVERDUE_AT_ONCE: i64 = 256;
 
-/// The statements.
-#[derive(Debug)]
-pub(super) struct Statements {
-    lease: Shaped,
-    bury: Shaped,
-    next_due: Shaped,
-}
-
-impl Statements {
-    pub(super) fn new() -> Self {
-        Self {
-            lease: Shaped::new(
-                "WITH claimed (id, node_id, expires_at, tried, deadline_at) AS (VALUES ",
-                5,
-                ")
-                 UPDATE deliveries AS d SET state = 'leased', due_at = NULL, token = d.token + 1,
-                    tried = claimed.tried, deadline_at = claimed.deadline_at,
-                    lease_node_id = claimed.node_id, lease_expires_at = claimed.expires_at
-                 FROM claimed WHERE d.id = claimed.id AND d.state = 'pending'",
-            ),
-            bury: Shaped::new(
-                "WITH overdue (id, settled_at) AS (VALUES ",
-                2,
-                ")
-                 UPDATE deliveries AS d SET state = 'dead', reason = 'deadline', due_at = NULL,
-                    settled_at = overdue.settled_at
-                 FROM overdue WHERE d.id = overdue.id AND d.state = 'pending'",
-            ),
-            next_due: next_due_statement(),
-        }
-    }
-}
+const DUE: &str = "SELECT id, event_id, token, tried, accepted_at, deadline_at FROM deliveries
+     WHERE state = 'pending' AND mapping_id = ? AND due_at <= ? ORDER BY due_at LIMIT ?";
+const LEASE: &str = "UPDATE deliveries SET state = 'leased', due_at = NULL, token = ?2, tried = ?3,
+        deadline_at = ?4, lease_node_id = ?5, lease_expires_at = ?6
+     WHERE id = ?1";
+const BURY: &str = "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
+        settled_at = ?2
+     WHERE id = ?1";
+/// Those that a reader found, unless they changed meanwhile.
+const BURY_FOUND: &str = "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
+        settled_at = ?2
+     WHERE id IN (SELECT value FROM json_each(?1))
+        AND state = 'pending' AND tried > 0 AND deadline_at <= ?2";
+/// For each mapping given, when its next pending delivery is due.
+const NEXT_DUE: &str = "SELECT wanted.value, (SELECT min(due_at) FROM deliveries
+        WHERE state = 'pending' AND mapping_id = wanted.value)
+     FROM json_each(?) AS wanted";
 
 /// When the next delivery of each mapping is due, on a reader.
 pub(super) async fn next_due(
     conn: &mut SqliteConnection,
-    mappings: &[i64],
+    mappings: &[MappingId],
 ) -> Result<Vec<(MappingId, Timestamp)>, sqlx::Error> {
-    read_next_due(&next_due_statement().fetch(conn, mappings, bind_key).await?)
-}
-
-/// For each mapping given, when its next pending delivery is due.
-fn next_due_statement() -> Shaped {
-    Shaped::new(
-        "WITH wanted (id) AS (VALUES ",
-        1,
-        ")
-         SELECT wanted.id, (SELECT min(due_at) FROM deliveries
-            WHERE state = 'pending' AND mapping_id = wanted.id) FROM wanted",
-    )
-}
-
-/// Reads the rows that [`next_due_statement`] gives.
-fn read_next_due(rows: &[SqliteRow]) -> Result<Vec<(MappingId, Timestamp)>, sqlx::Error> {
+    let wanted = json(mappings.iter().map(|it| it.0));
+    let rows = sqlx::query(NEXT_DUE).bind(wanted).fetch_all(conn).await?;
     let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        if let Some(due_at) = row.try_get::<Option<i64>, _>(1)? {
-            found.push((MappingId(row.try_get(0)?), Timestamp::from_micros(due_at)));
-        }
+    for row in &rows {
+        found.extend(due(row.try_get(0)?, row.try_get(1)?));
     }
     Ok(found)
+}
+
+fn due(mapping_id: i64, due_at: Option<i64>) -> Option<(MappingId, Timestamp)> {
+    Some((MappingId(mapping_id), Timestamp::from_micros(due_at?)))
+}
+
+/// Keys as SQLite takes many of them in one value.
+fn json(keys: impl Iterator<Item = i64>) -> String {
+    let keys: Vec<String> = keys.map(|key| key.to_string()).collect();
+    format!("[{}]", keys.join(","))
 }
 
 /// A delivery that was leased; its event is yet to be read.
@@ -126,116 +105,85 @@ pub(super) struct Leased {
     pub(super) overdue: Vec<(MappingId, u64)>,
 }
 
-/// The writer's part of a claim.
-#[derive(Debug)]
-pub(super) struct ClaimDue(pub(super) ClaimRequest);
-
-struct LeaseRow {
-    claimed: Claimed,
-    node_id: i64,
-}
-
-fn bind_lease(row: &LeaseRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.claimed.id.0)?;
-    to.add(row.node_id)?;
-    to.add(row.claimed.lease_expires_at.as_micros())?;
-    to.add(i64::from(row.claimed.tried))?;
-    to.add(row.claimed.deadline_at.as_micros())
-}
-
-fn bind_buried((id, at): &(i64, Timestamp), to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(*id)?;
-    to.add(at.as_micros())
-}
-
-#[async_trait::async_trait]
-impl Step for ClaimDue {
-    type Answer = Leased;
-    const CONTEXT: &'static str = "claim due deliveries";
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Leased, Failure> {
-        let mut leased = Leased::default();
-        for want in &self.0.wants {
-            self.serve(tx, want, &mut leased).await?;
-        }
-        let wanted: Vec<i64> = self.0.wants.iter().map(|want| want.mapping_id.0).collect();
-        let statement = &tx.claim.next_due;
-        leased.next_due = read_next_due(&statement.fetch(tx.conn, &wanted, bind_key).await?)?;
-        Ok(leased)
+/// Leases what is due for each mapping that wants it.
+pub(super) fn claim(
+    writing: &mut Writing<'_>,
+    request: &ClaimRequest,
+) -> Result<Leased, sqlx::Error> {
+    let mut leased = Leased::default();
+    for want in &request.wants {
+        serve(writing, request, want, &mut leased)?;
     }
+    let wanted = json(request.wants.iter().map(|want| want.mapping_id.0));
+    let found = writing
+        .held
+        .prepare(NEXT_DUE)?
+        .find(params![wanted], |row| Ok(due(row.get(0)?, row.get(1)?)))?;
+    leased.next_due = found.into_iter().flatten().collect();
+    Ok(leased)
 }
 
-impl ClaimDue {
-    /// Serves one mapping.
-    async fn serve(
-        &self,
-        tx: &mut Tx<'_>,
-        want: &ClaimWant,
-        leased: &mut Leased,
-    ) -> Result<(), Failure> {
-        let now = self.0.now;
-        let due = sqlx::query(
-            "SELECT id, event_id, token, tried, accepted_at, deadline_at FROM deliveries
-             WHERE state = 'pending' AND mapping_id = ? AND due_at <= ?
-             ORDER BY due_at LIMIT ?",
-        )
-        .bind(want.mapping_id.0)
-        .bind(now.as_micros())
-        .bind(i64::from(want.limit) + OVERDUE_AT_ONCE)
-        .fetch_all(&mut *tx.conn)
-        .await?;
-        let mut overdue = Vec::new();
-        let mut leases = Vec::new();
-        for row in &due {
-            let claimed = read_due(row, want, now)?;
-            if claimed.tried > 0 && claimed.deadline_at <= now {
-                overdue.push((claimed.id.0, now));
-            } else if leases.len() < usize::try_from(want.limit).unwrap_or(usize::MAX) {
-                leases.push(LeaseRow { claimed, node_id: self.0.node_id.0 });
-            }
+/// Serves one mapping.
+fn serve(
+    writing: &mut Writing<'_>,
+    request: &ClaimRequest,
+    want: &ClaimWant,
+    leased: &mut Leased,
+) -> Result<(), sqlx::Error> {
+    let (now, before) = (request.now, leased.deliveries.len());
+    let limit = usize::try_from(want.limit).unwrap_or(usize::MAX);
+    let mut lease = writing.held.prepare(LEASE)?;
+    let mut buried = 0;
+    for claimed in find_due(writing.held, want, now)? {
+        if claimed.tried > 0 && claimed.deadline_at <= now {
+            writing.held.change(BURY, params![claimed.id.0, now.as_micros()])?;
+            buried += 1;
+        } else if leased.deliveries.len() - before < limit {
+            lease.change(params![
+                claimed.id.0,
+                claimed.token,
+                claimed.tried,
+                claimed.deadline_at.as_micros(),
+                request.node_id.0,
+                claimed.lease_expires_at.as_micros(),
+            ])?;
+            leased.deliveries.push(claimed);
         }
-        if !overdue.is_empty() {
-            leased.overdue.push((want.mapping_id, bury(tx, &overdue).await?));
-        }
-        let statement = &tx.claim.lease;
-        let changed = statement.execute(tx.conn, &leases, bind_lease).await?;
-        tx.memory.ledger.pending = tx.memory.ledger.pending.saturating_sub(changed);
-        tx.memory.ledger.leased += changed;
-        leased.deliveries.extend(leases.iter().map(|row| row.claimed));
-        Ok(())
     }
+    let count = u64::try_from(leased.deliveries.len() - before).unwrap_or(u64::MAX);
+    let ledger = &mut writing.memory.ledger;
+    ledger.pending = ledger.pending.saturating_sub(count + buried);
+    ledger.leased += count;
+    ledger.dead += buried;
+    if buried > 0 {
+        leased.overdue.push((want.mapping_id, buried));
+    }
+    Ok(())
 }
 
-/// The delivery as it will be when leased: a deadline from before the mapping was resumed gives way
-/// to the resumed window, whose tries start from none.
-fn read_due(row: &SqliteRow, want: &ClaimWant, now: Timestamp) -> Result<Claimed, sqlx::Error> {
-    let mut from = Columns::from(row, 0);
-    let id = DeliveryId(from.take()?);
-    let event_id = EventId(from.take()?);
-    let token = from.small()?.saturating_add(1);
-    let tried = from.small()?;
-    let accepted_at = from.at()?;
-    let deadline_at = from.at()?;
-    let is_resumed = deadline_at < want.resumed_deadline_at;
-    Ok(Claimed {
-        id,
-        event_id,
-        mapping_id: want.mapping_id,
-        token,
-        tried: if is_resumed { 0 } else { tried },
-        accepted_at,
-        deadline_at: if is_resumed { want.resumed_deadline_at } else { deadline_at },
-        lease_expires_at: now + want.lease,
+/// What is due, as it will be when leased: a deadline from before the mapping was resumed gives way to
+/// the resumed window, whose tries start from none.
+fn find_due(
+    held: &Held<'_>,
+    want: &ClaimWant,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    let most = i64::from(want.limit) + OVERDUE_AT_ONCE;
+    held.prepare(DUE)?.find(params![want.mapping_id.0, now.as_micros(), most], |row| {
+        let tried = small(row.get(3)?);
+        let deadline_at = Timestamp::from_micros(row.get(5)?);
+        let is_resumed = deadline_at < want.resumed_deadline_at;
+        Ok(Claimed {
+            id: DeliveryId(row.get(0)?),
+            event_id: EventId(row.get(1)?),
+            mapping_id: want.mapping_id,
+            token: small(row.get(2)?).saturating_add(1),
+            tried: if is_resumed { 0 } else { tried },
+            accepted_at: Timestamp::from_micros(row.get(4)?),
+            deadline_at: if is_resumed { want.resumed_deadline_at } else { deadline_at },
+            lease_expires_at: now + want.lease,
+        })
     })
-}
-
-/// Makes dead letters of pending deliveries; returns how many were pending.
-async fn bury(tx: &mut Tx<'_>, overdue: &[(i64, Timestamp)]) -> Result<u64, sqlx::Error> {
-    let statement = &tx.claim.bury;
-    let buried = statement.execute(tx.conn, overdue, bind_buried).await?;
-    tx.memory.ledger.pending = tx.memory.ledger.pending.saturating_sub(buried);
-    tx.memory.ledger.dead += buried;
-    Ok(buried)
 }
 
 /// Overdue deliveries that a reader found, to be made dead letters unless they changed meanwhile.
@@ -251,21 +199,15 @@ impl Step for Bury {
     const CONTEXT: &'static str = "settle overdue deliveries";
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
-        let mut still = Vec::with_capacity(self.found.len());
-        for ids in self.found.chunks(500) {
-            let marks = vec!["?"; ids.len()].join(",");
-            let sql = format!(
-                "SELECT id FROM deliveries WHERE id IN ({marks})
-                    AND state = 'pending' AND tried > 0 AND deadline_at <= ?"
-            );
-            let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false);
-            for id in ids {
-                query = query.bind(*id);
-            }
-            let ids: Vec<i64> = query.bind(self.now.as_micros()).fetch_all(&mut *tx.conn).await?;
-            still.extend(ids.into_iter().map(|id| (id, self.now)));
-        }
-        Ok(bury(tx, &still).await?)
+        let done = sqlx::query(BURY_FOUND)
+            .bind(json(self.found.iter().copied()))
+            .bind(self.now.as_micros())
+            .execute(&mut *tx.conn)
+            .await?;
+        let buried = done.rows_affected();
+        tx.memory.ledger.pending = tx.memory.ledger.pending.saturating_sub(buried);
+        tx.memory.ledger.dead += buried;
+        Ok(buried)
     }
 }
 

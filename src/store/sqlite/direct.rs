@@ -107,7 +107,7 @@ impl Statement<'_> {
     pub(super) fn find<T>(
         &mut self,
         values: &[&dyn ToSql],
-        read: fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
         let rows = self.0.query_map(values, read).map_err(direct_error)?;
         rows.collect::<rusqlite::Result<_>>().map_err(direct_error)

@@ -63,26 +63,6 @@ pub(super) async fn event(
     found.as_ref().map(row::event).transpose()
 }
 
-/// Events by key, in no order.
-pub(super) async fn events_by_id(
-    conn: &mut SqliteConnection,
-    ids: &[EventId],
-) -> Result<Vec<StoredEvent>, Failure> {
-    let mut events = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(256) {
-        let marks = vec!["?"; ids.len()].join(",");
-        let sql = format!("SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id IN ({marks})");
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        for id in ids {
-            query = query.bind(id.0);
-        }
-        for found in &query.fetch_all(&mut *conn).await? {
-            events.push(row::event(found)?);
-        }
-    }
-    Ok(events)
-}
-
 /// Events, newest first.
 pub(super) async fn events(
     conn: &mut SqliteConnection,

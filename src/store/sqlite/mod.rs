@@ -1,7 +1,6 @@
 //! The store on SQLite: one thread writes, grouping what is queued into one commit; a few read-only
 //! connections answer queries. Each noun's SQL is in the file of its name.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::domain::access::Act;
 use crate::domain::attempt::Attempt;
-use crate::domain::event::{Event, StoredEvent};
+use crate::domain::event::StoredEvent;
 use crate::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 use crate::domain::mapping::MappingRevision;
@@ -39,6 +38,7 @@ mod direct;
 mod disk;
 mod examine;
 mod failure;
+mod fetch;
 mod job;
 mod lease;
 mod list;
@@ -56,7 +56,6 @@ mod record;
 mod repeat;
 mod row;
 mod selection;
-mod shape;
 mod shared;
 mod siblings;
 mod snapshot;
@@ -72,6 +71,7 @@ pub use walk::Look;
 
 use accept::Arrival;
 use failure::{Failure, to_store};
+use fetch::Fetch;
 use queue::Queue;
 use shared::Shared;
 
@@ -81,6 +81,7 @@ use shared::Shared;
 pub struct SqliteStore {
     queue: Queue,
     readers: SqlitePool,
+    fetch: Fetch,
     shared: Arc<Shared>,
     writer_ended: Mutex<Option<oneshot::Receiver<()>>>,
     look: Look,
@@ -98,6 +99,7 @@ impl SqliteStore {
         open::check_file(&options.path)?;
         open::prepare(&options).await?;
         let readers = open::readers(&options);
+        let fetch = Fetch::new(&options);
         let look = options.look;
         let shared = Arc::new(Shared::new());
         let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
@@ -109,7 +111,7 @@ impl SqliteStore {
                 Err(error) => Err(error),
             };
         let writer_ended = Mutex::new(Some(writer_ended.map_err(failed)?));
-        Ok(Self { queue, readers, shared, writer_ended, look })
+        Ok(Self { queue, readers, fetch, shared, writer_ended, look })
     }
 
     /// Returns, with the cause, once the database has failed in a way after which only a restart
@@ -131,17 +133,8 @@ impl SqliteStore {
         claimed: &[claim::Claimed],
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
         const CONTEXT: &str = "read the events of claimed deliveries";
-        let mut ids: Vec<EventId> = claimed.iter().map(|delivery| delivery.event_id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let found = if ids.is_empty() {
-            Vec::new()
-        } else {
-            let mut conn = self.reader(CONTEXT).await?;
-            list::events_by_id(&mut conn, &ids).await.map_err(|error| to_store(CONTEXT, error))?
-        };
-        let events: HashMap<EventId, Arc<Event>> =
-            found.into_iter().map(|stored| (stored.id, Arc::new(stored.event))).collect();
+        let ids = claimed.iter().map(|delivery| delivery.event_id).collect();
+        let events = self.fetch.events(ids).await.map_err(|error| to_store(CONTEXT, error))?;
         claimed
             .iter()
             .map(|delivery| {
@@ -168,7 +161,7 @@ impl Store for SqliteStore {
 
     async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
         let now = request.now;
-        let leased = self.queue.step(claim::ClaimDue(request)).await?;
+        let leased = self.queue.claim(request).await?;
         match self.with_events(&leased.deliveries).await {
             Ok(deliveries) => {
                 Ok(Claim { deliveries, next_due: leased.next_due, overdue: leased.overdue })
@@ -228,9 +221,8 @@ impl Store for SqliteStore {
         mappings: &[MappingId],
     ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
         const CONTEXT: &str = "look for what is due next";
-        let wanted: Vec<i64> = mappings.iter().map(|mapping| mapping.0).collect();
         let mut conn = self.reader(CONTEXT).await?;
-        claim::next_due(&mut conn, &wanted)
+        claim::next_due(&mut conn, mappings)
             .await
             .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
     }
@@ -454,6 +446,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         // The writer empties the log last, which readers would keep it from.
         self.readers.close().await;
+        self.fetch.close().await;
         self.queue.close().await;
         let ended = self.writer_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended

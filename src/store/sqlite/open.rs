@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::OpenFlags;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 
+use super::failure::direct_error;
 use super::walk::Look;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -24,8 +26,8 @@ const LOG_PAGES: i64 = 8_192;
 /// What the log's file keeps of its length when it begins anew, 256 MiB: above what it usually comes to,
 /// for cutting it and letting it grow again costs milliseconds.
 const LOG_BYTES: &str = "268435456";
-/// Statements that stay prepared on SQLite's own thread: those over many rows come in a few sizes.
-const STATEMENTS: usize = 128;
+/// How long a connection waits for another's lock.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// Rows do not span pages where they fit into one: of events of 1 KB, a page of 4 KiB takes three and is
 /// a sixth empty, one of 8 KiB takes seven.
@@ -236,7 +238,7 @@ fn base(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY)
         .disable_statement_logging()
 }
 
@@ -244,14 +246,11 @@ fn base(path: &Path) -> SqliteConnectOptions {
 pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnection, sqlx::Error> {
     let mut connect = base(&options.path)
         .thread_name(|_| "sqlite-writer".to_owned())
-        // A whole claim's rows fit: SQLite's thread never waits for the task that takes them.
-        .row_buffer_size(4_096)
         .pragma("synchronous", "FULL")
         .pragma("wal_autocheckpoint", "0")
         .pragma("mmap_size", "0")
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", CACHE_SIZE)
-        .statement_cache_capacity(STATEMENTS)
         .pragma("journal_size_limit", LOG_BYTES);
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());
@@ -266,6 +265,22 @@ pub(super) async fn connect_beside(options: &OpenOptions) -> Result<SqliteConnec
         .pragma("synchronous", "FULL")
         .pragma("wal_autocheckpoint", "0");
     connect.connect().await
+}
+
+/// A connection that reads row by row where it is called; it cannot write.
+pub(super) fn connect_to_fetch(path: &Path) -> Result<rusqlite::Connection, sqlx::Error> {
+    let open = || {
+        let connection = rusqlite::Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "mmap_size", 0)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    open().map_err(direct_error)
 }
 
 /// The connections that answer queries; they cannot write.

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::accept::Arrival;
+use super::claim::Leased;
 use super::failure::{Failure, to_store};
 use super::writer::{Step, Tx};
-use crate::store::{Accepted, Record, Recorded, StoreError};
+use crate::store::{Accepted, ClaimRequest, Record, Recorded, StoreError};
 
 /// Commands that may wait; beyond it callers wait to hand theirs in.
 const COMMANDS: usize = 8_192;
@@ -34,12 +35,29 @@ pub(super) struct RecordAll {
     pub(super) answer: Answer<Vec<Recorded>>,
 }
 
+/// Due deliveries to be leased.
+#[derive(Debug)]
+pub(super) struct ClaimDue {
+    pub(super) request: ClaimRequest,
+    pub(super) answer: Answer<Leased>,
+}
+
+impl ClaimDue {
+    /// How many rows it may change.
+    pub(super) fn rows(&self) -> usize {
+        let limits = self.request.wants.iter().map(|want| want.limit);
+        limits.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)).sum()
+    }
+}
+
 /// What the writer is asked for.
 pub(super) enum Command {
     /// Accept events.
     Accept(Accept),
     /// Record attempts.
     Record(RecordAll),
+    /// Claim due deliveries.
+    Claim(ClaimDue),
     /// Anything rarer.
     Step(Box<dyn Queued>),
     /// Bring the log into the file, if nothing else is to do.
@@ -167,6 +185,13 @@ impl Queue {
     ) -> Result<Vec<Recorded>, StoreError> {
         let (answer, given) = oneshot::channel();
         self.send(Command::Record(RecordAll { records, answer })).await?;
+        given.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Claims due deliveries.
+    pub(super) async fn claim(&self, request: ClaimRequest) -> Result<Leased, StoreError> {
+        let (answer, given) = oneshot::channel();
+        self.send(Command::Claim(ClaimDue { request, answer })).await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 

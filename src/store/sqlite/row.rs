@@ -28,7 +28,8 @@ pub(super) fn count(int: i64) -> u64 {
     u64::try_from(int).unwrap_or(0)
 }
 
-fn small(int: i64) -> u32 {
+/// A small count as the file holds it.
+pub(super) fn small(int: i64) -> u32 {
     u32::try_from(int).unwrap_or(u32::MAX)
 }
 

@@ -11,13 +11,14 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::claim::Leased;
 use super::direct::{Direct, Held};
 use super::disk::Disk;
 use super::failure::{Failure, Reach, reach, shared, to_store};
 use super::lock::FileLock;
 use super::memory::Memory;
 use super::open::OpenOptions;
-use super::queue::{Accept, Command, Queued, RecordAll};
+use super::queue::{Accept, ClaimDue, Command, Queued, RecordAll};
 use super::recent::Recent;
 use super::shared::Shared;
 use super::{accept, claim, dedup, record, siblings};
@@ -48,7 +49,6 @@ pub(super) struct Tx<'a> {
     pub(super) conn: &'a mut SqliteConnection,
     pub(super) memory: &'a mut Memory,
     pub(super) recent: &'a mut Recent,
-    pub(super) claim: &'a claim::Statements,
 }
 
 impl Tx<'_> {
@@ -76,9 +76,11 @@ pub(super) struct Writing<'a> {
 struct Group {
     accepts: Vec<Accept>,
     records: Vec<RecordAll>,
+    claims: Vec<ClaimDue>,
     steps: Vec<Box<dyn Queued>>,
     accepted: Vec<Accepted>,
     recorded: Vec<Recorded>,
+    leased: Vec<Leased>,
     rows: usize,
     bytes: usize,
 }
@@ -89,7 +91,7 @@ impl Group {
     }
 
     fn commands(&self) -> usize {
-        self.accepts.len() + self.records.len() + self.steps.len()
+        self.accepts.len() + self.records.len() + self.claims.len() + self.steps.len()
     }
 
     fn is_full(&self) -> bool {
@@ -98,7 +100,7 @@ impl Group {
 
     /// Whether nobody minds when it waits a moment: an attempt that has been made is done with.
     fn is_patient(&self) -> bool {
-        self.accepts.is_empty() && self.steps.is_empty() && !self.records.is_empty()
+        self.commands() == self.records.len() && !self.records.is_empty()
     }
 
     fn add_accept(&mut self, accept: Accept) {
@@ -110,6 +112,11 @@ impl Group {
     fn add_record(&mut self, record: RecordAll) {
         self.rows += record.records.len();
         self.records.push(record);
+    }
+
+    fn add_claim(&mut self, claim: ClaimDue) {
+        self.rows += claim.rows();
+        self.claims.push(claim);
     }
 
     fn add_step(&mut self, step: Box<dyn Queued>) {
@@ -128,6 +135,11 @@ impl Group {
         for record in self.records {
             let mut group = Self::default();
             group.add_record(record);
+            alone.push(group);
+        }
+        for claim in self.claims {
+            let mut group = Self::default();
+            group.add_claim(claim);
             alone.push(group);
         }
         for step in self.steps {
@@ -151,6 +163,9 @@ impl Group {
             let given = recorded.by_ref().take(record.records.len()).collect();
             let _ = record.answer.send(Ok(given));
         }
+        for (claim, leased) in self.claims.into_iter().zip(self.leased) {
+            let _ = claim.answer.send(Ok(leased));
+        }
         for step in self.steps {
             step.answer(Ok(()));
         }
@@ -164,6 +179,9 @@ impl Group {
         }
         for record in self.records {
             let _ = record.answer.send(Err(shared("record attempts", &error)));
+        }
+        for claim in self.claims {
+            let _ = claim.answer.send(Err(shared("claim due deliveries", &error)));
         }
         for step in self.steps {
             let context = step.context();
@@ -190,7 +208,6 @@ pub(super) struct Writer {
     direct: Direct,
     memory: Memory,
     recent: Recent,
-    claim: claim::Statements,
     options: OpenOptions,
     shared: Arc<Shared>,
     disk: Disk,
@@ -212,8 +229,7 @@ impl Writer {
         shared.publish(memory.ledger);
         let mut disk = Disk::new(&options, Arc::clone(&shared)).map_err(sqlx::Error::Io)?;
         disk.look();
-        let claim = claim::Statements::new();
-        Ok(Self { direct, memory, recent, claim, options, shared, disk, commands, _lock: lock })
+        Ok(Self { direct, memory, recent, options, shared, disk, commands, _lock: lock })
     }
 
     /// Works on a thread of its own, which only waits and writes. What is given is told of its end.
@@ -262,6 +278,7 @@ impl Writer {
             match command {
                 Command::Accept(accept) => group.add_accept(accept),
                 Command::Record(record) => group.add_record(record),
+                Command::Claim(claim) => group.add_claim(claim),
                 Command::Step(step) => group.add_step(step),
                 Command::Tidy(answer) => tidies.push(answer),
                 Command::Close => goes_on = false,
@@ -367,12 +384,8 @@ impl Writer {
         if group.steps.is_empty() {
             return commit(&held, &self.memory, &before);
         }
-        let mut tx = Tx {
-            conn: self.direct.sqlx(),
-            memory: &mut self.memory,
-            recent: &mut self.recent,
-            claim: &self.claim,
-        };
+        let mut tx =
+            Tx { conn: self.direct.sqlx(), memory: &mut self.memory, recent: &mut self.recent };
         for step in &mut group.steps {
             step_within(&mut tx, step.as_mut()).await?;
         }
@@ -422,7 +435,13 @@ fn write(writing: &mut Writing<'_>, group: &mut Group) -> Result<(), sqlx::Error
         group.records.iter().flat_map(|record| record.records.iter()).collect();
     group.recorded = record::record(writing, &records)?;
     dedup::merge(writing)?;
-    siblings::settle(writing, &records, &group.recorded)
+    siblings::settle(writing, &records, &group.recorded)?;
+    group.leased = group
+        .claims
+        .iter()
+        .map(|it| claim::claim(writing, &it.request))
+        .collect::<Result<_, _>>()?;
+    Ok(())
 }
 
 /// Commits, with the counters and totals where they changed.
