@@ -31,6 +31,11 @@ const START: Timestamp = Timestamp::from_micros(1_780_000_000_000_000);
 const GROUP: u32 = 64;
 const LEASE: Duration = Duration::from_secs(35);
 const WINDOW: Duration = Duration::from_secs(4 * 3_600);
+const REQUEST_HEADERS: &str = "content-type: application/json\nuser-agent: Postrider/0.1.0\n\
+    webhook-id: dlv_01a1ff57146970f4800000000000752e\nwebhook-timestamp: 1795285259\n\
+    x-signature: 1cf3027cc1bd871725469c8411e187d3a4b6092d\n\
+    webhook-signature: v1,mkcDaHn9QtE2mQoK/QlOvlG2eQswHRTd0A0pUeso6m8=\n";
+const RESPONSE_HEADERS: &str = "content-length: 2\ndate: Sat, 21 Nov 2026 18:20:59 GMT\n";
 const TRIGGER: &str = r#"type = "track" and event = "Order Completed" and properties.total > 10"#;
 
 /// A message of 1 KB.
@@ -241,9 +246,9 @@ impl World {
             error: None,
             console: None,
             url: "https://receiver.test/hook".to_owned(),
-            request_headers: "content-type: application/json\n".to_owned(),
+            request_headers: REQUEST_HEADERS.to_owned(),
             body_sha256: Some([7; 32]),
-            response_headers: "server: test\n".to_owned(),
+            response_headers: RESPONSE_HEADERS.to_owned(),
             response_body: Bytes::from_static(b"ok"),
             response_truncated: false,
             batch: None,

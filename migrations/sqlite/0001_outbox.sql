@@ -244,9 +244,10 @@ CREATE TABLE attempts (
     console             TEXT,                           -- what the insert function wrote to it
     batch_id            INTEGER,                        -- the batch that it was part of
     url                 TEXT,
-    request_headers     TEXT,                           -- `name: value` a line, secrets masked
+    request_headers     BLOB,                           -- `name: value` a line, secrets masked; packed
+                                                        -- as src/store/sqlite/row/headers.rs says
     body_sha256         BLOB CHECK (length(body_sha256) = 32),
-    response_headers    TEXT,
+    response_headers    BLOB,                           -- likewise
     response_body       BLOB,                           -- as far as it is kept
     response_truncated  INTEGER CHECK (response_truncated IN (0, 1)),
     CHECK ((batch_id IS NULL) = (url IS NOT NULL)),
@@ -268,9 +269,9 @@ CREATE TABLE batches (
     webhook_id          TEXT    NOT NULL,
     status              INTEGER,                        -- the answer's; an item may have its own
     url                 TEXT    NOT NULL,
-    request_headers     TEXT    NOT NULL,
+    request_headers     BLOB    NOT NULL,               -- packed, as theirs
     body_sha256         BLOB    NOT NULL CHECK (length(body_sha256) = 32),
-    response_headers    TEXT    NOT NULL,
+    response_headers    BLOB    NOT NULL,
     response_body       BLOB    NOT NULL,
     response_truncated  INTEGER NOT NULL CHECK (response_truncated IN (0, 1))
 ) STRICT;

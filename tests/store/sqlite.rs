@@ -325,6 +325,23 @@ async fn an_unknown_word_is_foreign_not_a_guess() {
 }
 
 #[tokio::test]
+async fn headers_that_nobody_packs_so_are_foreign_not_a_guess() {
+    let mut world = World::new(SqliteFactory::new()).await;
+    let id = world.dead("m-1", world.a).await;
+    assert_eq!(world.store.attempts(id).await.expect("read").len(), 1);
+    world.store.close().await;
+    for sql in [
+        "DROP TRIGGER attempts_are_append_only",
+        "UPDATE attempts SET response_headers = substr(response_headers, 1, 3)",
+    ] {
+        execute(&world.place(), sql).await.expect("changed");
+    }
+    world.reopen().await;
+    let error = world.store.attempts(id).await.expect_err("refused");
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn examination_finds_what_is_wrong() {
     let mut world = World::new(SqliteFactory::new()).await;
     world.dead("m-1", world.a).await;

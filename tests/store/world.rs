@@ -26,6 +26,10 @@ use super::{START, StoreFactory};
 /// How long deliveries are retried.
 pub(crate) const WINDOW: Duration = Duration::from_secs(4 * 3_600);
 /// How long leases last.
+const REQUEST_HEADERS: &str = "content-type: application/json\nuser-agent: Postrider/0.1.0\n\
+    x-tenant: north\nwebhook-id: dlv_01a1ff57146970f4800000000000752e\n\
+    webhook-timestamp: 1795285259\nx-signature: 1cf3027cc1bd871725469c8411e187d3a4b6092d\n\
+    webhook-signature: v1,mkcDaHn9QtE2mQoK/QlOvlG2eQswHRTd0A0pUeso6m8=\n";
 pub(crate) const LEASE: Duration = Duration::from_secs(35);
 
 /// A mapping and its destination.
@@ -190,9 +194,9 @@ impl World {
             error: (outcome != Outcome::Delivered).then(|| "it went wrong".to_owned()),
             console: (outcome == Outcome::Dropped).then(|| "log: not for us".to_owned()),
             url: "https://receiver.test/hook".to_owned(),
-            request_headers: "content-type: application/json\n".to_owned(),
+            request_headers: REQUEST_HEADERS.to_owned(),
             body_sha256: Some([7; 32]),
-            response_headers: "server: test\n".to_owned(),
+            response_headers: "server: test\nx-odd: \u{fffd}, a: b\ndate: soon\n".to_owned(),
             response_body: Bytes::from_static(b"\x00ok\xff"),
             response_truncated: true,
             batch: None,

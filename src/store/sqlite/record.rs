@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::params;
 
 use super::direct::{Held, Statement};
-use super::row::int;
+use super::row::{headers, int};
 use super::writer::Writing;
 use crate::clock::Timestamp;
 use crate::domain::attempt::{Batch, NewAttempt, Outcome};
@@ -117,6 +117,23 @@ struct Attempts<'a> {
     statement: Statement<'a>,
     recorded_at: Timestamp,
     batches: Vec<BatchRow>,
+    headers: Headers,
+}
+
+/// The headers of one row, packed; their room is used again for the next.
+#[derive(Default)]
+struct Headers {
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl Headers {
+    fn pack(&mut self, request: &str, response: &str) {
+        self.request.clear();
+        self.response.clear();
+        headers::pack(request, &mut self.request);
+        headers::pack(response, &mut self.response);
+    }
 }
 
 struct BatchRow {
@@ -128,13 +145,17 @@ struct BatchRow {
 impl<'a> Attempts<'a> {
     fn new(writing: &Writing<'a>) -> Result<Self, sqlx::Error> {
         let statement = writing.held.prepare(ATTEMPT)?;
-        Ok(Self { statement, recorded_at: writing.clock.now(), batches: Vec::new() })
+        let recorded_at = writing.clock.now();
+        Ok(Self { statement, recorded_at, batches: Vec::new(), headers: Headers::default() })
     }
 
     fn write(&mut self, id: i64, record: &Record, is_late: bool) -> Result<(), sqlx::Error> {
         let made = &record.attempt;
         let batch_id = made.batch.as_ref().map(|batch| self.batch(id, batch));
         let alone = batch_id.is_none().then_some(made);
+        if let Some(it) = alone {
+            self.headers.pack(&it.request_headers, &it.response_headers);
+        }
         self.statement.change(params![
             id,
             record.delivery_id.0,
@@ -151,9 +172,9 @@ impl<'a> Attempts<'a> {
             made.console,
             batch_id,
             alone.map(|it| it.url.as_str()),
-            alone.map(|it| it.request_headers.as_str()),
+            alone.map(|_| &self.headers.request[..]),
             alone.and_then(|it| it.body_sha256.as_ref()).map(<[u8; 32]>::as_slice),
-            alone.map(|it| it.response_headers.as_str()),
+            alone.map(|_| &self.headers.response[..]),
             alone.map(|it| &it.response_body[..]),
             alone.map(|it: &NewAttempt| it.response_truncated),
         ])?;
@@ -174,8 +195,9 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn end(self, held: &Held<'_>) -> Result<(), sqlx::Error> {
+    fn end(mut self, held: &Held<'_>) -> Result<(), sqlx::Error> {
         for BatchRow { id, attempts, batch } in self.batches {
+            self.headers.pack(&batch.request_headers, &batch.response_headers);
             held.change(
                 BATCH,
                 params![
@@ -185,9 +207,9 @@ impl<'a> Attempts<'a> {
                     batch.webhook_id,
                     batch.status,
                     batch.url,
-                    batch.request_headers,
+                    &self.headers.request[..],
                     &batch.body_sha256[..],
-                    batch.response_headers,
+                    &self.headers.response[..],
                     &batch.response_body[..],
                     batch.response_truncated,
                 ],

@@ -18,6 +18,9 @@ use crate::domain::id::{
 use crate::domain::trace::Trace;
 use crate::store::{DeliveryRow, StoreError, TestSend, TestSendRow};
 
+pub(super) mod headers;
+mod usual;
+
 /// A count as SQLite keeps it.
 pub(super) fn int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -178,9 +181,9 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
     };
     let is_in_batch = from.take::<Option<i64>>()?.is_some();
     let url = from.take()?;
-    let request_headers = from.take()?;
+    let request_headers = headers(from.take()?)?;
     let body_sha256 = from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok());
-    let response_headers = from.take()?;
+    let response_headers = headers(from.take()?)?;
     let response_body = Bytes::from(from.take::<Vec<u8>>()?);
     let response_truncated = from.take()?;
     if is_in_batch {
@@ -201,6 +204,10 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
         made.response_truncated = response_truncated;
     }
     Ok(Attempt { id, delivery_id, number, late, recorded_at, made })
+}
+
+fn headers(packed: &[u8]) -> Result<String, Failure> {
+    headers::unpack(packed).ok_or_else(|| foreign("the headers", &hex::encode(packed)))
 }
 
 fn status(found: Option<i64>) -> Option<u16> {
