@@ -15,10 +15,11 @@ use crate::domain::retry::Next;
 use crate::metrics;
 use crate::store::{Record, Recorded, StoreError};
 
-/// Attempts in one step of the store; those of one request stay together whatever their number.
-const AT_ONCE: usize = 512;
-/// Steps that may be under way: one in the commit now running, others gathering for the next.
-const STEPS: usize = 4;
+/// Attempts in one step of the store, so few that events are not kept waiting by one; those of one
+/// request stay together whatever their number.
+const AT_ONCE: usize = 64;
+/// Steps that may be under way: some in the commit now running, others waiting for the next.
+const STEPS: usize = 16;
 /// The wait before a step that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Attempts that may wait to be recorded; beyond it no new attempt starts.

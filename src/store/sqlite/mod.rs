@@ -39,6 +39,7 @@ mod disk;
 mod examine;
 mod failure;
 mod fetch;
+mod group;
 mod job;
 mod lease;
 mod list;
@@ -102,11 +103,11 @@ impl SqliteStore {
         let fetch = Fetch::new(&options);
         let look = options.look;
         let shared = Arc::new(Shared::new());
-        let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
+        let (queue, asked) = Queue::new(options.max_queued_events, options.max_queued_bytes);
         let path = options.path.display().to_string();
         let failed = |source| OpenError::Database { path, source };
         let writer_ended =
-            match writer::Writer::open(options, Arc::clone(&shared), commands, lock).await {
+            match writer::Writer::open(options, Arc::clone(&shared), asked, lock).await {
                 Ok(writer) => writer.start(Handle::current()).map_err(sqlx::Error::Io),
                 Err(error) => Err(error),
             };

@@ -66,6 +66,37 @@ pub(super) enum Command {
     Close,
 }
 
+/// The writer's end of the queue, which is two: what somebody waits for, events first of all, and the
+/// work of delivering them.
+pub(super) struct Asked {
+    commands: mpsc::Receiver<Command>,
+    work: mpsc::Receiver<Command>,
+}
+
+impl Asked {
+    /// What is queued, of the kinds that are taken.
+    pub(super) fn try_next(&mut self, takes_events: bool, takes_work: bool) -> Option<Command> {
+        let first = takes_events.then(|| self.commands.try_recv().ok()).flatten();
+        first.or_else(|| takes_work.then(|| self.work.try_recv().ok()).flatten())
+    }
+
+    /// The next that comes; none when nobody is left to ask.
+    pub(super) async fn next(&mut self) -> Option<Command> {
+        tokio::select! {
+            biased;
+            Some(command) = self.commands.recv() => Some(command),
+            Some(work) = self.work.recv() => Some(work),
+            else => None,
+        }
+    }
+
+    /// Takes no more than is queued.
+    pub(super) fn close(&mut self) {
+        self.commands.close();
+        self.work.close();
+    }
+}
+
 /// A step that waits for its turn, whatever its answer's type.
 #[async_trait]
 pub(super) trait Queued: Send {
@@ -146,6 +177,7 @@ impl Drop for Room {
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     commands: mpsc::Sender<Command>,
+    work: mpsc::Sender<Command>,
     load: Arc<Load>,
     max_events: usize,
     max_bytes: usize,
@@ -153,10 +185,12 @@ pub(super) struct Queue {
 
 impl Queue {
     /// A queue and the writer's end of it.
-    pub(super) fn new(max_events: usize, max_bytes: usize) -> (Self, mpsc::Receiver<Command>) {
-        let (commands, receiver) = mpsc::channel(COMMANDS);
+    pub(super) fn new(max_events: usize, max_bytes: usize) -> (Self, Asked) {
+        let (commands, commanded) = mpsc::channel(COMMANDS);
+        let (work, worked) = mpsc::channel(COMMANDS);
         let load = Arc::new(Load { events: AtomicUsize::new(0), bytes: AtomicUsize::new(0) });
-        (Self { commands, load, max_events, max_bytes }, receiver)
+        let asked = Asked { commands: commanded, work: worked };
+        (Self { commands, work, load, max_events, max_bytes }, asked)
     }
 
     /// Takes room for events, unless too much waits already. A request that alone is more than
@@ -174,7 +208,8 @@ impl Queue {
         let bytes = arrivals.iter().map(Arrival::bytes).sum();
         let room = self.room(arrivals.len(), bytes)?;
         let (answer, given) = oneshot::channel();
-        self.send(Command::Accept(Accept { arrivals, answer, _room: room, bytes })).await?;
+        send(&self.commands, Command::Accept(Accept { arrivals, answer, _room: room, bytes }))
+            .await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -184,28 +219,29 @@ impl Queue {
         records: Arc<Vec<Record>>,
     ) -> Result<Vec<Recorded>, StoreError> {
         let (answer, given) = oneshot::channel();
-        self.send(Command::Record(RecordAll { records, answer })).await?;
+        send(&self.work, Command::Record(RecordAll { records, answer })).await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Claims due deliveries.
     pub(super) async fn claim(&self, request: ClaimRequest) -> Result<Leased, StoreError> {
         let (answer, given) = oneshot::channel();
-        self.send(Command::Claim(ClaimDue { request, answer })).await?;
+        send(&self.work, Command::Claim(ClaimDue { request, answer })).await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Runs a step.
     pub(super) async fn step<S: Step>(&self, step: S) -> Result<S::Answer, StoreError> {
         let (answer, given) = oneshot::channel();
-        self.send(Command::Step(Box::new(Waiting { step, given: None, answer }))).await?;
+        send(&self.commands, Command::Step(Box::new(Waiting { step, given: None, answer })))
+            .await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Tidies.
     pub(super) async fn tidy(&self) -> Result<(), StoreError> {
         let (answer, given) = oneshot::channel();
-        self.send(Command::Tidy(answer)).await?;
+        send(&self.commands, Command::Tidy(answer)).await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -214,8 +250,8 @@ impl Queue {
         // It may have ended already.
         let _ = self.commands.send(Command::Close).await;
     }
+}
 
-    async fn send(&self, command: Command) -> Result<(), StoreError> {
-        self.commands.send(command).await.map_err(|_ended| StoreError::Closed)
-    }
+async fn send(to: &mpsc::Sender<Command>, command: Command) -> Result<(), StoreError> {
+    to.send(command).await.map_err(|_ended| StoreError::Closed)
 }

@@ -4,35 +4,28 @@
 //! come along, for a commit costs the same with both.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
-use super::claim::Leased;
 use super::direct::{Direct, Held};
 use super::disk::Disk;
-use super::failure::{Failure, Reach, reach, shared, to_store};
+use super::failure::{Failure, Reach, reach, to_store};
+use super::group::Group;
 use super::lock::FileLock;
 use super::memory::Memory;
 use super::open::OpenOptions;
-use super::queue::{Accept, ClaimDue, Command, Queued, RecordAll};
+use super::queue::{Asked, Command, Queued};
 use super::recent::Recent;
 use super::shared::Shared;
-use super::{accept, claim, dedup, record, siblings};
 use crate::clock::Clock;
-use crate::store::{Accepted, Record, Recorded, StoreError};
 
-/// Rows that one transaction takes at most, and bytes of events.
-const GROUP_ROWS: usize = 4_096;
-const GROUP_BYTES: usize = 8 << 20;
 /// How long records wait for events to be committed with.
 const PATIENCE: Duration = Duration::from_millis(2);
-/// About what a row costs the log beside its body.
-const ROW_BYTES: usize = 512;
-
 /// A step that runs within the writer's transaction, in a savepoint of its own.
 #[async_trait]
 pub(super) trait Step: Send + Sync + 'static {
@@ -71,132 +64,6 @@ pub(super) struct Writing<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
-/// What one transaction does, and what it gave.
-#[derive(Default)]
-struct Group {
-    accepts: Vec<Accept>,
-    records: Vec<RecordAll>,
-    claims: Vec<ClaimDue>,
-    steps: Vec<Box<dyn Queued>>,
-    accepted: Vec<Accepted>,
-    recorded: Vec<Recorded>,
-    leased: Vec<Leased>,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Group {
-    fn is_empty(&self) -> bool {
-        self.commands() == 0
-    }
-
-    fn commands(&self) -> usize {
-        self.accepts.len() + self.records.len() + self.claims.len() + self.steps.len()
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows >= GROUP_ROWS || self.bytes >= GROUP_BYTES
-    }
-
-    /// Whether nobody minds when it waits a moment: an attempt that has been made is done with.
-    fn is_patient(&self) -> bool {
-        self.commands() == self.records.len() && !self.records.is_empty()
-    }
-
-    fn add_accept(&mut self, accept: Accept) {
-        self.rows += accept.arrivals.len();
-        self.bytes += accept.bytes;
-        self.accepts.push(accept);
-    }
-
-    fn add_record(&mut self, record: RecordAll) {
-        self.rows += record.records.len();
-        self.records.push(record);
-    }
-
-    fn add_claim(&mut self, claim: ClaimDue) {
-        self.rows += claim.rows();
-        self.claims.push(claim);
-    }
-
-    fn add_step(&mut self, step: Box<dyn Queued>) {
-        self.rows += 1;
-        self.steps.push(step);
-    }
-
-    /// One group for each command, for finding the one that cannot be done.
-    fn split(self) -> Vec<Self> {
-        let mut alone = Vec::with_capacity(self.commands());
-        for accept in self.accepts {
-            let mut group = Self::default();
-            group.add_accept(accept);
-            alone.push(group);
-        }
-        for record in self.records {
-            let mut group = Self::default();
-            group.add_record(record);
-            alone.push(group);
-        }
-        for claim in self.claims {
-            let mut group = Self::default();
-            group.add_claim(claim);
-            alone.push(group);
-        }
-        for step in self.steps {
-            let mut group = Self::default();
-            group.add_step(step);
-            alone.push(group);
-        }
-        alone
-    }
-
-    /// Answers all: committed.
-    fn answer(self) {
-        let mut accepted = self.accepted.into_iter();
-        for accept in self.accepts {
-            let given = accepted.by_ref().take(accept.arrivals.len()).collect();
-            // Whoever asked may have gone away; likewise below.
-            let _ = accept.answer.send(Ok(given));
-        }
-        let mut recorded = self.recorded.into_iter();
-        for record in self.records {
-            let given = recorded.by_ref().take(record.records.len()).collect();
-            let _ = record.answer.send(Ok(given));
-        }
-        for (claim, leased) in self.claims.into_iter().zip(self.leased) {
-            let _ = claim.answer.send(Ok(leased));
-        }
-        for step in self.steps {
-            step.answer(Ok(()));
-        }
-    }
-
-    /// Answers all: nothing was written.
-    fn refuse(self, error: sqlx::Error) {
-        let error = Arc::new(error);
-        for accept in self.accepts {
-            let _ = accept.answer.send(Err(shared("accept events", &error)));
-        }
-        for record in self.records {
-            let _ = record.answer.send(Err(shared("record attempts", &error)));
-        }
-        for claim in self.claims {
-            let _ = claim.answer.send(Err(shared("claim due deliveries", &error)));
-        }
-        for step in self.steps {
-            let context = step.context();
-            step.answer(Err(shared(context, &error)));
-        }
-    }
-
-    /// Answers the accepts: no space. What makes room or uses little goes on.
-    fn refuse_accepts(&mut self) {
-        for accept in self.accepts.drain(..) {
-            let _ = accept.answer.send(Err(StoreError::Full));
-        }
-    }
-}
-
 /// How a transaction ended that was not committed.
 struct Failed {
     error: sqlx::Error,
@@ -211,7 +78,7 @@ pub(super) struct Writer {
     options: OpenOptions,
     shared: Arc<Shared>,
     disk: Disk,
-    commands: mpsc::Receiver<Command>,
+    asked: Asked,
     _lock: FileLock,
 }
 
@@ -220,7 +87,7 @@ impl Writer {
     pub(super) async fn open(
         options: OpenOptions,
         shared: Arc<Shared>,
-        commands: mpsc::Receiver<Command>,
+        asked: Asked,
         lock: FileLock,
     ) -> Result<Self, sqlx::Error> {
         let mut direct = Direct::open(&options).await?;
@@ -229,7 +96,7 @@ impl Writer {
         shared.publish(memory.ledger);
         let mut disk = Disk::new(&options, Arc::clone(&shared)).map_err(sqlx::Error::Io)?;
         disk.look();
-        Ok(Self { direct, memory, recent, options, shared, disk, commands, _lock: lock })
+        Ok(Self { direct, memory, recent, options, shared, disk, asked, _lock: lock })
     }
 
     /// Works on a thread of its own, which only waits and writes. What is given is told of its end.
@@ -245,13 +112,13 @@ impl Writer {
 
     /// Works until it is told to end or nobody is left to ask, then brings the log into the file.
     async fn work(mut self) {
-        while let Some(command) = self.commands.recv().await {
+        while let Some(command) = self.asked.next().await {
             if !self.turn(command).await {
                 break;
             }
         }
-        self.commands.close();
-        while let Some(command) = self.commands.recv().await {
+        self.asked.close();
+        while let Some(command) = self.asked.next().await {
             if self.shared.has_failed() {
                 break;
             }
@@ -283,13 +150,11 @@ impl Writer {
                 Command::Tidy(answer) => tidies.push(answer),
                 Command::Close => goes_on = false,
             }
-            next = if group.is_full() || !goes_on {
-                None
-            } else if group.is_patient() && tidies.is_empty() {
-                self.recv_until(*patience.get_or_insert_with(|| Instant::now() + PATIENCE)).await
-            } else {
-                self.commands.try_recv().ok()
-            };
+            next = self.asked.try_next(goes_on && group.takes_events(), group.takes_work());
+            if next.is_none() && group.is_patient() && goes_on && tidies.is_empty() {
+                let until = *patience.get_or_insert_with(|| Instant::now() + PATIENCE);
+                next = timeout_at(until, self.asked.next()).await.unwrap_or(None);
+            }
         }
         if !group.is_empty() {
             self.run(group).await;
@@ -299,14 +164,6 @@ impl Writer {
             let _ = answer.send(done);
         }
         goes_on && !self.shared.has_failed()
-    }
-
-    /// The next command, if one comes until then.
-    async fn recv_until(&mut self, until: Instant) -> Option<Command> {
-        match self.commands.try_recv() {
-            Ok(command) => Some(command),
-            Err(_) => tokio::time::timeout_at(until.into(), self.commands.recv()).await.ok()?,
-        }
     }
 
     /// Runs a group to its end, whatever that is for each command in it.
@@ -323,7 +180,7 @@ impl Writer {
                     }
                 }
             }
-            Reach::Full if !group.accepts.is_empty() => {
+            Reach::Full if group.has_events() => {
                 group.refuse_accepts();
                 self.disk.look();
                 if group.is_empty() {
@@ -341,7 +198,7 @@ impl Writer {
     }
 
     async fn done(&mut self, group: Group) {
-        let bytes = group.bytes.saturating_add(group.rows.saturating_mul(ROW_BYTES));
+        let bytes = group.bytes();
         group.answer();
         if let Err(error) = self.disk.after_commit(&mut self.direct, bytes).await {
             self.recover(&error).await;
@@ -358,7 +215,9 @@ impl Writer {
                 self.shared.publish(self.memory.ledger);
                 let metrics = &self.options.metrics;
                 metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
-                metrics.commit_rows.observe(f64::from(u32::try_from(group.rows).unwrap_or(0)));
+                metrics
+                    .commit_rows
+                    .observe(f64::from(u32::try_from(group.rows()).unwrap_or(u32::MAX)));
                 Ok(())
             }
             Err(error) => {
@@ -380,7 +239,7 @@ impl Writer {
             recent: &mut self.recent,
             clock: &*self.options.clock,
         };
-        write(&mut writing, group)?;
+        group.write(&mut writing)?;
         if group.steps.is_empty() {
             return commit(&held, &self.memory, &before);
         }
@@ -425,23 +284,6 @@ impl Writer {
         }
         done
     }
-}
-
-/// Writes what every event takes.
-fn write(writing: &mut Writing<'_>, group: &mut Group) -> Result<(), sqlx::Error> {
-    let arrivals = group.accepts.iter().flat_map(|accept| &accept.arrivals);
-    group.accepted = accept::accept(writing, arrivals)?;
-    let records: Vec<&Record> =
-        group.records.iter().flat_map(|record| record.records.iter()).collect();
-    group.recorded = record::record(writing, &records)?;
-    dedup::merge(writing)?;
-    siblings::settle(writing, &records, &group.recorded)?;
-    group.leased = group
-        .claims
-        .iter()
-        .map(|it| claim::claim(writing, &it.request))
-        .collect::<Result<_, _>>()?;
-    Ok(())
 }
 
 /// Commits, with the counters and totals where they changed.

@@ -1,0 +1,185 @@
+//! What one transaction does: the commands it takes, in what order and how many, and what became of
+//! each. Events come first, and what else it takes is bounded by them: an event waits for no more work
+//! than its own commit brings, however much there is to claim and to record.
+
+use std::sync::Arc;
+
+use super::claim::Leased;
+use super::failure::shared;
+use super::queue::{Accept, ClaimDue, Queued, RecordAll};
+use super::writer::Writing;
+use super::{accept, claim, dedup, record, siblings};
+use crate::store::{Accepted, Record, Recorded, StoreError};
+
+/// Events that one transaction takes at most, and bytes of them.
+const EVENTS: usize = 2_048;
+const EVENT_BYTES: usize = 8 << 20;
+/// Rows of other work that it takes, or as many as it takes events.
+const WORK: usize = 64;
+/// About what a row costs the log beside its body.
+const ROW_BYTES: usize = 512;
+
+/// What one transaction does, and what it gave.
+#[derive(Default)]
+pub(super) struct Group {
+    accepts: Vec<Accept>,
+    records: Vec<RecordAll>,
+    claims: Vec<ClaimDue>,
+    pub(super) steps: Vec<Box<dyn Queued>>,
+    accepted: Vec<Accepted>,
+    recorded: Vec<Recorded>,
+    leased: Vec<Leased>,
+    /// Rows of events, with what rare steps take.
+    events: usize,
+    event_bytes: usize,
+    /// Rows of records and claims.
+    work: usize,
+}
+
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands() == 0
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.accepts.is_empty()
+    }
+
+    pub(super) fn commands(&self) -> usize {
+        self.accepts.len() + self.records.len() + self.claims.len() + self.steps.len()
+    }
+
+    /// Whether more events find a place.
+    pub(super) fn takes_events(&self) -> bool {
+        self.events < EVENTS && self.event_bytes < EVENT_BYTES
+    }
+
+    /// Whether more to claim and to record finds a place.
+    pub(super) fn takes_work(&self) -> bool {
+        self.work < WORK.max(self.events)
+    }
+
+    /// Whether nobody minds when it waits a moment: an attempt that has been made is done with.
+    pub(super) fn is_patient(&self) -> bool {
+        self.commands() == self.records.len() && self.takes_work()
+    }
+
+    /// How many rows it takes, and about how many bytes of the log.
+    pub(super) fn rows(&self) -> usize {
+        self.events.saturating_add(self.work)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.event_bytes.saturating_add(self.rows().saturating_mul(ROW_BYTES))
+    }
+
+    pub(super) fn add_accept(&mut self, accept: Accept) {
+        self.events += accept.arrivals.len();
+        self.event_bytes += accept.bytes;
+        self.accepts.push(accept);
+    }
+
+    pub(super) fn add_record(&mut self, record: RecordAll) {
+        self.work += record.records.len();
+        self.records.push(record);
+    }
+
+    pub(super) fn add_claim(&mut self, claim: ClaimDue) {
+        self.work = self.work.saturating_add(claim.rows());
+        self.claims.push(claim);
+    }
+
+    pub(super) fn add_step(&mut self, step: Box<dyn Queued>) {
+        self.events += 1;
+        self.steps.push(step);
+    }
+
+    /// One group for each command, for finding the one that cannot be done.
+    pub(super) fn split(self) -> Vec<Self> {
+        let mut alone = Vec::with_capacity(self.commands());
+        for accept in self.accepts {
+            let mut group = Self::default();
+            group.add_accept(accept);
+            alone.push(group);
+        }
+        for record in self.records {
+            let mut group = Self::default();
+            group.add_record(record);
+            alone.push(group);
+        }
+        for claim in self.claims {
+            let mut group = Self::default();
+            group.add_claim(claim);
+            alone.push(group);
+        }
+        for step in self.steps {
+            let mut group = Self::default();
+            group.add_step(step);
+            alone.push(group);
+        }
+        alone
+    }
+
+    /// Answers all: committed.
+    pub(super) fn answer(self) {
+        let mut accepted = self.accepted.into_iter();
+        for accept in self.accepts {
+            let given = accepted.by_ref().take(accept.arrivals.len()).collect();
+            // Whoever asked may have gone away; likewise below.
+            let _ = accept.answer.send(Ok(given));
+        }
+        let mut recorded = self.recorded.into_iter();
+        for record in self.records {
+            let given = recorded.by_ref().take(record.records.len()).collect();
+            let _ = record.answer.send(Ok(given));
+        }
+        for (claim, leased) in self.claims.into_iter().zip(self.leased) {
+            let _ = claim.answer.send(Ok(leased));
+        }
+        for step in self.steps {
+            step.answer(Ok(()));
+        }
+    }
+
+    /// Answers all: nothing was written.
+    pub(super) fn refuse(self, error: sqlx::Error) {
+        let error = Arc::new(error);
+        for accept in self.accepts {
+            let _ = accept.answer.send(Err(shared("accept events", &error)));
+        }
+        for record in self.records {
+            let _ = record.answer.send(Err(shared("record attempts", &error)));
+        }
+        for claim in self.claims {
+            let _ = claim.answer.send(Err(shared("claim due deliveries", &error)));
+        }
+        for step in self.steps {
+            let context = step.context();
+            step.answer(Err(shared(context, &error)));
+        }
+    }
+
+    /// Answers the accepts: no space. What makes room or uses little goes on.
+    pub(super) fn refuse_accepts(&mut self) {
+        for accept in self.accepts.drain(..) {
+            let _ = accept.answer.send(Err(StoreError::Full));
+        }
+    }
+
+    /// Writes what every event takes.
+    pub(super) fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), sqlx::Error> {
+        let arrivals = self.accepts.iter().flat_map(|accept| &accept.arrivals);
+        self.accepted = accept::accept(writing, arrivals)?;
+        let records: Vec<&Record> =
+            self.records.iter().flat_map(|record| record.records.iter()).collect();
+        self.recorded = record::record(writing, &records)?;
+        dedup::merge(writing)?;
+        siblings::settle(writing, &records, &self.recorded)?;
+        self.leased = self
+            .claims
+            .iter()
+            .map(|it| claim::claim(writing, &it.request))
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    }
+}
