@@ -132,13 +132,13 @@ fn base64_digits(rest: &[u8], word: usize) -> usize {
     }
 }
 
-/// The seconds of the HTTP date that this begins with, if it is printed as they are here.
+/// The seconds of the HTTP date that this begins with. Of this length the one form that is sent today is
+/// the only one, and each date in it is printed in one way.
 fn date(rest: &[u8]) -> Option<u32> {
     let text = rest.get(..DATE_LEN).filter(|text| text.ends_with(b" GMT"))?;
     let at = httpdate::parse_http_date(str::from_utf8(text).ok()?).ok()?;
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let seconds = u32::try_from(since_epoch.as_secs()).ok()?;
-    (printed(seconds).as_bytes() == text).then_some(seconds)
+    u32::try_from(since_epoch.as_secs()).ok()
 }
 
 fn printed(seconds: u32) -> String {
@@ -230,7 +230,10 @@ mod tests {
             ": \n:\n: : :\n",
             "date: Sat, 21 Nov 2026 18:20:59 GMT",
             "date: Sun, 21 Nov 2026 18:20:59 GMT\n",
-            "date: Saturday, 21-Nov-26 18:20:59 GMT\n",
+            "date: Saturday, 21-Nov-26 18:20:59 GMT\ndate: Friday, 20-Nov-26 18:20:59 GMT\n",
+            "date: sat, 21 Nov 2026 18:20:59 GMT\ndate: Sat, 31 Feb 2026 18:20:59 GMT\n",
+            "date: Sat, 21 Nov 2026 18:20:60 GMT\ndate: Sat, 21-Nov-2026 18:20:59 GMT\n",
+            "date:  Sat, 21 Nov 26 18:20:59 GMT\ndate: Sat, 21 Nov 2026 18:20:59 gmt\n",
             "date: Thu, 01 Jan 1970 00:00:00 GMT\ndate: Sun, 07 Feb 2106 06:28:15 GMT\n",
             "date: Wed, 31 Dec 1969 23:59:59 GMT\ndate: Sun, 07 Feb 2106 06:28:16 GMT\n",
             "a: 0123456\nb: 01234567\nc: 012345678\nd: ABCDEF0123\n",

@@ -117,20 +117,25 @@ pub(super) const LINES: [&str; 110] = [
 
 /// The number and the length of the longest line that `rest` begins with; none unless a line does.
 pub(super) fn longest(rest: &[u8]) -> Option<(u8, usize)> {
-    let (b'\n', after) = rest.split_first()? else { return None };
-    let alike = after.first().map_or(&[][..], |initial| {
-        let initial = usize::from(*initial);
-        &ORDER[usize::from(FIRST[initial])..usize::from(FIRST[initial + 1])]
-    });
+    if rest.first() != Some(&b'\n') {
+        return None;
+    }
+    let key = usize::from(key(rest));
+    let alike = &ORDER[usize::from(FIRST[key])..usize::from(FIRST[key + 1])];
     let begins = |number: &&u8| rest.starts_with(LINES[usize::from(**number)].as_bytes());
     let number = alike.iter().find(begins).copied().unwrap_or(0);
     Some((number, LINES[usize::from(number)].len()))
 }
 
-/// The lines by their initials, the longest of each first.
+/// The lines by their keys, the longest of each first.
 const ORDER: [u8; LINES.len()] = order();
-/// Where in it those of an initial begin.
+/// Where in it those of a key begin.
 const FIRST: [u8; 257] = first();
+
+/// What tells most lines apart: two letters of their names.
+const fn key(line: &[u8]) -> u8 {
+    if line.len() < 4 { 0 } else { line[1].wrapping_mul(8) ^ line[3] }
+}
 
 const fn order() -> [u8; LINES.len()] {
     let mut order = [0; LINES.len()];
@@ -151,7 +156,7 @@ const fn first() -> [u8; 257] {
     let mut first = [0; 257];
     let mut number: u8 = 0;
     while (number as usize) < LINES.len() {
-        let mut after = initial(number) as usize + 1;
+        let mut after = key(LINES[number as usize].as_bytes()) as usize + 1;
         while after < first.len() {
             first[after] += 1;
             after += 1;
@@ -162,14 +167,9 @@ const fn first() -> [u8; 257] {
 }
 
 const fn is_before(number: u8, other: u8) -> bool {
-    let (line, one) = (LINES[number as usize], LINES[other as usize]);
-    initial(number) < initial(other)
-        || (initial(number) == initial(other) && line.len() > one.len())
-}
-
-const fn initial(number: u8) -> u8 {
     let line = LINES[number as usize].as_bytes();
-    if line.len() > 1 { line[1] } else { 0 }
+    let one = LINES[other as usize].as_bytes();
+    key(line) < key(one) || (key(line) == key(one) && line.len() > one.len())
 }
 
 #[cfg(test)]
