@@ -23,7 +23,7 @@ const STEPS: usize = 16;
 /// The wait before a step that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Attempts that may wait to be recorded; beyond it no new attempt starts.
-const WAITING: usize = 8_192;
+const WAITING: usize = 4_096;
 
 /// The way to the recorder.
 #[derive(Debug)]
