@@ -183,3 +183,53 @@ impl Group {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::super::queue::{Command, Queue};
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::domain::id::{MappingId, NodeId};
+    use crate::store::{ClaimRequest, ClaimWant};
+
+    fn claim(rows: u32) -> ClaimDue {
+        let at = Timestamp::from_micros(0);
+        let want = ClaimWant {
+            mapping_id: MappingId(1),
+            limit: rows,
+            lease: Duration::from_secs(60),
+            resumed_deadline_at: at,
+        };
+        let request = ClaimRequest { node_id: NodeId(1), now: at, wants: vec![want] };
+        ClaimDue { request, answer: oneshot::channel().0 }
+    }
+
+    #[tokio::test]
+    async fn an_event_goes_before_what_is_to_be_claimed() {
+        let (queue, mut asked) = Queue::new(10, 1 << 20);
+        let claiming = queue.claim(claim(1).request);
+        let accepting = queue.accept(Vec::new());
+        tokio::pin!(claiming, accepting);
+        // Both hand theirs in, and wait for an answer that nobody gives.
+        assert!(futures_util::poll!(&mut claiming).is_pending());
+        assert!(futures_util::poll!(&mut accepting).is_pending());
+        assert!(matches!(asked.try_next(true, true), Some(Command::Accept(_))));
+        assert!(asked.try_next(true, false).is_none(), "the transaction takes no more work");
+        assert!(matches!(asked.try_next(true, true), Some(Command::Claim(_))));
+    }
+
+    #[test]
+    fn a_transaction_takes_little_work_or_as_much_as_it_takes_events() {
+        let mut group = Group::default();
+        group.add_claim(claim(40));
+        assert!(group.takes_work());
+        group.add_claim(claim(40));
+        assert!(!group.takes_work() && group.takes_events());
+        group.events = 100;
+        assert!(group.takes_work(), "80 rows of work beside 100 events");
+    }
+}
