@@ -32,7 +32,7 @@ pub(super) struct Group {
     /// Rows of events, with what rare steps take.
     events: usize,
     event_bytes: usize,
-    /// Rows of records and claims.
+    /// Rows of records, and as many as its claims may take.
     work: usize,
 }
 
@@ -64,11 +64,13 @@ impl Group {
         self.commands() == self.records.len() && self.takes_work()
     }
 
-    /// How many rows it takes, and about how many bytes of the log.
+    /// How many rows it wrote.
     pub(super) fn rows(&self) -> usize {
-        self.events.saturating_add(self.work)
+        let leased: usize = self.leased.iter().map(|it| it.deliveries.len()).sum();
+        self.events + self.recorded.len() + leased
     }
 
+    /// About how many bytes of the log it wrote.
     pub(super) fn bytes(&self) -> usize {
         self.event_bytes.saturating_add(self.rows().saturating_mul(ROW_BYTES))
     }
@@ -97,27 +99,17 @@ impl Group {
     /// One group for each command, for finding the one that cannot be done.
     pub(super) fn split(self) -> Vec<Self> {
         let mut alone = Vec::with_capacity(self.commands());
-        for accept in self.accepts {
-            let mut group = Self::default();
-            group.add_accept(accept);
-            alone.push(group);
-        }
-        for record in self.records {
-            let mut group = Self::default();
-            group.add_record(record);
-            alone.push(group);
-        }
-        for claim in self.claims {
-            let mut group = Self::default();
-            group.add_claim(claim);
-            alone.push(group);
-        }
-        for step in self.steps {
-            let mut group = Self::default();
-            group.add_step(step);
-            alone.push(group);
-        }
+        alone.extend(self.accepts.into_iter().map(|it| Self::of(|group| group.add_accept(it))));
+        alone.extend(self.records.into_iter().map(|it| Self::of(|group| group.add_record(it))));
+        alone.extend(self.claims.into_iter().map(|it| Self::of(|group| group.add_claim(it))));
+        alone.extend(self.steps.into_iter().map(|it| Self::of(|group| group.add_step(it))));
         alone
+    }
+
+    fn of(add: impl FnOnce(&mut Self)) -> Self {
+        let mut group = Self::default();
+        add(&mut group);
+        group
     }
 
     /// Answers all: committed.

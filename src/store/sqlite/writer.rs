@@ -1,7 +1,7 @@
-//! The one writer: a thread that owns the one connection that writes. It takes everything queued,
-//! runs it as one transaction, commits, then answers all. Events never wait for more to come: the
-//! fsync of one commit is what lets the next group gather. Records alone wait a moment for events to
-//! come along, for a commit costs the same with both.
+//! The one writer: a thread that owns the one connection that writes. It takes what is queued, as far as
+//! a group takes it, runs it as one transaction, commits, then answers all. Events never wait for
+//! more to come: the fsync of one commit is what lets the next group gather. Records alone wait a moment
+//! for events to come along, for a commit costs the same with both.
 
 use std::sync::Arc;
 use std::time::Duration;
