@@ -265,7 +265,8 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError>;
 
     /// Leases due deliveries, token + 1 each. Pending ones past their deadline that were tried in
-    /// this window become dead letters instead; those never tried in it are leased.
+    /// this window become dead letters instead; those never tried in it are leased. It may lease fewer
+    /// than are due and wanted, though never none: the rest is due next.
     async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError>;
 
     /// Writes attempts and what follows from each, guarded by delivery and token, and settles what a

@@ -72,6 +72,7 @@ mod on_sqlite {
         leases:
             a_claim_leases_what_is_due
             a_claim_takes_no_more_than_its_limit
+            a_large_claim_is_given_in_the_end
             mappings_are_claimed_apart
             two_claims_never_give_the_same_lease
             each_lease_has_the_next_token

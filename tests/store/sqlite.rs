@@ -34,6 +34,9 @@ impl SqliteFactory {
     }
 }
 
+/// Few enough that a test can let them be merged several times.
+const GATHERED_KEYS: usize = 16_384;
+
 fn options(path: &Path, clock: Arc<ManualClock>) -> OpenOptions {
     OpenOptions::new(path, Arc::new(Metrics::new()), clock)
 }
@@ -44,6 +47,7 @@ impl StoreFactory for SqliteFactory {
         let options = OpenOptions {
             max_pages: self.max_pages,
             look: self.look,
+            gathered_keys: GATHERED_KEYS,
             ..options(&self.place(), clock)
         };
         Arc::new(SqliteStore::open(options).await.expect("a store"))

@@ -36,6 +36,11 @@ impl Arrival {
         Self { key, new }
     }
 
+    /// How many rows it becomes.
+    pub(super) fn rows(&self) -> usize {
+        1 + self.new.deliveries.len()
+    }
+
     /// About how much it holds of the queue.
     pub(super) fn bytes(&self) -> usize {
         const ROW: usize = 256;

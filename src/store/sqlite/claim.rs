@@ -20,6 +20,9 @@ use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 /// Overdue deliveries that a claim looks at beside those it leases.
 const OVERDUE_AT_ONCE: i64 = 256;
 
+/// What a mapping gets of a claim however many share it.
+const LEAST: u32 = 16;
+
 const DUE: &str = "SELECT id, event_id, token, tried, accepted_at, deadline_at FROM deliveries
      WHERE state = 'pending' AND mapping_id = ? AND due_at <= ? ORDER BY due_at LIMIT ?";
 const LEASE: &str = "UPDATE deliveries SET state = 'leased', due_at = NULL, token = ?2, tried = ?3,
@@ -105,14 +108,18 @@ pub(super) struct Leased {
     pub(super) overdue: Vec<(MappingId, u64)>,
 }
 
-/// Leases what is due for each mapping that wants it.
+/// Leases what is due for each mapping that wants it: no more than about `at_most` in all, shared among
+/// them; the rest is due again at once.
 pub(super) fn claim(
     writing: &mut Writing<'_>,
     request: &ClaimRequest,
+    at_most: usize,
 ) -> Result<Leased, sqlx::Error> {
     let mut leased = Leased::default();
+    let share = u32::try_from(at_most / request.wants.len().max(1)).unwrap_or(u32::MAX);
     for want in &request.wants {
-        serve(writing, request, want, &mut leased)?;
+        let limit = want.limit.min(share.max(LEAST));
+        serve(writing, request, &ClaimWant { limit, ..*want }, &mut leased)?;
     }
     let wanted = json(request.wants.iter().map(|want| want.mapping_id.0));
     let found = writing

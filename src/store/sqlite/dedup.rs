@@ -44,7 +44,7 @@ pub(super) struct Slots {
     /// When each table last stopped taking keys.
     ended_at: [Option<Timestamp>; 3],
     /// Which tables hold any key; an empty one is not asked.
-    filled: [bool; 3],
+    pub(super) filled: [bool; 3],
 }
 
 impl Slots {
@@ -107,7 +107,8 @@ const MERGE: [&str; 3] = [
 
 /// Lets the messages of one transaction in, unless they were let in before.
 pub(super) struct Admission<'a> {
-    find: SmallVec<[Statement<'a>; 3]>,
+    /// Of the tables that hold any key.
+    find: SmallVec<[(usize, Statement<'a>); 3]>,
     log: Option<LogRow>,
 }
 
@@ -120,7 +121,10 @@ struct LogRow {
 impl<'a> Admission<'a> {
     pub(super) fn new(writing: &Writing<'a>) -> Result<Self, sqlx::Error> {
         let filled = writing.memory.slots.filled;
-        let find = (0..3).filter(|slot| filled[*slot]).map(|slot| writing.held.prepare(FIND[slot]));
+        let find = (0..3).filter(|slot| filled[*slot]).map(|slot| {
+            let find = writing.held.prepare(FIND[slot])?;
+            Ok::<_, sqlx::Error>((slot, find))
+        });
         Ok(Self { find: find.collect::<Result<_, _>>()?, log: None })
     }
 
@@ -133,8 +137,8 @@ impl<'a> Admission<'a> {
         if writing.recent.holds(key) {
             return Ok(false);
         }
-        for find in &mut self.find {
-            if find.finds(params![key])? {
+        for (slot, find) in &mut self.find {
+            if writing.filters.may_hold(*slot, key) && find.finds(params![key])? {
                 return Ok(false);
             }
         }
@@ -159,8 +163,12 @@ pub(super) fn merge(writing: &mut Writing<'_>) -> Result<(), sqlx::Error> {
     let Some(step) = writing.recent.next_merge(MERGE_AT_ONCE) else { return Ok(()) };
     let slot = writing.memory.slots.slot;
     let mut merge = writing.held.prepare(MERGE[slot])?;
+    if !writing.memory.slots.filled[slot] {
+        writing.filters.begin(slot);
+    }
     for key in &step.keys {
         merge.change(params![key])?;
+        writing.filters.add(slot, key);
     }
     if let Some(id) = step.ends_log_at {
         writing.held.change(FORGET_LOG, params![id])?;

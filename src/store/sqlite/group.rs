@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use super::accept::Arrival;
 use super::claim::Leased;
 use super::failure::shared;
+use super::pace::{Allowance, WORK};
 use super::queue::{Accept, ClaimDue, Queued, RecordAll};
 use super::writer::Writing;
 use super::{accept, claim, dedup, record, siblings};
@@ -14,8 +16,6 @@ use crate::store::{Accepted, Record, Recorded, StoreError};
 /// Events that one transaction takes at most, and bytes of them.
 const EVENTS: usize = 2_048;
 const EVENT_BYTES: usize = 8 << 20;
-/// Rows of other work that it takes, or as many as it takes events.
-const WORK: usize = 64;
 /// About what a row costs the log beside its body.
 const ROW_BYTES: usize = 512;
 
@@ -29,14 +29,21 @@ pub(super) struct Group {
     accepted: Vec<Accepted>,
     recorded: Vec<Recorded>,
     leased: Vec<Leased>,
-    /// Rows of events, with what rare steps take.
+    allowance: Allowance,
     events: usize,
     event_bytes: usize,
+    /// Rows of events and their deliveries, with what rare steps take.
+    event_rows: usize,
     /// Rows of records, and as many as its claims may take.
     work: usize,
 }
 
 impl Group {
+    /// Of a transaction that takes so much work.
+    pub(super) fn new(allowance: Allowance) -> Self {
+        Self { allowance, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.commands() == 0
     }
@@ -56,12 +63,27 @@ impl Group {
 
     /// Whether more to claim and to record finds a place.
     pub(super) fn takes_work(&self) -> bool {
-        self.work < WORK.max(self.events)
+        self.work < self.allowance.rows.max(self.event_rows)
     }
 
     /// Whether nobody minds when it waits a moment: an attempt that has been made is done with.
     pub(super) fn is_patient(&self) -> bool {
         self.commands() == self.records.len() && self.takes_work()
+    }
+
+    /// Rows that a claim leases at most.
+    fn at_most(&self) -> usize {
+        if self.allowance.in_parts { WORK.max(self.event_rows) } else { usize::MAX }
+    }
+
+    /// Rows of its events.
+    pub(super) fn event_rows(&self) -> usize {
+        self.event_rows
+    }
+
+    /// Rows of its work.
+    pub(super) fn work(&self) -> usize {
+        self.work
     }
 
     /// How many rows it wrote.
@@ -77,6 +99,7 @@ impl Group {
 
     pub(super) fn add_accept(&mut self, accept: Accept) {
         self.events += accept.arrivals.len();
+        self.event_rows += accept.arrivals.iter().map(Arrival::rows).sum::<usize>();
         self.event_bytes += accept.bytes;
         self.accepts.push(accept);
     }
@@ -87,12 +110,12 @@ impl Group {
     }
 
     pub(super) fn add_claim(&mut self, claim: ClaimDue) {
-        self.work = self.work.saturating_add(claim.rows());
+        self.work = self.work.saturating_add(claim.rows().min(self.at_most()));
         self.claims.push(claim);
     }
 
     pub(super) fn add_step(&mut self, step: Box<dyn Queued>) {
-        self.events += 1;
+        self.event_rows += 1;
         self.steps.push(step);
     }
 
@@ -167,10 +190,11 @@ impl Group {
         self.recorded = record::record(writing, &records)?;
         dedup::merge(writing)?;
         siblings::settle(writing, &records, &self.recorded)?;
+        let at_most = self.at_most();
         self.leased = self
             .claims
             .iter()
-            .map(|it| claim::claim(writing, &it.request))
+            .map(|it| claim::claim(writing, &it.request, at_most))
             .collect::<Result<_, _>>()?;
         Ok(())
     }
@@ -216,12 +240,26 @@ mod tests {
 
     #[test]
     fn a_transaction_takes_little_work_or_as_much_as_it_takes_events() {
-        let mut group = Group::default();
+        let mut group = Group::new(Allowance { rows: WORK, in_parts: false });
         group.add_claim(claim(40));
         assert!(group.takes_work());
         group.add_claim(claim(40));
         assert!(!group.takes_work() && group.takes_events());
-        group.events = 100;
-        assert!(group.takes_work(), "80 rows of work beside 100 events");
+        group.event_rows = 100;
+        assert!(group.takes_work(), "80 rows of work beside 100 of events");
+        let resting = Group::new(Allowance { rows: 0, in_parts: true });
+        assert!(!resting.takes_work() && resting.takes_events());
+    }
+
+    #[test]
+    fn while_events_come_a_claim_is_served_in_parts() {
+        let mut group = Group::new(Allowance { rows: WORK, in_parts: true });
+        group.add_claim(claim(256));
+        assert_eq!((group.at_most(), group.work), (WORK, WORK));
+        group.event_rows = 100;
+        assert_eq!(group.at_most(), 100, "as many as its events have");
+        let mut alone = Group::new(Allowance { rows: WORK, in_parts: false });
+        alone.add_claim(claim(256));
+        assert_eq!((alone.at_most(), alone.work), (usize::MAX, 256));
     }
 }

@@ -33,6 +33,10 @@ const BUSY: Duration = Duration::from_secs(5);
 /// a sixth empty, one of 8 KiB takes seven.
 const PAGE_SIZE: &str = "PRAGMA page_size = 8192";
 
+/// The table's pages that gathered keys fall on are nearly all of them once it holds millions: the more
+/// are gathered, the fewer of its pages an event writes.
+const GATHERED_KEYS: usize = 262_144;
+
 /// What the store needs to know to open.
 #[derive(Clone)]
 pub struct OpenOptions {
@@ -52,6 +56,8 @@ pub struct OpenOptions {
     pub max_queued_events: usize,
     /// Bytes of events that may wait for the writer before it refuses more.
     pub max_queued_bytes: usize,
+    /// De-duplication keys that gather in memory before they are merged into a table.
+    pub gathered_keys: usize,
     /// Pages in the log, but not yet in the file, at which it is brought there. A page that was
     /// written often meanwhile is brought there once.
     pub log_pages: i64,
@@ -72,6 +78,7 @@ impl OpenOptions {
             readers: 3,
             max_queued_events: 65_536,
             max_queued_bytes: 64 << 20,
+            gathered_keys: GATHERED_KEYS,
             log_pages: LOG_PAGES,
             max_pages: None,
         }

@@ -90,6 +90,11 @@ impl Asked {
         }
     }
 
+    /// The next that somebody waits for; none when nobody is left to ask.
+    pub(super) async fn next_command(&mut self) -> Option<Command> {
+        self.commands.recv().await
+    }
+
     /// Takes no more than is queued.
     pub(super) fn close(&mut self) {
         self.commands.close();

@@ -10,11 +10,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::dedup::Key;
 
-/// So many keys begin a merge. The table's pages that they fall on are nearly all of them once it holds
-/// millions: the more are gathered, the fewer of its pages an event writes.
-const GATHERED: usize = 262_144;
-/// So many keys are merged in one transaction at most.
-pub(super) const MERGE_AT_ONCE: usize = 512;
+/// So many keys are merged in one transaction, so few that its events are not kept waiting.
+pub(super) const MERGE_AT_ONCE: usize = 64;
 
 /// The first half of a key is as good as any hash of it: it is one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,8 +33,10 @@ impl Hasher for FirstHalf {
 
 /// The keys, and how far the running transaction went with them: [`Recent::keep`] or
 /// [`Recent::undo`] ends it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
+    /// So many keys begin a merge.
+    most: usize,
     keys: HashSet<Key, BuildHasherDefault<FirstHalf>>,
     log_end: i64,
     merge: Option<Merging>,
@@ -64,9 +63,24 @@ pub(super) struct MergeStep {
 }
 
 impl Recent {
-    /// Reads them from the log.
-    pub(super) async fn load(conn: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let mut recent = Self::default();
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            keys: HashSet::default(),
+            log_end: 0,
+            merge: None,
+            added: Vec::new(),
+            added_log_end: 0,
+            merged: 0,
+        }
+    }
+
+    /// Reads them from the log; so many that gather are to be merged.
+    pub(super) async fn load(
+        conn: &mut SqliteConnection,
+        most: usize,
+    ) -> Result<Self, sqlx::Error> {
+        let mut recent = Self::new(most);
         let rows =
             sqlx::query("SELECT id, keys FROM dedup_log ORDER BY id").fetch_all(conn).await?;
         for row in rows {
@@ -103,7 +117,7 @@ impl Recent {
                 self.merge = None;
             }
         }
-        if self.keys.len() >= GATHERED {
+        if self.keys.len() >= self.most {
             self.begin_merge();
         }
     }
@@ -158,6 +172,8 @@ impl Recent {
 mod tests {
     use super::*;
 
+    const MOST: usize = 100_000;
+
     fn add(recent: &mut Recent, log_id: i64, numbers: std::ops::Range<u64>) {
         numbers.for_each(|number| recent.add(log_id, key(number)));
     }
@@ -170,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_rolled_back_is_forgotten() {
-        let mut recent = Recent::default();
+        let mut recent = Recent::new(MOST);
         add(&mut recent, 1, 0..3);
         recent.keep();
         add(&mut recent, 4, 3..5);
@@ -181,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_merge_takes_what_is_committed_in_order_and_leaves_what_comes_meanwhile() {
-        let mut recent = Recent::default();
+        let mut recent = Recent::new(MOST);
         add(&mut recent, 1, 0..100);
         recent.keep();
         add(&mut recent, 101, 100..103);
@@ -209,7 +225,7 @@ mod tests {
 
     #[test]
     fn keys_that_come_in_fast_are_merged_faster() {
-        let mut recent = Recent::default();
+        let mut recent = Recent::new(MOST);
         for group in 0..200_u32 {
             let first = u64::from(group) * 4_096;
             add(&mut recent, i64::from(group) + 1, first..first + 4_096);
@@ -219,17 +235,17 @@ mod tests {
             recent.keep();
             let merging = recent.merge.as_ref().map_or(0, |merge| merge.sorted.len());
             let held = recent.keys.len() + merging;
-            assert!(held < 2 * GATHERED, "{held} after {group}");
+            assert!(held < 2 * MOST, "{held} after {group}");
         }
     }
 
     #[test]
     fn many_keys_begin_a_merge() {
-        let mut recent = Recent::default();
-        add(&mut recent, 1, 0..GATHERED as u64 - 1);
+        let mut recent = Recent::new(MOST);
+        add(&mut recent, 1, 0..MOST as u64 - 1);
         recent.keep();
         assert!(recent.next_merge(1).is_none());
-        recent.add(GATHERED as i64, key(u64::MAX));
+        recent.add(MOST as i64, key(u64::MAX));
         recent.keep();
         assert!(recent.next_merge(1).is_some());
     }

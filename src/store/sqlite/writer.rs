@@ -15,10 +15,12 @@ use tokio::time::{Instant, timeout_at};
 use super::direct::{Direct, Held};
 use super::disk::Disk;
 use super::failure::{Failure, Reach, reach, to_store};
+use super::filter::Filters;
 use super::group::Group;
 use super::lock::FileLock;
 use super::memory::Memory;
 use super::open::OpenOptions;
+use super::pace::Pace;
 use super::queue::{Asked, Command, Queued};
 use super::recent::Recent;
 use super::shared::Shared;
@@ -61,6 +63,7 @@ pub(super) struct Writing<'a> {
     pub(super) held: &'a Held<'a>,
     pub(super) memory: &'a mut Memory,
     pub(super) recent: &'a mut Recent,
+    pub(super) filters: &'a mut Filters,
     pub(super) clock: &'a dyn Clock,
 }
 
@@ -75,6 +78,8 @@ pub(super) struct Writer {
     direct: Direct,
     memory: Memory,
     recent: Recent,
+    filters: Filters,
+    pace: Pace,
     options: OpenOptions,
     shared: Arc<Shared>,
     disk: Disk,
@@ -92,11 +97,24 @@ impl Writer {
     ) -> Result<Self, sqlx::Error> {
         let mut direct = Direct::open(&options).await?;
         let memory = Memory::load(direct.sqlx()).await?;
-        let recent = Recent::load(direct.sqlx()).await?;
+        let recent = Recent::load(direct.sqlx(), options.gathered_keys).await?;
+        let filters = Filters::open(&options.path, memory.slots.filled);
         shared.publish(memory.ledger);
         let mut disk = Disk::new(&options, Arc::clone(&shared)).map_err(sqlx::Error::Io)?;
         disk.look();
-        Ok(Self { direct, memory, recent, options, shared, disk, asked, _lock: lock })
+        let pace = Pace::default();
+        Ok(Self {
+            direct,
+            memory,
+            recent,
+            filters,
+            pace,
+            options,
+            shared,
+            disk,
+            asked,
+            _lock: lock,
+        })
     }
 
     /// Works on a thread of its own, which only waits and writes. What is given is told of its end.
@@ -112,7 +130,7 @@ impl Writer {
 
     /// Works until it is told to end or nobody is left to ask, then brings the log into the file.
     async fn work(mut self) {
-        while let Some(command) = self.asked.next().await {
+        while let Some(command) = self.next().await {
             if !self.turn(command).await {
                 break;
             }
@@ -124,6 +142,8 @@ impl Writer {
             }
             self.turn(command).await;
         }
+        // What is still read for them would keep the log from being emptied.
+        drop(self.filters);
         if !self.shared.has_failed()
             && let Err(error) = self.disk.checkpoint_whole(&mut self.direct).await
         {
@@ -134,9 +154,19 @@ impl Writer {
         }
     }
 
+    /// What comes next; while work rests, only what somebody waits for.
+    async fn next(&mut self) -> Option<Command> {
+        if let Some(until) = self.pace.rest(Instant::now())
+            && let Ok(Some(command)) = timeout_at(until, self.asked.next_command()).await
+        {
+            return Some(command);
+        }
+        self.asked.next().await
+    }
+
     /// Does `first` and what is queued behind it. False when it is time to end.
     async fn turn(&mut self, first: Command) -> bool {
-        let mut group = Group::default();
+        let mut group = Group::new(self.pace.allowance(Instant::now()));
         let mut tidies = Vec::new();
         let mut goes_on = true;
         let mut patience = None;
@@ -213,8 +243,10 @@ impl Writer {
             Ok(()) => {
                 self.recent.keep();
                 self.shared.publish(self.memory.ledger);
+                let now = Instant::now();
+                self.pace.ended(began, now, group.event_rows(), group.work());
                 let metrics = &self.options.metrics;
-                metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                metrics.commit_seconds.observe((now - began).as_secs_f64());
                 metrics
                     .commit_rows
                     .observe(f64::from(u32::try_from(group.rows()).unwrap_or(u32::MAX)));
@@ -231,12 +263,14 @@ impl Writer {
 
     async fn transact(&mut self, group: &mut Group) -> Result<(), sqlx::Error> {
         let before = self.memory;
+        self.filters.look();
         let held = self.direct.hold().await?;
         held.change("BEGIN IMMEDIATE", &[])?;
         let mut writing = Writing {
             held: &held,
             memory: &mut self.memory,
             recent: &mut self.recent,
+            filters: &mut self.filters,
             clock: &*self.options.clock,
         };
         group.write(&mut writing)?;
