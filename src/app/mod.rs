@@ -9,6 +9,7 @@ pub mod listener;
 mod process;
 mod tell;
 mod wiring;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +45,7 @@ use front::Front;
 use listener::{ListenError, ListenerOptions};
 use process::Running;
 use wiring::{Made, desk, duties, intake_of};
+use workers::Workers;
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,9 @@ pub enum AppError {
     /// Spans cannot be told where `otlp_endpoint` says.
     #[error("spans cannot be sent to otlp_endpoint")]
     Spans(#[from] OperatorError),
+    /// The threads that deliver do not start.
+    #[error("the threads that deliver do not start")]
+    Workers(#[source] std::io::Error),
     /// The scheduler of duties does not start.
     #[error("the scheduler of duties does not start")]
     Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -106,6 +112,8 @@ pub struct AppParts {
     pub functions: PoolOptions,
     /// Whether the duties run by themselves; a test may run them by hand.
     pub scheduled: bool,
+    /// What deliveries run on; none: threads of their own. On its own, a test decides what goes on when.
+    pub deliver_on: Option<Handle>,
 }
 
 impl AppParts {
@@ -123,6 +131,7 @@ impl AppParts {
             extra_roots: Vec::new(),
             functions: PoolOptions::default(),
             scheduled: true,
+            deliver_on: None,
         })
     }
 }
@@ -141,6 +150,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     sqlite: Arc<SqliteStore>,
     functions: Arc<FunctionPool>,
+    workers: Workers,
     intake: Arc<Intake>,
     telling: Option<Telling>,
     schedule: Option<Schedule>,
@@ -220,6 +230,7 @@ impl App {
         let routes = process::load_routes(&*store, &keyring, &*parts.clock, &auth).await?;
         let routes = LiveRoutes::new(routes);
         let telling = telling(&parts, &metrics)?;
+        let workers = Workers::of(parts.deliver_on.clone()).map_err(AppError::Workers)?;
         let courier = Courier::start(CourierParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
@@ -233,6 +244,7 @@ impl App {
             max_in_flight: parts.settings.max_in_flight,
             user_agent,
             seed: parts.seed,
+            runtime: workers.handle().clone(),
         });
         let expired = courier.expire_predecessors().await?;
         if expired > 0 {
@@ -254,11 +266,16 @@ impl App {
         });
         let made =
             Made { sqlite, store, access, metrics, keyring, node_id, routes, running, telling };
-        Self::run(parts, listener, made).await
+        Self::run(parts, listener, made, workers).await
     }
 
     /// Sets everything that was made going.
-    async fn run(parts: AppParts, listener: TcpListener, made: Made) -> Result<Self, AppError> {
+    async fn run(
+        parts: AppParts,
+        listener: TcpListener,
+        made: Made,
+        workers: Workers,
+    ) -> Result<Self, AppError> {
         let settings = &parts.settings;
         let address = local_address(&listener, settings)?;
         let live = Feed::new(made.running.stopping.clone());
@@ -279,6 +296,7 @@ impl App {
             metrics,
             sqlite,
             functions: Arc::clone(&running.functions),
+            workers,
             intake,
             telling: telling.map(|(_, telling)| telling),
             schedule,
@@ -315,6 +333,7 @@ impl App {
             tracing::error!(%error, "lost connections were not followed");
         }
         self.courier.stop(self.grace).await;
+        drop(self.workers);
         self.functions.stop();
         if let Err(error) = self.duties.clone().note_uses().await {
             tracing::error!(%error, "when tokens were last used is not noted");

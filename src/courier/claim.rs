@@ -22,32 +22,31 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 /// Claims until the courier stops.
 pub(super) async fn run(shared: Arc<Shared>) {
-    loop {
+    while !shared.stopping.is_cancelled() {
+        let schedule = shared.schedule.read().await;
         let now = shared.parts.clock.now();
         let (wants, wake_at) = shared.demands(now);
-        if !wants.is_empty() {
-            if let Err(error) = shared.claim(now, wants.clone()).await {
-                if matches!(error, StoreError::Closed) {
-                    return;
-                }
+        let claimed =
+            if wants.is_empty() { None } else { Some(shared.claim(now, wants.clone()).await) };
+        drop(schedule);
+        match claimed {
+            Some(Ok(())) => {}
+            Some(Err(StoreError::Closed)) => return,
+            Some(Err(error)) => {
                 tracing::error!(%error, "due deliveries could not be claimed; trying again");
                 for want in wants {
                     shared.unclaimed(want.mapping_id, now);
                 }
                 tokio::select! {
                     () = tokio::time::sleep(TRY_AGAIN) => {}
-                    () = shared.stopping.cancelled() => return,
+                    () = shared.stopping.cancelled() => {}
                 }
             }
-            if shared.stopping.is_cancelled() {
-                return;
-            }
-            continue;
-        }
-        tokio::select! {
-            () = shared.claim_wanted.notified() => {}
-            () = sleep_until(&shared, wake_at) => {}
-            () = shared.stopping.cancelled() => return,
+            None => tokio::select! {
+                () = shared.claim_wanted.notified() => {}
+                () = sleep_until(&shared, wake_at) => {}
+                () = shared.stopping.cancelled() => {}
+            },
         }
     }
 }

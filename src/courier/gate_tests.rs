@@ -238,7 +238,7 @@ fn what_is_claimed_goes_when_nothing_more_is_due() {
 
 #[test]
 fn a_lane_holds_no_more_bytes_than_it_may() {
-    let gate = batching(4_000, 1_000);
+    let gate = batching(1_000, 1_000);
     assert_eq!(gate.reserve(MappingId(1), 10_000), LANE_MOST);
     gate.give_back(MappingId(1), LANE_MOST);
     let large = bytes::Bytes::from(vec![b' '; 1 << 20]);

@@ -16,7 +16,7 @@ use crate::store::{LeaseRef, LeasedDelivery};
 pub(super) const LANE_CAPACITY: u32 = 1_024;
 /// As many as it may have while there is spare memory: what goes through memory alone costs no second
 /// write and read.
-pub(super) const LANE_MOST: u32 = 8_192;
+pub(super) const LANE_MOST: u32 = 4_096;
 /// As many as it may have however much the others have.
 pub(super) const LANE_LEAST: u32 = 64;
 /// Below so many waiting, the lane is filled from the store again; below a batch where that is more.

@@ -28,6 +28,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -84,6 +85,8 @@ pub struct CourierParts {
     pub user_agent: HeaderValue,
     /// Seeds the jitter of retries.
     pub seed: u64,
+    /// What deliveries run on.
+    pub runtime: Handle,
 }
 
 /// The courier; cheap to clone.
@@ -107,6 +110,9 @@ struct Shared {
     closing: Closing,
     /// The sum of all jumps of the clock: what a delivery in hand adds to its times.
     shifted: AtomicI64,
+    /// Whoever goes by the schedule reads it; a jump of the clock writes. Between the clock's step and the
+    /// schedule's nothing may be found due, overdue or expired.
+    schedule: tokio::sync::RwLock<()>,
     stopping: CancellationToken,
     attempts_under_way: TaskTracker,
     loops: TaskTracker,
@@ -138,6 +144,7 @@ impl Courier {
             successes: Successes::default(),
             closing: Closing::default(),
             shifted: AtomicI64::new(0),
+            schedule: tokio::sync::RwLock::default(),
             stopping: CancellationToken::new(),
             attempts_under_way: TaskTracker::new(),
             loops: TaskTracker::new(),
@@ -145,8 +152,9 @@ impl Courier {
         let courier = Self { shared };
         courier.reload();
         let shared = &courier.shared;
-        shared.loops.spawn(record::run(Arc::clone(shared), queue));
-        shared.loops.spawn(claim::run(Arc::clone(shared)));
+        let runtime = &shared.parts.runtime;
+        shared.loops.spawn_on(record::run(Arc::clone(shared), queue), runtime);
+        shared.loops.spawn_on(claim::run(Arc::clone(shared)), runtime);
         courier
     }
 
@@ -219,6 +227,7 @@ impl Courier {
     /// # Errors
     /// When the store does not answer.
     pub async fn expire_leases(&self) -> Result<u64, StoreError> {
+        let _schedule = self.shared.schedule.read().await;
         let now = self.shared.parts.clock.now();
         // What only waits has not been tried: it goes back before its lease ends.
         let until = now + GIVE_BACK_AHEAD;
@@ -246,6 +255,7 @@ impl Courier {
     /// # Errors
     /// When the store does not answer.
     pub async fn settle_overdue(&self) -> Result<u64, StoreError> {
+        let _schedule = self.shared.schedule.read().await;
         claim::settle_overdue(&self.shared).await
     }
 
@@ -255,6 +265,7 @@ impl Courier {
     /// # Errors
     /// When the store does not answer.
     pub async fn follow_clock(&self) -> Result<Option<i64>, StoreError> {
+        let _schedule = self.shared.schedule.write().await;
         let jump = self.shared.parts.clock.resync();
         if let Some(micros) = jump {
             self.shift(micros).await?;
@@ -391,7 +402,7 @@ impl Shared {
     fn pump(self: &Arc<Self>, gate: &Arc<Gate>) {
         while let Some(first) = self.next(gate) {
             let work = deliver::run(Arc::clone(self), Arc::clone(gate), first);
-            self.attempts_under_way.spawn(work);
+            self.attempts_under_way.spawn_on(work, &self.parts.runtime);
         }
     }
 

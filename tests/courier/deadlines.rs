@@ -65,7 +65,8 @@ async fn retry_after_is_a_floor_under_the_wait_and_the_window_its_ceiling() {
 async fn a_jump_of_the_clock_moves_the_schedule_instead_of_killing_or_stalling_it() {
     for jump in [5 * 3_600_000_000, -5 * 3_600_000_000] {
         let receiver = Receiver::start(Behaviour::status(500)).await;
-        let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+        let app = Builder::new().threads().start().await;
+        app.apply(pipeline(&[("one", &receiver.url("/"), json!({}))])).await;
         app.track("jumped").await;
         let before = app.until_tried(0, 1).await.delivery;
         app.clock.jump(jump);

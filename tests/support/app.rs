@@ -19,6 +19,7 @@ use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use super::receiver::{Behaviour, Receiver};
 
@@ -43,6 +44,7 @@ pub(crate) struct Builder {
     clock: Arc<ManualClock>,
     change: Box<dyn FnOnce(&mut Settings)>,
     functions: PoolOptions,
+    deliver_on: Option<Handle>,
 }
 
 impl Builder {
@@ -52,6 +54,8 @@ impl Builder {
             clock: Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))),
             change: Box::new(|_| {}),
             functions: functions(),
+            // Here too, so that a test decides what goes on while it does not wait.
+            deliver_on: Some(Handle::current()),
         }
     }
 
@@ -69,6 +73,11 @@ impl Builder {
     pub(crate) fn functions(mut self, change: impl FnOnce(&mut PoolOptions)) -> Self {
         change(&mut self.functions);
         self
+    }
+
+    /// Deliveries go on by themselves, as those of a real service.
+    pub(crate) fn threads(self) -> Self {
+        Self { deliver_on: None, ..self }
     }
 
     pub(crate) async fn start(self) -> TestApp {
@@ -93,6 +102,7 @@ impl Builder {
             extra_roots: Vec::new(),
             functions: self.functions,
             scheduled: false,
+            deliver_on: self.deliver_on,
         };
         let app = App::start(parts).await.unwrap();
         let token = std::fs::read_to_string(token_file).unwrap();
