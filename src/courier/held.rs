@@ -8,9 +8,9 @@ use crate::store::LeasedDelivery;
 
 /// Deliveries waiting in all lanes, and bytes, above which none gets more than its due.
 const SPARE: usize = 16_384;
-const SPARE_BYTES: usize = 32 << 20;
+const SPARE_BYTES: usize = 24 << 20;
 /// Bytes above which each gets its least, so that it gets on however much the others have.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 48 << 20;
 /// About what a delivery takes beside its event's bytes.
 const DELIVERY_BYTES: usize = 512;
 
