@@ -352,13 +352,15 @@ async fn examination_finds_what_is_wrong() {
     world.accept_pending("m-2", world.a).await;
     world.store.close().await;
     let harm = "UPDATE ledger SET accepted = accepted + 1, pending = pending + 1;
-                DELETE FROM events WHERE id = 2";
+                DELETE FROM events WHERE id = 2;
+                DROP TRIGGER attempts_are_append_only;
+                UPDATE attempts SET response_headers = substr(response_headers, 1, 3)";
     execute(&world.place(), harm).await.expect("harmed");
     world.reopen().await;
     let findings = world.store.examine(world.now()).await.expect("examined");
     let wrong: Vec<_> =
         findings.iter().filter(|finding| !finding.ok).map(|finding| finding.check).collect();
-    assert_eq!(wrong, ["ledger", "orphans"], "{findings:?}");
+    assert_eq!(wrong, ["ledger", "orphans", "headers"], "{findings:?}");
     world.store.close().await;
 }
 

@@ -1,12 +1,13 @@
 //! Examination: what `doctor` asks. Every check reads the rows themselves and compares them with
 //! what the store says of them.
 
+use futures_util::TryStreamExt as _;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::failure::Failure;
 use super::memory::read_ledger;
-use super::row::count;
+use super::row::{self, count};
 use crate::clock::Timestamp;
 use crate::store::{Finding, Ledger};
 
@@ -21,6 +22,7 @@ pub(super) async fn examine(
         foreign_keys(conn).await?,
         ledger(conn).await?,
         orphans(conn).await?,
+        headers(conn).await?,
         keys(conn).await?,
         leases(conn, now).await?,
         disk(conn, has_room).await?,
@@ -142,6 +144,28 @@ async fn orphans(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
         faults.join("; ")
     };
     Ok(Finding { check: "orphans", ok: faults.is_empty(), detail })
+}
+
+/// Unpacks what rows keep packed: that it is damaged is no fault of a page, and no CHECK sees it.
+async fn headers(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
+    const PACKED: [&str; 2] = [
+        "SELECT request_headers, response_headers FROM attempts WHERE batch_id IS NULL",
+        "SELECT request_headers, response_headers FROM batches",
+    ];
+    let (mut requests, mut unreadable) = (0_u64, 0_u64);
+    for sql in PACKED {
+        let mut rows = sqlx::query(sql).fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let is_readable = |column: usize| {
+                let packed: Option<&[u8]> = row.try_get(column)?;
+                Ok::<_, sqlx::Error>(packed.is_some_and(|it| row::headers(it).is_ok()))
+            };
+            requests += 1;
+            unreadable += u64::from(!is_readable(0)? || !is_readable(1)?);
+        }
+    }
+    let detail = format!("{unreadable} of {requests} requests have headers that cannot be read");
+    Ok(Finding { check: "headers", ok: unreadable == 0, detail })
 }
 
 /// Keys are handed out once: the counters are above every key.

@@ -204,6 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_read_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one.db");
+        let mut sqlite = Connection::open(&path).expect("a database");
+        let table = "CREATE TABLE dedup_1 (key BLOB PRIMARY KEY) STRICT, WITHOUT ROWID";
+        sqlite.execute(table, []).expect("made");
+        let transaction = sqlite.transaction().expect("begun");
+        for key in keys(0..40_000) {
+            transaction.execute("INSERT INTO dedup_1 VALUES (?)", [key]).expect("inserted");
+        }
+        transaction.commit().expect("committed");
+        let mut bits = Bits::default();
+        read_into(&mut bits, &path, 1, || false).expect("read");
+        assert!(keys(0..40_000).all(|key| bits.may_hold(&key)));
+        let in_vain = keys(40_000..50_000).filter(|key| bits.may_hold(key)).count();
+        assert!(in_vain < 10, "{in_vain} of 10,000");
+    }
+
+    #[test]
     fn before_a_table_is_read_it_may_hold_anything() {
         let (read, rest) = oneshot::channel();
         let mut filters = filters(Some(rest));

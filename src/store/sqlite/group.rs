@@ -30,9 +30,10 @@ pub(super) struct Group {
     recorded: Vec<Recorded>,
     leased: Vec<Leased>,
     allowance: Allowance,
+    /// Events; a rare step counts as one, here and below.
     events: usize,
     event_bytes: usize,
-    /// Rows of events and their deliveries, with what rare steps take.
+    /// Rows of events and their deliveries.
     event_rows: usize,
     /// Rows of records, and as many as its claims may take.
     work: usize,
@@ -115,6 +116,7 @@ impl Group {
     }
 
     pub(super) fn add_step(&mut self, step: Box<dyn Queued>) {
+        self.events += 1;
         self.event_rows += 1;
         self.steps.push(step);
     }

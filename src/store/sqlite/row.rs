@@ -206,7 +206,8 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
     Ok(Attempt { id, delivery_id, number, late, recorded_at, made })
 }
 
-fn headers(packed: &[u8]) -> Result<String, Failure> {
+/// The headers that a row keeps packed.
+pub(super) fn headers(packed: &[u8]) -> Result<String, Failure> {
     headers::unpack(packed).ok_or_else(|| foreign("the headers", &hex::encode(packed)))
 }
 
