@@ -285,9 +285,8 @@ CREATE TABLE dedup_log (
     keys  BLOB    NOT NULL CHECK (length(keys) > 0 AND length(keys) % 16 = 0)   -- back to back
 ) STRICT;
 
--- Where they are merged into. One big table would make every event dearer as history grows; three
--- take turns instead, 12 hours each, and the oldest is emptied as a whole when its last key is 24
--- hours old.
+-- Where they are merged into. Three tables take turns of 12 hours; the oldest is emptied as a whole
+-- when its last key is 24 hours old, which one big table could not be.
 CREATE TABLE dedup_0 (
     key  BLOB PRIMARY KEY CHECK (length(key) = 16)
 ) STRICT, WITHOUT ROWID;

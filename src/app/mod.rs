@@ -8,8 +8,8 @@ mod inspect;
 pub mod listener;
 mod process;
 mod tell;
+mod threads;
 mod wiring;
-mod workers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,8 +44,8 @@ use crate::store::{Store, StoreError};
 use front::Front;
 use listener::{ListenError, ListenerOptions};
 use process::Running;
+use threads::Threads;
 use wiring::{Made, desk, duties, intake_of};
-use workers::Workers;
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ pub enum AppError {
     Spans(#[from] OperatorError),
     /// The threads that deliver do not start.
     #[error("the threads that deliver do not start")]
-    Workers(#[source] std::io::Error),
+    Threads(#[source] std::io::Error),
     /// The scheduler of duties does not start.
     #[error("the scheduler of duties does not start")]
     Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -150,7 +150,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     sqlite: Arc<SqliteStore>,
     functions: Arc<FunctionPool>,
-    workers: Workers,
+    threads: Threads,
     intake: Arc<Intake>,
     telling: Option<Telling>,
     schedule: Option<Schedule>,
@@ -230,7 +230,7 @@ impl App {
         let routes = process::load_routes(&*store, &keyring, &*parts.clock, &auth).await?;
         let routes = LiveRoutes::new(routes);
         let telling = telling(&parts, &metrics)?;
-        let workers = Workers::of(parts.deliver_on.clone()).map_err(AppError::Workers)?;
+        let threads = Threads::of(parts.deliver_on.clone()).map_err(AppError::Threads)?;
         let courier = Courier::start(CourierParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
@@ -244,7 +244,7 @@ impl App {
             max_in_flight: parts.settings.max_in_flight,
             user_agent,
             seed: parts.seed,
-            runtime: workers.handle().clone(),
+            deliver_on: threads.handle().clone(),
         });
         let expired = courier.expire_predecessors().await?;
         if expired > 0 {
@@ -266,7 +266,7 @@ impl App {
         });
         let made =
             Made { sqlite, store, access, metrics, keyring, node_id, routes, running, telling };
-        Self::run(parts, listener, made, workers).await
+        Self::run(parts, listener, made, threads).await
     }
 
     /// Sets everything that was made going.
@@ -274,7 +274,7 @@ impl App {
         parts: AppParts,
         listener: TcpListener,
         made: Made,
-        workers: Workers,
+        threads: Threads,
     ) -> Result<Self, AppError> {
         let settings = &parts.settings;
         let address = local_address(&listener, settings)?;
@@ -296,7 +296,7 @@ impl App {
             metrics,
             sqlite,
             functions: Arc::clone(&running.functions),
-            workers,
+            threads,
             intake,
             telling: telling.map(|(_, telling)| telling),
             schedule,
@@ -333,7 +333,7 @@ impl App {
             tracing::error!(%error, "lost connections were not followed");
         }
         self.courier.stop(self.grace).await;
-        drop(self.workers);
+        drop(self.threads);
         self.functions.stop();
         if let Err(error) = self.duties.clone().note_uses().await {
             tracing::error!(%error, "when tokens were last used is not noted");

@@ -162,7 +162,7 @@ fn app_hint(error: &AppError) -> Option<String> {
         AppError::Spans(_) => {
             Some("otlp_endpoint takes a URL such as http://127.0.0.1:4318".to_owned())
         }
-        AppError::Workers(_) => {
+        AppError::Threads(_) => {
             Some("raise the limit on this user's processes (ulimit -u) or of its group".to_owned())
         }
         AppError::Store(_)

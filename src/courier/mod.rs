@@ -86,7 +86,7 @@ pub struct CourierParts {
     /// Seeds the jitter of retries.
     pub seed: u64,
     /// What deliveries run on.
-    pub runtime: Handle,
+    pub deliver_on: Handle,
 }
 
 /// The courier; cheap to clone.
@@ -152,9 +152,9 @@ impl Courier {
         let courier = Self { shared };
         courier.reload();
         let shared = &courier.shared;
-        let runtime = &shared.parts.runtime;
-        shared.loops.spawn_on(record::run(Arc::clone(shared), queue), runtime);
-        shared.loops.spawn_on(claim::run(Arc::clone(shared)), runtime);
+        let deliver_on = &shared.parts.deliver_on;
+        shared.loops.spawn_on(record::run(Arc::clone(shared), queue), deliver_on);
+        shared.loops.spawn_on(claim::run(Arc::clone(shared)), deliver_on);
         courier
     }
 
@@ -273,11 +273,8 @@ impl Courier {
         Ok(jump)
     }
 
-    /// Moves every schedule by a jump of the clock, in microseconds.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn shift(&self, micros: i64) -> Result<(), StoreError> {
+    /// Moves every schedule by a jump of the clock, in microseconds, while nobody else goes by it.
+    async fn shift(&self, micros: i64) -> Result<(), StoreError> {
         tracing::warn!(micros, "the clock jumped: due times and deadlines are moved with it");
         self.shared.shifted.fetch_add(micros, Ordering::SeqCst);
         let gates: Vec<_> = self.shared.gates().by_destination.values().cloned().collect();
@@ -402,7 +399,7 @@ impl Shared {
     fn pump(self: &Arc<Self>, gate: &Arc<Gate>) {
         while let Some(first) = self.next(gate) {
             let work = deliver::run(Arc::clone(self), Arc::clone(gate), first);
-            self.attempts_under_way.spawn_on(work, &self.parts.runtime);
+            self.attempts_under_way.spawn_on(work, &self.parts.deliver_on);
         }
     }
 

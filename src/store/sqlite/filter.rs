@@ -11,7 +11,7 @@ use super::dedup::Key;
 use super::failure::direct_error;
 use super::open;
 
-/// A filter's blocks: 4 MiB. Of the keys that are not among five million one in 25 is looked up in vain,
+/// A filter's blocks: 4 MiB. Of the keys that are not among five million one in 23 is looked up in vain,
 /// with twenty million two of three.
 const BLOCKS: usize = 1 << 16;
 /// Words of a block, which is what one key touches: a line of the processor's cache.

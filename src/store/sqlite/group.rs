@@ -82,15 +82,15 @@ impl Group {
         self.event_rows
     }
 
-    /// Rows of its work.
-    pub(super) fn work(&self) -> usize {
-        self.work
+    /// Rows of the work that it did: a claim may take less than it asks for.
+    pub(super) fn work_rows(&self) -> usize {
+        let leased: usize = self.leased.iter().map(|it| it.deliveries.len()).sum();
+        self.recorded.len() + leased
     }
 
-    /// How many rows it wrote.
+    /// How many rows it wrote, an event's deliveries not counted.
     pub(super) fn rows(&self) -> usize {
-        let leased: usize = self.leased.iter().map(|it| it.deliveries.len()).sum();
-        self.events + self.recorded.len() + leased
+        self.events + self.work_rows()
     }
 
     /// About how many bytes of the log it wrote.

@@ -244,7 +244,7 @@ impl Writer {
                 self.recent.keep();
                 self.shared.publish(self.memory.ledger);
                 let now = Instant::now();
-                self.pace.ended(began, now, group.event_rows(), group.work());
+                self.pace.ended(began, now, group.event_rows(), group.work_rows());
                 let metrics = &self.options.metrics;
                 metrics.commit_seconds.observe((now - began).as_secs_f64());
                 metrics

@@ -8,12 +8,12 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The runtime. Dropping it does not wait for what still runs there: that is stopped before.
 #[derive(Debug)]
-pub(super) struct Workers {
+pub(super) struct Threads {
     handle: Handle,
     runtime: Option<Runtime>,
 }
 
-impl Workers {
+impl Threads {
     /// Those that are given, or as many threads as there are processors.
     pub(super) fn of(given: Option<Handle>) -> io::Result<Self> {
         if let Some(handle) = given {
@@ -29,7 +29,7 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
+impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
