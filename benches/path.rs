@@ -1,7 +1,7 @@
 //! The steps of an event's way, each by itself: read, matched, rendered, printed, signed; committed,
 //! claimed and recorded in a store on disk, in groups as under load. `cargo bench --bench path`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use postrider::clock::{Clock, ManualClock, Timestamp};
 use postrider::domain::access::Act;
 use postrider::domain::attempt::{NewAttempt, Outcome};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
-use postrider::domain::event::{Event, EventType};
+use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::{DeliveryId, DestinationId, MappingId, NodeId, RevisionId, SourceId};
 use postrider::domain::mapping::MappingDefinition;
 use postrider::domain::retry::Next;
@@ -69,7 +69,7 @@ fn event(number: u64, source_id: SourceId) -> Event {
         envelope: None,
         rejection: None,
         trace: None,
-        document: OnceLock::new(),
+        document: Document::default(),
     }
 }
 

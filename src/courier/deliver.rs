@@ -20,7 +20,6 @@ use super::lane::{self, Load, lease_of};
 use super::pack::{Few, Item, Pack};
 use super::prepare::{Prepared, Unprepared};
 use crate::clock::Timestamp;
-use crate::digest::sha256;
 use crate::domain::attempt::Outcome;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::Event;
@@ -192,7 +191,7 @@ impl Shared {
         let webhook_id = pack.webhook_id();
         let mut headers = pack.headers();
         let span = pack.trace().and_then(|trace| self.hand_on(trace, &mut headers));
-        let first = &pack.items[0].rendered;
+        let (first, event) = (&pack.items[0].rendered, &pack.items[0].delivery.event);
         self.sign(
             route,
             &mut headers,
@@ -208,7 +207,7 @@ impl Shared {
             webhook_id,
             url: first.url.to_string(),
             headers: crate::sender::masked_headers(&headers, &[]),
-            body_sha256: sha256(&[&body]),
+            body_sha256: event.document.sha256_of(&body),
         };
         let outgoing = Outgoing {
             method: first.method.clone(),

@@ -1,11 +1,11 @@
 //! The gate's rules: turns, limits, rate, circuit.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::super::held::{Held, bytes_of};
 use super::super::lane::{LANE_CAPACITY, LANE_LEAST, LANE_MOST};
 use super::*;
-use crate::domain::event::Event;
+use crate::domain::event::{Document, Event};
 use crate::domain::id::{DeliveryId, EventId, RevisionId, SourceId};
 
 fn at(millis: u64) -> Timestamp {
@@ -27,7 +27,7 @@ fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
             envelope: None,
             rejection: None,
             trace: None,
-            document: OnceLock::new(),
+            document: Document::default(),
         }),
         mapping_id: MappingId(mapping),
         token: 1,

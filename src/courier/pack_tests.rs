@@ -1,12 +1,12 @@
 //! What shares a request, and what its body and id are.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::domain::event::Event;
+use crate::domain::event::{Document, Event};
 use crate::domain::id::{DeliveryId, EventId, MappingId, SourceId};
 
 const REVISION: RevisionId = RevisionId(1);
@@ -24,7 +24,7 @@ fn item(id: i64, url: &str, team: &str, body: &str) -> Item {
         envelope: None,
         rejection: None,
         trace: None,
-        document: OnceLock::new(),
+        document: Document::default(),
     };
     let delivery = LeasedDelivery {
         id: DeliveryId(id),

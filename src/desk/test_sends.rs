@@ -1,8 +1,6 @@
 //! Test sends: a mapping tried on the source's last event, on any event or on a sample. What would be
 //! sent is shown; sent it is only when asked for, and then recorded as a test, never as a delivery.
 
-use std::sync::OnceLock;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +11,7 @@ use super::{Desk, Refusal};
 use crate::courier::Tested;
 use crate::domain::access::{Caller, Operator};
 use crate::domain::attempt::NewAttempt;
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
 use crate::store::{EventConditions, EventQuery, Pipeline, TestSend, TestSendRow};
 
@@ -278,7 +276,7 @@ fn unaccepted(
         envelope: None,
         rejection: None,
         trace: None,
-        document: OnceLock::new(),
+        document: Document::default(),
     };
     Chosen { id: None, event }
 }

@@ -9,6 +9,7 @@ use super::document::{self, DocumentError};
 use super::id::{EventId, SourceId};
 use super::trace::Trace;
 use crate::clock::Timestamp;
+use crate::digest::sha256;
 
 /// Segment's message types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -88,7 +89,37 @@ pub struct Event {
     /// The trace that its request was part of.
     pub trace: Option<Arc<Trace>>,
     /// What mappings see, once it has been made: see [`Event::document`].
-    pub document: OnceLock<Bytes>,
+    pub document: Document,
+}
+
+/// What mappings see of an event, and its digest, each made when it is first asked for: an event's
+/// deliveries share both.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    bytes: OnceLock<Bytes>,
+    sha256: OnceLock<[u8; 32]>,
+}
+
+impl Document {
+    /// Its bytes, where they have been made.
+    #[must_use]
+    pub fn get(&self) -> Option<&Bytes> {
+        self.bytes.get()
+    }
+
+    /// It has been made: these are its bytes. Those that it has already stay.
+    pub fn set(&self, bytes: Bytes) {
+        // The same bytes every time.
+        let _ = self.bytes.set(bytes);
+    }
+
+    /// SHA-256 of what is sent for the event: hashed once where that is the document as it is.
+    #[must_use]
+    pub fn sha256_of(&self, body: &Bytes) -> [u8; 32] {
+        let hash = || sha256(&[body]);
+        let is_it = |bytes: &Bytes| bytes.as_ptr() == body.as_ptr() && bytes.len() == body.len();
+        if self.get().is_some_and(is_it) { *self.sha256.get_or_init(hash) } else { hash() }
+    }
 }
 
 impl Event {
@@ -102,7 +133,7 @@ impl Event {
             return Ok(made);
         }
         let made = Bytes::from(document::of(self)?);
-        Ok(self.document.get_or_init(|| made))
+        Ok(self.document.bytes.get_or_init(|| made))
     }
 }
 
@@ -113,4 +144,20 @@ pub struct StoredEvent {
     pub id: EventId,
     /// The event.
     pub event: Event,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_that_of_the_body_whether_it_is_the_document_or_not() {
+        let document = Document::default();
+        let (bytes, other) = (Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{\"a\":2}"));
+        assert_eq!(document.sha256_of(&bytes), sha256(&[&bytes]), "none has been made");
+        document.set(bytes.clone());
+        for body in [&bytes, &other, &bytes, &bytes.slice(1..)] {
+            assert_eq!(document.sha256_of(body), sha256(&[body]));
+        }
+    }
 }

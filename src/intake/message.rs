@@ -1,7 +1,7 @@
 //! From a parsed body to events: a single call is one message, a batch is its items, each on its
 //! own. What a request may have is checked here; what a message needs, in `validate`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use super::validate::{self, Fault};
 use super::{slices, write_key};
 use crate::clock::Timestamp;
 use crate::domain::document::{self, Added};
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::SourceId;
 use crate::domain::trace::Trace;
 use crate::json::{self, Object, Value};
@@ -168,7 +168,7 @@ impl<'a> Item<'a> {
             envelope: envelope.map(|envelope| envelope.text.clone()),
             rejection: judged.err().map(|fault| fault.to_string()),
             trace: reception.trace.clone(),
-            document: OnceLock::new(),
+            document: Document::default(),
         };
         let (Ok(kind), Value::Object(message)) = (judged, value) else {
             return Read { event, document: None };

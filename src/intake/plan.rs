@@ -147,8 +147,7 @@ impl Plan {
             if let Some(document) = document.filter(|_| is_leased) {
                 let bytes = Bytes::from(document::print(&document, new.event.body.len()));
                 self.added_bytes += bytes.len();
-                // The event is fresh: nobody has set it before.
-                let _ = new.event.document.set(bytes);
+                new.event.document.set(bytes);
             }
         }
     }

@@ -67,7 +67,7 @@ mod tests {
                 envelope: None,
                 rejection: None,
                 trace: None,
-                document: std::sync::OnceLock::new(),
+                document: crate::domain::event::Document::default(),
             }),
         }
     }

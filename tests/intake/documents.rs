@@ -1,10 +1,8 @@
 //! Documents: what mappings see follows from what is stored, and is what JavaScript would print.
 
-use std::sync::OnceLock;
-
 use postrider::clock::Timestamp;
 use postrider::domain::document::{correct, parse_time};
-use postrider::domain::event::{Event, EventType};
+use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::SourceId;
 use postrider::json;
 use proptest::prelude::*;
@@ -14,7 +12,7 @@ use super::stage::{NOW, NOW_ISO, Stage};
 
 /// The event as it is after a restart: what the store keeps, and nothing else.
 fn stored(event: &Event) -> Event {
-    Event { document: OnceLock::new(), ..event.clone() }
+    Event { document: Document::default(), ..event.clone() }
 }
 
 fn text(event: &Event) -> String {
@@ -189,7 +187,7 @@ proptest! {
             envelope: envelope.as_deref().map(object),
             rejection: None,
             trace: None,
-            document: OnceLock::new(),
+            document: Document::default(),
         };
         let once = text(&event);
         prop_assert_eq!(&text(&stored(&event)), &once);

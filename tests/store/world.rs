@@ -1,7 +1,7 @@
 //! A store with a small pipeline, and short words for the steps that tests make.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use postrider::domain::access::{Act, Role};
 use postrider::domain::attempt::{NewAttempt, Outcome};
 use postrider::domain::delivery::{Delivery, Reason, State};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
-use postrider::domain::event::{Event, EventType};
+use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::{
     DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
@@ -116,7 +116,7 @@ impl World {
             envelope: None,
             rejection: None,
             trace: None,
-            document: OnceLock::new(),
+            document: Document::default(),
         }
     }
 

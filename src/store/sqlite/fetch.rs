@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row};
@@ -13,7 +13,7 @@ use super::failure::{Failure, direct_error};
 use super::open::{self, OpenOptions};
 use super::row::{EVENT_COLUMNS, foreign};
 use crate::clock::Timestamp;
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::{EventId, SourceId};
 use crate::domain::trace::Trace;
 
@@ -115,6 +115,6 @@ fn event(row: &Row<'_>) -> Result<Event, Failure> {
         envelope: text(8)?,
         rejection: text(9)?,
         trace: trace.map(Arc::new),
-        document: OnceLock::new(),
+        document: Document::default(),
     })
 }

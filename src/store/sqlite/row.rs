@@ -11,7 +11,7 @@ use super::failure::Failure;
 use crate::clock::Timestamp;
 use crate::domain::attempt::{Attempt, Batch, NewAttempt, Outcome};
 use crate::domain::delivery::{Delivery, Reason, State};
-use crate::domain::event::{Event, EventType, StoredEvent};
+use crate::domain::event::{Document, Event, EventType, StoredEvent};
 use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
@@ -111,7 +111,7 @@ pub(super) fn event(row: &SqliteRow) -> Result<StoredEvent, Failure> {
             envelope: from.take()?,
             rejection: from.take()?,
             trace: maybe_word("the trace", from.take()?, Trace::parse_text)?.map(Arc::new),
-            document: std::sync::OnceLock::new(),
+            document: Document::default(),
         },
     })
 }
