@@ -173,14 +173,6 @@ impl Run {
         let wants = self.targets.map(|target| self.world.want(target, limit)).to_vec();
         let claim = self.world.store.claim_due(self.world.request(wants)).await.expect("a claim");
         let mut overdue = 0;
-        for id in self.model.in_state(State::Pending) {
-            let row = &self.model.rows[&id];
-            if row.due_at <= Some(now) && row.tried > 0 && row.deadline_at <= now {
-                self.model.settle(id, State::Dead, now);
-                overdue += 1;
-            }
-        }
-        assert_eq!(claim.overdue.iter().map(|it| it.1).sum::<u64>(), overdue);
         for target in 0..3 {
             let mut due: Vec<(Timestamp, i64)> = self
                 .model
@@ -194,8 +186,20 @@ impl Run {
             let mapping_id = self.targets[target].mapping_id;
             let got: Vec<_> =
                 claim.deliveries.iter().filter(|one| one.mapping_id == mapping_id).collect();
-            assert_eq!(got.len(), due.len().min(limit as usize));
-            for (leased, (due_at, _)) in got.into_iter().zip(due) {
+            let mut fit = Vec::new();
+            for (due_at, id) in due {
+                let row = &self.model.rows[&id];
+                if fit.len() == limit as usize {
+                    break;
+                } else if row.tried > 0 && row.deadline_at <= now {
+                    self.model.settle(id, State::Dead, now);
+                    overdue += 1;
+                } else {
+                    fit.push(due_at);
+                }
+            }
+            assert_eq!(got.len(), fit.len());
+            for (leased, due_at) in got.into_iter().zip(fit) {
                 let row = self.model.rows.get_mut(&leased.id.0).expect("a row");
                 assert_eq!(row.due_at, Some(due_at), "not the longest due");
                 row.token += 1;
@@ -205,6 +209,7 @@ impl Run {
                 assert_eq!(leased.event_id.0, row.event);
             }
         }
+        assert_eq!(claim.overdue.iter().map(|it| it.1).sum::<u64>(), overdue);
         "claim"
     }
 

@@ -1,11 +1,10 @@
 //! Claim: leasing due deliveries, each wanted mapping on its own, and making dead letters of those
-//! that were tried in vain until their deadline. It reads no more than it may lease, so that its
-//! cost does not grow with the backlog.
+//! that were tried in vain until their deadline and stand before them. It reads what it leases and
+//! buries and nothing more, so that its cost does not grow with the backlog.
 
 use std::sync::Arc;
 
-use rusqlite::params;
-use sqlx::Row;
+use rusqlite::{Row, params};
 use sqlx::sqlite::SqliteConnection;
 
 use super::direct::Held;
@@ -17,7 +16,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId};
 use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 
-/// Overdue deliveries that a claim looks at beside those it leases.
+/// Overdue deliveries that a claim buries at most beside those it leases.
 const OVERDUE_AT_ONCE: i64 = 256;
 
 /// What a mapping gets of a claim however many share it.
@@ -47,12 +46,9 @@ pub(super) async fn next_due(
     mappings: &[MappingId],
 ) -> Result<Vec<(MappingId, Timestamp)>, sqlx::Error> {
     let wanted = json(mappings.iter().map(|it| it.0));
-    let rows = sqlx::query(NEXT_DUE).bind(wanted).fetch_all(conn).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in &rows {
-        found.extend(due(row.try_get(0)?, row.try_get(1)?));
-    }
-    Ok(found)
+    let rows: Vec<(i64, Option<i64>)> =
+        sqlx::query_as(NEXT_DUE).bind(wanted).fetch_all(conn).await?;
+    Ok(rows.into_iter().filter_map(|(mapping_id, due_at)| due(mapping_id, due_at)).collect())
 }
 
 fn due(mapping_id: i64, due_at: Option<i64>) -> Option<(MappingId, Timestamp)> {
@@ -82,6 +78,11 @@ impl Claimed {
     /// Its lease.
     pub(super) fn lease(&self) -> LeaseRef {
         LeaseRef { delivery_id: self.id, token: self.token }
+    }
+
+    /// Whether it was tried in vain until its deadline.
+    fn is_overdue(&self, now: Timestamp) -> bool {
+        self.tried > 0 && self.deadline_at <= now
     }
 
     /// With its event.
@@ -138,14 +139,13 @@ fn serve(
     leased: &mut Leased,
 ) -> Result<(), sqlx::Error> {
     let (now, before) = (request.now, leased.deliveries.len());
-    let limit = usize::try_from(want.limit).unwrap_or(usize::MAX);
     let mut lease = writing.held.prepare(LEASE)?;
     let mut buried = 0;
     for claimed in find_due(writing.held, want, now)? {
-        if claimed.tried > 0 && claimed.deadline_at <= now {
+        if claimed.is_overdue(now) {
             writing.held.change(BURY, params![claimed.id.0, now.as_micros()])?;
             buried += 1;
-        } else if leased.deliveries.len() - before < limit {
+        } else {
             lease.change(params![
                 claimed.id.0,
                 claimed.token,
@@ -168,15 +168,23 @@ fn serve(
     Ok(())
 }
 
-/// What is due, as it will be when leased: a deadline from before the mapping was resumed gives way to
-/// the resumed window, whose tries start from none.
+/// What is due, up to the last that is wanted, as it will be when leased: a deadline from before the
+/// mapping was resumed gives way to the resumed window, whose tries start from none.
 fn find_due(
     held: &Held<'_>,
     want: &ClaimWant,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
+    if want.limit == 0 {
+        return Ok(Vec::new());
+    }
     let most = i64::from(want.limit) + OVERDUE_AT_ONCE;
-    held.prepare(DUE)?.find(params![want.mapping_id.0, now.as_micros(), most], |row| {
+    let mut fit = 0;
+    let is_last = |claimed: &Claimed| {
+        fit += u32::from(!claimed.is_overdue(now));
+        fit == want.limit
+    };
+    let read = |row: &Row<'_>| {
         let tried = small(row.get(3)?);
         let deadline_at = Timestamp::from_micros(row.get(5)?);
         let is_resumed = deadline_at < want.resumed_deadline_at;
@@ -190,7 +198,9 @@ fn find_due(
             deadline_at: if is_resumed { want.resumed_deadline_at } else { deadline_at },
             lease_expires_at: now + want.lease,
         })
-    })
+    };
+    let values = params![want.mapping_id.0, now.as_micros(), most];
+    held.prepare(DUE)?.find_until(values, read, is_last)
 }
 
 /// Overdue deliveries that a reader found, to be made dead letters unless they changed meanwhile.

@@ -109,8 +109,26 @@ impl Statement<'_> {
         values: &[&dyn ToSql],
         read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
-        let rows = self.0.query_map(values, read).map_err(direct_error)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(direct_error)
+        self.find_until(values, read, |_| false)
+    }
+
+    /// The same up to the first that `is_last` says so of; nothing is read after it.
+    pub(super) fn find_until<T>(
+        &mut self,
+        values: &[&dyn ToSql],
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+        mut is_last: impl FnMut(&T) -> bool,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let mut found = Vec::new();
+        for row in self.0.query_map(values, read).map_err(direct_error)? {
+            let row = row.map_err(direct_error)?;
+            let ends = is_last(&row);
+            found.push(row);
+            if ends {
+                break;
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -174,6 +192,26 @@ mod tests {
         assert_eq!(reach(&twice), Reach::Statement, "{twice}");
         let full = held.change(INSERT, params![2, vec![0_u8; 1 << 16]]).expect_err("no room");
         assert_eq!(reach(&full), Reach::Full, "{full}");
+        direct.end().await.expect("ended");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_after_the_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut direct = open(&folder, None).await;
+        let held = direct.hold().await.expect("held");
+        for id in 1..=3 {
+            held.change(INSERT, params![id, None::<i64>]).expect("inserted");
+        }
+        let mut rows_read = 0;
+        let mut all = held.prepare("SELECT id FROM seen ORDER BY id").expect("prepared");
+        let read = |row: &rusqlite::Row<'_>| {
+            rows_read += 1;
+            row.get(0)
+        };
+        let found: Vec<i64> = all.find_until(&[], read, |id| *id == 2).expect("found");
+        assert_eq!((found, rows_read), (vec![1, 2], 2));
+        drop(all);
         direct.end().await.expect("ended");
     }
 }
