@@ -162,8 +162,8 @@ pub struct Claim {
     /// For each wanted mapping that still has pending deliveries: when the next is due (in the past
     /// when the limit cut the claim short).
     pub next_due: Vec<(MappingId, Timestamp)>,
-    /// Mappings with pending deliveries that were tried in vain until their deadline and are dead
-    /// letters now: how many.
+    /// Mappings with pending deliveries that were tried in vain until their deadline, stood before
+    /// those leased, and are dead letters now: how many.
     pub overdue: Vec<(MappingId, u64)>,
 }
 

@@ -34,9 +34,9 @@ const BUSY: Duration = Duration::from_secs(5);
 const PAGE_SIZE: &str = "PRAGMA page_size = 8192";
 
 /// The table's pages that gathered keys fall on are nearly all of them once it holds millions: the more
-/// are gathered, the fewer of its pages an event writes. A set of so many is full: of one more it would
-/// take twice the memory.
-const GATHERED_KEYS: usize = (1 << 18) / 8 * 7;
+/// are gathered, the fewer of its pages an event writes. A set takes seven keys for eight places, and with
+/// one more twice the memory; the last transaction before a merge finds room for its keys too.
+const GATHERED_KEYS: usize = (1 << 18) / 8 * 7 - 4_096;
 
 /// What the store needs to know to open.
 #[derive(Clone)]
