@@ -164,9 +164,14 @@ pub(super) fn steady_latencies(found: &mut Found, side: &Side) {
 
 /// The most memory that the service has held.
 pub(super) fn memory(found: &mut Found, service: &Service) -> anyhow::Result<()> {
-    let peak = to_f64(service.process().peak_memory_bytes()?) / 1e6;
-    found.judged("memory, peak", Unit::Megabytes, peak, Goal::AtMost(PEAK_MB));
+    peak_memory(found, service.process().peak_memory_bytes()?);
     Ok(())
+}
+
+/// The most memory that any service of a scenario has held, against the goal.
+pub(super) fn peak_memory(found: &mut Found, bytes: u64) {
+    let goal = Goal::AtMost(PEAK_MB);
+    found.judged("memory, peak", Unit::Megabytes, to_f64(bytes) / 1e6, goal);
 }
 
 /// What two parts gave together.

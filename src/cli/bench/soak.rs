@@ -1,6 +1,8 @@
 //! Minutes of load at a part of what the machine can do: memory, log and latency at the end against
 //! those at the beginning.
 
+use std::fmt;
+
 use super::report::{Found, Goal, Unit};
 use super::scenario::{Scenario, memory, one_destination};
 use super::side::{quotient, to_f64};
@@ -8,9 +10,10 @@ use super::stage::{Outcome, Part, Stage};
 
 /// Of the rate that single events reach.
 const LOAD_PERCENT: f64 = 60.0;
-/// Parts of the time; a third at each end is compared.
-const PARTS: u64 = 12;
-const THIRD: usize = 4;
+/// Parts of the time; a third at each end is compared, each by its middle one: a machine that stands
+/// still for a second does so in a few of them.
+const PARTS: u64 = 30;
+const THIRD: usize = 10;
 /// The end over the beginning: no growth, but for what one minute differs from another.
 const GROWTH: f64 = 1.25;
 
@@ -18,7 +21,15 @@ const GROWTH: f64 = 1.25;
 struct Look {
     memory: f64,
     log: f64,
+    p50: f64,
     p99: f64,
+}
+
+impl fmt::Display for Look {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory, log, p50, p99 } = self;
+        write!(out, "memory {memory:.1} MB, log {log:.1} MB, p50 {p50:.2} ms, p99 {p99:.2} ms")
+    }
 }
 
 pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
@@ -32,16 +43,20 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
         let part = Part { rate, millis, ..stage.whole("a while of it") };
         let Outcome { side, account } = stage.through(&service, &part).await?;
         found.account.add(account);
-        looks.push(Look {
+        let look = Look {
             memory: to_f64(service.process().memory_bytes()?) / 1e6,
             log: to_f64(service.log_bytes()?) / 1e6,
+            p50: f64::from(side.acknowledged.p50_us) / 1e3,
             p99: f64::from(side.acknowledged.p99_us) / 1e3,
-        });
+        };
+        stage.remark(&look.to_string())?;
+        looks.push(look);
     }
     found.figure("rate", Unit::PerSecond, f64::from(rate));
     for (what, unit, of) in [
         ("memory", Unit::Megabytes, (|look| look.memory) as fn(&Look) -> f64),
         ("log", Unit::Megabytes, |look| look.log),
+        ("acknowledged, p50", Unit::Milliseconds, |look| look.p50),
         ("acknowledged, p99", Unit::Milliseconds, |look| look.p99),
     ] {
         let (first, last) =
