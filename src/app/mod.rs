@@ -7,6 +7,7 @@ pub mod front;
 mod inspect;
 pub mod listener;
 mod process;
+mod program;
 mod tell;
 mod threads;
 mod wiring;
@@ -169,6 +170,7 @@ pub struct App {
 pub async fn serve(loaded: Loaded) -> Result<(), AppError> {
     let parts = AppParts { origins: loaded.origins, ..AppParts::new(loaded.settings)? };
     let app = App::start(parts).await?;
+    program::let_go_of_code();
     tracing::info!(address = %app.address, version = env!("CARGO_PKG_VERSION"), "serving");
     tokio::select! {
         () = told_to_stop() => {
