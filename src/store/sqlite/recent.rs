@@ -13,6 +13,9 @@ use super::dedup::Key;
 /// So many keys are merged in one transaction, so few that its events are not kept waiting.
 pub(super) const MERGE_AT_ONCE: usize = 64;
 
+/// Of a key, where many are looked through.
+const FIRST_BITS: u32 = 12;
+
 /// The first half of a key is as good as any hash of it: it is one.
 #[derive(Clone, Copy, Debug, Default)]
 struct FirstHalf(u64);
@@ -49,8 +52,30 @@ pub(super) struct Recent {
 #[derive(Debug)]
 struct Merging {
     sorted: Vec<Key>,
+    /// Where among them those begin that share their first bits; the end of all comes last. The few that
+    /// share them lie together in memory, all of them are spread over megabytes.
+    begins: Vec<usize>,
     done: usize,
     log_end: i64,
+}
+
+impl Merging {
+    fn of(keys: HashSet<Key, BuildHasherDefault<FirstHalf>>, log_end: i64) -> Self {
+        let mut sorted: Vec<Key> = keys.into_iter().collect();
+        sorted.sort_unstable();
+        let begin = |bits| sorted.partition_point(|key| first_bits(key) < bits);
+        let begins = (0..=1 << FIRST_BITS).map(begin).collect();
+        Self { sorted, begins, done: 0, log_end }
+    }
+
+    fn holds(&self, key: &Key) -> bool {
+        let bits = first_bits(key);
+        self.sorted[self.begins[bits]..self.begins[bits + 1]].binary_search(key).is_ok()
+    }
+}
+
+fn first_bits(key: &Key) -> usize {
+    usize::from(u16::from_be_bytes([key[0], key[1]]) >> (16 - FIRST_BITS))
 }
 
 /// What one transaction merges.
@@ -94,8 +119,7 @@ impl Recent {
 
     /// Whether a key is among them.
     pub(super) fn holds(&self, key: &Key) -> bool {
-        let is_merging = |merge: &Merging| merge.sorted.binary_search(key).is_ok();
-        self.keys.contains(key) || self.merge.as_ref().is_some_and(is_merging)
+        self.keys.contains(key) || self.merge.as_ref().is_some_and(|merge| merge.holds(key))
     }
 
     /// Adds a key that stands in the log under `log_id`.
@@ -136,9 +160,7 @@ impl Recent {
             for key in &self.added {
                 self.keys.remove(key);
             }
-            let mut sorted: Vec<Key> = std::mem::take(&mut self.keys).into_iter().collect();
-            sorted.sort_unstable();
-            self.merge = Some(Merging { sorted, done: 0, log_end: self.log_end });
+            self.merge = Some(Merging::of(std::mem::take(&mut self.keys), self.log_end));
             self.keys.extend(&self.added);
         }
     }
@@ -221,6 +243,21 @@ mod tests {
         assert!(merged.is_sorted() && merged.len() == 100);
         assert!(merged.iter().all(|key| !recent.holds(key)), "a table holds them now");
         assert!((100..103).all(|number| recent.holds(&key(number))));
+    }
+
+    #[test]
+    fn each_key_that_is_being_merged_is_held_and_no_other() {
+        let mut recent = Recent::new(MOST);
+        add(&mut recent, 1, 0..20_000);
+        recent.add(1, [0; 16]);
+        recent.add(1, [255; 16]);
+        recent.keep();
+        recent.begin_merge();
+        assert!(recent.keys.is_empty());
+        assert!((0..20_000).all(|number| recent.holds(&key(number))));
+        assert!((20_000..40_000).all(|number| !recent.holds(&key(number))));
+        assert!(recent.holds(&[0; 16]) && recent.holds(&[255; 16]));
+        assert!(!recent.holds(&[1; 16]) && !recent.holds(&[254; 16]));
     }
 
     #[test]
