@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -58,8 +59,11 @@ impl Timestamp {
     /// RFC 3339 with milliseconds and `Z`, as JavaScript's `toISOString` prints it.
     #[must_use]
     pub fn to_iso(self) -> String {
-        jiff::Timestamp::from_microsecond(self.0)
-            .map_or_else(|_| self.0.to_string(), |at| format!("{at:.3}"))
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+        let mut text = String::with_capacity("2026-01-02T03:04:05.678Z".len());
+        let printed = jiff::Timestamp::from_microsecond(self.0)
+            .and_then(|at| PRINTER.print_timestamp(&at, &mut text));
+        if printed.is_ok() { text } else { self.0.to_string() }
     }
 
     /// Reads an RFC 3339 / ISO 8601 time with offset; `None` when it is not one.
