@@ -1,6 +1,7 @@
 //! The scenarios of a bench: what each sends, and the goals that its figures are held against.
 
 use std::fmt;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -13,8 +14,9 @@ use super::{backlog, history, neighbours, soak};
 
 /// Peak memory of the service, whatever is sent to it, in megabytes.
 const PEAK_MB: f64 = 200.0;
-/// Memory of a service that has nothing to do, in megabytes.
+/// Memory of a service that has nothing to do, in megabytes, and has had nothing for so long.
 const IDLE_MB: f64 = 25.0;
+const IDLE: Duration = Duration::from_secs(2);
 /// What an event takes on disk once it is settled, over the bytes of its message.
 const DISK: f64 = 1.5;
 /// Events that share a request where they do.
@@ -88,6 +90,7 @@ pub(super) async fn one_destination(
 
 async fn single(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
     let service = one_destination(stage, 0, 1).await?;
+    tokio::time::sleep(IDLE).await;
     let idle = service.process().memory_bytes()?;
     let part = stage.whole("single events");
     let (side, baseline, account) = stage.turns(&service, &part).await?;
