@@ -7,6 +7,7 @@ pub mod front;
 mod inspect;
 pub mod listener;
 mod process;
+#[cfg(target_os = "linux")]
 mod program;
 mod tell;
 mod threads;
@@ -170,6 +171,7 @@ pub struct App {
 pub async fn serve(loaded: Loaded) -> Result<(), AppError> {
     let parts = AppParts { origins: loaded.origins, ..AppParts::new(loaded.settings)? };
     let app = App::start(parts).await?;
+    #[cfg(target_os = "linux")]
     program::let_go_of_code();
     tracing::info!(address = %app.address, version = env!("CARGO_PKG_VERSION"), "serving");
     tokio::select! {
