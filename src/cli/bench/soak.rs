@@ -1,5 +1,5 @@
 //! Minutes of load at a part of what the machine can do: memory, log and latency at the end against
-//! those at the beginning.
+//! those at the beginning, and beside them what the machine gave a bare loop meanwhile.
 
 use std::fmt;
 
@@ -23,12 +23,15 @@ struct Look {
     log: f64,
     p50: f64,
     p99: f64,
+    /// CPU of a request of the bare loop just before it, in microseconds.
+    bare: f64,
 }
 
 impl fmt::Display for Look {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { memory, log, p50, p99 } = self;
-        write!(out, "memory {memory:.1} MB, log {log:.1} MB, p50 {p50:.2} ms, p99 {p99:.2} ms")
+        let Self { memory, log, p50, p99, bare } = self;
+        write!(out, "memory {memory:.1} MB, log {log:.1} MB, p50 {p50:.2} ms, p99 {p99:.2} ms, ")?;
+        write!(out, "bare loop {bare:.1} µs")
     }
 }
 
@@ -40,6 +43,7 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
     let millis = stage.args.soak_seconds * 1_000 / PARTS;
     let mut looks = Vec::new();
     for _ in 0..PARTS {
+        let bare = stage.baseline().await?.cpu_us_each;
         let part = Part { rate, millis, ..stage.whole("a while of it") };
         let Outcome { side, account } = stage.through(&service, &part).await?;
         found.account.add(account);
@@ -48,6 +52,7 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
             log: to_f64(service.log_bytes()?) / 1e6,
             p50: f64::from(side.acknowledged.p50_us) / 1e3,
             p99: f64::from(side.acknowledged.p99_us) / 1e3,
+            bare,
         };
         stage.remark(&look.to_string())?;
         looks.push(look);
@@ -65,6 +70,10 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
         found.figure(format!("{what}, last third"), unit, last);
         let ratio = quotient(last, first);
         found.judged(format!("{what}, last over first"), Unit::Ratio, ratio, Goal::AtMost(GROWTH));
+    }
+    for (third, looks) in [("first", &looks[..THIRD]), ("last", &looks[looks.len() - THIRD..])] {
+        let what = format!("bare loop's CPU a request, {third} third");
+        found.figure(what, Unit::Microseconds, middle(looks, |look| look.bare));
     }
     memory(&mut found, &service)?;
     service.stop().await?;

@@ -141,7 +141,8 @@ impl<'a> Stage<'a> {
         Ok((Side::of(&sides), Side::of(&baselines), account))
     }
 
-    async fn baseline(&mut self) -> anyhow::Result<Side> {
+    /// One turn of the bare loop.
+    pub(super) async fn baseline(&mut self) -> anyhow::Result<Side> {
         let millis = (self.args.seconds * 1_000).min(10_000) / (TURNS + 1);
         let part = Part { millis, ..self.whole("bare loop") };
         self.take().await?;
