@@ -57,6 +57,7 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
         stage.remark(&look.to_string())?;
         looks.push(look);
     }
+    let (firsts, lasts) = (&looks[..THIRD], &looks[looks.len() - THIRD..]);
     found.figure("rate", Unit::PerSecond, f64::from(rate));
     for (what, unit, of) in [
         ("memory", Unit::Megabytes, (|look| look.memory) as fn(&Look) -> f64),
@@ -64,14 +65,13 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
         ("acknowledged, p50", Unit::Milliseconds, |look| look.p50),
         ("acknowledged, p99", Unit::Milliseconds, |look| look.p99),
     ] {
-        let (first, last) =
-            (middle(&looks[..THIRD], of), middle(&looks[looks.len() - THIRD..], of));
+        let (first, last) = (middle(firsts, of), middle(lasts, of));
         found.figure(format!("{what}, first third"), unit, first);
         found.figure(format!("{what}, last third"), unit, last);
         let ratio = quotient(last, first);
         found.judged(format!("{what}, last over first"), Unit::Ratio, ratio, Goal::AtMost(GROWTH));
     }
-    for (third, looks) in [("first", &looks[..THIRD]), ("last", &looks[looks.len() - THIRD..])] {
+    for (third, looks) in [("first", firsts), ("last", lasts)] {
         let what = format!("bare loop's CPU a request, {third} third");
         found.figure(what, Unit::Microseconds, middle(looks, |look| look.bare));
     }
