@@ -9,6 +9,7 @@ mod load;
 mod meter;
 mod neighbours;
 mod process;
+mod processors;
 mod report;
 mod scenario;
 mod service;

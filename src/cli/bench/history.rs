@@ -1,5 +1,5 @@
 //! Whether speed stays as history grows: a file with millions of settled deliveries against an empty
-//! one, in turns; then how soon it starts and delivers with a backlog on top.
+//! one, rate and latency in turns; then how soon it starts and delivers with a backlog on top.
 
 use super::report::{Found, Goal, Unit};
 use super::scenario::{BATCH, BATCHING, Scenario, both, memory, one_destination};
@@ -50,28 +50,26 @@ async fn compare(
     found: &mut Found,
     (full, empty): (&Service, &Service),
 ) -> anyhow::Result<Account> {
-    let part = stage.whole("single events");
-    let part = Part { millis: part.millis / TURNS, ..part };
+    let full_speed = stage.whole("single events");
     let steady = Part { rate: stage.args.rate, ..stage.whole("at a steady rate") };
-    let (mut fulls, mut empties, mut account) = (Vec::new(), Vec::new(), Account::default());
-    for _ in 0..TURNS {
-        for (service, sides) in [(empty, &mut empties), (full, &mut fulls)] {
-            let outcome = stage.through(service, &part).await?;
-            sides.push(outcome.side);
-            account.add(outcome.account);
+    let mut account = Account::default();
+    let mut turns = async |part: Part| {
+        let part = Part { millis: part.millis / TURNS, ..part };
+        let mut sides = [Vec::new(), Vec::new()];
+        for _ in 0..TURNS {
+            for (service, sides) in [full, empty].into_iter().zip(&mut sides) {
+                let outcome = stage.through(service, &part).await?;
+                sides.push(outcome.side);
+                account.add(outcome.account);
+            }
         }
-    }
-    let (with, without) = (Side::of(&fulls), Side::of(&empties));
+        anyhow::Ok(sides.map(|turns| Side::of(&turns)))
+    };
+    let [with, without] = turns(full_speed).await?;
     found.figure("rate", Unit::PerSecond, with.per_second);
     let ratio = quotient(with.per_second, without.per_second);
     found.judged("rate over the empty file's", Unit::Ratio, ratio, Goal::AtLeast(RATE));
-    let mut sides = Vec::new();
-    for service in [empty, full] {
-        let outcome = stage.through(service, &steady).await?;
-        sides.push(outcome.side);
-        account.add(outcome.account);
-    }
-    let [without, with] = [&sides[0], &sides[1]];
+    let [with, without] = turns(steady).await?;
     for (what, with, without) in [
         ("acknowledged", with.acknowledged, without.acknowledged),
         ("arrived", with.arrival, without.arrival),
