@@ -172,7 +172,7 @@ pub async fn serve(loaded: Loaded) -> Result<(), AppError> {
     let parts = AppParts { origins: loaded.origins, ..AppParts::new(loaded.settings)? };
     let app = App::start(parts).await?;
     #[cfg(target_os = "linux")]
-    program::let_go_of_code();
+    tokio::spawn(program::stay_small());
     tracing::info!(address = %app.address, version = env!("CARGO_PKG_VERSION"), "serving");
     tokio::select! {
         () = told_to_stop() => {

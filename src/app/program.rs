@@ -1,14 +1,58 @@
-//! The program's own pages in memory. Much of what a start runs it runs once, and its pages would count
-//! as the process's for as long as it lives. They stay in the system's cache: what runs again is mapped
-//! again from there, which takes microseconds.
+//! The program's own pages in memory. Much of what a start or a change of the pipeline runs it runs once,
+//! and its pages would count as the process's for as long as it lives. They stay in the system's cache:
+//! what runs again is mapped again from there, which takes microseconds.
 
 use std::ffi::c_void;
 use std::ops::Range;
+use std::time::Duration;
 
 use rustix::mm::{Advice, madvise};
+use rustix::time::{ClockId, clock_gettime};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// CPU time that a quiet second takes at most; duties take 1 ms as a rule.
+const QUIET: Duration = Duration::from_millis(5);
+/// After work, so many of them in a row are a rest.
+const QUIET_SECONDS: u32 = 5;
+
+/// Lets go of code now, and again whenever the process rests after work. It never ends.
+pub(super) async fn stay_small() {
+    let mut rest = Rest::default();
+    let_go_of_code();
+    loop {
+        let before = cpu();
+        tokio::time::sleep(SECOND).await;
+        if rest.begins_after(cpu().saturating_sub(before)) {
+            let_go_of_code();
+        }
+    }
+}
+
+/// Whether the process has worked, and how long it has been quiet since.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Quiet seconds that are missing to a rest; none where there was no work since the last.
+    missing: Option<u32>,
+}
+
+impl Rest {
+    /// Whether a rest begins with the end of a second that took so much CPU time.
+    fn begins_after(&mut self, cpu: Duration) -> bool {
+        self.missing = match self.missing {
+            _ if cpu > QUIET => Some(QUIET_SECONDS),
+            missing => missing.and_then(|seconds| seconds.checked_sub(1)),
+        };
+        self.missing == Some(0)
+    }
+}
+
+/// CPU time that the process has taken.
+fn cpu() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
 
 /// Lets go of the pages of code that are mapped now. Where /proc does not tell which they are, they stay.
-pub(super) fn let_go_of_code() {
+fn let_go_of_code() {
     advise(Advice::LinuxDontNeed);
 }
 
@@ -73,6 +117,25 @@ mod tests {
         let_go_of_code();
         let after = resident();
         assert!(after < before / 2, "{after} of {before} KiB");
+    }
+
+    #[test]
+    fn a_rest_begins_once_after_work_and_quiet_seconds_in_a_row() {
+        let (work, quiet) = (Duration::from_millis(6), Duration::from_millis(5));
+        let mut rest = Rest::default();
+        let seconds = [
+            &[quiet; 7][..],
+            &[work; 1],
+            &[quiet; 4],
+            &[work; 2],
+            &[quiet; 12],
+            &[work; 1],
+            &[quiet; 5],
+        ];
+        let begins: Vec<_> = seconds.concat().into_iter().map(|it| rest.begins_after(it)).collect();
+        let seconds: Vec<_> = begins.iter().enumerate().filter(|(_, begins)| **begins).collect();
+        let numbers: Vec<_> = seconds.into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [18, 31]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{backlog, history, neighbours, soak};
 const PEAK_MB: f64 = 200.0;
 /// Memory of a service that has nothing to do, in megabytes, and has had nothing for so long.
 const IDLE_MB: f64 = 25.0;
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(8);
 /// What an event takes on disk once it is settled, over the bytes of its message.
 const DISK: f64 = 1.5;
 /// Events that share a request where they do.

@@ -45,8 +45,9 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
     let service = one_destination(stage, 0, 1).await?;
     let Outcome { side, account } = stage.through(&service, &stage.whole("single events")).await?;
     let mut found = Found::of(Scenario::Soak, account);
-    let rate = rate_at_load(stage, &service, side.per_second, &mut found.account).await?;
     let millis = stage.args.soak_seconds * 1_000 / PARTS;
+    let rate =
+        rate_at_load(stage, &service, (side.per_second, millis / 4), &mut found.account).await?;
     let mut looks = Vec::new();
     for _ in 0..PARTS {
         let bare = stage.baseline().await?.cpu_us_each;
@@ -91,10 +92,9 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
 async fn rate_at_load(
     stage: &mut Stage<'_>,
     service: &Service,
-    most: f64,
+    (most, millis): (f64, u64),
     account: &mut Account,
 ) -> anyhow::Result<u32> {
-    let millis = stage.args.seconds * 1_000 / u64::from(HALVINGS);
     let (mut low, mut high) = (1, floor(most).max(2));
     for _ in 0..HALVINGS {
         let rate = u32::midpoint(low, high);
