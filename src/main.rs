@@ -22,3 +22,29 @@ fn give_memory_back_soon() {
     // one thread yet.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::PURGE_DELAY;
+
+    /// What mimalloc reads the same option from.
+    const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
+
+    /// In a process of its own, which is given the option by its name.
+    #[test]
+    #[expect(unsafe_code, reason = "mimalloc tells its options in no other way")]
+    fn the_number_of_the_purge_delay_is_that_of_its_name() {
+        let Ok(given) = std::env::var(VARIABLE) else {
+            let test = "tests::the_number_of_the_purge_delay_is_that_of_its_name";
+            let this = std::env::current_exe().expect("this program");
+            let child = Command::new(this).args(["--exact", test]).env(VARIABLE, "4321").status();
+            assert!(child.expect("it starts").success());
+            return;
+        };
+        // SAFETY: it reads a number from mimalloc's own table.
+        let delay = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(delay.to_string(), given);
+    }
+}

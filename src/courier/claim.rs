@@ -23,7 +23,13 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Claims until the courier stops.
 pub(super) async fn run(shared: Arc<Shared>) {
     while !shared.stopping.is_cancelled() {
-        let schedule = shared.schedule.read().await;
+        let Some(schedule) = shared.schedule.go_by().await else {
+            tokio::select! {
+                () = shared.claim_wanted.notified() => {}
+                () = shared.stopping.cancelled() => {}
+            }
+            continue;
+        };
         let now = shared.parts.clock.now();
         let (wants, wake_at) = shared.demands(now);
         let claimed =

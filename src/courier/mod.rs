@@ -16,6 +16,7 @@ mod observe;
 mod pack;
 mod prepare;
 mod record;
+mod schedule;
 mod send;
 mod siblings;
 mod test_send;
@@ -51,6 +52,7 @@ use lane::{Load, lease_of};
 use minutes::Minutes;
 use observe::Closing;
 use record::Records;
+use schedule::Schedule;
 use siblings::Successes;
 
 /// Waiting deliveries go back to the store so long before their lease ends. Longer than it takes from
@@ -110,9 +112,7 @@ struct Shared {
     closing: Closing,
     /// The sum of all jumps of the clock: what a delivery in hand adds to its times.
     shifted: AtomicI64,
-    /// Whoever goes by the schedule reads it; a jump of the clock writes. Between the clock's step and the
-    /// schedule's nothing may be found due, overdue or expired.
-    schedule: tokio::sync::RwLock<()>,
+    schedule: Schedule,
     stopping: CancellationToken,
     attempts_under_way: TaskTracker,
     loops: TaskTracker,
@@ -144,7 +144,7 @@ impl Courier {
             successes: Successes::default(),
             closing: Closing::default(),
             shifted: AtomicI64::new(0),
-            schedule: tokio::sync::RwLock::default(),
+            schedule: Schedule::default(),
             stopping: CancellationToken::new(),
             attempts_under_way: TaskTracker::new(),
             loops: TaskTracker::new(),
@@ -227,7 +227,7 @@ impl Courier {
     /// # Errors
     /// When the store does not answer.
     pub async fn expire_leases(&self) -> Result<u64, StoreError> {
-        let _schedule = self.shared.schedule.read().await;
+        let Some(_schedule) = self.shared.schedule.go_by().await else { return Ok(0) };
         let now = self.shared.parts.clock.now();
         // What only waits has not been tried: it goes back before its lease ends.
         let until = now + GIVE_BACK_AHEAD;
@@ -255,36 +255,8 @@ impl Courier {
     /// # Errors
     /// When the store does not answer.
     pub async fn settle_overdue(&self) -> Result<u64, StoreError> {
-        let _schedule = self.shared.schedule.read().await;
+        let Some(_schedule) = self.shared.schedule.go_by().await else { return Ok(0) };
         claim::settle_overdue(&self.shared).await
-    }
-
-    /// Looks whether the machine's clock has jumped, and moves every schedule by the jump, in
-    /// microseconds; returns it.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn follow_clock(&self) -> Result<Option<i64>, StoreError> {
-        let _schedule = self.shared.schedule.write().await;
-        let jump = self.shared.parts.clock.resync();
-        if let Some(micros) = jump {
-            self.shift(micros).await?;
-        }
-        Ok(jump)
-    }
-
-    /// Moves every schedule by a jump of the clock, in microseconds, while nobody else goes by it.
-    async fn shift(&self, micros: i64) -> Result<(), StoreError> {
-        tracing::warn!(micros, "the clock jumped: due times and deadlines are moved with it");
-        self.shared.shifted.fetch_add(micros, Ordering::SeqCst);
-        let gates: Vec<_> = self.shared.gates().by_destination.values().cloned().collect();
-        for gate in gates {
-            gate.shift(micros);
-            self.shared.pump(&gate);
-        }
-        self.shared.parts.store.shift_schedule(micros).await?;
-        self.shared.claim_wanted.notify_one();
-        Ok(())
     }
 
     /// Stops: claims nothing more, gives back what only waits, lets attempts under way end within

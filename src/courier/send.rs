@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::Shared;
 use super::prepare::Unprepared;
@@ -23,9 +23,7 @@ impl Shared {
         route: &MappingRoute,
         headers: &mut HeaderMap,
     ) -> Result<(), Unprepared> {
-        for (name, value) in route.secret_headers.iter() {
-            headers.insert(name.clone(), value.clone());
-        }
+        add_secret_headers(route, headers);
         if route.settings.auth != Auth::None {
             let timeout = route.settings.timeout();
             let token = self.parts.auth.token(route.destination_id, timeout).await;
@@ -73,6 +71,23 @@ impl Shared {
         }
         exchange.scrub(secrets.iter().map(String::as_str));
         exchange
+    }
+}
+
+/// Adds what stands where [`Shared::authorize`] would add something, for a request that is only shown: no
+/// token is asked for.
+pub(super) fn stand_in_for_authorization(route: &MappingRoute, headers: &mut HeaderMap) {
+    add_secret_headers(route, headers);
+    if route.settings.auth != Auth::None {
+        let mut hidden = HeaderValue::from_static("");
+        hidden.set_sensitive(true);
+        headers.insert(AUTHORIZATION, hidden);
+    }
+}
+
+fn add_secret_headers(route: &MappingRoute, headers: &mut HeaderMap) {
+    for (name, value) in route.secret_headers.iter() {
+        headers.insert(name.clone(), value.clone());
     }
 }
 

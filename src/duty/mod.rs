@@ -132,10 +132,10 @@ impl Schedule {
 impl Duties {
     async fn follow_clock(self) -> Result<(), StoreError> {
         self.courier.observe();
-        if let Some(micros) = self.courier.follow_clock().await? {
+        if let Some(micros) = self.courier.follow_clock().await {
             self.alerts.shift(micros).await;
         }
-        Ok(())
+        self.courier.move_schedule().await
     }
 
     /// Looks once at what operators should know.

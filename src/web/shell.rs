@@ -65,6 +65,19 @@ impl Shell {
         self.may(Role::Admin)
     }
 
+    /// Whether buttons are shown for what concerns every destination, which a limited token may not do.
+    fn reaches_everything(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.reaches_everything().is_ok())
+    }
+
+    pub(super) fn may_operate_everything(&self) -> bool {
+        self.may_operate() && self.reaches_everything()
+    }
+
+    pub(super) fn may_administer_everything(&self) -> bool {
+        self.may_administer() && self.reaches_everything()
+    }
+
     /// A time as the desk's views have it, seen from now.
     pub(super) fn told(&self, iso: &str) -> Option<Moment> {
         Timestamp::parse_iso(iso).map(|at| self.moment(at))

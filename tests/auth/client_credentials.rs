@@ -31,6 +31,16 @@ async fn a_token_is_got_once_and_refreshed_ahead_of_its_end() {
 }
 
 #[tokio::test]
+async fn a_preview_shows_that_a_token_would_stand_there_and_asks_for_none() {
+    let (app, server) = stage(OauthServer::client_credentials).await;
+    let path = "/api/v1/mappings/website/crm/everything/tests";
+    let (_, preview) = app.client.post(path, &json!({"sample": "track"})).await.unwrap();
+    let headers = preview["request"]["headers"].as_str().unwrap();
+    assert!(headers.contains("authorization: ***\n"), "{headers}");
+    assert_eq!((server.token_requests(), server.resource_requests().len()), (0, 0));
+}
+
+#[tokio::test]
 async fn the_secret_goes_into_the_body_where_that_is_asked_for() {
     let (app, server) = stage(|server| {
         server.expect_secret_in_body();

@@ -7,11 +7,10 @@ use postrider::clock::Clock as _;
 use postrider::domain::attempt::Outcome;
 use postrider::domain::delivery::State;
 use serde_json::json;
-use sqlx::Connection as _;
 use url::Url;
 
 use super::{CONNECT, apply, begin, connect, connection, stage};
-use crate::support::app::Builder;
+use crate::support::app::{Builder, execute};
 use crate::support::oauth::{LIFETIME, OauthServer, visit};
 
 const HOURS: Duration = Duration::from_secs(3_600);
@@ -171,14 +170,6 @@ async fn a_grant_that_is_revoked_holds_deliveries_until_it_is_given_anew() {
     rows.await;
     server.assert_correct();
     app.ledger().await;
-}
-
-/// Runs SQL on the service's database from outside.
-async fn execute(dir: &std::path::Path, sql: &'static str) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("postrider.db"));
-    let mut conn = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
-    conn.close().await.unwrap();
 }
 
 #[tokio::test]

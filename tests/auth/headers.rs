@@ -30,6 +30,10 @@ async fn secret_headers_go_out_with_every_request_and_are_masked() {
     assert!(made.request_headers.contains("x-api-key: ***\n"), "{}", made.request_headers);
     assert!(made.request_headers.contains("x-tenant: ***\n"), "{}", made.request_headers);
     assert_eq!(made.response_body.as_ref(), b"you sent ***");
+    let path = "/api/v1/mappings/website/crm/everything/tests";
+    let (_, preview) = app.client.post(path, &json!({"sample": "track"})).await.unwrap();
+    let headers = preview["request"]["headers"].as_str().unwrap();
+    assert!(headers.contains("x-api-key: ***\n"), "{headers}");
     let (_, shown) = app.client.get("/api/v1/pipeline").await.unwrap();
     let names = &shown["sources"][0]["destinations"][0]["secret_headers"];
     assert_eq!(names, &json!(["x-api-key", "x-tenant"]));

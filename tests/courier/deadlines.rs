@@ -8,7 +8,7 @@ use postrider::domain::attempt::Outcome;
 use postrider::domain::delivery::{Reason, State};
 use serde_json::json;
 
-use crate::support::app::{Builder, TestApp, pipeline};
+use crate::support::app::{Builder, TestApp, execute, pipeline};
 use crate::support::receiver::{Behaviour, Receiver};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -70,7 +70,8 @@ async fn a_jump_of_the_clock_moves_the_schedule_instead_of_killing_or_stalling_i
         app.track("jumped").await;
         let before = app.until_tried(0, 1).await.delivery;
         app.clock.jump(jump);
-        app.app.courier.follow_clock().await.unwrap();
+        assert_eq!(app.app.courier.follow_clock().await, Some(jump));
+        app.app.courier.move_schedule().await.unwrap();
         let after = app.delivery(0).await.delivery;
         assert_eq!(after.due_at, before.due_at.map(|at| at.shifted(jump)));
         assert_eq!(after.deadline_at, before.deadline_at.shifted(jump));
@@ -80,6 +81,37 @@ async fn a_jump_of_the_clock_moves_the_schedule_instead_of_killing_or_stalling_i
         assert_eq!(row.delivery.state, State::Delivered, "after a jump of {jump}");
         app.ledger().await;
     }
+}
+
+#[tokio::test]
+async fn nothing_goes_by_a_schedule_that_could_not_be_moved_with_the_clock() {
+    let jump = 5 * 3_600_000_000;
+    let receiver = Receiver::start(Behaviour::status(500)).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    app.track("jumped").await;
+    let before = app.until_tried(0, 1).await.delivery;
+    let refuse = "CREATE TRIGGER no_move BEFORE UPDATE OF deadline_at ON deliveries
+                  BEGIN SELECT RAISE(ABORT, 'no move'); END";
+    execute(app.dir.path(), refuse).await;
+    app.clock.jump(jump);
+    let courier = &app.app.courier;
+    assert_eq!(courier.follow_clock().await, Some(jump));
+    for _ in 0..2 {
+        courier.move_schedule().await.unwrap_err();
+        assert_eq!(courier.settle_overdue().await.unwrap(), 0);
+        assert_eq!(courier.follow_clock().await, None, "it jumped once");
+    }
+    execute(app.dir.path(), "DROP TRIGGER no_move").await;
+    courier.move_schedule().await.unwrap();
+    courier.settle_overdue().await.unwrap();
+    let after = app.delivery(0).await.delivery;
+    assert_eq!(after.state, State::Pending, "a deadline that was not moved is none");
+    assert_eq!(after.deadline_at, before.deadline_at.shifted(jump));
+    receiver.set_script(Behaviour::ok());
+    app.advance_to_due().await;
+    let row = app.until_settled(1).await.swap_remove(0);
+    assert_eq!(row.delivery.state, State::Delivered);
+    app.ledger().await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use postrider::store::sqlite::{Look, OpenError, OpenOptions, SqliteStore, schema
 use postrider::store::{
     DeliveryQuery, EventConditions, EventQuery, NewEvent, Recorded, Store, StoreError,
 };
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Row as _, SqliteConnection};
 
 use super::world::World;
 use super::{START, StoreFactory};
@@ -397,6 +397,45 @@ async fn the_log_begins_anew_while_events_go_on_coming_in() {
         longest = longest.max(std::fs::metadata(&log).expect("the log").len());
     }
     assert!(longest < 8 << 20, "{longest}");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_log_that_a_reader_kept_from_beginning_anew_does_so_soon_after() {
+    const LOG_PAGES: i64 = 4_096;
+    const LOG: usize = 8_192 * 4_096;
+    let factory = SqliteFactory::new();
+    let clock = Arc::new(ManualClock::new(START));
+    let options = OpenOptions { log_pages: LOG_PAGES, ..options(&factory.place(), clock) };
+    let mut world = World::new(factory).await;
+    world.store.close().await;
+    world.store = Arc::new(SqliteStore::open(options).await.expect("a store"));
+    let place = sqlx::sqlite::SqliteConnectOptions::new().filename(world.place());
+    let connect = || SqliteConnection::connect_with(&place);
+    let (mut outside, mut reader) =
+        (connect().await.expect("open"), connect().await.expect("open"));
+    let mut number = 0;
+    let mut write = async || {
+        number += 1;
+        let mut event = world.event(&format!("m-{number}"));
+        event.body = Bytes::from(vec![b' '; 1 << 16]);
+        let new = NewEvent { event: Arc::new(event), deliveries: Vec::new(), skips: Vec::new() };
+        world.store.accept(vec![new]).await.expect("accepted");
+        let noop = sqlx::query("PRAGMA wal_checkpoint(NOOP)");
+        noop.fetch_one(&mut outside).await.expect("told").get::<i64, _>(2)
+    };
+    write().await;
+    let read = "BEGIN; SELECT count(*) FROM events";
+    sqlx::raw_sql(read).execute(&mut reader).await.expect("read");
+    while write().await == 0 {}
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.expect("ended");
+    let mut written = 0;
+    while write().await > 0 {
+        written += 1 << 16;
+        assert!(written < LOG / 2, "it waits for another whole log");
+    }
+    reader.close().await.expect("closed");
+    outside.close().await.expect("closed");
     world.check().await;
 }
 

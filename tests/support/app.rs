@@ -18,6 +18,7 @@ use postrider::sender::OperatorClient;
 use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
@@ -138,6 +139,14 @@ pub(crate) fn pipeline(destinations: &[(&str, &str, Value)]) -> Value {
         "write_key": {"value": WRITE_KEY},
         "destinations": destinations,
     }]})
+}
+
+/// Runs SQL on the service's database from outside.
+pub(crate) async fn execute(dir: &std::path::Path, sql: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("postrider.db"));
+    let mut conn = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
 }
 
 impl TestApp {

@@ -77,6 +77,33 @@ async fn a_limited_operator_sees_only_its_destinations() {
 }
 
 #[tokio::test]
+async fn a_limited_admin_is_offered_what_it_may_change() {
+    let app = TestApp::with(&[("crm", "http://127.0.0.1:9/", json!({}))]).await;
+    let mut admin = Visitor::signed_in(&app).await;
+    let fields = [("name", "crm-team"), ("role", "admin"), ("destinations", "website/crm")];
+    let secret = make(&mut admin, &fields).await;
+    let mut limited = Visitor::with_token(&app, &secret).await;
+    let forms = |html: &str| html.matches("method=\"post\"").count();
+    for path in ["/sources", "/sources/website", "/doctor"] {
+        let (all, part) = (admin.get(path).await, limited.get(path).await);
+        assert_eq!(part.status, StatusCode::OK, "{path}");
+        assert!(forms(&all.html) > 1, "{path}");
+        assert_eq!(forms(&part.html), 1, "{path}: none but signing out");
+        assert!(!part.html.contains("/sources/website/new"), "{path}");
+    }
+    for (path, fields) in [
+        ("/sources", &[("name", "app")][..]),
+        ("/sources/website/rotate", &[][..]),
+        ("/doctor", &[][..]),
+    ] {
+        assert_eq!(limited.post(path, fields).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let own = limited.get("/sources/website/destinations/crm").await;
+    assert!(forms(&own.html) > 1, "{}", own.html);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_is_shown_once_and_revoking_it_ends_its_sessions() {
     let app = TestApp::with(&[]).await;
     let mut admin = Visitor::signed_in(&app).await;

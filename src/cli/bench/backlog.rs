@@ -10,7 +10,7 @@ use super::side::{Account, Side, quotient, to_f64};
 use super::stage::{Part, Stage};
 use crate::clock::{Clock as _, Timestamp};
 
-/// The rate of the drain over that of single events without a backlog.
+/// The rate of the drain over that of single events without a backlog, before it and after.
 const RATE: f64 = 0.8;
 /// The backlog is worked off when no more than this part of it is owed, or what comes in in a second.
 const REST: u64 = 100;
@@ -24,7 +24,8 @@ const GLANCES: Duration = Duration::from_millis(20);
 
 pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
     let service = one_destination(stage, 0, 1).await?;
-    let single = stage.through(&service, &stage.whole("single events")).await?;
+    let single = stage.whole("single events");
+    let before = stage.through(&service, &single).await?;
     stage.refuse().await?;
     let collected = Part {
         millis: COLLECTING_MS,
@@ -34,24 +35,29 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
     };
     let backlog = stage.begin(Some(&service), &collected)?.end().await?;
     stage.take().await?;
-    let drained = drain(stage, &service, backlog.acknowledged, &single.side).await?;
-    let mut found = drained;
-    found.account.add(single.account);
+    let per_second = before.side.per_second;
+    let (mut found, drained) = drain(stage, &service, backlog.acknowledged, per_second).await?;
+    let after = stage.through(&service, &single).await?;
+    let single = Side::of(&[before.side, after.side]).per_second;
+    let what = "rate over that of single events";
+    found.judged(what, Unit::Ratio, quotient(drained, single), Goal::AtLeast(RATE));
+    found.account.add(before.account);
+    found.account.add(after.account);
     memory(&mut found, &service)?;
     service.stop().await?;
     Ok(found)
 }
 
-/// Lets the endpoint come back, and sends on meanwhile.
+/// Lets the endpoint come back, and sends on meanwhile. What was found, and the rate of the drain.
 async fn drain(
     stage: &mut Stage<'_>,
     service: &Service,
     backlog: u64,
-    single: &Side,
-) -> anyhow::Result<Found> {
+    single: f64,
+) -> anyhow::Result<(Found, f64)> {
     let rate = stage.args.rate;
     // Twice what the drain should take: the events that come in outlast it.
-    let seconds = quotient(to_f64(backlog), single.per_second) * 2.0 + 5.0;
+    let seconds = quotient(to_f64(backlog), single) * 2.0 + 5.0;
     let millis = u64::try_from(Duration::from_secs_f64(seconds).as_millis())?;
     let part = Part { millis, rate, first: LATER, ..stage.whole("the endpoint comes back") };
     let sending = stage.begin(Some(service), &part)?;
@@ -71,12 +77,10 @@ async fn drain(
     let seconds = to_f64(u64::try_from(drained_at.as_micros() - first_us).unwrap_or(0)) / 1e6;
     let per_second = quotient(to_f64(delivered), seconds);
     found.figure("rate until it is worked off", Unit::PerSecond, per_second);
-    let ratio = quotient(per_second, single.per_second);
-    found.judged("rate over that of single events", Unit::Ratio, ratio, Goal::AtLeast(RATE));
     found.figure("events that come in meanwhile", Unit::PerSecond, f64::from(rate));
     found.time("acknowledged meanwhile, p50", load.p50_us, None);
     found.time("acknowledged meanwhile, p99", load.p99_us, Some(ACKNOWLEDGED_P99_MS));
-    Ok(found)
+    Ok((found, per_second))
 }
 
 /// Waits until what is owed is next to nothing. When that was, and how much had arrived.

@@ -116,9 +116,15 @@ impl Disk {
             }
         } else if waiting >= self.options.log_pages * MOST_LOGS {
             checkpoint(direct.sqlx(), "PRAGMA wal_checkpoint(PASSIVE)").await?;
-        } else if waiting >= self.options.log_pages && self.beside.is_none() {
+        } else if self.beside.is_some() {
+            // What it leaves is done when it has ended.
+        } else if waiting >= self.options.log_pages {
             let work = checkpoint_beside(self.options.clone(), Arc::clone(&self.file));
             self.beside = Some(tokio::spawn(work));
+        } else if frames.in_file > 0 {
+            // A reader in the log kept it from beginning anew: the little that has come since is brought
+            // there again, rather than another whole log.
+            checkpoint(direct.sqlx(), "PRAGMA wal_checkpoint(PASSIVE)").await?;
         }
         Ok(())
     }
