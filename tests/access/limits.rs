@@ -77,6 +77,24 @@ async fn a_limited_token_hears_nothing_of_others_wherever_it_asks() {
     app.stop().await;
 }
 
+#[tokio::test]
+async fn a_limited_token_tries_its_mapping_on_no_event_of_another_source() {
+    let app = service().await;
+    let other = json!({"name": "other", "write_key": {"value": "the-other-key"}});
+    app.apply(json!({"sources": [other]})).await;
+    let event = json!({"event": "theirs", "userId": "u1", "messageId": "theirs"});
+    assert_eq!(app.send_with("the-other-key", "/v1/track", &event).await, 200);
+    let (_, events) = app.client.get("/api/v1/events?source=other").await.unwrap();
+    let theirs = json!({"event": events["items"][0]["id"]});
+    let limited = with_role(&app, "operator", &["website/mine"]).await;
+    let path = "/api/v1/mappings/website/mine/everything/tests";
+    let (status, answer) = limited.post(path, &theirs).await.unwrap();
+    assert_eq!((status.as_u16(), answer["code"].as_str()), (404, Some("not_found")), "{answer}");
+    let (status, answer) = app.client.post(path, &theirs).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    app.stop().await;
+}
+
 /// An id that is well formed and names nothing, in each place that takes one.
 #[tokio::test]
 async fn what_is_not_there_is_told_so_wherever_it_is_asked_for() {
