@@ -1,5 +1,6 @@
-//! Minutes at the rate that takes a part of the processors' time: memory, log and latency at the end
-//! against those at the beginning, and beside them what the machine gave a bare loop meanwhile.
+//! Minutes at the rate that takes a part of the processors' time: memory and log at the end against those
+//! at the beginning, and latency against that of a service that has just begun, in turns: over minutes a
+//! machine changes by more than a service may.
 
 use std::fmt;
 
@@ -12,12 +13,20 @@ use super::stage::{Outcome, Part, Stage};
 
 /// The share of the processors' time that service, load and receiver take together.
 const LOAD: f64 = 0.6;
-/// The rate that takes it is looked for between none and all that single events reach, in halves.
-const HALVINGS: u32 = 7;
+/// Looks for the rate that takes it, each of a quarter of a part: what one gets wrong the next puts right.
+const LOOKS: u32 = 7;
+/// From so much of what single events reach. Twice the rate takes less than twice the time, for more events
+/// share a transaction: about the rate to the power of one over this.
+const FIRST: f64 = 0.25;
+const STEEPNESS: f64 = 1.5;
+/// The least that a look takes for busy: in a moment without a tick nothing was.
+const LEAST_BUSY: f64 = 0.01;
 /// Parts of the time; a third at each end is compared, each by its middle one: a machine that stands
 /// still for a second does so in a few of them.
 const PARTS: u64 = 30;
 const THIRD: usize = 10;
+/// Of each service at the end, of half a part; the one in the middle counts.
+const TURNS: usize = 5;
 /// The end over the beginning: no growth, but for what one minute differs from another.
 const GROWTH: f64 = 1.25;
 
@@ -65,24 +74,25 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
     }
     let (firsts, lasts) = (&looks[..THIRD], &looks[looks.len() - THIRD..]);
     found.figure("rate", Unit::PerSecond, f64::from(rate));
-    for (what, unit, of) in [
-        ("memory", Unit::Megabytes, (|look| look.memory) as fn(&Look) -> f64),
-        ("log", Unit::Megabytes, |look| look.log),
-        ("acknowledged, p50", Unit::Milliseconds, |look| look.p50),
-        ("acknowledged, p99", Unit::Milliseconds, |look| look.p99),
-    ] {
-        let (first, last) = (middle(firsts, of), middle(lasts, of));
-        found.figure(format!("{what}, first third"), unit, first);
-        found.figure(format!("{what}, last third"), unit, last);
-        let ratio = quotient(last, first);
+    for (what, of) in
+        [("memory", (|look| look.memory) as fn(&Look) -> f64), ("log", |look| look.log)]
+    {
+        let ratio = quotient(middle(lasts, of), middle(firsts, of));
         found.judged(format!("{what}, last over first"), Unit::Ratio, ratio, Goal::AtMost(GROWTH));
     }
     for (third, looks) in [("first", firsts), ("last", lasts)] {
-        let what = format!("processors busy, {third} third");
-        found.figure(what, Unit::Ratio, middle(looks, |look| look.busy));
-        let what = format!("bare loop's CPU a request, {third} third");
-        found.figure(what, Unit::Microseconds, middle(looks, |look| look.bare));
+        for (what, unit, of) in [
+            ("memory", Unit::Megabytes, (|look| look.memory) as fn(&Look) -> f64),
+            ("log", Unit::Megabytes, |look| look.log),
+            ("acknowledged, p50", Unit::Milliseconds, |look| look.p50),
+            ("acknowledged, p99", Unit::Milliseconds, |look| look.p99),
+            ("processors busy", Unit::Ratio, |look| look.busy),
+            ("bare loop's CPU a request", Unit::Microseconds, |look| look.bare),
+        ] {
+            found.figure(format!("{what}, {third} third"), unit, middle(looks, of));
+        }
     }
+    against_fresh(stage, &mut found, &service, (rate, millis / 2)).await?;
     memory(&mut found, &service)?;
     service.stop().await?;
     Ok(found)
@@ -95,13 +105,12 @@ async fn rate_at_load(
     (most, millis): (f64, u64),
     account: &mut Account,
 ) -> anyhow::Result<u32> {
-    let (mut low, mut high) = (1, floor(most).max(2));
-    for _ in 0..HALVINGS {
-        let rate = u32::midpoint(low, high);
-        let (_, busy) = at(stage, service, (rate, millis), account).await?;
-        *(if busy < LOAD { &mut low } else { &mut high }) = rate;
+    let mut rate = most * FIRST;
+    for _ in 0..LOOKS {
+        let (_, busy) = at(stage, service, (whole(rate), millis), account).await?;
+        rate = (rate * (LOAD / busy.max(LEAST_BUSY)).powf(STEEPNESS)).min(most);
     }
-    Ok(low)
+    Ok(whole(rate))
 }
 
 /// A while at a rate, and how busy the processors were.
@@ -118,6 +127,33 @@ async fn at(
     Ok((side, Processors::now()?.busy_since(before)))
 }
 
+/// Latency against that of a service that has just begun.
+async fn against_fresh(
+    stage: &mut Stage<'_>,
+    found: &mut Found,
+    service: &Service,
+    pace: (u32, u64),
+) -> anyhow::Result<()> {
+    let fresh = one_destination(stage, 0, 1).await?;
+    // Its first requests open connections and bring code into memory.
+    at(stage, &fresh, pace, &mut found.account).await?;
+    let mut sides = [Vec::new(), Vec::new()];
+    for _ in 0..TURNS {
+        for (service, sides) in [service, &fresh].into_iter().zip(&mut sides) {
+            sides.push(at(stage, service, pace, &mut found.account).await?.0);
+        }
+    }
+    fresh.stop().await?;
+    let [old, new] = sides.map(|turns| Side::of(&turns).acknowledged);
+    for (what, old, new) in [("p50", old.p50_us, new.p50_us), ("p99", old.p99_us, new.p99_us)] {
+        found.time(format!("acknowledged at the end, {what}"), old, None);
+        let what = format!("acknowledged at the end, {what} over a fresh service's");
+        let ratio = quotient(f64::from(old), f64::from(new));
+        found.judged(what, Unit::Ratio, ratio, Goal::AtMost(GROWTH));
+    }
+    Ok(())
+}
+
 /// The middle of what some parts gave.
 fn middle(looks: &[Look], of: fn(&Look) -> f64) -> f64 {
     let mut values: Vec<f64> = looks.iter().map(of).collect();
@@ -126,6 +162,6 @@ fn middle(looks: &[Look], of: fn(&Look) -> f64) -> f64 {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^31")]
-fn floor(per_second: f64) -> u32 {
-    per_second as u32
+fn whole(per_second: f64) -> u32 {
+    per_second.max(1.0) as u32
 }
