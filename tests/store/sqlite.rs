@@ -430,7 +430,7 @@ async fn a_log_that_a_reader_kept_from_beginning_anew_does_so_soon_after() {
     sqlx::raw_sql(read).execute(&mut reader).await.expect("read");
     while write().await.1 == 0 {}
     // What is done beside the writer has ended by then, as far as the reader lets it come.
-    for _ in 0..LOG / 4 >> 16 {
+    for _ in 0..LOG / (4 << 16) {
         write().await;
     }
     sqlx::raw_sql("COMMIT").execute(&mut reader).await.expect("ended");
