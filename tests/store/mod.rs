@@ -14,6 +14,7 @@ mod batches;
 mod jobs;
 mod leases;
 mod lists;
+mod log;
 mod model;
 mod outbox;
 mod pipeline;
