@@ -2,26 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
+use axum::extract::{Query, State};
 use axum::response::Response;
 use serde_json::Value;
 
 use super::body::Body;
 use super::page::Paged;
+use super::setup::{self, At};
 use super::token::As;
-use super::{Api, Problem, setup};
+use super::{Api, Problem};
 use crate::desk::Condition;
 use crate::desk::deliveries::Page;
 use crate::desk::setup::{DestinationDetail, named};
 use crate::domain::access::{Admin, Caller};
 use crate::pipeline::{Change, DestinationDocument, Target};
-
-type Names = Path<(String, String)>;
-
-fn target((source, name): (String, String)) -> Target {
-    Target::Destination(source, name)
-}
 
 /// Every destination, by name.
 #[utoipa::path(get, path = "/destinations", tag = "destinations",
@@ -52,73 +46,42 @@ pub(super) async fn create(
     responses(
         (status = 200, description = "The destination", body = DestinationDetail),
         (status = 304, description = "It is what If-None-Match names")))]
-pub(super) async fn show(
-    As(caller): As<Caller>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::show(&api, &caller, &target(names), &headers).await
+pub(super) async fn show(at: At<Caller>) -> Result<Response, Problem> {
+    at.show().await
 }
 
 /// Make a destination what is written here: what is left out has its default, and left out secrets go.
 #[utoipa::path(put, path = "/destinations/{source}/{destination}", tag = "destinations", request_body = DestinationDocument,
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The destination now", body = DestinationDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn replace(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-    Body(body): Body<Value>,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Put(body)).await
+pub(super) async fn replace(at: At<Admin>, Body(body): Body<Value>) -> Result<Response, Problem> {
+    at.change(Change::Put(body)).await
 }
 
 /// Change a destination by a JSON merge patch (RFC 7396).
 #[utoipa::path(patch, path = "/destinations/{source}/{destination}", tag = "destinations", request_body = serde_json::Value,
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The destination now", body = DestinationDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn patch(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-    Body(body): Body<Value>,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Patch(body)).await
+pub(super) async fn patch(at: At<Admin>, Body(body): Body<Value>) -> Result<Response, Problem> {
+    at.change(Change::Patch(body)).await
 }
 
 /// Remove a destination, with all that is below it.
 #[utoipa::path(delete, path = "/destinations/{source}/{destination}", tag = "destinations",
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 204, description = "It is gone"),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn remove(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Remove).await
+pub(super) async fn remove(at: At<Admin>) -> Result<Response, Problem> {
+    at.change(Change::Remove).await
 }
 
 /// Give a destination another shared secret, shown this once; the one before signs as well for a while.
 #[utoipa::path(post, path = "/destinations/{source}/{destination}/rotate-shared-secret", tag = "destinations",
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The destination, with the secret", body = DestinationDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn rotate(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Rotate).await
+pub(super) async fn rotate(at: At<Admin>) -> Result<Response, Problem> {
+    at.change(Change::Rotate).await
 }

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::page::Paged;
+use super::setup::{self, At};
 use super::token::As;
-use super::{Api, Problem, setup};
+use super::{Api, Problem};
 use crate::desk::Condition;
 use crate::desk::deliveries::Page;
 use crate::desk::revisions::{RevisionDiff, RevisionView, RollBackBody};
@@ -28,10 +29,6 @@ type Names = Path<(String, String, String)>;
 pub(super) struct Compared {
     from: u32,
     to: u32,
-}
-
-fn target((source, destination, name): (String, String, String)) -> Target {
-    Target::Mapping(source, destination, name)
 }
 
 /// Every mapping, by name.
@@ -63,60 +60,35 @@ pub(super) async fn create(
     responses(
         (status = 200, description = "The mapping", body = MappingDetail),
         (status = 304, description = "It is what If-None-Match names")))]
-pub(super) async fn show(
-    As(caller): As<Caller>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::show(&api, &caller, &target(names), &headers).await
+pub(super) async fn show(at: At<Caller>) -> Result<Response, Problem> {
+    at.show().await
 }
 
 /// Make a mapping what is written here: what is left out has its default, and left out secrets go.
 #[utoipa::path(put, path = "/mappings/{source}/{destination}/{mapping}", tag = "mappings", request_body = MappingDocument,
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The mapping now", body = MappingDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn replace(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-    Body(body): Body<Value>,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Put(body)).await
+pub(super) async fn replace(at: At<Admin>, Body(body): Body<Value>) -> Result<Response, Problem> {
+    at.change(Change::Put(body)).await
 }
 
 /// Change a mapping by a JSON merge patch (RFC 7396).
 #[utoipa::path(patch, path = "/mappings/{source}/{destination}/{mapping}", tag = "mappings", request_body = serde_json::Value,
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The mapping now", body = MappingDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn patch(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-    Body(body): Body<Value>,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Patch(body)).await
+pub(super) async fn patch(at: At<Admin>, Body(body): Body<Value>) -> Result<Response, Problem> {
+    at.change(Change::Patch(body)).await
 }
 
 /// Remove a mapping, with all that is below it.
 #[utoipa::path(delete, path = "/mappings/{source}/{destination}/{mapping}", tag = "mappings",
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 204, description = "It is gone"),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn remove(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Remove).await
+pub(super) async fn remove(at: At<Admin>) -> Result<Response, Problem> {
+    at.change(Change::Remove).await
 }
 
 /// A mapping's revisions, newest first.
@@ -157,7 +129,6 @@ pub(super) async fn compare(
 
 /// Make a new revision that says what an older one said.
 #[utoipa::path(post, path = "/mappings/{source}/{destination}/{mapping}/roll-back", tag = "mappings", request_body = RollBackBody,
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The mapping now", body = MappingDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
@@ -170,5 +141,7 @@ pub(super) async fn roll_back(
 ) -> Result<Response, Problem> {
     let guard = setup::guard(&headers)?;
     api.desk.roll_back(&admin, &names, &guard, revision).await?;
-    setup::answer(&api, &admin, &target(names), StatusCode::OK, None).await
+    let (source, destination, name) = names;
+    let target = Target::Mapping(source, destination, name);
+    setup::answer(&api, &admin, &target, StatusCode::OK, None).await
 }

@@ -199,6 +199,9 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
     if method == "post" {
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
     }
+    if operation.responses.responses.contains_key("412") {
+        operation.parameters.get_or_insert_default().push(RefOr::T(if_match()));
+    }
     // Refused before it is read, so there is no problem in the answer.
     let head = ResponseBuilder::new().description("The request's head is too large").build();
     operation.responses.responses.insert("431".to_owned(), RefOr::T(head));
@@ -257,6 +260,16 @@ fn idempotency_key() -> Parameter {
              done again",
         ))
         .schema(Some(Schema::Object(schema)))
+        .build()
+}
+
+fn if_match() -> Parameter {
+    ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Only while its ETag is one of these"))
+        .schema(Some(Schema::Object(ObjectBuilder::new().schema_type(Type::String).build())))
         .build()
 }
 

@@ -1,13 +1,18 @@
 //! What handlers of sources, destinations and mappings share: tags as ETag and If-Match (RFC 9110, 13),
 //! and the answers to a change.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::token::As;
 use super::{Api, Problem};
 use crate::desk::Refusal;
 use crate::desk::setup::{Detail, Tagged};
@@ -27,23 +32,60 @@ struct Revealed {
     shared_secret: Option<String>,
 }
 
-/// Answers with one of them, or with 304 where the asker has it already.
-pub(super) async fn show(
-    api: &Api,
-    caller: &Caller,
-    target: &Target,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    let Tagged { detail, tag } = api.desk.detail(caller, target).await?;
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok());
-    let is_known = known.flat_map(|it| it.split(',')).any(|it| {
-        let it = it.trim();
-        it == "*" || it.trim_start_matches("W/") == quoted(&tag)
-    });
-    if is_known {
-        return Ok(tagged(StatusCode::NOT_MODIFIED, &tag, ()));
+/// One of them, which a path names, and who asks about it.
+#[derive(Debug)]
+pub(super) struct At<R> {
+    api: Arc<Api>,
+    who: R,
+    target: Target,
+    headers: HeaderMap,
+}
+
+impl<R: Send> FromRequestParts<Arc<Api>> for At<R>
+where
+    As<R>: FromRequestParts<Arc<Api>, Rejection = Problem>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let As(who) = As::<R>::from_request_parts(parts, api).await?;
+        let names = RawPathParams::from_request_parts(parts, api).await;
+        let names = names.map_err(|error| Problem::malformed(error.body_text()))?;
+        let names = names.iter().map(|(_, name)| name.to_owned());
+        let target = Target::at(names).ok_or_else(|| Problem::not_found("such path"))?;
+        Ok(Self { api: Arc::clone(api), who, target, headers: parts.headers.clone() })
     }
-    Ok(tagged(StatusCode::OK, &tag, Json(detail)))
+}
+
+impl At<Caller> {
+    /// Answers with it, or with 304 where the asker has it already.
+    pub(super) async fn show(&self) -> Result<Response, Problem> {
+        let Tagged { detail, tag } = self.api.desk.detail(&self.who, &self.target).await?;
+        let known = self.headers.get_all(header::IF_NONE_MATCH).iter();
+        let mut known = known.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
+        let is_known = known.any(|it| {
+            let it = it.trim();
+            it == "*" || it.trim_start_matches("W/") == quoted(&tag)
+        });
+        if is_known {
+            return Ok(tagged(StatusCode::NOT_MODIFIED, &tag, ()));
+        }
+        Ok(tagged(StatusCode::OK, &tag, Json(detail)))
+    }
+}
+
+impl At<Admin> {
+    /// Changes it, if it is what the asker knows, and answers with what it is now.
+    pub(super) async fn change(&self, change: Change) -> Result<Response, Problem> {
+        let Self { api, who, target, headers } = self;
+        let guard = guard(headers)?;
+        let is_removal = matches!(change, Change::Remove);
+        let changed = api.desk.change(who, target, &guard, change).await?;
+        if is_removal {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        answer(api, who, target, StatusCode::OK, changed.secret).await
+    }
 }
 
 /// Makes one, and answers with where it is.
@@ -59,23 +101,6 @@ pub(super) async fn create(
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
-}
-
-/// Changes one, if it is what the asker knows, and answers with what it is now.
-pub(super) async fn change(
-    api: &Api,
-    admin: &Admin,
-    target: &Target,
-    headers: &HeaderMap,
-    change: Change,
-) -> Result<Response, Problem> {
-    let guard = guard(headers)?;
-    let is_removal = matches!(change, Change::Remove);
-    let changed = api.desk.change(admin, target, &guard, change).await?;
-    if is_removal {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    answer(api, admin, target, StatusCode::OK, changed.secret).await
 }
 
 /// Answers with one of them after a change.

@@ -3,25 +3,19 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
+use axum::extract::{Query, State};
 use axum::response::Response;
 use serde_json::Value;
 
 use super::body::Body;
+use super::setup::{self, At};
 use super::token::As;
-use super::{Api, Problem, setup};
+use super::{Api, Problem};
 use crate::desk::Condition;
 use crate::desk::deliveries::Page;
 use crate::desk::setup::{SourceDetail, named};
 use crate::domain::access::{Admin, Caller};
 use crate::pipeline::{Change, SourceDocument, Target};
-
-type Names = Path<String>;
-
-fn target(name: String) -> Target {
-    Target::Source(name)
-}
 
 /// Every source, by name.
 #[utoipa::path(get, path = "/sources", tag = "sources",
@@ -52,73 +46,42 @@ pub(super) async fn create(
     responses(
         (status = 200, description = "The source", body = SourceDetail),
         (status = 304, description = "It is what If-None-Match names")))]
-pub(super) async fn show(
-    As(caller): As<Caller>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::show(&api, &caller, &target(names), &headers).await
+pub(super) async fn show(at: At<Caller>) -> Result<Response, Problem> {
+    at.show().await
 }
 
 /// Make a source what is written here: what is left out has its default, and left out secrets go.
 #[utoipa::path(put, path = "/sources/{source}", tag = "sources", request_body = SourceDocument,
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The source now", body = SourceDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn replace(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-    Body(body): Body<Value>,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Put(body)).await
+pub(super) async fn replace(at: At<Admin>, Body(body): Body<Value>) -> Result<Response, Problem> {
+    at.change(Change::Put(body)).await
 }
 
 /// Change a source by a JSON merge patch (RFC 7396).
 #[utoipa::path(patch, path = "/sources/{source}", tag = "sources", request_body = serde_json::Value,
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The source now", body = SourceDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn patch(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-    Body(body): Body<Value>,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Patch(body)).await
+pub(super) async fn patch(at: At<Admin>, Body(body): Body<Value>) -> Result<Response, Problem> {
+    at.change(Change::Patch(body)).await
 }
 
 /// Remove a source, with all that is below it.
 #[utoipa::path(delete, path = "/sources/{source}", tag = "sources",
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 204, description = "It is gone"),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn remove(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Remove).await
+pub(super) async fn remove(at: At<Admin>) -> Result<Response, Problem> {
+    at.change(Change::Remove).await
 }
 
 /// Give a source another write key, shown this once; the one before stops letting in.
 #[utoipa::path(post, path = "/sources/{source}/rotate-write-key", tag = "sources",
-    params(("If-Match" = Option<String>, Header, description = "Only while its ETag is one of these")),
     responses(
         (status = 200, description = "The source, with the secret", body = SourceDetail),
         (status = 412, description = "It has changed since it was read", body = Problem)))]
-pub(super) async fn rotate(
-    As(admin): As<Admin>,
-    State(api): State<Arc<Api>>,
-    Path(names): Names,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    setup::change(&api, &admin, &target(names), &headers, Change::Rotate).await
+pub(super) async fn rotate(at: At<Admin>) -> Result<Response, Problem> {
+    at.change(Change::Rotate).await
 }

@@ -46,6 +46,18 @@ impl fmt::Display for Target {
 }
 
 impl Target {
+    /// What these names name, from a source's down; none where there is no name.
+    #[must_use]
+    pub fn at(names: impl IntoIterator<Item = String>) -> Option<Self> {
+        let mut names = names.into_iter();
+        let source = names.next()?;
+        Some(match (names.next(), names.next()) {
+            (Some(destination), Some(mapping)) => Self::Mapping(source, destination, mapping),
+            (Some(destination), None) => Self::Destination(source, destination),
+            (None, _) => Self::Source(source),
+        })
+    }
+
     /// What it is called, without what it is in.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -35,15 +35,8 @@ impl<S: Send + Sync> FromRequestParts<S> for At {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let names = RawPathParams::from_request_parts(parts, state).await;
         let names = names.map_err(|error| Failure::malformed(error.body_text()))?;
-        let mut names = names.iter().map(|(_, name)| name.to_owned());
-        let target = match (names.next(), names.next(), names.next()) {
-            (Some(source), None, _) => Target::Source(source),
-            (Some(source), Some(destination), None) => Target::Destination(source, destination),
-            (Some(source), Some(destination), Some(mapping)) => {
-                Target::Mapping(source, destination, mapping)
-            }
-            (None, _, _) => return Err(Failure::not_found("such page")),
-        };
+        let names = names.iter().map(|(_, name)| name.to_owned());
+        let target = Target::at(names).ok_or_else(|| Failure::not_found("such page"))?;
         Ok(Self(target))
     }
 }
