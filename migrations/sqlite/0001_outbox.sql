@@ -277,25 +277,21 @@ CREATE TABLE batches (
 ) STRICT;
 CREATE INDEX batches_unused ON batches (id) WHERE attempt_count = 0;
 
--- De-duplication keys: the first 16 bytes of SHA-256(source, messageId). Random keys written to a
--- table one by one would each change a page of their own: the newest are in this log, a row for each
--- commit, and in memory. What has gathered is merged in order.
+-- De-duplication keys: the first 16 bytes of SHA-256(source, messageId). Written to a table one by one
+-- each would change a page of its own: the newest are in this log and in memory, and merged in order.
 CREATE TABLE dedup_log (
-    id    INTEGER PRIMARY KEY,                          -- the first of their events
+    id    INTEGER PRIMARY KEY,                          -- of the first; their events follow each other
     keys  BLOB    NOT NULL CHECK (length(keys) > 0 AND length(keys) % 16 = 0)   -- back to back
 ) STRICT;
 
 -- Where they are merged into. Three tables take turns of 12 hours; the oldest is emptied as a whole
 -- when its last key is 24 hours old, which one big table could not be.
-CREATE TABLE dedup_0 (
-    key  BLOB PRIMARY KEY CHECK (length(key) = 16)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE dedup_1 (
-    key  BLOB PRIMARY KEY CHECK (length(key) = 16)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE dedup_2 (
-    key  BLOB PRIMARY KEY CHECK (length(key) = 16)
-) STRICT, WITHOUT ROWID;
+CREATE TABLE dedup_0 (key BLOB PRIMARY KEY CHECK (length(key) = 16), event_id INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE TABLE dedup_1 (key BLOB PRIMARY KEY CHECK (length(key) = 16), event_id INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE TABLE dedup_2 (key BLOB PRIMARY KEY CHECK (length(key) = 16), event_id INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
 
 -- Whose turn it is; one row, changed at each rotation and by jumps of the clock.
 CREATE TABLE deduplication (
@@ -304,7 +300,11 @@ CREATE TABLE deduplication (
     started_at  INTEGER,                                -- since when
     ended_0     INTEGER,                                -- when dedup_0 last stopped taking keys
     ended_1     INTEGER,
-    ended_2     INTEGER
+    ended_2     INTEGER,
+    after_0     INTEGER NOT NULL DEFAULT 1,             -- the first event that came after that
+    after_1     INTEGER NOT NULL DEFAULT 1,
+    after_2     INTEGER NOT NULL DEFAULT 1,
+    since       INTEGER NOT NULL DEFAULT 1              -- of events from this on, every key is here
 ) STRICT;
 INSERT INTO deduplication (id, slot) VALUES (1, 0);
 

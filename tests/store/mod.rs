@@ -15,6 +15,7 @@ mod jobs;
 mod leases;
 mod lists;
 mod log;
+mod message;
 mod model;
 mod outbox;
 mod pipeline;

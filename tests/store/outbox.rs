@@ -1,7 +1,6 @@
 //! Accept: events, fan-out, duplicates, rejections.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use postrider::clock::Timestamp;
 use postrider::domain::delivery::State;
@@ -10,8 +9,6 @@ use postrider::domain::id::DeliveryId;
 use postrider::store::{Accepted, DeliveryQuery, EventQuery, Ledger, NewEvent, Skip};
 
 use super::world::{LEASE, WINDOW, World};
-
-const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(crate) async fn an_event_and_its_deliveries_are_written_together(world: World) {
     let mut event = world.event("m-1");
@@ -191,14 +188,6 @@ pub(crate) async fn deduplication_outlives_a_restart(mut world: World) {
     assert_eq!(again, Accepted::Duplicate);
 }
 
-/// What a duty does every so often, for `hours`.
-async fn let_hours_pass(world: &World, hours: u32) {
-    for _ in 0..hours {
-        world.clock.advance(HOUR);
-        world.store.rotate_deduplication(world.now()).await.expect("rotated");
-    }
-}
-
 pub(crate) async fn deduplication_lasts_a_day_and_ends(mut world: World) {
     world.store.rotate_deduplication(world.now()).await.expect("rotated");
     // Keys of every hour of a table's turn, so that none is forgotten early.
@@ -212,12 +201,12 @@ pub(crate) async fn deduplication_lasts_a_day_and_ends(mut world: World) {
             let again = world.accept_one(world.event(&format!("m-{earlier}")), Vec::new()).await;
             assert_eq!(again, Accepted::Duplicate, "m-{earlier} at hour {hour}");
         }
-        let_hours_pass(&world, 1).await;
+        world.let_hours_pass(1).await;
         if hour % 7 == 0 {
             world.reopen().await;
         }
     }
-    let_hours_pass(&world, 48).await;
+    world.let_hours_pass(48).await;
     for hour in 0..30 {
         let event = world.event(&format!("m-{hour}"));
         assert!(matches!(world.accept_one(event, Vec::new()).await, Accepted::Stored { .. }));
@@ -233,7 +222,7 @@ pub(crate) async fn deduplication_outlasts_jumps_of_the_clock(world: World) {
         world.clock.jump(micros);
         assert_eq!(postrider::clock::Clock::resync(&*world.clock), Some(micros));
         world.store.shift_schedule(micros).await.expect("shifted");
-        let_hours_pass(&world, 6).await;
+        world.let_hours_pass(6).await;
         let again = world.accept_one(world.event("m-1"), Vec::new()).await;
         assert_eq!(again, Accepted::Duplicate, "after a jump of {days} days");
     }

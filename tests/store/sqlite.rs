@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use postrider::clock::{Clock, ManualClock};
+use postrider::domain::event::Event;
 use postrider::domain::id::DeliveryId;
 use postrider::metrics::Metrics;
 use postrider::store::sqlite::{Look, OpenError, OpenOptions, SqliteStore, schema_version};
@@ -30,6 +31,11 @@ impl SqliteFactory {
             max_pages: None,
             look: Look::default(),
         }
+    }
+
+    /// Whose lists look at few rows at once.
+    pub(super) fn short_sighted() -> Self {
+        Self { look: Look { deliveries: 10, events: 4 }, ..Self::new() }
     }
 }
 
@@ -306,7 +312,7 @@ async fn contradictions_are_refused_by_the_schema() {
         "UPDATE mapping_revisions SET number = 5".to_owned(),
         "UPDATE ledger SET pending = pending + 1".to_owned(),
         "UPDATE destinations SET settings = '{}'".to_owned(),
-        "INSERT INTO dedup_0 VALUES (x'00')".to_owned(),
+        "INSERT INTO dedup_0 VALUES (x'00', 1)".to_owned(),
         "INSERT INTO dedup_log VALUES (1, x'00')".to_owned(),
     ];
     for sql in &refused {
@@ -365,20 +371,17 @@ async fn examination_finds_what_is_wrong() {
 
 #[tokio::test]
 async fn a_look_goes_over_a_bounded_number_of_rows_and_says_how_far_it_came() {
-    let world = World::new(SqliteFactory {
-        look: Look { deliveries: 10, events: 4 },
-        ..SqliteFactory::new()
-    })
-    .await;
-    let first = world.accept_pending("wanted", world.b).await;
+    let world = World::new(SqliteFactory::short_sighted()).await;
+    let wanted = Event { user_id: Some("wanted".to_owned()), ..world.event("wanted") };
+    world.accept_one(wanted, vec![world.pending(world.b)]).await;
+    let first = DeliveryId(1);
     for number in 0..35 {
         world.clock.advance(std::time::Duration::from_secs(1));
         world.accept_pending(&format!("other-{number}"), world.a).await;
     }
     let by_mapping =
         DeliveryQuery { mapping_id: Some(world.b.mapping_id), ..DeliveryQuery::default() };
-    let like =
-        EventConditions { message_id: Some("wanted".to_owned()), ..EventConditions::default() };
+    let like = EventConditions { user_id: Some("wanted".to_owned()), ..EventConditions::default() };
     let by_event = DeliveryQuery { event: like.clone(), ..DeliveryQuery::default() };
     for (query, looks) in [(by_mapping, 4), (by_event, 9)] {
         let mut query = DeliveryQuery { limit: 5, ..query };
@@ -406,11 +409,7 @@ async fn a_look_goes_over_a_bounded_number_of_rows_and_says_how_far_it_came() {
 
 #[tokio::test]
 async fn a_range_of_times_is_looked_at_where_it_lies() {
-    let world = World::new(SqliteFactory {
-        look: Look { deliveries: 10, events: 4 },
-        ..SqliteFactory::new()
-    })
-    .await;
+    let world = World::new(SqliteFactory::short_sighted()).await;
     let mut times = Vec::new();
     for number in 0..60 {
         world.clock.advance(std::time::Duration::from_secs(300));

@@ -255,6 +255,14 @@ impl World {
         self.delivery(id).await.state
     }
 
+    /// Lets time pass, and the duty that forgets de-duplication keys run every hour.
+    pub(crate) async fn let_hours_pass(&self, hours: u32) {
+        for _ in 0..hours {
+            self.clock.advance(Duration::from_secs(3_600));
+            self.store.rotate_deduplication(self.now()).await.expect("rotated");
+        }
+    }
+
     /// The invariant that must hold after every step, and what the store itself says of its rows.
     pub(crate) async fn check(&self) {
         let ledger = self.store.ledger();

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::direct::{Held, Statement};
 use super::failure::Failure;
-use super::recent::MERGE_AT_ONCE;
+use super::recent::{MERGE_AT_ONCE, Remembered};
 use super::writer::{Step, Tx, Writing};
 use crate::clock::Timestamp;
 use crate::digest::sha256;
@@ -45,6 +45,10 @@ pub(super) struct Slots {
     ended_at: [Option<Timestamp>; 3],
     /// Which tables hold any key; an empty one is not asked.
     pub(super) filled: [bool; 3],
+    /// The first event that came after each table last stopped taking keys.
+    after: [i64; 3],
+    /// Of events from this on, every key is remembered.
+    since: i64,
 }
 
 impl Slots {
@@ -53,7 +57,7 @@ impl Slots {
         let row = sqlx::query(
             "SELECT slot, started_at, ended_0, ended_1, ended_2,
                 EXISTS (SELECT 1 FROM dedup_0), EXISTS (SELECT 1 FROM dedup_1),
-                EXISTS (SELECT 1 FROM dedup_2)
+                EXISTS (SELECT 1 FROM dedup_2), after_0, after_1, after_2, since
              FROM deduplication",
         )
         .fetch_one(conn)
@@ -66,6 +70,8 @@ impl Slots {
             started_at: at(1)?,
             ended_at: [at(2)?, at(3)?, at(4)?],
             filled: [row.try_get(5)?, row.try_get(6)?, row.try_get(7)?],
+            after: [row.try_get(8)?, row.try_get(9)?, row.try_get(10)?],
+            since: row.try_get(11)?,
         })
     }
 
@@ -79,13 +85,19 @@ impl Slots {
     async fn save(&self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE deduplication
-             SET slot = ?, started_at = ?, ended_0 = ?, ended_1 = ?, ended_2 = ? WHERE id = 1",
+             SET slot = ?, started_at = ?, ended_0 = ?, ended_1 = ?, ended_2 = ?, after_0 = ?,
+                 after_1 = ?, after_2 = ?, since = ?
+             WHERE id = 1",
         )
         .bind(i64::try_from(self.slot).unwrap_or(0))
         .bind(self.started_at.map(Timestamp::as_micros))
         .bind(self.ended_at[0].map(Timestamp::as_micros))
         .bind(self.ended_at[1].map(Timestamp::as_micros))
         .bind(self.ended_at[2].map(Timestamp::as_micros))
+        .bind(self.after[0])
+        .bind(self.after[1])
+        .bind(self.after[2])
+        .bind(self.since)
         .execute(conn)
         .await
         .map(|_| ())
@@ -100,22 +112,29 @@ const FIND: [&str; 3] = [
     "SELECT 1 FROM dedup_2 WHERE key = ?",
 ];
 const MERGE: [&str; 3] = [
-    "INSERT OR IGNORE INTO dedup_0 (key) VALUES (?)",
-    "INSERT OR IGNORE INTO dedup_1 (key) VALUES (?)",
-    "INSERT OR IGNORE INTO dedup_2 (key) VALUES (?)",
+    "INSERT OR IGNORE INTO dedup_0 (key, event_id) VALUES (?, ?)",
+    "INSERT OR IGNORE INTO dedup_1 (key, event_id) VALUES (?, ?)",
+    "INSERT OR IGNORE INTO dedup_2 (key, event_id) VALUES (?, ?)",
 ];
 
 /// Lets the messages of one transaction in, unless they were let in before.
 pub(super) struct Admission<'a> {
     /// Of the tables that hold any key.
     find: SmallVec<[(usize, Statement<'a>); 3]>,
-    log: Option<LogRow>,
+    log: SmallVec<[LogRow; 1]>,
 }
 
-/// A row of the log: the keys of one transaction under the id of its first event.
+/// A row of the log: the keys of events that follow each other under the id of the first of them.
 struct LogRow {
     id: i64,
-    keys: Vec<u8>,
+    keys: Vec<Key>,
+}
+
+impl LogRow {
+    /// Whether this event comes next; where one was rejected in between, it does not.
+    fn goes_on_with(&self, event_id: i64) -> bool {
+        usize::try_from(event_id - self.id).is_ok_and(|at| at == self.keys.len())
+    }
 }
 
 impl<'a> Admission<'a> {
@@ -125,7 +144,7 @@ impl<'a> Admission<'a> {
             let find = writing.held.prepare(FIND[slot])?;
             Ok::<_, sqlx::Error>((slot, find))
         });
-        Ok(Self { find: find.collect::<Result<_, _>>()?, log: None })
+        Ok(Self { find: find.collect::<Result<_, _>>()?, log: SmallVec::new() })
     }
 
     /// Whether the message that is to be the next event is no duplicate; it is remembered then.
@@ -143,16 +162,20 @@ impl<'a> Admission<'a> {
             }
         }
         let event_id = writing.memory.next_event_id;
-        let log = self.log.get_or_insert(LogRow { id: event_id, keys: Vec::new() });
-        log.keys.extend(key);
-        writing.recent.add(log.id, *key);
+        if !self.log.last().is_some_and(|row| row.goes_on_with(event_id)) {
+            self.log.push(LogRow { id: event_id, keys: Vec::new() });
+        }
+        if let Some(row) = self.log.last_mut() {
+            row.keys.push(*key);
+            writing.recent.add(row.id, Remembered { key: *key, event_id });
+        }
         Ok(true)
     }
 
     /// Writes what was let in into the log.
     pub(super) fn log(self, held: &Held<'_>) -> Result<(), sqlx::Error> {
-        if let Some(LogRow { id, keys }) = self.log {
-            held.change(LOG, params![id, keys])?;
+        for LogRow { id, keys } in &self.log {
+            held.change(LOG, params![id, keys.as_flattened()])?;
         }
         Ok(())
     }
@@ -166,8 +189,8 @@ pub(super) fn merge(writing: &mut Writing<'_>) -> Result<(), sqlx::Error> {
     if !writing.memory.slots.filled[slot] {
         writing.filters.begin(slot);
     }
-    for key in &step.keys {
-        merge.change(params![key])?;
+    for Remembered { key, event_id } in &step.keys {
+        merge.change(params![key, event_id])?;
         writing.filters.add(slot, key);
     }
     if let Some(id) = step.ends_log_at {
@@ -229,9 +252,11 @@ impl Step for Rotate {
         if slots.filled[next] {
             let empty = ["DELETE FROM dedup_0", "DELETE FROM dedup_1", "DELETE FROM dedup_2"][next];
             sqlx::query(empty).execute(&mut *tx.conn).await?;
+            slots.since = slots.after[next];
         }
         slots.filled[next] = false;
         slots.ended_at[slots.slot] = Some(self.now);
+        slots.after[slots.slot] = tx.memory.next_event_id;
         slots.ended_at[next] = None;
         slots.slot = next;
         slots.started_at = Some(self.now);

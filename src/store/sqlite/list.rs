@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
 use super::failure::Failure;
+use super::message::Trail;
 use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
 use super::walk::{Bounds, Look, Span, Walk};
 use crate::clock::Timestamp;
@@ -73,12 +74,38 @@ pub(super) async fn events(
     let before = query.before.map(|id| id.0);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let bounds = walk.bounds(conn, span).await?;
+    if !query.rejected
+        && let Some(trail) = Trail::of(conn, &query.event, query.among.as_deref()).await?
+    {
+        return trail.events(conn, query, bounds, look).await;
+    }
+    walk_events(conn, query, walk, bounds, look).await
+}
+
+/// One look at the events between these keys.
+pub(super) async fn walk_events(
+    conn: &mut SqliteConnection,
+    query: &EventQuery,
+    walk: Walk,
+    bounds: Bounds,
+    look: Look,
+) -> Result<Listed<StoredEvent>, Failure> {
     let end = walk.end_of_look(conn, bounds, look.events).await?;
     let floor = end.map_or(bounds.floor, |(id, _)| id);
-    let mut sql = statement_of_events(query, walk, Bounds { floor, ..bounds });
-    let found = sql.build().persistent(false).fetch_all(conn).await?;
-    let rows = found.iter().map(row::event).collect::<Result<Vec<_>, _>>()?;
+    let rows = read_events(conn, query, walk, Bounds { floor, ..bounds }).await?;
     Ok(listed(rows, query.limit, end, bounds))
+}
+
+/// The events between these keys.
+pub(super) async fn read_events(
+    conn: &mut SqliteConnection,
+    query: &EventQuery,
+    walk: Walk,
+    bounds: Bounds,
+) -> Result<Vec<StoredEvent>, Failure> {
+    let mut sql = statement_of_events(query, walk, bounds);
+    let found = sql.build().persistent(false).fetch_all(conn).await?;
+    found.iter().map(row::event).collect()
 }
 
 /// What reads the events between these keys.
@@ -140,17 +167,39 @@ pub(super) async fn deliveries(
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let mut bounds = walk.bounds(conn, span).await?;
     if let Some(event_id) = query.event_id {
-        let (first, after) = range_of(conn, event_id).await?.unwrap_or((0, 0));
-        bounds.floor = bounds.floor.max(first);
-        bounds.before = bounds.before.min(after);
+        bounds = bounds.within(range_of(conn, event_id).await?.unwrap_or(Bounds::NONE));
     }
+    match Trail::of(conn, &query.event, None).await? {
+        Some(trail) => trail.deliveries(conn, query, (walk, bounds), look).await,
+        None => walk_deliveries(conn, query, walk, bounds, look).await,
+    }
+}
+
+/// One look at the deliveries between these keys.
+pub(super) async fn walk_deliveries(
+    conn: &mut SqliteConnection,
+    query: &DeliveryQuery,
+    walk: Walk,
+    bounds: Bounds,
+    look: Look,
+) -> Result<Listed<DeliveryRow>, Failure> {
     let rows = if query.event.are_none() { look.deliveries } else { look.events };
     let end = walk.end_of_look(conn, bounds, rows).await?;
     let floor = end.map_or(bounds.floor, |(id, _)| id);
-    let mut sql = statement_of_deliveries(query, walk, Bounds { floor, ..bounds });
-    let found = sql.build().persistent(false).fetch_all(conn).await?;
-    let rows = found.iter().map(row::delivery_row).collect::<Result<Vec<_>, _>>()?;
+    let rows = read_deliveries(conn, query, walk, Bounds { floor, ..bounds }).await?;
     Ok(listed(rows, query.limit, end, bounds))
+}
+
+/// The deliveries between these keys.
+pub(super) async fn read_deliveries(
+    conn: &mut SqliteConnection,
+    query: &DeliveryQuery,
+    walk: Walk,
+    bounds: Bounds,
+) -> Result<Vec<DeliveryRow>, Failure> {
+    let mut sql = statement_of_deliveries(query, walk, bounds);
+    let found = sql.build().persistent(false).fetch_all(conn).await?;
+    found.iter().map(row::delivery_row).collect()
 }
 
 /// What reads the deliveries between these keys.
@@ -204,18 +253,18 @@ pub(super) async fn quickest(
     })
 }
 
-/// The keys of an event's deliveries: the first, and the one after the last.
+/// The keys of an event's deliveries.
 pub(super) async fn range_of(
     conn: &mut SqliteConnection,
     event_id: EventId,
-) -> Result<Option<(i64, i64)>, sqlx::Error> {
+) -> Result<Option<Bounds>, sqlx::Error> {
     let found = sqlx::query(
         "SELECT first_delivery_id, first_delivery_id + delivery_count FROM events WHERE id = ?",
     )
     .bind(event_id.0)
     .fetch_optional(conn)
     .await?;
-    found.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    found.map(|row| Ok(Bounds { floor: row.try_get(0)?, before: row.try_get(1)? })).transpose()
 }
 
 /// Conditions that lists and jobs share.

@@ -4,9 +4,9 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
 
 use super::list::{candidates, dead_for, statement_of_deliveries, statement_of_events};
-use super::list_attempts;
 use super::selection::Selection;
 use super::walk::{Bounds, Walk};
+use super::{list_attempts, message};
 use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
 use crate::domain::delivery::{Reason, State};
@@ -113,6 +113,16 @@ async fn every_list_of_events_steps_through_keys() {
             assert!(is_bounded(&plan), "{query:?}: {plan:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_message_is_looked_up_by_its_key() {
+    let mut conn = database().await;
+    let steps = plan(&mut conn, QueryBuilder::new(message::FIND)).await;
+    let scanned = steps.iter().filter_map(|step| step.strip_prefix("SCAN "));
+    let tables: Vec<_> = scanned.filter(|it| it.starts_with("dedup")).collect();
+    assert_eq!(tables, ["dedup_log"], "{steps:?}");
+    assert_eq!(steps.iter().filter(|step| step.starts_with("SEARCH dedup_")).count(), 3);
 }
 
 #[tokio::test]

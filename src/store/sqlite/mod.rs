@@ -49,6 +49,7 @@ mod list_attempts;
 mod list_tests;
 mod lock;
 mod memory;
+mod message;
 mod open;
 mod pace;
 mod pipeline;

@@ -2,7 +2,7 @@
 //! until it has been merged into a table: random keys written to a table one by one would each change
 //! a page of their own, gathered ones share pages.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use sqlx::Row;
@@ -15,6 +15,16 @@ pub(super) const MERGE_AT_ONCE: usize = 64;
 
 /// Of a key, where many are looked through.
 const FIRST_BITS: u32 = 12;
+
+/// A key with the event that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Remembered {
+    pub(super) key: Key,
+    pub(super) event_id: i64,
+}
+
+/// The events that keys stand for.
+type Keys = HashMap<Key, i64, BuildHasherDefault<FirstHalf>>;
 
 /// The first half of a key is as good as any hash of it: it is one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,10 +50,10 @@ impl Hasher for FirstHalf {
 pub(super) struct Recent {
     /// So many keys begin a merge.
     most: usize,
-    keys: HashSet<Key, BuildHasherDefault<FirstHalf>>,
+    keys: Keys,
     log_end: i64,
     merge: Option<Merging>,
-    added: Vec<Key>,
+    added: Vec<Remembered>,
     added_log_end: i64,
     merged: usize,
 }
@@ -51,7 +61,7 @@ pub(super) struct Recent {
 /// A merge under way: its keys, of which those done are in a table too.
 #[derive(Debug)]
 struct Merging {
-    sorted: Vec<Key>,
+    sorted: Vec<Remembered>,
     /// Where among them those begin that share their first bits; the end of all comes last. The few that
     /// share them lie together in memory, all of them are spread over megabytes.
     begins: Vec<usize>,
@@ -60,17 +70,19 @@ struct Merging {
 }
 
 impl Merging {
-    fn of(keys: HashSet<Key, BuildHasherDefault<FirstHalf>>, log_end: i64) -> Self {
-        let mut sorted: Vec<Key> = keys.into_iter().collect();
+    fn of(keys: Keys, log_end: i64) -> Self {
+        let keys = keys.into_iter().map(|(key, event_id)| Remembered { key, event_id });
+        let mut sorted: Vec<Remembered> = keys.collect();
         sorted.sort_unstable();
-        let begin = |bits| sorted.partition_point(|key| first_bits(key) < bits);
+        let begin = |bits| sorted.partition_point(|it| first_bits(&it.key) < bits);
         let begins = (0..=1 << FIRST_BITS).map(begin).collect();
         Self { sorted, begins, done: 0, log_end }
     }
 
     fn holds(&self, key: &Key) -> bool {
         let bits = first_bits(key);
-        self.sorted[self.begins[bits]..self.begins[bits + 1]].binary_search(key).is_ok()
+        let alike = &self.sorted[self.begins[bits]..self.begins[bits + 1]];
+        alike.binary_search_by_key(key, |it| it.key).is_ok()
     }
 }
 
@@ -82,7 +94,7 @@ fn first_bits(key: &Key) -> usize {
 #[derive(Debug)]
 pub(super) struct MergeStep {
     /// In ascending order.
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<Remembered>,
     /// With the merge's last step: up to where the log is in a table then.
     pub(super) ends_log_at: Option<i64>,
 }
@@ -91,7 +103,7 @@ impl Recent {
     fn new(most: usize) -> Self {
         Self {
             most,
-            keys: HashSet::default(),
+            keys: Keys::default(),
             log_end: 0,
             merge: None,
             added: Vec::new(),
@@ -111,7 +123,7 @@ impl Recent {
         for row in rows {
             recent.log_end = row.try_get(0)?;
             let (keys, _) = row.try_get::<&[u8], _>(1)?.as_chunks();
-            recent.keys.extend(keys);
+            recent.keys.extend(keys.iter().copied().zip(recent.log_end..));
         }
         recent.keep();
         Ok(recent)
@@ -119,14 +131,14 @@ impl Recent {
 
     /// Whether a key is among them.
     pub(super) fn holds(&self, key: &Key) -> bool {
-        self.keys.contains(key) || self.merge.as_ref().is_some_and(|merge| merge.holds(key))
+        self.keys.contains_key(key) || self.merge.as_ref().is_some_and(|merge| merge.holds(key))
     }
 
     /// Adds a key that stands in the log under `log_id`.
-    pub(super) fn add(&mut self, log_id: i64, key: Key) {
+    pub(super) fn add(&mut self, log_id: i64, it: Remembered) {
         self.added_log_end = log_id;
-        self.keys.insert(key);
-        self.added.push(key);
+        self.keys.insert(it.key, it.event_id);
+        self.added.push(it);
     }
 
     /// The transaction is committed.
@@ -148,8 +160,8 @@ impl Recent {
 
     /// The transaction is rolled back.
     pub(super) fn undo(&mut self) {
-        for key in self.added.drain(..) {
-            self.keys.remove(&key);
+        for it in self.added.drain(..) {
+            self.keys.remove(&it.key);
         }
         self.merged = 0;
     }
@@ -157,11 +169,11 @@ impl Recent {
     /// Begins a merge of all that is committed, unless one is under way.
     pub(super) fn begin_merge(&mut self) {
         if self.merge.is_none() && self.keys.len() > self.added.len() {
-            for key in &self.added {
-                self.keys.remove(key);
+            for it in &self.added {
+                self.keys.remove(&it.key);
             }
             self.merge = Some(Merging::of(std::mem::take(&mut self.keys), self.log_end));
-            self.keys.extend(&self.added);
+            self.keys.extend(self.added.iter().map(|it| (it.key, it.event_id)));
         }
     }
 
@@ -197,7 +209,11 @@ mod tests {
     const MOST: usize = 100_000;
 
     fn add(recent: &mut Recent, log_id: i64, numbers: std::ops::Range<u64>) {
-        numbers.for_each(|number| recent.add(log_id, key(number)));
+        numbers.for_each(|number| recent.add(log_id, remembered(number)));
+    }
+
+    fn remembered(number: u64) -> Remembered {
+        Remembered { key: key(number), event_id: i64::try_from(number).unwrap_or(i64::MAX) }
     }
 
     fn key(number: u64) -> Key {
@@ -241,7 +257,8 @@ mod tests {
         }
         assert_eq!(ends_log_at, Some(1));
         assert!(merged.is_sorted() && merged.len() == 100);
-        assert!(merged.iter().all(|key| !recent.holds(key)), "a table holds them now");
+        assert!(merged.iter().all(|it| !recent.holds(&it.key)), "a table holds them now");
+        assert!(merged.iter().all(|it| it.key == key(it.event_id as u64)), "each with its event");
         assert!((100..103).all(|number| recent.holds(&key(number))));
     }
 
@@ -249,8 +266,8 @@ mod tests {
     fn each_key_that_is_being_merged_is_held_and_no_other() {
         let mut recent = Recent::new(MOST);
         add(&mut recent, 1, 0..20_000);
-        recent.add(1, [0; 16]);
-        recent.add(1, [255; 16]);
+        recent.add(1, Remembered { key: [0; 16], event_id: 1 });
+        recent.add(1, Remembered { key: [255; 16], event_id: 2 });
         recent.keep();
         recent.begin_merge();
         assert!(recent.keys.is_empty());
@@ -282,7 +299,7 @@ mod tests {
         add(&mut recent, 1, 0..MOST as u64 - 1);
         recent.keep();
         assert!(recent.next_merge(1).is_none());
-        recent.add(MOST as i64, key(u64::MAX));
+        recent.add(MOST as i64, remembered(u64::MAX));
         recent.keep();
         assert!(recent.next_merge(1).is_some());
     }

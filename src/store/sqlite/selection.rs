@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use super::list::{Conditions, push_conditions, push_event, quickest, range_of};
 use super::row::{DELIVERY_COLUMNS, count};
-use super::walk::{Look, Span, Walk};
+use super::walk::{Bounds, Look, Span, Walk};
 use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
 use crate::domain::condition::{EventConditions, StatusRange};
@@ -135,20 +135,12 @@ impl<'a> Selection<'a> {
         };
         let rows = quickest(conn, (state, filter.reason), Look::default()).await?;
         let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
-        let bounds = Walk::deliveries(rows).bounds(conn, span).await?;
-        let mut selection = Self {
-            action,
-            filter,
-            rows,
-            after: after.max(bounds.floor - 1),
-            upto: upto.min(bounds.before - 1),
-        };
+        let mut bounds = Walk::deliveries(rows).bounds(conn, span).await?;
         if let Some(event_id) = filter.event_id {
-            let (first, beyond) = range_of(conn, event_id).await?.unwrap_or((1, 1));
-            selection.after = selection.after.max(first - 1);
-            selection.upto = selection.upto.min(beyond - 1);
+            bounds = bounds.within(range_of(conn, event_id).await?.unwrap_or(Bounds::NONE));
         }
-        Ok(selection)
+        let (after, upto) = (after.max(bounds.floor - 1), upto.min(bounds.before - 1));
+        Ok(Self { action, filter, rows, after, upto })
     }
 
     /// The last key that one look goes to, a bounded number of rows on; none at the end.

@@ -44,6 +44,29 @@ pub(super) struct Bounds {
     pub(super) before: i64,
 }
 
+impl Bounds {
+    /// Between these there is nothing.
+    pub(super) const NONE: Self = Self { floor: 0, before: 0 };
+
+    pub(super) const fn only(key: i64) -> Self {
+        Self { floor: key, before: key.saturating_add(1) }
+    }
+
+    pub(super) const fn hold(&self, key: i64) -> bool {
+        self.floor <= key && key < self.before
+    }
+
+    /// What is below this key, and the rest.
+    pub(super) fn split(self, at: i64) -> (Self, Self) {
+        (Self { before: self.before.min(at), ..self }, Self { floor: self.floor.max(at), ..self })
+    }
+
+    /// What is between others too.
+    pub(super) fn within(self, other: Self) -> Self {
+        Self { floor: self.floor.max(other.floor), before: self.before.min(other.before) }
+    }
+}
+
 /// What a walk is narrowed to by cursor and time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
