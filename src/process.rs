@@ -7,7 +7,7 @@ use crate::courier::Tested;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::function::Function;
-use crate::store::Pipeline;
+use crate::store::{Pipeline, StatisticsRow};
 
 /// What is asked of the running process.
 #[async_trait]
@@ -23,6 +23,9 @@ pub trait Process: Send + Sync + 'static {
 
     /// The mappings whose circuit is open.
     fn open_circuits(&self) -> Vec<OpenCircuit>;
+
+    /// Statistics that are not in the store yet.
+    fn statistics(&self) -> Vec<StatisticsRow>;
 
     /// Tries a mapping on an event, and sends what that gives if told to; none when there is no such
     /// mapping, or this version cannot run it.

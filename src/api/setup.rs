@@ -19,7 +19,7 @@ use crate::desk::setup::{Detail, Tagged};
 use crate::domain::access::{Admin, Caller};
 use crate::pipeline::{Change, Fault, Guard, Target};
 
-/// One of them with the secret that was made for it.
+/// One of them with the secret that was made for it, in place of the word that there is one.
 #[derive(Debug, Serialize)]
 struct Revealed {
     #[serde(flatten)]
@@ -112,12 +112,21 @@ pub(super) async fn answer(
     secret: Option<secrecy::SecretString>,
 ) -> Result<Response, Problem> {
     let Tagged { detail, tag } = api.desk.detail(caller, target).await?;
-    let secret = secret.map(|secret| secret.expose_secret().to_owned());
-    let (write_key, shared_secret) = match target {
-        Target::Source(_) => (secret, None),
-        Target::Destination(..) | Target::Mapping(..) => (None, secret),
-    };
-    Ok(tagged(status, &tag, Json(Revealed { detail, write_key, shared_secret })))
+    let mut revealed = Revealed { detail, write_key: None, shared_secret: None };
+    if let Some(secret) = secret.map(|secret| secret.expose_secret().to_owned()) {
+        match &mut revealed.detail {
+            Detail::Source(source) => {
+                source.document.write_key = None;
+                revealed.write_key = Some(secret);
+            }
+            Detail::Destination(destination) => {
+                destination.document.shared_secret = None;
+                revealed.shared_secret = Some(secret);
+            }
+            Detail::Mapping(_) => {}
+        }
+    }
+    Ok(tagged(status, &tag, Json(revealed)))
 }
 
 /// The condition in `If-Match`; without one, it only has to be there.

@@ -19,7 +19,7 @@ use crate::process::{OpenCircuit, Process};
 use crate::route::{LiveRoutes, OpenSecret, Routes};
 use crate::secrets::{Keyring, Purpose, SecretError};
 use crate::sender::Sender;
-use crate::store::{Pipeline, SealedSecret, Store};
+use crate::store::{Pipeline, SealedSecret, StatisticsRow, Store};
 
 use super::AppError;
 
@@ -109,6 +109,10 @@ impl Process for Running {
     fn open_circuits(&self) -> Vec<OpenCircuit> {
         let open = self.courier.open_circuits().into_iter();
         open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
+    }
+
+    fn statistics(&self) -> Vec<StatisticsRow> {
+        self.courier.statistics()
     }
 
     async fn test_mapping(

@@ -18,7 +18,7 @@ pub(super) struct Selection {
     /// Of this mapping: its name, a path that ends in it or its id
     #[arg(long, value_name = "MAPPING")]
     mapping: Option<String>,
-    /// Dead for this reason: rejected, redirect, render, address or deadline
+    /// Dead for this reason: rejected, redirect, render, address, function or deadline
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     /// Whose event has this type: track, identify, page, screen, group, alias or delete

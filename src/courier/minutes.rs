@@ -1,4 +1,4 @@
-//! Statistics by mapping and minute, in memory until a duty stores them. A crash loses the minutes not
+//! Statistics by mapping and minute, in memory until a duty has stored them. A crash loses the minutes not
 //! yet stored; the ledger and the attempts lose nothing.
 
 use std::collections::HashMap;
@@ -55,8 +55,22 @@ impl Minutes {
         });
     }
 
-    /// Everything gathered so far; a later call gives only what came since.
-    pub(super) fn take(&self) -> Vec<StatisticsRow> {
-        std::mem::take(&mut *self.rows()).into_values().collect()
+    /// What is gathered and not forgotten.
+    pub(super) fn gathered(&self) -> Vec<StatisticsRow> {
+        self.rows().values().copied().collect()
+    }
+
+    /// Forgets what these rows count; what came since stays.
+    pub(super) fn forget(&self, counted: &[StatisticsRow]) {
+        let mut rows = self.rows();
+        for row in counted {
+            let key = (MappingId(row.mapping_id), row.minute_at);
+            if let Some(held) = rows.get_mut(&key) {
+                held.subtract(row);
+                if held.is_empty() {
+                    rows.remove(&key);
+                }
+            }
+        }
     }
 }

@@ -51,10 +51,15 @@ impl Courier {
         self.shared.observe();
     }
 
-    /// The minutes of statistics gathered since the last call.
+    /// The minutes of statistics that are not stored yet.
     #[must_use]
-    pub fn take_statistics(&self) -> Vec<StatisticsRow> {
-        self.shared.minutes.take()
+    pub fn statistics(&self) -> Vec<StatisticsRow> {
+        self.shared.minutes.gathered()
+    }
+
+    /// These are stored.
+    pub fn forget_statistics(&self, stored: &[StatisticsRow]) {
+        self.shared.minutes.forget(stored);
     }
 
     /// Counts up with every commit of attempts: whoever waits for one can watch it.

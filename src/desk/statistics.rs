@@ -1,6 +1,7 @@
 //! What happened over time, and how each destination fares: from the minutes and hours that are kept,
 //! of the mappings that there are now.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::domain::access::Caller;
 use crate::domain::destination::Destination;
 use crate::domain::id::MappingId;
 use crate::pipeline::{Found, Target};
-use crate::store::{Pipeline, StatisticsQuery, StatisticsRow};
+use crate::store::{Level, Pipeline, StatisticsQuery, StatisticsRow};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
@@ -205,19 +206,18 @@ impl Desk {
         conditions: &[Condition],
     ) -> Result<StatisticsView, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let asked = Asked::of(conditions, &pipeline, self.clock.now())?;
+        let now = self.clock.now();
+        let asked = Asked::of(conditions, &pipeline, now)?;
         let hours = asked.step_minutes % 60 == 0;
         let grain = if hours { HOUR_MICROS } else { MINUTE_MICROS };
         let from = asked.from.as_micros().div_euclid(grain) * grain;
-        let rows = self
-            .store
-            .statistics(StatisticsQuery {
-                from: Timestamp::from_micros(from),
-                until: asked.until,
-                mappings: asked.mappings.clone(),
-                hours,
-            })
-            .await?;
+        let query = StatisticsQuery {
+            from: Timestamp::from_micros(from),
+            until: asked.until,
+            mappings: asked.mappings.clone(),
+            hours,
+        };
+        let rows = self.counted(query).await?;
         let mut total = StatisticsRow::default();
         let mut steps: Vec<(i64, StatisticsRow)> = Vec::new();
         for row in &rows {
@@ -235,7 +235,7 @@ impl Desk {
         let levels = if asked.is_narrowed || caller.scope.limits().is_some() {
             Vec::new()
         } else {
-            self.levels(&asked).await?
+            self.levels(&asked, now).await?
         };
         Ok(StatisticsView {
             levels,
@@ -247,10 +247,36 @@ impl Desk {
         })
     }
 
-    async fn levels(&self, asked: &Asked) -> Result<Vec<LevelView>, Refusal> {
+    /// What the store counted, with what is still to be stored.
+    async fn counted(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, Refusal> {
+        let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
+        let (span, mappings) = (query.from..query.until, query.mappings.clone());
+        let unstored = self.process.statistics();
+        let stored = self.store.statistics(query).await?;
+        let mut rows: BTreeMap<_, _> = stored.into_iter().map(|row| (row.minute_at, row)).collect();
+        for row in unstored.iter().filter(|row| mappings.contains(&MappingId(row.mapping_id))) {
+            let start = row.minute_at.as_micros().div_euclid(grain) * grain;
+            let minute_at = Timestamp::from_micros(start);
+            if span.contains(&minute_at) {
+                let none = || StatisticsRow { minute_at, ..StatisticsRow::default() };
+                rows.entry(minute_at).or_insert_with(none).add(row);
+            }
+        }
+        Ok(rows.into_values().collect())
+    }
+
+    /// How it stood at the end of each step, and how it stands.
+    async fn levels(&self, asked: &Asked, now: Timestamp) -> Result<Vec<LevelView>, Refusal> {
         let minutes = u64::try_from(asked.step_minutes).unwrap_or(1);
         let step = Duration::from_secs(60 * minutes);
-        let levels = self.store.levels(asked.from..asked.until, step).await?;
+        let mut levels = self.store.levels(asked.from..asked.until, step).await?;
+        if asked.until >= now {
+            let ledger = self.store.ledger();
+            let at = Timestamp::from_micros(asked.step_of(now));
+            let (waiting, dead) = (ledger.waiting(), ledger.dead_letters());
+            levels.retain(|level| level.at < at);
+            levels.push(Level { at, waiting, dead });
+        }
         let views = levels.into_iter().map(|level| LevelView {
             at: level.at.to_iso(),
             waiting: level.waiting,
@@ -305,7 +331,7 @@ impl Desk {
         let due = self.store.next_due(&mappings).await?;
         let query = StatisticsQuery { from: now - HEALTH, until: now, mappings, hours: false };
         let mut last_hour = StatisticsRow::default();
-        for row in self.store.statistics(query).await? {
+        for row in self.counted(query).await? {
             last_hour.add(&row);
         }
         Ok(HealthView {

@@ -170,10 +170,11 @@ impl Duties {
     /// # Errors
     /// When the store does not take them.
     pub async fn roll_up(self) -> Result<(), StoreError> {
-        let rows = self.courier.take_statistics();
-        self.alerts.learn(&rows);
+        let rows = self.courier.statistics();
         if !rows.is_empty() {
-            self.store.add_statistics(rows).await?;
+            self.store.add_statistics(rows.clone()).await?;
+            self.courier.forget_statistics(&rows);
+            self.alerts.learn(&rows);
         }
         self.store.note_level(self.clock.now()).await
     }

@@ -113,3 +113,17 @@ pub struct Ledger {
     /// Of the discarded, those that retention removed.
     pub discarded_pruned: u64,
 }
+
+impl Ledger {
+    /// Deliveries that are still to be made.
+    #[must_use]
+    pub const fn waiting(&self) -> u64 {
+        self.pending + self.leased
+    }
+
+    /// Dead letters that are kept.
+    #[must_use]
+    pub const fn dead_letters(&self) -> u64 {
+        self.dead.saturating_sub(self.dead_pruned)
+    }
+}

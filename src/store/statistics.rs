@@ -58,6 +58,25 @@ impl StatisticsRow {
         }
     }
 
+    /// Takes away what another row counted, which is a part of this.
+    pub fn subtract(&mut self, part: &Self) {
+        self.accepted -= part.accepted;
+        self.attempts -= part.attempts;
+        self.delivered -= part.delivered;
+        self.dead -= part.dead;
+        self.attempt_us -= part.attempt_us;
+        for (count, less) in self.latencies.iter_mut().zip(part.latencies) {
+            *count -= less;
+        }
+    }
+
+    /// Whether nothing is counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { minute_at, mapping_id, .. } = *self;
+        *self == Self { minute_at, mapping_id, ..Self::default() }
+    }
+
     /// How long this share of the attempts took at most, in microseconds: an estimate, on a straight
     /// line within the histogram's step. None without attempts.
     #[must_use]

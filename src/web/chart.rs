@@ -30,6 +30,8 @@ pub(super) struct Series {
     pub(super) tone: &'static str,
     pub(super) total: String,
     pub(super) line: String,
+    /// Values that stand alone: lines without length, which round ends make dots.
+    pub(super) dots: String,
     /// The ground under the line; empty without one.
     pub(super) area: String,
 }
@@ -78,6 +80,7 @@ impl Drawing<'_> {
                 .into_iter()
                 .map(|one| Series {
                     line: line(&one.values, top),
+                    dots: dots(&one.values, top),
                     area: if one.filled { area(&one.values, top) } else { String::new() },
                     name: one.name,
                     tone: one.tone,
@@ -167,16 +170,22 @@ fn stretches(values: &[Option<f64>]) -> Vec<(usize, Vec<f64>)> {
 /// A line over the values; it is broken where there is none.
 fn line(values: &[Option<f64>], top: f64) -> String {
     let mut path = String::new();
-    for (first, stretch) in stretches(values) {
+    for (first, stretch) in stretches(values).into_iter().filter(|(_, them)| them.len() > 1) {
         for (at, value) in stretch.iter().enumerate() {
             let command = if at == 0 { 'M' } else { 'L' };
             let (x, y) = (x_of(first + at, values.len()), y_of(*value, top));
             // Writing to a String does not fail.
             let _ = write!(path, "{command}{x:.1} {y:.1}");
         }
-        // A value that stands alone is a line without length, which round ends make a dot.
-        if stretch.len() == 1 {
-            path.push_str("h0.1");
+    }
+    path
+}
+
+fn dots(values: &[Option<f64>], top: f64) -> String {
+    let mut path = String::new();
+    for (at, stretch) in stretches(values) {
+        if let [value] = stretch[..] {
+            let _ = write!(path, "M{:.1} {:.1}h0.1", x_of(at, values.len()), y_of(value, top));
         }
     }
     path
@@ -224,7 +233,8 @@ mod tests {
     #[test]
     fn a_line_is_broken_where_nothing_is_known() {
         let chart = drawn(&[Some(1.0), None, Some(2.0), Some(0.0)], false);
-        assert_eq!(chart.series[0].line, "M0.0 60.0h0.1M400.0 0.0L600.0 120.0");
+        assert_eq!(chart.series[0].line, "M400.0 0.0L600.0 120.0");
+        assert_eq!(chart.series[0].dots, "M0.0 60.0h0.1", "a value that stands alone is seen");
         assert_eq!(chart.rows[1].values, ["–"]);
         assert_eq!((chart.rows[1].x.as_str(), chart.rows[1].width.as_str()), ("100.0", "200.0"));
         assert_eq!(drawn(&[None, None], true).series[0].line, "");

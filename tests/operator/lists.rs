@@ -199,19 +199,27 @@ async fn dead_letters_are_listed_and_grouped_and_statistics_count_them() {
     let expected = (&json!("website/one"), &json!("rejected"), &json!(3), &json!(false));
     assert_eq!(told, expected);
 
-    app.app.duties.clone().roll_up().await.unwrap();
+    // Before they are stored and after it they count once.
     app.clock.advance(std::time::Duration::from_secs(60));
-    for path in ["/statistics", "/statistics?step_minutes=60", "/statistics?mapping=everything"] {
-        let (_, statistics) = get(&app, &format!("/api/v1{path}")).await;
-        let total = &statistics["total"];
-        let told = (&total["accepted"], &total["attempts"], &total["dead"]);
-        assert_eq!(told, (&json!(3), &json!(3), &json!(3)), "{path}: {statistics}");
-        assert_eq!((&total["success_permille"], total["p50_us"].is_u64()), (&json!(0), true));
-        assert_eq!(statistics["steps"].as_array().unwrap().len(), 1);
+    for is_stored in [false, true] {
+        let step = "/statistics?step_minutes=60";
+        for path in ["/statistics", step, "/statistics?mapping=everything"] {
+            let (_, statistics) = get(&app, &format!("/api/v1{path}")).await;
+            let total = &statistics["total"];
+            let told = (&total["accepted"], &total["attempts"], &total["dead"]);
+            assert_eq!(told, (&json!(3), &json!(3), &json!(3)), "{path} {is_stored}: {statistics}");
+            assert_eq!((&total["success_permille"], total["p50_us"].is_u64()), (&json!(0), true));
+            assert_eq!(statistics["steps"].as_array().unwrap().len(), 1);
+        }
+        let (_, statistics) = get(&app, "/api/v1/statistics").await;
+        let now = statistics["levels"].as_array().unwrap().last().unwrap();
+        assert_eq!((&now["waiting"], &now["dead"]), (&json!(0), &json!(3)), "{is_stored}");
+        let (_, health) = get(&app, "/api/v1/health").await;
+        assert_eq!(health[0]["destination"], "website/one");
+        assert_eq!(health[0]["last_hour"]["dead"], 3);
+        app.app.duties.clone().roll_up().await.unwrap();
+        assert!(app.app.courier.statistics().is_empty());
     }
-    let (_, health) = get(&app, "/api/v1/health").await;
-    assert_eq!(health[0]["destination"], "website/one");
-    assert_eq!(health[0]["last_hour"]["dead"], 3);
     for (wrong, field) in [
         ("since=2026-01-01T00:00:00Z&step_minutes=1", "step_minutes"),
         ("until=2020-01-01T00:00:00Z&since=2021-01-01T00:00:00Z", "until"),

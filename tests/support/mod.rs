@@ -8,3 +8,4 @@ pub(crate) mod passage;
 pub(crate) mod receiver;
 pub(crate) mod request;
 pub(crate) mod sse;
+pub(crate) mod unique;

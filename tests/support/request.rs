@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::app::TestApp;
+use super::unique::Unique;
 
 /// A request to be sent.
 pub(crate) struct Request {
@@ -69,6 +70,12 @@ impl Answer {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status");
         let headers = lines.filter_map(|line| line.split_once(": "));
+        let is_json = body.starts_with(['{', '[']);
+        if let Some(error) =
+            is_json.then(|| serde_json::from_str::<Unique>(body)).and_then(Result::err)
+        {
+            panic!("{error}: {body}");
+        }
         Self {
             status: status.parse().expect("a status"),
             headers: headers.map(|(name, it)| (name.to_lowercase(), it.to_owned())).collect(),

@@ -66,8 +66,18 @@ pub(crate) async fn browse<F: Future<Output = ()>>(base: String, steps: impl FnO
     assert!(faults.is_empty(), "the browser complains: {faults:#?}");
 }
 
-/// Starts the driver on a port that it chooses, and reads from it which.
+/// Starts the driver on a port that it chooses for IPv4, and gives up where another has that for IPv6:
+/// then once more.
 async fn start_driver() -> (Child, String) {
+    for _ in 0..10 {
+        if let Some(started) = try_to_start_driver().await {
+            return started;
+        }
+    }
+    panic!("chromedriver did not start");
+}
+
+async fn try_to_start_driver() -> Option<(Child, String)> {
     let mut process = Command::new("chromedriver")
         .arg("--port=0")
         .stdout(Stdio::piped())
@@ -81,10 +91,10 @@ async fn start_driver() -> (Child, String) {
             let address = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
             // It goes on writing: the pipe has to be read for it not to stand still.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return (process, address);
+            return Some((process, address));
         }
     }
-    panic!("chromedriver did not start");
+    None
 }
 
 fn capabilities(profile: &Path) -> ChromeCapabilities {

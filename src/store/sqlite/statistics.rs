@@ -120,8 +120,8 @@ impl Step for NoteLevel {
              ON CONFLICT (minute_at) DO UPDATE SET waiting = ?2, dead = ?3",
         )
         .bind(minute)
-        .bind(int(ledger.pending + ledger.leased))
-        .bind(int(ledger.dead.saturating_sub(ledger.dead_pruned)))
+        .bind(int(ledger.waiting()))
+        .bind(int(ledger.dead_letters()))
         .execute(&mut *tx.conn)
         .await?;
         // The last of the old ones tells how it stood until the first of the others.
