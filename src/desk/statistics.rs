@@ -1,7 +1,7 @@
 //! What happened over time, and how each destination fares: from the minutes and hours that are kept,
 //! of the mappings that there are now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -249,20 +249,43 @@ impl Desk {
 
     /// What the store counted, with what is still to be stored.
     async fn counted(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, Refusal> {
-        let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
-        let (span, mappings) = (query.from..query.until, query.mappings.clone());
-        let unstored = self.process.statistics();
+        let unstored = self.unstored(&query);
         let stored = self.store.statistics(query).await?;
         let mut rows: BTreeMap<_, _> = stored.into_iter().map(|row| (row.minute_at, row)).collect();
-        for row in unstored.iter().filter(|row| mappings.contains(&MappingId(row.mapping_id))) {
-            let start = row.minute_at.as_micros().div_euclid(grain) * grain;
-            let minute_at = Timestamp::from_micros(start);
-            if span.contains(&minute_at) {
-                let none = || StatisticsRow { minute_at, ..StatisticsRow::default() };
-                rows.entry(minute_at).or_insert_with(none).add(row);
-            }
+        for row in unstored {
+            let none = StatisticsRow { minute_at: row.minute_at, ..StatisticsRow::default() };
+            rows.entry(row.minute_at).or_insert(none).add(&row);
         }
         Ok(rows.into_values().collect())
+    }
+
+    /// The same of each mapping, for all of the time.
+    async fn counted_by_mapping(
+        &self,
+        query: StatisticsQuery,
+    ) -> Result<HashMap<MappingId, StatisticsRow>, Refusal> {
+        let unstored = self.unstored(&query);
+        let stored = self.store.statistics_by_mapping(query).await?;
+        let mut rows: HashMap<_, StatisticsRow> = HashMap::new();
+        for row in stored.iter().chain(&unstored) {
+            rows.entry(MappingId(row.mapping_id)).or_default().add(row);
+        }
+        Ok(rows)
+    }
+
+    /// What is asked for of what is still to be stored.
+    fn unstored(&self, query: &StatisticsQuery) -> Vec<StatisticsRow> {
+        let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
+        let mut rows = self.process.statistics();
+        for row in &mut rows {
+            let start = row.minute_at.as_micros().div_euclid(grain) * grain;
+            row.minute_at = Timestamp::from_micros(start);
+        }
+        rows.retain(|row| {
+            let is_within = (query.from..query.until).contains(&row.minute_at);
+            is_within && query.mappings.contains(&MappingId(row.mapping_id))
+        });
+        rows
     }
 
     /// How it stood at the end of each step, and how it stands.
@@ -291,11 +314,7 @@ impl Desk {
     /// [`Refusal`] when the store fails.
     pub async fn health(&self, caller: &Caller) -> Result<Vec<HealthView>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let mut health = Vec::with_capacity(pipeline.destinations.len());
-        for destination in &pipeline.destinations {
-            health.push(self.health_of(destination, &pipeline).await?);
-        }
-        Ok(health)
+        self.health_of(&pipeline.destinations, &pipeline).await
     }
 
     /// How one destination fares.
@@ -309,38 +328,47 @@ impl Desk {
     ) -> Result<HealthView, Refusal> {
         let pipeline = self.pipeline(caller).await?;
         match target.find(&pipeline) {
-            Some(Found::Destination(destination)) => self.health_of(destination, &pipeline).await,
+            Some(Found::Destination(destination)) => {
+                let health = self.health_of(std::slice::from_ref(destination), &pipeline).await?;
+                health.into_iter().next().ok_or_else(|| Refusal::Missing(target.to_string()))
+            }
             Some(Found::Source(_) | Found::Mapping(_)) | None => {
                 Err(Refusal::Missing(target.to_string()))
             }
         }
     }
 
+    /// How these destinations fare, asked for all of them at once.
     async fn health_of(
         &self,
-        destination: &Destination,
+        destinations: &[Destination],
         pipeline: &Pipeline,
-    ) -> Result<HealthView, Refusal> {
-        let below = pipeline.mappings.iter().filter(|it| it.destination_id == destination.id);
-        let mappings: Vec<_> = below.map(|it| it.id).collect();
+    ) -> Result<Vec<HealthView>, Refusal> {
+        let below = |destination: &Destination| -> Vec<MappingId> {
+            let all = pipeline.mappings.iter();
+            all.filter(|it| it.destination_id == destination.id).map(|it| it.id).collect()
+        };
+        let mappings: Vec<_> = destinations.iter().flat_map(below).collect();
         let now = self.clock.now();
-        let open = self.process.open_circuits().into_iter();
-        let open = open.filter(|it| mappings.contains(&it.mapping_id));
-        let open_circuits =
-            open.map(|it| mapping_path(pipeline, it.mapping_id).join("/")).collect();
-        let due = self.store.next_due(&mappings).await?;
+        let due: HashMap<_, _> = self.store.next_due(&mappings).await?.into_iter().collect();
         let query = StatisticsQuery { from: now - HEALTH, until: now, mappings, hours: false };
-        let mut last_hour = StatisticsRow::default();
-        for row in self.counted(query).await? {
-            last_hour.add(&row);
-        }
-        Ok(HealthView {
-            destination: destination_path(pipeline, destination.id).join("/"),
-            enabled: destination.enabled,
-            last_hour: CountsView::of(&last_hour),
-            open_circuits,
-            oldest_due_at: due.into_iter().map(|(_, at)| at).min().map(Timestamp::to_iso),
-            held: pipeline.held(destination).map(|why| why.to_string()),
-        })
+        let counted = self.counted_by_mapping(query).await?;
+        let open: Vec<_> = self.process.open_circuits().iter().map(|it| it.mapping_id).collect();
+        let views = destinations.iter().map(|destination| {
+            let mappings = below(destination);
+            let mut last_hour = StatisticsRow::default();
+            mappings.iter().filter_map(|id| counted.get(id)).for_each(|row| last_hour.add(row));
+            let oldest_due = mappings.iter().filter_map(|id| due.get(id)).min();
+            let open = mappings.iter().filter(|id| open.contains(id));
+            HealthView {
+                destination: destination_path(pipeline, destination.id).join("/"),
+                enabled: destination.enabled,
+                last_hour: CountsView::of(&last_hour),
+                open_circuits: open.map(|id| mapping_path(pipeline, *id).join("/")).collect(),
+                oldest_due_at: oldest_due.map(|at| at.to_iso()),
+                held: pipeline.held(destination).map(|why| why.to_string()),
+            }
+        });
+        Ok(views.collect())
     }
 }

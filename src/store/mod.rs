@@ -421,6 +421,12 @@ pub trait Store: AccessStore + AlertStore + Send + Sync + 'static {
     /// What is kept of some mappings' minutes or hours, oldest first; one row a time, of all of them.
     async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError>;
 
+    /// The same, one row a mapping, of all of the time; a mapping that nothing is kept of has none.
+    async fn statistics_by_mapping(
+        &self,
+        query: StatisticsQuery,
+    ) -> Result<Vec<StatisticsRow>, StoreError>;
+
     /// Adds minutes of statistics to what is kept of them and of their hours; drops what is too old.
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;
 

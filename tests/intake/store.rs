@@ -132,6 +132,13 @@ impl Store for MemoryStore {
         Err(StoreError::Closed)
     }
 
+    async fn statistics_by_mapping(
+        &self,
+        _: StatisticsQuery,
+    ) -> Result<Vec<StatisticsRow>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
     async fn revisions(
         &self,
         _: MappingId,

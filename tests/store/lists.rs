@@ -303,6 +303,12 @@ pub(crate) async fn statistics_add_up(world: World) {
     assert_eq!((minutes[1].dead, minutes[1].attempt_us), (3, 7_000));
     assert_eq!(ask(&[2], end, false).await.len(), 1, "of these mappings only");
     assert_eq!(ask(&[1, 2], super::START + minute, false).await.len(), 1, "before the end");
+    let from = super::START - minute;
+    let both = vec![MappingId(1), MappingId(2), MappingId(3)];
+    let query = StatisticsQuery { from, until: end, mappings: both, hours: false };
+    let each = world.store.statistics_by_mapping(query).await.expect("read");
+    let told: Vec<_> = each.iter().map(|it| (it.mapping_id, it.accepted, it.dead)).collect();
+    assert_eq!(told, [(1, 4, 0), (2, 2, 3)], "a row a mapping");
     let hours = ask(&[1, 2], end, true).await;
     assert_eq!(hours.iter().map(|it| it.accepted).sum::<u64>(), 6);
     let old = Duration::from_secs(30 * 24 * 3_600);

@@ -365,7 +365,20 @@ impl Store for SqliteStore {
     async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError> {
         const CONTEXT: &str = "read statistics";
         let mut conn = self.reader(CONTEXT).await?;
-        statistics::statistics(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
+        statistics::statistics(&mut conn, &query, statistics::By::Time)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn statistics_by_mapping(
+        &self,
+        query: StatisticsQuery,
+    ) -> Result<Vec<StatisticsRow>, StoreError> {
+        const CONTEXT: &str = "read statistics by mapping";
+        let mut conn = self.reader(CONTEXT).await?;
+        statistics::statistics(&mut conn, &query, statistics::By::Mapping)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn list_attempts(&self, query: AttemptQuery) -> Result<Listed<AttemptRow>, StoreError> {

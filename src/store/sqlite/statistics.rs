@@ -162,13 +162,25 @@ pub(super) async fn levels(
     found.iter().map(read).collect()
 }
 
-/// Rows of some mappings, added up by time.
+/// What rows are added up by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
+    Time,
+    Mapping,
+}
+
+/// Rows of some mappings, added up.
 pub(super) async fn statistics(
     conn: &mut SqliteConnection,
     query: &StatisticsQuery,
+    by: By,
 ) -> Result<Vec<StatisticsRow>, Failure> {
     let table = if query.hours { "statistics_hours" } else { "statistics" };
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT minute_at");
+    let (told, group) = match by {
+        By::Time => ("minute_at, 0", "minute_at"),
+        By::Mapping => ("min(minute_at), mapping_id", "mapping_id"),
+    };
+    let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {told}"));
     for column in COUNTED {
         sql.push(format!(", sum({column})"));
     }
@@ -178,18 +190,18 @@ pub(super) async fn statistics(
     let ids: Vec<i64> = query.mappings.iter().map(|id| id.0).collect();
     sql.push(" AND mapping_id IN (SELECT value FROM json_each(");
     sql.push_bind(serde_json::Value::from(ids).to_string());
-    sql.push(")) GROUP BY minute_at ORDER BY minute_at");
+    sql.push(format!(")) GROUP BY {group} ORDER BY {group}"));
     let found = sql.build().persistent(false).fetch_all(conn).await?;
     found.iter().map(read).collect()
 }
 
 fn read(row: &SqliteRow) -> Result<StatisticsRow, Failure> {
     let mut from = Columns::from(row, 0);
-    let minute_at = from.at()?;
+    let (minute_at, mapping_id) = (from.at()?, from.take()?);
     let mut next = || from.take::<i64>().map(count);
     let mut read = StatisticsRow {
         minute_at,
-        mapping_id: 0,
+        mapping_id,
         accepted: next()?,
         attempts: next()?,
         delivered: next()?,
