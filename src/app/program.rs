@@ -12,7 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 const SECOND: Duration = Duration::from_secs(1);
 /// CPU time that a quiet second takes at most; duties take 1 ms as a rule.
 const QUIET: Duration = Duration::from_millis(5);
-/// After work, so many of them in a row are a rest.
+/// CPU time of a second that is more than the duties of a full minute.
+const WORK: Duration = Duration::from_millis(20);
+/// So many quiet seconds are a rest, if there was no such work among them.
 const QUIET_SECONDS: u32 = 5;
 
 /// Lets go of code now, and again whenever the process rests after work. It never ends.
@@ -38,9 +40,13 @@ struct Rest {
 impl Rest {
     /// Whether a rest begins with the end of a second that took so much CPU time.
     fn begins_after(&mut self, cpu: Duration) -> bool {
-        self.missing = match self.missing {
-            _ if cpu > QUIET => Some(QUIET_SECONDS),
-            missing => missing.and_then(|seconds| seconds.checked_sub(1)),
+        let under_way = self.missing.filter(|seconds| *seconds > 0);
+        self.missing = if cpu > WORK {
+            Some(QUIET_SECONDS)
+        } else if cpu > QUIET {
+            under_way.or(Some(QUIET_SECONDS))
+        } else {
+            under_way.map(|seconds| seconds - 1)
         };
         self.missing == Some(0)
     }
@@ -120,8 +126,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_begins_once_after_work_and_quiet_seconds_in_a_row() {
-        let (work, quiet) = (Duration::from_millis(6), Duration::from_millis(5));
+    fn a_rest_begins_once_after_work_and_quiet_seconds() {
+        let [work, duties, quiet] = [21, 20, 5].map(Duration::from_millis);
         let mut rest = Rest::default();
         let seconds = [
             &[quiet; 7][..],
@@ -129,13 +135,15 @@ mod tests {
             &[quiet; 4],
             &[work; 2],
             &[quiet; 12],
-            &[work; 1],
-            &[quiet; 5],
+            &[duties; 1],
+            &[quiet; 2],
+            &[duties; 3],
+            &[quiet; 9],
         ];
         let begins: Vec<_> = seconds.concat().into_iter().map(|it| rest.begins_after(it)).collect();
         let seconds: Vec<_> = begins.iter().enumerate().filter(|(_, begins)| **begins).collect();
         let numbers: Vec<_> = seconds.into_iter().map(|(number, _)| number).collect();
-        assert_eq!(numbers, [18, 31]);
+        assert_eq!(numbers, [18, 34], "duties delay it, work begins it anew");
     }
 
     #[test]

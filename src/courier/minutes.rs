@@ -74,3 +74,26 @@ impl Minutes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_since_it_was_stored_is_not_forgotten() {
+        let minutes = Minutes::default();
+        let at = |minute: i64| Timestamp::from_micros(minute * MINUTE_MICROS + 7);
+        minutes.accepted(MappingId(1), at(3));
+        minutes.attempted(MappingId(1), at(3), 2_000, Next::Delivered);
+        minutes.died(MappingId(2), at(4), 5);
+        let stored = minutes.gathered();
+        assert_eq!(minutes.gathered().len(), 2, "it stays until it is stored");
+        minutes.attempted(MappingId(1), at(3), 9_000, Next::Retry { due_at: at(9) });
+        minutes.forget(&stored);
+        let [left] = minutes.gathered()[..] else { panic!("{:?}", minutes.gathered()) };
+        assert_eq!((left.mapping_id, left.accepted, left.delivered), (1, 0, 0));
+        assert_eq!((left.attempts, left.attempt_us), (1, 9_000));
+        minutes.forget(&[left]);
+        assert!(minutes.gathered().is_empty());
+    }
+}
