@@ -32,6 +32,12 @@ impl Timestamp {
         self.0
     }
 
+    /// When the step began that it is in, of steps of so many microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn start_of(self, step_micros: i64) -> Self {
+        Self(self.0.div_euclid(step_micros) * step_micros)
+    }
+
     /// Whole milliseconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn as_millis(self) -> i64 {

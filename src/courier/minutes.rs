@@ -25,8 +25,7 @@ impl Minutes {
         at: Timestamp,
         change: impl FnOnce(&mut StatisticsRow),
     ) {
-        let start = at.as_micros().div_euclid(MINUTE_MICROS) * MINUTE_MICROS;
-        let minute_at = Timestamp::from_micros(start);
+        let minute_at = at.start_of(MINUTE_MICROS);
         let mut rows = self.rows();
         change(rows.entry((mapping_id, minute_at)).or_insert_with(|| StatisticsRow {
             minute_at,

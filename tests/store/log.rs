@@ -4,14 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postrider::clock::ManualClock;
 use postrider::store::NewEvent;
-use postrider::store::sqlite::{OpenOptions, SqliteStore};
+use postrider::store::sqlite::OpenOptions;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-use super::sqlite::{SqliteFactory, options};
+use super::sqlite::SqliteFactory;
 use super::world::World;
-use super::{START, StoreFactory as _};
 
 #[tokio::test]
 async fn tidying_empties_the_log() {
@@ -28,12 +26,8 @@ async fn tidying_empties_the_log() {
 
 #[tokio::test]
 async fn the_log_begins_anew_while_events_go_on_coming_in() {
-    let factory = SqliteFactory::new();
-    let clock = Arc::new(ManualClock::new(START));
-    let options = OpenOptions { log_pages: 32, ..options(&factory.place(), clock) };
-    let mut world = World::new(factory).await;
-    world.store.close().await;
-    world.store = Arc::new(SqliteStore::open(options).await.expect("a store"));
+    let factory = SqliteFactory::with(|it| OpenOptions { log_pages: 32, ..it });
+    let world = World::new(factory).await;
     let log = PathBuf::from(format!("{}-wal", world.place().display()));
     let (mut longest, mut sum) = (0, 0);
     while sum < 32 << 20 {
@@ -53,12 +47,8 @@ async fn the_log_begins_anew_while_events_go_on_coming_in() {
 async fn a_log_that_a_reader_kept_from_beginning_anew_does_so_soon_after() {
     const LOG_PAGES: i64 = 4_096;
     const LOG: usize = 8_192 * 4_096;
-    let factory = SqliteFactory::new();
-    let clock = Arc::new(ManualClock::new(START));
-    let options = OpenOptions { log_pages: LOG_PAGES, ..options(&factory.place(), clock) };
-    let mut world = World::new(factory).await;
-    world.store.close().await;
-    world.store = Arc::new(SqliteStore::open(options).await.expect("a store"));
+    let factory = SqliteFactory::with(|it| OpenOptions { log_pages: LOG_PAGES, ..it });
+    let world = World::new(factory).await;
     let place = sqlx::sqlite::SqliteConnectOptions::new().filename(world.place());
     let connect = || SqliteConnection::connect_with(&place);
     let (mut outside, mut reader) =

@@ -20,42 +20,37 @@ use super::{START, StoreFactory};
 /// Stores in a directory of their own.
 pub(crate) struct SqliteFactory {
     directory: tempfile::TempDir,
-    max_pages: Option<u32>,
-    look: Look,
+    options: fn(OpenOptions) -> OpenOptions,
 }
 
 impl SqliteFactory {
     pub(crate) fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().expect("a directory"),
-            max_pages: None,
-            look: Look::default(),
-        }
+        Self::with(|options| options)
+    }
+
+    /// Whose options are those of others but for some.
+    pub(super) fn with(options: fn(OpenOptions) -> OpenOptions) -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory"), options }
     }
 
     /// Whose lists look at few rows at once.
     pub(super) fn short_sighted() -> Self {
-        Self { look: Look { deliveries: 10, events: 4 }, ..Self::new() }
+        Self::with(|it| OpenOptions { look: Look { deliveries: 10, events: 4 }, ..it })
     }
 }
 
 /// Few enough that a test can let them be merged several times.
 const GATHERED_KEYS: usize = 16_384;
 
-pub(super) fn options(path: &Path, clock: Arc<ManualClock>) -> OpenOptions {
+fn options(path: &Path, clock: Arc<ManualClock>) -> OpenOptions {
     OpenOptions::new(path, Arc::new(Metrics::new()), clock)
 }
 
 #[async_trait]
 impl StoreFactory for SqliteFactory {
     async fn open(&self, clock: Arc<ManualClock>) -> Arc<dyn Store> {
-        let options = OpenOptions {
-            max_pages: self.max_pages,
-            look: self.look,
-            gathered_keys: GATHERED_KEYS,
-            ..options(&self.place(), clock)
-        };
-        Arc::new(SqliteStore::open(options).await.expect("a store"))
+        let options = OpenOptions { gathered_keys: GATHERED_KEYS, ..options(&self.place(), clock) };
+        Arc::new(SqliteStore::open((self.options)(options)).await.expect("a store"))
     }
 
     fn place(&self) -> PathBuf {
@@ -208,7 +203,7 @@ fn copy_files(world: &World, to: &Path) {
 
 #[tokio::test]
 async fn a_full_disk_refuses_events_and_recovers() {
-    let factory = SqliteFactory { max_pages: Some(200), ..SqliteFactory::new() };
+    let factory = SqliteFactory::with(|it| OpenOptions { max_pages: Some(200), ..it });
     let mut world = World::new(factory).await;
     let mut accepted = Vec::new();
     let full = loop {
@@ -270,12 +265,8 @@ async fn below_the_floor_there_is_no_room() {
 
 #[tokio::test]
 async fn too_much_in_the_queue_is_refused() {
-    let factory = SqliteFactory::new();
-    let clock = Arc::new(ManualClock::new(START));
-    let options = OpenOptions { max_queued_events: 10, ..options(&factory.place(), clock) };
-    let mut world = World::new(factory).await;
-    world.store.close().await;
-    world.store = Arc::new(SqliteStore::open(options).await.expect("a store"));
+    let few = SqliteFactory::with(|it| OpenOptions { max_queued_events: 10, ..it });
+    let world = World::new(few).await;
     let accepts = (0..100).map(|number| {
         let event = Arc::new(world.event(&format!("m-{number}")));
         world.store.accept(vec![NewEvent { event, deliveries: Vec::new(), skips: Vec::new() }])

@@ -60,10 +60,9 @@ impl Step for AddStatistics {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let Some(newest_at) = self.0.iter().map(|row| row.minute_at).max() else { return Ok(()) };
         for row in &self.0 {
-            let minute = row.minute_at.as_micros();
-            let hour = minute.div_euclid(HOUR_MICROS) * HOUR_MICROS;
-            add(tx, "statistics", minute, row).await?;
-            add(tx, "statistics_hours", hour, row).await?;
+            let hour_at = row.minute_at.start_of(HOUR_MICROS);
+            add(tx, "statistics", row.minute_at, row).await?;
+            add(tx, "statistics_hours", hour_at, row).await?;
         }
         for (table, kept) in [("statistics", MINUTES_KEPT), ("statistics_hours", HOURS_KEPT)] {
             let mut sql = QueryBuilder::<Sqlite>::new(format!("DELETE FROM {table}"));
@@ -77,7 +76,7 @@ impl Step for AddStatistics {
 async fn add(
     tx: &mut Tx<'_>,
     table: &'static str,
-    minute_at: i64,
+    minute_at: Timestamp,
     row: &StatisticsRow,
 ) -> Result<(), sqlx::Error> {
     let mut sql =
@@ -85,7 +84,7 @@ async fn add(
     for column in COUNTED {
         sql.push(", ").push(column);
     }
-    sql.push(") VALUES (").push_bind(minute_at).push(", ").push_bind(row.mapping_id);
+    sql.push(") VALUES (").push_bind(minute_at.as_micros()).push(", ").push_bind(row.mapping_id);
     for value in values(row) {
         sql.push(", ").push_bind(value);
     }
@@ -110,7 +109,6 @@ impl Step for NoteLevel {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let ledger = tx.memory.ledger;
-        let minute = self.now.as_micros().div_euclid(MINUTE_MICROS) * MINUTE_MICROS;
         // What the newest row says already is not said again; a clock set back leaves newer ones.
         sqlx::query(
             "INSERT INTO levels (minute_at, waiting, dead) SELECT ?1, ?2, ?3
@@ -119,7 +117,7 @@ impl Step for NoteLevel {
                      AND waiting = ?2 AND dead = ?3)
              ON CONFLICT (minute_at) DO UPDATE SET waiting = ?2, dead = ?3",
         )
-        .bind(minute)
+        .bind(self.now.start_of(MINUTE_MICROS).as_micros())
         .bind(int(ledger.waiting()))
         .bind(int(ledger.dead_letters()))
         .execute(&mut *tx.conn)
