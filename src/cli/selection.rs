@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::domain::delivery::Reason;
+use crate::domain::event::EventType;
+
+/// Words to choose from, as help tells them.
+pub(super) fn one_of(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        few => few.concat(),
+    }
+}
 
 /// Conditions on deliveries; all that are given hold.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -18,11 +28,17 @@ pub(super) struct Selection {
     /// Of this mapping: its name, a path that ends in it or its id
     #[arg(long, value_name = "MAPPING")]
     mapping: Option<String>,
-    /// Dead for this reason: rejected, redirect, render, address, function or deadline
-    #[arg(long, value_name = "REASON")]
+    #[arg(
+        long,
+        value_name = "REASON",
+        help = format!("Dead for this reason: {}", one_of(&Reason::ALL.map(Reason::as_str)))
+    )]
     reason: Option<String>,
-    /// Whose event has this type: track, identify, page, screen, group, alias or delete
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        help = format!("Whose event has this type: {}", one_of(&EventType::ALL.map(EventType::as_str)))
+    )]
     event_type: Option<String>,
     /// Of this event
     #[arg(long, value_name = "ID")]

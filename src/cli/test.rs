@@ -9,7 +9,9 @@ use super::client::Client;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, painted, plain};
+use super::selection::one_of;
 use crate::desk::test_sends::{TestBody, TestView};
+use crate::domain::event::EventType;
 
 /// Try a mapping on an event: show the request, and with --send send it as a test.
 #[derive(Debug, clap::Args)]
@@ -23,8 +25,11 @@ pub struct TestArgs {
     /// On the source's last event: the default
     #[arg(long, conflicts_with = "sample")]
     last: bool,
-    /// On a sample of this type: track, identify, page, screen, group, alias or delete
-    #[arg(long, value_name = "TYPE")]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        help = format!("On a sample of this type: {}", one_of(&EventType::ALL.map(EventType::as_str)))
+    )]
     sample: Option<String>,
     /// Send it: recorded as a test, never counted as a delivery
     #[arg(long)]
