@@ -25,7 +25,7 @@ pub trait Process: Send + Sync + 'static {
     fn open_circuits(&self) -> Vec<OpenCircuit>;
 
     /// Statistics that are not in the store yet.
-    fn statistics(&self) -> Vec<StatisticsRow>;
+    fn unstored_statistics(&self) -> Vec<StatisticsRow>;
 
     /// Tries a mapping on an event, and sends what that gives if told to; none when there is no such
     /// mapping, or this version cannot run it.

@@ -111,8 +111,8 @@ impl Process for Running {
         open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
     }
 
-    fn statistics(&self) -> Vec<StatisticsRow> {
-        self.courier.statistics()
+    fn unstored_statistics(&self) -> Vec<StatisticsRow> {
+        self.courier.unstored_statistics()
     }
 
     async fn test_mapping(

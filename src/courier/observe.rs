@@ -53,7 +53,7 @@ impl Courier {
 
     /// The minutes of statistics that are not stored yet.
     #[must_use]
-    pub fn statistics(&self) -> Vec<StatisticsRow> {
+    pub fn unstored_statistics(&self) -> Vec<StatisticsRow> {
         self.shared.minutes.gathered()
     }
 

@@ -183,9 +183,8 @@ impl Asked {
     }
 
     /// When the step that this time falls in began.
-    fn step_of(&self, at: Timestamp) -> i64 {
-        let step = self.step_minutes * MINUTE_MICROS;
-        at.as_micros().div_euclid(step) * step
+    fn step_of(&self, at: Timestamp) -> Timestamp {
+        at.start_of(self.step_minutes * MINUTE_MICROS)
     }
 }
 
@@ -210,16 +209,15 @@ impl Desk {
         let asked = Asked::of(conditions, &pipeline, now)?;
         let hours = asked.step_minutes % 60 == 0;
         let grain = if hours { HOUR_MICROS } else { MINUTE_MICROS };
-        let from = asked.from.as_micros().div_euclid(grain) * grain;
         let query = StatisticsQuery {
-            from: Timestamp::from_micros(from),
+            from: asked.from.start_of(grain),
             until: asked.until,
             mappings: asked.mappings.clone(),
             hours,
         };
         let rows = self.counted(query).await?;
         let mut total = StatisticsRow::default();
-        let mut steps: Vec<(i64, StatisticsRow)> = Vec::new();
+        let mut steps: Vec<(Timestamp, StatisticsRow)> = Vec::new();
         for row in &rows {
             total.add(row);
             let at = asked.step_of(row.minute_at);
@@ -228,10 +226,8 @@ impl Desk {
                 Some(_) | None => steps.push((at, *row)),
             }
         }
-        let steps = steps.iter().map(|(at, row)| StepView {
-            at: Timestamp::from_micros(*at).to_iso(),
-            counts: CountsView::of(row),
-        });
+        let steps =
+            steps.iter().map(|(at, row)| StepView { at: at.to_iso(), counts: CountsView::of(row) });
         let levels = if asked.is_narrowed || caller.scope.limits().is_some() {
             Vec::new()
         } else {
@@ -276,10 +272,9 @@ impl Desk {
     /// What is asked for of what is still to be stored.
     fn unstored(&self, query: &StatisticsQuery) -> Vec<StatisticsRow> {
         let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
-        let mut rows = self.process.statistics();
+        let mut rows = self.process.unstored_statistics();
         for row in &mut rows {
-            let start = row.minute_at.as_micros().div_euclid(grain) * grain;
-            row.minute_at = Timestamp::from_micros(start);
+            row.minute_at = row.minute_at.start_of(grain);
         }
         rows.retain(|row| {
             let is_within = (query.from..query.until).contains(&row.minute_at);
@@ -295,7 +290,7 @@ impl Desk {
         let mut levels = self.store.levels(asked.from..asked.until, step).await?;
         if asked.until >= now {
             let ledger = self.store.ledger();
-            let at = Timestamp::from_micros(asked.step_of(now));
+            let at = asked.step_of(now);
             let (waiting, dead) = (ledger.waiting(), ledger.dead_letters());
             levels.retain(|level| level.at < at);
             levels.push(Level { at, waiting, dead });
@@ -327,15 +322,12 @@ impl Desk {
         target: &Target,
     ) -> Result<HealthView, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        match target.find(&pipeline) {
-            Some(Found::Destination(destination)) => {
-                let health = self.health_of(std::slice::from_ref(destination), &pipeline).await?;
-                health.into_iter().next().ok_or_else(|| Refusal::Missing(target.to_string()))
-            }
-            Some(Found::Source(_) | Found::Mapping(_)) | None => {
-                Err(Refusal::Missing(target.to_string()))
-            }
-        }
+        let found = match target.find(&pipeline) {
+            Some(Found::Destination(destination)) => std::slice::from_ref(destination),
+            Some(Found::Source(_) | Found::Mapping(_)) | None => &[],
+        };
+        let mut health = self.health_of(found, &pipeline).await?;
+        health.pop().ok_or_else(|| Refusal::Missing(target.to_string()))
     }
 
     /// How these destinations fare, asked for all of them at once.

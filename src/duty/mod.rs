@@ -170,7 +170,7 @@ impl Duties {
     /// # Errors
     /// When the store does not take them.
     pub async fn roll_up(self) -> Result<(), StoreError> {
-        let rows = self.courier.statistics();
+        let rows = self.courier.unstored_statistics();
         if !rows.is_empty() {
             self.store.add_statistics(rows.clone()).await?;
             self.courier.forget_statistics(&rows);
