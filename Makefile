@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 SDK := tests/sdk
-PROVIDER := tests/auth/provider
+PROVIDER := tests/outbound_auth/provider
 SEGMENT := tests/segment
 METRICS := tests/metrics
 BROWSER := tests/web

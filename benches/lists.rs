@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider::clock::{ManualClock, Timestamp};
+use postrider::domain::clock::{ManualClock, Timestamp};
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::id::{DeliveryId, DestinationId, EventId, MappingId};
-use postrider::metrics::Metrics;
 use postrider::store::sqlite::{OpenOptions, SqliteStore};
 use postrider::store::{DeliveryQuery, EventConditions, EventQuery, StatusRange, Store};
+use postrider::telemetry::metrics::Metrics;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 /// When the first event was accepted.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::HeaderMap;
-use postrider::clock::{Clock, ManualClock, Timestamp};
-use postrider::domain::access::Act;
 use postrider::domain::attempt::{NewAttempt, Outcome};
+use postrider::domain::auth::Act;
+use postrider::domain::clock::{Clock, ManualClock, Timestamp};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::{DeliveryId, DestinationId, MappingId, NodeId, RevisionId, SourceId};
@@ -17,12 +17,12 @@ use postrider::domain::mapping::MappingDefinition;
 use postrider::domain::retry::Next;
 use postrider::json;
 use postrider::mapping::CompiledMapping;
-use postrider::metrics::Metrics;
 use postrider::sender::{Signed, Signer};
 use postrider::store::sqlite::{OpenOptions, SqliteStore};
 use postrider::store::{
     Accepted, ClaimRequest, ClaimWant, Lease, NewDelivery, NewEvent, PipelineChange, Record, Store,
 };
+use postrider::telemetry::metrics::Metrics;
 use postrider::trigger::Trigger;
 use serde_json::json;
 

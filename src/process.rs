@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 
-use crate::clock::Timestamp;
-use crate::courier::Tested;
+use crate::delivery::Tested;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
-use crate::function::Function;
+use crate::functions::Function;
 use crate::store::{Pipeline, StatisticsRow};
 
 /// What is asked of the running process.

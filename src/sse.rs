@@ -9,7 +9,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
 
-use crate::desk::live::{LiveLine, LiveLines};
+use crate::service::live::{LiveLine, LiveLines};
 
 /// Tells a proxy between not to wait until there is more.
 const UNBUFFERED: (HeaderName, HeaderValue) =

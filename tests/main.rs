@@ -2,16 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop with a panic")]
 
-mod access;
-mod alert;
+mod alerts;
 mod auth;
-mod courier;
-mod function;
+mod delivery;
+mod functions;
 mod intake;
 mod live;
 mod mapping;
 mod metrics;
 mod operator;
+mod outbound_auth;
 mod process;
 mod schemathesis;
 mod sdk;

@@ -7,10 +7,10 @@ use axum::extract::{Query, State};
 use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::attempts::ListedAttempt;
-use crate::desk::deliveries::Page;
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::service::Condition;
+use crate::service::attempts::ListedAttempt;
+use crate::service::deliveries::Page;
 
 /// Attempts that meet all conditions, newest first.
 ///

@@ -10,10 +10,10 @@ use utoipa::IntoParams;
 use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::audit::{EntryView, VerdictView};
-use crate::desk::deliveries::Page;
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::service::Condition;
+use crate::service::audit::{EntryView, VerdictView};
+use crate::service::deliveries::Page;
 
 /// Audit entries that meet all conditions, newest first.
 ///

@@ -13,10 +13,10 @@ use utoipa::IntoParams;
 
 use super::token::As;
 use super::{Api, Problem};
-use crate::auth::{ConnectError, Return};
-use crate::desk::connection::{BegunView, Names};
-use crate::domain::access::{Caller, Operator};
+use crate::domain::auth::{Caller, Operator};
+use crate::outbound_auth::{ConnectError, Return};
 use crate::pipeline::ConnectionView;
+use crate::service::connection::{BegunView, Names};
 
 /// Where browsers come back to.
 pub const CALLBACK: &str = "/oauth/callback";

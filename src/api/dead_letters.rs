@@ -7,10 +7,10 @@ use axum::extract::{Query, State};
 use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::dead_letters::DeadLetterGroupView;
-use crate::desk::deliveries::{DeliveryView, Page};
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::service::Condition;
+use crate::service::dead_letters::DeadLetterGroupView;
+use crate::service::deliveries::{DeliveryView, Page};
 
 /// Dead letters that meet all conditions, newest first.
 ///

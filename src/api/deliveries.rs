@@ -8,9 +8,9 @@ use axum::extract::{Path, Query, State};
 use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::deliveries::{DeliveryDetail, DeliveryView, Page};
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::service::Condition;
+use crate::service::deliveries::{DeliveryDetail, DeliveryView, Page};
 
 /// Deliveries that meet all conditions, newest first.
 ///

@@ -11,11 +11,11 @@ use super::page::Paged;
 use super::setup::{self, At};
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::deliveries::Page;
-use crate::desk::setup::{DestinationDetail, named};
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, DestinationDocument, Target};
+use crate::service::Condition;
+use crate::service::deliveries::Page;
+use crate::service::setup::{DestinationDetail, named};
 
 /// Every destination, by name.
 #[utoipa::path(get, path = "/destinations", tag = "destinations",

@@ -9,11 +9,11 @@ use axum::response::Response;
 use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::deliveries::Page;
-use crate::desk::events::{EventDetail, EventView};
-use crate::desk::explain::Explanation;
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::service::Condition;
+use crate::service::deliveries::Page;
+use crate::service::events::{EventDetail, EventView};
+use crate::service::explain::Explanation;
 use crate::sse;
 
 /// Events that meet all conditions, newest first.

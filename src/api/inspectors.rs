@@ -16,11 +16,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::body::Body;
 use super::token::As;
 use super::{Api, Problem};
-use crate::clock::Clock;
-use crate::desk::Desk;
-use crate::desk::inspectors::{AnswerDocument, InspectorView};
-use crate::domain::access::{Caller, Operator};
-use crate::receiver::{InspectorName, Inspectors};
+use crate::domain::auth::{Caller, Operator};
+use crate::domain::clock::Clock;
+use crate::inspector::{InspectorName, Inspectors};
+use crate::service::Desk;
+use crate::service::inspectors::{AnswerDocument, InspectorView};
 use crate::sse;
 
 /// The longest body that is taken: more than the largest batch.

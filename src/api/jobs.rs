@@ -11,11 +11,11 @@ use super::body::Body;
 use super::page::Paged;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::deliveries::Page;
-use crate::desk::jobs::{Asked, JobRequest, JobView, PreviewView};
-use crate::domain::access::{Caller, Operator};
+use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
+use crate::service::Condition;
+use crate::service::deliveries::Page;
+use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
 
 /// Make dead letters due again, with a fresh window.
 ///

@@ -14,12 +14,12 @@ use super::page::Paged;
 use super::setup::{self, At};
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::deliveries::Page;
-use crate::desk::revisions::{RevisionDiff, RevisionView, RollBackBody};
-use crate::desk::setup::{MappingDetail, named};
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, MappingDocument, Target};
+use crate::service::Condition;
+use crate::service::deliveries::Page;
+use crate::service::revisions::{RevisionDiff, RevisionView, RollBackBody};
+use crate::service::setup::{MappingDetail, named};
 
 type Names = Path<(String, String, String)>;
 

@@ -10,8 +10,8 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::desk::Desk;
-use crate::metrics::Metrics;
+use crate::service::Desk;
+use crate::telemetry::metrics::Metrics;
 
 mod attempts;
 mod audit;

@@ -8,9 +8,9 @@ use axum::extract::State;
 use super::body::Body;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Refusal;
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Applied, ApplyRequest, PipelineView};
+use crate::service::Refusal;
 
 /// All that is set up, without its secrets.
 #[utoipa::path(get, path = "/pipeline", tag = "pipeline",

@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::desk::Refusal;
-use crate::domain::access::Forbidden;
+use crate::domain::auth::Forbidden;
 use crate::pipeline::Fault;
-use crate::secrets::SecretError;
+use crate::service::Refusal;
+use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
 
 /// A problem, as the answer's body has it.

@@ -6,7 +6,7 @@ use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{HeaderBuilder, Object, ObjectBuilder, RefOr, Required, Response, Schema};
 
 use super::openapi::id_pattern;
-use crate::desk::parameters::{self, Parameter, Values};
+use crate::service::parameters::{self, Parameter, Values};
 
 /// What each list takes.
 const TAKEN: [(&str, &[Parameter]); 13] = [

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::body;
 use super::{Api, Problem};
-use crate::digest::sha256;
-use crate::domain::access::Caller;
-use crate::secrets::Purpose;
+use crate::domain::auth::Caller;
+use crate::domain::digest::sha256;
+use crate::settings::secrets::Purpose;
 use crate::store::{Repeat, RepeatKey};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Refusal;
-use crate::desk::setup::{Detail, Tagged};
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, Fault, Guard, Target};
+use crate::service::Refusal;
+use crate::service::setup::{Detail, Tagged};
 
 /// One of them with the secret that was made for it, in place of the word that there is one.
 #[derive(Debug, Serialize)]

@@ -11,11 +11,11 @@ use super::body::Body;
 use super::setup::{self, At};
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::deliveries::Page;
-use crate::desk::setup::{SourceDetail, named};
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, SourceDocument, Target};
+use crate::service::Condition;
+use crate::service::deliveries::Page;
+use crate::service::setup::{SourceDetail, named};
 
 /// Every source, by name.
 #[utoipa::path(get, path = "/sources", tag = "sources",

@@ -7,9 +7,9 @@ use axum::extract::{Query, State};
 
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::Condition;
-use crate::desk::statistics::{HealthView, StatisticsView};
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::service::Condition;
+use crate::service::statistics::{HealthView, StatisticsView};
 
 /// What happened over time, in steps.
 #[utoipa::path(get, path = "/statistics", tag = "statistics",

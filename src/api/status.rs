@@ -7,8 +7,8 @@ use axum::extract::State;
 
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::status::{FindingView, StatusView};
-use crate::domain::access::{Caller, Operator};
+use crate::domain::auth::{Caller, Operator};
+use crate::service::status::{FindingView, StatusView};
 
 /// The service as it stands.
 #[utoipa::path(get, path = "/status", tag = "service",

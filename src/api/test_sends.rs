@@ -8,8 +8,8 @@ use axum::extract::{Path, State};
 use super::body::Body;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::test_sends::{Names, TestBody, TestSendList, TestView};
-use crate::domain::access::{Caller, Operator};
+use crate::domain::auth::{Caller, Operator};
+use crate::service::test_sends::{Names, TestBody, TestSendList, TestView};
 
 /// Try a mapping on an event, and send what that gives if told to.
 #[utoipa::path(post, path = "/mappings/{source}/{destination}/{mapping}/tests", tag = "mappings",

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use super::Api;
 use super::identity::RequestId;
 use super::problem::Problem;
-use crate::access::{Allowance, Peer, WINDOW};
-use crate::domain::access::{Admin, Caller, Operator};
+use crate::auth::{Allowance, Peer, WINDOW};
+use crate::domain::auth::{Admin, Caller, Operator};
 
 pub(super) async fn authenticate(
     State(api): State<Arc<Api>>,

@@ -9,9 +9,9 @@ use axum::http::StatusCode;
 use super::body::Body;
 use super::token::As;
 use super::{Api, Problem};
-use crate::desk::deliveries::Page;
-use crate::desk::tokens::{MadeToken, TokenRequest, TokenView};
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
+use crate::service::deliveries::Page;
+use crate::service::tokens::{MadeToken, TokenRequest, TokenView};
 
 /// The tokens in force, by name: without their text.
 #[utoipa::path(get, path = "/tokens", tag = "tokens",

@@ -6,8 +6,8 @@ use super::client::Client;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash};
 use super::selection::time;
-use crate::desk::attempts::ListedAttempt;
-use crate::desk::deliveries::Page;
+use crate::service::attempts::ListedAttempt;
+use crate::service::deliveries::Page;
 
 /// List attempts, newest first.
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,8 @@ use super::failure::exit;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash};
 use super::selection::time;
-use crate::desk::audit::{EntryView, VerdictView};
-use crate::desk::deliveries::Page;
+use crate::service::audit::{EntryView, VerdictView};
+use crate::service::deliveries::Page;
 
 /// List who did what, or verify that it is kept as it was written.
 #[derive(Debug, clap::Args)]

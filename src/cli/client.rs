@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use crate::api::Problem;
-use crate::config::{SettingFlags, Settings};
-use crate::secrets::{generate, read_token};
 use crate::sender::{OperatorClient, OperatorError};
+use crate::settings::secrets::{generate, read_token};
+use crate::settings::{SettingFlags, Settings};
 
 /// Conditions of a list, by name.
 pub(super) type Conditions = Vec<(&'static str, String)>;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::client::Client;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
-use crate::desk::connection::BegunView;
 use crate::pipeline::ConnectionView;
+use crate::service::connection::BegunView;
 
 /// Between two looks at whether it is connected.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted, plain};
 use super::selection::Selection;
-use crate::desk::deliveries::{AttemptView, DeliveryDetail, DeliveryView, Page};
+use crate::service::deliveries::{AttemptView, DeliveryDetail, DeliveryView, Page};
 
 /// List deliveries, newest first, or show one with its attempts.
 #[derive(Debug, clap::Args)]

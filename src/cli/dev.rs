@@ -9,14 +9,14 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use super::globals::Globals;
-use super::log;
 use super::output::Output;
-use crate::app::{App, AppParts};
-use crate::clock::SystemClock;
-use crate::config::Settings;
-use crate::receiver::{Receiver, ReceiverOptions};
-use crate::secrets;
+use crate::domain::clock::SystemClock;
+use crate::inspector::{Receiver, ReceiverOptions};
+use crate::server::{App, AppParts};
+use crate::settings::Settings;
+use crate::settings::secrets;
 use crate::store::{DeliveryQuery, DeliveryRow};
+use crate::telemetry::log;
 
 mod arrivals;
 mod report;

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::failure::exit;
 use super::globals::Globals;
 use super::output::Table;
-use crate::desk::status::FindingView;
+use crate::service::status::FindingView;
 
 /// Examine the whole store: ledger, integrity, leases, disk. Fails when something is not well.
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use super::client::Client;
 use super::deliveries;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
-use crate::desk::deliveries::Page;
-use crate::desk::events::{EventDetail, EventView};
+use crate::service::deliveries::Page;
+use crate::service::events::{EventDetail, EventView};
 
 /// List events, newest first, or show one with its deliveries.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
-use crate::desk::explain::Explanation;
+use crate::service::explain::Explanation;
 
 /// Say per mapping what became of an event, or why it did not go there.
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,9 @@ use anstyle::{AnsiColor, Style};
 
 use super::globals::Globals;
 use super::output;
-use crate::app::AppError;
-use crate::config::ConfigError;
-use crate::secrets::SecretError;
+use crate::server::AppError;
+use crate::settings::ConfigError;
+use crate::settings::secrets::SecretError;
 use crate::store::sqlite::OpenError;
 
 /// Exit codes; the help tells them.

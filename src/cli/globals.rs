@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::ArgAction;
 
 use super::output::Output;
-use crate::config::{ConfigError, Given, Loaded, SettingFlags, load};
+use crate::settings::{ConfigError, Given, Loaded, SettingFlags, load};
 
 /// Flags that every verb takes.
 #[derive(Clone, Debug, Default, clap::Args)]

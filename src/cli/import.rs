@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::globals::Globals;
 
-mod auth;
 mod convert;
 mod export;
+mod outbound_auth;
 mod subscription;
 mod yaml;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::client::Client;
 use super::globals::Globals;
 use super::output::{Output, plain};
-use crate::desk::inspectors::{AnswerDocument, InspectorView, RequestView};
+use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
 
 /// Show what arrived at an inspector, oldest first, and set what it answers.
 #[derive(Debug, clap::Args)]

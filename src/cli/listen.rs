@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use super::failure::Failure;
 use super::globals::Globals;
 use super::output::{Output, plain};
-use crate::clock::SystemClock;
-use crate::receiver::{Arrival, Receiver, ReceiverError, ReceiverOptions, Script, Verdict};
+use crate::domain::clock::SystemClock;
+use crate::inspector::{Arrival, Receiver, ReceiverError, ReceiverOptions, Script, Verdict};
 
 /// A body is shown up to so many bytes.
 const SHOWN_BYTES: usize = 16 * 1024;

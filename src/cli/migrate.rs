@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::failure::{Failure, exit};
 use super::globals::Globals;
-use crate::clock::{Clock as _, SystemClock};
-use crate::config::{SettingFlags, Settings};
-use crate::desk::status::FindingView;
-use crate::metrics::Metrics;
+use crate::domain::clock::{Clock as _, SystemClock};
+use crate::service::status::FindingView;
+use crate::settings::{SettingFlags, Settings};
 use crate::store::Store as _;
 use crate::store::sqlite::{OpenOptions, SqliteStore, schema_version};
+use crate::telemetry::metrics::Metrics;
 
 /// Bring a database's schema up to date; `serve` does the same at its start.
 #[derive(Debug, clap::Args)]

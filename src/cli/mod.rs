@@ -25,7 +25,6 @@ pub mod import;
 pub mod inspect;
 pub mod jobs;
 pub mod listen;
-pub mod log;
 pub mod migrate;
 mod output;
 mod pipeline_file;
@@ -115,7 +114,7 @@ enum Verb {
     /// Measure throughput and latency on this machine
     Bench(bench::BenchArgs),
     /// Run insert functions for the service that starts it
-    #[command(hide = true, name = crate::function::VERB)]
+    #[command(hide = true, name = crate::functions::VERB)]
     FunctionWorker,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
@@ -166,7 +165,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     if matches!(cli.verb, Verb::FunctionWorker) {
-        return crate::function::worker::main();
+        return crate::functions::worker::main();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -8,8 +8,8 @@ use serde_saphyr::{Error as YamlError, MessageFormatter as _, UserMessageFormatt
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use crate::config::nearest;
 use crate::pipeline::{Document, GivenFunction, GivenSecret, Hidden};
+use crate::settings::nearest;
 
 /// A file larger than this is not a pipeline, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;

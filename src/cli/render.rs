@@ -16,11 +16,11 @@ use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, exit};
 use super::globals::Globals;
-use crate::config::Settings;
 use crate::domain::mapping::MappingDefinition;
 use crate::json;
 use crate::mapping::{CompiledMapping, Fault, RenderError};
 use crate::sender::x_signature;
+use crate::settings::Settings;
 
 /// The longest line, in bytes.
 const MAX_LINE: u64 = 16 * 1024 * 1024;

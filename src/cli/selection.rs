@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::failure::Failure;
-use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::domain::clock::{Clock as _, SystemClock, Timestamp};
 use crate::domain::delivery::Reason;
 use crate::domain::event::EventType;
 

@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 use super::client::base_url;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
-use crate::config::SettingFlags;
 use crate::domain::event::EventType;
 use crate::sender::{OperatorClient, OperatorError};
+use crate::settings::SettingFlags;
 
 /// Messages in one request at most.
 const BATCH_MESSAGES: usize = 250;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::globals::Globals;
-use super::log;
-use crate::config::SettingFlags;
+use crate::settings::SettingFlags;
+use crate::telemetry::log;
 
 /// Run the service. Settings come from postrider.toml, then POSTRIDER_* variables, then flags.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ impl ServeArgs {
             return Ok(ExitCode::SUCCESS);
         }
         log::start(&loaded.settings);
-        crate::app::serve(loaded).await?;
+        crate::server::serve(loaded).await?;
         Ok(ExitCode::SUCCESS)
     }
 }

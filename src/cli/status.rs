@@ -6,7 +6,7 @@ use super::client::Client;
 use super::failure::exit;
 use super::globals::Globals;
 use super::output::{Table, painted, plain};
-use crate::desk::status::StatusView;
+use crate::service::status::StatusView;
 
 /// Show the service as it stands; fails when it is not ready.
 #[derive(Debug, clap::Args)]

@@ -10,8 +10,8 @@ use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, painted, plain};
 use super::selection::one_of;
-use crate::desk::test_sends::{TestBody, TestView};
 use crate::domain::event::EventType;
+use crate::service::test_sends::{TestBody, TestView};
 
 /// Try a mapping on an event: show the request, and with --send send it as a test.
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,8 @@ use super::client::Client;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted};
 use super::selection::ahead;
-use crate::desk::deliveries::Page;
-use crate::desk::tokens::{MadeToken, TokenRequest, TokenView};
+use crate::service::deliveries::Page;
+use crate::service::tokens::{MadeToken, TokenRequest, TokenView};
 
 /// List tokens, make or revoke one.
 #[derive(Debug, clap::Args)]

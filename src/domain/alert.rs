@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,7 +140,8 @@ impl Alert {
             Some(at) => ("Alert Cleared", at),
         };
         let seed = [self.kind.as_str(), &self.subject, event].join("\n");
-        let digest = crate::digest::sha256(&[seed.as_bytes(), &at.as_micros().to_be_bytes()]);
+        let digest =
+            crate::domain::digest::sha256(&[seed.as_bytes(), &at.as_micros().to_be_bytes()]);
         let message = Message {
             kind: "track",
             event,

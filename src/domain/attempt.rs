@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::id::{AttemptId, DeliveryId, NodeId, RevisionId};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

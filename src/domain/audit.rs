@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::access::Act;
-use crate::digest::sha256;
+use super::auth::Act;
+use crate::domain::digest::sha256;
 
 /// What was done; the word is what lists are narrowed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,7 +139,7 @@ pub fn chained(previous: &[u8; 32], number: i64, act: &Act, done: &NewEntry) -> 
         number,
         act.at.as_micros(),
         act.actor,
-        act.role.map(super::access::Role::as_str),
+        act.role.map(super::auth::Role::as_str),
         act.from,
         act.request_id,
         act.note,

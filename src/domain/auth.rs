@@ -1,134 +1,304 @@
-//! How a destination's requests are authorized: the settings, none of them secret, and what they
-//! mean for whether deliveries can go out. Tokens and secrets are not here.
+//! Who may do what: the roles of tokens, the destinations a token is limited to, and who acts.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use super::id::TokenId;
+use crate::domain::clock::Timestamp;
 
-/// How a destination's requests are authorized.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Auth {
-    /// Not at all.
-    #[default]
-    None,
-    /// By a token that the operator gives.
-    Bearer,
-    /// By tokens that the service gets with its own credentials (RFC 6749, 4.4).
-    ClientCredentials(OauthClient),
-    /// By tokens that somebody grants in a browser, once (RFC 6749, 4.1, with RFC 7636).
-    AuthorizationCode(CodeClient),
+/// What a token lets its bearer do; each role may all that the ones before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Reads everything but secrets.
+    Viewer,
+    /// Also redrives, discards, cancels jobs, tests mappings, connects destinations.
+    Operator,
+    /// Also changes the pipeline and the tokens.
+    Admin,
 }
 
-/// What the service is to an authorization server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct OauthClient {
-    /// Where tokens are got.
-    pub token_url: String,
-    /// The client's name there.
-    pub client_id: String,
-    /// How its secret is shown.
-    #[serde(default)]
-    pub client_auth: ClientAuth,
-    /// What is asked for.
-    #[serde(default)]
-    pub scopes: Vec<String>,
-    /// Parameters beside those of the standard: of the token request with client credentials, of
-    /// the authorization request with a code.
-    #[serde(default)]
-    pub parameters: BTreeMap<String, String>,
-}
+impl Role {
+    /// Every role, the least first.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
-/// The same, where somebody has to grant it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CodeClient {
-    /// Where a browser is sent to.
-    pub authorize_url: String,
-    /// Where tokens are refreshed; none: where they are got.
-    #[serde(default)]
-    pub refresh_url: Option<String>,
-    /// The rest.
-    #[serde(flatten)]
-    pub client: OauthClient,
-}
-
-/// How a client shows its secret (RFC 6749, 2.3.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientAuth {
-    /// As HTTP Basic.
-    #[default]
-    Basic,
-    /// In the request's body.
-    Body,
-}
-
-impl Auth {
-    /// The word for its kind.
+    /// The word in tables, URLs, logs and settings.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::None => "none",
-            Self::Bearer => "bearer",
-            Self::ClientCredentials(_) => "client_credentials",
-            Self::AuthorizationCode(_) => "authorization_code",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
         }
     }
 
-    /// The client, of the kinds that have one.
+    /// The role of this word.
     #[must_use]
-    pub const fn client(&self) -> Option<&OauthClient> {
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// Whether it may what `needed` may.
+    #[must_use]
+    pub fn covers(self, needed: Self) -> bool {
+        self >= needed
+    }
+}
+
+/// A destination by its path: `source/destination`. Neither name has a slash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationPath {
+    /// The source's name.
+    pub source: String,
+    /// The destination's name.
+    pub destination: String,
+}
+
+impl fmt::Display for DestinationPath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.source, self.destination)
+    }
+}
+
+/// The text is not `source/destination`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} should be source/destination")]
+pub struct PathError(String);
+
+impl FromStr for DestinationPath {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        let parts = text.split_once('/');
+        let whole = parts.filter(|(source, destination)| {
+            !source.is_empty() && !destination.is_empty() && !destination.contains('/')
+        });
+        let (source, destination) = whole.ok_or_else(|| PathError(text.to_owned()))?;
+        Ok(Self { source: source.to_owned(), destination: destination.to_owned() })
+    }
+}
+
+/// What a token is limited to, for reading and for acting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Nothing: it reaches every destination, also those made later.
+    #[default]
+    Everything,
+    /// These destinations, and what is theirs: mappings, deliveries, attempts; of their sources,
+    /// the events, which every destination of a source shares.
+    Destinations(BTreeSet<DestinationPath>),
+}
+
+impl Scope {
+    /// Whether a destination lies within.
+    #[must_use]
+    pub fn covers(&self, source: &str, destination: &str) -> bool {
         match self {
-            Self::None | Self::Bearer => None,
-            Self::ClientCredentials(client) => Some(client),
-            Self::AuthorizationCode(code) => Some(&code.client),
+            Self::Everything => true,
+            Self::Destinations(paths) => {
+                paths.iter().any(|it| it.source == source && it.destination == destination)
+            }
         }
     }
 
-    /// Whether somebody has to connect it before anything can be sent.
+    /// Whether a source can be seen: one of its destinations lies within.
     #[must_use]
-    pub const fn needs_connection(&self) -> bool {
-        matches!(self, Self::AuthorizationCode(_))
+    pub fn shows(&self, source: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Destinations(paths) => paths.iter().any(|it| it.source == source),
+        }
     }
 
-    /// Whether a connection made under `self` is good under `other`: the same client at the same
-    /// server, asking for the same.
+    /// Whether all that `other` reaches lies within.
     #[must_use]
-    pub fn keeps_connection(&self, other: &Self) -> bool {
-        let (Self::AuthorizationCode(one), Self::AuthorizationCode(other)) = (self, other) else {
-            return false;
-        };
-        one.authorize_url == other.authorize_url
-            && one.client.scopes == other.client.scopes
-            && one.is_same(other)
-    }
-
-    /// Whether a secret given under `self` may be used under `other`: it goes to the same places
-    /// and belongs to the same client.
-    #[must_use]
-    pub fn keeps_secret(&self, other: &Self) -> bool {
+    pub fn contains(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Bearer, Self::Bearer) => true,
-            (Self::ClientCredentials(one), Self::ClientCredentials(other)) => one.is_same(other),
-            (Self::AuthorizationCode(one), Self::AuthorizationCode(other)) => one.is_same(other),
-            (
-                Self::None | Self::Bearer | Self::ClientCredentials(_) | Self::AuthorizationCode(_),
-                _,
-            ) => false,
+            (Self::Everything, _) => true,
+            (Self::Destinations(_), Self::Everything) => false,
+            (Self::Destinations(mine), Self::Destinations(theirs)) => theirs.is_subset(mine),
+        }
+    }
+
+    /// The destinations; none when it is not limited.
+    #[must_use]
+    pub const fn limits(&self) -> Option<&BTreeSet<DestinationPath>> {
+        match self {
+            Self::Everything => None,
+            Self::Destinations(paths) => Some(paths),
         }
     }
 }
 
-impl OauthClient {
-    fn is_same(&self, other: &Self) -> bool {
-        self.token_url == other.token_url && self.client_id == other.client_id
+/// Who asks, once let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The token's key.
+    pub token_id: TokenId,
+    /// The token's name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Where it may.
+    pub scope: Scope,
+    /// The address it asks from.
+    pub from: String,
+    /// The request's id.
+    pub request_id: Option<String>,
+}
+
+/// A caller's role or limits do not let it do this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Forbidden(String);
+
+/// A caller who may act: redrive, discard, test, connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator(Caller);
+
+/// A caller who may change what is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin(Caller);
+
+impl Deref for Operator {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
     }
 }
 
-impl CodeClient {
-    fn is_same(&self, other: &Self) -> bool {
-        self.client.is_same(&other.client) && self.refresh_url == other.refresh_url
+impl Deref for Admin {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl Caller {
+    /// This caller, if it may act.
+    ///
+    /// # Errors
+    /// [`Forbidden`] otherwise, naming the role that it needs.
+    pub fn operator(&self) -> Result<Operator, Forbidden> {
+        self.has(Role::Operator).map(|()| Operator(self.clone()))
+    }
+
+    /// This caller, if it may change what is set up.
+    ///
+    /// # Errors
+    /// [`Forbidden`] otherwise, naming the role that it needs.
+    pub fn admin(&self) -> Result<Admin, Forbidden> {
+        self.has(Role::Admin).map(|()| Admin(self.clone()))
+    }
+
+    fn has(&self, needed: Role) -> Result<(), Forbidden> {
+        if self.role.covers(needed) {
+            return Ok(());
+        }
+        let (needed, held, name) = (needed.as_str(), self.role.as_str(), &self.name);
+        Err(Forbidden(format!(
+            "this needs a token of role {needed}; the role of token {name} is {held}"
+        )))
+    }
+
+    /// Whether it may act on a destination.
+    ///
+    /// # Errors
+    /// [`Forbidden`] when it is limited to others.
+    pub fn reaches(&self, source: &str, destination: &str) -> Result<(), Forbidden> {
+        if self.scope.covers(source, destination) {
+            return Ok(());
+        }
+        let name = &self.name;
+        Err(Forbidden(format!(
+            "token {name} is limited to other destinations than {source}/{destination}"
+        )))
+    }
+
+    /// Whether it may make a token of this role, limited so.
+    ///
+    /// # Errors
+    /// [`Forbidden`] when that would have more rights than this caller.
+    pub fn may_give(&self, role: Role, scope: &Scope) -> Result<(), Forbidden> {
+        if !self.role.covers(role) {
+            let (mine, wanted) = (self.role.as_str(), role.as_str());
+            return Err(Forbidden(format!("a token of role {mine} makes none of role {wanted}")));
+        }
+        if !self.scope.contains(scope) {
+            let name = &self.name;
+            return Err(Forbidden(format!(
+                "token {name} is limited to destinations and makes none that reaches others"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether it may do what concerns every destination.
+    ///
+    /// # Errors
+    /// [`Forbidden`] when it is limited to some.
+    pub fn reaches_everything(&self) -> Result<(), Forbidden> {
+        if self.scope.limits().is_none() {
+            return Ok(());
+        }
+        let name = &self.name;
+        Err(Forbidden(format!(
+            "this concerns every destination, and token {name} is limited to some"
+        )))
+    }
+
+    /// An act of this caller, for the record.
+    #[must_use]
+    pub fn act(&self, at: Timestamp) -> Act {
+        Act {
+            actor: self.name.clone(),
+            role: Some(self.role),
+            from: self.from.clone(),
+            request_id: self.request_id.clone(),
+            note: None,
+            at,
+        }
+    }
+}
+
+/// Who did something, when and from where, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// The token's name; of what the service does by itself: `postrider`.
+    pub actor: String,
+    /// The token's role at that time; none of the service itself.
+    pub role: Option<Role>,
+    /// The address it came from; of the service itself: what in it acted.
+    pub from: String,
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// Why, in the actor's words.
+    pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Act {
+    /// An act of the service itself; `part` is what in it acts.
+    #[must_use]
+    pub fn of_the_service(part: &str, at: Timestamp) -> Self {
+        Self {
+            actor: "postrider".to_owned(),
+            role: None,
+            from: part.to_owned(),
+            request_id: None,
+            note: None,
+            at,
+        }
+    }
+
+    /// The same act, with the actor's words.
+    #[must_use]
+    pub fn noted(self, note: Option<String>) -> Self {
+        Self { note, ..self }
     }
 }
 
@@ -136,48 +306,37 @@ impl CodeClient {
 mod tests {
     use super::*;
 
-    fn code(change: impl FnOnce(&mut CodeClient)) -> Auth {
-        let mut code = CodeClient {
-            authorize_url: "https://id.test/authorize".to_owned(),
-            refresh_url: None,
-            client: OauthClient {
-                token_url: "https://id.test/token".to_owned(),
-                client_id: "client".to_owned(),
-                client_auth: ClientAuth::Basic,
-                scopes: vec!["events".to_owned()],
-                parameters: BTreeMap::new(),
-            },
-        };
-        change(&mut code);
-        Auth::AuthorizationCode(code)
+    fn scope(paths: &[&str]) -> Scope {
+        Scope::Destinations(paths.iter().map(|path| path.parse().unwrap()).collect())
     }
 
     #[test]
-    fn a_connection_outlives_only_what_does_not_concern_it() {
-        let one = code(|_| {});
-        assert!(one.keeps_connection(&code(|it| it.client.client_auth = ClientAuth::Body)));
-        assert!(!one.keeps_connection(&code(|it| it.client.client_id = "other".to_owned())));
-        assert!(!one.keeps_connection(&code(|it| it.client.scopes.clear())));
-        assert!(!one.keeps_connection(&code(|it| it.authorize_url.push('2'))));
-        assert!(!one.keeps_connection(&code(|it| it.refresh_url = Some("https://x".to_owned()))));
-        assert!(!one.keeps_connection(&Auth::Bearer));
+    fn roles_rise() {
+        assert!(Role::Admin.covers(Role::Operator) && Role::Operator.covers(Role::Viewer));
+        assert!(!Role::Viewer.covers(Role::Operator) && !Role::Operator.covers(Role::Admin));
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
     }
 
     #[test]
-    fn a_secret_is_not_kept_for_another_place() {
-        let one = code(|_| {});
-        assert!(one.keeps_secret(&code(|it| it.client.scopes.clear())));
-        assert!(!one.keeps_secret(&code(|it| it.client.token_url.push('2'))));
-        assert!(!one.keeps_secret(&code(|it| it.refresh_url = Some("https://x".to_owned()))));
-        assert!(!one.keeps_secret(&Auth::None));
-        assert!(Auth::Bearer.keeps_secret(&Auth::Bearer));
+    fn a_path_has_two_names() {
+        for text in ["", "web", "/", "web/", "/crm", "web/crm/a"] {
+            assert!(text.parse::<DestinationPath>().is_err(), "{text:?}");
+        }
+        assert_eq!("web/crm".parse::<DestinationPath>().unwrap().to_string(), "web/crm");
     }
 
     #[test]
-    fn settings_are_written_flat_and_read_back() {
-        let text = serde_json::to_string(&code(|_| {})).expect("JSON");
-        assert!(text.starts_with(r#"{"kind":"authorization_code","authorize_url":"#), "{text}");
-        assert_eq!(serde_json::from_str::<Auth>(&text).expect("settings"), code(|_| {}));
-        assert_eq!(serde_json::from_str::<Auth>(r#"{"kind":"bearer"}"#).expect("ok"), Auth::Bearer);
+    fn a_scope_covers_its_destinations_only() {
+        let one = scope(&["web/crm"]);
+        assert!(one.covers("web", "crm") && one.shows("web"));
+        assert!(!one.covers("web", "erp") && !one.covers("app", "crm") && !one.shows("app"));
+        assert!(Scope::Everything.covers("web", "crm") && Scope::Everything.contains(&one));
+        assert!(scope(&["web/crm", "web/erp"]).contains(&one));
+        assert!(
+            !one.contains(&scope(&["web/crm", "web/erp"])) && !one.contains(&Scope::Everything)
+        );
+        assert!(!scope(&[]).covers("web", "crm"));
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::Outcome;
 use super::id::{DeliveryId, DestinationId, EventId, MappingId, NodeId};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::auth::Auth;
 use super::id::{DestinationId, SourceId};
-use crate::clock::Timestamp;
+use super::outbound_auth::Auth;
+use crate::domain::clock::Timestamp;
 
 /// Settings shared by the mappings of one receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]

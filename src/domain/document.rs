@@ -6,7 +6,7 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 
 use super::event::{Event, EventType};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::json::{self, Object, Value};
 
 /// Why an event has no document.

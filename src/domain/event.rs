@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::document::{self, DocumentError};
 use super::id::{EventId, SourceId};
 use super::trace::Trace;
-use crate::clock::Timestamp;
-use crate::digest::sha256;
+use crate::domain::clock::Timestamp;
+use crate::domain::digest::sha256;
 
 /// Segment's message types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

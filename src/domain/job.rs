@@ -6,7 +6,7 @@ use super::attempt::Outcome;
 use super::condition::{EventConditions, StatusRange};
 use super::delivery::{Reason, State};
 use super::id::{DeliveryId, DestinationId, EventId, JobId, MappingId};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// What a job does to each delivery it selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::id::{DestinationId, MappingId, RevisionId};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// A mapping with the revision now in force.
 #[derive(Clone, Debug, PartialEq)]

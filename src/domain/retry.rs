@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::attempt::Outcome;
 use super::delivery::Reason;
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// The ceiling of the first wait.
 pub const BACKOFF_BASE: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Sources: where events come from.
 
 use super::id::SourceId;
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// Where events come from; its write keys let senders in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::trace::Trace;
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// What a span stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

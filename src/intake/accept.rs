@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::answer::Refusal;
 use super::plan::Plan;
-use super::reserved::Reserved;
-use crate::clock::Timestamp;
+use super::slots::Reserved;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, MappingId};
 use crate::live::{Feed, LiveEvent};
-use crate::route::SourceRoute;
+use crate::routing::SourceRoute;
 use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Store, StoreError};
 
 /// What became of a request's messages.

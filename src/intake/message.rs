@@ -14,7 +14,7 @@ use super::limits::{
 use super::message_id::MessageIds;
 use super::validate::{self, Fault};
 use super::{slices, write_key};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::document::{self, Added};
 use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::SourceId;

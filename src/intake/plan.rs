@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::dispatch::Dispatch;
 use super::message::Read;
-use super::reserved::Reserved;
-use crate::clock::Timestamp;
+use super::slots::Reserved;
+use crate::domain::clock::Timestamp;
 use crate::domain::document;
 use crate::domain::id::{DestinationId, MappingId};
 use crate::json::{Object, Value};
-use crate::route::{DestinationRoute, MappingRoute, SourceRoute};
+use crate::routing::{DestinationRoute, MappingRoute, SourceRoute};
 use crate::store::{Lease, NewDelivery, NewEvent, Skip};
 
 /// About how many bytes an event takes beside its body and document, and each of its deliveries.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::Head;
 use super::accept::Tally;
 use super::answer::Refusal;
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::span::{Fact, Span, SpanKind};
 use crate::domain::trace::Trace;
-use crate::spans::Spans;
+use crate::telemetry::traces::Spans;
 
 /// A request that is being accepted.
 pub(super) struct AcceptSpan {

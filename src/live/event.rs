@@ -49,7 +49,7 @@ impl EventFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::domain::clock::Timestamp;
     use crate::domain::id::SourceId;
 
     fn live(body: &'static [u8]) -> LiveEvent {

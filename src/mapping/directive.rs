@@ -1,13 +1,13 @@
 //! Directives ready to run, and their evaluation for one event. What they look at and refer to is
 //! theirs; how they are written and what is refused is `compile`'s.
 
-use super::made::{Made, Shape, View};
-use super::misfit::{Allowance, MAX_BODY, Misfit, Why};
+use super::error::{Allowance, MAX_BODY, Misfit, Why};
 use super::path::Path;
 use super::print;
 use super::replace::{Swap, change_case};
 use super::reshape::{self, Flattening};
 use super::template::Template;
+use super::value::{Made, Shape, View};
 use super::words;
 use crate::json::{self, Object, Text, Value, number_text};
 

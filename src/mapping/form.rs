@@ -3,8 +3,8 @@
 
 use form_urlencoded::Serializer;
 
-use super::made::{Fields, Shape, View};
-use super::misfit::{Allowance, MAX_BODY, Why};
+use super::error::{Allowance, MAX_BODY, Why};
+use super::value::{Fields, Shape, View};
 use super::{print, words};
 use crate::json::TextBuilder;
 

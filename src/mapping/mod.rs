@@ -3,9 +3,8 @@
 
 mod compile;
 mod directive;
+mod error;
 mod form;
-mod made;
-mod misfit;
 mod options;
 mod path;
 mod place;
@@ -14,6 +13,7 @@ mod replace;
 mod request;
 mod reshape;
 mod template;
+mod value;
 mod words;
 
 use bytes::Bytes;
@@ -22,15 +22,15 @@ use url::Url;
 
 use self::compile::Compiler;
 use self::directive::Node;
-use self::made::{Made, Shape, View};
-use self::misfit::{Allowance, MAX_BODY};
+use self::error::{Allowance, MAX_BODY};
 use self::place::Place;
 use self::request::{Headers, Target};
+use self::value::{Made, Shape, View};
 use crate::domain::mapping::{MappingDefinition, Method};
 use crate::json;
 use crate::trigger::Trigger;
 
-pub use misfit::{Misfit, Why};
+pub use error::{Misfit, Why};
 
 /// What is wrong with a mapping, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Paths as Segment's mappings write them: steps between dots, in brackets, with or without quotes.
 //! A falsy value on the way is the result, and strings and arrays have a `length`.
 
-use super::made::{Made, Shape, View};
+use super::value::{Made, Shape, View};
 use crate::json::{Text, Value};
 
 /// A path ready to walk; without steps it leads to where it starts.

@@ -1,7 +1,7 @@
 //! Made values as JSON text, within bounds. Missing fields are left out, missing items are null.
 
-use super::made::{Shape, View};
-use super::misfit::{MAX_DEPTH, Why};
+use super::error::{MAX_DEPTH, Why};
+use super::value::{Shape, View};
 use crate::json::{print_number, print_text};
 
 /// A value's JSON text of at most `limit` bytes. The value is not missing.

@@ -1,7 +1,7 @@
 //! `@replace` on text: a pattern is taken as it stands and its replacement as JavaScript takes it,
 //! where `$&` is what was found. Both work on UTF-16 code units, as JavaScript's strings do.
 
-use super::misfit::{Allowance, Why};
+use super::error::{Allowance, Why};
 use crate::json::Text;
 
 /// The longest pattern and the longest replacement, in UTF-16 code units.

@@ -8,9 +8,9 @@ use url::Url;
 use super::Fault;
 use super::compile::Compiler;
 use super::directive::Node;
-use super::made::{Shape, View};
-use super::misfit::{Allowance, Misfit, Why};
+use super::error::{Allowance, Misfit, Why};
 use super::place::Place;
+use super::value::{Shape, View};
 use crate::json::{Text, Value, number_text};
 
 /// The longest URL that an event may give, in bytes.

@@ -1,8 +1,8 @@
 //! Values made from whole values: merged, flattened, without nulls, copied. What is made refers to
 //! what it is made from wherever that outlives it.
 
-use super::made::{Fields, Made, Shape, View};
-use super::misfit::{Allowance, MAX_DEPTH, Why};
+use super::error::{Allowance, MAX_DEPTH, Why};
+use super::value::{Fields, Made, Shape, View};
 use crate::json::{Object, Text, TextBuilder, Value};
 
 /// What a field or an item takes, about.

@@ -1,9 +1,9 @@
 //! `@template`: placeholders in braces are replaced by values, the triple ones first, and then the
 //! double ones of the result.
 
-use super::made::{Made, View};
-use super::misfit::{Allowance, Why};
+use super::error::{Allowance, Why};
 use super::path::Path;
+use super::value::{Made, View};
 use super::words;
 use crate::json::{Text, TextBuilder};
 

@@ -1,7 +1,7 @@
 //! Values in words: what JavaScript's `String(value)` gives, and what it takes for blank.
 
-use super::made::{Shape, View};
-use super::misfit::{Allowance, Why};
+use super::error::{Allowance, Why};
+use super::value::{Shape, View};
 use crate::json::{Text, TextBuilder, number_text};
 
 /// What a step costs: the walk through values that refer to each other over and over must end.

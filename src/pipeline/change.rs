@@ -5,16 +5,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::auth::header_faults;
 use super::document::{
     DestinationDocument, Document, GivenSecret, Hidden, MappingDocument, SourceDocument,
 };
+use super::outbound_auth::header_faults;
 use super::plan::{Absent, Line, Plan, Sign};
 use super::target::{Found, Target, Written};
 use super::{Applied, ApplyError, Editor, Fault, check};
-use crate::domain::access::Admin;
+use crate::domain::auth::Admin;
 use crate::domain::mapping::MappingDefinition;
-use crate::secrets::{generate, generate_shared_secret};
+use crate::settings::secrets::{generate, generate_shared_secret};
 use crate::store::{Pipeline, StoreError};
 
 /// What is done.

@@ -9,14 +9,14 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::Fault;
-use super::auth::{Findings, header_faults};
 use super::document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
 };
-use crate::config::Settings;
-use crate::function::Function;
+use super::outbound_auth::{Findings, header_faults};
+use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::process::Process;
+use crate::settings::Settings;
 
 /// The longest name, in characters.
 const MAX_NAME: usize = 100;
@@ -178,7 +178,7 @@ impl Checking<'_> {
         let keys = document.sources.iter().enumerate().filter_map(|(index, source)| {
             match source.write_key.as_ref()? {
                 GivenSecret::Value(hidden) => {
-                    Some((index, crate::secrets::digest(hidden.0.expose_secret())))
+                    Some((index, crate::settings::secrets::digest(hidden.0.expose_secret())))
                 }
                 GivenSecret::Env(_) | GivenSecret::File(_) | GivenSecret::Kept => None,
             }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::store::{ConnectionState, Pipeline};
 

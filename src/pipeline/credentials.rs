@@ -8,9 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::Fault;
 use super::document::{DestinationDocument, GivenSecret, SourceDocument};
 use super::plan::{Absent, NOTHING_KEPT, Planning, is_kept, value};
-use crate::domain::auth::Auth;
 use crate::domain::destination::Destination;
-use crate::secrets::{Purpose, SecretError};
+use crate::domain::outbound_auth::Auth;
+use crate::settings::secrets::{Purpose, SecretError};
 use crate::store::{ConnectionState, CredentialSlot, PipelineChange};
 
 /// A destination in the document, and as it is.

@@ -12,7 +12,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::auth::AuthDocument;
+use super::outbound_auth::AuthDocument;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
 use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method};
 

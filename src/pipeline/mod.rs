@@ -8,14 +8,13 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::clock::Clock;
-use crate::config::Settings;
-use crate::domain::access::{Admin, Forbidden};
+use crate::domain::auth::{Admin, Forbidden};
+use crate::domain::clock::Clock;
 use crate::process::Process;
-use crate::secrets::{Keyring, SecretError};
+use crate::settings::Settings;
+use crate::settings::secrets::{Keyring, SecretError};
 use crate::store::{Pipeline, PipelineChange, Store, StoreError};
 
-mod auth;
 mod change;
 mod check;
 mod connection;
@@ -23,13 +22,13 @@ mod credentials;
 mod document;
 mod draft;
 mod fault;
+mod outbound_auth;
 mod plan;
 mod target;
 mod view;
 mod words;
 mod written;
 
-pub use auth::{AuthDocument, AuthKind};
 pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
 pub use document::{
@@ -38,6 +37,7 @@ pub use document::{
 };
 pub use draft::Draft;
 pub use fault::Fault;
+pub use outbound_auth::{AuthDocument, AuthKind};
 pub use plan::{Line, Sign};
 pub use target::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};

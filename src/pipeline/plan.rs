@@ -11,11 +11,11 @@ use super::document::{
     DestinationDocument, Document, GivenSecret, MappingDocument, SourceDocument,
 };
 use super::words;
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::Mapping;
 use crate::domain::source::Source;
-use crate::secrets::{Keyring, Purpose, SecretError, digest, generate};
+use crate::settings::secrets::{Keyring, Purpose, SecretError, digest, generate};
 use crate::store::{Pipeline, PipelineChange, SealedSecret};
 
 /// What a line of the difference is about.

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::document::{DestinationDocument, Document, MappingDocument, SourceDocument};
-use crate::digest::sha256;
 use crate::domain::destination::Destination;
+use crate::domain::digest::sha256;
 use crate::domain::mapping::Mapping;
 use crate::domain::source::Source;
 use crate::store::{Pipeline, PipelineChange};

@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::document::DestinationDocument;
-use crate::domain::auth::Auth;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::{FunctionDefinition, Mapping, MappingDefinition};
+use crate::domain::outbound_auth::Auth;
 
 /// A value is shown up to so many characters.
 const SHOWN: usize = 80;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::auth::{AuthDocument, AuthKind};
 use super::document::{
     DestinationDocument, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
 };
-use crate::domain::auth::{Auth, CodeClient, OauthClient};
+use super::outbound_auth::{AuthDocument, AuthKind};
 use crate::domain::destination::Destination;
 use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::domain::outbound_auth::{Auth, CodeClient, OauthClient};
 use crate::domain::source::Source;
 use crate::store::{CredentialSlot, Pipeline};
 

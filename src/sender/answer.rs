@@ -8,7 +8,7 @@ use http::header::RETRY_AFTER;
 
 use super::connection::Answer;
 use super::fault::Fault;
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// At most so much of an answer's body is read, in bytes, unless it is wanted whole; the connection is
 /// dropped with the rest.

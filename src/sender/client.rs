@@ -22,8 +22,8 @@ use super::phase::Phase;
 use super::pool::Pool;
 use super::resolve::{GuardedResolver, HostFault, Resolve, ResolveError, SystemResolver};
 use super::tls;
-use crate::clock::Clock;
 use crate::domain::attempt::Outcome;
+use crate::domain::clock::Clock;
 
 /// Headers that frame a request: always the client's own, so that none can contradict the bytes.
 const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];

@@ -1,7 +1,7 @@
 //! Lists of events and deliveries: what they are narrowed to, and how far one look goes.
 
-use crate::clock::Timestamp;
 use crate::domain::attempt::{Attempt, Outcome};
+use crate::domain::clock::Timestamp;
 use crate::domain::condition::{EventConditions, StatusRange};
 use crate::domain::delivery::{Delivery, Reason, State};
 use crate::domain::event::{EventType, StoredEvent};

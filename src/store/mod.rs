@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::clock::Timestamp;
-use crate::domain::access::Act;
 use crate::domain::attempt::{Attempt, NewAttempt};
+use crate::domain::auth::Act;
+use crate::domain::clock::Timestamp;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{DeliveryId, DestinationId, EventId, JobId, MappingId, NodeId};
@@ -16,8 +16,8 @@ use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 use crate::domain::mapping::MappingRevision;
 use crate::domain::retry::Next;
 
-mod access;
 mod alert;
+mod auth;
 mod listed;
 mod pipeline;
 mod question;
@@ -26,10 +26,10 @@ mod statistics;
 mod test_send;
 
 pub use crate::domain::condition::{EventConditions, StatusRange};
-pub use access::{
+pub use alert::AlertStore;
+pub use auth::{
     AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, Token,
 };
-pub use alert::AlertStore;
 pub use listed::{
     AttemptQuery, AttemptRow, DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery, Listed,
     ListedEvents,

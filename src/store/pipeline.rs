@@ -1,7 +1,7 @@
 //! What is set up, as the store keeps it, and the changes that can be made to it.
 
-use crate::clock::Timestamp;
-use crate::domain::access::Scope;
+use crate::domain::auth::Scope;
+use crate::domain::clock::Timestamp;
 use crate::domain::destination::{Destination, DestinationSettings};
 use crate::domain::id::{DestinationId, SourceId};
 use crate::domain::mapping::{Mapping, MappingDefinition};

@@ -1,7 +1,7 @@
 //! What the store can be asked, and what it answers: lists, counts, examinations, upkeep.
 
 use super::listed::DeliveryRow;
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::{DestinationId, JobId, MappingId};
 use crate::domain::job::{Job, JobAction, JobState};
 use crate::domain::mapping::MappingRevision;

@@ -1,7 +1,7 @@
 //! What happened in a minute and in an hour: counts of each mapping, with a histogram of how long its
 //! attempts took.
 
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 
 /// How long attempts take at most in each step of the histogram but the last, in microseconds.

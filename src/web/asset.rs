@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Web;
-use crate::digest::sha256;
+use crate::domain::digest::sha256;
 
 /// Where they are served.
 pub(super) const ROUTE: &str = "/assets/{version}/{name}";

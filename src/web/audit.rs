@@ -15,12 +15,12 @@ use super::form::{Asked, Field, Form, address};
 use super::moment::{Exact, Moment};
 use super::shell::{As, Shell, page_with};
 use super::text::{Outside, count};
-use crate::desk::Refusal;
-use crate::desk::audit::{EntryView, VerdictView};
-use crate::desk::deliveries::Page;
-use crate::domain::access::Caller;
 use crate::domain::audit::Action;
+use crate::domain::auth::Caller;
 use crate::pipeline::Fault;
+use crate::service::Refusal;
+use crate::service::audit::{EntryView, VerdictView};
+use crate::service::deliveries::Page;
 
 /// Where it is.
 const HERE: &str = "/audit";

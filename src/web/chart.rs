@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// The box that shapes are drawn in; pages stretch it to their width.
 const WIDTH: f64 = 600.0;

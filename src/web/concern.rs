@@ -7,10 +7,10 @@ use super::moment::Moment;
 use super::overview::dead_words;
 use super::shell::Shell;
 use super::text::Outside;
-use crate::desk::dead_letters::DeadLetterGroupView;
-use crate::desk::statistics::HealthView;
-use crate::desk::status::{AlertView, StatusView};
 use crate::domain::alert::AlertKind;
+use crate::service::dead_letters::DeadLetterGroupView;
+use crate::service::statistics::HealthView;
+use crate::service::status::{AlertView, StatusView};
 
 /// A delivery that has been due for longer than this needs attention.
 const LATE: Duration = Duration::from_secs(5 * 60);

@@ -16,12 +16,12 @@ use super::form::{Asked, address};
 use super::moment::Moment;
 use super::shell::{As, Shell, page_with};
 use super::text::{Outside, count};
-use crate::desk::dead_letters::DeadLetterGroupView;
-use crate::desk::deliveries::Page;
-use crate::desk::{Condition, Refusal};
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
 use crate::domain::job::JobAction;
 use crate::pipeline::Fault;
+use crate::service::dead_letters::DeadLetterGroupView;
+use crate::service::deliveries::Page;
+use crate::service::{Condition, Refusal};
 
 /// Where they are.
 const HERE: &str = "/dead-letters";

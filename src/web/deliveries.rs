@@ -14,14 +14,14 @@ use super::form::{Asked, Field, Form, address};
 use super::moment::Moment;
 use super::shell::{As, Shell, page_with};
 use super::text::Outside;
-use crate::desk::deliveries::{DeliveryView, Page};
-use crate::desk::{Refusal, destination_path, mapping_path};
-use crate::domain::access::Caller;
 use crate::domain::attempt::Outcome;
+use crate::domain::auth::Caller;
 use crate::domain::delivery::{Reason, State as DeliveryState};
 use crate::domain::event::EventType;
 use crate::domain::job::JobAction;
 use crate::pipeline::Fault;
+use crate::service::deliveries::{DeliveryView, Page};
+use crate::service::{Refusal, destination_path, mapping_path};
 
 /// Where the list is.
 pub(super) const LIST: &str = "/deliveries";

@@ -17,13 +17,13 @@ use super::json::Json;
 use super::moment::{Exact, Moment, span};
 use super::shell::{As, Flash, Moved, Shell, page};
 use super::text::Outside;
-use crate::desk::deliveries::{AttemptView, DeliveryDetail, DeliveryView};
-use crate::desk::jobs::{Asked, JobRequest};
-use crate::digest::sha256;
-use crate::domain::access::{Caller, Operator};
+use crate::domain::auth::{Caller, Operator};
 use crate::domain::delivery::State as DeliveryState;
+use crate::domain::digest::sha256;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::domain::job::JobAction;
+use crate::service::deliveries::{AttemptView, DeliveryDetail, DeliveryView};
+use crate::service::jobs::{Asked, JobRequest};
 
 /// A step on a delivery's way.
 struct Step {

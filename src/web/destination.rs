@@ -16,12 +16,12 @@ use super::moment::Moment;
 use super::setup::{self, Crumb};
 use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, counted};
-use crate::desk::connection::{BegunView, Names};
-use crate::desk::setup::{DestinationDetail, Detail, MappingDetail};
-use crate::desk::statistics::HealthView;
-use crate::domain::access::{Admin, Caller, Operator};
+use crate::domain::auth::{Admin, Caller, Operator};
 use crate::pipeline::{Found, Target};
-use crate::secrets::generate_shared_secret;
+use crate::service::connection::{BegunView, Names};
+use crate::service::setup::{DestinationDetail, Detail, MappingDetail};
+use crate::service::statistics::HealthView;
+use crate::settings::secrets::generate_shared_secret;
 
 mod form;
 

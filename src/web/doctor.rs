@@ -11,7 +11,7 @@ use super::badge::Badge;
 use super::failure::Failure;
 use super::shell::{As, Shell, page};
 use super::text::Outside;
-use crate::domain::access::Operator;
+use crate::domain::auth::Operator;
 
 struct Line {
     check: String,

@@ -11,10 +11,10 @@ use tower_http::csrf::ProtectionError;
 
 use super::Web;
 use super::shell::{Shell, page_with};
-use crate::desk::Refusal;
-use crate::domain::access::Forbidden;
+use crate::domain::auth::Forbidden;
 use crate::pipeline::Fault;
-use crate::secrets::SecretError;
+use crate::service::Refusal;
+use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
 
 /// Why there is no page.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::chart::{Chart, Drawing, Quantity};
 use super::overview::{micros, permille};
 use super::text::count;
-use crate::clock::Timestamp;
-use crate::desk::statistics::{CountsView, LevelView, StatisticsView};
+use crate::domain::clock::Timestamp;
+use crate::service::statistics::{CountsView, LevelView, StatisticsView};
 
 /// The steps of a range with what happened in each, those in which nothing did included.
 struct Steps {
@@ -152,7 +152,7 @@ mod tests {
             since: at(10).to_iso(),
             until: at(14).to_iso(),
             step_minutes: 1,
-            steps: vec![crate::desk::statistics::StepView { at: at(12).to_iso(), counts }],
+            steps: vec![crate::service::statistics::StepView { at: at(12).to_iso(), counts }],
             total: counts,
             levels: vec![level(3, 9), level(12, 4)],
         };

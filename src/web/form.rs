@@ -7,8 +7,8 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use super::failure::Failure;
-use crate::desk::Condition;
 use crate::pipeline::Fault;
+use crate::service::Condition;
 
 /// The largest form, in bytes.
 const LIMIT: usize = 1024 * 1024;

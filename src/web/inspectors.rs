@@ -16,11 +16,11 @@ use super::json::Json;
 use super::moment::{Moment, OfDay};
 use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, count};
-use crate::clock::Timestamp;
-use crate::desk::Refusal;
-use crate::desk::inspectors::{AnswerDocument, InspectorView, RequestView};
-use crate::domain::access::{Caller, Operator};
+use crate::domain::auth::{Caller, Operator};
+use crate::domain::clock::Timestamp;
 use crate::pipeline::Fault;
+use crate::service::Refusal;
+use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
 use crate::sse;
 
 /// The fields of the form that sets an answer.

@@ -16,11 +16,11 @@ use super::form::{Asked as Query, Field, Form, address};
 use super::moment::Moment;
 use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, count, counted};
-use crate::desk::Refusal;
-use crate::desk::jobs::{Asked, JobRequest, JobView, PreviewView};
-use crate::domain::access::{Caller, Operator};
+use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
 use crate::pipeline::Fault;
+use crate::service::Refusal;
+use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
 
 /// Names of the form that are no conditions.
 const OWN: [&str; 4] = ["action", "rate_per_second", "note", "id"];

@@ -15,12 +15,12 @@ use super::json::Json;
 use super::moment::OfDay;
 use super::shell::{As, Shell, page_with};
 use super::text::Outside;
-use crate::clock::Timestamp;
-use crate::desk::Refusal;
-use crate::desk::events::EventView;
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::pipeline::Fault;
+use crate::service::Refusal;
+use crate::service::events::EventView;
 use crate::sse;
 
 /// Where the page is.

@@ -15,12 +15,12 @@ use super::moment::Moment;
 use super::setup::{self, Crumb};
 use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::Outside;
-use crate::desk::connection::Names as Above;
-use crate::desk::setup::{Detail, MappingDetail};
-use crate::desk::test_sends::Names;
-use crate::domain::access::{Admin, Caller, Operator};
+use crate::domain::auth::{Admin, Caller, Operator};
 use crate::domain::event::EventType;
 use crate::pipeline::Target;
+use crate::service::connection::Names as Above;
+use crate::service::setup::{Detail, MappingDetail};
+use crate::service::test_sends::Names;
 
 mod form;
 mod preview;

@@ -9,9 +9,9 @@ use std::sync::atomic::AtomicU64;
 use axum::Router;
 use axum::routing::{get, post};
 
-use crate::clock::Timestamp;
-use crate::config::Origin;
-use crate::desk::Desk;
+use crate::domain::clock::Timestamp;
+use crate::service::Desk;
+use crate::settings::Origin;
 
 mod asset;
 mod audit;

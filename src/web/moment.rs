@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use askama::filters::HtmlSafe;
 
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 const UNITS: [(&str, u64); 4] = [("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
 

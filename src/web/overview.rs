@@ -17,11 +17,11 @@ use super::form::{Asked, address};
 use super::moment::{Moment, span};
 use super::shell::{As, Shell, page};
 use super::text::{Outside, count, counted};
-use crate::desk::Refusal;
-use crate::desk::dead_letters::DeadLetterGroupView;
-use crate::desk::statistics::{CountsView, HealthView, StatisticsView};
-use crate::desk::status::{CircuitView, StatusView};
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
+use crate::service::Refusal;
+use crate::service::dead_letters::DeadLetterGroupView;
+use crate::service::statistics::{CountsView, HealthView, StatisticsView};
+use crate::service::status::{CircuitView, StatusView};
 
 /// What can be looked back on: its word, its name and its length in seconds.
 const RANGES: [(&str, &str, u64); 4] = [
@@ -134,7 +134,7 @@ impl Web {
     async fn looked_back(
         &self,
         caller: &Caller,
-        since: crate::clock::Timestamp,
+        since: crate::domain::clock::Timestamp,
     ) -> Result<StatisticsView, Failure> {
         let since = ("since".to_owned(), since.to_iso());
         match self.desk.statistics(caller, std::slice::from_ref(&since)).await {

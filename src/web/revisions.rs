@@ -17,10 +17,10 @@ use super::moment::Moment;
 use super::setup::{self, Crumb, TAG};
 use super::shell::{As, Flash, Moved, Shell, page};
 use super::text::Outside;
-use crate::desk::revisions::{Difference, RevisionView};
-use crate::desk::test_sends::Names;
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Guard, Target};
+use crate::service::revisions::{Difference, RevisionView};
+use crate::service::test_sends::Names;
 
 struct Row {
     number: u32,

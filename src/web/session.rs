@@ -18,11 +18,11 @@ use super::cookie::Name;
 use super::failure::Failure;
 use super::form::{Asked, Form, address};
 use super::shell::{Flash, Moved, Shell, page, page_with};
-use crate::access::{Peer, Refusal};
-use crate::clock::Timestamp;
-use crate::domain::access::Caller;
+use crate::auth::{Peer, Refusal};
+use crate::domain::auth::Caller;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
-use crate::secrets::{digest, generate};
+use crate::settings::secrets::{digest, generate};
 
 /// How long a session lasts without being used.
 const IDLE: Duration = Duration::from_secs(8 * 60 * 60);

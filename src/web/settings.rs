@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::Web;
 use super::failure::Failure;
 use super::shell::{Shell, page};
-use crate::config::{Origin, SETTINGS};
+use crate::settings::{Origin, SETTINGS};
 
 struct Line {
     name: &'static str,

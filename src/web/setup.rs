@@ -16,9 +16,9 @@ use super::failure::Failure;
 use super::form::Form;
 use super::shell::{As, Flash, Moved, Shell, page};
 use super::text::{Outside, encoded};
-use crate::desk::Refusal;
-use crate::domain::access::Admin;
+use crate::domain::auth::Admin;
 use crate::pipeline::{Change, Changed, Guard, Target};
+use crate::service::Refusal;
 
 /// The field under which a form carries the tag of what it was made from.
 pub(super) const TAG: &str = "tag";

@@ -16,8 +16,8 @@ use super::cookie::Name;
 use super::failure::{self, Failure};
 use super::menu::{Entry, Group, MENU};
 use super::moment::Moment;
-use crate::clock::Timestamp;
-use crate::domain::access::{Admin, Caller, Operator, Role};
+use crate::domain::auth::{Admin, Caller, Operator, Role};
+use crate::domain::clock::Timestamp;
 
 /// What every template gets.
 #[derive(Clone, Debug)]

@@ -15,9 +15,9 @@ use super::moment::Moment;
 use super::setup::{self, SendWith};
 use super::shell::{As, Shell, page};
 use super::text::{Outside, counted};
-use crate::desk::setup::{DestinationDetail, Detail, MappingDetail};
-use crate::domain::access::Caller;
+use crate::domain::auth::Caller;
 use crate::pipeline::Target;
+use crate::service::setup::{DestinationDetail, Detail, MappingDetail};
 
 /// What stands where a write key is to be put in.
 const PLACEHOLDER: &str = "YOUR_WRITE_KEY";

@@ -14,7 +14,7 @@ use super::moment::Moment;
 use super::setup;
 use super::shell::{As, Shell, page, page_with};
 use super::text::Outside;
-use crate::domain::access::{Admin, Caller};
+use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Fault, Target};
 
 struct Line {

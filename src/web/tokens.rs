@@ -13,10 +13,10 @@ use super::form::{Field, Form};
 use super::moment::Moment;
 use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, encoded};
-use crate::desk::Refusal;
-use crate::desk::tokens::{TokenRequest, TokenView};
-use crate::domain::access::{Admin, Caller, Role};
+use crate::domain::auth::{Admin, Caller, Role};
 use crate::pipeline::Fault;
+use crate::service::Refusal;
+use crate::service::tokens::{TokenRequest, TokenView};
 
 struct Line {
     name: Outside,

@@ -1,51 +1,47 @@
-//! What authorizes requests, door to door: bearer tokens, OAuth 2.0 against a strict server of ours
-//! and one that nobody here wrote, secret headers, and deliveries that wait to be connected.
+//! Who is let in and what they may: tokens, roles, limits, and what is kept of what was done.
 
-mod bearer;
-mod client_credentials;
-mod connection;
-mod difference;
-mod headers;
-mod other_server;
-mod secrets;
-mod token_endpoint;
+mod audit;
+mod limits;
+mod openapi;
+mod record;
+mod requests;
+mod tokens;
 
-use http::StatusCode;
+use http::{HeaderMap, Method};
+use postrider::sender::{OperatorAnswer, OperatorClient};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::support::app::{Builder, TestApp, pipeline};
-use crate::support::oauth::{OauthServer, visit};
+use crate::support::app::TestApp;
 
-/// A service with one destination under this auth, before a resource that its server guards.
-async fn stage(auth: impl FnOnce(&OauthServer) -> Value) -> (TestApp, OauthServer) {
-    let app = Builder::new().start().await;
-    let server = OauthServer::start(Some(app.clock.clone())).await;
-    server.register(format!("http://{}/oauth/callback", app.app.address));
-    apply(&app, &server, auth(&server)).await;
-    (app, server)
+/// A client with this token.
+pub(crate) fn bearing(app: &TestApp, secret: &str) -> OperatorClient {
+    let secret = SecretString::from(secret.to_owned());
+    OperatorClient::new(&format!("http://{}", app.app.address), Some(secret)).unwrap()
 }
 
-async fn apply(app: &TestApp, server: &OauthServer, auth: Value) {
-    let more = json!({"auth": auth, "timeout_ms": 5_000});
-    app.apply(pipeline(&[("crm", &server.receiver.url("/hook"), more)])).await;
+/// A client with a new token of this role, limited to these destinations if there are any.
+pub(crate) async fn with_role(app: &TestApp, role: &str, destinations: &[&str]) -> OperatorClient {
+    bearing(app, &token_of(app, role, destinations).await)
 }
 
-const CONNECT: &str = "/api/v1/destinations/website/crm/connect";
-
-/// Begins to connect; the page to open.
-async fn begin(app: &TestApp) -> String {
-    let (status, begun) = app.client.post(CONNECT, &json!({})).await.unwrap();
-    assert_eq!(status, StatusCode::OK, "{begun}");
-    begun["authorize_url"].as_str().unwrap().to_owned()
+/// The same token's text.
+pub(crate) async fn token_of(app: &TestApp, role: &str, destinations: &[&str]) -> String {
+    let mut request = json!({"name": format!("a-{role}-{}", destinations.len()), "role": role});
+    if !destinations.is_empty() {
+        request["destinations"] = json!(destinations);
+    }
+    let (status, made) = app.client.post("/api/v1/tokens", &request).await.unwrap();
+    assert_eq!(status, 201, "{made}");
+    made["secret"].as_str().unwrap().to_owned()
 }
 
-/// Connects as somebody with a browser does.
-async fn connect(app: &TestApp, server: &OauthServer) {
-    let back = server.grant(&begin(app).await).await;
-    let page = visit(back.as_str()).await;
-    assert_eq!(page.status, StatusCode::OK, "{:?}", page.json());
+/// A request without a body.
+pub(crate) async fn bare(client: &OperatorClient, method: Method, path: &str) -> OperatorAnswer {
+    client.request(method, path, HeaderMap::new(), bytes::Bytes::new()).await.unwrap()
 }
 
-async fn connection(app: &TestApp) -> Value {
-    app.client.get(CONNECT).await.unwrap().1
+/// The answer's status and problem code.
+pub(crate) fn problem((status, answer): (http::StatusCode, Value)) -> (u16, String) {
+    (status.as_u16(), answer["code"].as_str().unwrap_or_default().to_owned())
 }

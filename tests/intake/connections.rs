@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider::app::listener;
+use postrider::server::listener;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -1,6 +1,6 @@
 //! Documents: what mappings see follows from what is stored, and is what JavaScript would print.
 
-use postrider::clock::Timestamp;
+use postrider::domain::clock::Timestamp;
 use postrider::domain::document::{correct, parse_time};
 use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::SourceId;

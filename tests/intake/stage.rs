@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use postrider::app::front::Front;
-use postrider::app::listener::{self, ListenerOptions};
-use postrider::clock::{ManualClock, Timestamp};
+use postrider::domain::clock::{ManualClock, Timestamp};
 use postrider::domain::destination::{Destination, DestinationSettings};
 use postrider::domain::event::Event;
 use postrider::domain::id::{
@@ -20,12 +18,14 @@ use postrider::domain::id::{
 use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Method};
 use postrider::domain::source::Source;
 use postrider::intake::{Dispatch, Intake, IntakeParts};
-use postrider::metrics::Metrics;
-use postrider::route::{LiveRoutes, OpenSecret, Routes};
-use postrider::secrets::Purpose;
+use postrider::routing::{LiveRoutes, OpenSecret, Routes};
+use postrider::server::router::Front;
+use postrider::server::listener::{self, ListenerOptions};
+use postrider::settings::secrets::Purpose;
 use postrider::store::{
     Accepted, LeasedDelivery, NewEvent, Pipeline, SealedSecret, StoreError, WriteKey,
 };
+use postrider::telemetry::metrics::Metrics;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secrecy::SecretString;
@@ -139,7 +139,7 @@ fn routes() -> Routes {
     };
     let key = |source_id, key: &str| WriteKey {
         source_id: SourceId(source_id),
-        digest: postrider::digest::sha256(&[key.as_bytes()]),
+        digest: postrider::domain::digest::sha256(&[key.as_bytes()]),
         sealed: SealedSecret {
             id: [0; 16],
             key_id: String::new(),

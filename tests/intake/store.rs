@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use postrider::clock::Timestamp;
-use postrider::domain::access::Act;
 use postrider::domain::attempt::Attempt;
 use postrider::domain::audit::{Entry, NewEntry};
+use postrider::domain::auth::Act;
+use postrider::domain::clock::Timestamp;
 use postrider::domain::event::StoredEvent;
 use postrider::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId, TokenId};
 use postrider::domain::job::{Job, JobAction, JobFilter, NewJob};

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use postrider::clock::Clock as _;
+use postrider::domain::clock::Clock as _;
 use serde_json::json;
 
-use crate::access::bare;
+use crate::auth::bare;
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::receiver::{Behaviour, Receiver};
 use crate::support::sse::Sse;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::commands::ask;
-use crate::access::with_role;
+use crate::auth::with_role;
 use crate::support::app::TestApp;
 use crate::support::passage::Passage;
 use crate::support::receiver::{Behaviour, Receiver};
@@ -40,7 +40,7 @@ async fn attempts_are_listed_over_all_deliveries_by_every_condition() {
     let times: Vec<_> = all.iter().map(|it| it["recorded_at"].as_str().unwrap()).collect();
     assert!(times.is_sorted_by(|one, next| one >= next), "newest first: {times:?}");
     let delivery = all[3]["delivery"].as_str().unwrap();
-    let middle = (postrider::clock::Clock::now(&*app.clock)
+    let middle = (postrider::domain::clock::Clock::now(&*app.clock)
         - std::time::Duration::from_secs(1_800))
     .to_iso();
     for (query, count) in [

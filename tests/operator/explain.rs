@@ -201,7 +201,7 @@ async fn older_events_with_the_same_message_id_are_named() {
         app.clock.advance(Duration::from_secs(24 * 3_600));
         app.app
             .store
-            .rotate_deduplication(postrider::clock::Clock::now(&*app.clock))
+            .rotate_deduplication(postrider::domain::clock::Clock::now(&*app.clock))
             .await
             .unwrap();
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::commands::ask;
-use crate::access::with_role;
+use crate::auth::with_role;
 use crate::support::app::TestApp;
 use crate::support::receiver::{Behaviour, Receiver};
 
@@ -42,7 +42,7 @@ async fn listed(app: &TestApp, conditions: &[(&str, &str)]) -> Vec<Value> {
 async fn a_job_selects_what_a_list_with_its_conditions_shows() {
     let app = with_dead_letters().await;
     let event = listed(&app, &[]).await[0]["event_id"].as_str().unwrap().to_owned();
-    let now = postrider::clock::Clock::now(&*app.clock).to_iso();
+    let now = postrider::domain::clock::Clock::now(&*app.clock).to_iso();
     for conditions in [
         &[][..],
         &[("source", "website")],

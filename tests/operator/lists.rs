@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use postrider::clock::Clock as _;
+use postrider::domain::clock::Clock as _;
 use postrider::sender::OperatorClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use postrider::clock::Timestamp;
-use postrider::config::Settings;
-use postrider::secrets::{Keyring, Purpose, SecretError, generate, operator_token, read_token};
+use postrider::domain::clock::Timestamp;
+use postrider::settings::Settings;
+use postrider::settings::secrets::{
+    Keyring, Purpose, SecretError, generate, operator_token, read_token,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 

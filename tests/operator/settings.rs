@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use postrider::config::{Given, Loaded, Origin, load};
+use postrider::settings::{Given, Loaded, Origin, load};
 use tempfile::TempDir;
 
 struct File {

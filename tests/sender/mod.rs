@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
-use postrider::clock::{ManualClock, Timestamp};
+use postrider::domain::clock::{ManualClock, Timestamp};
 use postrider::sender::{AddressPolicy, Exchange, Outgoing, Sender, SenderOptions};
 use rustls::pki_types::CertificateDer;
 

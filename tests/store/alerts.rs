@@ -1,7 +1,7 @@
 //! Alerts: kept, replaced, forgotten.
 
-use postrider::clock::Timestamp;
 use postrider::domain::alert::{Alert, AlertKind};
+use postrider::domain::clock::Timestamp;
 
 use super::world::World;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postrider::domain::access::{Act, Role};
 use postrider::domain::audit::{Action, Entry, NewEntry};
+use postrider::domain::auth::{Act, Role};
 use postrider::domain::delivery::State;
 use postrider::domain::job::{JobAction, JobFilter, NewJob};
 use postrider::store::{

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider::clock::Timestamp;
 use postrider::domain::attempt::Outcome;
+use postrider::domain::clock::Timestamp;
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::id::NodeId;
 use postrider::domain::retry::Next;

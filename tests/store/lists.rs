@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postrider::clock::Timestamp;
 use postrider::domain::attempt::Outcome;
+use postrider::domain::clock::Timestamp;
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::event::EventType;
 use postrider::domain::id::{DeliveryId, EventId, MappingId};

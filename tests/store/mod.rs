@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider::clock::{ManualClock, Timestamp};
+use postrider::domain::clock::{ManualClock, Timestamp};
 use postrider::store::Store;
 
 mod alerts;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use postrider::clock::Timestamp;
 use postrider::domain::attempt::Outcome;
+use postrider::domain::clock::Timestamp;
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::destination::DeliveryPolicy;
 use postrider::domain::id::DeliveryId;
@@ -383,7 +383,7 @@ impl Run {
     async fn shift(&mut self) -> &'static str {
         let micros = self.rng.random_range(-3_600_000_000i64..3_600_000_000);
         self.world.clock.jump(micros);
-        postrider::clock::Clock::resync(&*self.world.clock);
+        postrider::domain::clock::Clock::resync(&*self.world.clock);
         self.world.store.shift_schedule(micros).await.expect("shifted");
         for row in self.model.rows.values_mut() {
             if matches!(row.state, State::Pending | State::Leased) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postrider::clock::Timestamp;
+use postrider::domain::clock::Timestamp;
 use postrider::domain::delivery::State;
 use postrider::domain::event::EventType;
 use postrider::domain::id::DeliveryId;
@@ -220,7 +220,7 @@ pub(crate) async fn deduplication_outlasts_jumps_of_the_clock(world: World) {
     for days in [3, -2, 5] {
         let micros = days * 24 * 3_600 * 1_000_000;
         world.clock.jump(micros);
-        assert_eq!(postrider::clock::Clock::resync(&*world.clock), Some(micros));
+        assert_eq!(postrider::domain::clock::Clock::resync(&*world.clock), Some(micros));
         world.store.shift_schedule(micros).await.expect("shifted");
         world.let_hours_pass(6).await;
         let again = world.accept_one(world.event("m-1"), Vec::new()).await;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use postrider::domain::auth::{Auth, ClientAuth, CodeClient, OauthClient};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::domain::mapping::MappingRevision;
+use postrider::domain::outbound_auth::{Auth, ClientAuth, CodeClient, OauthClient};
 use postrider::store::{
     ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, SealedSecret, StoreError,
 };

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider::clock::{Clock, ManualClock};
+use postrider::domain::clock::{Clock, ManualClock};
 use postrider::domain::event::Event;
 use postrider::domain::id::DeliveryId;
-use postrider::metrics::Metrics;
 use postrider::store::sqlite::{Look, OpenError, OpenOptions, SqliteStore, schema_version};
 use postrider::store::{
     DeliveryQuery, EventConditions, EventQuery, NewEvent, Recorded, Store, StoreError,
 };
+use postrider::telemetry::metrics::Metrics;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::world::World;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider::domain::access::{Role, Scope};
+use postrider::domain::auth::{Role, Scope};
 use postrider::store::{NewToken, Revocation, StoreError, Token};
 
 use super::world::World;

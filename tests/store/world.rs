@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider::clock::{Clock, ManualClock, Timestamp};
-use postrider::domain::access::{Act, Role};
 use postrider::domain::attempt::{NewAttempt, Outcome};
+use postrider::domain::auth::{Act, Role};
+use postrider::domain::clock::{Clock, ManualClock, Timestamp};
 use postrider::domain::delivery::{Delivery, Reason, State};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::domain::event::{Document, Event, EventType};

@@ -9,9 +9,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, StatusCode};
-use postrider::clock::{Clock, ManualClock, Timestamp};
-use postrider::secrets::digest;
+use postrider::domain::clock::{Clock, ManualClock, Timestamp};
 use postrider::sender::{OperatorAnswer, OperatorClient};
+use postrider::settings::secrets::digest;
 use serde_json::{Value, json};
 use url::Url;
 

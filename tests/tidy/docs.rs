@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use postrider::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason};
 use postrider::store::Ledger;
+use postrider::telemetry::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason};
 
 use super::lexer::tokens;
 use super::{SourceFile, assert_none, files, root, rust_files};

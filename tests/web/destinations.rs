@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::browser::browse;
 use super::sources::text_of;
 use super::visitor::Visitor;
-use crate::access::token_of;
+use crate::auth::token_of;
 use crate::support::app::{Builder, SECRET, TestApp, pipeline};
 use crate::support::oauth::OauthServer;
 use crate::support::request::Request;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::browser::{Browser, browse};
 use super::visitor::Visitor;
-use crate::access::bare;
+use crate::auth::bare;
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::passage::Passage;
 use crate::support::sse::Sse;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::browser::browse;
 use super::sources::text_of;
 use super::visitor::{Page, Visitor};
-use crate::access::token_of;
+use crate::auth::token_of;
 use crate::support::app::{Builder, TestApp};
 use crate::support::receiver::{Behaviour, Receiver};
 use crate::support::request::Request;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
-use postrider::config::Settings;
+use postrider::settings::Settings;
 
 use super::browser::browse;
 use super::visitor::Visitor;

@@ -8,7 +8,7 @@ use super::scenario::{ACKNOWLEDGED_P99_MS, BATCH, Scenario, memory, one_destinat
 use super::service::Service;
 use super::side::{Account, Side, quotient, to_f64};
 use super::stage::{Part, Stage};
-use crate::clock::{Clock as _, Timestamp};
+use crate::domain::clock::{Clock as _, Timestamp};
 
 /// The rate of the drain over that of single events without a backlog, before it and after.
 const RATE: f64 = 0.8;

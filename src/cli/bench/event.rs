@@ -1,6 +1,6 @@
 //! The event that a bench sends: a track call of a given size that carries its mark.
 
-use crate::receiver::Mark;
+use crate::inspector::Mark;
 
 /// The smallest event there is room for.
 pub(super) const SMALLEST: usize = 256;
@@ -25,7 +25,7 @@ pub(super) fn event(run: &str, mark: Mark, size: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::domain::clock::Timestamp;
 
     #[test]
     fn an_event_has_its_size_and_mark_and_is_json() {

@@ -6,7 +6,7 @@ use super::scenario::{BATCH, BATCHING, Scenario, both, memory, one_destination};
 use super::service::{self, Service};
 use super::side::{Account, Side, quotient, to_f64};
 use super::stage::{Outcome, Part, Stage};
-use crate::clock::Clock as _;
+use crate::domain::clock::Clock as _;
 
 /// The rate with history over the one without.
 const RATE: f64 = 0.9;

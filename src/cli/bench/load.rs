@@ -21,8 +21,8 @@ use url::Url;
 use super::event::event;
 use super::process::cpu_us;
 use crate::cli::globals::Globals;
-use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::receiver::{Mark, quantile};
+use crate::domain::clock::{Clock, SystemClock, Timestamp};
+use crate::inspector::{Mark, quantile};
 use crate::sender::BareClient;
 
 /// Tries for one event, when the service says to come later or a connection breaks.

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::cli::globals::Globals;
-use crate::clock::SystemClock;
-use crate::receiver::Meter;
+use crate::domain::clock::SystemClock;
+use crate::inspector::Meter;
 
 /// The question for the counts so far.
 pub(super) const GLANCE: &str = "glance";

@@ -6,7 +6,7 @@ use super::scenario::{Scenario, peak_memory};
 use super::service::{self, Destination};
 use super::side::{Account, Side, quotient};
 use super::stage::{Outcome, Part, Stage};
-use crate::receiver::{FAIL, HANG};
+use crate::inspector::{FAIL, HANG};
 
 const DESTINATIONS: u32 = 50;
 /// The 99th percentile beside bad neighbours over that without.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::cli::output::Output;
-use crate::receiver::{Arrival, Receiver};
+use crate::inspector::{Arrival, Receiver};
 
 /// The arrivals so far.
 pub(super) struct Arrivals {

@@ -9,12 +9,12 @@ use tempfile::TempDir;
 use super::arrivals::Arrivals;
 use super::heading;
 use super::samples::{Sample, Setup};
-use crate::app::App;
 use crate::cli::output::Output;
-use crate::config::Settings;
 use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::delivery::State;
 use crate::domain::id::{Noun, PublicId};
+use crate::server::App;
+use crate::settings::Settings;
 use crate::store::DeliveryRow;
 
 /// What happened.

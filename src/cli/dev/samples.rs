@@ -12,10 +12,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::app::App;
-use crate::config::Settings;
-use crate::secrets;
 use crate::sender::OperatorClient;
+use crate::server::App;
+use crate::settings::Settings;
+use crate::settings::secrets;
 
 /// Where the receiver always answers 200.
 pub(super) const STEADY_PATH: &str = "/steady";

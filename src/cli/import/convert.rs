@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::auth::{self, Auth};
 use super::export::{Export, is_enabled, object, text};
+use super::outbound_auth::{self, Auth};
 use super::subscription::{self, Draft};
 use super::{Finding, Kind};
-use crate::config::Settings;
+use crate::settings::Settings;
 
 /// The kinds of webhook destinations that Segment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl Converting<'_> {
 
     fn auth(&mut self, at: &str, settings: &Map<String, Value>, document: &mut Map<String, Value>) {
         let field = "settings.dynamicAuthSettings";
-        match auth::auth(settings, &|what| variable(at, what)) {
+        match outbound_auth::auth(settings, &|what| variable(at, what)) {
             Auth::None => {}
             Auth::Of(auth) => {
                 let what = ["token", "client_secret"].into_iter().find_map(|it| auth.get(it));
@@ -212,7 +212,7 @@ impl Converting<'_> {
                 document.insert("enabled".to_owned(), Value::from(false));
             }
         }
-        if let Some(left_out) = auth::left_out(settings) {
+        if let Some(left_out) = outbound_auth::left_out(settings) {
             let message = "see the destination's auth: client_auth and parameters";
             self.find(at, &format!("settings.{left_out}"), Kind::LeftOut, message);
         }

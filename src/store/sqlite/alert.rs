@@ -68,7 +68,7 @@ impl Step for Put {
         .bind(alert.subject.as_str())
         .bind(alert.detail.as_str())
         .bind(alert.raised_at.as_micros())
-        .bind(alert.cleared_at.map(crate::clock::Timestamp::as_micros))
+        .bind(alert.cleared_at.map(crate::domain::clock::Timestamp::as_micros))
         .bind(alert.told)
         .execute(&mut *tx.conn)
         .await?;

@@ -9,9 +9,9 @@ use super::failure::Failure;
 use super::pipeline::{bytes, json};
 use super::row::{Columns, foreign};
 use super::writer::{Step, Tx};
-use crate::clock::Timestamp;
-use crate::domain::access::{Act, Role};
 use crate::domain::audit::{Action, CHAIN_START, Entry, NewEntry, chained};
+use crate::domain::auth::{Act, Role};
+use crate::domain::clock::Timestamp;
 use crate::store::{AuditQuery, AuditVerdict};
 
 /// Entries verified in one read.

@@ -11,7 +11,7 @@ use super::direct::Held;
 use super::failure::Failure;
 use super::row::{int, small};
 use super::writer::{Step, Tx, Writing};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId};
 use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};

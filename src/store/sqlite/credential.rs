@@ -9,9 +9,9 @@ use super::failure::Failure;
 use super::pipeline::sealed;
 use super::row::{Columns, foreign};
 use super::writer::{Step, Tx};
-use crate::clock::Timestamp;
-use crate::domain::access::Act;
 use crate::domain::audit::{Action, NewEntry};
+use crate::domain::auth::Act;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::DestinationId;
 use crate::store::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, SealedSecret,

@@ -14,8 +14,8 @@ use super::direct::{Held, Statement};
 use super::failure::Failure;
 use super::recent::{MERGE_AT_ONCE, Remembered};
 use super::writer::{Step, Tx, Writing};
-use crate::clock::Timestamp;
-use crate::digest::sha256;
+use crate::domain::clock::Timestamp;
+use crate::domain::digest::sha256;
 use crate::domain::id::SourceId;
 
 /// How long one table takes new keys.

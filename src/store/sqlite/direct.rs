@@ -140,8 +140,8 @@ mod tests {
 
     use super::super::failure::{Reach, reach};
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::metrics::Metrics;
+    use crate::domain::clock::SystemClock;
+    use crate::telemetry::metrics::Metrics;
 
     async fn open(folder: &tempfile::TempDir, max_pages: Option<u32>) -> Direct {
         let path = folder.path().join("one.db");

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::failure::Failure;
 use super::memory::read_ledger;
 use super::row::{self, count};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::store::{Finding, Ledger};
 
 /// Runs every check.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::failure::{Failure, direct_error};
 use super::open::{self, OpenOptions};
 use super::row::{EVENT_COLUMNS, foreign};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::{EventId, SourceId};
 use crate::domain::trace::Trace;

@@ -176,7 +176,7 @@ fn read_some(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::sha256;
+    use crate::domain::digest::sha256;
 
     fn keys(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Key> {
         numbers.map(|number| {

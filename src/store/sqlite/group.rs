@@ -210,7 +210,7 @@ mod tests {
 
     use super::super::queue::{Command, Queue};
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::domain::clock::Timestamp;
     use crate::domain::id::{MappingId, NodeId};
     use crate::store::{ClaimRequest, ClaimWant};
 

@@ -7,7 +7,7 @@ use super::dedup;
 use super::failure::Failure;
 use super::row::Columns;
 use super::writer::{Step, Tx};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, MappingId, NodeId};
 use crate::store::{ExpiredLease, ExpiryScope, LeaseRef};
 

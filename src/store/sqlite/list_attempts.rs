@@ -8,8 +8,8 @@ use super::failure::Failure;
 use super::list::{listed, push_among};
 use super::row;
 use super::walk::{Bounds, Look, Span, Walk};
-use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::{DestinationId, MappingId};
 use crate::store::{AttemptQuery, AttemptRow, Listed, StatusRange};
 

@@ -7,8 +7,8 @@ use super::list::{candidates, dead_for, statement_of_deliveries, statement_of_ev
 use super::selection::Selection;
 use super::walk::{Bounds, Walk};
 use super::{list_attempts, message};
-use crate::clock::Timestamp;
 use crate::domain::attempt::Outcome;
+use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};

@@ -17,18 +17,18 @@ use super::{
     Pipeline, PipelineChange, PruneRequest, Pruned, Record, Recorded, Routing, StatisticsQuery,
     StatisticsRow, Store, StoreError, TestSend, TestSendRow,
 };
-use crate::clock::Timestamp;
-use crate::domain::access::Act;
 use crate::domain::attempt::Attempt;
+use crate::domain::auth::Act;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{DeliveryId, EventId, JobId, MappingId, NodeId};
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 use crate::domain::mapping::MappingRevision;
 
 mod accept;
-mod access;
 mod alert;
 mod audit;
+mod auth;
 mod change;
 mod claim;
 mod credential;

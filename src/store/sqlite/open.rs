@@ -15,8 +15,8 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 
 use super::failure::direct_error;
 use super::walk::Look;
-use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::domain::clock::Clock;
+use crate::telemetry::metrics::Metrics;
 
 /// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that had moved pages around
 /// costs a walk over the whole cache's hash table, so a larger one makes every commit dearer.

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::pipeline::{bytes, sealed};
 use super::row::Columns;
 use super::writer::{Step, Tx};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::store::{Repeat, RepeatKey, SealedSecret};
 
 /// How long a key stands for its request.

@@ -8,8 +8,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::failure::Failure;
-use crate::clock::Timestamp;
 use crate::domain::attempt::{Attempt, Batch, NewAttempt, Outcome};
+use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Delivery, Reason, State};
 use crate::domain::event::{Document, Event, EventType, StoredEvent};
 use crate::domain::id::{

@@ -8,8 +8,8 @@ use super::audit;
 use super::failure::Failure;
 use super::pipeline::json;
 use super::writer::Tx;
-use crate::domain::access::Act;
 use crate::domain::audit::{Action, NewEntry};
+use crate::domain::auth::Act;
 use crate::store::PipelineChange;
 
 /// What a change names, by its path.

@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use super::failure::Failure;
 use super::row::{Columns, count, int};
 use super::writer::{Step, Tx};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::store::{Level, StatisticsQuery, StatisticsRow};
 
 const MINUTE_MICROS: i64 = 60_000_000;

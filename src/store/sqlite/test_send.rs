@@ -7,8 +7,8 @@ use super::audit;
 use super::failure::Failure;
 use super::row;
 use super::writer::{Step, Tx};
-use crate::domain::access::Act;
 use crate::domain::audit::{Action, NewEntry};
+use crate::domain::auth::Act;
 use crate::domain::id::MappingId;
 use crate::store::{TestSend, TestSendRow};
 

@@ -10,9 +10,9 @@ use super::failure::Failure;
 use super::pipeline::{self, bytes};
 use super::row::{Columns, foreign};
 use super::writer::{Step, Tx};
-use crate::clock::Timestamp;
-use crate::domain::access::{Act, DestinationPath, Role, Scope};
 use crate::domain::audit::{Action, NewEntry};
+use crate::domain::auth::{Act, DestinationPath, Role, Scope};
+use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
 use crate::store::{NewToken, Revocation, StoreError, Token};
 

@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::failure::Failure;
 use super::writer::{Step, Tx};
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::NodeId;
 
 /// Enters a process.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
 
-use crate::clock::Timestamp;
+use crate::domain::clock::Timestamp;
 
 /// How far keys may be out of the order of times: requests that are under way at once, and clocks
 /// that are corrected.

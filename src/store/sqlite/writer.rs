@@ -24,7 +24,7 @@ use super::pace::Pace;
 use super::queue::{Asked, Command, Queued};
 use super::recent::Recent;
 use super::shared::Shared;
-use crate::clock::Clock;
+use crate::domain::clock::Clock;
 
 /// How long records wait for events to be committed with.
 const PATIENCE: Duration = Duration::from_millis(2);

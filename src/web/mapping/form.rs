@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::super::form::{Field, Form};
 use super::super::setup::{STALE, TAG};
 use super::super::text::Outside;
-use crate::desk::preview::trigger_breaks_at;
 use crate::pipeline::{Fault, MappingDocument};
+use crate::service::preview::trigger_breaks_at;
 
 /// The type of the sample that a mapping is tried on where its source has no event yet.
 const SAMPLE: &str = "track";

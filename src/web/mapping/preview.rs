@@ -12,12 +12,12 @@ use super::super::json::Json;
 use super::super::moment::span;
 use super::super::text::Outside;
 use super::form::{Edit, FIELDS};
-use crate::desk::Refusal;
-use crate::desk::preview::Preview;
-use crate::desk::test_sends::{Names, ResultView, TestBody, TestView};
-use crate::domain::access::Operator;
+use crate::domain::auth::Operator;
 use crate::domain::event::EventType;
 use crate::pipeline::Target;
+use crate::service::Refusal;
+use crate::service::preview::Preview;
+use crate::service::test_sends::{Names, ResultView, TestBody, TestView};
 
 /// What came of it.
 pub(in super::super) struct Shown {

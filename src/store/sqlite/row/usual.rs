@@ -175,7 +175,7 @@ const fn is_before(number: u8, other: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::sha256;
+    use crate::domain::digest::sha256;
 
     /// The lines that rows may have been packed with; with lines added, this is added to.
     const KEPT: [(usize, &str); 1] =

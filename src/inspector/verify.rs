@@ -1,0 +1,142 @@
+//! Verdicts on signatures, as a careful receiver reaches them. The cryptography is the sender's.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use secrecy::SecretString;
+
+use super::arrival::webhook_id;
+use crate::domain::clock::Timestamp;
+use crate::json::{self, Value};
+use crate::sender::{verify_standard, verify_x_signature};
+
+/// A `webhook-timestamp` further than this from now is refused, as Standard Webhooks advises.
+const TOLERANCE: Duration = Duration::from_secs(5 * 60);
+
+/// What a look at one kind of signature gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is right.
+    Verified,
+    /// It is there and wrong.
+    Wrong,
+    /// It is right for a time that is too far from now: a replay, or a clock that is off.
+    Stale,
+    /// There is none.
+    Absent,
+    /// No secret is known, so it was not looked at.
+    Unchecked,
+}
+
+impl Verdict {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Wrong => "wrong",
+            Self::Stale => "stale",
+            Self::Absent => "absent",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// Judges `X-Signature`: over the body's bytes or what a receiver that parses and prints the JSON again
+/// would hash; of a batch, which is an array, over its first event alone.
+pub(super) fn x_signature(secrets: &[SecretString], headers: &HeaderMap, body: &[u8]) -> Verdict {
+    let Some(header) = headers.get("x-signature") else { return Verdict::Absent };
+    if secrets.is_empty() {
+        return Verdict::Unchecked;
+    }
+    let Ok(hex) = header.to_str() else { return Verdict::Wrong };
+    let fits = |text: &[u8]| secrets.iter().any(|secret| verify_x_signature(secret, text, hex));
+    let is_right = match json::parse(body) {
+        Ok(Value::Array(events)) => {
+            events.first().is_some_and(|first| fits(json::to_string(first).as_bytes()))
+        }
+        Ok(value) => fits(body) || fits(json::to_string(&value).as_bytes()),
+        Err(_) => fits(body),
+    };
+    if is_right { Verdict::Verified } else { Verdict::Wrong }
+}
+
+/// Judges the Standard Webhooks headers.
+pub(super) fn standard(
+    secrets: &[SecretString],
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Timestamp,
+) -> Verdict {
+    let Some(signature) = headers.get("webhook-signature") else { return Verdict::Absent };
+    if secrets.is_empty() {
+        return Verdict::Unchecked;
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let seconds = text("webhook-timestamp").and_then(|text| text.parse::<i64>().ok());
+    let (Some(id), Some(seconds), Ok(signature)) =
+        (webhook_id(headers), seconds, signature.to_str())
+    else {
+        return Verdict::Wrong;
+    };
+    if !secrets.iter().any(|secret| verify_standard(secret, id, seconds, body, signature)) {
+        return Verdict::Wrong;
+    }
+    if now.as_seconds().abs_diff(seconds) > TOLERANCE.as_secs() {
+        return Verdict::Stale;
+    }
+    Verdict::Verified
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sender::{Signed, Signer};
+
+    const BODY: &[u8] = br#"{"type":"track","n":1}"#;
+
+    fn signed(secret: &str, body: &[u8], first_event: &[u8]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let message = Signed { webhook_id: "msg_1", timestamp_s: 1_000, body, first_event };
+        Signer::new(&[secret.into()]).sign(&mut headers, &message);
+        headers
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn right_wrong_stale_and_absent_are_told_apart() {
+        let (right, other): ([SecretString; 1], [SecretString; 1]) =
+            (["secret".into()], ["other".into()]);
+        let headers = signed("secret", BODY, BODY);
+        assert_eq!(x_signature(&right, &headers, BODY), Verdict::Verified);
+        assert_eq!(x_signature(&other, &headers, BODY), Verdict::Wrong);
+        assert_eq!(x_signature(&right, &headers, b"{}"), Verdict::Wrong);
+        assert_eq!(x_signature(&[], &headers, BODY), Verdict::Unchecked);
+        assert_eq!(x_signature(&right, &HeaderMap::new(), BODY), Verdict::Absent);
+        assert_eq!(standard(&right, &headers, BODY, at(1_100)), Verdict::Verified);
+        assert_eq!(standard(&right, &headers, BODY, at(1_301)), Verdict::Stale);
+        assert_eq!(standard(&right, &headers, BODY, at(699)), Verdict::Stale);
+        assert_eq!(standard(&other, &headers, BODY, at(1_000)), Verdict::Wrong);
+        assert_eq!(standard(&right, &headers, b"{}", at(1_000)), Verdict::Wrong);
+        assert_eq!(standard(&right, &HeaderMap::new(), BODY, at(1_000)), Verdict::Absent);
+    }
+
+    #[test]
+    fn a_body_printed_otherwise_and_a_batch_verify_as_the_seeds_receiver_would() {
+        let secrets: [SecretString; 1] = ["secret".into()];
+        let spaced = br#"{ "type": "track", "n": 1.0 }"#;
+        assert_eq!(
+            x_signature(&secrets, &signed("secret", spaced, BODY), spaced),
+            Verdict::Verified
+        );
+        let batch = br#"[{"type":"track","n":1},{"type":"track","n":2}]"#;
+        assert_eq!(x_signature(&secrets, &signed("secret", batch, BODY), batch), Verdict::Verified);
+        assert_eq!(x_signature(&secrets, &signed("secret", batch, batch), batch), Verdict::Wrong);
+        let alone = br#"[{"type":"track","n":1}]"#;
+        assert_eq!(x_signature(&secrets, &signed("secret", alone, BODY), alone), Verdict::Verified);
+        assert_eq!(x_signature(&secrets, &signed("secret", b"[]", BODY), b"[]"), Verdict::Wrong);
+    }
+}

@@ -1,0 +1,363 @@
+//! Why: for one event, what became of it at each mapping of its source, or why it did not go there.
+//! It is worked out from what is kept: the event's deliveries and skips, and the revision that each
+//! mapping had when the event came. What is not kept, such as when a mapping was disabled, is
+//! inferred, and said to be.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::deliveries::{DeliveryView, among};
+use super::events::{EventView, sources_among};
+use super::filter::mapping_path;
+use super::{Desk, Refusal};
+use crate::domain::auth::Caller;
+use crate::domain::destination::Destination;
+use crate::domain::event::StoredEvent;
+use crate::domain::id::{EventId, Noun, PublicId};
+use crate::domain::mapping::{Mapping, MappingRevision};
+use crate::json;
+use crate::mapping::CompiledMapping;
+use crate::store::{DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Pipeline, Routing};
+use crate::trigger::Trigger;
+
+mod fate;
+
+use fate::Fate;
+
+/// Deliveries of the event that are looked at: as many as it can have.
+const MAX_DELIVERIES: u32 = 10_000;
+/// Events with the same messageId that are named beside the one explained.
+const MAX_OTHERS: u32 = 20;
+
+/// What became of an event.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The event.
+    pub event: EventView,
+    /// Each mapping of its source, and those removed since that got a delivery.
+    pub mappings: Vec<MappingExplanation>,
+    /// Older events with the same messageId.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    /// What else should be known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// What became of an event at one mapping.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MappingExplanation {
+    /// `source/destination/mapping`; none when it was removed since.
+    pub mapping: Option<String>,
+    /// Whether it went there, or what kept it.
+    pub verdict: Verdict,
+    /// What became of it, or why it did not go there.
+    pub because: String,
+    /// The number of the revision that decided, where one did.
+    pub revision: Option<u32>,
+    /// What the event did not meet; only with the verdict `trigger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<UnmetView>,
+    /// Its delivery; only with the verdict `matched`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryView>,
+}
+
+/// Whether an event went to a mapping, or what kept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It has a delivery.
+    Matched,
+    /// The event was rejected as a whole.
+    Rejected,
+    /// The mapping or its destination was made later.
+    MadeLater,
+    /// The trigger did not match.
+    Trigger,
+    /// The event's own `integrations` kept it from the destination.
+    Integrations,
+    /// The mapping or its destination was disabled.
+    Disabled,
+    /// What the mapping says cannot be used by this version.
+    Faulty,
+    /// Nothing that is kept says why.
+    Unclear,
+}
+
+impl Verdict {
+    /// The word in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::Rejected => "rejected",
+            Self::MadeLater => "made_later",
+            Self::Trigger => "trigger",
+            Self::Integrations => "integrations",
+            Self::Disabled => "disabled",
+            Self::Faulty => "faulty",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// The part of a trigger that an event did not meet.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UnmetView {
+    /// The condition.
+    pub condition: String,
+    /// The field that it looks at; none for more than one condition.
+    pub path: Option<String>,
+    /// What stood there, as JSON; none when it was missing.
+    pub found: Option<String>,
+}
+
+/// What an explanation is worked out from.
+struct Known<'a> {
+    stored: &'a StoredEvent,
+    pipeline: &'a Pipeline,
+    routing: &'a Routing,
+    document: Option<json::Value<'a>>,
+}
+
+impl Desk {
+    /// What became of an event, by its id or its messageId.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is none.
+    pub async fn explain(&self, caller: &Caller, text: &str) -> Result<Explanation, Refusal> {
+        let pipeline = self.pipeline(caller).await?;
+        let Found { stored, others, by_message_id } = find(self, &pipeline, caller, text).await?;
+        let routing = self.store.routing(stored.id).await?;
+        let query = DeliveryQuery {
+            event_id: Some(stored.id),
+            among: among(caller, &pipeline),
+            limit: MAX_DELIVERIES,
+            ..DeliveryQuery::default()
+        };
+        let mut deliveries = self.store.deliveries(query).await?.rows;
+        deliveries.reverse();
+        let document = stored.event.document().ok().and_then(|bytes| json::parse(bytes).ok());
+        let known = Known { stored: &stored, pipeline: &pipeline, routing: &routing, document };
+        let mut mappings = Vec::new();
+        for (destination, mapping) in known.mappings() {
+            let delivery = deliveries.iter().position(|it| it.delivery.mapping_id == mapping.id);
+            mappings.push(match delivery.map(|at| deliveries.remove(at)) {
+                Some(row) => known.matched(self, &row, Some((destination, mapping))).await?,
+                None => known.unmatched(destination, mapping),
+            });
+        }
+        for row in &deliveries {
+            mappings.push(known.matched(self, row, None).await?);
+        }
+        let notes = known.notes(mappings.is_empty(), by_message_id);
+        Ok(Explanation { event: EventView::of(&stored, &pipeline), mappings, others, notes })
+    }
+}
+
+/// An event that was asked for.
+struct Found {
+    stored: StoredEvent,
+    others: Vec<String>,
+    by_message_id: bool,
+}
+
+/// By its id, or else by its messageId: the newest that has it.
+async fn find(
+    desk: &Desk,
+    pipeline: &Pipeline,
+    caller: &Caller,
+    text: &str,
+) -> Result<Found, Refusal> {
+    let seen = sources_among(caller, pipeline);
+    if let Ok(id) = PublicId::parse_as(text, Noun::Event)
+        && let Some(stored) = desk.store.event(EventId(id.key)).await?
+        && stored.event.received_at == id.created_at
+        && seen.as_ref().is_none_or(|ids| ids.contains(&stored.event.source_id))
+    {
+        return Ok(Found { stored, others: Vec::new(), by_message_id: false });
+    }
+    let event = EventConditions { message_id: Some(text.to_owned()), ..EventConditions::default() };
+    let query = EventQuery { event, among: seen, limit: MAX_OTHERS + 1, ..EventQuery::default() };
+    let listed = desk.store.events(query).await?;
+    let mut found = listed.rows.into_iter();
+    let stored = found.next().ok_or_else(|| {
+        let since = listed.looked_to.map(|(_, at)| format!(" accepted since {at}"));
+        let since = since.unwrap_or_default();
+        Refusal::Missing(format!("event with the id or messageId {text}{since}"))
+    })?;
+    let id = |it: StoredEvent| PublicId::new(Noun::Event, it.event.received_at, it.id.0);
+    let others = found.map(|it| id(it).to_string()).collect();
+    Ok(Found { stored, others, by_message_id: true })
+}
+
+impl<'a> Known<'a> {
+    /// The mappings of the event's source.
+    fn mappings(&self) -> impl Iterator<Item = (&'a Destination, &'a Mapping)> {
+        let pipeline = self.pipeline;
+        let source_id = self.stored.event.source_id;
+        let destinations = pipeline
+            .destinations
+            .iter()
+            .filter(move |destination| destination.source_id == source_id);
+        destinations.flat_map(|destination| {
+            let below = pipeline.mappings.iter().filter(|it| it.destination_id == destination.id);
+            below.map(move |mapping| (destination, mapping))
+        })
+    }
+
+    fn revision(&self, mapping: &Mapping) -> Option<&'a MappingRevision> {
+        let found = self.routing.revisions.iter().find(|(id, _)| *id == mapping.id);
+        found.map(|(_, revision)| revision)
+    }
+
+    async fn matched(
+        &self,
+        desk: &Desk,
+        row: &DeliveryRow,
+        set_up: Option<(&Destination, &Mapping)>,
+    ) -> Result<MappingExplanation, Refusal> {
+        let attempts = desk.store.attempts(row.delivery.id).await?;
+        let settled_by = match row.delivery.settled_by {
+            Some(id) => desk.store.delivery(id).await?,
+            None => None,
+        };
+        let circuits = desk.process.open_circuits();
+        let view = DeliveryView::of(row, self.pipeline);
+        let fate = Fate {
+            delivery: &row.delivery,
+            id: &view.id,
+            attempts: &attempts,
+            settled_by: settled_by.map(|by| DeliveryView::of(&by, self.pipeline)),
+            enabled: set_up.map(|(destination, mapping)| destination.enabled && mapping.enabled),
+            circuit_open: circuits.iter().any(|it| it.mapping_id == row.delivery.mapping_id),
+            now: desk.clock.now(),
+        };
+        Ok(MappingExplanation {
+            mapping: view.mapping.clone(),
+            verdict: Verdict::Matched,
+            because: fate.to_string(),
+            revision: set_up.and_then(|(_, mapping)| self.revision(mapping)).map(|it| it.number),
+            unmet: None,
+            delivery: Some(view),
+        })
+    }
+
+    fn unmatched(&self, destination: &Destination, mapping: &Mapping) -> MappingExplanation {
+        let (verdict, because, unmet) = self.judge(destination, mapping);
+        let revision = self.revision(mapping);
+        let mut because = because;
+        if let (Verdict::Trigger, Some(then)) = (verdict, revision)
+            && then.number < mapping.revision.number
+        {
+            let (now, at) = (mapping.revision.number, mapping.revision.created_at);
+            because.push_str(&format!(
+                "; that was revision {}, and revision {now} is in force since {at}",
+                then.number
+            ));
+        }
+        MappingExplanation {
+            mapping: Some(mapping_path(self.pipeline, mapping.id).join("/")),
+            verdict,
+            because,
+            revision: revision.map(|revision| revision.number),
+            unmet,
+            delivery: None,
+        }
+    }
+
+    /// Why there is no delivery: what is certain comes before what is inferred.
+    fn judge(
+        &self,
+        destination: &Destination,
+        mapping: &Mapping,
+    ) -> (Verdict, String, Option<UnmetView>) {
+        let event = &self.stored.event;
+        let plain = |verdict, because: String| (verdict, because, None);
+        if let Some(reason) = &event.rejection {
+            return plain(Verdict::Rejected, format!("the event was rejected: {reason}"));
+        }
+        let made_at = destination.created_at.max(mapping.created_at);
+        let (Some(revision), Some(document)) = (self.revision(mapping), &self.document) else {
+            return plain(Verdict::MadeLater, format!("it was made after the event, at {made_at}"));
+        };
+        let trigger = match compile(revision) {
+            Ok(trigger) => trigger,
+            Err(fault) => return plain(Verdict::Faulty, fault),
+        };
+        if let Some(unmet) = trigger.unmet(document) {
+            let field = unmet.field;
+            let view = UnmetView {
+                condition: unmet.condition,
+                path: field.as_ref().map(|field| field.path.clone()),
+                found: field.and_then(|field| field.value),
+            };
+            return (Verdict::Trigger, did_not_match(&view), Some(view));
+        }
+        if self.routing.skips.contains(&destination.id) {
+            let because = "the event's integrations object keeps it from this destination";
+            return plain(Verdict::Integrations, because.to_owned());
+        }
+        let resumed_at = destination.resumed_at.max(mapping.resumed_at);
+        if !destination.enabled || !mapping.enabled {
+            let what = if destination.enabled { "the mapping" } else { "the destination" };
+            let because = format!(
+                "{what} is disabled, and must have been when the event came: its trigger matches"
+            );
+            plain(Verdict::Disabled, because)
+        } else if resumed_at > event.received_at {
+            let because = format!(
+                "it must have been disabled when the event came: its trigger matches; enabled \
+                 again at {resumed_at}"
+            );
+            plain(Verdict::Disabled, because)
+        } else {
+            let because = "its trigger matches and it is enabled: it must have been changed just \
+                           when the event came";
+            plain(Verdict::Unclear, because.to_owned())
+        }
+    }
+
+    fn notes(&self, no_mappings: bool, by_message_id: bool) -> Vec<String> {
+        let mut notes = Vec::new();
+        let event = &self.stored.event;
+        if !self.pipeline.sources.iter().any(|source| source.id == event.source_id) {
+            notes.push("its source was removed since, with what was set up below it".to_owned());
+        } else if no_mappings {
+            notes.push("its source has no mappings".to_owned());
+        }
+        if by_message_id && event.rejection.is_none() {
+            notes.push(
+                "copies of this messageId within 24 hours are acknowledged and not delivered \
+                 again; of them only the number is kept, over all sources: events_duplicate in \
+                 postrider status"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+}
+
+/// A revision's trigger; what is wrong when the revision as a whole cannot be used.
+fn compile(revision: &MappingRevision) -> Result<Trigger, String> {
+    let faulty = |path: &str, message: &str| {
+        format!("this version cannot use revision {}: {path}: {message}", revision.number)
+    };
+    if let Err(faults) = CompiledMapping::compile(&revision.definition)
+        && let Some(fault) = faults.first()
+    {
+        return Err(faulty(&fault.path, &fault.message));
+    }
+    Trigger::parse(&revision.definition.trigger)
+        .map_err(|error| faulty("trigger", &error.to_string()))
+}
+
+fn did_not_match(unmet: &UnmetView) -> String {
+    let found = match (&unmet.path, &unmet.found) {
+        (Some(path), Some(found)) => format!(": {path} was {found}"),
+        (Some(path), None) => format!(": {path} was missing"),
+        (None, _) => String::new(),
+    };
+    format!("its trigger did not match: {} does not hold{found}", unmet.condition)
+}

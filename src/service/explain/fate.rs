@@ -1,0 +1,106 @@
+//! What became of a delivery, in a sentence.
+
+use std::fmt;
+
+use crate::domain::attempt::{Attempt, Outcome};
+use crate::domain::clock::Timestamp;
+use crate::domain::delivery::{Delivery, State};
+use crate::service::deliveries::DeliveryView;
+
+/// A delivery with what its sentence is made of.
+pub(super) struct Fate<'a> {
+    pub(super) delivery: &'a Delivery,
+    /// Its id as it is shown.
+    pub(super) id: &'a str,
+    pub(super) attempts: &'a [Attempt],
+    /// Whose success settled it.
+    pub(super) settled_by: Option<DeliveryView>,
+    /// Whether its mapping and destination are enabled; none when they were removed.
+    pub(super) enabled: Option<bool>,
+    pub(super) circuit_open: bool,
+    pub(super) now: Timestamp,
+}
+
+impl fmt::Display for Fate<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.delivery.state {
+            State::Pending => self.pending(out),
+            State::Leased => {
+                self.tries(out)?;
+                out.write_str("; in hand, about to be tried or under way")
+            }
+            State::Delivered => self.delivered(out),
+            State::Dead => self.dead(out),
+            State::Discarded => {
+                self.tries(out)?;
+                if self.delivery.last_outcome == Some(Outcome::Dropped) {
+                    return write!(out, "; its insert function dropped it{}", self.settled());
+                }
+                write!(out, "; given up{}", self.settled())?;
+                match self.enabled {
+                    Some(_) => out.write_str(" by an operator"),
+                    None => out.write_str(" by an operator, or because its mapping was removed"),
+                }
+            }
+        }
+    }
+}
+
+impl Fate<'_> {
+    fn settled(&self) -> String {
+        self.delivery.settled_at.map_or_else(String::new, |at| format!(" at {at}"))
+    }
+
+    fn tries(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(last) = self.attempts.last() else { return out.write_str("not tried yet") };
+        let times = match self.attempts.len() {
+            1 => "once".to_owned(),
+            count => format!("{count} times"),
+        };
+        write!(out, "tried {times}, last: {}", last.made.outcome.as_str())?;
+        match (&last.made.error, last.made.status) {
+            (Some(error), _) => write!(out, ", {error}"),
+            (None, Some(status)) => write!(out, " ({status})"),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn delivered(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.settled_by {
+            Some(by) => write!(
+                out,
+                "settled{} by {} of {}: one success is enough for this destination",
+                self.settled(),
+                by.id,
+                by.mapping.as_deref().unwrap_or("a mapping removed since"),
+            ),
+            None => {
+                self.tries(out)?;
+                write!(out, "; its receiver took it{}", self.settled())
+            }
+        }
+    }
+
+    fn pending(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tries(out)?;
+        match (self.enabled, self.delivery.due_at) {
+            (None, _) => return out.write_str("; its mapping was removed: it will be given up"),
+            (Some(false), _) => {
+                return out.write_str("; held while its mapping or destination is disabled");
+            }
+            (Some(true), Some(at)) if at > self.now => write!(out, "; next try at {at}")?,
+            (Some(true), _) => out.write_str("; due now")?,
+        }
+        if self.circuit_open {
+            out.write_str(", but its circuit is open: one probe at a time until it answers")?;
+        }
+        write!(out, "; until {}", self.delivery.deadline_at)
+    }
+
+    fn dead(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tries(out)?;
+        let reason = self.delivery.reason.map_or("", |reason| reason.as_str());
+        write!(out, "; a dead letter{}, reason {reason}", self.settled())?;
+        write!(out, "; postrider redrive {} makes it due again", self.id)
+    }
+}

@@ -1,0 +1,328 @@
+//! Jobs: redrives and discards, asked for by filter or by ids, with a dry run that changes nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::deliveries::{DeliveryView, Page, among};
+use super::filter::{self, destination_path, mapping_path};
+use super::{Condition, Desk, Refusal};
+use crate::domain::auth::{Caller, Operator};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId, Noun, PublicId, SourceId};
+use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
+use crate::pipeline::Fault;
+use crate::store::Pipeline;
+
+/// Deliveries in a dry run's sample.
+const SAMPLE: u32 = 10;
+/// Deliveries that can be named by id in one job.
+const MAX_IDS: usize = 1_000;
+/// The longest note, in characters.
+const MAX_NOTE: usize = 1_000;
+
+/// A job that is asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobRequest {
+    /// These deliveries.
+    #[schema(max_items = 1_000)]
+    pub ids: Vec<String>,
+    /// Deliveries that meet all of these conditions, named as in the list of deliveries.
+    pub filter: BTreeMap<String, String>,
+    /// Only tell what it would do.
+    pub dry_run: bool,
+    /// Deliveries a second at most.
+    #[schema(minimum = 1)]
+    pub rate_per_second: Option<u32>,
+    /// Why, for the record.
+    #[schema(max_length = 1_000)]
+    pub note: Option<String>,
+}
+
+/// What a job would do.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PreviewView {
+    /// How many deliveries match; not more than are counted.
+    pub matched: u64,
+    /// Whether there may be more than were counted.
+    #[serde(default)]
+    pub more: bool,
+    /// The first of them.
+    pub sample: Vec<DeliveryView>,
+}
+
+/// A job as it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// Its id.
+    pub id: String,
+    /// `redrive` or `discard`.
+    pub action: String,
+    /// What it selects by, named as in the list of deliveries; empty for one that names deliveries.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// How many deliveries it names.
+    #[serde(default)]
+    pub named: usize,
+    /// Where it stands.
+    pub state: String,
+    /// Deliveries that matched when it was made; not more than are counted.
+    pub matched: u64,
+    /// Whether more matched than were counted.
+    #[serde(default)]
+    pub more: bool,
+    /// Deliveries acted on so far.
+    pub done: u64,
+    /// Deliveries a second at most.
+    pub rate_per_second: Option<u32>,
+    /// Who asked.
+    pub actor: String,
+    /// Why.
+    pub note: Option<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was done or cancelled.
+    pub finished_at: Option<String>,
+}
+
+impl JobView {
+    fn of(job: &Job, pipeline: &Pipeline, event: Option<String>) -> Self {
+        Self {
+            id: public_id(job),
+            action: job.asked.action.as_str().to_owned(),
+            filter: words(&job.asked.filter, pipeline, event),
+            named: job.asked.filter.delivery_ids.len(),
+            state: job.state.as_str().to_owned(),
+            matched: job.matched,
+            more: job.more,
+            done: job.done,
+            rate_per_second: job.asked.rate_per_second,
+            actor: job.asked.actor.clone(),
+            note: job.asked.note.clone(),
+            created_at: job.created_at.to_iso(),
+            finished_at: job.finished_at.map(Timestamp::to_iso),
+        }
+    }
+
+    /// Whether it goes on.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == JobState::Running.as_str()
+    }
+}
+
+/// What came of asking for a job.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// It would do this.
+    Preview(PreviewView),
+    /// It was made, and goes on by itself.
+    Made(JobView),
+}
+
+impl Desk {
+    /// Makes a job, or only tells what it would do.
+    ///
+    /// # Errors
+    /// [`Refusal`], with each fault; nothing is made then.
+    pub async fn ask_job(
+        &self,
+        action: JobAction,
+        operator: &Operator,
+        request: JobRequest,
+    ) -> Result<Asked, Refusal> {
+        check(&request)?;
+        let pipeline = self.pipeline(operator).await?;
+        let conditions: Vec<_> = request.filter.into_iter().collect();
+        let mut filter = filter::job(&request.ids, &conditions, &pipeline)?;
+        // A token that is limited to destinations selects nothing else, whatever it asks for.
+        filter.among = among(operator, &pipeline);
+        if let Some(state) = filter.state
+            && !action.takes(state)
+        {
+            let message =
+                format!("a {} does not take {} deliveries", action.as_str(), state.as_str());
+            return Err(Refusal::at("filter.state", message));
+        }
+        self.known(&request.ids).await?;
+        self.within(operator, &filter).await?;
+        if request.dry_run {
+            let preview = self.store.preview_job(action, filter, SAMPLE).await?;
+            let sample =
+                preview.sample.iter().map(|row| DeliveryView::of(row, &pipeline)).collect();
+            let (matched, more) = (preview.matched, preview.more);
+            return Ok(Asked::Preview(PreviewView { matched, more, sample }));
+        }
+        let job = NewJob {
+            action,
+            filter,
+            rate_per_second: request.rate_per_second,
+            actor: operator.name.clone(),
+            note: request.note,
+        };
+        let act = operator.act(self.clock.now()).noted(job.note.clone());
+        let job = self.store.create_job(job, act).await?;
+        self.process.wake();
+        self.view_of_job(&job, &pipeline).await.map(Asked::Made)
+    }
+
+    /// An id of another database must not select one of ours with the same key.
+    async fn known(&self, ids: &[String]) -> Result<(), Refusal> {
+        let mut faults = Vec::new();
+        for (index, text) in ids.iter().enumerate() {
+            let Ok(id) = PublicId::parse_as(text, Noun::Delivery) else { continue };
+            let row = self.store.delivery(DeliveryId(id.key)).await?;
+            if row.is_none_or(|row| row.delivery.accepted_at != id.created_at) {
+                let message = format!("there is no delivery {text}");
+                faults.push(Fault::new(format!("ids[{index}]"), message));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
+    }
+
+    /// A token that is limited to destinations names no delivery of another.
+    async fn within(&self, operator: &Operator, filter: &JobFilter) -> Result<(), Refusal> {
+        let Some(among) = &filter.among else { return Ok(()) };
+        for id in &filter.delivery_ids {
+            let row = self.store.delivery(*id).await?;
+            if !row.is_some_and(|row| among.contains(&row.delivery.destination_id)) {
+                return operator.reaches_everything().map_err(Refusal::from);
+            }
+        }
+        Ok(())
+    }
+
+    /// A page of the jobs that meet the conditions, newest first; only those with this action, if one
+    /// is given. Those that the caller may not see are left out: a page may hold fewer than asked for.
+    ///
+    /// # Errors
+    /// [`Refusal`], with each condition that is not right.
+    pub async fn jobs(
+        &self,
+        caller: &Caller,
+        action: Option<JobAction>,
+        conditions: &[Condition],
+    ) -> Result<Page<JobView>, Refusal> {
+        let mut query = filter::jobs(conditions, action)?;
+        let limit = query.limit as usize;
+        // One more than asked for tells whether there is a next page.
+        query.limit += 1;
+        let jobs = self.store.jobs(query).await?;
+        let pipeline = self.pipeline(caller).await?;
+        let mut items = Vec::new();
+        for job in jobs.iter().take(limit).filter(|job| sees(caller, &job.asked, &pipeline)) {
+            items.push(self.view_of_job(job, &pipeline).await?);
+        }
+        let last = jobs.get(limit - 1).filter(|_| jobs.len() > limit);
+        Ok(Page { items, next: last.map(public_id), looked_to: None })
+    }
+
+    /// A job by its id.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is none.
+    pub async fn job(&self, caller: &Caller, text: &str) -> Result<JobView, Refusal> {
+        let (job, pipeline) = self.find_job(caller, text).await?;
+        self.view_of_job(&job, &pipeline).await
+    }
+
+    /// Stops a job where it is.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is none.
+    pub async fn cancel_job(&self, operator: &Operator, text: &str) -> Result<JobView, Refusal> {
+        let (job, pipeline) = self.find_job(operator, text).await?;
+        let job = self.store.cancel_job(job.id, operator.act(self.clock.now())).await?;
+        let job = job.ok_or_else(|| Refusal::Missing(format!("job {text}")))?;
+        self.view_of_job(&job, &pipeline).await
+    }
+
+    async fn view_of_job(&self, job: &Job, pipeline: &Pipeline) -> Result<JobView, Refusal> {
+        let event = match job.asked.filter.event_id {
+            None => None,
+            Some(id) => Some(self.store.event(id).await?.map_or_else(removed, |stored| {
+                PublicId::new(Noun::Event, stored.event.received_at, id.0).to_string()
+            })),
+        };
+        Ok(JobView::of(job, pipeline, event))
+    }
+
+    async fn find_job(&self, caller: &Caller, text: &str) -> Result<(Job, Pipeline), Refusal> {
+        let id = PublicId::parse_as(text, Noun::Job)
+            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+        let job = self.store.job(JobId(id.key)).await?;
+        let pipeline = self.pipeline(caller).await?;
+        job.filter(|job| job.created_at == id.created_at)
+            .filter(|job| sees(caller, &job.asked, &pipeline))
+            .map(|job| (job, pipeline))
+            .ok_or_else(|| Refusal::Missing(format!("job {text}")))
+    }
+}
+
+fn public_id(job: &Job) -> String {
+    PublicId::new(Noun::Job, job.created_at, job.id.0).to_string()
+}
+
+/// Whether a caller may see a job: one of its own, or of its destinations only.
+fn sees(caller: &Caller, asked: &NewJob, pipeline: &Pipeline) -> bool {
+    let filter = &asked.filter;
+    let covers = |id: &DestinationId| pipeline.destinations.iter().any(|it| it.id == *id);
+    let has = |id: &MappingId| pipeline.mappings.iter().any(|it| it.id == *id);
+    caller.scope.limits().is_none()
+        || asked.actor == caller.name
+        || filter.destination_id.as_ref().is_some_and(covers)
+        || filter.mapping_id.as_ref().is_some_and(has)
+        || filter.among.as_ref().is_some_and(|ids| ids.iter().all(covers))
+}
+
+fn removed() -> String {
+    "removed since".to_owned()
+}
+
+/// A filter as it can be asked for again; what was removed since is told as that.
+fn words(
+    filter: &JobFilter,
+    pipeline: &Pipeline,
+    event_id: Option<String>,
+) -> BTreeMap<String, String> {
+    let path = |path: Vec<String>| if path.is_empty() { removed() } else { path.join("/") };
+    let source = |id: SourceId| {
+        let found = pipeline.sources.iter().find(|it| it.id == id);
+        path(found.map(|it| it.name.clone()).into_iter().collect())
+    };
+    let event = &filter.event;
+    let given = [
+        ("state", filter.state.map(|it| it.as_str().to_owned())),
+        ("reason", filter.reason.map(|it| it.as_str().to_owned())),
+        ("outcome", filter.outcome.map(|it| it.as_str().to_owned())),
+        ("status", filter.status.map(|it| it.to_string())),
+        ("source", event.source_id.map(source)),
+        ("destination", filter.destination_id.map(|id| path(destination_path(pipeline, id)))),
+        ("mapping", filter.mapping_id.map(|id| path(mapping_path(pipeline, id)))),
+        ("type", event.kind.map(|it| it.as_str().to_owned())),
+        ("name", event.name.clone()),
+        ("user_id", event.user_id.clone()),
+        ("message_id", event.message_id.clone()),
+        ("event", event_id),
+        ("since", filter.accepted_from.map(Timestamp::to_iso)),
+        ("until", filter.accepted_until.map(Timestamp::to_iso)),
+    ];
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn check(request: &JobRequest) -> Result<(), Refusal> {
+    let mut faults = Vec::new();
+    if request.ids.len() > MAX_IDS {
+        faults.push(Fault::new("ids", format!("should be at most {MAX_IDS}; use a filter")));
+    }
+    if request.rate_per_second == Some(0) {
+        faults
+            .push(Fault::new("rate_per_second", "should be at least 1; leave it out for no limit"));
+    }
+    if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
+        faults.push(Fault::new("note", format!("should have at most {MAX_NOTE} characters")));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
+}

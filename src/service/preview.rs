@@ -1,0 +1,71 @@
+//! Previews: what a mapping that is still being written would send for an event. Nothing is saved, and
+//! nothing is sent; its insert function runs, as it would.
+
+use serde_json::Value;
+
+use super::explain::UnmetView;
+use super::test_sends::{TestBody, TestView, choose};
+use super::{Desk, Refusal};
+use crate::domain::auth::Operator;
+use crate::json;
+use crate::pipeline::{Found, Target};
+use crate::trigger::Trigger;
+
+/// What a mapping would make of an event.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// What mappings see of the event, as JSON.
+    pub event: String,
+    /// What the event does not meet; none when the trigger takes it.
+    pub unmet: Option<UnmetView>,
+    /// What it gives: the request, or why there is none.
+    pub test: TestView,
+}
+
+impl Desk {
+    /// A preview of a mapping as it is written.
+    ///
+    /// # Errors
+    /// [`Refusal`], with each fault of the mapping, or when there is no such event.
+    pub async fn preview(
+        &self,
+        operator: &Operator,
+        target: &Target,
+        document: Value,
+        on: &TestBody,
+    ) -> Result<Preview, Refusal> {
+        let Target::Mapping(source, destination, _) = target else {
+            return Err(Refusal::Missing("mapping to preview".to_owned()));
+        };
+        operator.reaches(source, destination)?;
+        let draft = self.editor.draft(target, document).await?;
+        let source = Target::Source(source.clone());
+        let Some(Found::Source(source)) = source.find(&draft.pipeline) else {
+            return Err(Refusal::Missing(source.to_string()));
+        };
+        let chosen = choose(self, operator, source.id, on).await?;
+        let tried = self.process.try_mapping(&draft.pipeline, draft.id, &chosen.event).await;
+        let tested = tried
+            .ok_or_else(|| Refusal::Conflict("this version cannot run the mapping".to_owned()))?;
+        let event = chosen.event.document();
+        let event = event.map_err(|error| Refusal::at("document", error.to_string()))?;
+        Ok(Preview {
+            event: String::from_utf8_lossy(event).into_owned(),
+            unmet: unmet(&draft.definition.trigger, event),
+            test: TestView::of(&chosen, &tested, false),
+        })
+    }
+}
+
+fn unmet(trigger: &str, event: &[u8]) -> Option<UnmetView> {
+    let event = json::parse(event).ok()?;
+    let unmet = Trigger::parse(trigger).ok()?.unmet(&event)?;
+    let (path, found) = unmet.field.map_or((None, None), |field| (Some(field.path), field.value));
+    Some(UnmetView { condition: unmet.condition, path, found })
+}
+
+/// The character of a trigger at which it cannot be read on, counted from 0; none when it can.
+#[must_use]
+pub fn trigger_breaks_at(trigger: &str) -> Option<usize> {
+    Trigger::parse(trigger).err().map(|error| error.position)
+}

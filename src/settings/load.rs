@@ -1,0 +1,330 @@
+//! Reads settings: defaults, then the file, then the environment, then flags; the later wins, and
+//! each value keeps its origin. Touches nothing but the file it reads.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Settings;
+use super::error::{ConfigError, ConfigFault, nearest};
+use super::table::{Kind, SETTINGS, Setting, network};
+
+/// The file that is read when none is named and it exists.
+const DEFAULT_FILE: &str = "postrider.toml";
+
+/// Variables that the command line reads itself; they are no settings.
+const OTHER_VARIABLES: [&str; 4] =
+    ["POSTRIDER_CONFIG", "POSTRIDER_URL", "POSTRIDER_TOKEN", "POSTRIDER_WRITE_KEY"];
+
+/// What settings are read from.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// The file that was asked for; none: `postrider.toml` if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment: all of it.
+    pub environment: Vec<(String, String)>,
+    /// Settings by name, from flags.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody gave it.
+    Default,
+    /// Nobody gave it: it lies beside the database.
+    BesideDatabase,
+    /// The file, at this line.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+    },
+    /// The environment.
+    Variable(String),
+    /// The command line.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => out.write_str("default"),
+            Self::BesideDatabase => out.write_str("default: beside the database"),
+            Self::File { path, line } => write!(out, "{}:{line}", path.display()),
+            Self::Variable(name) => out.write_str(name),
+            Self::Flag(name) => write!(out, "--{name}"),
+        }
+    }
+}
+
+/// Settings with their origins.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings in force.
+    pub settings: Settings,
+    /// Where each came from, by name.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Reads all settings.
+///
+/// # Errors
+/// [`ConfigError`] with every fault of the file, the environment and the flags.
+pub fn load(given: &Given) -> Result<Loaded, ConfigError> {
+    let mut reading = Reading::default();
+    reading.file(given.file.as_deref())?;
+    reading.environment(&given.environment);
+    reading.flags(&given.flags);
+    if !reading.faults.is_empty() {
+        return Err(ConfigError { faults: reading.faults });
+    }
+    reading.place_beside_database();
+    Ok(Loaded { settings: reading.settings, origins: reading.origins })
+}
+
+#[derive(Default)]
+struct Reading {
+    settings: Settings,
+    origins: BTreeMap<&'static str, Origin>,
+    faults: Vec<ConfigFault>,
+}
+
+/// A value in one of the shapes that TOML, variables and flags have.
+enum Value<'a> {
+    Text(Cow<'a, str>),
+    Number(u64),
+    Switch(bool),
+    Texts(Vec<Cow<'a, str>>),
+    Other(String),
+}
+
+impl Reading {
+    fn file(&mut self, asked: Option<&Path>) -> Result<(), ConfigError> {
+        let path = asked.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if asked.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(());
+            }
+            Err(source) => {
+                return Err(ConfigFault::Unreadable { path: path.to_owned(), source }.into());
+            }
+        };
+        let table = DeTable::parse(&text).map_err(|error| malformed(path, &text, &error))?;
+        let mut entries: Vec<_> = table.into_inner().into_iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in entries {
+            let (line, _) = position(&text, name.span().start);
+            self.file_entry(name.get_ref(), &value, Origin::File { path: path.to_owned(), line });
+        }
+        Ok(())
+    }
+
+    fn file_entry(&mut self, name: &str, value: &Spanned<DeValue<'_>>, origin: Origin) {
+        match SETTINGS.iter().find(|setting| setting.name == name) {
+            Some(setting) if setting.is_secret() => self.faults.push(ConfigFault::Misplaced {
+                place: origin.to_string(),
+                name: setting.name,
+                variable: setting.variable(),
+            }),
+            Some(setting) => self.set(setting, file_value(value.get_ref()), origin),
+            None => self.faults.push(ConfigFault::Unknown {
+                place: origin.to_string(),
+                name: name.to_owned(),
+                suggestion: nearest(name, SETTINGS.iter().map(|setting| setting.name))
+                    .map(ToOwned::to_owned),
+            }),
+        }
+    }
+
+    fn environment(&mut self, variables: &[(String, String)]) {
+        let names: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+        for (variable, value) in variables {
+            if !variable.starts_with("POSTRIDER_") || OTHER_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            match SETTINGS.iter().zip(&names).find(|(_, name)| *name == variable) {
+                Some((setting, _)) => self.set(
+                    setting,
+                    Value::Text(Cow::Borrowed(value)),
+                    Origin::Variable(variable.clone()),
+                ),
+                None if is_service_link(variable) => {}
+                None => self.faults.push(ConfigFault::Unknown {
+                    place: "environment".to_owned(),
+                    name: variable.clone(),
+                    suggestion: nearest(
+                        variable,
+                        names.iter().map(String::as_str).chain(OTHER_VARIABLES),
+                    )
+                    .map(ToOwned::to_owned),
+                }),
+            }
+        }
+    }
+
+    fn flags(&mut self, flags: &[(&'static str, String)]) {
+        for (name, value) in flags {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == *name) {
+                let origin = Origin::Flag(setting.flag());
+                self.set(setting, Value::Text(Cow::Borrowed(value)), origin);
+            }
+        }
+    }
+
+    fn set(&mut self, setting: &'static Setting, value: Value<'_>, origin: Origin) {
+        match apply(&mut self.settings, setting, &value) {
+            Ok(()) => {
+                self.origins.insert(setting.name, origin);
+            }
+            Err(expected) => self.faults.push(ConfigFault::Invalid {
+                place: origin.to_string(),
+                name: setting.name,
+                expected,
+                value: if setting.is_secret() {
+                    "what was given".to_owned()
+                } else {
+                    value.shown()
+                },
+            }),
+        }
+    }
+
+    fn place_beside_database(&mut self) {
+        let beside = |suffix: &str, database: &Path| {
+            let mut path = database.as_os_str().to_owned();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        if !self.origins.contains_key("token_file") {
+            self.settings.token_file = beside(".token", &self.settings.database);
+            self.origins.insert("token_file", Origin::BesideDatabase);
+        }
+        if !self.origins.contains_key("secret_key_file") {
+            self.settings.secret_key_file = beside(".key", &self.settings.database);
+            self.origins.insert("secret_key_file", Origin::BesideDatabase);
+        }
+    }
+}
+
+/// Sets one value, or says what it should be.
+fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Result<(), String> {
+    let refused = || setting.expected();
+    match &setting.kind {
+        Kind::Number { min, max, set, .. } => {
+            let number = value.number().ok_or_else(refused)?;
+            if !(*min..=*max).contains(&number) {
+                return Err(refused());
+            }
+            set(settings, number);
+        }
+        Kind::Text { set, .. } => {
+            let Value::Text(text) = value else { return Err(refused()) };
+            if setting.name == "database" && text.starts_with("postgres") {
+                return Err("sqlite:// and a path: PostgreSQL is not in this version".to_owned());
+            }
+            set(settings, text).ok_or_else(refused)?;
+        }
+        Kind::Switch { set, .. } => set(settings, value.switch().ok_or_else(refused)?),
+        Kind::Networks => {
+            let networks: Option<Vec<_>> =
+                value.texts().ok_or_else(refused)?.iter().map(|text| network(text)).collect();
+            settings.allow_networks = networks.ok_or_else(refused)?;
+        }
+        Kind::Secret => {
+            let Value::Text(text) = value else { return Err(refused()) };
+            crate::settings::secrets::decode_key(text).ok_or_else(refused)?;
+            settings.secret_key = Some(text.clone().into_owned().into());
+        }
+    }
+    Ok(())
+}
+
+impl Value<'_> {
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            // A variable or a flag; the file's own numbers are not quoted, but may be.
+            Self::Text(text) => text.replace('_', "").parse().ok(),
+            Self::Switch(_) | Self::Texts(_) | Self::Other(_) => None,
+        }
+    }
+
+    fn switch(&self) -> Option<bool> {
+        match self {
+            Self::Switch(on) => Some(*on),
+            Self::Text(text) => text.parse().ok(),
+            Self::Number(_) | Self::Texts(_) | Self::Other(_) => None,
+        }
+    }
+
+    fn texts(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Text(text) => {
+                Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect())
+            }
+            Self::Texts(texts) => Some(texts.iter().map(Cow::as_ref).collect()),
+            Self::Switch(_) | Self::Number(_) | Self::Other(_) => None,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => format!("{text:?}"),
+            Self::Switch(on) => on.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Texts(texts) => format!("{texts:?}"),
+            Self::Other(what) => what.clone(),
+        }
+    }
+}
+
+fn file_value<'a>(value: &'a DeValue<'a>) -> Value<'a> {
+    if let Some(text) = value.as_str() {
+        return Value::Text(Cow::Borrowed(text));
+    }
+    if let Some(integer) = value.as_integer() {
+        let digits = integer.as_str();
+        return match u64::from_str_radix(digits, integer.radix()) {
+            Ok(number) => Value::Number(number),
+            Err(_) => Value::Other(digits.to_owned()),
+        };
+    }
+    if let Some(on) = value.as_bool() {
+        return Value::Switch(on);
+    }
+    if let Some(array) = value.as_array() {
+        let texts: Option<Vec<_>> =
+            array.iter().map(|item| item.get_ref().as_str().map(Cow::Borrowed)).collect();
+        return texts
+            .map_or_else(|| Value::Other("a list of other things".to_owned()), Value::Texts);
+    }
+    Value::Other(format!("a {}", value.type_str()))
+}
+
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let (line, column) = position(text, error.span().map_or(text.len(), |span| span.start));
+    let message = error.message().replace('\n', "; ");
+    ConfigFault::Malformed { path: path.to_owned(), line, column, message }.into()
+}
+
+/// Line and column, both from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+/// Container platforms set such variables for a service that is called `postrider`.
+fn is_service_link(variable: &str) -> bool {
+    variable == "POSTRIDER_PORT"
+        || variable.starts_with("POSTRIDER_PORT_")
+        || variable.starts_with("POSTRIDER_SERVICE_")
+}

@@ -1,0 +1,334 @@
+//! The table of settings: name, help, what the value should be, how it is set and shown. The file,
+//! the environment, the flags, `--print-config` and the help are all made from it.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::{LogFormat, Settings};
+use crate::domain::auth::DestinationPath;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the file; `POSTRIDER_` and capitals in the environment; with dashes as a flag.
+    pub name: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// What a value looks like.
+    pub(super) kind: Kind,
+}
+
+/// How a setting is given, checked, set and shown.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A whole number between two limits, both included.
+    Number { min: u64, max: u64, set: fn(&mut Settings, u64), get: fn(&Settings) -> u64 },
+    /// A text that `set` takes or refuses.
+    Text { expected: &'static str, set: fn(&mut Settings, &str) -> Option<()>, get: Show },
+    /// `true` or `false`.
+    Switch { set: fn(&mut Settings, bool), get: fn(&Settings) -> bool },
+    /// Networks.
+    Networks,
+    /// A text from the environment only, never shown.
+    Secret,
+}
+
+type Show = fn(&Settings) -> String;
+
+impl Setting {
+    /// The variable that gives it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("POSTRIDER_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The flag that gives it, without the dashes in front.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// Whether it is never shown and never taken from a file or a flag.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret)
+    }
+
+    /// What its value should be, in words.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match &self.kind {
+            Kind::Number { min, max, .. } => format!("a whole number from {min} to {max}"),
+            Kind::Text { expected, .. } => (*expected).to_owned(),
+            Kind::Switch { .. } => "true or false".to_owned(),
+            Kind::Networks => {
+                "a list of networks such as 10.0.0.0/8, separated by commas".to_owned()
+            }
+            Kind::Secret => "the base64 of 32 bytes".to_owned(),
+        }
+    }
+
+    /// Its value as TOML, whose strings and lists take JSON's form as well; a secret's is hidden.
+    #[must_use]
+    pub fn show(&self, settings: &Settings) -> String {
+        match &self.kind {
+            Kind::Number { get, .. } => get(settings).to_string(),
+            Kind::Switch { get, .. } => get(settings).to_string(),
+            Kind::Text { get, .. } => serde_json::Value::from(get(settings)).to_string(),
+            Kind::Networks => {
+                let networks = settings.allow_networks.iter().map(ToString::to_string);
+                serde_json::Value::from_iter(networks).to_string()
+            }
+            Kind::Secret => {
+                if settings.secret_key.is_some() { "\"(hidden)\"" } else { "\"(none)\"" }.to_owned()
+            }
+        }
+    }
+}
+
+/// A network, or one address as the network that holds only it.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+}
+
+fn filled(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
+fn socket(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    filled(host).map(|_| text.to_owned())
+}
+
+#[expect(clippy::option_option, reason = "the outer says whether the text is taken")]
+fn public_url(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let url = url::Url::parse(text).ok()?;
+    let is_base = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.username().is_empty()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    is_base.then(|| Some(text.trim_end_matches('/').to_owned()))
+}
+
+#[expect(clippy::option_option, reason = "the outer says whether the text is taken")]
+fn alert_destination(text: &str) -> Option<Option<DestinationPath>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+fn database(text: &str) -> Option<PathBuf> {
+    let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"))?;
+    (!path.is_empty() && !path.contains('?')).then(|| PathBuf::from(path))
+}
+
+/// Narrows a number that the table's limits have already bounded.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+macro_rules! number {
+    ($name:ident, $min:expr, $max:expr, $help:expr) => {
+        Setting {
+            name: stringify!($name),
+            help: $help,
+            kind: Kind::Number {
+                min: $min,
+                max: $max,
+                set: |settings, number| settings.$name = narrow(number).into(),
+                get: |settings| settings.$name.into(),
+            },
+        }
+    };
+}
+
+macro_rules! text {
+    ($name:ident, $expected:expr, $read:expr, $show:expr, $help:expr) => {
+        Setting {
+            name: stringify!($name),
+            help: $help,
+            kind: Kind::Text {
+                expected: $expected,
+                set: |settings, text| {
+                    settings.$name = $read(text)?;
+                    Some(())
+                },
+                get: |settings| $show(&settings.$name),
+            },
+        }
+    };
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    filled(text).map(PathBuf::from)
+}
+
+#[expect(clippy::ptr_arg, reason = "the table's show functions take the field as it is")]
+fn show_path(path: &PathBuf) -> String {
+    path.display().to_string()
+}
+
+fn printable(text: &str) -> Option<String> {
+    let fits = !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    fits.then(|| text.to_owned())
+}
+
+fn log_targets(text: &str) -> Option<String> {
+    text.parse::<tracing_subscriber::filter::Targets>().ok().and_then(|_| filled(text))
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    LogFormat::ALL.into_iter().find(|format| format.as_str() == text)
+}
+
+/// Every setting, in the order in which they are shown.
+pub static SETTINGS: &[Setting] = &[
+    text!(
+        listen,
+        "an address and port such as 127.0.0.1:8080",
+        socket,
+        String::clone,
+        "Where intake and the admin API listen"
+    ),
+    text!(
+        public_url,
+        "an http or https URL such as https://hooks.example.com",
+        public_url,
+        |url: &Option<String>| url.clone().unwrap_or_default(),
+        "The address that browsers reach this service by, to come back to; empty: that of listen"
+    ),
+    text!(
+        database,
+        "sqlite:// and a path, such as sqlite://postrider.db",
+        database,
+        |path: &PathBuf| format!("sqlite://{}", path.display()),
+        "The database"
+    ),
+    text!(
+        token_file,
+        "a path",
+        path,
+        show_path,
+        "Where the operator's token is written at first start, for the command line on this machine"
+    ),
+    text!(
+        secret_key_file,
+        "a path",
+        path,
+        show_path,
+        "The file with the key that seals secrets; made at first start"
+    ),
+    Setting {
+        name: "secret_key",
+        help: "The key that seals secrets, in place of the key file: base64 of 32 bytes",
+        kind: Kind::Secret,
+    },
+    text!(
+        node_name,
+        "a name of printable ASCII characters",
+        printable,
+        String::clone,
+        "This node's name in attempts and logs"
+    ),
+    Setting {
+        name: "allow_networks",
+        help: "Private or loopback networks that may be delivered to all the same",
+        kind: Kind::Networks,
+    },
+    number!(max_in_flight, 1, 65_536, "Deliveries in flight at once, over all destinations"),
+    number!(
+        function_workers,
+        1,
+        256,
+        "Processes that insert functions run in, at once; started when first needed"
+    ),
+    number!(max_connections, 1, 1_000_000, "Connections to intake and admin API at once"),
+    number!(
+        api_requests_per_minute,
+        1,
+        1_000_000,
+        "Requests that each token may make to the admin API in a minute"
+    ),
+    number!(header_timeout_ms, 100, 600_000, "How long a client may take to send a request's head"),
+    number!(body_timeout_ms, 100, 600_000, "How long a client may take to send a request's body"),
+    number!(
+        response_keep_bytes,
+        0,
+        65_536,
+        "How much of a receiver's answer is kept with the attempt"
+    ),
+    text!(
+        user_agent,
+        "printable ASCII characters",
+        printable,
+        String::clone,
+        "The User-Agent of deliveries"
+    ),
+    number!(mappings_per_destination, 1, 10_000, "Mappings that a destination can have"),
+    number!(
+        secret_overlap_hours,
+        0,
+        8_760,
+        "How long a replaced shared secret goes on signing beside its successor"
+    ),
+    number!(retention_days, 1, 36_500, "How long settled deliveries and their events are kept"),
+    number!(dead_retention_days, 1, 36_500, "How long dead letters are kept"),
+    text!(
+        alert_destination,
+        "source/destination, or nothing",
+        alert_destination,
+        |path: &Option<DestinationPath>| path.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "The destination that alerts are delivered to, as events of its source; empty: none"
+    ),
+    number!(
+        alert_dead_letters_per_hour,
+        0,
+        1_000_000_000,
+        "So many dead letters of a destination within an hour raise an alert; 0: never"
+    ),
+    text!(
+        otlp_endpoint,
+        "an http or https URL such as http://127.0.0.1:4318",
+        public_url,
+        |url: &Option<String>| url.clone().unwrap_or_default(),
+        "The OpenTelemetry collector that spans are sent to by OTLP over HTTP; empty: none"
+    ),
+    Setting {
+        name: "inspector",
+        help: "Whether anybody may send webhooks to /inspect/NAME, to be looked at there",
+        kind: Kind::Switch {
+            set: |settings, on| settings.inspector = on,
+            get: |settings| settings.inspector,
+        },
+    },
+    number!(
+        min_free_disk_mib,
+        0,
+        1_048_576,
+        "Below this much free disk space intake answers 507 while deliveries go on"
+    ),
+    number!(
+        shutdown_grace_ms,
+        0,
+        3_600_000,
+        "How long a stopping process waits for attempts in flight"
+    ),
+    text!(
+        log,
+        "a level such as info, or targets such as warn,postrider=debug",
+        log_targets,
+        String::clone,
+        "Which log lines are written"
+    ),
+    text!(
+        log_format,
+        "auto, text or json",
+        log_format,
+        |format: &LogFormat| format.as_str().to_owned(),
+        "The shape of log lines: auto is text on a terminal and JSON otherwise"
+    ),
+];

@@ -1,0 +1,36 @@
+//! Log lines of the service, on stderr: for people on a terminal, JSON otherwise.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::settings::{LogFormat, Settings};
+
+/// Starts writing log lines as the settings say; to be called once.
+pub fn start(settings: &Settings) {
+    let terminal = std::io::stderr().is_terminal();
+    let text = match settings.log_format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    // The setting was read as targets before: what cannot be read is logged in full.
+    let targets = settings
+        .log
+        .parse::<Targets>()
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::TRACE))
+        // It reports every job that it sets up, at `info`.
+        .with_target("tokio_cron_scheduler", LevelFilter::WARN);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = if text {
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        layer.with_ansi(colour).boxed()
+    } else {
+        layer.json().flatten_event(true).boxed()
+    };
+    // A second start in one process leaves the first in force.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();
+}

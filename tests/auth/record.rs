@@ -1,0 +1,252 @@
+//! Nothing is changed off the record: every operation of the API that changes something is done once,
+//! and pages have no other way to change anything.
+
+use std::collections::BTreeSet;
+
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+
+use crate::support::app::{Builder, TestApp, pipeline};
+use crate::support::oauth::{OauthServer, visit};
+use crate::support::receiver::{Behaviour, Receiver};
+use crate::tidy::files;
+
+/// An operation, done with this body, and the action that it leaves on record; none where it changes
+/// nothing. `JOB` in a path is the job that was made last.
+struct Done(&'static str, &'static str, &'static str, Value, Option<&'static str>);
+
+const SOURCE: &str = "/sources/made";
+const DESTINATION: &str = "/destinations/made/crm";
+const MAPPING: &str = "/mappings/made/crm/all";
+const URL: &str = "https://127.0.0.1:1/hook";
+
+/// Every operation that is no look, in an order in which each can be done.
+fn all() -> Vec<Done> {
+    let mut all = on_what_is_set_up();
+    all.extend(others());
+    all
+}
+
+fn on_what_is_set_up() -> Vec<Done> {
+    let destination = json!({"source": "made", "name": "crm"});
+    let mapping = json!({"source": "made", "destination": "crm", "name": "all", "url": URL});
+    let (create, change, remove) = (Some("create"), Some("change"), Some("remove"));
+    let s = "/sources/{source}";
+    let d = "/destinations/{source}/{destination}";
+    let m = "/mappings/{source}/{destination}/{mapping}";
+    vec![
+        Done("POST", "/sources", "/sources", json!({"name": "made"}), create),
+        Done("PATCH", s, SOURCE, json!({"enabled": false}), change),
+        Done("PUT", s, SOURCE, json!({}), change),
+        Done(
+            "POST",
+            "/sources/{source}/rotate-write-key",
+            "/sources/made/rotate-write-key",
+            json!({}),
+            change,
+        ),
+        Done("POST", "/destinations", "/destinations", destination, create),
+        Done("PATCH", d, DESTINATION, json!({"timeout_ms": 1000}), change),
+        Done("PUT", d, DESTINATION, json!({"max_in_flight": 3}), change),
+        Done(
+            "POST",
+            "/destinations/{source}/{destination}/rotate-shared-secret",
+            "/destinations/made/crm/rotate-shared-secret",
+            json!({}),
+            change,
+        ),
+        Done("POST", "/mappings", "/mappings", mapping, create),
+        Done("PATCH", m, MAPPING, json!({"method": "PUT"}), change),
+        Done("PUT", m, MAPPING, json!({"url": URL, "method": "PATCH"}), change),
+        Done(
+            "POST",
+            "/mappings/{source}/{destination}/{mapping}/roll-back",
+            "/mappings/made/crm/all/roll-back",
+            json!({"revision": 1}),
+            change,
+        ),
+        Done(
+            "POST",
+            "/mappings/{source}/{destination}/{mapping}/tests",
+            "/mappings/made/crm/all/tests",
+            json!({"sample": "track", "send": true}),
+            Some("test_send"),
+        ),
+        Done("DELETE", m, MAPPING, json!({}), remove),
+        Done("DELETE", d, DESTINATION, json!({}), remove),
+        Done("DELETE", s, SOURCE, json!({}), remove),
+    ]
+}
+
+fn others() -> Vec<Done> {
+    let added = json!({"document": pipeline(&[("new", URL, json!({}))])});
+    let dead = json!({"filter": {"state": "dead"}, "rate_per_second": 1});
+    vec![
+        Done(
+            "POST",
+            "/destinations/{source}/{destination}/connect",
+            "/destinations/website/crm/connect",
+            json!({}),
+            Some("begin_connect"),
+        ),
+        Done(
+            "POST",
+            "/destinations/{source}/{destination}/disconnect",
+            "/destinations/website/crm/disconnect",
+            json!({}),
+            Some("disconnect"),
+        ),
+        Done("POST", "/redrives", "/redrives", dead.clone(), Some("redrive")),
+        Done("POST", "/jobs/{id}/cancel", "/jobs/JOB/cancel", json!({}), Some("cancel_job")),
+        Done("POST", "/discards", "/discards", dead, Some("discard")),
+        Done(
+            "POST",
+            "/tokens",
+            "/tokens",
+            json!({"name": "ci", "role": "viewer"}),
+            Some("create_token"),
+        ),
+        Done("DELETE", "/tokens/{name}", "/tokens/ci", json!({}), Some("revoke_token")),
+        Done(
+            "PUT",
+            "/inspectors/{name}",
+            "/inspectors/any",
+            json!({"statuses": "503"}),
+            Some("set_inspector"),
+        ),
+        Done(
+            "DELETE",
+            "/inspectors/{name}",
+            "/inspectors/any",
+            json!({}),
+            Some("forget_inspector"),
+        ),
+        Done("POST", "/pipeline", "/pipeline", added, Some("create")),
+        // It looks at everything and changes nothing.
+        Done("POST", "/doctor", "/doctor", json!({}), None),
+    ]
+}
+
+/// A service with a destination to connect, dead letters of another, and inspectors.
+async fn service(server: &OauthServer, refusing: &Receiver) -> TestApp {
+    let app = Builder::new().settings(|it| it.inspector = true).start().await;
+    server.register(format!("http://{}/oauth/callback", app.app.address));
+    let auth = json!({"auth": server.authorization_code()});
+    app.apply(pipeline(&[
+        ("crm", &server.receiver.url("/hook"), auth),
+        ("refusing", &refusing.url("/"), json!({})),
+    ]))
+    .await;
+    for number in 0..3 {
+        app.track(&number.to_string()).await;
+        app.until(|rows| rows.iter().filter(|row| row.delivery.reason.is_some()).count() > number)
+            .await;
+    }
+    app
+}
+
+async fn entries(app: &TestApp) -> Vec<Value> {
+    let (_, page) = app.client.get("/api/v1/audit?limit=1000").await.unwrap();
+    page["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn every_operation_that_changes_something_is_on_record() {
+    let server = OauthServer::start(None).await;
+    let refusing = Receiver::start(Behaviour::status(422)).await;
+    let app = service(&server, &refusing).await;
+    let mut job = String::new();
+    for Done(method, _, path, body, action) in all() {
+        let before = entries(&app).await.len();
+        let path = format!("/api/v1{}", path.replace("JOB", &job));
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "application/json".parse().unwrap());
+        headers.insert("x-request-id", "walk-7".parse().unwrap());
+        let method: Method = method.parse().unwrap();
+        let sent =
+            app.client.request(method.clone(), &path, headers, body.to_string().into()).await;
+        let answer = sent.unwrap();
+        assert!(answer.status.is_success(), "{method} {path}: {answer:?}");
+        let answer = answer.json();
+        let after = entries(&app).await;
+        let new = &after[..after.len() - before];
+        let told: Vec<_> = new.iter().map(|it| it["action"].as_str().unwrap()).collect();
+        match action {
+            Some(action) => assert!(told.contains(&action), "{method} {path} leaves {told:?}"),
+            None => assert!(told.is_empty(), "{method} {path} leaves {told:?}"),
+        }
+        for entry in new {
+            let who = (&entry["actor"], &entry["from"], &entry["request_id"]);
+            let expected = (&json!("operator"), &json!("127.0.0.1"), &json!("walk-7"));
+            assert_eq!(who, expected, "{method} {path}: {entry}");
+        }
+        if let Some(page) = answer["authorize_url"].as_str() {
+            assert_eq!(visit(server.grant(page).await.as_str()).await.status, 200);
+        }
+        if let Some(id) = answer["id"].as_str().filter(|id| id.starts_with("job_")) {
+            id.clone_into(&mut job);
+        }
+    }
+    app.stop().await;
+}
+
+/// An operation that is added has to be done above.
+#[tokio::test]
+async fn every_operation_is_done_to_see_what_it_leaves_on_record() {
+    let app = Builder::new().start().await;
+    let (_, document) = app.client.get("/openapi.json").await.unwrap();
+    let mut described = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let Some(path) = path.strip_prefix("/api/v1") else { continue };
+        let methods = item.as_object().unwrap().keys().filter(|method| *method != "get");
+        described.extend(methods.map(|method| (method.to_uppercase(), path.to_owned())));
+    }
+    let done: BTreeSet<_> = all().iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+    assert_eq!(described, done);
+    app.stop().await;
+}
+
+/// What a page does it has done by the desk, as the API has: there it is put on record. Past the desk
+/// pages only look, and sign in and out.
+#[test]
+fn pages_change_things_through_the_desk_alone() {
+    let looks = ["store.delivery(", "store.event(", "process.test_mapping("];
+    let signs = ["access.admit_again(", "access.sign_in(", "access.sign_out("];
+    let mut faults = Vec::new();
+    for file in files(&["src/web"], "rs") {
+        for (place, _) in file.text.match_indices("desk.") {
+            let rest = &file.text[place + "desk.".len()..];
+            let part = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+            let past = ["store", "editor", "access", "auth", "process", "live"].contains(&part)
+                && rest[part.len()..].starts_with('.');
+            let known = looks.iter().chain(&signs).any(|known| rest.starts_with(known));
+            if past && !known {
+                let line = rest.lines().next().unwrap_or_default();
+                faults.push(format!("{}: desk.{line}", file.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "pages ask the desk: {faults:#?}");
+}
+
+/// What an operator or an admin can have the desk do is an operation of the API.
+#[test]
+fn what_the_desk_does_the_api_has_done() {
+    let api: String = files(&["src/api"], "rs").iter().map(|file| file.text.clone()).collect();
+    let mut count = 0;
+    for file in files(&["src/service"], "rs") {
+        for part in file.text.split("pub async fn ").skip(1) {
+            let head = part.split('{').next().unwrap_or_default();
+            if head.contains("&Operator") || head.contains("&Admin") {
+                let name = head.split('(').next().unwrap_or_default();
+                // What would be sent, told without sending or saving it: nothing to put on record.
+                if name == "preview" {
+                    continue;
+                }
+                assert!(api.contains(&format!("desk.{name}(")), "{}: {name}", file.path);
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 10, "{count}");
+}

@@ -1,0 +1,253 @@
+//! What a function gives: its event, exactly; its errors, by kind; its console; many events at once.
+
+use bytes::Bytes;
+use postrider::domain::attempt::Outcome;
+use postrider::domain::id::MappingId;
+use postrider::domain::mapping::FunctionDefinition;
+use postrider::functions::Function;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{failed, function, given, patient, run, track};
+
+const ONE: MappingId = MappingId(1);
+
+#[tokio::test]
+async fn the_event_that_a_handler_returns_is_delivered() {
+    let pool = patient();
+    for source in [
+        "function onTrack(event) { event.properties.b = 2; return event }",
+        "async function onTrack(event) { event.properties.b = await 2; return event }",
+        "const onTrack = async event => ({...event, properties: {a: 1, b: 2}})",
+        "let onTrack = event => new Promise(done => done(event)).then(e => { e.properties.b = 2; return e })",
+        "function onBatch(events) { events[0].properties.b = 2; return events }",
+    ] {
+        let event = given(&pool, source).await;
+        assert_eq!(event["properties"], json!({"a": 1, "b": 2}), "{source}");
+    }
+}
+
+#[tokio::test]
+async fn each_type_has_its_handler_and_one_without_is_dropped() {
+    let pool = patient();
+    for (kind, handler) in [
+        ("track", "onTrack"),
+        ("identify", "onIdentify"),
+        ("page", "onPage"),
+        ("screen", "onScreen"),
+        ("group", "onGroup"),
+        ("alias", "onAlias"),
+        ("delete", "onDelete"),
+    ] {
+        let event = Bytes::from(json!({"type": kind}).to_string());
+        let its = function(&format!(
+            "function {handler}(event) {{ event.by = '{handler}'; return event }}"
+        ));
+        let made = pool.run(ONE, &its, event.clone()).await.made.unwrap();
+        let made: Value = serde_json::from_slice(&made).unwrap();
+        assert_eq!(made["by"], handler);
+        let other = if kind == "track" { "onPage" } else { "onTrack" };
+        let others = function(&format!("function {other}(event) {{ return event }}"));
+        let failure = pool.run(ONE, &others, event).await.made.unwrap_err();
+        assert_eq!(failure.outcome, Outcome::Dropped);
+        assert_eq!(failure.words, format!("EventNotSupported: the function has no {handler}"));
+    }
+}
+
+#[tokio::test]
+async fn settings_come_with_the_event_and_are_new_each_time() {
+    let pool = patient();
+    let source = "function onTrack(event, settings) { event.key = settings.key; settings.key = 'spoilt'; return event }";
+    let settings = json!({"key": "k-1"}).as_object().unwrap().clone();
+    let definition = FunctionDefinition { source: source.to_owned(), settings };
+    let function = Function::of(&definition).unwrap();
+    for _ in 0..3 {
+        let made = pool.run(ONE, &function, track("a")).await.made.unwrap();
+        let made: Value = serde_json::from_slice(&made).unwrap();
+        assert_eq!(made["key"], "k-1");
+    }
+    assert!(!format!("{function:?}").contains("k-1"));
+}
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    stringified: String,
+}
+
+#[tokio::test]
+async fn what_a_function_leaves_alone_stays_byte_for_byte() {
+    let cases: Vec<Case> = include_str!("../vectors/json.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(cases.len(), 200);
+    let mut events: Vec<_> = cases
+        .iter()
+        .map(|case| Bytes::from(format!("{{\"type\":\"track\",\"v\":{}}}", case.text)))
+        .collect();
+    let deep = format!("{}1{}", "[".repeat(510), "]".repeat(510));
+    events.push(Bytes::from(format!("{{\"type\":\"track\",\"v\":{deep}}}")));
+    let pool = patient();
+    let same = function("function onTrack(event) { return event }");
+    let ran = pool.run_batch(ONE, &same, &events).await;
+    let wanted = cases.iter().map(|case| &case.stringified).chain([&deep]);
+    for (ran, wanted) in ran.into_iter().zip(wanted) {
+        let made = ran.made.unwrap();
+        let made = std::str::from_utf8(&made).unwrap();
+        assert_eq!(made, format!("{{\"type\":\"track\",\"v\":{wanted}}}"));
+    }
+}
+
+#[tokio::test]
+async fn errors_have_their_consequence_and_tell_where() {
+    let pool = patient();
+    for (thrown, outcome, words) in [
+        ("throw new DropEvent('no')", Outcome::Dropped, "DropEvent: no (line 1, column "),
+        (
+            "throw new EventNotSupported('x')",
+            Outcome::Dropped,
+            "EventNotSupported: x (line 1, column ",
+        ),
+        (
+            "throw new RetryError('later')",
+            Outcome::FunctionRetry,
+            "RetryError: later (line 1, column ",
+        ),
+        (
+            "throw new InvalidEventPayload('a')",
+            Outcome::Function,
+            "InvalidEventPayload: a (line 1, column ",
+        ),
+        (
+            "throw new ValidationError('b')",
+            Outcome::Function,
+            "ValidationError: b (line 1, column ",
+        ),
+        ("event.x.y", Outcome::Function, "TypeError: cannot read property 'y' of undefined"),
+        ("throw 'a text'", Outcome::Function, "it threw a text, which is not an Error"),
+        ("throw {a: 1}", Outcome::Function, "it threw {\"a\":1}, which is not an Error"),
+        ("throw null", Outcome::Function, "it threw null, or ran out of memory"),
+        (
+            "throw {toJSON() { throw 1 }}",
+            Outcome::Function,
+            "it threw (a value that cannot be shown), which",
+        ),
+        ("throw '\\ud800'", Outcome::Function, "it threw \u{fffd}, which is not an Error"),
+    ] {
+        for how in ["function", "async function"] {
+            let (is, said) = failed(&pool, &format!("{how} onTrack(event) {{ {thrown} }}")).await;
+            assert_eq!(is, outcome, "{thrown}");
+            let known = how == "async function" || said.starts_with(words);
+            assert!(known, "{thrown}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_an_event_is_refused() {
+    let pool = patient();
+    for (returned, words) in [
+        ("undefined", "returned undefined, not an event"),
+        ("null", "returned null, not an event"),
+        ("'text'", "returned string, not an event"),
+        ("[event]", "returned an array, not an event"),
+        ("() => event", "returned a function, not an event"),
+        ("{ toJSON() { return 'x' } }", "returned what prints as no JSON object"),
+        ("{ a: 'x'.repeat(2 ** 20) }", "returned an event of more than 1 MiB"),
+    ] {
+        let (outcome, said) = failed(&pool, &format!("var onTrack = event => ({returned})")).await;
+        assert_eq!(outcome, Outcome::Function);
+        assert_eq!(said, format!("InvalidEventPayload: onTrack {words}"));
+    }
+    for (returned, words) in [("(event.me = event)", "circular"), ("{ a: 1n }", "BigInt")] {
+        let (outcome, said) = failed(&pool, &format!("var onTrack = event => ({returned})")).await;
+        assert_eq!(outcome, Outcome::Function);
+        assert!(said.starts_with("TypeError: ") && said.contains(words), "{said}");
+    }
+    let never = "function onTrack() { return new Promise(() => {}) }";
+    let (outcome, said) = failed(&pool, never).await;
+    assert_eq!(outcome, Outcome::Function);
+    assert!(said.starts_with("its promise never settles"), "{said}");
+}
+
+#[tokio::test]
+async fn the_console_is_kept_as_far_as_it_is_bounded() {
+    let pool = patient();
+    let source = "function onTrack(event) { \
+         console.log('hello', 1, {a: [true]}, undefined, new Error('e'), '\\ud800'); \
+         console.warn(event.event); return event }";
+    let console = run(&pool, source).await.console.unwrap();
+    assert_eq!(console, "log: hello 1 {\"a\":[true]} undefined Error: e \u{fffd}\nwarn: Bought\n");
+    assert_eq!(run(&pool, "function onTrack(event) { return event }").await.console, None);
+    for source in [
+        "function onTrack(event) { console.log('€'.repeat(1e6)); return event }",
+        "function onTrack(event) { for (let i = 0; i < 1e5; i++) console.log('€uro', i); return event }",
+    ] {
+        let ran = run(&pool, source).await;
+        assert!(ran.made.is_ok());
+        let console = ran.console.unwrap();
+        assert!(console.len() < 8_400, "{}", console.len());
+        assert!(console.ends_with("(more was written than the 8 KiB that are kept)\n"));
+    }
+}
+
+async fn batch(source: &str, events: &[Bytes]) -> Vec<Result<Value, Outcome>> {
+    let ran = patient().run_batch(ONE, &function(source), events).await;
+    let made = ran.into_iter();
+    made.map(|ran| match ran.made {
+        Ok(event) => Ok(serde_json::from_slice::<Value>(&event).unwrap()["event"].clone()),
+        Err(failure) => Err(failure.outcome),
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_batch_has_its_results_by_position() {
+    let events = [track("a"), track("b"), track("c")];
+    let upper = "function onBatch(events) { return events.map(e => ({...e, event: e.event.toUpperCase()})) }";
+    assert_eq!(batch(upper, &events).await, [Ok(json!("A")), Ok(json!("B")), Ok(json!("C"))]);
+    let one_bad = "function onBatch(events) { events[1] = null; return events }";
+    let wanted = [Ok(json!("a")), Err(Outcome::Function), Ok(json!("c"))];
+    assert_eq!(batch(one_bad, &events).await, wanted);
+    for (all_bad, outcome) in [
+        ("events => events.slice(1)", Outcome::Function),
+        ("events => ({})", Outcome::Function),
+        ("events => { throw new RetryError('x') }", Outcome::FunctionRetry),
+        ("async events => { throw new DropEvent('x') }", Outcome::Dropped),
+    ] {
+        let made = batch(&format!("const onBatch = {all_bad}"), &events).await;
+        assert_eq!(made, [Err(outcome), Err(outcome), Err(outcome)], "{all_bad}");
+    }
+    let one_by_one =
+        "function onTrack(e) { if (e.event === 'b') throw new DropEvent('b'); return e }";
+    let wanted = [Ok(json!("a")), Err(Outcome::Dropped), Ok(json!("c"))];
+    assert_eq!(batch(one_by_one, &events).await, wanted);
+}
+
+#[tokio::test]
+async fn a_batch_of_any_size_is_served() {
+    let events: Vec<_> = (0..4_000).map(|number| track(&number.to_string())).collect();
+    for source in
+        ["function onTrack(event) { return event }", "function onBatch(all) { return all }"]
+    {
+        let made = batch(source, &events).await;
+        assert_eq!(made.len(), 4_000);
+        for (number, made) in made.into_iter().enumerate() {
+            assert_eq!(made, Ok(json!(number.to_string())));
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_event_of_a_batch_has_its_own_console() {
+    let events = [track("a"), track("b"), track("c")];
+    let consoles = async |source: &str| {
+        let ran = patient().run_batch(ONE, &function(source), &events).await;
+        ran.into_iter().map(|it| it.console.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let each = "function onTrack(e) { if (e.event !== 'b') console.info(e.event); return e }";
+    assert_eq!(consoles(each).await, ["info: a\n", "", "info: c\n"]);
+    let all = "function onBatch(all) { console.info(all.length); return all }";
+    assert_eq!(consoles(all).await, ["info: 3\n", "", ""]);
+}

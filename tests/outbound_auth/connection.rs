@@ -1,0 +1,260 @@
+//! OAuth 2.0 with somebody's consent: what holds before, how it is connected, refreshed and lost.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use postrider::domain::attempt::Outcome;
+use postrider::domain::clock::Clock as _;
+use postrider::domain::delivery::State;
+use serde_json::json;
+use url::Url;
+
+use super::{CONNECT, apply, begin, connect, connection, stage};
+use crate::support::app::{Builder, execute};
+use crate::support::oauth::{LIFETIME, OauthServer, visit};
+
+const HOURS: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn deliveries_wait_to_be_connected_and_then_go_out_in_a_fresh_window() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    for number in 0..3 {
+        app.track(&number.to_string()).await;
+    }
+    app.clock.advance(9 * HOURS);
+    app.app.courier.settle_overdue().await.unwrap();
+    app.app.courier.refresh().await.unwrap();
+    let rows = app.deliveries().await;
+    assert!(rows.iter().all(|row| row.delivery.state == State::Pending && row.delivery.token == 0));
+    assert_eq!(server.receiver.requests().len(), 0, "nothing goes out");
+    let (_, status) = app.client.get("/api/v1/status").await.unwrap();
+    let held = json!([{"destination": "website/crm", "why": "not connected yet"}]);
+    assert_eq!(status["held"], held);
+    let (_, page) = app.client.get("/api/v1/deliveries").await.unwrap();
+    assert_eq!(page["items"][0]["held"], "not connected yet");
+    let (_, doctor) = app.client.post("/api/v1/doctor", &json!({})).await.unwrap();
+    let finding = doctor.as_array().unwrap().last().unwrap();
+    assert_eq!((&finding["check"], &finding["ok"]), (&json!("connections"), &json!(false)));
+
+    connect(&app, &server).await;
+    let rows = app.until_settled(3).await;
+    assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
+    assert!(rows.iter().all(|row| row.delivery.deadline_at > app.clock.now() + 3 * HOURS));
+    assert_eq!(connection(&app).await["connected"], json!(true));
+    let (_, status) = app.client.get("/api/v1/status").await.unwrap();
+    assert_eq!(status["held"], json!([]));
+    server.assert_correct();
+    app.ledger().await;
+}
+
+#[tokio::test]
+async fn a_rotated_refresh_token_is_kept_and_outlives_a_restart() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    connect(&app, &server).await;
+    app.track("first").await;
+    app.until_settled(1).await;
+    app.clock.advance(LIFETIME);
+    app.track("refreshed").await;
+    app.until_settled(2).await;
+    assert_eq!(server.refreshes(), 1);
+    let number = connection(&app).await["number"].as_i64().unwrap();
+
+    let (dir, clock) = app.stop().await;
+    let app = Builder::after(dir, clock).start().await;
+    app.track("still good after the restart").await;
+    app.until_settled(3).await;
+    assert_eq!((server.refreshes(), server.issued()), (1, 2), "the access token was kept too");
+    app.clock.advance(LIFETIME);
+    app.track("refreshed again").await;
+    let rows = app.until_settled(4).await;
+    assert_eq!(server.refreshes(), 2);
+    assert_eq!(connection(&app).await["number"].as_i64().unwrap(), number + 1);
+    assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
+    assert!(rows.iter().all(|row| row.delivery.token == 1), "one attempt each");
+    server.assert_correct();
+}
+
+#[tokio::test]
+async fn a_state_is_good_once_here_and_within_ten_minutes() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    let callback = format!("http://{}/oauth/callback", app.app.address);
+    let told = async |url: &str| {
+        let page = visit(url).await;
+        let kind = page.headers["content-type"].to_str().unwrap();
+        assert_eq!(kind, "text/plain; charset=utf-8");
+        assert_eq!(page.headers["cache-control"], "no-store");
+        (page.status, String::from_utf8(page.body.to_vec()).unwrap())
+    };
+    let unknown = "Not connected: this link was used before, or is not from here: begin again\n";
+    let refused = (StatusCode::BAD_REQUEST, unknown.to_owned());
+    assert_eq!(told(&callback).await, refused);
+    assert_eq!(told(&format!("{callback}?code=x&state=guessed")).await, refused);
+
+    let back = server.grant(&begin(&app).await).await;
+    let mut other = back.clone();
+    let pairs: Vec<_> = back.query_pairs().into_owned().collect();
+    other.query_pairs_mut().clear().extend_pairs(pairs.iter().map(|(name, value)| {
+        (name, if name == "state" { format!("{value}x") } else { value.clone() })
+    }));
+    assert_eq!(told(other.as_str()).await, refused, "another state");
+    let (status, page) = told(back.as_str()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(page, "website/crm is connected. You can close this window.\n");
+    assert_eq!(told(back.as_str()).await, refused, "the same state again");
+    assert_eq!(server.issued(), 1, "the code was not shown again");
+
+    let late = server.grant(&begin(&app).await).await;
+    app.clock.advance(Duration::from_secs(600));
+    let (status, page) = told(late.as_str()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(page.contains("older than ten minutes"), "{page}");
+    assert_eq!(server.issued(), 1);
+    server.assert_correct();
+}
+
+#[tokio::test]
+async fn what_the_server_says_against_it_is_shown_as_text() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    let state = |page: &str| {
+        let page = Url::parse(page).unwrap();
+        page.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
+    };
+    let callback = format!("http://{}/oauth/callback", app.app.address);
+    let back = async |more: &[(&str, &str)]| {
+        let state = state(&begin(&app).await);
+        let mut url = Url::parse(&callback).unwrap();
+        url.query_pairs_mut().append_pair("state", &state).extend_pairs(more);
+        let page = visit(url.as_str()).await;
+        (page.status, String::from_utf8(page.body.to_vec()).unwrap())
+    };
+    let error = [("error", "access_denied"), ("error_description", "<script>x</script>\nno")];
+    let said = "Not connected: the authorization server says: access_denied \
+                (<script>x</script> no)\n";
+    assert_eq!(back(&error).await, (StatusCode::BAD_REQUEST, said.to_owned()));
+    let (status, page) = back(&[]).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(page.contains("sent no code"), "{page}");
+    let (status, page) = back(&[("code", "made-up-code")]).await;
+    assert_eq!(status, StatusCode::BAD_GATEWAY);
+    assert!(page.contains("refuses: invalid_grant (no such code)"), "{page}");
+    assert_eq!(connection(&app).await["connected"], json!(false));
+    server.assert_correct();
+}
+
+#[tokio::test]
+async fn a_grant_that_is_revoked_holds_deliveries_until_it_is_given_anew() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    connect(&app, &server).await;
+    app.track("one").await;
+    app.until_settled(1).await;
+    server.revoke_grant();
+    app.track("two").await;
+    let row = app.until_tried(1, 1).await;
+    assert_eq!(row.delivery.state, State::Pending, "not dead: it waits");
+    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    assert_eq!((made.outcome, made.status), (Outcome::Auth, Some(401)));
+    let words = made.error.unwrap();
+    assert!(words.contains("answered 401, and the destination is not connected"), "{words}");
+    let view = connection(&app).await;
+    assert_eq!(view["connected"], json!(false));
+    let held = view["held"].as_str().unwrap();
+    assert!(held.contains("not connected any more") && held.contains("invalid_grant"), "{held}");
+    assert!(!held.contains("refresh-"), "the server quoted the token: {held}");
+    app.track("three").await;
+    connect(&app, &server).await;
+    // What was tried in vain has its backoff.
+    app.clock.advance(Duration::from_secs(5));
+    let rows = app.until(|rows| {
+        rows.len() == 3 && rows.iter().all(|row| row.delivery.state == State::Delivered)
+    });
+    rows.await;
+    server.assert_correct();
+    app.ledger().await;
+}
+
+#[tokio::test]
+async fn tokens_that_cannot_be_stored_are_not_used_until_they_are() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    connect(&app, &server).await;
+    app.clock.advance(LIFETIME);
+    let refuse = "CREATE TRIGGER no_more BEFORE UPDATE ON connections
+                  BEGIN SELECT RAISE(ABORT, 'no more'); END";
+    execute(app.dir.path(), refuse).await;
+    app.track("one").await;
+    let row = app.until_tried(0, 1).await;
+    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    assert_eq!(made.outcome, Outcome::Auth);
+    let words = made.error.unwrap();
+    assert!(words.starts_with("a new token could not be stored"), "{words}");
+    assert_eq!((server.refreshes(), server.resource_requests().len()), (1, 0));
+    execute(app.dir.path(), "DROP TRIGGER no_more").await;
+    app.clock.advance(Duration::from_secs(5));
+    app.until_settled(1).await;
+    assert_eq!(server.refreshes(), 1, "the rotated token was not shown again");
+    app.clock.advance(LIFETIME);
+    app.track("two").await;
+    app.until_settled(2).await;
+    assert_eq!(server.refreshes(), 2);
+    server.assert_correct();
+}
+
+#[tokio::test]
+async fn without_a_refresh_token_the_end_of_the_access_token_is_the_end() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    server.give_no_refresh_tokens();
+    connect(&app, &server).await;
+    app.track("one").await;
+    app.until_settled(1).await;
+    app.clock.advance(LIFETIME);
+    app.track("two").await;
+    let row = app.until_tried(1, 1).await;
+    assert_eq!(row.delivery.state, State::Pending);
+    assert_eq!(server.resource_requests().len(), 1, "the ended token was not tried");
+    let view = connection(&app).await;
+    assert!(view["held"].as_str().unwrap().contains("no refresh token"), "{view}");
+}
+
+#[tokio::test]
+async fn disconnecting_and_changing_the_client_hold_and_keep_what_comes() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    connect(&app, &server).await;
+    let path = CONNECT.replace("/connect", "/disconnect");
+    let (status, view) = app.client.post(&path, &json!({})).await.unwrap();
+    assert_eq!((status, &view["connected"]), (StatusCode::OK, &json!(false)));
+    app.track("one").await;
+    connect(&app, &server).await;
+    app.until_settled(1).await;
+
+    // The same again is no change; another scope is another grant.
+    let before = connection(&app).await;
+    apply(&app, &server, server.authorization_code()).await;
+    assert_eq!(connection(&app).await, before);
+    let link = server.grant(&begin(&app).await).await;
+    let mut other = server.authorization_code();
+    other["scopes"] = json!(["less"]);
+    apply(&app, &server, other).await;
+    let view = connection(&app).await;
+    assert_eq!(view["held"], json!("not connected any more: its auth was changed"));
+    let page = visit(link.as_str()).await;
+    assert_eq!(page.status, StatusCode::BAD_GATEWAY, "begun under what was before");
+    app.track("two").await;
+    apply(&app, &server, server.authorization_code()).await;
+    connect(&app, &server).await;
+    app.until_settled(2).await;
+    server.assert_correct();
+}
+
+#[tokio::test]
+async fn what_needs_no_connection_says_so() {
+    let (app, _server) = stage(OauthServer::client_credentials).await;
+    let disconnect = CONNECT.replace("/connect", "/disconnect");
+    for path in [CONNECT, &disconnect] {
+        let (status, problem) = app.client.post(path, &json!({})).await.unwrap();
+        assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("conflict")));
+    }
+    let nowhere = "/api/v1/destinations/website/no%20such/connect";
+    let (status, _) = app.client.post(nowhere, &json!({})).await.unwrap();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let anybody = visit(&format!("http://{}{CONNECT}", app.app.address)).await;
+    assert_eq!(anybody.status, StatusCode::UNAUTHORIZED);
+}
