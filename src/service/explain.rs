@@ -223,7 +223,7 @@ impl<'a> Known<'a> {
             Some(id) => desk.store.delivery(id).await?,
             None => None,
         };
-        let circuits = desk.process.open_circuits();
+        let circuits = desk.node.open_circuits();
         let view = DeliveryView::of(row, self.pipeline);
         let fate = Fate {
             delivery: &row.delivery,
