@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use crate::delivery::Courier;
+use crate::delivery::Dispatcher;
 use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::auth::DestinationPath;
 use crate::domain::clock::{Clock, Timestamp};
@@ -48,7 +48,7 @@ pub struct AlertParts {
     /// Keeps the active alerts.
     pub store: Arc<dyn Store>,
     /// Reports open circuits and closing windows.
-    pub courier: Courier,
+    pub dispatcher: Dispatcher,
     /// The active pipeline.
     pub routes: LiveRoutes,
     /// The clock.
@@ -142,7 +142,7 @@ impl Alerts {
         let parts = &*self.parts;
         let routes = parts.routes.current();
         let mut found = Vec::new();
-        for (mapping_id, opened_at) in parts.courier.open_circuits() {
+        for (mapping_id, opened_at) in parts.dispatcher.open_circuits() {
             let Some(mapping) = routes.mapping(mapping_id) else { continue };
             found.push(Condition {
                 kind: AlertKind::CircuitOpen,
@@ -154,7 +154,7 @@ impl Alerts {
                 raises: true,
             });
         }
-        for (mapping_id, deadline_at) in parts.courier.take_closing() {
+        for (mapping_id, deadline_at) in parts.dispatcher.take_expiring_windows() {
             let Some(mapping) = routes.mapping(mapping_id) else { continue };
             found.push(Condition {
                 kind: AlertKind::WindowClosing,

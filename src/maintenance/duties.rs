@@ -1,4 +1,4 @@
-//! The duties: each is one step of the store, the courier, the alerts or the access control, run by the
+//! The duties: each is one step of the store, the dispatcher, the alerts or the access control, run by the
 //! schedule.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
 use crate::auth::Access;
-use crate::delivery::Courier;
+use crate::delivery::Dispatcher;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
 use crate::store::{PruneRequest, Store, StoreError};
@@ -26,7 +26,7 @@ pub struct Duties {
     /// The store.
     pub store: Arc<dyn Store>,
     /// Deliveries.
-    pub courier: Courier,
+    pub dispatcher: Dispatcher,
     /// Access control: tokens and their last use.
     pub access: Arc<Access>,
     /// Alerts.
@@ -55,11 +55,11 @@ pub trait RetireSecrets: Send + Sync + 'static {
 impl Duties {
     /// Updates the gauges, and follows a step of the wall clock.
     pub(super) async fn follow_clock(self) -> Result<(), StoreError> {
-        self.courier.observe();
-        if let Some(micros) = self.courier.follow_clock().await {
+        self.dispatcher.observe();
+        if let Some(micros) = self.dispatcher.resync_clock().await {
             self.alerts.shift(micros).await;
         }
-        self.courier.move_schedule().await
+        self.dispatcher.shift_schedule().await
     }
 
     /// Evaluates the alert rules once.
@@ -73,7 +73,7 @@ impl Duties {
     /// Writes the node's heartbeat, and expires leases without an outcome.
     pub(super) async fn expire_leases(self) -> Result<(), StoreError> {
         self.store.heartbeat(self.node_id, self.clock.now()).await?;
-        let expired = self.courier.expire_leases().await?;
+        let expired = self.dispatcher.expire_leases().await?;
         if expired > 0 {
             tracing::warn!(expired, "leases expired without an outcome");
         }
@@ -87,9 +87,9 @@ impl Duties {
 
     /// Ends deliveries past their deadline, and discards those of removed mappings.
     pub(super) async fn settle_overdue(self) -> Result<(), StoreError> {
-        self.courier.settle_overdue().await?;
+        self.dispatcher.settle_overdue().await?;
         while self.store.discard_removed(self.clock.now(), DISCARD_BATCH).await? > 0 {}
-        self.courier.refresh().await
+        self.dispatcher.refresh().await
     }
 
     /// Flushes the statistics of finished minutes to the store.
@@ -97,10 +97,10 @@ impl Duties {
     /// # Errors
     /// When the store fails.
     pub async fn roll_up(self) -> Result<(), StoreError> {
-        let rows = self.courier.unstored_statistics();
+        let rows = self.dispatcher.unstored_statistics();
         if !rows.is_empty() {
             self.store.add_statistics(rows.clone()).await?;
-            self.courier.forget_statistics(&rows);
+            self.dispatcher.subtract_statistics(&rows);
             self.alerts.add_statistics(&rows);
         }
         self.store.note_level(self.clock.now()).await

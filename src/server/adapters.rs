@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::alerts::{Publication, PublishAlert};
-use crate::delivery::Courier;
+use crate::delivery::Dispatcher;
 use crate::domain::auth::DestinationPath;
 use crate::domain::id::{MappingId, NodeId};
 use crate::inspector::{InspectorName, KnownSecret, KnownSecrets};
@@ -31,7 +31,7 @@ impl PublishAlert for IntakePublisher {
     }
 }
 
-impl Dispatch for Courier {
+impl Dispatch for Dispatcher {
     fn node_id(&self) -> NodeId {
         Self::node_id(self)
     }
@@ -41,15 +41,15 @@ impl Dispatch for Courier {
     }
 
     fn give_back(&self, mapping_id: MappingId, unused: u32) {
-        Self::give_back(self, mapping_id, unused);
+        Self::release(self, mapping_id, unused);
     }
 
     fn hand_over(&self, deliveries: Vec<LeasedDelivery>) {
-        Self::hand_over(self, deliveries);
+        Self::dispatch(self, deliveries);
     }
 
     fn hint_due(&self, mapping_ids: &[MappingId]) {
-        Self::hint_due(self, mapping_ids);
+        Self::notify_due(self, mapping_ids);
     }
 }
 

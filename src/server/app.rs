@@ -17,7 +17,7 @@ use super::startup;
 use super::threads::DeliveryThreads;
 use super::wiring::{self, Components};
 use crate::auth::Access;
-use crate::delivery::{Courier, CourierParts};
+use crate::delivery::{Dispatcher, DispatcherParts};
 use crate::functions::{FunctionPool, PoolOptions};
 use crate::intake::Intake;
 use crate::live::Feed;
@@ -36,8 +36,8 @@ pub struct App {
     pub address: SocketAddr,
     /// Its store.
     pub store: Arc<dyn Store>,
-    /// Its courier.
-    pub courier: Courier,
+    /// Its dispatcher.
+    pub dispatcher: Dispatcher,
     /// Its maintenance duties.
     pub duties: Duties,
     /// Its metrics.
@@ -88,7 +88,7 @@ impl App {
         let exporter = startup::start_exporter(&parts, &metrics)?;
         let threads =
             DeliveryThreads::start(parts.deliver_on.clone()).map_err(AppError::Threads)?;
-        let courier = Courier::start(CourierParts {
+        let dispatcher = Dispatcher::start(DispatcherParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
@@ -103,7 +103,7 @@ impl App {
             seed: parts.seed,
             deliver_on: threads.handle().clone(),
         });
-        let expired = courier.expire_predecessors().await?;
+        let expired = dispatcher.expire_other_nodes().await?;
         if expired > 0 {
             tracing::warn!(
                 expired,
@@ -118,7 +118,7 @@ impl App {
             functions,
             auth,
             routes: routes.clone(),
-            courier,
+            dispatcher,
             jobs: JobRunner::default(),
             stopping: CancellationToken::new(),
             reloading: tokio::sync::Mutex::default(),
@@ -151,7 +151,7 @@ impl App {
         Ok(Self {
             address,
             store,
-            courier: node.courier.clone(),
+            dispatcher: node.dispatcher.clone(),
             metrics,
             sqlite,
             functions: Arc::clone(&node.functions),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::delivery::{Courier, Tested};
+use crate::delivery::{Dispatcher, TestResult};
 use crate::domain::clock::Clock;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
@@ -45,7 +45,7 @@ pub(super) struct RunningNode {
     pub(super) functions: Arc<FunctionPool>,
     pub(super) auth: Auth,
     pub(super) routes: LiveRoutes,
-    pub(super) courier: Courier,
+    pub(super) dispatcher: Dispatcher,
     pub(super) jobs: JobRunner,
     pub(super) stopping: CancellationToken,
     /// Serializes reloads: an older read must not replace a newer one.
@@ -58,7 +58,7 @@ impl RunningNode {
         match load_routes(&*self.store, &self.keyring, &*self.clock, &self.auth).await {
             Ok(routes) => {
                 self.routes.swap(routes);
-                self.courier.reload();
+                self.dispatcher.reload();
             }
             Err(error) => {
                 tracing::error!(%error, "reload failed: the previous pipeline stays active")
@@ -100,12 +100,12 @@ impl Node for RunningNode {
     }
 
     fn open_circuits(&self) -> Vec<OpenCircuit> {
-        let open = self.courier.open_circuits().into_iter();
+        let open = self.dispatcher.open_circuits().into_iter();
         open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
     }
 
     fn unstored_statistics(&self) -> Vec<StatisticsRow> {
-        self.courier.unstored_statistics()
+        self.dispatcher.unstored_statistics()
     }
 
     async fn test_mapping(
@@ -113,8 +113,8 @@ impl Node for RunningNode {
         mapping_id: MappingId,
         event: &Event,
         send: bool,
-    ) -> Option<Tested> {
-        self.courier.test(mapping_id, event, send).await
+    ) -> Option<TestResult> {
+        self.dispatcher.test(mapping_id, event, send).await
     }
 
     async fn preview_mapping(
@@ -122,12 +122,12 @@ impl Node for RunningNode {
         pipeline: &Pipeline,
         mapping_id: MappingId,
         event: &Event,
-    ) -> Option<Tested> {
+    ) -> Option<TestResult> {
         let routes = Routes::build(pipeline, &*self.keyring, self.clock.now());
         let routes = routes
             .inspect_err(|error| tracing::error!(%error, "no preview: the routes cannot be built"))
             .ok()?;
-        Some(self.courier.preview(routes.mapping(mapping_id)?, event).await)
+        Some(self.dispatcher.preview(routes.mapping(mapping_id)?, event).await)
     }
 }
 

@@ -42,7 +42,7 @@ impl App {
         if let Err(error) = self.connections.await {
             tracing::error!(%error, "the task that follows lost connections failed");
         }
-        self.courier.stop(self.grace).await;
+        self.dispatcher.stop(self.grace).await;
         drop(self.threads);
         self.functions.stop();
         if let Err(error) = self.duties.clone().note_uses().await {

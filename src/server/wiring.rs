@@ -45,7 +45,7 @@ pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveE
     Intake::new(IntakeParts {
         routes: components.routes.clone(),
         store: Arc::clone(&components.store),
-        dispatch: Arc::new(components.node.courier.clone()),
+        dispatch: Arc::new(components.node.dispatcher.clone()),
         live,
         spans: components.exporter.as_ref().map(|(tracer, _)| tracer.clone()),
         clock: Arc::clone(&parts.clock),
@@ -59,7 +59,7 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
         store: Arc::clone(&components.store),
-        courier: components.node.courier.clone(),
+        dispatcher: components.node.dispatcher.clone(),
         routes: components.routes.clone(),
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&components.metrics),
@@ -72,7 +72,7 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
     Duties {
         alerts,
         store: Arc::clone(&components.store),
-        courier: components.node.courier.clone(),
+        dispatcher: components.node.dispatcher.clone(),
         access: Arc::clone(&components.access),
         clock: Arc::clone(&parts.clock),
         node_id: components.node_id,

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use crate::delivery::Tested;
+use crate::delivery::TestResult;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
@@ -29,7 +29,7 @@ pub trait Node: Activation {
         mapping_id: MappingId,
         event: &Event,
         send: bool,
-    ) -> Option<Tested>;
+    ) -> Option<TestResult>;
 
     /// Renders an event with a mapping of the given pipeline, which need not be the active one; sends
     /// nothing.
@@ -38,7 +38,7 @@ pub trait Node: Activation {
         pipeline: &Pipeline,
         mapping_id: MappingId,
         event: &Event,
-    ) -> Option<Tested>;
+    ) -> Option<TestResult>;
 }
 
 /// A mapping whose circuit is open: one probe at a time tests whether it has recovered.
