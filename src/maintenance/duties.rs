@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::delivery::Dispatcher;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
@@ -27,8 +27,8 @@ pub struct Duties {
     pub store: Arc<dyn Store>,
     /// Deliveries.
     pub dispatcher: Dispatcher,
-    /// Access control: tokens and their last use.
-    pub access: Arc<Access>,
+    /// Authenticator control: tokens and their last use.
+    pub authenticator: Arc<Authenticator>,
     /// Alerts.
     pub alerts: Alerts,
     /// The clock.
@@ -111,7 +111,7 @@ impl Duties {
     /// # Errors
     /// When the store fails.
     pub async fn note_uses(self) -> Result<(), StoreError> {
-        self.access.note_uses().await
+        self.authenticator.note_uses().await
     }
 
     /// Prunes everything past its retention.

@@ -20,15 +20,15 @@ mod check;
 mod connection;
 mod credentials;
 mod document;
-mod draft;
-mod fault;
+mod export;
+mod field_diff;
+mod field_error;
 mod outbound_auth;
 mod plan;
 mod preflight;
-mod target;
+mod preview;
+mod resource;
 mod view;
-mod words;
-mod written;
 
 pub use activation::Activation;
 pub use change::{Change, Changed, Guard};
@@ -37,12 +37,12 @@ pub use document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
     SourceDocument,
 };
-pub use draft::Draft;
-pub use fault::Fault;
+pub use field_error::Fault;
 pub use outbound_auth::{AuthDocument, AuthKind};
 pub use plan::{Line, Sign};
 pub use preflight::Preflight;
-pub use target::{Found, Target};
+pub use preview::Draft;
+pub use resource::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 
 use plan::{Absent, Plan, Terms};

@@ -16,7 +16,7 @@ use super::router::{self, RequestRouter};
 use super::startup;
 use super::threads::DeliveryThreads;
 use super::wiring::{self, Components};
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::delivery::{Dispatcher, DispatcherParts};
 use crate::functions::{FunctionPool, PoolOptions};
 use crate::intake::Intake;
@@ -70,7 +70,7 @@ impl App {
         let keyring = Arc::new(startup::load_keyring(&parts, &*store).await?);
         let token = secrets::operator_token(&parts.settings.token_file)?;
         let clock = Arc::clone(&parts.clock);
-        let access = Arc::new(Access::open(Arc::clone(&store), clock, &token).await?);
+        let authenticator = Arc::new(Authenticator::open(Arc::clone(&store), clock, &token).await?);
         let node_id = startup::register_node(&parts, &*store).await?;
         let sender = Arc::new(startup::sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
@@ -123,8 +123,17 @@ impl App {
             stopping: CancellationToken::new(),
             reloading: tokio::sync::Mutex::default(),
         });
-        let components =
-            Components { sqlite, store, access, metrics, keyring, node_id, routes, node, exporter };
+        let components = Components {
+            sqlite,
+            store,
+            authenticator,
+            metrics,
+            keyring,
+            node_id,
+            routes,
+            node,
+            exporter,
+        };
         Self::run(parts, listener, components, threads).await
     }
 
@@ -138,11 +147,11 @@ impl App {
         let settings = &parts.settings;
         let address = startup::local_address(&listener, settings)?;
         let live = Feed::new(components.node.stopping.clone());
-        let desk = wiring::desk(&parts, &components, live.clone(), address);
+        let service = wiring::service(&parts, &components, live.clone(), address);
         let intake = Arc::new(wiring::intake(&parts, &components, live));
         let duties = wiring::duties(&parts, &components, Arc::clone(&intake));
         let Components { sqlite, store, metrics, node, exporter, .. } = components;
-        let operator = router::operator(desk, &metrics, parts.origins);
+        let operator = router::operator(service, &metrics, parts.origins);
         let router = RequestRouter::new(Arc::clone(&intake), operator);
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = startup::listener_options(settings, grace);

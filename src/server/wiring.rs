@@ -12,7 +12,7 @@ use super::node::RunningNode;
 use super::parts::AppParts;
 use crate::alerts::{AlertParts, Alerts};
 use crate::api;
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::domain::id::NodeId;
 use crate::inspector::Inspectors;
 use crate::intake::{Intake, IntakeParts};
@@ -20,7 +20,7 @@ use crate::live::{Feed, LiveEvent};
 use crate::maintenance::Duties;
 use crate::pipeline::Editor;
 use crate::routing::LiveRoutes;
-use crate::service::Desk;
+use crate::service::Service;
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
 use crate::store::Store;
@@ -32,7 +32,7 @@ use crate::telemetry::traces::{SpanExporter, Tracer};
 pub(super) struct Components {
     pub(super) sqlite: Arc<SqliteStore>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) access: Arc<Access>,
+    pub(super) authenticator: Arc<Authenticator>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) node_id: NodeId,
@@ -73,7 +73,7 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
         alerts,
         store: Arc::clone(&components.store),
         dispatcher: components.node.dispatcher.clone(),
-        access: Arc::clone(&components.access),
+        authenticator: Arc::clone(&components.authenticator),
         clock: Arc::clone(&parts.clock),
         node_id: components.node_id,
         secrets: Arc::clone(&components.node) as _,
@@ -83,12 +83,12 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
     }
 }
 
-pub(super) fn desk(
+pub(super) fn service(
     parts: &AppParts,
     components: &Components,
     live: Feed<LiveEvent>,
     address: SocketAddr,
-) -> Arc<Desk> {
+) -> Arc<Service> {
     let settings = &parts.settings;
     let base_url = base_url(settings, address);
     let inspectors = settings.inspector.then(|| {
@@ -104,10 +104,10 @@ pub(super) fn desk(
         preflight: Arc::clone(&components.node) as _,
         activation: Arc::clone(&components.node) as _,
     });
-    Arc::new(Desk {
+    Arc::new(Service {
         store: Arc::clone(&components.store),
         clock: Arc::clone(&parts.clock),
-        access: Arc::clone(&components.access),
+        authenticator: Arc::clone(&components.authenticator),
         editor,
         settings: settings.clone(),
         node: Arc::clone(&components.node) as _,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::events::EventView;
 use super::filter::{self, Condition};
 use super::inspectors::RequestView;
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 use crate::inspector::InspectedRequest;
 use crate::live::{EventFilter, LiveEvent, LiveStream, Subscription};
 
-impl Desk {
+impl Service {
     /// The events that meet the conditions (`source`, `type`, `text`), from now on, for as long as
     /// the caller's token is in force.
     ///
@@ -62,8 +62,8 @@ impl Desk {
         S: Clone + Send + Sync + 'static,
         T: 'static,
     {
-        let (access, token_id) = (Arc::clone(&self.access), caller.token_id);
-        let is_authorized = move || access.is_in_force(token_id);
+        let (authenticator, token_id) = (Arc::clone(&self.authenticator), caller.token_id);
+        let is_authorized = move || authenticator.is_in_force(token_id);
         LiveStream::new(subscription, Arc::clone(&self.clock), is_authorized, view)
     }
 }
