@@ -60,7 +60,7 @@ impl AuditArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();

@@ -24,7 +24,7 @@ pub struct EventsArgs {
     /// Only those that were rejected, with the reason
     #[arg(long)]
     rejected: bool,
-    /// So many at most
+    /// Show at most this many
     #[arg(long, default_value_t = 50)]
     limit: u32,
     /// Only older than this event: the next page
@@ -36,7 +36,7 @@ impl EventsArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();

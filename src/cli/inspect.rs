@@ -28,7 +28,7 @@ impl InspectArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let name: String = url::form_urlencoded::byte_serialize(self.name.as_bytes()).collect();

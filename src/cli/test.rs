@@ -1,5 +1,5 @@
-//! `test`: tries a mapping on an event. Shows what would be sent; sends it only when told to, as a
-//! test that is never counted as a delivery.
+//! `test`: renders a mapping for an event. With `--send` the request is sent as a test, which is not a
+//! delivery.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use crate::service::test_sends::{TestBody, TestView};
 /// Try a mapping on an event: show the request, and with --send send it as a test.
 #[derive(Debug, clap::Args)]
 pub struct TestArgs {
-    /// Which, as source/destination/mapping
+    /// The mapping: source/destination/mapping
     #[arg(value_name = "MAPPING")]
     mapping: String,
     /// On this event
@@ -40,7 +40,7 @@ impl TestArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let path = path(&self.mapping)?;
         let client = Client::of(globals)?;

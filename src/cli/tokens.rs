@@ -21,7 +21,7 @@ pub struct TokensArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenVerb {
-    /// List the tokens that let somebody in
+    /// List valid tokens
     List,
     /// Make a token and print it, this once
     Create {
@@ -49,7 +49,7 @@ impl TokensArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();

@@ -16,7 +16,7 @@ fn a_body_has_four_megabytes_at_most() {
     assert_eq!(message(copies(140), &event), "data gives more than 4 MB");
     let template = "{{text}}".repeat(2_000);
     let data = json!({"a": {"b": {"@template": template}}});
-    assert_eq!(message(data, &event), "data.a.b makes more than 32 MiB of values on the way");
+    assert_eq!(message(data, &event), "data.a.b computes more than 32 MiB of values");
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn doubling_again_and_again_ends() {
         }});
     }
     let event = json!({"text": "x".repeat(1_000)}).to_string();
-    assert_eq!(message(data, &event), "data makes more than 32 MiB of values on the way");
+    assert_eq!(message(data, &event), "data computes more than 32 MiB of values");
     let mut text = json!({"@path": "$.text"});
     for _ in 0..24 {
         text = json!({"@json": {"mode": "encode", "value": text}});
@@ -51,7 +51,7 @@ fn flattening_long_keys_ends() {
         json!({"@arrayPath": ["$.list", {"@flatten": {"value": {"@path": ""}, "separator": "."}}]});
     let event = json!({"list": vec![event; 20]}).to_string();
     let found = message(json!({"a": nested}), &event);
-    assert_eq!(found, "data.a makes more than 32 MiB of values on the way");
+    assert_eq!(found, "data.a computes more than 32 MiB of values");
 }
 
 #[test]

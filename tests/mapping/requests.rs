@@ -31,7 +31,7 @@ fn a_url_may_come_from_the_event_and_is_judged() {
         template("https://example.com/{{properties.lines}}").unwrap_err(),
         "url gives a URL with a control character"
     );
-    assert_eq!(template("{{userId}}").unwrap_err(), "url gives what is no URL");
+    assert_eq!(template("{{userId}}").unwrap_err(), "url gives an invalid URL");
     assert_eq!(
         url(json!({"@path": "$.nope"})).unwrap_err(),
         "url should give a URL and gives nothing"
