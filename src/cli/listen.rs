@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::globals::Globals;
 use super::output::{Output, plain};
 use crate::domain::clock::SystemClock;
-use crate::inspector::{Arrival, Receiver, ReceiverError, ReceiverOptions, Script, Verdict};
+use crate::inspector::{Arrival, ListenError, Receiver, ReceiverOptions, Script, Verdict};
 
 /// Longer bodies are cut.
 const SHOWN_BYTES: usize = 16 * 1024;
@@ -94,7 +94,7 @@ impl ListenArgs {
     }
 }
 
-fn in_use(error: ReceiverError) -> Failure {
+fn in_use(error: ListenError) -> Failure {
     Failure::usage(error.to_string())
         .hint("choose another with --port; port 0 takes any free one")
         .because(error)

@@ -10,7 +10,7 @@ use super::document::{
 };
 use super::outbound_auth::header_faults;
 use super::plan::{Absent, Line, Plan, Sign};
-use super::target::{Found, Target, Written};
+use super::resource::{Found, Target, Written};
 use super::{Applied, ApplyError, Editor, Fault, check};
 use crate::domain::auth::Admin;
 use crate::domain::mapping::MappingDefinition;
@@ -126,7 +126,7 @@ impl Editor {
 
     /// What is wrong with the target itself: what it is in is not judged again.
     async fn faults_of(&self, target: &Target, document: &Document) -> Vec<Fault> {
-        let faults = check::check(document, &self.settings, &*self.process).await;
+        let faults = check::check(document, &self.settings, &*self.preflight).await;
         let own = faults.into_iter().filter_map(|fault| {
             let path = fault.path.strip_prefix(target.place())?;
             Some(Fault::new(path, fault.message))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::destination::Destination;
@@ -41,7 +41,7 @@ fn nothing_to_connect() -> Refusal {
     Refusal::Conflict("its auth is not authorization_code: there is nothing to connect".to_owned())
 }
 
-impl Desk {
+impl Service {
     /// How a destination's connection stands.
     ///
     /// # Errors
@@ -97,12 +97,12 @@ impl Desk {
         match self.auth.disconnect(id, "disconnected by an operator", act.clone()).await {
             // Its tokens were just replaced: once more, on what it is now.
             Err(StoreError::Conflict) => {
-                self.process.reload().await;
+                self.node.reload().await;
                 self.auth.disconnect(id, "disconnected by an operator", act.clone()).await?;
             }
             other => other?,
         }
-        self.process.reload().await;
+        self.node.reload().await;
         self.connection(operator, names).await
     }
 
@@ -114,8 +114,8 @@ impl Desk {
     pub async fn finish_connection(&self, brought: Return) -> Result<String, ConnectError> {
         let path = self.auth.finish(brought).await?;
         tracing::info!(destination = path, "connected: its deliveries go out");
-        self.process.reload().await;
-        self.process.wake();
+        self.node.reload().await;
+        self.node.wake();
         Ok(path)
     }
 }

@@ -4,14 +4,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::domain::auth::{Caller, Forbidden};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
 use crate::outbound_auth::Auth;
 use crate::pipeline::{ApplyError, Editor, Fault};
-use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
@@ -27,31 +26,33 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+mod node;
 pub mod parameters;
 pub mod preview;
+pub mod resources;
 pub mod revisions;
-pub mod setup;
 pub mod statistics;
 pub mod status;
 pub mod test_sends;
 pub mod tokens;
 
 pub use filter::{Condition, destination_path, mapping_path};
+pub use node::{Node, OpenCircuit};
 
 /// All that is asked and done with.
-pub struct Desk {
+pub struct Service {
     /// The store.
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who is let in.
-    pub access: Arc<Access>,
+    pub authenticator: Arc<Authenticator>,
     /// What changes the pipeline.
     pub editor: Arc<Editor>,
     /// The settings in force.
     pub settings: Settings,
-    /// The process around.
-    pub process: Arc<dyn Process>,
+    /// The running node.
+    pub node: Arc<dyn Node>,
     /// What connects destinations.
     pub auth: Auth,
     /// The address that browsers and senders reach this service by, without a `/` at its end.
@@ -66,9 +67,9 @@ pub struct Desk {
     pub started_at: Timestamp,
 }
 
-impl fmt::Debug for Desk {
+impl fmt::Debug for Service {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Desk").field("started_at", &self.started_at).finish_non_exhaustive()
+        out.debug_struct("Service").field("started_at", &self.started_at).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +105,7 @@ pub enum Refusal {
     Secret(#[from] SecretError),
 }
 
-impl Desk {
+impl Service {
     /// What is set up, as far as the caller may see it: what lies outside its limits is not there.
     ///
     /// # Errors

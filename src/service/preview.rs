@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::explain::UnmetView;
 use super::test_sends::{TestBody, TestView, choose};
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::Operator;
 use crate::json;
 use crate::pipeline::{Found, Target};
@@ -22,7 +22,7 @@ pub struct Preview {
     pub test: TestView,
 }
 
-impl Desk {
+impl Service {
     /// A preview of a mapping as it is written.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Desk {
             return Err(Refusal::Missing(source.to_string()));
         };
         let chosen = choose(self, operator, source.id, on).await?;
-        let tried = self.process.try_mapping(&draft.pipeline, draft.id, &chosen.event).await;
+        let tried = self.node.preview_mapping(&draft.pipeline, draft.id, &chosen.event).await;
         let tested = tried
             .ok_or_else(|| Refusal::Conflict("this version cannot run the mapping".to_owned()))?;
         let event = chosen.event.document();

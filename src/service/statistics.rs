@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::parameters::MAX_STEP_MINUTES;
-use super::{Desk, Refusal, parameters};
+use super::{Refusal, Service, parameters};
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
@@ -194,7 +194,7 @@ fn default_step(minutes: i64) -> i64 {
     STEPS.into_iter().find(|step| minutes / step <= 150).unwrap_or(1_440)
 }
 
-impl Desk {
+impl Service {
     /// What happened over time.
     ///
     /// # Errors
@@ -272,7 +272,7 @@ impl Desk {
     /// What is asked for of what is still to be stored.
     fn unstored(&self, query: &StatisticsQuery) -> Vec<StatisticsRow> {
         let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
-        let mut rows = self.process.unstored_statistics();
+        let mut rows = self.node.unstored_statistics();
         for row in &mut rows {
             row.minute_at = row.minute_at.start_of(grain);
         }
@@ -345,7 +345,7 @@ impl Desk {
         let due: HashMap<_, _> = self.store.next_due(&mappings).await?.into_iter().collect();
         let query = StatisticsQuery { from: now - HEALTH, until: now, mappings, hours: false };
         let counted = self.counted_by_mapping(query).await?;
-        let open: Vec<_> = self.process.open_circuits().iter().map(|it| it.mapping_id).collect();
+        let open: Vec<_> = self.node.open_circuits().iter().map(|it| it.mapping_id).collect();
         let views = destinations.iter().map(|destination| {
             let mappings = below(destination);
             let mut last_hour = StatisticsRow::default();

@@ -1,6 +1,6 @@
 //! The event that a bench sends: a track call of a given size that carries its mark.
 
-use crate::inspector::Mark;
+use super::mark::Mark;
 
 /// The smallest event there is room for.
 pub(super) const SMALLEST: usize = 256;

@@ -19,10 +19,11 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use super::event::event;
+use super::mark::Mark;
 use super::process::cpu_us;
+use super::receiver::quantile;
 use crate::cli::globals::Globals;
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
-use crate::inspector::{Mark, quantile};
 use crate::sender::BareClient;
 
 /// Tries for one event, when the service says to come later or a connection breaks.

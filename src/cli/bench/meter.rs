@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use super::receiver::CountingReceiver;
 use crate::cli::globals::Globals;
 use crate::domain::clock::SystemClock;
-use crate::inspector::Meter;
 
 /// The question for the counts so far.
 pub(super) const GLANCE: &str = "glance";
@@ -34,7 +34,7 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
 }
 
 async fn count(globals: &Globals) -> anyhow::Result<()> {
-    let meter = Meter::start("127.0.0.1:0", Arc::new(SystemClock::new())).await?;
+    let meter = CountingReceiver::start("127.0.0.1:0", Arc::new(SystemClock::new())).await?;
     let mut output = globals.output();
     output.line(json!({ "address": meter.address() }).to_string())?;
     let mut questions = BufReader::new(tokio::io::stdin()).lines();
@@ -45,7 +45,7 @@ async fn count(globals: &Globals) -> anyhow::Result<()> {
                 if [REFUSE, ADMIT].contains(&order) {
                     meter.refuse(order == REFUSE);
                 }
-                meter.glance()
+                meter.counters()
             }
         };
         output.line(serde_json::to_string(&reading)?)?;

@@ -1,12 +1,12 @@
 //! Whether destinations suffer from a bad neighbour: fifty of them get every event, all of them well,
 //! then with one that never answers and one that always fails.
 
+use super::receiver::{FAIL, HANG};
 use super::report::{Found, Goal, Unit};
 use super::scenario::{Scenario, peak_memory};
 use super::service::{self, Destination};
 use super::side::{Account, Side, quotient};
 use super::stage::{Outcome, Part, Stage};
-use crate::inspector::{FAIL, HANG};
 
 const DESTINATIONS: u32 = 50;
 /// The 99th percentile beside bad neighbours over that without.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::load::LoadReport;
-use crate::inspector::{Reading, quantile};
+use super::receiver::{Reading, quantile};
 
 /// One side of the comparison.
 #[derive(Clone, Debug, Serialize)]

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::load::LoadReport;
 use super::process::Process;
+use super::receiver::Reading;
 use super::service::{Service, Through};
 use super::side::{Account, Side};
 use super::{BenchArgs, event, meter};
 use crate::cli::output::Output;
 use crate::domain::clock::{Clock as _, SystemClock, Timestamp};
-use crate::inspector::Reading;
 
 /// The largest number of events in one part: what the receiver keeps apart.
 pub(super) const EVENTS: u32 = 99_999_999;

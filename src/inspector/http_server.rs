@@ -1,4 +1,4 @@
-//! The receiver's HTTP/1.1 server: accept, serve, stop. It looks into no request.
+//! A small HTTP/1.1 server for receivers: accept, serve, graceful shutdown. It inspects no request.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,32 +18,44 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::ReceiverError;
-
-/// Connections served at once; more wait to be accepted.
-const CONNECTIONS: usize = 4_096;
-/// How long answers under way may take once the server is told to stop.
+/// Connections served at once; further ones wait in the listen backlog.
+const MAX_CONNECTIONS: usize = 4_096;
+/// How long responses under way may take during shutdown.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long to wait after the system has refused to give a connection: it is out of files.
+/// The pause after a failed accept: the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Opens the address, so that a taken one is known before anything else happens.
-pub(super) async fn bind(listen: &str) -> Result<TcpListener, ReceiverError> {
-    let failed = |source| ReceiverError::Listen { listen: listen.to_owned(), source };
-    TcpListener::bind(listen).await.map_err(failed)
+/// The address cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {listen}")]
+pub struct ListenError {
+    /// The address as given.
+    pub listen: String,
+    /// The cause.
+    #[source]
+    pub source: std::io::Error,
 }
 
-/// A running server; dropping it ends it at once.
+/// A running server; dropping it aborts its connections.
 #[derive(Debug)]
-pub(super) struct Server {
+pub struct HttpServer {
     address: SocketAddr,
     stopping: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Server {
-    /// Answers what comes in on `listener` with `handle`.
-    pub(super) fn start<H, F>(listener: TcpListener, handle: H) -> Self
+impl HttpServer {
+    /// Binds the address (`host:port`; port 0 takes any free one).
+    ///
+    /// # Errors
+    /// [`ListenError`] when the address is in use, not local, or not an address.
+    pub async fn bind(listen: &str) -> Result<TcpListener, ListenError> {
+        let failed = |source| ListenError { listen: listen.to_owned(), source };
+        TcpListener::bind(listen).await.map_err(failed)
+    }
+
+    /// Serves requests on `listener` with `handle`.
+    pub fn start<H, F>(listener: TcpListener, handle: H) -> Self
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
@@ -55,19 +67,21 @@ impl Server {
         Self { address, stopping, task }
     }
 
-    pub(super) const fn address(&self) -> SocketAddr {
+    /// The bound address.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more connections, waits for answers under way, and ends.
-    pub(super) async fn stop(mut self) {
+    /// Stops accepting, waits for responses under way within the grace, and ends.
+    pub async fn stop(mut self) {
         self.stopping.cancel();
-        // A panic of the task has been reported where it happened.
+        // A panic of the task has been logged by the panic hook.
         let _ = (&mut self.task).await;
     }
 }
 
-impl Drop for Server {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -79,8 +93,8 @@ where
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    // Connections end with the set: dropping the server leaves none behind.
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Dropping the server drops the set, which aborts its connections.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let permit = tokio::select! {
@@ -97,7 +111,7 @@ where
         };
         let connection = graceful.watch(serve(stream, handle.clone()));
         connections.spawn(async move {
-            // A sender that breaks off is the sender's affair.
+            // A client that disconnects is not an error of the server.
             let _ = connection.await;
             drop(permit);
         });
@@ -115,7 +129,7 @@ where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    // Without it an answer in two packets can wait 40 ms; failing to set it costs only that.
+    // Nagle's algorithm can delay a response in two packets by 40 ms; failing to disable it is harmless.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let answer = handle(request);

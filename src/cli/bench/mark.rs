@@ -1,5 +1,5 @@
-//! The mark that a bench event carries: its number and when it was sent, of fixed width, so that the
-//! receiver finds it without parsing JSON.
+//! The mark of a bench event: its number and send time in fixed width, so that the receiver finds it
+//! without parsing JSON.
 
 use crate::domain::clock::Timestamp;
 
@@ -7,32 +7,32 @@ const OPENING: &[u8] = b"\"mark\":\"";
 const NUMBER_DIGITS: usize = 10;
 const TIME_DIGITS: usize = 16;
 
-/// Which event, sent when.
+/// An event's number and send time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub(super) struct Mark {
     /// Counts up from 0 over a run.
-    pub number: u32,
-    /// When it was sent, or should have been.
-    pub sent_at: Timestamp,
+    pub(super) number: u32,
+    /// When it was sent; at a fixed rate, when it was due.
+    pub(super) sent_at: Timestamp,
 }
 
 impl Mark {
-    /// The JSON member that carries it: `"mark":"…"`.
+    /// Its JSON member: `"mark":"…"`.
     #[must_use]
-    pub fn member(self) -> String {
+    pub(super) fn member(self) -> String {
         format!("\"mark\":\"{:010}.{:016}\"", self.number, self.sent_at.as_micros())
     }
 
     /// The first mark in a body.
     #[must_use]
-    pub fn find(body: &[u8]) -> Option<Self> {
+    pub(super) fn find(body: &[u8]) -> Option<Self> {
         let start = body.windows(OPENING.len()).position(|window| window == OPENING)?;
         Self::read(body.get(start + OPENING.len()..)?)
     }
 
-    /// The marks of a body: the first one, and when it is a batch those of its other events.
+    /// The marks of a body: the first one, or those of all events of a batch.
     #[must_use]
-    pub fn find_all(body: &[u8]) -> Vec<Self> {
+    pub(super) fn find_all(body: &[u8]) -> Vec<Self> {
         if !body.starts_with(b"[") {
             return Self::find(body).into_iter().collect();
         }

@@ -1,6 +1,6 @@
-//! The bench's receiver: answers 200 and counts, each path by itself. It verifies nothing and keeps no
-//! body, so that it costs the measured run as little as it can. Told to, it refuses, and two of its
-//! paths never do better.
+//! The bench's receiver: answers 200 and counts deliveries per path. It verifies no signature and keeps
+//! no body, so that it takes little CPU from the measured run. It can be switched to answer 503; two
+//! paths simulate a hanging and a failing destination.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,126 +13,127 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::ReceiverError;
 use super::mark::Mark;
-use super::server::{self, Server};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::inspector::{HttpServer, ListenError};
 
-/// Numbers beyond this are counted as unmarked: the table of what has come stays small.
+/// Numbers from here on count as unmarked, which bounds the bitmaps.
 const NUMBER_LIMIT: u32 = 100_000_000;
-/// Latencies kept; a longer run keeps those of its beginning.
+/// Latency samples kept; a longer run keeps its first ones.
 const SAMPLE_LIMIT: usize = 8_000_000;
 
-/// The path whose requests are never answered.
-pub const HANG: &str = "/hang";
-/// The path whose requests are always refused.
-pub const FAIL: &str = "/fail";
+/// The path of a destination that hangs: its requests are never answered.
+pub(super) const HANG: &str = "/hang";
+/// The path of a destination that fails: its requests are answered 500.
+pub(super) const FAIL: &str = "/fail";
 
-/// What came in since the last reset.
+/// Counters since the last reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
+pub(super) struct Reading {
     /// Requests answered.
-    pub requests: u64,
+    pub(super) requests: u64,
     /// Events in them.
-    pub events: u64,
-    /// Different marks among them, those of each path by themselves.
-    pub distinct: u64,
-    /// Requests refused; nothing else counts them.
-    pub refused: u64,
+    pub(super) events: u64,
+    /// Distinct marks among them, per path.
+    pub(super) distinct: u64,
+    /// Requests answered with an error; in no other counter.
+    pub(super) refused: u64,
     /// Requests without a mark.
-    pub unmarked: u64,
-    /// When the first new mark came, in microseconds since the Unix epoch.
-    pub first_us: i64,
-    /// When the last new mark came.
-    pub last_us: i64,
-    /// From sending to arrival, half of the new marks below it, in microseconds.
-    pub p50_us: u32,
-    /// From sending to arrival, 99 of 100 new marks below it, in microseconds.
-    pub p99_us: u32,
+    pub(super) unmarked: u64,
+    /// When the first new mark arrived, in microseconds since the Unix epoch.
+    pub(super) first_us: i64,
+    /// When the last new mark arrived.
+    pub(super) last_us: i64,
+    /// Median latency from sending to arrival, in microseconds.
+    pub(super) p50_us: u32,
+    /// p99 latency from sending to arrival, in microseconds.
+    pub(super) p99_us: u32,
 }
 
-/// A running counter.
-pub struct Meter {
-    server: Server,
+/// A running receiver.
+pub(super) struct CountingReceiver {
+    server: HttpServer,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     clock: Arc<dyn Clock>,
-    tally: Mutex<Tally>,
+    counts: Mutex<Counts>,
     refusing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+struct Counts {
     reading: Reading,
-    /// The marks that have come on each path, a bit each.
+    /// A bitmap of the marks seen, per path.
     seen: BTreeMap<String, Vec<u64>>,
     samples: Vec<u32>,
 }
 
-impl std::fmt::Debug for Meter {
+impl std::fmt::Debug for CountingReceiver {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Meter").field("server", &self.server).finish_non_exhaustive()
+        out.debug_struct("CountingReceiver").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-impl Meter {
-    /// Listens on `listen` and counts from now on.
+impl CountingReceiver {
+    /// Binds `listen` and starts to count.
     ///
     /// # Errors
-    /// [`ReceiverError::Listen`] when the address cannot be had.
-    pub async fn start(listen: &str, clock: Arc<dyn Clock>) -> Result<Self, ReceiverError> {
-        let listener = server::bind(listen).await?;
-        let (tally, refusing) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { clock, tally, refusing });
+    /// [`ListenError`] when the address cannot be bound.
+    pub(super) async fn start(listen: &str, clock: Arc<dyn Clock>) -> Result<Self, ListenError> {
+        let listener = HttpServer::bind(listen).await?;
+        let (counts, refusing) = (Mutex::default(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { clock, counts, refusing });
         let counting = Arc::clone(&shared);
-        let server = Server::start(listener, move |request| count(request, Arc::clone(&counting)));
+        let server =
+            HttpServer::start(listener, move |request| count(request, Arc::clone(&counting)));
         Ok(Self { server, shared })
     }
 
-    /// Where it listens.
+    /// The bound address.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// What came in, without the latencies: cheap enough to ask many times a second.
+    /// The counters without the latencies: cheap enough to poll.
     #[must_use]
-    pub fn glance(&self) -> Reading {
-        lock(&self.shared.tally).reading.clone()
+    pub(super) fn counters(&self) -> Reading {
+        lock(&self.shared.counts).reading.clone()
     }
 
-    /// From now on answers 503 to everything, or no longer does.
-    pub fn refuse(&self, refusing: bool) {
+    /// Answers 503 to everything from now on, or stops doing so.
+    pub(super) fn refuse(&self, refusing: bool) {
         self.shared.refusing.store(refusing, Ordering::Relaxed);
     }
 
-    /// What came in; then counts from nothing again.
+    /// The counters with latencies; then resets them.
     #[must_use]
-    pub fn take(&self) -> Reading {
-        let Tally { mut reading, mut samples, .. } = std::mem::take(&mut *lock(&self.shared.tally));
+    pub(super) fn take(&self) -> Reading {
+        let Counts { mut reading, mut samples, .. } =
+            std::mem::take(&mut *lock(&self.shared.counts));
         samples.sort_unstable();
         reading.p50_us = quantile(&samples, 50);
         reading.p99_us = quantile(&samples, 99);
         reading
     }
 
-    /// Ends.
-    pub async fn stop(self) {
+    /// Stops after the requests under way.
+    pub(super) async fn stop(self) {
         self.server.stop().await;
     }
 }
 
 /// The sample that `percent` of the sorted samples do not exceed; 0 when there are none.
 #[must_use]
-pub fn quantile(sorted: &[u32], percent: usize) -> u32 {
+pub(super) fn quantile(sorted: &[u32], percent: usize) -> u32 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
 }
 
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn count(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Full<Bytes>> {
@@ -148,16 +149,16 @@ async fn count(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Full
         _ => shared.refusing.load(Ordering::Relaxed).then_some(StatusCode::SERVICE_UNAVAILABLE),
     };
     if let Some(status) = refused {
-        lock(&shared.tally).reading.refused += 1;
+        lock(&shared.counts).reading.refused += 1;
         *answer.status_mut() = status;
     } else if let Ok(body) = body {
         let marks = Mark::find_all(&body.to_bytes());
-        lock(&shared.tally).request(path, &marks, shared.clock.now());
+        lock(&shared.counts).request(path, &marks, shared.clock.now());
     }
     answer
 }
 
-impl Tally {
+impl Counts {
     fn request(&mut self, path: &str, marks: &[Mark], now: Timestamp) {
         self.reading.requests += 1;
         if !self.seen.contains_key(path) {
@@ -183,7 +184,7 @@ impl Tally {
     }
 }
 
-/// Sets the number's bit; whether it was not set before.
+/// Sets the number's bit; whether it was clear before.
 fn is_new(seen: &mut Vec<u64>, number: u32) -> bool {
     let (word, bit) = ((number / 64) as usize, 1u64 << (number % 64));
     if seen.len() <= word {
@@ -206,19 +207,20 @@ mod tests {
 
     #[test]
     fn each_mark_counts_once() {
-        let mut tally = Tally::default();
+        let mut counts = Counts::default();
         let now = Timestamp::from_micros(1_000);
         for (mark, at) in [(mark(0, 900), 1_000), (mark(70, 900), 1_100), (mark(0, 900), 1_200)] {
-            tally.request("/", mark.as_slice(), Timestamp::from_micros(at));
+            counts.request("/", mark.as_slice(), Timestamp::from_micros(at));
         }
-        tally.request("/", &[], now);
-        tally.request("/", mark(NUMBER_LIMIT, 0).as_slice(), now);
-        let Reading { requests, events, distinct, unmarked, first_us, last_us, .. } = tally.reading;
+        counts.request("/", &[], now);
+        counts.request("/", mark(NUMBER_LIMIT, 0).as_slice(), now);
+        let Reading { requests, events, distinct, unmarked, first_us, last_us, .. } =
+            counts.reading;
         assert_eq!((requests, distinct, unmarked, first_us, last_us), (5, 2, 2, 1_000, 1_100));
         assert_eq!(events, 5);
-        assert_eq!(tally.samples, [100, 200]);
-        tally.request("/1", mark(0, 900).as_slice(), now);
-        assert_eq!(tally.reading.distinct, 3, "each path by itself");
+        assert_eq!(counts.samples, [100, 200]);
+        counts.request("/1", mark(0, 900).as_slice(), now);
+        assert_eq!(counts.reading.distinct, 3, "each path has a bitmap of its own");
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! What the admin API and the duties ask of the running process: take a changed pipeline into use,
-//! wake what waits, say whether all is well.
+//! The running node: reloads a changed pipeline, runs preflight checks and test runs, reports readiness,
+//! circuits and unflushed statistics. Implements the traits that `pipeline`, `service` and `maintenance`
+//! define.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -15,27 +15,16 @@ use crate::domain::id::MappingId;
 use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
 use crate::outbound_auth::Auth;
-use crate::process::{OpenCircuit, Process};
-use crate::routing::{LiveRoutes, OpenSecret, Routes};
+use crate::pipeline::{Activation, Preflight};
+use crate::routing::{LiveRoutes, Routes};
 use crate::sender::Sender;
-use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{Pipeline, SealedSecret, StatisticsRow, Store};
+use crate::service::{Node, OpenCircuit};
+use crate::settings::secrets::Keyring;
+use crate::store::{Pipeline, StatisticsRow, Store};
 
-use super::AppError;
+use super::error::AppError;
 
-impl OpenSecret for Keyring {
-    type Error = SecretError;
-
-    fn open_secret(
-        &self,
-        sealed: &SealedSecret,
-        purpose: Purpose,
-    ) -> Result<SecretString, SecretError> {
-        self.open(sealed, purpose)
-    }
-}
-
-/// The routes of what the store holds now; their tokens are in use when they are returned.
+/// Builds the routes of the stored pipeline, and makes its credentials the current ones.
 pub(super) async fn load_routes(
     store: &dyn Store,
     keyring: &Keyring,
@@ -48,7 +37,7 @@ pub(super) async fn load_routes(
     Ok(routes)
 }
 
-pub(super) struct Running {
+pub(super) struct RunningNode {
     pub(super) store: Arc<dyn Store>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
@@ -59,29 +48,29 @@ pub(super) struct Running {
     pub(super) dispatcher: Dispatcher,
     pub(super) jobs: JobRunner,
     pub(super) stopping: CancellationToken,
-    /// One at a time: what was read earlier must not be put in force later.
-    pub(super) taking_over: tokio::sync::Mutex<()>,
+    /// Serializes reloads: an older read must not replace a newer one.
+    pub(super) reloading: tokio::sync::Mutex<()>,
 }
 
-impl Running {
-    async fn take_over_pipeline(&self) {
-        let _one_at_a_time = self.taking_over.lock().await;
+impl RunningNode {
+    async fn reload_pipeline(&self) {
+        let _serialized = self.reloading.lock().await;
         match load_routes(&*self.store, &self.keyring, &*self.clock, &self.auth).await {
             Ok(routes) => {
                 self.routes.swap(routes);
                 self.dispatcher.reload();
             }
-            Err(error) => tracing::error!(%error, "the pipeline in use stays the one before"),
+            Err(error) => {
+                tracing::error!(%error, "reload failed: the previous pipeline stays active")
+            }
         }
     }
-}
 
-impl Running {
-    /// Takes the pipeline over again whenever a connection was lost.
+    /// Reloads the pipeline whenever a connection to a destination's account is lost.
     pub(super) async fn follow_connections(self: Arc<Self>) {
         loop {
             tokio::select! {
-                () = self.auth.changed() => self.take_over_pipeline().await,
+                () = self.auth.changed() => self.reload_pipeline().await,
                 () = self.stopping.cancelled() => return,
             }
         }
@@ -89,20 +78,24 @@ impl Running {
 }
 
 #[async_trait]
-impl Process for Running {
+impl Activation for RunningNode {
     async fn reload(&self) {
-        self.take_over_pipeline().await;
+        self.reload_pipeline().await;
     }
 
     fn wake(&self) {
         self.jobs.wake();
     }
+}
 
+#[async_trait]
+impl Node for RunningNode {
     fn not_ready(&self) -> Option<String> {
         if self.stopping.is_cancelled() {
-            return Some("the service is stopping".to_owned());
+            return Some("the service is shutting down".to_owned());
         }
-        let full = "the free disk space is below the floor: events are refused, deliveries go on";
+        let full =
+            "free disk space is below min_free_disk_mib: events are refused, deliveries continue";
         (!self.store.has_room()).then(|| full.to_owned())
     }
 
@@ -124,22 +117,27 @@ impl Process for Running {
         self.dispatcher.test(mapping_id, event, send).await
     }
 
-    async fn try_mapping(
+    async fn preview_mapping(
         &self,
         pipeline: &Pipeline,
         mapping_id: MappingId,
         event: &Event,
     ) -> Option<TestResult> {
         let routes = Routes::build(pipeline, &*self.keyring, self.clock.now());
-        let routes = routes.inspect_err(|error| tracing::error!(%error, "not tried")).ok()?;
+        let routes = routes
+            .inspect_err(|error| tracing::error!(%error, "no preview: the routes cannot be built"))
+            .ok()?;
         Some(self.dispatcher.preview(routes.mapping(mapping_id)?, event).await)
     }
+}
 
+#[async_trait]
+impl Preflight for RunningNode {
     async fn check_destination(&self, url: &Url) -> Result<(), String> {
         match self.sender.check_destination(url).await {
             Ok(None) => Ok(()),
             Ok(Some(unresolved)) => {
-                tracing::warn!(%url, %unresolved, "saved all the same: it may resolve later");
+                tracing::warn!(%url, %unresolved, "saved although the host name does not resolve yet");
                 Ok(())
             }
             Err(refused) => Err(refused.to_string()),
@@ -152,11 +150,11 @@ impl Process for Running {
 }
 
 #[async_trait]
-impl RetireSecrets for Running {
+impl RetireSecrets for RunningNode {
     async fn retire_secrets(&self) {
         let retires_at = self.routes.current().secret_retires_at;
         if retires_at.is_some_and(|at| at <= self.clock.now()) {
-            self.take_over_pipeline().await;
+            self.reload_pipeline().await;
         }
     }
 }
