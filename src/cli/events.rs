@@ -21,7 +21,7 @@ pub struct EventsArgs {
     /// With this messageId
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
-    /// Only those that were rejected, with the reason
+    /// Only rejected events, with the reason
     #[arg(long)]
     rejected: bool,
     /// Show at most this many

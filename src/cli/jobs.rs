@@ -216,7 +216,7 @@ async fn follow(client: &Client, out: &mut Output, job: JobView) -> anyhow::Resu
     bar.finish_and_clear();
     let Some(job) = followed else {
         let hint = format!("postrider jobs follow {id}, or postrider jobs cancel {id}");
-        return Err(Failure::new(exit::INTERRUPTED, "the job goes on").hint(hint).into());
+        return Err(Failure::new(exit::INTERRUPTED, "the job continues").hint(hint).into());
     };
     tell(out, &job)?;
     Ok(ExitCode::SUCCESS)
@@ -237,7 +237,7 @@ async fn until_ended(
 }
 
 fn bar(job: &JobView) -> ProgressBar {
-    // It draws on stderr, and only on a terminal.
+    // It is drawn on stderr, on a terminal only.
     let bar = ProgressBar::new(job.matched);
     let template = "{msg} {bar:30} {pos}/{len} {per_sec} {eta}";
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -35,7 +35,7 @@ pub struct ListenArgs {
     /// Variable that holds the shared secret; give it twice while a secret is being rotated
     #[arg(long, value_name = "NAME")]
     secret_env: Vec<String>,
-    /// Statuses to answer to each delivery in turn, the last for ever, as in 503,503,200
+    /// Statuses to answer in turn, then the last one: 503,503,200
     #[arg(long, value_name = "STATUS,…", default_value = "200")]
     answer: Script,
     /// Delay of each answer, in milliseconds
@@ -44,7 +44,7 @@ pub struct ListenArgs {
     /// Stop after this many requests
     #[arg(long, value_name = "NUMBER")]
     count: Option<u64>,
-    /// Show headers as well
+    /// Show headers
     #[arg(long)]
     headers: bool,
 }

@@ -99,7 +99,7 @@ enum Verb {
     Discard(Box<discard::DiscardArgs>),
     /// List redrives and discards, or show, follow or cancel one
     Jobs(jobs::JobsArgs),
-    /// Try a mapping on an event: show the request, or send it as a test
+    /// Render a mapping for an event: show the request, or send it as a test
     Test(test::TestArgs),
     /// List the audit log, or verify its hash chain
     Audit(audit::AuditArgs),

@@ -69,7 +69,7 @@ impl RenderArgs {
             faulty |= matches!(answer, Answer::Error(_));
             serde_json::to_writer(&mut output, &answer).map_err(std::io::Error::from)?;
             output.write_all(b"\n")?;
-            // Whoever writes line by line waits for the answer; others are served by the block.
+            // A client that writes line by line waits for the answer; other input is answered in blocks.
             if input.buffer().is_empty() {
                 output.flush()?;
             }

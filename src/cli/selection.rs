@@ -67,7 +67,7 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// The conditions by name.
+    /// The filters as query parameters.
     pub(super) fn conditions(&self) -> Result<Vec<(&'static str, String)>, Failure> {
         let given = [
             ("source", self.source.clone()),

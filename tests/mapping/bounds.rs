@@ -1,4 +1,4 @@
-//! A small mapping and a small event never become more than the memory holds.
+//! Limits: a small mapping and a small event cannot exhaust memory.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn a_body_has_four_megabytes_at_most() {
 }
 
 #[test]
-fn doubling_again_and_again_ends() {
+fn repeated_doubling_exceeds_the_budget() {
     let mut data = json!({"@path": "$."});
     for _ in 0..14 {
         data = json!({"@transform": {
@@ -40,7 +40,7 @@ fn doubling_again_and_again_ends() {
 }
 
 #[test]
-fn flattening_long_keys_ends() {
+fn flattening_long_keys_exceeds_the_budget() {
     let mut event = json!(vec![1; 500]);
     for _ in 0..100 {
         event = json!({"a-rather-long-key-that-is-repeated-in-every-flattened-one-of-the-leaves": event});
@@ -55,7 +55,7 @@ fn flattening_long_keys_ends() {
 }
 
 #[test]
-fn what_could_not_be_read_again_is_not_sent() {
+fn bodies_nested_too_deep_are_refused() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(511), "]".repeat(511));
     assert!(body(json!({"@path": "$."}), &deep).is_ok());
     let found = message(json!({"deeper": {"@path": "$."}}), &deep);

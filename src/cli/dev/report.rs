@@ -149,10 +149,7 @@ pub(super) fn invite(
     let config = dir.path().join("postrider.toml");
     let this = |words: &str| format!("  {} --config {} {words}", quoted(&program), shown(&config));
     out.line("")?;
-    heading(
-        out,
-        &format!("It stays up at http://{address} until Ctrl-C. Try, in another terminal:"),
-    )?;
+    heading(out, &format!("It runs at http://{address} until Ctrl-C. Try in another terminal:"))?;
     let write_key = setup.write_key();
     out.line(format!(
         "  curl -u {write_key}: -H 'Content-Type: application/json' \
