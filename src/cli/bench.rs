@@ -3,6 +3,7 @@
 //! service: a machine whose speed changes from second to second changes both alike.
 
 mod backlog;
+mod baseline;
 mod event;
 mod history;
 mod load;

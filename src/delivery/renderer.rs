@@ -9,10 +9,11 @@ use super::Shared;
 use super::batch::Few;
 use crate::domain::attempt::Outcome;
 use crate::domain::document::DocumentError;
+use crate::domain::error_chain;
 use crate::domain::event::Event;
 use crate::functions::{Function, Ran};
 use crate::mapping::Rendered;
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::routing::MappingRoute;
 
 /// What was made of an event, and what that took.
@@ -75,7 +76,7 @@ impl Shared {
     /// What an attempt of this mapping takes at most: its lease has to last so long.
     pub(super) fn attempt_time(&self, route: &MappingRoute) -> Duration {
         let function = route.function.as_ref().map(|_| self.parts.functions.longest());
-        let token = route.settings.auth.client().map(|_| Auth::LONGEST);
+        let token = route.settings.auth.client().map(|_| Authorizer::MAX_TIMEOUT);
         route.settings.timeout() + function.unwrap_or_default() + token.unwrap_or_default()
     }
 }
@@ -104,18 +105,6 @@ fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, Unprepared
     route.compiled().render(document).map_err(|error| unrendered(&error))
 }
 
-fn unrendered(error: &dyn std::error::Error) -> Unprepared {
-    Unprepared { outcome: Outcome::Render, error: words(error) }
-}
-
-/// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        words.push_str(": ");
-        words.push_str(&deeper.to_string());
-        cause = deeper.source();
-    }
-    words
+fn unrendered(error: &(dyn std::error::Error + 'static)) -> Unprepared {
+    Unprepared { outcome: Outcome::Render, error: error_chain::display(error) }
 }

@@ -33,9 +33,9 @@ use crate::functions::{FunctionPool, PoolOptions};
 use crate::intake::Intake;
 use crate::live::Feed;
 use crate::maintenance::{Duties, JobRunner, Schedule};
-use crate::outbound_auth::{Auth, AuthParts};
+use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::routing::LiveRoutes;
-use crate::sender::{AddressPolicy, OperatorError, Resolve, Sender, SenderError, SenderOptions};
+use crate::sender::{AddressPolicy, ApiClientError, Resolve, Sender, SenderError, SenderOptions};
 use crate::settings::secrets::{self, Keyring, SecretError};
 use crate::settings::{Loaded, Origin, Settings};
 use crate::store::sqlite::{OpenError, OpenOptions, SqliteStore};
@@ -78,7 +78,7 @@ pub enum AppError {
     },
     /// Spans cannot be told where `otlp_endpoint` says.
     #[error("spans cannot be sent to otlp_endpoint")]
-    Spans(#[from] OperatorError),
+    Spans(#[from] ApiClientError),
     /// The threads that deliver do not start.
     #[error("the threads that deliver do not start")]
     Threads(#[source] std::io::Error),
@@ -225,7 +225,7 @@ impl App {
             workers: parts.settings.function_workers,
             ..parts.functions.clone()
         }));
-        let auth = Auth::new(AuthParts {
+        let auth = Authorizer::new(AuthorizerParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
             keyring: Arc::clone(&keyring),

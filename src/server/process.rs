@@ -14,7 +14,7 @@ use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::process::{OpenCircuit, Process};
 use crate::routing::{LiveRoutes, OpenSecret, Routes};
 use crate::sender::Sender;
@@ -40,11 +40,11 @@ pub(super) async fn load_routes(
     store: &dyn Store,
     keyring: &Keyring,
     clock: &dyn Clock,
-    auth: &Auth,
+    auth: &Authorizer,
 ) -> Result<Routes, AppError> {
     let pipeline = store.pipeline().await.map_err(AppError::Store)?;
     let routes = Routes::build(&pipeline, keyring, clock.now()).map_err(AppError::Secret)?;
-    auth.take_over(&pipeline).map_err(AppError::Secret)?;
+    auth.reload(&pipeline).map_err(AppError::Secret)?;
     Ok(routes)
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Running {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sender: Arc<Sender>,
     pub(super) functions: Arc<FunctionPool>,
-    pub(super) auth: Auth,
+    pub(super) auth: Authorizer,
     pub(super) routes: LiveRoutes,
     pub(super) courier: Courier,
     pub(super) jobs: JobRunner,

@@ -9,7 +9,7 @@ use crate::domain::auth::{Caller, Forbidden};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::pipeline::{ApplyError, Editor, Fault};
 use crate::process::Process;
 use crate::settings::Settings;
@@ -53,7 +53,7 @@ pub struct Desk {
     /// The process around.
     pub process: Arc<dyn Process>,
     /// What connects destinations.
-    pub auth: Auth,
+    pub auth: Authorizer,
     /// The address that browsers and senders reach this service by, without a `/` at its end.
     pub base_url: String,
     /// Where authorization servers send browsers back to.

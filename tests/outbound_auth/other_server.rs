@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use postrider::domain::delivery::State;
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -108,9 +108,9 @@ impl Browser {
         panic!("redirected for ever, at last to {url}")
     }
 
-    async fn get(&mut self, url: &Url) -> postrider::sender::OperatorAnswer {
+    async fn get(&mut self, url: &Url) -> postrider::sender::ApiResponse {
         let base = url.origin().ascii_serialization();
-        let client = OperatorClient::new(&base, None).unwrap();
+        let client = ApiClient::new(&base, None).unwrap();
         let cookies: Vec<_> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut headers = HeaderMap::new();

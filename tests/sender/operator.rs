@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use postrider::sender::{OperatorClient, OperatorError};
+use postrider::sender::{ApiClient, ApiClientError};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::support::receiver::{Behaviour, Receiver, by_request};
 
-fn client(receiver: &Receiver) -> OperatorClient {
-    OperatorClient::new(&receiver.url(""), Some(SecretString::from("hunter2"))).unwrap()
+fn client(receiver: &Receiver) -> ApiClient {
+    ApiClient::new(&receiver.url(""), Some(SecretString::from("hunter2"))).unwrap()
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn bytes_go_out_as_they_are_and_their_authorization_goes_first() {
 #[tokio::test]
 async fn a_base_with_a_path_keeps_it() {
     let receiver = Receiver::start(Behaviour::ok().body("{}")).await;
-    let client = OperatorClient::new(&receiver.url("/under"), None).unwrap();
+    let client = ApiClient::new(&receiver.url("/under"), None).unwrap();
     client.get("/healthz").await.unwrap();
     assert_eq!(receiver.requests()[0].path, "/under/healthz");
     assert_eq!(receiver.requests()[0].header("authorization"), None);
@@ -69,28 +69,27 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn no_answer_is_an_error_that_says_where_and_why() {
     let closed = super::closed_port();
-    let fault = OperatorClient::new(&format!("http://{closed}"), None).unwrap().get("/").await;
+    let fault = ApiClient::new(&format!("http://{closed}"), None).unwrap().get("/").await;
     let fault = fault.unwrap_err();
-    assert!(matches!(fault, OperatorError::Unreachable { .. }));
+    assert!(matches!(fault, ApiClientError::Unreachable { .. }));
     let expected =
         format!("no service answers at http://{closed}: connecting failed: connection refused");
     assert_eq!(fault.to_string(), expected);
 
     let receiver = Receiver::start(Behaviour::close()).await;
     let fault = client(&receiver).get("/").await.unwrap_err();
-    assert!(matches!(fault, OperatorError::Broken { .. }), "{fault}");
+    assert!(matches!(fault, ApiClientError::Broken { .. }), "{fault}");
 }
 
 #[test]
 fn what_is_no_url_or_no_token_is_refused_and_the_token_is_not_shown() {
     for url in ["localhost:8080", "not a url", "ftp://localhost", "http://"] {
-        let fault = OperatorClient::new(url, None).unwrap_err();
+        let fault = ApiClient::new(url, None).unwrap_err();
         assert!(fault.to_string().contains(url), "{fault}");
     }
     let token = || Some(SecretString::from("hunter2\n"));
-    let fault = OperatorClient::new("http://localhost", token()).unwrap_err();
+    let fault = ApiClient::new("http://localhost", token()).unwrap_err();
     assert!(!format!("{fault} {fault:?}").contains("hunter2"));
-    let client =
-        OperatorClient::new("http://localhost", Some(SecretString::from("hunter2"))).unwrap();
+    let client = ApiClient::new("http://localhost", Some(SecretString::from("hunter2"))).unwrap();
     assert!(!format!("{client:?}").contains("hunter2"));
 }

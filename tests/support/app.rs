@@ -12,7 +12,7 @@ use postrider::domain::clock::{Clock, ManualClock, Timestamp};
 use postrider::domain::delivery::State;
 use postrider::domain::id::DeliveryId;
 use postrider::functions::PoolOptions;
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use postrider::server::{App, AppParts};
 use postrider::settings::Settings;
 use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
@@ -35,7 +35,7 @@ pub(crate) const SECRET: &str = "the-shared-secret";
 pub(crate) struct TestApp {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) client: OperatorClient,
+    pub(crate) client: ApiClient,
     pub(crate) dir: Arc<TempDir>,
 }
 
@@ -108,7 +108,7 @@ impl Builder {
         let app = App::start(parts).await.unwrap();
         let token = std::fs::read_to_string(token_file).unwrap();
         let token = SecretString::from(token.trim().to_owned());
-        let client = OperatorClient::new(&format!("http://{}", app.address), Some(token)).unwrap();
+        let client = ApiClient::new(&format!("http://{}", app.address), Some(token)).unwrap();
         TestApp { app, clock: self.clock, client, dir: self.dir }
     }
 }

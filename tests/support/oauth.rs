@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, StatusCode};
 use postrider::domain::clock::{Clock, ManualClock, Timestamp};
-use postrider::sender::{OperatorAnswer, OperatorClient};
+use postrider::sender::{ApiClient, ApiResponse};
 use postrider::settings::secrets::digest;
 use serde_json::{Value, json};
 use url::Url;
@@ -162,11 +162,11 @@ impl OauthServer {
 }
 
 /// A GET of any URL.
-pub(crate) async fn visit(url: &str) -> OperatorAnswer {
+pub(crate) async fn visit(url: &str) -> ApiResponse {
     let url = Url::parse(url).unwrap();
     let base = url.origin().ascii_serialization();
     let path = url.as_str().strip_prefix(&base).unwrap();
-    let client = OperatorClient::new(&base, None).unwrap();
+    let client = ApiClient::new(&base, None).unwrap();
     client.request(Method::GET, path, HeaderMap::new(), bytes::Bytes::new()).await.unwrap()
 }
 

@@ -133,7 +133,7 @@ const TENANTS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("libsqlite3_sys", &["store"]),
     ("rusqlite", &["store"]),
-    ("reqwest", &["sender"]),
+    ("reqwest", &["cli", "sender"]),
     ("oauth2", &["outbound_auth"]),
     ("hickory_resolver", &["sender"]),
     ("axum", &["intake", "api", "server", "sse", "web"]),

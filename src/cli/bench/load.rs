@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use url::Url;
 
+use super::baseline::BaselineClient;
 use super::event::event;
 use super::process::cpu_us;
 use crate::cli::globals::Globals;
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::inspector::{Mark, quantile};
-use crate::sender::BareClient;
 
 /// Tries for one event, when the service says to come later or a connection breaks.
 const TRIES: u32 = 200;
@@ -161,7 +161,7 @@ impl Course {
 
 async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     let clock = SystemClock::new();
-    let bare = args.bare.then(|| BareClient::new(args.to.clone())).transpose()?;
+    let bare = args.bare.then(|| BaselineClient::new(args.to.clone())).transpose()?;
     let cpu_before = cpu_us("self")?;
     let started_at = clock.now();
     let course = Arc::new(Course { args, clock, next: AtomicU32::new(0), started_at });
@@ -232,7 +232,7 @@ async fn persist(args: &LoadArgs, line: &mut Line, body: &Bytes, tally: &mut Tal
 /// A worker's way to the other side.
 enum Line {
     /// The baseline.
-    Bare(BareClient),
+    Bare(BaselineClient),
     /// A connection of its own, to leave the service as much of the machine as can be.
     Own(Option<SendRequest<Full<Bytes>>>),
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::Clock;
 use crate::domain::span::Span;
 use crate::domain::trace::Trace;
-use crate::sender::{OperatorClient, OperatorError};
+use crate::sender::{ApiClient, ApiClientError};
 use crate::telemetry::metrics::Metrics;
 
 /// Spans that may wait to be sent.
@@ -62,8 +62,8 @@ impl Spans {
     ///
     /// # Errors
     /// When the endpoint is no URL, or there is no client for it.
-    pub fn start(parts: SpanParts) -> Result<(Self, Telling), OperatorError> {
-        let client = OperatorClient::new(&parts.endpoint, None)?;
+    pub fn start(parts: SpanParts) -> Result<(Self, Telling), ApiClientError> {
+        let client = ApiClient::new(&parts.endpoint, None)?;
         let (queue, waiting) = mpsc::channel(WAITING);
         let rng = Arc::new(Mutex::new(StdRng::seed_from_u64(parts.seed)));
         let metrics = Arc::clone(&parts.metrics);
@@ -108,7 +108,7 @@ impl Telling {
 }
 
 async fn tell(
-    client: OperatorClient,
+    client: ApiClient,
     parts: SpanParts,
     mut waiting: Receiver<Span>,
     stopping: CancellationToken,

@@ -1,6 +1,5 @@
-//! Connections that were begun and wait for a browser to come back: each with its state, good for
-//! one use within ten minutes, and the verifier that its code is bound to (RFC 7636). In memory
-//! only: after a restart it is begun again.
+//! Pending OAuth authorizations: each has a single-use state that expires after ten minutes and a PKCE
+//! verifier (RFC 7636). In memory only: a restart discards them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,90 +13,94 @@ use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 use url::Url;
 
-use super::account::Account;
-use super::grant::GrantError;
+use super::token_cache::TokenCache;
+use super::token_endpoint::TokenEndpointError;
 use crate::domain::clock::Timestamp;
 use crate::domain::outbound_auth::CodeClient;
 use crate::settings::secrets::{SecretError, digest, generate};
 
-/// How long a browser may take.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
-/// Connections that may be begun at once; the oldest makes room.
-const AT_ONCE: usize = 256;
+/// Lifetime of a state.
+const STATE_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// Maximum pending authorizations; the oldest is dropped.
+const MAX_PENDING: usize = 256;
 
-/// A connection that was begun.
-pub(super) struct Pending {
+/// An authorization that waits for the browser's callback.
+pub(super) struct PendingAuthorization {
     state: [u8; 32],
     expires_at: Timestamp,
-    pub(super) account: Arc<Account>,
+    pub(super) cache: Arc<TokenCache>,
     pub(super) verifier: SecretString,
     pub(super) redirect_url: String,
 }
 
-/// Where to send the browser.
+/// The page to open in a browser.
 #[derive(Clone, Debug)]
-pub struct Begun {
+pub struct AuthorizationRequest {
     /// The authorization server's page.
     pub authorize_url: Url,
-    /// Until when the browser may come back.
+    /// When the state expires.
     pub expires_at: Timestamp,
 }
 
-/// Why a state is not taken.
+/// Why a state is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StateRefused {
     Unknown,
     Expired,
 }
 
-/// Why nothing was begun.
+/// Why no authorization was started.
 #[derive(Debug, thiserror::Error)]
-pub enum BeginError {
+pub enum AuthorizationError {
     /// The destination needs no connection.
     #[error("its auth is not authorization_code: there is nothing to connect")]
     NothingToConnect,
-    /// A URL of its settings is none.
+    /// A URL in its settings is malformed.
     #[error(transparent)]
-    Url(#[from] GrantError),
-    /// There is no randomness.
+    Url(#[from] TokenEndpointError),
+    /// No randomness is available.
     #[error(transparent)]
     Secret(#[from] SecretError),
 }
 
 #[derive(Default)]
-pub(super) struct Consents(Mutex<VecDeque<Pending>>);
+pub(super) struct PendingAuthorizations(Mutex<VecDeque<PendingAuthorization>>);
 
-impl Consents {
+impl PendingAuthorizations {
     pub(super) fn begin(
         &self,
-        account: Arc<Account>,
+        cache: Arc<TokenCache>,
         client: &CodeClient,
         redirect_url: &str,
         now: Timestamp,
-    ) -> Result<Begun, BeginError> {
+    ) -> Result<AuthorizationRequest, AuthorizationError> {
         let (state, verifier) = (generate("")?, generate("")?);
         let authorize_url = authorize_url(client, redirect_url, &state, &verifier)?;
-        let expires_at = now + PATIENCE;
+        let expires_at = now + STATE_LIFETIME;
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|it| it.expires_at > now);
-        if pending.len() >= AT_ONCE {
+        if pending.len() >= MAX_PENDING {
             pending.pop_front();
         }
-        pending.push_back(Pending {
+        pending.push_back(PendingAuthorization {
             state: digest(state.expose_secret()),
             expires_at,
-            account,
+            cache,
             verifier,
             redirect_url: redirect_url.to_owned(),
         });
-        Ok(Begun { authorize_url, expires_at })
+        Ok(AuthorizationRequest { authorize_url, expires_at })
     }
 
-    /// Takes what was begun under this state out: it is good for one use, whatever comes of it.
-    pub(super) fn take(&self, state: &str, now: Timestamp) -> Result<Pending, StateRefused> {
+    /// Removes the authorization with this state: single use, whether it succeeds or not.
+    pub(super) fn take(
+        &self,
+        state: &str,
+        now: Timestamp,
+    ) -> Result<PendingAuthorization, StateRefused> {
         let given = digest(state);
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Every one is compared: the time taken tells nothing about which one matched.
+        // All are compared, so that timing does not reveal which one matched.
         let mut found = None;
         for (index, it) in pending.iter().enumerate() {
             if bool::from(it.state.ct_eq(&given)) {
@@ -109,22 +112,22 @@ impl Consents {
     }
 }
 
-/// The page with all that RFC 6749 (4.1.1) and RFC 7636 (4.3) have in it.
+/// The authorization URL with the parameters of RFC 6749 (4.1.1) and RFC 7636 (4.3).
 fn authorize_url(
     client: &CodeClient,
     redirect_url: &str,
     state: &SecretString,
     verifier: &SecretString,
-) -> Result<Url, GrantError> {
-    let page = AuthUrl::new(client.authorize_url.clone())
-        .map_err(|_not_a_url| GrantError::Url(client.authorize_url.clone()))?;
-    let back = RedirectUrl::new(redirect_url.to_owned())
-        .map_err(|_not_a_url| GrantError::Url(redirect_url.to_owned()))?;
+) -> Result<Url, TokenEndpointError> {
+    let authorize_url = AuthUrl::new(client.authorize_url.clone())
+        .map_err(|_not_a_url| TokenEndpointError::Url(client.authorize_url.clone()))?;
+    let redirect_url = RedirectUrl::new(redirect_url.to_owned())
+        .map_err(|_not_a_url| TokenEndpointError::Url(redirect_url.to_owned()))?;
     let verifier = PkceCodeVerifier::new(verifier.expose_secret().to_owned());
-    let asking = BasicClient::new(ClientId::new(client.client.client_id.clone()))
-        .set_auth_uri(page)
-        .set_redirect_uri(back);
-    let mut request = asking
+    let oauth = BasicClient::new(ClientId::new(client.client.client_id.clone()))
+        .set_auth_uri(authorize_url)
+        .set_redirect_uri(redirect_url);
+    let mut request = oauth
         .authorize_url(|| CsrfToken::new(state.expose_secret().to_owned()))
         .add_scopes(client.client.scopes.iter().cloned().map(Scope::new))
         .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));

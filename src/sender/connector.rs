@@ -1,4 +1,4 @@
-//! New connections: the host's addresses under guard, TCP to whichever of them answers first, TLS.
+//! New connections: DNS resolution with SSRF protection, TCP with Happy Eyeballs, TLS handshake.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tower_service::Service;
 use url::{Host, Position, Url};
 
 use super::connection::{Connection, Stream};
-use super::fault::{self, Fault};
+use super::failure::{self, Failure};
 use super::phase::Phase;
-use super::resolve::GuardedResolver;
+use super::resolver::GuardedResolver;
 
-/// Makes connections.
+/// Opens connections.
 pub(super) struct Connector {
     resolver: GuardedResolver,
     tls: TlsConnector,
@@ -29,16 +29,17 @@ impl Connector {
         Self { resolver, tls: TlsConnector::from(Arc::new(tls)) }
     }
 
-    /// Connects to a URL whose host, where it is an address, is allowed; `phase` tells how far it is.
+    /// Connects to the URL's origin. The caller has checked an address literal; a name's addresses are
+    /// checked here. `phase` follows the progress.
     pub(super) async fn connect(
         &self,
         url: &Url,
         phase: &mut Phase,
-    ) -> Result<Box<Connection>, Fault> {
+    ) -> Result<Box<Connection>, Failure> {
         let addresses = match url.host() {
             Some(Host::Domain(name)) => {
                 *phase = Phase::Resolve;
-                self.resolver.addresses(name).await.map_err(|fault| fault::of_host(&fault))?
+                self.resolver.addresses(name).await.map_err(|error| failure::of_host(&error))?
             }
             Some(Host::Ipv4(address)) => vec![IpAddr::V4(address)],
             Some(Host::Ipv6(address)) => vec![IpAddr::V6(address)],
@@ -54,40 +55,41 @@ impl Connector {
         };
         Connection::on(stream, &url[..Position::BeforePath])
             .await
-            .map_err(|fault| fault::of_http(&fault))
+            .map_err(|error| failure::of_http(&error))
     }
 
-    async fn handshake(&self, url: &Url, stream: TcpStream) -> Result<Stream, Fault> {
+    async fn handshake(&self, url: &Url, stream: TcpStream) -> Result<Stream, Failure> {
         let name = match url.host() {
             Some(Host::Ipv4(address)) => ServerName::from(IpAddr::V4(address)),
             Some(Host::Ipv6(address)) => ServerName::from(IpAddr::V6(address)),
-            Some(Host::Domain(name)) => ServerName::try_from(name.to_owned())
-                .map_err(|cause| fault::tls(&format!("no certificate can be for it: {cause}")))?,
-            None => return Err(fault::tls("the URL has no host")),
+            Some(Host::Domain(name)) => ServerName::try_from(name.to_owned()).map_err(|cause| {
+                failure::tls(&format!("not a name that a certificate can hold: {cause}"))
+            })?,
+            None => return Err(failure::tls("the URL has no host")),
         };
         let session = self.tls.connect(name, stream).await;
         session
             .map(|session| Stream::Right(Box::new(session)))
-            .map_err(|cause| fault::of_handshake(&cause))
+            .map_err(|cause| failure::of_handshake(&cause))
     }
 }
 
-/// A connection to whichever address answers first; both families get their chance.
-async fn tcp(url: &Url, addresses: Vec<IpAddr>) -> Result<TcpStream, Fault> {
+/// Connects to the first address that accepts, IPv4 and IPv6 raced.
+async fn tcp(url: &Url, addresses: Vec<IpAddr>) -> Result<TcpStream, Failure> {
     let origin = &url[..Position::BeforePath];
-    let origin = origin.parse().map_err(|cause| fault::of_target(&cause))?;
-    let mut connector = HttpConnector::new_with_resolver(Known(addresses));
+    let origin = origin.parse().map_err(|cause| failure::of_target(&cause))?;
+    let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
     connector.enforce_http(false);
     connector.set_nodelay(true);
     let connected = connector.call(origin).await;
-    connected.map(|stream| stream.into_inner()).map_err(|cause| fault::of_connect(&cause))
+    connected.map(|stream| stream.into_inner()).map_err(|cause| failure::of_connect(&cause))
 }
 
-/// Addresses that are known already.
+/// A resolver for `HttpConnector` that returns addresses resolved and checked before.
 #[derive(Clone)]
-struct Known(Vec<IpAddr>);
+struct Resolved(Vec<IpAddr>);
 
-impl Service<Name> for Known {
+impl Service<Name> for Resolved {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
@@ -97,7 +99,7 @@ impl Service<Name> for Known {
     }
 
     fn call(&mut self, _: Name) -> Self::Future {
-        // Port 0 stands for the URL's port.
+        // Port 0: the connector substitutes the URL's port.
         let sockets = self.0.iter().map(|address| SocketAddr::new(*address, 0));
         std::future::ready(Ok(sockets.collect::<Vec<_>>().into_iter()))
     }

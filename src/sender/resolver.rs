@@ -1,5 +1,5 @@
-//! From names to addresses, under guard: one refused address among the answers refuses the whole
-//! destination, so that a name cannot lead a request astray by answering twice.
+//! DNS resolution with SSRF protection. Every connect resolves and checks anew, and one refused address
+//! refuses the whole name, so DNS rebinding and mixed answers cannot reach an internal address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use super::address::{AddressPolicy, AddressRefused};
 
-/// Finds a name's addresses, of both families.
+/// Resolves a name to its IPv4 and IPv6 addresses.
 #[async_trait]
 pub trait Resolve: Send + Sync + 'static {
-    /// All addresses of this name; never an empty list.
+    /// All addresses of this name.
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError>;
 }
 
-/// Why a name gave no address.
+/// Why a name could not be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// NXDOMAIN.
@@ -31,12 +31,12 @@ pub enum ResolveError {
     /// No name server answered in time.
     #[error("DNS: no name server answered in time for `{0}`")]
     Timeout(String),
-    /// Anything else: no name server reached, a server failure, a name that is not one.
-    #[error("DNS: looking up `{name}` failed")]
+    /// Any other error: no name server reached, SERVFAIL, a malformed name.
+    #[error("DNS: resolving `{name}` failed")]
     Failed {
         /// The name.
         name: String,
-        /// What the resolver says.
+        /// The resolver's error.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -48,8 +48,8 @@ pub(super) struct SystemResolver(TokioResolver);
 impl SystemResolver {
     pub(super) fn new() -> Result<Self, NetError> {
         let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|fault| {
-            // As the C library does when there is no configuration.
-            tracing::warn!(%fault, "no usable resolver configuration; asking 127.0.0.1");
+            // glibc's default without a configuration.
+            tracing::warn!(%fault, "no usable resolver configuration: using 127.0.0.1");
             let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
             let config = ResolverConfig::from_parts(None, Vec::new(), vec![local]);
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
@@ -64,36 +64,37 @@ impl Resolve for SystemResolver {
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         match self.0.lookup_ip(name).await {
             Ok(answer) => Ok(answer.iter().collect()),
-            Err(fault) if fault.is_nx_domain() => Err(ResolveError::NoSuchName(name.to_owned())),
-            Err(fault) if fault.is_no_records_found() => {
+            Err(error) if error.is_nx_domain() => Err(ResolveError::NoSuchName(name.to_owned())),
+            Err(error) if error.is_no_records_found() => {
                 Err(ResolveError::NoAddress(name.to_owned()))
             }
             Err(NetError::Timeout) => Err(ResolveError::Timeout(name.to_owned())),
-            Err(fault) => {
-                Err(ResolveError::Failed { name: name.to_owned(), cause: Box::new(fault) })
+            Err(error) => {
+                Err(ResolveError::Failed { name: name.to_owned(), cause: Box::new(error) })
             }
         }
     }
 }
 
-/// Why a host may not or cannot be connected to.
+/// Why a host cannot be connected to.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HostFault {
-    /// It has no address.
+pub(super) enum HostError {
+    /// The name did not resolve.
     #[error(transparent)]
     Unresolved(#[from] ResolveError),
     /// One of its addresses is refused.
-    #[error("{refused} (it is what `{name}` resolves to)")]
+    #[error("{refused} (`{name}` resolves to it)")]
     Refused {
         /// The name.
         name: String,
-        /// The address and why.
+        /// The address and its range.
         #[source]
         refused: AddressRefused,
     },
 }
 
-/// Resolves and judges; what every connection by name is made by. Address literals never come here.
+/// Resolves a name and checks every address against the policy, for every connect by name. Address
+/// literals are checked in the URL.
 #[derive(Clone)]
 pub(super) struct GuardedResolver {
     resolver: Arc<dyn Resolve>,
@@ -105,8 +106,8 @@ impl GuardedResolver {
         Self { resolver, policy }
     }
 
-    /// The name's addresses, all of them allowed.
-    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, HostFault> {
+    /// The name's addresses, all of which the policy allows.
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, HostError> {
         let addresses = self.resolver.resolve(name).await?;
         if addresses.is_empty() {
             return Err(ResolveError::NoAddress(name.to_owned()).into());
@@ -114,7 +115,7 @@ impl GuardedResolver {
         for address in &addresses {
             self.policy
                 .check(*address)
-                .map_err(|refused| HostFault::Refused { name: name.to_owned(), refused })?;
+                .map_err(|refused| HostError::Refused { name: name.to_owned(), refused })?;
         }
         Ok(addresses)
     }

@@ -1,5 +1,5 @@
-//! One exchange with an authorization server: credentials, a code or a refresh token against
-//! tokens. It keeps nothing; its errors hold no secret, whatever the server answers.
+//! The OAuth 2.0 token endpoint: exchanges client credentials, an authorization code or a refresh token
+//! for tokens. Stateless; its errors contain no secret, even if the server echoes one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,14 +20,14 @@ use url::Url;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::outbound_auth::{ClientAuth, CodeClient, OauthClient};
-use crate::sender::{Outgoing, Sender, Unanswered};
+use crate::sender::{Failure, Outgoing, Sender};
 
-/// So much is shown of what a server says, in characters.
-const SHOWN: usize = 200;
-/// The code by which a server says that a grant is over (RFC 6749, 5.2).
-const OVER: &str = "invalid_grant";
+/// The most that is quoted of a server's error, in characters.
+const MAX_QUOTED_CHARS: usize = 200;
+/// The error code of an expired or revoked grant (RFC 6749, 5.2).
+const INVALID_GRANT: &str = "invalid_grant";
 
-/// Tokens as a server gives them.
+/// The tokens of a response.
 #[derive(Debug)]
 pub(super) struct Tokens {
     pub(super) access: SecretString,
@@ -35,127 +35,131 @@ pub(super) struct Tokens {
     pub(super) expires_in: Option<Duration>,
 }
 
-/// A server gave no token.
+/// The token endpoint issued no token.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum GrantError {
-    /// It did not answer, or its address is refused.
-    #[error("the token endpoint did not answer")]
-    Unanswered(#[from] Unanswered),
-    /// It says no.
-    #[error("the token endpoint refuses: {error}")]
+pub enum TokenEndpointError {
+    /// No response was received, or the address is refused.
+    #[error("no response from the token endpoint")]
+    NoResponse(#[from] Failure),
+    /// It refused the request.
+    #[error("the token endpoint refused: {error}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The error's code, with the server's words.
+        /// The error's code and the server's description.
         error: String,
-        /// Whether it says that the grant itself is over.
-        is_over: bool,
+        /// Whether the grant itself expired or was revoked.
+        is_invalid_grant: bool,
     },
-    /// What it answered is no token.
-    #[error("the token endpoint answered {status}, and {why}")]
+    /// The response contains no usable token.
+    #[error("the token endpoint answered {status}: {why}")]
     NoToken {
         /// The HTTP status.
         status: u16,
-        /// What is wrong with it.
+        /// What is wrong with the response.
         why: &'static str,
     },
-    /// The settings hold a URL that is none.
+    /// A URL in the settings is malformed.
     #[error("{0:?} is not a URL")]
     Url(String),
 }
 
-impl GrantError {
-    /// Whether no later try can have another end: somebody has to grant it anew.
-    pub(super) const fn is_over(&self) -> bool {
+impl TokenEndpointError {
+    /// Whether a retry cannot succeed: an operator has to connect again.
+    pub(super) const fn is_invalid_grant(&self) -> bool {
         match self {
-            Self::Refused { is_over, .. } => *is_over,
-            Self::Unanswered(_) | Self::NoToken { .. } | Self::Url(_) => false,
+            Self::Refused { is_invalid_grant, .. } => *is_invalid_grant,
+            Self::NoResponse(_) | Self::NoToken { .. } | Self::Url(_) => false,
         }
     }
 }
 
-/// A code that a browser brought, with what it is bound to.
-pub(super) struct Code {
+/// An authorization code with the PKCE verifier and redirect URL that it is bound to.
+pub(super) struct GrantedCode {
     pub(super) client: CodeClient,
     pub(super) code: SecretString,
     pub(super) verifier: SecretString,
     pub(super) redirect_url: String,
 }
 
-/// Where to ask, and as whom.
-pub(super) struct Server<'a> {
+/// A token endpoint with the client's secret.
+pub(super) struct TokenEndpoint<'a> {
     pub(super) sender: &'a Sender,
     pub(super) timeout: Duration,
     pub(super) secret: Option<&'a SecretString>,
 }
 
-impl Server<'_> {
-    /// With the service's own credentials.
+impl TokenEndpoint<'_> {
+    /// Client credentials grant.
     pub(super) async fn client_credentials(
         &self,
         client: &OauthClient,
-    ) -> Result<Tokens, GrantError> {
-        let asking = self.client(client, &client.token_url)?;
+    ) -> Result<Tokens, TokenEndpointError> {
+        let oauth = self.client(client, &client.token_url)?;
         let scopes = client.scopes.iter().cloned().map(Scope::new);
-        let mut request = asking.exchange_client_credentials().add_scopes(scopes);
+        let mut request = oauth.exchange_client_credentials().add_scopes(scopes);
         for (name, value) in &client.parameters {
             request = request.add_extra_param(name, value);
         }
-        let asker = Asker::new(self);
-        let answer = request.request_async(&asker).await;
-        asker.read(answer, &[])
+        let http = HttpAdapter::new(self);
+        let response = request.request_async(&http).await;
+        http.read(response, &[])
     }
 
-    /// With the code that a browser brought.
-    pub(super) async fn code(&self, granted: &Code) -> Result<Tokens, GrantError> {
-        let Code { client, code, verifier, redirect_url } = granted;
+    /// Authorization code grant.
+    pub(super) async fn code(&self, granted: &GrantedCode) -> Result<Tokens, TokenEndpointError> {
+        let GrantedCode { client, code, verifier, redirect_url } = granted;
         let redirect_url = RedirectUrl::new(redirect_url.clone())
-            .map_err(|_not_a_url| GrantError::Url(redirect_url.clone()))?;
-        let asking =
+            .map_err(|_not_a_url| TokenEndpointError::Url(redirect_url.clone()))?;
+        let oauth =
             self.client(&client.client, &client.client.token_url)?.set_redirect_uri(redirect_url);
-        let request = asking
+        let request = oauth
             .exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
-        let asker = Asker::new(self);
-        let answer = request.request_async(&asker).await;
-        asker.read(answer, &[code, verifier])
+        let http = HttpAdapter::new(self);
+        let response = request.request_async(&http).await;
+        http.read(response, &[code, verifier])
     }
 
-    /// With the refresh token of an earlier answer.
+    /// Refresh token grant.
     pub(super) async fn refresh(
         &self,
         client: &CodeClient,
         refresh: &SecretString,
-    ) -> Result<Tokens, GrantError> {
+    ) -> Result<Tokens, TokenEndpointError> {
         let url = client.refresh_url.as_ref().unwrap_or(&client.client.token_url);
-        let asking = self.client(&client.client, url)?;
+        let oauth = self.client(&client.client, url)?;
         let token = RefreshToken::new(refresh.expose_secret().to_owned());
-        let asker = Asker::new(self);
-        let answer = asking.exchange_refresh_token(&token).request_async(&asker).await;
-        asker.read(answer, &[refresh])
+        let http = HttpAdapter::new(self);
+        let response = oauth.exchange_refresh_token(&token).request_async(&http).await;
+        http.read(response, &[refresh])
     }
 
-    fn client(&self, client: &OauthClient, url: &str) -> Result<Asking, GrantError> {
-        let url =
-            TokenUrl::new(url.to_owned()).map_err(|_not_a_url| GrantError::Url(url.to_owned()))?;
-        let mut asking =
+    fn client(
+        &self,
+        client: &OauthClient,
+        url: &str,
+    ) -> Result<ConfiguredClient, TokenEndpointError> {
+        let url = TokenUrl::new(url.to_owned())
+            .map_err(|_not_a_url| TokenEndpointError::Url(url.to_owned()))?;
+        let mut oauth =
             oauth2::Client::new(ClientId::new(client.client_id.clone())).set_token_uri(url);
-        asking = asking.set_auth_type(match client.client_auth {
+        oauth = oauth.set_auth_type(match client.client_auth {
             ClientAuth::Basic => AuthType::BasicAuth,
             ClientAuth::Body => AuthType::RequestBody,
         });
         Ok(match self.secret {
             Some(secret) => {
-                asking.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
+                oauth.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
             }
-            None => asking,
+            None => oauth,
         })
     }
 }
 
-type Asking = oauth2::Client<
+type ConfiguredClient = oauth2::Client<
     BasicErrorResponse,
-    TokenAnswer,
+    TokenResponseBody,
     StandardTokenIntrospectionResponse<EmptyExtraTokenFields, BasicTokenType>,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
@@ -166,22 +170,22 @@ type Asking = oauth2::Client<
     EndpointSet,
 >;
 
-/// Sends what the `oauth2` crate makes, by our client.
-struct Asker<'a> {
-    server: &'a Server<'a>,
+/// Sends the requests of the `oauth2` crate with our HTTP client, and remembers the status.
+struct HttpAdapter<'a> {
+    server: &'a TokenEndpoint<'a>,
     status: AtomicU16,
 }
 
-impl<'c> AsyncHttpClient<'c> for Asker<'_> {
-    type Error = Unanswered;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Unanswered>> + Send + 'c>>;
+impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Failure>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let url = Url::parse(&head.uri.to_string()).map_err(|_not_a_url| Unanswered {
+            let url = Url::parse(&head.uri.to_string()).map_err(|_not_a_url| Failure {
                 outcome: Outcome::Render,
-                words: "the token endpoint's URL cannot be requested".to_owned(),
+                message: "the token endpoint's URL is malformed".to_owned(),
             })?;
             let outgoing = Outgoing {
                 method: head.method,
@@ -191,78 +195,87 @@ impl<'c> AsyncHttpClient<'c> for Asker<'_> {
                 timeout: self.server.timeout,
                 multistatus_bytes: 0,
             };
-            let answer = self.server.sender.ask(outgoing).await?;
-            self.status.store(answer.status().as_u16(), Ordering::Relaxed);
-            Ok(answer)
+            let response = self.server.sender.fetch(outgoing).await?;
+            self.status.store(response.status().as_u16(), Ordering::Relaxed);
+            Ok(response)
         })
     }
 }
 
-type Refusal = RequestTokenError<Unanswered, BasicErrorResponse>;
+type RequestFailure = RequestTokenError<Failure, BasicErrorResponse>;
 
-impl<'a> Asker<'a> {
-    const fn new(server: &'a Server<'a>) -> Self {
+impl<'a> HttpAdapter<'a> {
+    const fn new(server: &'a TokenEndpoint<'a>) -> Self {
         Self { server, status: AtomicU16::new(0) }
     }
 
-    /// What came of it. `told` is what the server was told beside the client's secret: it may say
-    /// it back, and shall not be quoted with it.
+    /// The tokens, or the error. `secrets` are those sent beside the client's secret: the server may
+    /// echo them, and they are masked in errors.
     fn read(
         &self,
-        answer: Result<TokenAnswer, Refusal>,
-        told: &[&SecretString],
-    ) -> Result<Tokens, GrantError> {
+        response: Result<TokenResponseBody, RequestFailure>,
+        secrets: &[&SecretString],
+    ) -> Result<Tokens, TokenEndpointError> {
         let status = self.status.load(Ordering::Relaxed);
-        let no_token = |why| GrantError::NoToken { status, why };
+        let no_token = |why| TokenEndpointError::NoToken { status, why };
         let refused = |response: &BasicErrorResponse| {
             let code = response.error().as_ref().to_owned();
-            let is_over = code == OVER && status < 500;
-            let words = match response.error_description() {
-                Some(words) if !words.is_empty() => format!("{code} ({words})"),
+            let is_invalid_grant = code == INVALID_GRANT && status < 500;
+            let message = match response.error_description() {
+                Some(message) if !message.is_empty() => format!("{code} ({message})"),
                 Some(_) | None => code,
             };
-            GrantError::Refused { status, error: self.quotable(&words, told), is_over }
+            TokenEndpointError::Refused {
+                status,
+                error: self.quotable(&message, secrets),
+                is_invalid_grant,
+            }
         };
-        match answer {
-            Ok(answer) => answer.tokens().map_err(no_token),
+        match response {
+            Ok(response) => response.tokens().map_err(no_token),
             Err(RequestTokenError::ServerResponse(response)) => Err(refused(&response)),
-            Err(RequestTokenError::Request(unanswered)) => Err(unanswered.into()),
-            // Some servers say no with a 200.
+            Err(RequestTokenError::Request(failure)) => Err(failure.into()),
+            // Some servers send an error with status 200.
             Err(RequestTokenError::Parse(_, body)) => {
                 match serde_json::from_slice::<BasicErrorResponse>(&body) {
                     Ok(response) => Err(refused(&response)),
-                    Err(_neither) => Err(no_token("nothing that is a token or an OAuth error")),
+                    Err(_neither) => {
+                        Err(no_token("the response is neither a token nor an OAuth error"))
+                    }
                 }
             }
             Err(RequestTokenError::Other(_)) => {
-                Err(no_token("nothing that is a token or an OAuth error"))
+                Err(no_token("the response is neither a token nor an OAuth error"))
             }
         }
     }
 
-    fn quotable(&self, words: &str, told: &[&SecretString]) -> String {
-        quotable(words, told.iter().copied().chain(self.server.secret))
+    fn quotable(&self, message: &str, secrets: &[&SecretString]) -> String {
+        quotable(message, secrets.iter().copied().chain(self.server.secret))
     }
 }
 
-/// What a server says, in one line of bounded length and without the secrets that it was told.
-pub(super) fn quotable<'s>(words: &str, told: impl Iterator<Item = &'s SecretString>) -> String {
-    let mut words = words.to_owned();
-    for secret in told.map(|it| it.expose_secret()).filter(|secret| !secret.is_empty()) {
-        words = words.replace(secret, "***");
+/// A server's error in one line of bounded length, with the secrets masked.
+pub(super) fn quotable<'s>(
+    message: &str,
+    secrets: impl Iterator<Item = &'s SecretString>,
+) -> String {
+    let mut message = message.to_owned();
+    for secret in secrets.map(|it| it.expose_secret()).filter(|secret| !secret.is_empty()) {
+        message = message.replace(secret, "***");
     }
-    let plain = words.chars().map(|one| if one.is_control() { ' ' } else { one });
-    let mut text: String = plain.take(SHOWN).collect();
-    if text.len() < words.len() {
+    let plain = message.chars().map(|one| if one.is_control() { ' ' } else { one });
+    let mut text: String = plain.take(MAX_QUOTED_CHARS).collect();
+    if text.len() < message.len() {
         text.push('…');
     }
     text
 }
 
-/// A server's answer, as far as it is used. What RFC 6749 (5.1) requires and servers get wrong is
-/// taken all the same: a lifetime as text, no type.
+/// The used fields of a token response. Lenient where servers deviate from RFC 6749 (5.1): a lifetime
+/// as text, a missing type.
 #[derive(Debug, Serialize, Deserialize)]
-struct TokenAnswer {
+struct TokenResponseBody {
     access_token: AccessToken,
     #[serde(default)]
     token_type: TokenType,
@@ -284,7 +297,7 @@ impl Default for TokenType {
 
 impl oauth2::TokenType for TokenType {}
 
-impl TokenResponse for TokenAnswer {
+impl TokenResponse for TokenResponseBody {
     type TokenType = TokenType;
 
     fn access_token(&self) -> &AccessToken {
@@ -308,7 +321,7 @@ impl TokenResponse for TokenAnswer {
     }
 }
 
-/// A whole number, a decimal or the text of one; none for anything else.
+/// An integer, a decimal or the text of one; none for anything else.
 fn seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     let value = serde_json::Value::deserialize(input)?;
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
@@ -316,19 +329,19 @@ fn seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error>
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "within the limits above, and a part of a second does not count"
+        reason = "within the limits above; fractions of a second are dropped"
     )]
     Ok(number.map(|number| number as u64))
 }
 
-impl TokenAnswer {
+impl TokenResponseBody {
     fn tokens(self) -> Result<Tokens, &'static str> {
         if !self.token_type.0.eq_ignore_ascii_case("bearer") {
-            return Err("its tokens are not of the type bearer");
+            return Err("its token_type is not bearer");
         }
         let access = self.access_token.into_secret();
         if access.is_empty() || !access.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("its token is empty or cannot stand in a header");
+            return Err("its access_token is empty or not a valid header value");
         }
         let refresh = self.refresh_token.map(RefreshToken::into_secret);
         Ok(Tokens {
@@ -344,14 +357,15 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<(String, Option<u64>, bool), String> {
-        let answer: TokenAnswer = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let tokens = answer.tokens()?;
+        let response: TokenResponseBody =
+            serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let tokens = response.tokens()?;
         let seconds = tokens.expires_in.map(|span| span.as_secs());
         Ok((tokens.access.expose_secret().to_owned(), seconds, tokens.refresh.is_some()))
     }
 
     #[test]
-    fn answers_are_taken_as_servers_give_them() {
+    fn token_responses_are_parsed_leniently() {
         let good = [
             (r#"{"access_token":"a","token_type":"Bearer","expires_in":60}"#, Some(60), false),
             (r#"{"access_token":"a","token_type":"bearer","expires_in":"60"}"#, Some(60), false),
@@ -378,11 +392,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_quoted_without_secrets_in_one_short_line() {
+    fn server_errors_are_quoted_in_one_line_without_secrets() {
         let secret = SecretString::from("hunter2");
         let quoted = quotable("no\n<b>hunter2</b>", [&secret].into_iter());
         assert_eq!(quoted, "no <b>***</b>");
         let long = quotable(&"é".repeat(500), std::iter::empty());
-        assert_eq!(long.chars().count(), SHOWN + 1);
+        assert_eq!(long.chars().count(), MAX_QUOTED_CHARS + 1);
     }
 }
