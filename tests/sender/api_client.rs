@@ -1,4 +1,4 @@
-//! The operator's client: answers as they are, and words when there is none.
+//! The API client: responses as they are, and errors that name the server and the cause.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,7 +13,7 @@ fn client(receiver: &Receiver) -> ApiClient {
 }
 
 #[tokio::test]
-async fn json_goes_out_and_comes_back_under_the_token() {
+async fn json_is_sent_with_the_token_and_parsed() {
     let script = by_request(|request| match request.method.as_str() {
         "GET" => Behaviour::status(404).body(r#"{"title":"no such thing"}"#),
         _ => Behaviour::status(201).body(request.body.clone()),
@@ -35,7 +35,7 @@ async fn json_goes_out_and_comes_back_under_the_token() {
 }
 
 #[tokio::test]
-async fn bytes_go_out_as_they_are_and_their_authorization_goes_first() {
+async fn raw_bytes_are_sent_unchanged_and_their_authorization_overrides_the_token() {
     let receiver = Receiver::start(Behaviour::ok().body("not json")).await;
     let basic = HeaderValue::from_static("Basic a2V5Og==");
     let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, basic)]);
@@ -48,7 +48,7 @@ async fn bytes_go_out_as_they_are_and_their_authorization_goes_first() {
 }
 
 #[tokio::test]
-async fn a_base_with_a_path_keeps_it() {
+async fn a_base_url_with_a_path_keeps_it() {
     let receiver = Receiver::start(Behaviour::ok().body("{}")).await;
     let client = ApiClient::new(&receiver.url("/under"), None).unwrap();
     client.get("/healthz").await.unwrap();
@@ -67,29 +67,29 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn no_answer_is_an_error_that_says_where_and_why() {
+async fn a_connection_error_names_the_server_and_the_cause() {
     let closed = super::closed_port();
-    let fault = ApiClient::new(&format!("http://{closed}"), None).unwrap().get("/").await;
-    let fault = fault.unwrap_err();
-    assert!(matches!(fault, ApiClientError::Unreachable { .. }));
+    let error = ApiClient::new(&format!("http://{closed}"), None).unwrap().get("/").await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, ApiClientError::Unreachable { .. }));
     let expected =
         format!("no service answers at http://{closed}: connecting failed: connection refused");
-    assert_eq!(fault.to_string(), expected);
+    assert_eq!(error.to_string(), expected);
 
     let receiver = Receiver::start(Behaviour::close()).await;
-    let fault = client(&receiver).get("/").await.unwrap_err();
-    assert!(matches!(fault, ApiClientError::Broken { .. }), "{fault}");
+    let error = client(&receiver).get("/").await.unwrap_err();
+    assert!(matches!(error, ApiClientError::Broken { .. }), "{error}");
 }
 
 #[test]
-fn what_is_no_url_or_no_token_is_refused_and_the_token_is_not_shown() {
+fn malformed_urls_and_tokens_are_refused_and_the_token_is_not_shown() {
     for url in ["localhost:8080", "not a url", "ftp://localhost", "http://"] {
-        let fault = ApiClient::new(url, None).unwrap_err();
-        assert!(fault.to_string().contains(url), "{fault}");
+        let error = ApiClient::new(url, None).unwrap_err();
+        assert!(error.to_string().contains(url), "{error}");
     }
     let token = || Some(SecretString::from("hunter2\n"));
-    let fault = ApiClient::new("http://localhost", token()).unwrap_err();
-    assert!(!format!("{fault} {fault:?}").contains("hunter2"));
+    let error = ApiClient::new("http://localhost", token()).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
     let client = ApiClient::new("http://localhost", Some(SecretString::from("hunter2"))).unwrap();
     assert!(!format!("{client:?}").contains("hunter2"));
 }

@@ -1,4 +1,4 @@
-//! Whole answers: what is sent, how each status ends, what is kept of the answer.
+//! Complete responses: the bytes that are sent, the outcome of each status, what is recorded.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use http::{HeaderValue, Method};
 use postrider::domain::attempt::Outcome;
 use postrider::sender::Outgoing;
 
-use super::{post, send_short, sender, words};
+use super::{post, send_short, sender, message};
 use crate::support::receiver::{Behaviour, Receiver, in_turn};
 
 #[tokio::test]
-async fn the_request_arrives_exactly() {
+async fn the_request_arrives_unchanged() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     for method in [Method::POST, Method::PUT, Method::PATCH] {
         let request = Outgoing { method, ..post(&receiver.url("/hook?a=1&b=%20#part")) };
@@ -44,7 +44,7 @@ async fn the_request_arrives_exactly() {
 }
 
 #[tokio::test]
-async fn headers_that_frame_the_request_are_not_the_callers() {
+async fn framing_headers_of_the_caller_are_ignored() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let mut request = post(&receiver.url("/"));
     let framing = [
@@ -94,13 +94,13 @@ async fn each_status_has_its_outcome() {
         let receiver = Receiver::start(Behaviour::status(status)).await;
         let exchange = sender.send(post(&receiver.url("/"))).await;
         assert_eq!((exchange.outcome, exchange.status), (outcome, Some(status)), "{status}");
-        let names_status = words(&exchange).contains(&status.to_string());
+        let names_status = message(&exchange).contains(&status.to_string());
         assert_eq!(names_status, outcome != Outcome::Delivered, "{exchange:?}");
     }
 }
 
 #[tokio::test]
-async fn a_script_of_statuses_goes_over_one_connection() {
+async fn connections_are_reused_after_error_responses() {
     let turns = vec![Behaviour::status(503), Behaviour::status(503), Behaviour::ok()];
     let receiver = Receiver::start(in_turn(turns)).await;
     let sender = sender();
@@ -111,21 +111,21 @@ async fn a_script_of_statuses_goes_over_one_connection() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_outcome_and_its_target_hears_nothing() {
+async fn redirects_are_not_followed() {
     let target = Receiver::start(Behaviour::ok()).await;
     for status in [301, 302, 303, 307, 308] {
         let redirect = Behaviour::status(status).header("Location", &target.url("/stolen"));
         let receiver = Receiver::start(redirect).await;
         let exchange = sender().send(post(&receiver.url("/"))).await;
         assert_eq!((exchange.outcome, exchange.status), (Outcome::Redirect, Some(status)));
-        assert!(words(&exchange).contains("not followed"), "{exchange:?}");
+        assert!(message(&exchange).contains("not followed"), "{exchange:?}");
         assert!(exchange.response_headers.contains("location: "), "{exchange:?}");
     }
     assert_eq!(target.connections(), 0);
 }
 
 #[tokio::test]
-async fn informational_answers_are_passed_over() {
+async fn informational_responses_are_skipped() {
     let bytes = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n\
         HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let receiver = Receiver::start(Behaviour::Raw(bytes.to_vec())).await;
@@ -135,7 +135,7 @@ async fn informational_answers_are_passed_over() {
 }
 
 #[tokio::test]
-async fn switching_protocols_is_no_final_answer() {
+async fn switching_protocols_has_outcome_bad_answer() {
     let bytes = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
     let receiver = Receiver::start(Behaviour::Raw(bytes.to_vec())).await;
     let exchange = sender().send(post(&receiver.url("/"))).await;
@@ -143,7 +143,7 @@ async fn switching_protocols_is_no_final_answer() {
 }
 
 #[tokio::test]
-async fn the_answer_is_kept_up_to_the_limit() {
+async fn response_bodies_are_recorded_up_to_the_limit() {
     let answer = |body: &str| Behaviour::status(500).header("X-Trace", "t1").body(body);
     let (whole, long) = ("a".repeat(1_024), "a".repeat(1_025));
     let receiver = Receiver::start(in_turn(vec![answer(&whole), answer(&long)])).await;
@@ -161,7 +161,7 @@ async fn the_answer_is_kept_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_huge_body_is_not_drained_and_the_status_stands() {
+async fn a_huge_body_is_not_drained_and_does_not_change_the_outcome() {
     let receiver = Receiver::start(Behaviour::BigBody(10 * 1024 * 1024)).await;
     let exchange = sender().send(post(&receiver.url("/"))).await;
     assert_eq!((exchange.outcome, exchange.status), (Outcome::Delivered, Some(200)));
@@ -172,7 +172,7 @@ async fn a_huge_body_is_not_drained_and_the_status_stands() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_and_one_until_close_are_read() {
+async fn chunked_bodies_and_bodies_until_close_are_read() {
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     let until_close = b"HTTP/1.0 200 OK\r\n\r\nok";
     for bytes in [chunked.to_vec(), until_close.to_vec()] {
@@ -184,7 +184,7 @@ async fn a_chunked_body_and_one_until_close_are_read() {
 }
 
 #[tokio::test]
-async fn retry_after_is_read_of_what_is_retried() {
+async fn retry_after_is_honoured_for_retryable_statuses() {
     let seconds = Duration::from_secs;
     let cases = [
         (429, "120", Some(seconds(120))),
@@ -213,7 +213,7 @@ async fn retry_after_is_read_of_what_is_retried() {
 }
 
 #[tokio::test]
-async fn an_answer_that_says_close_ends_the_connection() {
+async fn connection_close_closes_the_connection() {
     let closing = Behaviour::ok().header("Connection", "close");
     let receiver = Receiver::start(closing).await;
     let sender = sender();
@@ -225,7 +225,7 @@ async fn an_answer_that_says_close_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn many_requests_at_once_each_get_their_own_answer() {
+async fn concurrent_requests_get_their_own_responses() {
     let script =
         crate::support::receiver::by_request(|request| Behaviour::ok().body(request.body.clone()));
     let receiver = Receiver::start(script).await;
@@ -250,7 +250,7 @@ async fn set_cookie_is_masked_in_the_record() {
 }
 
 #[tokio::test]
-async fn an_empty_body_can_be_sent_and_waited_for() {
+async fn an_empty_body_is_sent_and_times_out_like_any_other() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let sender = sender();
     let request = Outgoing { body: Bytes::new(), ..post(&receiver.url("/")) };
@@ -259,9 +259,9 @@ async fn an_empty_body_can_be_sent_and_waited_for() {
 
     receiver.set_script(Behaviour::hang());
     let request =
-        Outgoing { body: Bytes::new(), timeout: super::SHORT, ..post(&receiver.url("/")) };
+        Outgoing { body: Bytes::new(), timeout: super::SHORT_TIMEOUT, ..post(&receiver.url("/")) };
     let exchange = sender.send(request).await;
-    assert!(words(&exchange).contains("the answer's head"), "{exchange:?}");
+    assert!(message(&exchange).contains("the response's head"), "{exchange:?}");
     let exchange = send_short(&sender, &receiver.url("/")).await;
-    assert!(words(&exchange).contains("the answer's head"), "{exchange:?}");
+    assert!(message(&exchange).contains("the response's head"), "{exchange:?}");
 }

@@ -1,5 +1,5 @@
-//! Against `oidc-provider`, an authorization server that nobody here wrote; `provider/install` sets
-//! it up. Consent as in a browser: redirects followed, cookies kept.
+//! Against `oidc-provider`, an independent authorization server; `provider/install` installs it. Consent
+//! as in a browser, with redirects and cookies.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,9 +18,9 @@ use url::Url;
 use super::{begin, connection};
 use crate::support::app::{Builder, TestApp, pipeline};
 
-/// A process that hangs ends its test.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long its access tokens last, in seconds.
+/// Timeout for output of the provider.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Lifetime of its access tokens, in seconds.
 const LIFETIME: u64 = 600;
 
 struct Provider {
@@ -50,7 +50,7 @@ impl Provider {
         provider
     }
 
-    /// The next line that tells of this.
+    /// The value of the next output line with this key.
     async fn next(&mut self, what: &str) -> Value {
         let reading = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
@@ -62,7 +62,7 @@ impl Provider {
             }
             panic!("the provider ended; was tests/outbound_auth/provider/install run?")
         };
-        tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {what}"))
+        tokio::time::timeout(OUTPUT_TIMEOUT, reading).await.unwrap_or_else(|_| panic!("no {what}"))
     }
 
     fn auth(&self, kind: &str, more: Value) -> Value {
@@ -85,14 +85,14 @@ impl Provider {
     }
 }
 
-/// A browser: goes where it is sent, with the cookies it was given.
+/// A minimal browser: follows redirects and keeps cookies.
 #[derive(Default)]
 struct Browser {
     cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
-    /// Follows redirects until it is at home again, or somewhere that sends it nowhere.
+    /// Follows redirects to a page that does not redirect.
     async fn follow(&mut self, from: &str) -> (Url, StatusCode, String) {
         let mut url = Url::parse(from).unwrap();
         for _ in 0..20 {
@@ -134,7 +134,7 @@ async fn stage() -> (TestApp, Provider) {
 }
 
 #[tokio::test]
-async fn consent_rotation_and_renewal_at_a_server_that_nobody_here_wrote() {
+async fn consent_rotation_and_renewal_work_with_oidc_provider() {
     let (app, mut provider) = stage().await;
     let more = json!({
         "authorize_url": format!("{}/auth", provider.issuer),
@@ -154,7 +154,7 @@ async fn consent_rotation_and_renewal_at_a_server_that_nobody_here_wrote() {
     app.until_settled(1).await;
     let mut tokens = vec![provider.next("value").await];
 
-    // Two refreshes: the second one with the token that the first one gave.
+    // Two refreshes: the second one uses the rotated token.
     for number in 2..4 {
         app.clock.advance(Duration::from_secs(LIFETIME));
         app.track(&number.to_string()).await;
@@ -166,7 +166,7 @@ async fn consent_rotation_and_renewal_at_a_server_that_nobody_here_wrote() {
     }
     let last = tokens.pop().unwrap();
 
-    // Refused before its time: one refresh, one more try.
+    // A token revoked before it expires: one refresh, one more request.
     let revoke = format!("{}/revoke-now?token={}", provider.issuer, last.as_str().unwrap());
     crate::support::oauth::visit(&revoke).await;
     app.track("renewed").await;
@@ -178,7 +178,7 @@ async fn consent_rotation_and_renewal_at_a_server_that_nobody_here_wrote() {
 }
 
 #[tokio::test]
-async fn client_credentials_at_a_server_that_nobody_here_wrote() {
+async fn client_credentials_work_with_oidc_provider() {
     let (app, mut provider) = stage().await;
     provider.apply(&app, provider.auth("client_credentials", json!({}))).await;
     app.track("one").await;
