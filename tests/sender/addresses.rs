@@ -8,7 +8,7 @@ use postrider::domain::attempt::Outcome;
 use postrider::sender::{AddressPolicy, ResolveError, Sender, SenderOptions, UrlRefused};
 use proptest::prelude::*;
 
-use super::{options, post, sender_with, message};
+use super::{message, options, post, sender_with};
 use crate::support::names::{Answer, Names};
 use crate::support::receiver::{Behaviour, Receiver};
 

@@ -7,7 +7,7 @@ use postrider::domain::attempt::Outcome;
 use postrider::sender::Outgoing;
 use tokio::net::TcpSocket;
 
-use super::{closed_port, post, send_short, sender, sender_with, message};
+use super::{closed_port, message, post, send_short, sender, sender_with};
 use crate::support::names::{Answer, Names};
 use crate::support::receiver::{Behaviour, Greeting, Receiver};
 
@@ -87,7 +87,10 @@ async fn a_reset_or_close_before_the_request_is_read_has_outcome_reset() {
         // The reset may arrive before connect() returns.
         let early = greeting == Greeting::Reset && exchange.outcome == Outcome::Connect;
         assert!(exchange.outcome == Outcome::Reset || early, "{exchange:?}");
-        assert!(message(&exchange).contains("reset") || greeting == Greeting::Close, "{exchange:?}");
+        assert!(
+            message(&exchange).contains("reset") || greeting == Greeting::Close,
+            "{exchange:?}"
+        );
     }
     assert!(receiver.requests().is_empty());
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 use postrider::domain::attempt::Outcome;
 use postrider::sender::Outgoing;
 
-use super::{post, send_short, sender, message};
+use super::{message, post, send_short, sender};
 use crate::support::receiver::{Behaviour, Receiver, in_turn};
 
 #[tokio::test]

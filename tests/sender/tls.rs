@@ -4,7 +4,7 @@ use postrider::domain::attempt::Outcome;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use super::{post, send_short, sender_with, message};
+use super::{message, post, send_short, sender_with};
 use crate::support::certificates::{Authority, Kind};
 use crate::support::names::Names;
 use crate::support::receiver::{Behaviour, Greeting, Receiver};

@@ -1,5 +1,5 @@
-//! What the service and its function workers say to each other: JSON in frames, each after its length
-//! in four bytes. Refuses frames longer than either side ever makes.
+//! The protocol between the service and its function workers: length-prefixed JSON frames (4 bytes,
+//! little-endian) of bounded size over pipes.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -7,33 +7,33 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The longest frame, in bytes: a batch of events with a function's source.
+/// Maximum frame size in bytes: a batch of events with a function's source.
 pub(super) const MAX_FRAME: usize = 16 * 1024 * 1024;
-/// The longest event that a function may return, in bytes.
+/// Maximum size of an event that a function returns, in bytes.
 pub(super) const MAX_EVENT: usize = 1024 * 1024;
-/// How much of what a call writes to the console is kept, in bytes.
+/// Recorded console output per event, in bytes.
 pub(super) const MAX_CONSOLE: usize = 8 * 1024;
 
 /// One call, from the service to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Call<'a> {
-    /// The realm to call in.
-    pub(super) realm: u64,
-    /// What to make the realm of, where the worker has none of this number.
+    /// The isolate to run in.
+    pub(super) isolate: u64,
+    /// The source to load, if the worker does not have this isolate.
     #[serde(borrow)]
     pub(super) load: Option<Load<'a>>,
-    /// The realm that is given up to make room.
-    pub(super) forget: Option<u64>,
-    /// What to do.
+    /// The isolate to evict.
+    pub(super) evict: Option<u64>,
+    /// The kind of call.
     pub(super) task: Task,
-    /// With which events.
+    /// The events.
     #[serde(borrow)]
     pub(super) events: Vec<&'a RawValue>,
-    /// The engine's own limit.
+    /// The engine's memory limit.
     pub(super) memory_bytes: usize,
 }
 
-/// What a realm is made of.
+/// The source and settings of an isolate.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Load<'a> {
     /// JavaScript.
@@ -44,10 +44,10 @@ pub(super) struct Load<'a> {
     pub(super) settings: &'a RawValue,
 }
 
-/// What a call does.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Task {
-    /// Only loads, and tells which handlers there are.
+    /// Loads the function and reports its handlers.
     Check,
     /// Each event through the handler of its type.
     Each,
@@ -55,67 +55,67 @@ pub(super) enum Task {
     Batch,
 }
 
-/// What a worker tells in answer to a call, in this order: any number of lines of console, and for
-/// each event in turn one `Event` or `Fault`; then `Done`.
+/// A worker's reply. A call gets, for each event in order, any number of `Console` and one `Event` or
+/// `Error`; then `Done`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Told {
-    /// A line of console.
+pub(super) enum Reply {
+    /// A line of console output.
     Console(String),
-    /// All events are in one call of `onBatch` now: what befalls one befalls all.
-    Together,
-    /// What the function made of the next event.
+    /// All events are in one `onBatch` call from here on: they share a failure.
+    Batched,
+    /// The event that the function returned.
     Event(Box<RawValue>),
-    /// Why it made nothing of it.
-    Fault(Fault),
-    /// The handlers there are.
+    /// The error in place of an event.
+    Error(FunctionError),
+    /// The defined handlers.
     Handlers(Vec<String>),
-    /// The call has ended.
+    /// The call ended.
     Done {
-        /// The realm was given up: what went wrong leaves nothing behind.
-        forgot: bool,
-        /// The worker has had enough and ends.
-        spent: bool,
+        /// The isolate was discarded after an error.
+        discarded: bool,
+        /// The worker exits, because it ran out of memory.
+        exiting: bool,
     },
 }
 
-/// Why there is no event.
+/// A function's error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Fault {
-    /// What is to follow.
-    pub(super) kind: FaultKind,
-    /// The cause in words.
-    pub(super) words: String,
+pub(super) struct FunctionError {
+    /// What follows from it.
+    pub(super) kind: ErrorKind,
+    /// The message with its cause.
+    pub(super) message: String,
 }
 
-/// What follows from a fault.
+/// The consequence of a function's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum FaultKind {
-    /// The event is not wanted.
+pub(super) enum ErrorKind {
+    /// The function dropped the event.
     Dropped,
-    /// The function asks for a retry.
+    /// The function requested a retry.
     Retry,
-    /// The function, or the event, is wrong.
-    Wrong,
+    /// The function failed.
+    Failed,
 }
 
-/// A frame of this content.
-pub(super) fn framed<T: Serialize>(content: &T) -> io::Result<Vec<u8>> {
+/// Encodes a frame.
+pub(super) fn encode<T: Serialize>(content: &T) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, content)?;
     let length = frame.len() - 4;
     if length > MAX_FRAME {
-        return Err(io::Error::other("longer than a frame may be"));
+        return Err(io::Error::other("frame exceeds the maximum size"));
     }
     let length = u32::try_from(length).map_err(io::Error::other)?;
     frame[..4].copy_from_slice(&length.to_le_bytes());
     Ok(frame)
 }
 
-/// The length that a frame's first bytes tell.
+/// Decodes a frame's length prefix.
 pub(super) fn length(head: [u8; 4]) -> io::Result<usize> {
     let length = usize::try_from(u32::from_le_bytes(head)).map_err(io::Error::other)?;
     if length > MAX_FRAME {
-        return Err(io::Error::other("a frame longer than any is"));
+        return Err(io::Error::other("frame exceeds the maximum size"));
     }
     Ok(length)
 }
@@ -129,8 +129,8 @@ pub(super) fn read(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Writes one frame, at once.
+/// Writes and flushes one frame.
 pub(super) fn write<T: Serialize>(output: &mut impl Write, content: &T) -> io::Result<()> {
-    output.write_all(&framed(content)?)?;
+    output.write_all(&encode(content)?)?;
     output.flush()
 }

@@ -1,16 +1,17 @@
-//! What a worker gives up for good before it reads its first call: it keeps its pipes, its memory up to
-//! a limit, and the time. Functions have no way to more in the engine; this is for a fault of the engine.
+//! The worker's sandbox: resource limits and a seccomp filter, applied before the first call is read.
+//! JavaScript has no access to the system anyway; the sandbox contains a bug of the engine.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// What the process may have in private memory beyond what it starts with: over what the service
-/// lets it have before it kills it, since this limit counts what is only reserved as well.
+/// Limit of private memory beyond the initial size (RLIMIT_DATA). Higher than the limit at which the
+/// service kills the worker, because it counts reserved memory too.
 const DATA_BYTES: u64 = 256 * 1024 * 1024;
 
-/// From here on: no file is written or opened, no process made, memory is bounded, no core left.
-pub(super) fn confine() -> io::Result<()> {
+/// Enters the sandbox: no file can be opened or written, no process spawned, memory is bounded, no core
+/// dump is written.
+pub(super) fn enter() -> io::Result<()> {
     let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
     if let Some(data) = own_data_bytes() {
         setrlimit(Resource::Data, most(data + DATA_BYTES))?;
@@ -25,7 +26,7 @@ pub(super) fn confine() -> io::Result<()> {
     Ok(())
 }
 
-/// The private memory that the process has; none where the system does not tell.
+/// The process's private memory; none where /proc is not available.
 fn own_data_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split(' ').nth(5)?.trim().parse().ok()?;
@@ -39,7 +40,7 @@ mod filter {
     use libc::c_long;
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-    /// The system calls that remain: to read and write what is open, memory, locks, time, the end.
+    /// The allowed system calls: I/O on open descriptors, memory, locks, time, exit.
     const ALLOWED: [c_long; 27] = [
         libc::SYS_read,
         libc::SYS_write,
@@ -70,7 +71,7 @@ mod filter {
         libc::SYS_exit_group,
     ];
 
-    /// Every other call fails from here on, in every thread. A system without such filters goes without.
+    /// All other system calls fail with EPERM in every thread. Skipped where seccomp is not available.
     pub(super) fn apply() {
         let Some(program) = program() else { return };
         let _ = seccompiler::apply_filter_all_threads(&program);

@@ -1,5 +1,5 @@
-//! A realm: one function's JavaScript, loaded with its own globals, memory limit and console. It runs
-//! in a worker only. There is no network, no file system, no timer and no module to load in it.
+//! An isolate: one function loaded in a JavaScript engine of its own, with its globals, memory limit and
+//! console. Used in workers only. There is no network, file system, timer or module.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,9 +10,9 @@ use rquickjs::{
 };
 use serde_json::value::RawValue;
 
-use super::frame::{Fault, FaultKind, Load, MAX_CONSOLE, MAX_EVENT, Told};
+use super::protocol::{ErrorKind, FunctionError, Load, MAX_CONSOLE, MAX_EVENT, Reply};
 
-/// The handlers that a function may define, each with the event type it is for.
+/// The handlers that a function may define, by event type.
 pub(super) const HANDLERS: [(&str, &str); 7] = [
     ("track", "onTrack"),
     ("identify", "onIdentify"),
@@ -22,21 +22,20 @@ pub(super) const HANDLERS: [(&str, &str); 7] = [
     ("alias", "onAlias"),
     ("delete", "onDelete"),
 ];
-/// The handler for many events at once.
+/// The handler for a batch.
 pub(super) const ON_BATCH: &str = "onBatch";
 
 const PRELUDE: &str = include_str!("prelude.js");
-/// The file that positions in errors name.
-const FILE: &str = "function.js";
-/// The engine's own limit of its stack: less than its thread has.
+/// The file name in stack traces.
+const FILE_NAME: &str = "function.js";
+/// The engine's stack limit: lower than the thread's stack size.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Where a realm tells what it has to tell.
-pub(super) type Tell = Rc<dyn Fn(&Told)>;
+/// Receives an isolate's replies.
+pub(super) type ReplySink = Rc<dyn Fn(&Reply)>;
 
-/// A loaded function. The engine's values go before the engine does: the fields' order is that of
-/// their end.
-pub(super) struct Realm {
+/// A loaded function. Field order is drop order: the engine's values before the engine.
+pub(super) struct Isolate {
     describe: Persistent<Function<'static>>,
     handlers: Persistent<Object<'static>>,
     context: Context,
@@ -44,9 +43,9 @@ pub(super) struct Realm {
     settings: String,
 }
 
-/// What a function writes, as far as it is kept.
+/// Console output, bounded.
 struct Console {
-    tell: Tell,
+    send: ReplySink,
     left: Cell<usize>,
 }
 
@@ -59,29 +58,32 @@ impl Console {
         let whole = line.len() < left;
         let kept = if whole { line } else { &line[..line.floor_char_boundary(left)] };
         self.left.set(if whole { left - line.len() - 1 } else { 0 });
-        (self.tell)(&Told::Console(kept.to_owned()));
+        (self.send)(&Reply::Console(kept.to_owned()));
         if !whole {
-            let cut =
-                format!("(more was written than the {} KiB that are kept)", MAX_CONSOLE >> 10);
-            (self.tell)(&Told::Console(cut));
+            let cut = format!("(truncated: more than {} KiB)", MAX_CONSOLE >> 10);
+            (self.send)(&Reply::Console(cut));
         }
     }
 }
 
-impl Realm {
-    /// Loads a function: runs its source once, which defines its handlers.
-    pub(super) fn load(load: &Load<'_>, memory_bytes: usize, tell: Tell) -> Result<Self, Fault> {
-        let engine = |error: Error| wrong(format!("the engine does not start: {error}"));
+impl Isolate {
+    /// Loads a function by running its source once, which defines the handlers.
+    pub(super) fn load(
+        load: &Load<'_>,
+        memory_bytes: usize,
+        send: ReplySink,
+    ) -> Result<Self, FunctionError> {
+        let engine = |error: Error| failed(format!("the engine does not start: {error}"));
         let runtime = Runtime::new().map_err(engine)?;
         runtime.set_memory_limit(memory_bytes);
         runtime.set_max_stack_size(STACK_BYTES);
         let context = Context::full(&runtime).map_err(engine)?;
-        let console = Rc::new(Console { tell, left: Cell::new(MAX_CONSOLE) });
+        let console = Rc::new(Console { send, left: Cell::new(MAX_CONSOLE) });
         let (describe, handlers) = context.with(|ctx| {
             let describe = prelude(&ctx, &console).map_err(engine)?;
             let mut options = EvalOptions::default();
             options.strict = false;
-            options.filename = Some(FILE.to_owned());
+            options.filename = Some(FILE_NAME.to_owned());
             ctx.eval_with_options::<Value<'_>, _>(load.source.as_ref(), options)
                 .map_err(|error| thrown(&ctx, &describe, error))?;
             drain(&ctx);
@@ -92,7 +94,7 @@ impl Realm {
         Ok(Self { describe, handlers, context, console, settings })
     }
 
-    /// The names of the handlers there are.
+    /// The names of the defined handlers.
     pub(super) fn handlers(&self) -> Vec<String> {
         self.context.with(|ctx| {
             let Ok(handlers) = self.handlers.clone().restore(&ctx) else { return Vec::new() };
@@ -102,13 +104,13 @@ impl Realm {
         })
     }
 
-    /// Begins with an event, or with all at once: the console is its own.
-    pub(super) fn begin(&self) {
+    /// Resets the console's limit, before each event or batch.
+    pub(super) fn reset_console(&self) {
         self.console.left.set(MAX_CONSOLE);
     }
 
-    /// One event through the handler of its type; through `onBatch` alone where that is all there is.
-    pub(super) fn each(&self, event: &RawValue) -> Result<Box<RawValue>, Fault> {
+    /// Calls the handler of the event's type, or `onBatch` with one event if there is no such handler.
+    pub(super) fn each(&self, event: &RawValue) -> Result<Box<RawValue>, FunctionError> {
         self.enter(|call| {
             let parsed: Object<'_> = call.parse(event.get())?;
             let kind: String = parsed.get("type").map_err(|error| call.thrown(error))?;
@@ -123,26 +125,26 @@ impl Realm {
                 return call.print(ON_BATCH, call.item(&returned, 0)?);
             }
             let wanted = name.unwrap_or("handler");
-            let words = format!("EventNotSupported: the function has no {wanted}");
-            Err(Fault { kind: FaultKind::Dropped, words })
+            let message = format!("EventNotSupported: the function has no {wanted}");
+            Err(FunctionError { kind: ErrorKind::Dropped, message })
         })
     }
 
-    /// Whether events can be called with all at once.
-    pub(super) fn takes_batches(&self) -> bool {
+    /// Whether `onBatch` is defined.
+    pub(super) fn has_batch_handler(&self) -> bool {
         self.context.with(|ctx| {
             let handlers = self.handlers.clone().restore(&ctx);
             handlers.is_ok_and(|handlers| handlers.get::<_, Function<'_>>(ON_BATCH).is_ok())
         })
     }
 
-    /// All events through `onBatch`: by position, what became of each.
+    /// Calls `onBatch` with all events; results are by position.
     pub(super) fn batch(
         &self,
         events: &[&RawValue],
-    ) -> Result<Vec<Result<Box<RawValue>, Fault>>, Fault> {
+    ) -> Result<Vec<Result<Box<RawValue>, FunctionError>>, FunctionError> {
         self.enter(|call| {
-            let handler = call.handler(ON_BATCH).ok_or_else(|| wrong("there is no onBatch"))?;
+            let handler = call.handler(ON_BATCH).ok_or_else(|| failed("there is no onBatch"))?;
             let texts: Vec<_> = events.iter().map(|event| event.get()).collect();
             let parsed: Array<'_> = call.parse(&format!("[{}]", texts.join(",")))?;
             let returned = call.array(call.call(&handler, parsed)?, events.len())?;
@@ -153,31 +155,31 @@ impl Realm {
 
     fn enter<T>(
         &self,
-        work: impl for<'js> FnOnce(&Calling<'js, '_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        work: impl for<'js> FnOnce(&CallContext<'js, '_>) -> Result<T, FunctionError>,
+    ) -> Result<T, FunctionError> {
         self.context.with(|ctx| {
-            let lost = |error: Error| wrong(format!("the engine lost the function: {error}"));
+            let lost = |error: Error| failed(format!("the engine lost the function: {error}"));
             let describe = self.describe.clone().restore(&ctx).map_err(lost)?;
             let handlers = self.handlers.clone().restore(&ctx).map_err(lost)?;
-            work(&Calling { ctx: ctx.clone(), describe, handlers, settings: &self.settings })
+            work(&CallContext { ctx: ctx.clone(), describe, handlers, settings: &self.settings })
         })
     }
 }
 
-/// A call under way.
-struct Calling<'js, 'a> {
+/// A call in progress.
+struct CallContext<'js, 'a> {
     ctx: Ctx<'js>,
     describe: Function<'js>,
     handlers: Object<'js>,
     settings: &'a str,
 }
 
-impl<'js> Calling<'js, '_> {
-    fn thrown(&self, error: Error) -> Fault {
+impl<'js> CallContext<'js, '_> {
+    fn thrown(&self, error: Error) -> FunctionError {
         thrown(&self.ctx, &self.describe, error)
     }
 
-    fn parse<T: rquickjs::FromJs<'js>>(&self, json: &str) -> Result<T, Fault> {
+    fn parse<T: rquickjs::FromJs<'js>>(&self, json: &str) -> Result<T, FunctionError> {
         let value = self.ctx.json_parse(json).map_err(|error| self.thrown(error))?;
         T::from_js(&self.ctx, value).map_err(|error| self.thrown(error))
     }
@@ -186,8 +188,12 @@ impl<'js> Calling<'js, '_> {
         self.handlers.get(name).ok()
     }
 
-    /// Calls a handler and runs every job that it queued.
-    fn call(&self, handler: &Function<'js>, given: impl IntoJs<'js>) -> Result<Value<'js>, Fault> {
+    /// Calls a handler and runs all jobs that it queued.
+    fn call(
+        &self,
+        handler: &Function<'js>,
+        given: impl IntoJs<'js>,
+    ) -> Result<Value<'js>, FunctionError> {
         let settings: Value<'js> = self.parse(self.settings)?;
         let returned: Value<'js> =
             handler.call((given, settings)).map_err(|error| self.thrown(error))?;
@@ -196,48 +202,48 @@ impl<'js> Calling<'js, '_> {
         self.settled(promise)
     }
 
-    fn settled(&self, promise: &Promise<'js>) -> Result<Value<'js>, Fault> {
+    fn settled(&self, promise: &Promise<'js>) -> Result<Value<'js>, FunctionError> {
         match promise.result::<Value<'js>>() {
             Some(result) => result.map_err(|error| self.thrown(error)),
-            None => {
-                Err(wrong("its promise never settles: nothing is left to run that could settle it"))
-            }
+            None => Err(failed("its promise never settles: no job is left that could settle it")),
         }
     }
 
-    fn array(&self, returned: Value<'js>, length: usize) -> Result<Array<'js>, Fault> {
+    fn array(&self, returned: Value<'js>, length: usize) -> Result<Array<'js>, FunctionError> {
         let invalid = |what: String| {
-            Err(wrong(format!(
+            Err(failed(format!(
                 "InvalidEventPayload: {ON_BATCH} should return {length} events, {what}"
             )))
         };
         match returned.as_array() {
             Some(array) if array.len() == length => Ok(array.clone()),
             Some(array) => invalid(format!("by position; it returned {}", array.len())),
-            None => invalid(format!("not {}", thing(&returned))),
+            None => invalid(format!("not {}", type_name(&returned))),
         }
     }
 
-    fn item(&self, array: &Array<'js>, at: usize) -> Result<Value<'js>, Fault> {
+    fn item(&self, array: &Array<'js>, at: usize) -> Result<Value<'js>, FunctionError> {
         array.get(at).map_err(|error| self.thrown(error))
     }
 
     /// An event as `JSON.stringify` prints it.
-    fn print(&self, handler: &str, returned: Value<'js>) -> Result<Box<RawValue>, Fault> {
-        let invalid = |what: &str| wrong(format!("InvalidEventPayload: {handler} returned {what}"));
+    fn print(&self, handler: &str, returned: Value<'js>) -> Result<Box<RawValue>, FunctionError> {
+        let invalid =
+            |what: &str| failed(format!("InvalidEventPayload: {handler} returned {what}"));
         if !returned.is_object() || returned.is_array() || returned.is_function() {
-            return Err(invalid(&format!("{}, not an event", thing(&returned))));
+            return Err(invalid(&format!("{}, not an event", type_name(&returned))));
         }
         let printed = self.ctx.json_stringify(returned).map_err(|error| self.thrown(error))?;
-        let Some(printed) = printed else { return Err(invalid("what has no JSON")) };
+        let Some(printed) = printed else { return Err(invalid("a value that has no JSON")) };
         let text = printed.to_string().map_err(|error| self.thrown(error))?;
         if !text.starts_with('{') {
-            return Err(invalid("what prints as no JSON object"));
+            return Err(invalid("a value that is not a JSON object"));
         }
         if text.len() > MAX_EVENT {
             return Err(invalid("an event of more than 1 MiB"));
         }
-        RawValue::from_string(text).map_err(|error| invalid(&format!("what is not JSON: {error}")))
+        RawValue::from_string(text)
+            .map_err(|error| invalid(&format!("a value that is not JSON: {error}")))
     }
 }
 
@@ -248,7 +254,7 @@ fn prelude<'js>(ctx: &Ctx<'js>, console: &Rc<Console>) -> Result<Function<'js>, 
     prelude.call((write, MAX_CONSOLE))
 }
 
-/// An expression that gives the handlers: a `const` is no property of the global object.
+/// An expression that evaluates to the handlers: a `const` is not a property of the global object.
 fn find_handlers() -> String {
     let names = HANDLERS.iter().map(|(_, name)| *name).chain([ON_BATCH]);
     let fields: Vec<_> = names
@@ -257,17 +263,17 @@ fn find_handlers() -> String {
     format!("({{{}}})", fields.join(", "))
 }
 
-/// Runs every queued job. What a job that nobody waits for throws is nobody's.
+/// Runs all queued jobs. Exceptions of jobs that nothing awaits are ignored.
 fn drain(ctx: &Ctx<'_>) {
     while ctx.execute_pending_job() {}
 }
 
-fn wrong(words: impl Into<String>) -> Fault {
-    Fault { kind: FaultKind::Wrong, words: words.into() }
+fn failed(message: impl Into<String>) -> FunctionError {
+    FunctionError { kind: ErrorKind::Failed, message: message.into() }
 }
 
-/// A value's type in words.
-fn thing(value: &Value<'_>) -> &'static str {
+/// A value's type, for error messages.
+fn type_name(value: &Value<'_>) -> &'static str {
     if value.is_function() {
         "a function"
     } else if value.is_array() {
@@ -281,31 +287,32 @@ fn thing(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// An engine's error as a fault: what was thrown, by its kind and in words.
-fn thrown<'js>(ctx: &Ctx<'js>, describe: &Function<'js>, error: Error) -> Fault {
+/// Converts a thrown value to an error with kind and message.
+fn thrown<'js>(ctx: &Ctx<'js>, describe: &Function<'js>, error: Error) -> FunctionError {
     if !matches!(error, Error::Exception) {
-        return wrong(error.to_string());
+        return failed(error.to_string());
     }
     let value = ctx.catch();
-    let Ok((kind, words, stack)) = describe
+    let Ok((kind, message, stack)) = describe
         .call::<_, Array<'js>>((value,))
         .and_then(|it| Ok((it.get::<String>(0)?, it.get::<String>(1)?, it.get::<String>(2)?)))
     else {
         ctx.catch();
-        return wrong("out of memory");
+        return failed("out of memory");
     };
     let kind = match kind.as_str() {
-        "DropEvent" | "EventNotSupported" => FaultKind::Dropped,
-        "RetryError" => FaultKind::Retry,
-        _ => FaultKind::Wrong,
+        "DropEvent" | "EventNotSupported" => ErrorKind::Dropped,
+        "RetryError" => ErrorKind::Retry,
+        _ => ErrorKind::Failed,
     };
-    let words = place(&stack).map_or_else(|| words.clone(), |at| format!("{words} ({at})"));
-    Fault { kind, words }
+    let message =
+        position(&stack).map_or_else(|| message.clone(), |at| format!("{message} ({at})"));
+    FunctionError { kind, message }
 }
 
-/// The first place in the function's own source that a stack names: `line 3, column 7`.
-fn place(stack: &str) -> Option<String> {
-    let (_, after) = stack.split_once(&format!("{FILE}:"))?;
+/// The first position in the function's source that a stack trace names: `line 3, column 7`.
+fn position(stack: &str) -> Option<String> {
+    let (_, after) = stack.split_once(&format!("{FILE_NAME}:"))?;
     let mut numbers = after.split(|c: char| !c.is_ascii_digit());
     let (line, column) = (numbers.next()?, numbers.next()?);
     Some(format!("line {line}, column {column}"))
