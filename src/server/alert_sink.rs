@@ -14,7 +14,7 @@ pub(super) struct OwnEvents(pub(super) Arc<Intake>);
 #[async_trait]
 impl Tell for OwnEvents {
     async fn tell(&self, to: &DestinationPath, message: String) -> Result<Told, StoreError> {
-        let is_accepted = self.0.accept_own(to, message).await?;
+        let is_accepted = self.0.accept_internal(to, message).await?;
         Ok(if is_accepted { Told::Accepted } else { Told::NoDestination })
     }
 }

@@ -14,15 +14,15 @@ impl Dispatch for Courier {
         Self::reserve(self, mapping_id, wanted)
     }
 
-    fn give_back(&self, mapping_id: MappingId, unused: u32) {
+    fn release(&self, mapping_id: MappingId, unused: u32) {
         Self::give_back(self, mapping_id, unused);
     }
 
-    fn hand_over(&self, deliveries: Vec<LeasedDelivery>) {
+    fn dispatch(&self, deliveries: Vec<LeasedDelivery>) {
         Self::hand_over(self, deliveries);
     }
 
-    fn hint_due(&self, mapping_ids: &[MappingId]) {
+    fn notify_due(&self, mapping_ids: &[MappingId]) {
         Self::hint_due(self, mapping_ids);
     }
 }

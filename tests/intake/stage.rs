@@ -351,15 +351,15 @@ impl Dispatch for MemoryDispatch {
         granted
     }
 
-    fn give_back(&self, mapping_id: MappingId, unused: u32) {
+    fn release(&self, mapping_id: MappingId, unused: u32) {
         self.given_back.lock().expect("not poisoned").push((mapping_id, unused));
     }
 
-    fn hand_over(&self, deliveries: Vec<LeasedDelivery>) {
+    fn dispatch(&self, deliveries: Vec<LeasedDelivery>) {
         self.handed.lock().expect("not poisoned").extend(deliveries);
     }
 
-    fn hint_due(&self, mapping_ids: &[MappingId]) {
+    fn notify_due(&self, mapping_ids: &[MappingId]) {
         self.hints.lock().expect("not poisoned").extend_from_slice(mapping_ids);
     }
 }

@@ -1,18 +1,18 @@
-//! The calls of the tracking API: which path is which call. A trailing slash is fine.
+//! The endpoints of the tracking API by path; a trailing slash is allowed.
 
 use crate::domain::event::EventType;
 
-/// What a request asks for.
+/// An endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum Endpoint {
     /// One message of this type.
     Single(EventType),
     /// Several messages, each with its own type.
     Batch,
 }
 
-impl Call {
-    /// The call at this path; none when there is no such call.
+impl Endpoint {
+    /// The endpoint at this path.
     pub(super) fn at(path: &str) -> Option<Self> {
         let word = path.strip_prefix("/v1/")?;
         match word.strip_suffix('/').unwrap_or(word) {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_is_its_call() {
+    fn every_path_has_its_endpoint() {
         for (short, kind) in [
             ("t", EventType::Track),
             ("i", EventType::Identify),
@@ -43,16 +43,16 @@ mod tests {
             ("a", EventType::Alias),
         ] {
             for path in [format!("/v1/{short}"), format!("/v1/{}", kind.as_str())] {
-                assert_eq!(Call::at(&path), Some(Call::Single(kind)));
-                assert_eq!(Call::at(&format!("{path}/")), Some(Call::Single(kind)));
+                assert_eq!(Endpoint::at(&path), Some(Endpoint::Single(kind)));
+                assert_eq!(Endpoint::at(&format!("{path}/")), Some(Endpoint::Single(kind)));
             }
         }
-        assert_eq!(Call::at("/v1/delete"), Some(Call::Single(EventType::Delete)));
+        assert_eq!(Endpoint::at("/v1/delete"), Some(Endpoint::Single(EventType::Delete)));
         for path in ["/v1/b", "/v1/batch", "/v1/batch/", "/v1/import"] {
-            assert_eq!(Call::at(path), Some(Call::Batch));
+            assert_eq!(Endpoint::at(path), Some(Endpoint::Batch));
         }
         for path in ["/v1/", "/v1", "/v1/d", "/v1/track//", "/v1/Track", "/v2/track", "/track"] {
-            assert_eq!(Call::at(path), None, "{path}");
+            assert_eq!(Endpoint::at(path), None, "{path}");
         }
     }
 }

@@ -1,13 +1,13 @@
-//! What one commit will write: which mappings each event goes to, which destinations its
-//! `integrations` keep it from, and for how many of the deliveries the node takes the first attempt.
+//! The outbox write of a request: its events, the deliveries that routing yields, the destinations that
+//! `integrations` excludes, and the deliveries that are committed as leased to this node.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::dispatch::Dispatch;
-use super::message::Read;
-use super::slots::Reserved;
+use super::message::ParsedMessage;
+use super::slots::ReservedSlots;
 use crate::domain::clock::Timestamp;
 use crate::domain::document;
 use crate::domain::id::{DestinationId, MappingId};
@@ -15,78 +15,82 @@ use crate::json::{Object, Value};
 use crate::routing::{DestinationRoute, MappingRoute, SourceRoute};
 use crate::store::{Lease, NewDelivery, NewEvent, Skip};
 
-/// About how many bytes an event takes beside its body and document, and each of its deliveries.
+/// Estimated memory of an event without body and document, and of a delivery.
 const EVENT_BYTES: usize = 512;
 const DELIVERY_BYTES: usize = 128;
 
 /// The events of one request with their deliveries.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct OutboxWrite {
     pub(super) source: Arc<SourceRoute>,
     pub(super) received_at: Timestamp,
     pub(super) events: Vec<NewEvent>,
-    /// The mappings that get deliveries by it.
-    pub(super) lanes: Vec<Lane>,
-    /// The lane of each delivery, in the order of the events and of the deliveries in each.
-    lane_of: Vec<usize>,
-    /// Bytes that it holds beside the request's body.
+    /// The mappings that get deliveries.
+    mappings: Vec<MappingDeliveries>,
+    /// The index in `mappings` of each delivery, in the order of events and their deliveries.
+    mapping_of: Vec<usize>,
+    /// Memory in addition to the request's body.
     pub(super) added_bytes: usize,
 }
 
-/// One mapping's part of a request.
+/// The deliveries of one mapping in a request.
 #[derive(Debug)]
-pub(super) struct Lane {
-    pub(super) mapping_id: MappingId,
+struct MappingDeliveries {
+    mapping_id: MappingId,
     destination_id: DestinationId,
     deadline_at: Timestamp,
     lease_ends_at: Timestamp,
-    /// How many deliveries it gets.
-    pub(super) wanted: u32,
+    /// The number of deliveries.
+    count: u32,
 }
 
-impl Plan {
-    /// An empty plan with room for so many events.
+impl OutboxWrite {
+    /// An empty write with capacity for this many events.
     pub(super) fn new(source: Arc<SourceRoute>, received_at: Timestamp, events: usize) -> Self {
         Self {
             source,
             received_at,
             events: Vec::with_capacity(events),
-            lanes: Vec::new(),
-            lane_of: Vec::with_capacity(events),
+            mappings: Vec::new(),
+            mapping_of: Vec::with_capacity(events),
             added_bytes: 0,
         }
     }
 
-    /// Adds events and routes those that were not rejected, then leases what the dispatcher has room for.
+    /// Adds events, routes those that were not rejected, and leases as many deliveries as the dispatcher
+    /// has slots for.
     pub(super) fn fill<'a>(
         &mut self,
-        messages: impl Iterator<Item = Read<'a>>,
+        messages: impl Iterator<Item = ParsedMessage<'a>>,
         dispatch: Arc<dyn Dispatch>,
-    ) -> Reserved {
-        let documents: Vec<_> = messages.map(|read| self.add(read)).collect();
-        let reserved = Reserved::take(dispatch, &self.lanes);
-        self.lease(&reserved);
-        self.print(documents);
-        reserved
+    ) -> ReservedSlots {
+        let documents: Vec<_> = messages.map(|parsed| self.add(parsed)).collect();
+        let slots = ReservedSlots::reserve(
+            dispatch,
+            self.mappings.iter().map(|entry| (entry.mapping_id, entry.count)),
+        );
+        self.lease(&slots);
+        self.print_documents(documents);
+        slots
     }
 
     /// Adds an event and routes it, unless it was rejected; returns its document.
-    fn add<'a>(&mut self, read: Read<'a>) -> Option<Value<'a>> {
+    fn add<'a>(&mut self, parsed: ParsedMessage<'a>) -> Option<Value<'a>> {
         let source = Arc::clone(&self.source);
-        let Read { event, document } = read;
+        let ParsedMessage { event, document } = parsed;
         if let Some(rejection) = &event.rejection {
             tracing::debug!(source = source.name, rejection, "kept as rejected");
         }
         let mut deliveries = Vec::new();
         let mut skips = Vec::new();
         if let Some(document) = &document {
-            let filter = Filter::of(document);
+            let filter = IntegrationsFilter::of(document);
             for destination in source.destinations.iter().filter(|it| it.enabled) {
                 let mut matching = destination
                     .mappings
                     .iter()
                     .filter(|mapping| mapping.enabled && mapping.matches(document));
-                if filter.lets_through(&destination.name) {
+                if filter.allows(&destination.name) {
                     for mapping in matching {
                         deliveries.push(self.deliver(destination, mapping));
                     }
@@ -103,45 +107,45 @@ impl Plan {
     }
 
     fn deliver(&mut self, destination: &DestinationRoute, mapping: &MappingRoute) -> NewDelivery {
-        let known = self.lanes.iter().position(|lane| lane.mapping_id == mapping.id);
+        let known = self.mappings.iter().position(|entry| entry.mapping_id == mapping.id);
         let index = known.unwrap_or_else(|| {
-            self.lanes.push(Lane {
+            self.mappings.push(MappingDeliveries {
                 mapping_id: mapping.id,
                 destination_id: destination.id,
                 deadline_at: self.received_at + destination.settings.window(),
                 lease_ends_at: self.received_at + mapping.lease(),
-                wanted: 0,
+                count: 0,
             });
-            self.lanes.len() - 1
+            self.mappings.len() - 1
         });
-        self.lane_of.push(index);
-        let lane = &mut self.lanes[index];
-        lane.wanted += 1;
+        self.mapping_of.push(index);
+        let entry = &mut self.mappings[index];
+        entry.count += 1;
         NewDelivery {
-            mapping_id: lane.mapping_id,
-            destination_id: lane.destination_id,
-            deadline_at: lane.deadline_at,
+            mapping_id: entry.mapping_id,
+            destination_id: entry.destination_id,
+            deadline_at: entry.deadline_at,
             lease: None,
         }
     }
 
-    /// Leases as many deliveries of each lane as have a place, the first ones.
-    fn lease(&mut self, reserved: &Reserved) {
-        let node_id = reserved.dispatch.node_id();
-        let mut left: Vec<u32> = reserved.places.iter().map(|(_, granted)| *granted).collect();
+    /// Leases the first deliveries of each mapping, one per slot.
+    fn lease(&mut self, slots: &ReservedSlots) {
+        let node_id = slots.node_id();
+        let mut left = slots.counts();
         let deliveries = self.events.iter_mut().flat_map(|event| &mut event.deliveries);
-        for (delivery, lane) in deliveries.zip(&self.lane_of) {
-            if left[*lane] > 0 {
-                left[*lane] -= 1;
-                let expires_at = self.lanes[*lane].lease_ends_at;
+        for (delivery, entry) in deliveries.zip(&self.mapping_of) {
+            if left[*entry] > 0 {
+                left[*entry] -= 1;
+                let expires_at = self.mappings[*entry].lease_ends_at;
                 delivery.lease = Some(Lease { node_id, expires_at });
             }
         }
     }
 
-    /// Prints the documents of events that are delivered from memory while they stand parsed. Those that
-    /// are claimed later are read from the store then, and need not be in memory until they are.
-    fn print(&mut self, documents: Vec<Option<Value<'_>>>) {
+    /// Serializes the documents of events with a leased delivery while they are parsed. Other events are
+    /// read from the store when they are claimed, and use no memory until then.
+    fn print_documents(&mut self, documents: Vec<Option<Value<'_>>>) {
         for (new, document) in self.events.iter().zip(documents) {
             let is_leased = new.deliveries.iter().any(|it| it.lease.is_some());
             if let Some(document) = document.filter(|_| is_leased) {
@@ -153,16 +157,16 @@ impl Plan {
     }
 }
 
-/// An event's own word on where it goes: `integrations`.
-struct Filter<'d, 'a>(Option<&'d Object<'a>>);
+/// The event's `integrations`, which exclude destinations.
+struct IntegrationsFilter<'d, 'a>(Option<&'d Object<'a>>);
 
-impl<'d, 'a> Filter<'d, 'a> {
+impl<'d, 'a> IntegrationsFilter<'d, 'a> {
     fn of(document: &'d Value<'a>) -> Self {
         Self(document.as_object().and_then(|it| it.get("integrations")?.as_object()))
     }
 
-    /// What is said of the destination by name counts before what is said of all.
-    fn lets_through(&self, destination: &str) -> bool {
+    /// The destination's own entry takes precedence over `All`.
+    fn allows(&self, destination: &str) -> bool {
         let Some(integrations) = self.0 else { return true };
         let said = integrations.get(destination).filter(|value| !value.is_null());
         !matches!(said.or_else(|| integrations.get("All")), Some(Value::Bool(false)))
@@ -179,7 +183,7 @@ mod tests {
         let lets = |integrations: &str| {
             let text = format!("{{\"integrations\":{integrations}}}");
             let document = parse(text.as_bytes()).expect("JSON");
-            Filter::of(&document).lets_through("Hook")
+            IntegrationsFilter::of(&document).allows("Hook")
         };
         for through in [
             "{}",

@@ -1,5 +1,5 @@
-//! Where things stand in a text that is known to be JSON: the bytes of a batch's items, and a text
-//! without one of its properties. It parses nothing and must not be given what was not parsed.
+//! Byte ranges in JSON text: the items of a batch, and a text with one property removed. It does not
+//! validate: the text must have been parsed before.
 
 use std::ops::Range;
 
@@ -9,14 +9,14 @@ use crate::json;
 
 /// One property of an object's text.
 struct Member {
-    /// From after the brace or comma before it to the comma or brace after it, space included.
+    /// Between the surrounding braces or commas, whitespace included.
     whole: Range<usize>,
     key: Range<usize>,
     value: Range<usize>,
 }
 
-/// The items of the array under `key` at the top level: of the last one, where the key comes twice,
-/// as the parser has it. None when the text is no object or the property is no array.
+/// The items of the array under `key` at the top level; of duplicate keys the last one counts, as in the
+/// parser. None if the text is not an object or the property is not an array.
 pub(super) fn items(text: &[u8], key: &str) -> Option<Vec<Range<usize>>> {
     let array =
         members(text)?.into_iter().rfind(|member| is_key(&text[member.key.clone()], key))?;
@@ -34,7 +34,7 @@ pub(super) fn items(text: &[u8], key: &str) -> Option<Vec<Range<usize>>> {
     Some(items)
 }
 
-/// An object's text without the properties of this name; all else byte for byte.
+/// An object's text without the properties of this name; all other bytes unchanged.
 pub(super) fn without(text: &Bytes, key: &str) -> Bytes {
     let Some(members) = members(text) else { return text.clone() };
     let (Some(first), Some(last)) = (members.first(), members.last()) else { return text.clone() };
@@ -77,7 +77,7 @@ fn members(text: &[u8]) -> Option<Vec<Member>> {
     }
 }
 
-/// Whether a key's literal, quotes included, spells `key`.
+/// Whether a key's literal, with quotes and escapes, equals `key`.
 fn is_key(literal: &[u8], key: &str) -> bool {
     if literal.contains(&b'\\') {
         return json::parse(literal).is_ok_and(|it| it.as_str().is_some_and(|it| it == key));
@@ -91,7 +91,7 @@ fn skip_space(text: &[u8], at: usize) -> usize {
     space.map_or(text.len(), |space| at + space)
 }
 
-/// Past a comma and the space around it.
+/// Skips a comma and the whitespace around it.
 fn skip_separator(text: &[u8], at: usize) -> usize {
     let at = skip_space(text, at);
     if text.get(at) == Some(&b',') { skip_space(text, at + 1) } else { at }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_found_byte_for_byte() {
+    fn batch_items_are_located_exactly() {
         assert_eq!(texts(r#"{"batch":[]}"#), Some(vec![]));
         assert_eq!(
             texts(r#" { "a" : "]}\"" , "batch" : [ {"b":[1, "]"]} ,-1.5e3,null , "x,\\" ] }"#),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_is_cut_out() {
+    fn a_property_is_removed() {
         let cut = |text: &'static str| {
             let cut = without(&Bytes::from_static(text.as_bytes()), "k");
             String::from_utf8(cut.to_vec()).expect("UTF-8")

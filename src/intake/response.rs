@@ -1,5 +1,5 @@
-//! Answers of the tracking API. Success is always the same bytes; every refusal has a status, a code
-//! for programs and a message that says what is wrong, where, and what to do about it.
+//! Responses of the tracking API. Success is always the same bytes; a refusal has a status, a code for
+//! programs and a message with the problem, its position and the remedy.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -7,19 +7,21 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICA
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::body::BodyError;
 use super::limits::{
     MAX_BATCH_MESSAGES, MAX_ENVELOPE_BYTES, MAX_MERGED_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES,
 };
 use crate::json::ParseError;
 use crate::store::StoreError;
 
-/// Why a request was not accepted. Nothing of it was kept.
+/// An I/O error while a body was read.
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a request was refused; nothing of it was stored.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("there is no such call: see /v1/track, /v1/identify, /v1/batch and the like")]
+    #[error("there is no such endpoint: see /v1/track, /v1/identify, /v1/batch and the like")]
     NotFound,
-    #[error("this call takes POST only")]
+    #[error("this endpoint accepts POST only")]
     Method,
     #[error(
         "the request has no write key: give it as the user name of Basic authentication, as a \
@@ -34,7 +36,7 @@ pub(super) enum Refusal {
     MediaType,
     #[error("the content-encoding should be gzip, or none")]
     Encoding,
-    #[error("the body says that it is gzip, and is not")]
+    #[error("the body is not valid gzip")]
     Gzip(#[source] std::io::Error),
     #[error("the body is larger than {MAX_REQUEST_BYTES} bytes: send smaller batches")]
     RequestTooLarge,
@@ -59,23 +61,16 @@ pub(super) enum Refusal {
     MergedTooLarge { count: usize },
     #[error("the body is not JSON: {0} (offset {offset})", offset = .0.offset)]
     Json(#[source] ParseError),
-    #[error("the body did not arrive in time")]
+    #[error("timed out while reading the body")]
     SlowBody,
-    #[error("the body broke off")]
+    #[error("the connection broke while reading the body")]
     BrokenBody(#[source] BodyError),
-    #[error("more is being accepted than there is room for: try again")]
+    #[error("the service is overloaded: retry")]
     Overloaded,
-    #[error("the disk is full: nothing can be accepted until there is space")]
+    #[error("the disk is full: no events are accepted until space is freed")]
     DiskFull,
-    #[error("the outbox is not available: try again")]
+    #[error("the outbox is not available: retry")]
     Unavailable(#[source] Option<StoreError>),
-}
-
-/// Why a refusal happened, for whoever counts and logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
 }
 
 impl From<StoreError> for Refusal {
@@ -92,8 +87,9 @@ impl From<StoreError> for Refusal {
 }
 
 impl Refusal {
-    pub(super) const fn verdict(&self) -> Verdict {
-        let (status, code) = match self {
+    /// The HTTP status and the error code.
+    pub(super) const fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NoWriteKey => (StatusCode::UNAUTHORIZED, "write_key_missing"),
@@ -114,18 +110,17 @@ impl Refusal {
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        };
-        Verdict { status, code }
+        }
     }
 
-    /// Headers beside the body's.
+    /// Additional headers.
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        match self.verdict().status {
+        match self.status_and_code().0 {
             StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
             }
-            // Bearer rather than Basic: browsers answer Basic with a login window.
+            // Not Basic: browsers would show a login dialog.
             StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
@@ -143,7 +138,7 @@ impl Refusal {
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What a sender gets once everything it sent is on disk.
+/// The response after the commit.
 pub(super) fn success() -> Response {
     ([(CONTENT_TYPE, JSON)], Body::from(r#"{"success":true}"#)).into_response()
 }
@@ -156,7 +151,7 @@ impl IntoResponse for Refusal {
             code: &'a str,
             message: String,
         }
-        let Verdict { status, code } = self.verdict();
+        let (status, code) = self.status_and_code();
         let error = Error { success: false, code, message: self.to_string() };
         // Strings and a boolean always serialize.
         let body = serde_json::to_vec(&error).unwrap_or_default();
