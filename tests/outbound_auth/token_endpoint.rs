@@ -18,11 +18,11 @@ fn json_answer(status: u16, body: &str) -> Behaviour {
 }
 
 /// The error of the first attempt, in which nothing was sent; afterwards the endpoint recovers.
-async fn error_of(trouble: Behaviour) -> String {
+async fn error_of(failure: Behaviour) -> String {
     let (app, server) = stage(OauthServer::client_credentials).await;
     let more = json!({"auth": server.client_credentials(), "timeout_ms": 1_000});
     app.apply(pipeline(&[("crm", &server.receiver.url("/hook"), more)])).await;
-    server.trouble(Some(trouble));
+    server.set_failure(Some(failure));
     app.track("one").await;
     let row = app.until_tried(0, 1).await;
     assert_eq!(row.delivery.state, State::Pending);
@@ -33,7 +33,7 @@ async fn error_of(trouble: Behaviour) -> String {
     app.track("two").await;
     app.until_tried(1, 1).await;
     assert_eq!(server.token_requests(), asked, "backoff: no second request");
-    server.trouble(None);
+    server.set_failure(None);
     app.clock.advance(Duration::from_secs(2));
     let rows = app.until_settled(2).await;
     assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
@@ -44,7 +44,7 @@ async fn error_of(trouble: Behaviour) -> String {
 #[tokio::test]
 async fn every_token_endpoint_failure_is_named_and_recovers() {
     let nothing = "the response is neither a token nor an OAuth error";
-    let troubles = [
+    let failures = [
         (Behaviour::status(500), format!("answered 500: {nothing}")),
         (json_answer(200, "{\"access_token\":"), format!("answered 200: {nothing}")),
         (json_answer(200, "{\"token\":\"x\"}"), format!("answered 200: {nothing}")),
@@ -75,7 +75,7 @@ async fn every_token_endpoint_failure_is_named_and_recovers() {
         ),
     ];
     let told = futures_util::future::join_all(
-        troubles.map(async |(trouble, expected)| (Box::pin(error_of(trouble)).await, expected)),
+        failures.map(async |(failure, expected)| (Box::pin(error_of(failure)).await, expected)),
     );
     for (message, expected) in told.await {
         assert!(message.contains(&expected), "{expected}: {message}");
@@ -96,7 +96,7 @@ async fn a_failed_refresh_does_not_delay_deliveries_while_the_token_is_valid() {
     let (app, server) = stage(OauthServer::client_credentials).await;
     app.track("one").await;
     app.until_settled(1).await;
-    server.trouble(Some(Behaviour::status(503)));
+    server.set_failure(Some(Behaviour::status(503)));
     app.clock.advance(LIFETIME - Duration::from_secs(30));
     for number in 2..5 {
         app.track(&number.to_string()).await;

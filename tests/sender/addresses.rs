@@ -9,8 +9,8 @@ use postrider::sender::{AddressPolicy, ResolveError, Sender, SenderOptions, UrlR
 use proptest::prelude::*;
 
 use super::{message, options, post, sender_with};
-use crate::support::names::{Answer, Names};
 use crate::support::receiver::{Behaviour, Receiver};
+use crate::support::resolver::{Answer, TableResolver};
 
 /// Refused IPv4 networks, each as its first and last address.
 const REFUSED_V4: [(&str, &str); 15] = [
@@ -251,9 +251,12 @@ proptest! {
 #[tokio::test]
 async fn address_literals_are_checked_at_every_send() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let sender =
-        Sender::new(options(AddressPolicy::default(), &Names::on_loopback(&[]), Vec::new()))
-            .unwrap();
+    let sender = Sender::new(options(
+        AddressPolicy::default(),
+        &TableResolver::on_loopback(&[]),
+        Vec::new(),
+    ))
+    .unwrap();
     for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "2130706433"] {
         let exchange = sender.send(post(&receiver.url_at(host, "/"))).await;
         assert_eq!((exchange.outcome, exchange.status), (Outcome::Address, None));
@@ -265,7 +268,7 @@ async fn address_literals_are_checked_at_every_send() {
 #[tokio::test]
 async fn bad_schemes_and_user_info_have_outcome_render_and_send_nothing() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let sender = sender_with(&Names::on_loopback(&[]), Vec::new());
+    let sender = sender_with(&TableResolver::on_loopback(&[]), Vec::new());
     for url in ["ftp://127.0.0.1/".to_owned(), receiver.url_at("me:hunter2@127.0.0.1", "/")] {
         let exchange = sender.send(post(&url)).await;
         assert_eq!(exchange.outcome, Outcome::Render);
@@ -277,7 +280,7 @@ async fn bad_schemes_and_user_info_have_outcome_render_and_send_nothing() {
 #[tokio::test]
 async fn one_refused_address_among_several_refuses_the_name() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     let sender = sender_with(&names, Vec::new());
     let answers: [&[&str]; 4] = [
         &["10.0.0.1"],
@@ -297,7 +300,7 @@ async fn one_refused_address_among_several_refuses_the_name() {
 #[tokio::test]
 async fn dns_rebinding_is_refused_at_connect() {
     let receiver = Receiver::start(Behaviour::ok().header("Connection", "close")).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     let (good, bad) = (Answer::addresses(&["127.0.0.1"]), Answer::addresses(&["169.254.169.254"]));
     names.set("rebinding.test", vec![good.clone(), good.clone(), bad, good]);
     let sender = sender_with(&names, Vec::new());
@@ -308,13 +311,13 @@ async fn dns_rebinding_is_refused_at_connect() {
         assert_eq!(sender.send(post(&url)).await.outcome, outcome);
     }
     assert_eq!(receiver.requests().len(), 2);
-    assert_eq!(names.asked().len(), 4);
+    assert_eq!(names.lookups().len(), 4);
 }
 
 #[tokio::test]
 async fn a_name_is_reached_at_any_address_that_accepts() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     names.set("many.test", vec![Answer::addresses(&["127.0.0.2", "127.0.0.3", "127.0.0.1"])]);
     let sender = sender_with(&names, Vec::new());
     let exchange = sender.send(post(&receiver.url_at("many.test", "/"))).await;
@@ -324,15 +327,15 @@ async fn a_name_is_reached_at_any_address_that_accepts() {
 #[tokio::test]
 async fn address_literals_are_not_resolved() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     let sender = sender_with(&names, Vec::new());
     assert_eq!(sender.send(post(&receiver.url("/"))).await.outcome, Outcome::Delivered);
-    assert!(names.asked().is_empty());
+    assert!(names.lookups().is_empty());
 }
 
 #[tokio::test]
 async fn a_destination_is_checked_when_it_is_saved() {
-    let names = Names::on_loopback(&["here.test"]);
+    let names = TableResolver::on_loopback(&["here.test"]);
     names.set("inside.test", vec![Answer::addresses(&["192.168.1.1"])]);
     names.set("public.test", vec![Answer::addresses(&["1.1.1.1", "2606:4700::1"])]);
     let sender = Sender::new(options(AddressPolicy::default(), &names, Vec::new())).unwrap();
@@ -354,7 +357,7 @@ async fn the_system_resolver_resolves_localhost_and_is_checked() {
     let url = receiver.url_at("localhost", "/");
     let by_system = |allow: &[&str]| {
         let allow = allow.iter().map(|network| network.parse().unwrap()).collect();
-        let names = Names::on_loopback(&[]);
+        let names = TableResolver::on_loopback(&[]);
         let options = options(AddressPolicy::new(allow), &names, Vec::new());
         Sender::new(SenderOptions { resolver: None, ..options }).unwrap()
     };

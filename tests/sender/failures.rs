@@ -8,8 +8,8 @@ use postrider::sender::Outgoing;
 use tokio::net::TcpSocket;
 
 use super::{closed_port, message, post, send_short, sender, sender_with};
-use crate::support::names::{Answer, Names};
 use crate::support::receiver::{Behaviour, Greeting, Receiver};
+use crate::support::resolver::{Answer, TableResolver};
 
 #[tokio::test]
 async fn a_refused_connection_has_outcome_connect() {
@@ -33,7 +33,7 @@ async fn a_connect_timeout_names_the_phase() {
 
 #[tokio::test]
 async fn dns_failures_have_outcome_dns_and_name_the_cause() {
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     names.set("bare.test", vec![Answer::NoAddress]);
     names.set("empty.test", vec![Answer::addresses(&[])]);
     names.set("slow.test", vec![Answer::Timeout]);
@@ -53,7 +53,7 @@ async fn dns_failures_have_outcome_dns_and_name_the_cause() {
 
 #[tokio::test]
 async fn a_dns_timeout_names_the_phase() {
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     names.set("hanging.test", vec![Answer::Never]);
     let sender = sender_with(&names, Vec::new());
     let url = "http://hanging.test/";

@@ -17,7 +17,7 @@ use postrider::domain::clock::{ManualClock, Timestamp};
 use postrider::sender::{AddressPolicy, Exchange, Outgoing, Sender, SenderOptions};
 use rustls::pki_types::CertificateDer;
 
-use crate::support::names::Names;
+use crate::support::resolver::TableResolver;
 
 /// Long enough for any response on loopback; no test asserts on it.
 const LONG_TIMEOUT: Duration = Duration::from_secs(20);
@@ -25,19 +25,19 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 const SHORT_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// A sender that allows loopback and resolves with `names`.
-fn sender_with(names: &Arc<Names>, extra_roots: Vec<CertificateDer<'static>>) -> Sender {
+fn sender_with(names: &Arc<TableResolver>, extra_roots: Vec<CertificateDer<'static>>) -> Sender {
     let loopback = vec!["127.0.0.0/8".parse().unwrap()];
     Sender::new(options(AddressPolicy::new(loopback), names, extra_roots)).unwrap()
 }
 
 /// A sender that allows loopback.
 fn sender() -> Sender {
-    sender_with(&Names::on_loopback(&["receiver.test"]), Vec::new())
+    sender_with(&TableResolver::on_loopback(&["receiver.test"]), Vec::new())
 }
 
 fn options(
     policy: AddressPolicy,
-    names: &Arc<Names>,
+    names: &Arc<TableResolver>,
     extra_roots: Vec<CertificateDer<'static>>,
 ) -> SenderOptions {
     SenderOptions {
@@ -45,7 +45,7 @@ fn options(
         user_agent: "Postrider/test".to_owned(),
         response_keep_bytes: 1_024,
         extra_roots,
-        resolver: Some(Arc::<Names>::clone(names)),
+        resolver: Some(Arc::<TableResolver>::clone(names)),
         // 1994-11-06T08:49:37Z, the date of RFC 9110's examples.
         clock: Arc::new(ManualClock::new(Timestamp::from_micros(784_111_777_000_000))),
     }

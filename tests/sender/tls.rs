@@ -6,8 +6,8 @@ use tokio::net::TcpListener;
 
 use super::{message, post, send_short, sender_with};
 use crate::support::certificates::{Authority, Kind};
-use crate::support::names::Names;
 use crate::support::receiver::{Behaviour, Greeting, Receiver};
+use crate::support::resolver::TableResolver;
 
 const NAME: &str = "receiver.test";
 
@@ -19,7 +19,7 @@ async fn receiver(authority: &Authority, kind: Kind) -> Receiver {
 async fn a_valid_certificate_delivers_and_the_connection_is_reused() {
     let authority = Authority::new();
     let receiver = receiver(&authority, Kind::Good).await;
-    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    let sender = sender_with(&TableResolver::on_loopback(&[NAME]), vec![authority.root()]);
     for _ in 0..3 {
         let exchange = sender.send(post(&receiver.url_at(NAME, "/"))).await;
         assert_eq!(exchange.outcome, Outcome::Delivered, "{exchange:?}");
@@ -31,7 +31,7 @@ async fn a_valid_certificate_delivers_and_the_connection_is_reused() {
 #[tokio::test]
 async fn a_certificate_that_does_not_verify_sends_no_request() {
     let authority = Authority::new();
-    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    let sender = sender_with(&TableResolver::on_loopback(&[NAME]), vec![authority.root()]);
     let cases = [
         (Kind::SelfSigned, "self-signed"),
         (Kind::SelfSignedAuthority, "self-signed"),
@@ -52,7 +52,7 @@ async fn a_certificate_that_does_not_verify_sends_no_request() {
 #[tokio::test]
 async fn an_untrusted_authority_is_named() {
     let receiver = receiver(&Authority::new(), Kind::Good).await;
-    let sender = sender_with(&Names::on_loopback(&[NAME]), Vec::new());
+    let sender = sender_with(&TableResolver::on_loopback(&[NAME]), Vec::new());
     let exchange = sender.send(post(&receiver.url_at(NAME, "/"))).await;
     assert_eq!(exchange.outcome, Outcome::Tls);
     assert!(message(&exchange).contains("not trusted"), "{exchange:?}");
@@ -64,7 +64,7 @@ async fn a_handshake_timeout_names_the_phase() {
     let authority = Authority::new();
     let receiver = receiver(&authority, Kind::Good).await;
     receiver.set_greeting(Greeting::NeverRead);
-    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    let sender = sender_with(&TableResolver::on_loopback(&[NAME]), vec![authority.root()]);
     for host in [NAME, "127.0.0.1"] {
         let exchange = send_short(&sender, &receiver.url_at(host, "/")).await;
         assert_eq!(exchange.outcome, Outcome::Timeout);
@@ -76,7 +76,7 @@ async fn a_handshake_timeout_names_the_phase() {
 async fn a_broken_handshake_has_outcome_tls() {
     let authority = Authority::new();
     let receiver = receiver(&authority, Kind::Good).await;
-    let sender = sender_with(&Names::on_loopback(&[NAME]), vec![authority.root()]);
+    let sender = sender_with(&TableResolver::on_loopback(&[NAME]), vec![authority.root()]);
     for greeting in [Greeting::Reset, Greeting::Close] {
         receiver.set_greeting(greeting);
         let exchange = sender.send(post(&receiver.url_at(NAME, "/"))).await;
@@ -98,7 +98,7 @@ async fn a_receiver_that_does_not_speak_tls_has_outcome_tls() {
         socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         socket
     };
-    let sender = sender_with(&Names::on_loopback(&[]), Vec::new());
+    let sender = sender_with(&TableResolver::on_loopback(&[]), Vec::new());
     let (exchange, _open) = tokio::join!(sender.send(post(&url)), greeting);
     assert_eq!(exchange.outcome, Outcome::Tls, "{exchange:?}");
     assert!(message(&exchange).contains("does not speak TLS"), "{exchange:?}");
@@ -108,7 +108,7 @@ async fn a_receiver_that_does_not_speak_tls_has_outcome_tls() {
 async fn plain_http_to_a_tls_port_is_not_delivered() {
     let authority = Authority::new();
     let receiver = receiver(&authority, Kind::Good).await;
-    let sender = sender_with(&Names::on_loopback(&[NAME]), Vec::new());
+    let sender = sender_with(&TableResolver::on_loopback(&[NAME]), Vec::new());
     let url = format!("http://{NAME}:{}/", receiver.address().port());
     let exchange = sender.send(post(&url)).await;
     assert!(matches!(exchange.outcome, Outcome::BadAnswer | Outcome::Reset), "{exchange:?}");

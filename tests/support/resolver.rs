@@ -1,5 +1,4 @@
-//! A resolver that answers from a table, so that tests can have names of their own, names that
-//! change their mind and names that never answer.
+//! A DNS resolver with a table, for test host names, DNS rebinding and timeouts.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,18 +7,18 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use postrider::sender::{Resolve, ResolveError};
 
-/// What a name gives when it is asked for.
+/// The answer to a lookup.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// These addresses.
+    /// Addresses.
     Addresses(Vec<IpAddr>),
     /// NXDOMAIN.
     NoSuchName,
-    /// It exists without an address.
+    /// The name exists and has no address.
     NoAddress,
-    /// No name server answers.
+    /// The name server timed out.
     Timeout,
-    /// Nothing, ever.
+    /// The lookup never ends.
     Never,
 }
 
@@ -30,15 +29,15 @@ impl Answer {
     }
 }
 
-/// The table. Names that it does not hold do not exist.
+/// The resolver; names that are not in its table do not exist.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct TableResolver {
     answers: Mutex<HashMap<String, Vec<Answer>>>,
-    asked: Mutex<Vec<String>>,
+    lookups: Mutex<Vec<String>>,
 }
 
-impl Names {
-    /// A table in which every one of these names is 127.0.0.1.
+impl TableResolver {
+    /// A table that maps these names to 127.0.0.1.
     pub(crate) fn on_loopback(names: &[&str]) -> Arc<Self> {
         let table = Arc::new(Self::default());
         for name in names {
@@ -47,18 +46,18 @@ impl Names {
         table
     }
 
-    /// A name's answers, one after the other; the last goes on for ever.
+    /// Sets a name's answers, in order; the last one repeats.
     pub(crate) fn set(&self, name: &str, answers: Vec<Answer>) {
         self.answers.lock().unwrap().insert(name.to_owned(), answers);
     }
 
-    /// The names that were asked for, in order.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// The names that were looked up, in order.
+    pub(crate) fn lookups(&self) -> Vec<String> {
+        self.lookups.lock().unwrap().clone()
     }
 
     fn answer(&self, name: &str) -> Answer {
-        self.asked.lock().unwrap().push(name.to_owned());
+        self.lookups.lock().unwrap().push(name.to_owned());
         let mut answers = self.answers.lock().unwrap();
         match answers.get_mut(name) {
             None => Answer::NoSuchName,
@@ -69,7 +68,7 @@ impl Names {
 }
 
 #[async_trait]
-impl Resolve for Names {
+impl Resolve for TableResolver {
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         match self.answer(name) {
             Answer::Addresses(addresses) => Ok(addresses),

@@ -1,4 +1,4 @@
-//! A way to the service that a test can cut and open again: what came over it is dropped.
+//! A TCP proxy in front of the service that a test can close and reopen, and that can lose a response.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use tokio::io::{AsyncReadExt as _, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The way, open at first.
-pub(crate) struct Passage {
+/// The proxy; initially open.
+pub(crate) struct TcpProxy {
     address: SocketAddr,
     is_open: watch::Sender<bool>,
-    loses_answers: Arc<AtomicU32>,
+    responses_to_lose: Arc<AtomicU32>,
 }
 
-impl Passage {
+impl TcpProxy {
     pub(crate) async fn to(service: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (is_open, state) = watch::channel(true);
-        let loses_answers = Arc::new(AtomicU32::new(0));
-        let lose = Arc::clone(&loses_answers);
+        let responses_to_lose = Arc::new(AtomicU32::new(0));
+        let lose = Arc::clone(&responses_to_lose);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut state = state.clone();
                 let less = |left: u32| left.checked_sub(1);
                 if lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
-                    tokio::spawn(answer_lost(stream, service));
+                    tokio::spawn(forward_without_response(stream, service));
                     continue;
                 }
                 tokio::spawn(async move {
-                    // Dropped at once where it is closed, else when it is.
+                    // Dropped when the proxy is closed.
                     tokio::select! {
                         _ = state.wait_for(|is_open| !is_open) => {}
                         _ = async {
@@ -42,16 +42,16 @@ impl Passage {
                 });
             }
         });
-        Self { address, is_open, loses_answers }
+        Self { address, is_open, responses_to_lose }
     }
 
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The service takes what comes over the next connection, and its answer is lost.
-    pub(crate) fn lose_next_answer(&self) {
-        self.loses_answers.fetch_add(1, Ordering::SeqCst);
+    /// Forwards the next connection's request and drops the response.
+    pub(crate) fn lose_next_response(&self) {
+        self.responses_to_lose.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn close(&self) {
@@ -63,8 +63,8 @@ impl Passage {
     }
 }
 
-/// Hands over what comes until the first byte of the answer, and drops both sides then.
-async fn answer_lost(stream: TcpStream, service: SocketAddr) -> std::io::Result<()> {
+/// Forwards the request until the first byte of the response, then drops both connections.
+async fn forward_without_response(stream: TcpStream, service: SocketAddr) -> std::io::Result<()> {
     let there = TcpStream::connect(service).await?;
     let (mut from, _to) = stream.into_split();
     let (mut answer, mut request) = there.into_split();
