@@ -28,7 +28,7 @@ impl Web {
         let cookie = Name::Session.read(request.headers(), self.is_secure())?;
         let token_id = self.sessions.touch(&cookie, self.now())?;
         let from = request.extensions().get::<Peer>().copied();
-        let caller = self.service.access.admit_again(token_id, from);
+        let caller = self.service.authenticator.admit_again(token_id, from);
         if caller.is_err() {
             self.sessions.close(&cookie);
         }
@@ -85,7 +85,7 @@ pub(super) async fn sign_in(
     let form = <Form as axum::extract::FromRequest<()>>::from_request(request, &()).await?;
     let next = local_path(form.text("next"));
     let caller = match form.non_empty("token") {
-        Some(token) => web.service.access.sign_in(token, from).await,
+        Some(token) => web.service.authenticator.sign_in(token, from).await,
         None => Err(Refusal::Unknown),
     };
     let caller = match caller {
@@ -121,7 +121,7 @@ pub(super) async fn sign_out(
         web.sessions.close(&cookie);
     }
     if let Some(caller) = &layout.caller {
-        web.service.access.sign_out(caller).await;
+        web.service.authenticator.sign_out(caller).await;
     }
     let flash = Flash::good("Signed out.");
     let mut response = SeeOther::to(SIGN_IN).with_flash(flash).into_response();

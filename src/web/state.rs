@@ -7,20 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::assets::Assets;
 use super::sessions::Sessions;
 use crate::domain::clock::Timestamp;
-use crate::service::Desk;
+use crate::service::Service;
 use crate::settings::Origin;
 
 /// What the UI is built from.
 pub struct WebParts {
     /// The operations that pages call.
-    pub service: Arc<Desk>,
+    pub service: Arc<Service>,
     /// The origin of each setting, by its name.
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
 /// The state of the UI.
 pub struct Web {
-    pub(super) service: Arc<Desk>,
+    pub(super) service: Arc<Service>,
     pub(super) origins: BTreeMap<&'static str, Origin>,
     pub(super) assets: Arc<Assets>,
     pub(super) sessions: Sessions,

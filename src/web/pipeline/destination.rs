@@ -24,7 +24,7 @@ use super::target::{Breadcrumb, PathTarget, breadcrumbs, breadcrumbs_to, path};
 use crate::domain::auth::Operator;
 use crate::pipeline::{Found, Target};
 use crate::service::connection::{BegunView, Names};
-use crate::service::setup::{DestinationDetail, Detail, MappingDetail, Tagged};
+use crate::service::resources::{DestinationDetail, Detail, MappingDetail, Tagged};
 use crate::service::statistics::HealthView;
 use crate::store::Pipeline;
 

@@ -21,7 +21,7 @@ use super::target::{ParentTarget, PathTarget, child, path};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, Changed, Guard, Target};
 use crate::service::Refusal;
-use crate::service::setup::{Detail, Tagged};
+use crate::service::resources::{Detail, Tagged};
 
 /// The form field with the tag of the version that was edited.
 pub(super) const TAG: &str = "tag";

@@ -22,7 +22,7 @@ use super::target::{Breadcrumb, PathTarget, breadcrumbs, breadcrumbs_to, child, 
 use crate::domain::auth::{Admin, Operator};
 use crate::domain::event::EventType;
 use crate::pipeline::Target;
-use crate::service::setup::{Detail, MappingDetail, Tagged};
+use crate::service::resources::{Detail, MappingDetail, Tagged};
 use crate::service::test_sends::Names;
 
 /// The form with its preview: part of the page of a mapping and of the page that creates one.

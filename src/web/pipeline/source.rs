@@ -15,7 +15,7 @@ use super::secret::SendSnippets;
 use super::target::path;
 use crate::pipeline::Target;
 use crate::service::events::EventView;
-use crate::service::setup::{DestinationDetail, Detail, MappingDetail};
+use crate::service::resources::{DestinationDetail, Detail, MappingDetail};
 
 /// The placeholder for the write key in snippets.
 const PLACEHOLDER: &str = "YOUR_WRITE_KEY";

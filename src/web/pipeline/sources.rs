@@ -20,7 +20,7 @@ use super::source::SourcePage;
 use super::target::path;
 use crate::domain::auth::Caller;
 use crate::pipeline::{Fault, Target};
-use crate::service::setup::{Detail, Tagged};
+use crate::service::resources::{Detail, Tagged};
 
 /// A source in the list.
 struct Row {
