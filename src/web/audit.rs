@@ -122,7 +122,8 @@ pub(super) async fn list(
     let may_verify = caller.scope.limits().is_none();
     let newest = found.items.first().map_or(0, |entry| entry.number);
     let is_requested = form.non_empty("verify").is_some() || form.non_empty("kept").is_some();
-    let is_short = !is_filtered && form.non_empty("before").is_none() && newest <= AUTO_VERIFY_LIMIT;
+    let is_short =
+        !is_filtered && form.non_empty("before").is_none() && newest <= AUTO_VERIFY_LIMIT;
     let verification = if may_verify && (is_requested || is_short) {
         web.verify_audit(&caller, &mut form).await?
     } else {
@@ -147,7 +148,11 @@ pub(super) async fn list(
 
 impl Web {
     /// Verifies the hash chain, and that the given head hash is part of it.
-    async fn verify_audit(&self, caller: &Caller, form: &mut Form) -> Result<Option<Verification>, PageError> {
+    async fn verify_audit(
+        &self,
+        caller: &Caller,
+        form: &mut Form,
+    ) -> Result<Option<Verification>, PageError> {
         let verified = self.service.verify_audit(caller, form.non_empty("kept")).await;
         Ok(form.or_faults(verified)?.map(Verification::from))
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::domain::clock::Timestamp;
 
-/// The size of the view box; pages run it.
+/// The size of the view box; pages stretch it.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
 /// Labels on the time axis, both ends included.

@@ -20,8 +20,8 @@ use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
 use crate::domain::job::JobAction;
 use crate::pipeline::Fault;
-use crate::service::dead_letters::DeadLetterGroupView;
 use crate::service::Condition;
+use crate::service::dead_letters::DeadLetterGroupView;
 
 /// The path of the page.
 const PATH: &str = "/dead-letters";
@@ -117,7 +117,10 @@ pub(super) async fn list(
             .map(|group| Group { is_selected: is_selected(&group), ..group })
             .collect(),
         links: (!filters.is_empty() && faults.is_empty()).then(|| Links::of(&filters)),
-        filters: filters.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
+        filters: filters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+            .collect(),
         faults,
         rows: found.items.iter().map(|view| Row::of(view, &layout)).collect(),
         first: form.non_empty("before").map(|_| at("")),
@@ -130,7 +133,11 @@ pub(super) async fn list(
 
 impl Web {
     /// All groups, the first ones with their newest dead letter as an example.
-    async fn dead_letter_groups(&self, caller: &Caller, layout: &Layout) -> Result<Vec<Group>, PageError> {
+    async fn dead_letter_groups(
+        &self,
+        caller: &Caller,
+        layout: &Layout,
+    ) -> Result<Vec<Group>, PageError> {
         let views = self.service.dead_letter_groups(caller).await?.items;
         let mut groups = Vec::with_capacity(views.len());
         for (at, view) in views.iter().enumerate() {

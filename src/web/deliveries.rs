@@ -176,7 +176,10 @@ fn bulk_actions(form: &Form) -> Vec<BulkAction> {
         return Vec::new();
     }
     let all = [
-        (JobAction::Redrive, if state.is_some() { "Redrive all…" } else { "Redrive dead letters…" }),
+        (
+            JobAction::Redrive,
+            if state.is_some() { "Redrive all…" } else { "Redrive dead letters…" },
+        ),
         (
             JobAction::Discard,
             if state.is_some() { "Discard all…" } else { "Discard pending and dead…" },

@@ -90,8 +90,9 @@ impl Attempt {
             request_headers: view.request_headers.clone().into(),
             body_sha256: view.body_sha256.clone(),
             body: same.map(|it| HighlightedJson::of(&it.body)),
-            curl: same
-                .map(|it| curl_command::command(&it.method, &view.url, &view.request_headers, &it.body)),
+            curl: same.map(|it| {
+                curl_command::command(&it.method, &view.url, &view.request_headers, &it.body)
+            }),
             response_headers: view.response_headers.clone().into(),
             response_body: HighlightedJson::of(&view.response_body),
             response_is_empty: view.response_body.is_empty(),
@@ -157,7 +158,9 @@ pub(super) async fn show(
     // A redrive or discard runs as a job. Its state is read before the delivery, so that the page of a
     // finished job shows the job's effect.
     let running_job = match query.non_empty("job") {
-        Some(job) if web.service.job(&caller, job).await.is_ok_and(|it| it.is_running()) => Some(job),
+        Some(job) if web.service.job(&caller, job).await.is_ok_and(|it| it.is_running()) => {
+            Some(job)
+        }
         Some(_) | None => None,
     };
     let detail = web.service.delivery(&caller, &id).await?;
@@ -291,7 +294,9 @@ fn steps(
         }
         Some(DeliveryState::Dead) => {
             let reason = delivery.reason.clone().unwrap_or_default();
-            steps.push(Step::new("bad", "Dead letter", time(&delivery.settled_at)).with_note(reason));
+            steps.push(
+                Step::new("bad", "Dead letter", time(&delivery.settled_at)).with_note(reason),
+            );
         }
         Some(DeliveryState::Discarded) => {
             steps.push(Step::new("idle", "Discarded", time(&delivery.settled_at)));

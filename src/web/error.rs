@@ -79,7 +79,9 @@ impl From<StoreError> for PageError {
             StoreError::Overloaded | StoreError::Closed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", text)
             }
-            StoreError::Conflict => Self::conflict("It was changed concurrently. Reload and try again."),
+            StoreError::Conflict => {
+                Self::conflict("It was changed concurrently. Reload and try again.")
+            }
             StoreError::Database { .. } | StoreError::Foreign { .. } => {
                 Self::internal(Box::new(error))
             }
@@ -99,9 +101,7 @@ impl From<Refusal> for PageError {
             Refusal::Forbidden(error) => error.into(),
             Refusal::Missing(what) => Self::not_found(&what),
             Refusal::Conflict(_) => Self::conflict(text),
-            Refusal::Stale(_) => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "Edit conflict", text)
-            }
+            Refusal::Stale(_) => Self::new(StatusCode::PRECONDITION_FAILED, "Edit conflict", text),
             Refusal::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", text),
             Refusal::Store(error) => error.into(),
             Refusal::Secret(error) => error.into(),

@@ -49,9 +49,9 @@ struct SignedOutErrorPage {
 /// Replaces a response that carries an error by the page of that error.
 pub(super) fn apply(web: &Web, layout: Layout, mut response: Response) -> Response {
     let extensions = response.extensions_mut();
-    let carried = extensions.remove::<Carried>().and_then(|carried| {
-        carried.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    });
+    let carried = extensions
+        .remove::<Carried>()
+        .and_then(|carried| carried.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     let refused = extensions.remove::<ProtectionError>().map(|_| PageError::cross_site());
     match carried.or(refused) {
         Some(error) => {

@@ -105,7 +105,10 @@ impl Form {
     }
 
     /// The result, or none with the faults of an invalid request added.
-    pub(super) fn or_faults<T>(&mut self, result: Result<T, Refusal>) -> Result<Option<T>, PageError> {
+    pub(super) fn or_faults<T>(
+        &mut self,
+        result: Result<T, Refusal>,
+    ) -> Result<Option<T>, PageError> {
         match result {
             Ok(found) => Ok(Some(found)),
             Err(Refusal::Invalid(faults)) => {
@@ -166,9 +169,12 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     async fn from_request(request: Request, _: &S) -> Result<Self, PageError> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
         if kind.is_some_and(|kind| !kind.starts_with("application/x-www-form-urlencoded")) {
-            return Err(PageError::malformed("The content type must be application/x-www-form-urlencoded."));
+            return Err(PageError::malformed(
+                "The content type must be application/x-www-form-urlencoded.",
+            ));
         }
-        let bytes = to_bytes(request.into_body(), LIMIT).await.map_err(|error| read_error(&error))?;
+        let bytes =
+            to_bytes(request.into_body(), LIMIT).await.map_err(|error| read_error(&error))?;
         Ok(Self::parse(&bytes))
     }
 }

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HighlightedJson(String);
 
-impl Json {
+impl HighlightedJson {
     pub(super) fn of(text: &str) -> Self {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         let mut out = String::with_capacity(text.len() * 2);
@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn tokens_are_copied_unchanged() {
-        let json = HighlightedJson::of(r#"{"a":1.50e3,"b":[true,null,[]],"c":{},"d":"x \" {y}"}"#).to_string();
+        let json = HighlightedJson::of(r#"{"a":1.50e3,"b":[true,null,[]],"c":{},"d":"x \" {y}"}"#)
+            .to_string();
         let text = plain(&json).replace("&#34;", "\"");
         assert_eq!(
             text,
@@ -138,7 +139,8 @@ mod tests {
 
     #[test]
     fn hostile_or_invalid_json_is_shown_as_text() {
-        let json = HighlightedJson::of(r#"{"<script>":"</pre><script>alert(1)</script>"}"#).to_string();
+        let json =
+            HighlightedJson::of(r#"{"<script>":"</pre><script>alert(1)</script>"}"#).to_string();
         assert!(!json.contains("<script"), "{json}");
         assert_eq!(HighlightedJson::of("<b>no").to_string(), "&#60;b&#62;no");
         let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));

@@ -102,7 +102,9 @@ impl InspectorRow {
             url: view.url.clone(),
             response: response_text(&view.answer),
             received: count(view.taken),
-            last: last.and_then(|it| Some((layout.time(&it.arrived_at)?, signature_badge(&it.x_signature)))),
+            last: last.and_then(|it| {
+                Some((layout.time(&it.arrived_at)?, signature_badge(&it.x_signature)))
+            }),
         }
     }
 }

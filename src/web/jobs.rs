@@ -60,8 +60,8 @@ impl JobRow {
 
 /// What the job selects by.
 fn selection_of(view: &JobView) -> Vec<(String, Untrusted)> {
-    let ids =
-        (view.named > 0).then(|| ("selected deliveries".to_owned(), count(view.named as u64).into()));
+    let ids = (view.named > 0)
+        .then(|| ("selected deliveries".to_owned(), count(view.named as u64).into()));
     let filter = view.filter.iter().map(|(name, value)| (name.clone(), value.clone().into()));
     ids.into_iter().chain(filter).collect()
 }
@@ -167,7 +167,6 @@ impl NewJobPage {
             JobAction::Discard => "Discard",
         }
     }
-
 }
 
 /// The form of a new job, with a preview: the number of matching deliveries and a sample.

@@ -78,7 +78,7 @@ impl Layout {
 
     /// An ISO time of a view, relative to now.
     pub(super) fn time(&self, iso: &str) -> Option<RelativeTime> {
-        Timestamp::parse_iso(iso).map(|at| self.moment(at))
+        Timestamp::parse_iso(iso).map(|at| self.time_at(at))
     }
 
     pub(super) fn time_at(&self, at: Timestamp) -> RelativeTime {
@@ -112,7 +112,10 @@ pub(super) fn page(template: &impl Template) -> Result<Response, PageError> {
 ///
 /// # Errors
 /// [`PageError`] when the template fails.
-pub(super) fn page_with(status: StatusCode, template: &impl Template) -> Result<Response, PageError> {
+pub(super) fn page_with(
+    status: StatusCode,
+    template: &impl Template,
+) -> Result<Response, PageError> {
     let html = template.render()?;
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
     Ok((status, [(header::CONTENT_TYPE, kind)], html).into_response())

@@ -82,8 +82,7 @@ pub fn router(web: Arc<Web>) -> Router {
         .layer(security::csrf(web.service.settings.public_url.as_deref()))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&web), middleware::layout))
         .layer(axum::middleware::from_fn(security::headers));
-    let assets = Router::new()
-        .route(assets::ROUTE, get(assets::serve))
-        .with_state(Arc::clone(&web.assets));
+    let assets =
+        Router::new().route(assets::ROUTE, get(assets::serve)).with_state(Arc::clone(&web.assets));
     public.with_state(web).merge(assets)
 }

@@ -104,7 +104,8 @@ pub(super) async fn show(
     let selected = query.text("range");
     let at = RANGES.iter().position(|(value, _, _)| *value == selected).unwrap_or(DEFAULT_RANGE);
     let (value, range, seconds) = RANGES[at];
-    let statistics = web.statistics_since(&caller, layout.now - Duration::from_secs(seconds)).await?;
+    let statistics =
+        web.statistics_since(&caller, layout.now - Duration::from_secs(seconds)).await?;
     let health = web.service.health(&caller).await?;
     let status = web.service.status(&caller).await?;
     let groups = web.service.dead_letter_groups(&caller).await?.items;

@@ -28,7 +28,10 @@ struct SettingsPage {
     rows: Vec<Row>,
 }
 
-pub(super) async fn show(State(web): State<Arc<Web>>, layout: Layout) -> Result<Response, PageError> {
+pub(super) async fn show(
+    State(web): State<Arc<Web>>,
+    layout: Layout,
+) -> Result<Response, PageError> {
     let rows = SETTINGS.iter().map(|setting| {
         let origin = web.origins.get(setting.name).unwrap_or(&Origin::Default);
         Row {

@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn times_are_relative_to_now() {
         let now = Timestamp::from_micros(1_800_000_000_000_000);
-        let shown = |seconds: i64| RelativeTime { at: now.shifted(seconds * 1_000_000), now }.relative();
+        let shown =
+            |seconds: i64| RelativeTime { at: now.shifted(seconds * 1_000_000), now }.relative();
         assert_eq!(shown(0), "now");
         assert_eq!(shown(-59), "59 s ago");
         assert_eq!(shown(3_700), "in 1 h");

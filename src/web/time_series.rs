@@ -22,7 +22,7 @@ impl Steps {
         let first = bound(&statistics.since).div_euclid(step);
         let last = bound(&statistics.until).div_euclid(step);
         let at: Vec<_> =
-            (first..=last).map(|number| Timestamp::from_latency(number * step)).collect();
+            (first..=last).map(|number| Timestamp::from_micros(number * step)).collect();
         let counts =
             at.iter().map(|at| known.get(at.to_iso().as_str()).copied().unwrap_or_default());
         Self { counts: counts.collect(), at }
@@ -72,13 +72,13 @@ fn series(
     SeriesData { name, tone, total, values, filled: false }
 }
 
-/// A line with its ground.
-fn ground(quantity: Quantity) -> SeriesData {
-    SeriesData { filled: true, ..quantity }
+/// With the area under the line filled.
+fn filled(series: SeriesData) -> SeriesData {
+    SeriesData { filled: true, ..series }
 }
 
 /// A chart of counts.
-fn count_chart(title: &'static str, steps: &Steps, series: Vec<Quantity>) -> Chart {
+fn count_chart(title: &'static str, steps: &Steps, series: Vec<SeriesData>) -> Chart {
     let label = |value| count(to_count(value));
     ChartData { title, steps: &steps.at, series, label, top: None }.draw()
 }
@@ -87,18 +87,17 @@ fn count_chart(title: &'static str, steps: &Steps, series: Vec<Quantity>) -> Cha
 pub(super) fn charts(statistics: &StatisticsView) -> Vec<Chart> {
     let (steps, total) = (Steps::of(statistics), statistics.total);
     let counts = |value: fn(&CountsView) -> u64| steps.each(|it| Some(to_f64(value(it))));
-    let accepted =
-        series("accepted", "tone-live", count(total.accepted), counts(|it| it.accepted));
+    let accepted = series("accepted", "tone-live", count(total.accepted), counts(|it| it.accepted));
     let delivered =
         series("delivered", "tone-good", count(total.delivered), counts(|it| it.delivered));
     let new = series("new", "tone-bad", count(total.dead), counts(|it| it.dead));
     let mut charts = vec![
         count_chart("Throughput", &steps, vec![filled(accepted), delivered]),
         success_rate(&steps, total),
-        latency(&steps, total),
+        latency_chart(&steps, total),
     ];
     let Some(last) = statistics.levels.last() else {
-        charts.push(counted("Dead letters", &steps, vec![new]));
+        charts.push(count_chart("Dead letters", &steps, vec![new]));
         return charts;
     };
     let waiting = steps.gauge(&statistics.levels, |it| it.waiting);
@@ -106,7 +105,7 @@ pub(super) fn charts(statistics: &StatisticsView) -> Vec<Chart> {
     let kept = steps.gauge(&statistics.levels, |it| it.dead);
     let total = series("total", "tone-idle", count(last.dead), kept);
     charts.push(count_chart("Backlog", &steps, vec![filled(backlog)]));
-    charts.push(counted("Dead letters", &steps, vec![filled(total), new]));
+    charts.push(count_chart("Dead letters", &steps, vec![filled(total), new]));
     charts
 }
 
@@ -122,9 +121,9 @@ fn success_rate(steps: &Steps, total: CountsView) -> Chart {
     .draw()
 }
 
-fn latency(steps: &Steps, total: CountsView) -> Chart {
-    let p50 = steps.each(|it| it.p50_us.map(height));
-    let p99 = steps.each(|it| it.p99_us.map(height));
+fn latency_chart(steps: &Steps, total: CountsView) -> Chart {
+    let p50 = steps.each(|it| it.p50_us.map(to_f64));
+    let p99 = steps.each(|it| it.p99_us.map(to_f64));
     ChartData {
         title: "Latency",
         steps: &steps.at,
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn steps_without_activity_are_zero_and_gauges_keep_their_value() {
-        let at = |step: i64| Timestamp::from_latency(step * 60_000_000);
+        let at = |step: i64| Timestamp::from_micros(step * 60_000_000);
         let level = |step, waiting| LevelView { at: at(step).to_iso(), waiting, dead: 0 };
         let counts = CountsView { accepted: 7, ..CountsView::default() };
         let statistics = StatisticsView {

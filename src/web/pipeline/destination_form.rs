@@ -290,7 +290,7 @@ fn holds(auth: &AuthDocument, name: &str) -> bool {
     }
 }
 
-fn non_empty(document: &DestinationDocument, tag: &str) -> Form {
+fn filled(document: &DestinationDocument, tag: &str) -> Form {
     let value = serde_json::to_value(document).unwrap_or_default();
     let signing = if document.shared_secret.is_some() { "kept" } else { "none" };
     let mut fields = vec![(TAG.to_owned(), tag.to_owned())];

@@ -166,7 +166,7 @@ pub(super) async fn create<E: Editor>(
     editor.new_page(context, parent.as_ref()).await
 }
 
-/// Writes the document of a form, on condition that nobody changed the object meanwhile. None when it
+/// Writes the document of a form, if the object is unchanged since it was read. None when it
 /// was rejected: the form then has the faults.
 async fn submit<E: Editor>(
     web: &Web,

@@ -220,7 +220,7 @@ fn function(form: &mut Form) -> Option<Value> {
     Some(Value::Object(function))
 }
 
-fn non_empty(document: &MappingDocument, tag: &str) -> Form {
+fn filled(document: &MappingDocument, tag: &str) -> Form {
     let mut fields = vec![(TAG.to_owned(), tag.to_owned())];
     let mut fill = |name: &str, text: String| fields.push((name.to_owned(), text));
     fill("on", "last".to_owned());

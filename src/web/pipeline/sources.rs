@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::error::PageError;
 use super::super::flash::Flash;
-use super::super::form::{Field, Form};
+use super::super::form::Form;
 use super::super::layout::{Layout, page, page_with};
 use super::super::role::Require;
 use super::super::state::Web;
@@ -60,7 +60,6 @@ impl SourcesPage {
         });
         Ok(Self { rows: rows.collect(), faults: form.other_faults(&FIELDS), form, layout })
     }
-
 }
 
 pub(super) async fn list(

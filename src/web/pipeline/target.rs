@@ -46,9 +46,9 @@ pub(super) fn child(parent: Option<&Target>, name: &str) -> Target {
     match parent.cloned() {
         None => Target::Source(name),
         Some(Target::Source(source)) => Target::Destination(source, name),
-        Some(Target::Destination(source, destination) | Target::Mapping(source, destination, _)) => {
-            Target::Mapping(source, destination, name)
-        }
+        Some(
+            Target::Destination(source, destination) | Target::Mapping(source, destination, _),
+        ) => Target::Mapping(source, destination, name),
     }
 }
 
