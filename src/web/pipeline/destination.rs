@@ -265,7 +265,7 @@ pub(super) async fn connect(
     let begun = web.service.connect(&operator, &names).await?;
     let version = web.service.detail(&operator, &target).await?;
     let edit = <DestinationForm as Editor>::stored(version)?;
-    let context = PageContext { web: &web, caller: &operator, layout, query: Form::default() };
+    let context = PageContext::of(&web, &operator, layout);
     let mut loaded = DestinationPage::load(context, &target, edit).await?;
     let consent = Consent::of(begun, &loaded.layout);
     if let Some(connection) = &mut loaded.connection {

@@ -37,6 +37,13 @@ pub(super) struct PageContext<'a> {
     pub(super) query: Form,
 }
 
+impl<'a> PageContext<'a> {
+    /// Without a query string.
+    pub(super) fn of(web: &'a Web, caller: &'a Caller, layout: Layout) -> Self {
+        Self { web, caller, layout, query: Form::default() }
+    }
+}
+
 /// The form of a source, destination or mapping.
 pub(super) trait Editor: Sized + Send {
     /// The fields that show their own faults.
@@ -108,7 +115,7 @@ pub(super) async fn show<E: Editor>(
     Query(query): Query,
 ) -> Result<Response, PageError> {
     let version = web.service.detail(&caller, &target).await?;
-    let context = PageContext { web: &web, caller: &caller, layout, query };
+    let context = PageContext { query, ..PageContext::of(&web, &caller, layout) };
     E::stored(version)?.first_page(context, &target).await
 }
 
@@ -127,7 +134,7 @@ pub(super) async fn save<E: Editor>(
         let flash = E::saved(&before.detail, &after.detail);
         return Ok(SeeOther::to(path(&target)).with_flash(flash).into_response());
     }
-    let context = PageContext { web: &web, caller: &admin, layout, query: Form::default() };
+    let context = PageContext::of(&web, &admin, layout);
     editor.page(context, &target).await
 }
 
@@ -141,7 +148,7 @@ pub(super) async fn new_form<E: Editor>(
     if let Some(parent) = &parent {
         web.service.detail(&admin, parent).await?;
     }
-    let context = PageContext { web: &web, caller: &admin, layout, query: Form::default() };
+    let context = PageContext::of(&web, &admin, layout);
     E::blank().new_page(context, parent.as_ref()).await
 }
 
@@ -162,7 +169,7 @@ pub(super) async fn create<E: Editor>(
         let created = SeeOther { flash: editor.created(), ..SeeOther::to(path(&target)) };
         return Ok(created.into_response());
     }
-    let context = PageContext { web: &web, caller: &admin, layout, query: Form::default() };
+    let context = PageContext::of(&web, &admin, layout);
     editor.new_page(context, parent.as_ref()).await
 }
 

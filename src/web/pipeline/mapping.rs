@@ -217,7 +217,7 @@ pub(super) async fn preview(
 ) -> Result<Response, PageError> {
     let mut edit = MappingForm::submitted(form, true);
     let rendered = preview::preview(&web, &operator, &target, &mut edit).await?;
-    let context = PageContext { web: &web, caller: &operator, layout, query: Form::default() };
+    let context = PageContext::of(&web, &operator, layout);
     page_of(context, &target, (edit, rendered)).await
 }
 
@@ -246,6 +246,6 @@ pub(super) async fn send_test(
 ) -> Result<Response, PageError> {
     let mut edit = MappingForm::submitted(form, true);
     let rendered = preview::send_test(&web, &operator, &names, &mut edit).await?;
-    let context = PageContext { web: &web, caller: &operator, layout, query: Form::default() };
+    let context = PageContext::of(&web, &operator, layout);
     page_of(context, &target, (edit, rendered)).await
 }

@@ -67,7 +67,7 @@ pub(super) async fn list(
     layout: Layout,
     Require(caller): Require<Caller>,
 ) -> Result<Response, PageError> {
-    let context = PageContext { web: &web, caller: &caller, layout, query: Form::default() };
+    let context = PageContext::of(&web, &caller, layout);
     page(&SourcesPage::load(context, Form::default()).await?)
 }
 
