@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::mark::Mark;
+use super::event_mark::Mark;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::{HttpServer, ListenError};
 
@@ -119,7 +119,7 @@ impl CountingReceiver {
         reading
     }
 
-    /// Stops after the requests under way.
+    /// Stops after the requests in flight.
     pub(super) async fn stop(self) {
         self.server.stop().await;
     }

@@ -1,19 +1,20 @@
-//! Values in words: what JavaScript's `String(value)` gives, and what it takes for blank.
+//! Conversion to text: JavaScript's `String(value)`, and whether a value is blank.
 
-use super::error::{Allowance, Why};
+use super::budget::Budget;
+use super::error::ErrorKind;
 use super::value::{Shape, View};
 use crate::json::{Text, TextBuilder, number_text};
 
-/// What a step costs: the walk through values that refer to each other over and over must end.
+/// The cost of a step: values that refer to each other many times must not make it endless.
 const STEP: usize = 8;
 
-/// Appends a value in words. Missing and null within an array are empty.
+/// Appends a value as text. Missing and null items of an array are empty.
 pub(super) fn push(
     value: View<'_>,
     text: &mut TextBuilder,
-    allowance: &mut Allowance,
-) -> Result<(), Why> {
-    allowance.take(STEP)?;
+    budget: &mut Budget,
+) -> Result<(), ErrorKind> {
+    budget.take(STEP)?;
     match value.shape() {
         Shape::Missing => text.push(&Text::from_plain("undefined")),
         Shape::Null => text.push(&Text::from_plain("null")),
@@ -21,7 +22,7 @@ pub(super) fn push(
         Shape::Bool(false) => text.push(&Text::from_plain("false")),
         Shape::Number(number) => text.push(&number_text(number)),
         Shape::String(string) => {
-            allowance.take(string.printed().len())?;
+            budget.take(string.printed().len())?;
             text.push(string);
         }
         Shape::Array(items) => {
@@ -30,7 +31,7 @@ pub(super) fn push(
                     text.push(&Text::from_plain(","));
                 }
                 if item.exists() {
-                    push(item, text, allowance)?;
+                    push(item, text, budget)?;
                 }
             }
         }
@@ -40,8 +41,8 @@ pub(super) fn push(
 }
 
 /// Whether JavaScript's `value == ''` holds, or the value is missing or null.
-pub(super) fn is_blank(value: View<'_>, allowance: &mut Allowance) -> Result<bool, Why> {
-    allowance.take(STEP)?;
+pub(super) fn is_blank(value: View<'_>, budget: &mut Budget) -> Result<bool, ErrorKind> {
+    budget.take(STEP)?;
     Ok(match value.shape() {
         Shape::Missing | Shape::Null => true,
         Shape::Bool(bool) => !bool,
@@ -49,18 +50,18 @@ pub(super) fn is_blank(value: View<'_>, allowance: &mut Allowance) -> Result<boo
         Shape::String(text) => text.printed().is_empty(),
         Shape::Array(items) => match items.len() {
             0 => true,
-            // Two items have a comma between them, so only the words of a single one can be none.
-            1 => is_wordless(items.get(0), allowance)?,
+            // Two items have a comma between them, so only a single item can be empty text.
+            1 => is_empty_text(items.get(0), budget)?,
             _ => false,
         },
         Shape::Object(_) => false,
     })
 }
 
-fn is_wordless(item: View<'_>, allowance: &mut Allowance) -> Result<bool, Why> {
+fn is_empty_text(item: View<'_>, budget: &mut Budget) -> Result<bool, ErrorKind> {
     match item.shape() {
         Shape::Missing | Shape::Null => Ok(true),
-        Shape::String(_) | Shape::Array(_) => is_blank(item, allowance),
+        Shape::String(_) | Shape::Array(_) => is_blank(item, budget),
         Shape::Bool(_) | Shape::Number(_) | Shape::Object(_) => Ok(false),
     }
 }

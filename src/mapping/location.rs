@@ -1,11 +1,11 @@
-//! Where in a mapping something stands, as in `data.items[0].@template`. Keys that would not read as
-//! one word stand in brackets and quotes.
+//! A location in a mapping, as in `data.items[0].@template`. Keys that are not one word are printed in
+//! brackets and quotes.
 
 use std::fmt;
 
-/// A place; empty: the mapping itself.
+/// A location; empty: the mapping itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place(Vec<Step>);
+pub(super) struct Location(Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
@@ -13,21 +13,21 @@ enum Step {
     Index(usize),
 }
 
-impl Place {
-    /// The place of a field of the mapping.
+impl Location {
+    /// A field of the mapping.
     pub(super) fn of(field: &str) -> Self {
         Self(vec![Step::Key(field.to_owned())])
     }
 
-    pub(super) fn enter_key(&mut self, key: &str) {
+    pub(super) fn push_key(&mut self, key: &str) {
         self.0.push(Step::Key(key.to_owned()));
     }
 
-    pub(super) fn enter_index(&mut self, index: usize) {
+    pub(super) fn push_index(&mut self, index: usize) {
         self.0.push(Step::Index(index));
     }
 
-    pub(super) fn leave(&mut self) {
+    pub(super) fn pop(&mut self) {
         self.0.pop();
     }
 
@@ -35,18 +35,18 @@ impl Place {
         self.0.len()
     }
 
-    /// Puts a key in front.
-    pub(super) fn surround_key(&mut self, key: &str) {
+    /// Adds a key in front.
+    pub(super) fn prepend_key(&mut self, key: &str) {
         self.0.insert(0, Step::Key(key.to_owned()));
     }
 
-    /// Puts an index in front.
-    pub(super) fn surround_index(&mut self, index: usize) {
+    /// Adds an index in front.
+    pub(super) fn prepend_index(&mut self, index: usize) {
         self.0.insert(0, Step::Index(index));
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, step) in self.0.iter().enumerate() {
             match step {
@@ -70,16 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_reads_as_it_would_be_written() {
-        let mut place = Place::of("data");
-        place.enter_key("items");
-        place.enter_index(2);
-        place.enter_key("total billed");
-        place.enter_key("@template");
-        assert_eq!(place.to_string(), "data.items[2][\"total billed\"].@template");
-        place.leave();
-        place.surround_index(1);
-        place.surround_key("a.b");
-        assert_eq!(place.to_string(), "[\"a.b\"][1].data.items[2][\"total billed\"]");
+    fn a_location_is_printed_as_a_path() {
+        let mut location = Location::of("data");
+        location.push_key("items");
+        location.push_index(2);
+        location.push_key("total billed");
+        location.push_key("@template");
+        assert_eq!(location.to_string(), "data.items[2][\"total billed\"].@template");
+        location.pop();
+        location.prepend_index(1);
+        location.prepend_key("a.b");
+        assert_eq!(location.to_string(), "[\"a.b\"][1].data.items[2][\"total billed\"]");
     }
 }

@@ -1,5 +1,5 @@
-//! The stage of a bench: the receiver, which stays the same throughout, and the loads that are sent to
-//! it bare or through a service.
+//! The bench's harness: one receiver for all scenarios, and loads that are sent to it directly or through
+//! a service.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,52 +9,56 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::load::LoadReport;
+use super::measurement::{Account, Measurement};
 use super::process::Process;
 use super::receiver::Reading;
-use super::service::{Service, Through};
-use super::side::{Account, Side};
-use super::{BenchArgs, event, meter};
+use super::service::{self, Service, Through};
+use super::{BenchArgs, event, receiver_process};
 use crate::cli::output::Output;
 use crate::domain::clock::{Clock as _, SystemClock, Timestamp};
 
-/// The largest number of events in one part: what the receiver keeps apart.
+/// Maximum events of one part: the receiver distinguishes this many.
 pub(super) const EVENTS: u32 = 99_999_999;
+/// Events of a batched request to the service.
+pub(super) const BATCH: u32 = 100;
+/// Deliveries of a batched request to the receiver.
+pub(super) const BATCHING: u32 = 1_000;
 /// Turns of the service; the baseline has one before each and one at the end.
 const TURNS: u64 = 5;
-/// Deliveries may stand still for so long before what is missing counts as lost.
+/// Deliveries that have not arrived after this time without progress count as lost.
 const STANDSTILL: Duration = Duration::from_secs(15);
-const GLANCES: Duration = Duration::from_millis(20);
-/// Beyond the time it was given, a load may take so long to come to its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Time limit for a load to end after its duration.
 const LOAD_GRACE: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(10);
-/// What statfs(2) calls a file system that lives in memory.
+/// statfs(2)'s type of an in-memory file system.
 const TMPFS: i64 = 0x0102_1994;
 
-/// What one part of the bench sends.
+/// The load of one part of a bench.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) name: &'static str,
-    /// For how long.
+    /// Its duration.
     pub(super) millis: u64,
-    /// Events a second; 0: as fast as answers come.
+    /// Events a second; 0: closed loop.
     pub(super) rate: u32,
-    /// At most so many events.
+    /// Maximum number of events.
     pub(super) events: u32,
-    /// The first one's number.
+    /// The first event's number.
     pub(super) first: u32,
-    /// Events that share a request to the service; 0: one each.
+    /// Events of a request to the service; 0: one each.
     pub(super) batch: u32,
-    /// How often each event is to arrive.
+    /// Deliveries of each event.
     pub(super) copies: u32,
 }
 
-/// What one part of the bench gave.
+/// The result of one part.
 pub(super) struct Outcome {
-    pub(super) side: Side,
+    pub(super) side: Measurement,
     pub(super) account: Account,
 }
 
-/// A load that is being sent.
+/// A load in progress.
 pub(super) struct Sending {
     process: Process,
     limit: Duration,
@@ -69,10 +73,10 @@ impl Sending {
     }
 }
 
-/// A bench under way.
-pub(super) struct Stage<'a> {
+/// A bench in progress.
+pub(super) struct Harness<'a> {
     pub(super) args: BenchArgs,
-    /// Where the receiver is.
+    /// The receiver's address.
     pub(super) address: SocketAddr,
     pub(super) clock: SystemClock,
     output: &'a mut Output,
@@ -86,7 +90,7 @@ struct Listening {
     address: SocketAddr,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Harness<'a> {
     pub(super) async fn open(args: BenchArgs, output: &'a mut Output) -> anyhow::Result<Self> {
         let folder = args.directory.clone().unwrap_or_else(std::env::temp_dir);
         let words = ["bench", "receiver"].map(str::to_owned);
@@ -106,7 +110,7 @@ impl<'a> Stage<'a> {
         rustix::fs::statfs(&self.folder).is_ok_and(|system| system.f_type == TMPFS)
     }
 
-    /// Tells what goes on.
+    /// Prints progress.
     pub(super) fn remark(&mut self, text: &str) -> anyhow::Result<()> {
         Ok(self.output.remark(text)?)
     }
@@ -116,19 +120,29 @@ impl<'a> Stage<'a> {
         Service::start(&self.folder, pipeline).await
     }
 
-    /// A part that lasts as long as one was asked to, with as many events.
+    /// A service with one destination.
+    pub(super) async fn one_destination(
+        &self,
+        batching: u32,
+        mappings: u32,
+    ) -> anyhow::Result<Service> {
+        let shape = (self.args.in_flight, batching);
+        let destinations = [service::destination(mappings)];
+        self.service(&service::pipeline(self.address, &destinations, shape)).await
+    }
+
+    /// A part with the duration and number of events of the arguments.
     pub(super) fn whole(&self, name: &'static str) -> Part {
         let (millis, events) = (self.args.seconds * 1_000, self.args.events);
         Part { name, millis, rate: 0, events, first: 0, batch: 0, copies: 1 }
     }
 
-    /// The bare loop against the service, in turns: a machine whose speed changes from second to second
-    /// changes both alike.
+    /// The bare loop and the service, in turns: changes of the machine's speed affect both.
     pub(super) async fn turns(
         &mut self,
         service: &Service,
         part: &Part,
-    ) -> anyhow::Result<(Side, Side, Account)> {
+    ) -> anyhow::Result<(Measurement, Measurement, Account)> {
         let turn = Part { millis: part.millis / TURNS, ..part.clone() };
         let (mut baselines, mut sides, mut account) =
             (vec![self.baseline().await?], Vec::new(), Account::default());
@@ -138,21 +152,21 @@ impl<'a> Stage<'a> {
             account.add(outcome.account);
             baselines.push(self.baseline().await?);
         }
-        Ok((Side::of(&sides), Side::of(&baselines), account))
+        Ok((Measurement::of(&sides), Measurement::of(&baselines), account))
     }
 
     /// One turn of the bare loop.
-    pub(super) async fn baseline(&mut self) -> anyhow::Result<Side> {
+    pub(super) async fn baseline(&mut self) -> anyhow::Result<Measurement> {
         let millis = (self.args.seconds * 1_000).min(10_000) / (TURNS + 1);
         let part = Part { millis, ..self.whole("bare loop") };
         self.take().await?;
         let load = self.begin(None, &part)?.end().await?;
         self.arrived(load.acknowledged).await?;
         let reading = self.take().await?;
-        Ok(Side::new(&load, &reading, load.cpu_us))
+        Ok(Measurement::new(&load, &reading, load.cpu_us))
     }
 
-    /// Sends one part through the service and waits until all of it has arrived or nothing more does.
+    /// Sends one part through the service and waits until its deliveries have arrived or stopped arriving.
     pub(super) async fn through(
         &mut self,
         service: &Service,
@@ -165,11 +179,11 @@ impl<'a> Stage<'a> {
         self.arrived(load.acknowledged * copies).await?;
         let cpu_us = service.process().cpu_us()?.saturating_sub(cpu_before);
         let reading = self.take().await?;
-        let side = Side::new(&load, &reading, cpu_us);
+        let side = Measurement::new(&load, &reading, cpu_us);
         Ok(Outcome { side, account: Account::new(&load, &reading, copies) })
     }
 
-    /// Begins to send one part: bare where there is no service.
+    /// Starts one part: directly to the receiver when there is no service.
     pub(super) fn begin(
         &mut self,
         service: Option<&Service>,
@@ -210,37 +224,38 @@ impl<'a> Stage<'a> {
         usize::try_from(self.args.bytes).unwrap_or(event::SMALLEST)
     }
 
-    /// Waits until so many have arrived since the last count, or nothing more does. When it was seen.
+    /// Waits until this many deliveries have arrived since the last reset, or stopped arriving. Returns the
+    /// time.
     pub(super) async fn arrived(&mut self, count: u64) -> anyhow::Result<Timestamp> {
         let (mut seen, mut still) = (0, Duration::ZERO);
         while seen < count && still < STANDSTILL {
-            let glance = self.glance().await?;
-            still = if glance.distinct > seen { Duration::ZERO } else { still + GLANCES };
-            seen = glance.distinct;
+            let poll = self.poll().await?;
+            still = if poll.distinct > seen { Duration::ZERO } else { still + POLL_INTERVAL };
+            seen = poll.distinct;
             if seen < count {
-                tokio::time::sleep(GLANCES).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
         Ok(self.clock.now())
     }
 
-    /// What has come since the last count.
-    pub(super) async fn glance(&mut self) -> anyhow::Result<Reading> {
-        self.receiver.ask(meter::GLANCE).await
+    /// The counters since the last reset.
+    pub(super) async fn poll(&mut self) -> anyhow::Result<Reading> {
+        self.receiver.ask(receiver_process::POLL).await
     }
 
-    /// What has come since the last count; the next one begins here.
+    /// The counters since the last reset; resets them.
     pub(super) async fn take(&mut self) -> anyhow::Result<Reading> {
-        self.receiver.ask(meter::TAKE).await
+        self.receiver.ask(receiver_process::TAKE).await
     }
 
-    /// The receiver refuses everything from now on.
+    /// The receiver refuses all requests from now on.
     pub(super) async fn refuse(&mut self) -> anyhow::Result<Reading> {
-        self.receiver.ask(meter::REFUSE).await
+        self.receiver.ask(receiver_process::REFUSE).await
     }
 
-    /// The receiver takes everything again.
+    /// The receiver accepts requests again.
     pub(super) async fn admit(&mut self) -> anyhow::Result<Reading> {
-        self.receiver.ask(meter::ADMIT).await
+        self.receiver.ask(receiver_process::ADMIT).await
     }
 }

@@ -1,5 +1,5 @@
-//! What one part of a bench gave, from what the load and the receiver saw and what the measured process
-//! used meanwhile; and what turns of it gave together.
+//! The measurement of one part of a bench, from the load's and the receiver's reports and the CPU of the
+//! measured process; and the aggregate of several turns.
 
 use serde::Serialize;
 
@@ -8,47 +8,47 @@ use super::receiver::{Reading, quantile};
 
 /// One side of the comparison.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Side {
+pub(super) struct Measurement {
     /// Deliveries that arrived; the bare loop's are its requests.
     pub(super) deliveries: u64,
     /// From the first send to the last arrival, in seconds.
     pub(super) seconds: f64,
-    /// The quotient.
+    /// Deliveries over seconds.
     pub(super) per_second: f64,
-    /// CPU of the process that is measured: the service, or the bare loop.
+    /// CPU of the measured process: the service, or the bare loop.
     pub(super) cpu_us_each: f64,
-    /// From sending a request to its answer.
+    /// Latency from sending a request to its answer.
     pub(super) acknowledged: Quantiles,
-    /// From sending to the receiver.
+    /// Latency from sending to arrival at the receiver.
     pub(super) arrival: Quantiles,
 }
 
-/// Half, and 99 of 100, took less than this, in microseconds.
+/// p50 and p99, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Quantiles {
     pub(super) p50_us: u32,
     pub(super) p99_us: u32,
 }
 
-/// What the service did with what it was given.
+/// Counts of events and deliveries of the service.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Account {
     /// Events acknowledged.
     pub(super) acknowledged: u64,
     /// Deliveries of these that never arrived.
     pub(super) lost: u64,
-    /// Deliveries beyond one of each.
+    /// Deliveries that arrived more than once.
     pub(super) repeated_deliveries: u64,
-    /// Events the load gave up, never acknowledged.
+    /// Events that the load gave up, never acknowledged.
     pub(super) refused: u64,
-    /// Tries of the load that were put off or broke.
+    /// Attempts of the load that were throttled or broke.
     pub(super) put_off: u64,
-    /// The last thing that went wrong for the load.
+    /// The load's last error.
     pub(super) fault: Option<String>,
 }
 
-impl Side {
-    /// From what load and receiver saw, and the CPU that the measured process used meanwhile.
+impl Measurement {
+    /// From the reports of load and receiver, and the CPU of the measured process.
     pub(super) fn new(load: &LoadReport, reading: &Reading, cpu_us: u64) -> Self {
         let deliveries = reading.distinct;
         let seconds = to_f64(u64::try_from(reading.last_us - load.first_us).unwrap_or(0)) / 1e6;
@@ -62,7 +62,7 @@ impl Side {
         }
     }
 
-    /// All turns together; of the latencies, those of the turn in the middle.
+    /// The sum of all turns; of the latencies, the median turn.
     pub(super) fn of(turns: &[Self]) -> Self {
         let deliveries = turns.iter().map(|turn| turn.deliveries).sum();
         let seconds = turns.iter().map(|turn| turn.seconds).sum();
@@ -79,7 +79,7 @@ impl Side {
 }
 
 impl Account {
-    /// Of one part, each of whose events was to arrive so many times.
+    /// Of one part whose events have this many deliveries each.
     pub(super) fn new(load: &LoadReport, reading: &Reading, copies: u64) -> Self {
         Self {
             acknowledged: load.acknowledged,
@@ -103,7 +103,7 @@ impl Account {
 }
 
 impl Quantiles {
-    fn middle(turns: &[Side], of: fn(&Side) -> Self) -> Self {
+    fn middle(turns: &[Measurement], of: fn(&Measurement) -> Self) -> Self {
         let middle = |which: fn(Self) -> u32| {
             let mut all: Vec<u32> = turns.iter().map(|turn| which(of(turn))).collect();
             all.sort_unstable();
