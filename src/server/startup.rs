@@ -38,7 +38,9 @@ pub(super) async fn load_keyring(parts: &AppParts, store: &dyn Store) -> Result<
         || !pipeline.shared_secrets.is_empty()
         || !pipeline.credentials.is_empty()
         || !pipeline.connections.is_empty();
-    Ok(Keyring::of(&parts.settings, has_sealed_secrets)?)
+    let settings = &parts.settings;
+    let given = settings.secret_key.as_ref();
+    Ok(Keyring::load(given, &settings.secret_key_file, has_sealed_secrets)?)
 }
 
 /// Registers the node. When the clock is behind the last heartbeat of any node, it was set back during
