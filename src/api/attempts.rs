@@ -10,7 +10,7 @@ use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
 use crate::service::attempts::ListedAttempt;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
 /// Attempts that meet all conditions, newest first.
 ///

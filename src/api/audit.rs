@@ -13,7 +13,7 @@ use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
 use crate::service::audit::{EntryView, VerdictView};
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
 /// Audit entries that meet all conditions, newest first.
 ///

@@ -10,7 +10,8 @@ use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
 use crate::service::dead_letters::DeadLetterGroupView;
-use crate::service::deliveries::{DeliveryView, Page};
+use crate::service::deliveries::DeliveryView;
+use crate::service::page::Page;
 
 /// Dead letters that meet all conditions, newest first.
 ///

@@ -10,7 +10,8 @@ use super::page::Paged;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
-use crate::service::deliveries::{DeliveryDetail, DeliveryView, Page};
+use crate::service::deliveries::{DeliveryDetail, DeliveryView};
+use crate::service::page::Page;
 
 /// Deliveries that meet all conditions, newest first.
 ///

@@ -11,9 +11,10 @@ use super::page::Paged;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
-use crate::service::deliveries::Page;
-use crate::service::events::{EventDetail, EventView};
+use crate::service::event_view::EventView;
+use crate::service::events::EventDetail;
 use crate::service::explain::Explanation;
+use crate::service::page::Page;
 use crate::sse;
 
 /// Events that meet all conditions, newest first.

@@ -14,8 +14,8 @@ use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
 use crate::service::Condition;
-use crate::service::deliveries::Page;
 use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
+use crate::service::page::Page;
 
 /// Make dead letters due again, with a fresh window.
 ///

@@ -17,7 +17,7 @@ use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, MappingDocument, Target};
 use crate::service::Condition;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 use crate::service::resources::{MappingDetail, named};
 use crate::service::revisions::{RevisionDiff, RevisionView, RollBackBody};
 

@@ -13,7 +13,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::{Problem, query};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 
 /// Where the admin API is.
 pub(super) const BASE: &str = "/api/v1";
@@ -151,7 +151,7 @@ fn components() -> Components {
     let mut components = Components::new();
     components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());
-    components.schemas.insert(Fault::name().into_owned(), Fault::schema());
+    components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
     components
 }
 
@@ -219,11 +219,6 @@ fn operation_id(method: &str, path: &str) -> String {
     format!("{method}_{}", parts.join("_"))
 }
 
-/// What an id with this prefix looks like.
-pub(super) fn id_pattern(prefix: &str) -> String {
-    format!("^{prefix}[0-9a-f]{{12}}7[0-9a-f]{{3}}[89ab][0-9a-f]{{15}}$")
-}
-
 /// What the placeholders of paths stand for; one word is the same everywhere.
 fn path_parameter(name: &str, path: &str) -> Parameter {
     let noun = path.split('/').nth(1).unwrap_or_default();
@@ -231,9 +226,11 @@ fn path_parameter(name: &str, path: &str) -> Parameter {
         ("number", _) => ("The revision's number", whole_number()),
         ("name", "inspectors") => ("The inspector's name", text("^[a-z0-9_-]{1,64}$")),
         ("name", _) => ("The token's name", text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")),
-        ("id", "events") => ("The event's id", text(&id_pattern("evt_"))),
-        ("id", "deliveries") => ("The delivery's id", text(&id_pattern("dlv_"))),
-        ("id", "jobs" | "redrives" | "discards") => ("The job's id", text(&id_pattern("job_"))),
+        ("id", "events") => ("The event's id", text(&query::id_pattern("evt_"))),
+        ("id", "deliveries") => ("The delivery's id", text(&query::id_pattern("dlv_"))),
+        ("id", "jobs" | "redrives" | "discards") => {
+            ("The job's id", text(&query::id_pattern("job_")))
+        }
         ("source", _) => ("The source's name", text(NAME)),
         ("destination", _) => ("The destination's name", text(NAME)),
         ("mapping", _) => ("The mapping's name", text(NAME)),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::openapi::BASE;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
 /// A page as an answer.
 #[derive(Debug)]

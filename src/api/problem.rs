@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::auth::Forbidden;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
@@ -36,7 +36,7 @@ pub struct Problem {
     pub instance: Option<Box<str>>,
     /// Each fault, when there are several or they have a place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<Fault>,
+    pub faults: Vec<FieldError>,
 }
 
 impl Problem {

@@ -5,7 +5,6 @@ use utoipa::openapi::path::{Parameter as Described, ParameterBuilder, ParameterI
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{HeaderBuilder, Object, ObjectBuilder, RefOr, Required, Response, Schema};
 
-use super::openapi::id_pattern;
 use crate::service::parameters::{self, Parameter, Values};
 
 /// What each list takes.
@@ -50,6 +49,11 @@ pub(super) fn describe_link(path: &str, answer: &mut Response) {
         let link = HeaderBuilder::new().schema(Some(Schema::Object(text))).description(Some(about));
         answer.headers.insert("Link".to_owned(), RefOr::T(link.build()));
     }
+}
+
+/// What an id with this prefix looks like.
+pub(super) fn id_pattern(prefix: &str) -> String {
+    format!("^{prefix}[0-9a-f]{{12}}7[0-9a-f]{{3}}[89ab][0-9a-f]{{15}}$")
 }
 
 fn schema(values: &Values) -> Object {

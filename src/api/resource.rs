@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::authentication::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
-use crate::pipeline::{Change, Fault, Guard, Target};
+use crate::pipeline::{Change, FieldError, Guard, Target};
 use crate::service::Refusal;
 use crate::service::resources::{Detail, Tagged};
 
@@ -145,7 +145,7 @@ pub(super) fn guard(headers: &HeaderMap) -> Result<Guard, Problem> {
                 Some(_) => {}
                 None => {
                     let message = "should be an ETag in its quotes, as a read gave it, or *";
-                    let fault = Fault::new("If-Match", message);
+                    let fault = FieldError::new("If-Match", message);
                     return Err(Refusal::Invalid(vec![fault]).into());
                 }
             }

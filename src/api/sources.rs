@@ -14,7 +14,7 @@ use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, SourceDocument, Target};
 use crate::service::Condition;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 use crate::service::resources::{SourceDetail, named};
 
 /// Every source, by name.

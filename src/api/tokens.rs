@@ -10,7 +10,7 @@ use super::authentication::As;
 use super::body::Body;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 use crate::service::tokens::{MadeToken, TokenRequest, TokenView};
 
 /// The tokens in force, by name: without their text.

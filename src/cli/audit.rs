@@ -10,7 +10,7 @@ use super::globals::Globals;
 use super::output::{Output, Table, or_dash};
 use super::selection::time;
 use crate::service::audit::{EntryView, VerdictView};
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
 /// List who did what, or verify that it is kept as it was written.
 #[derive(Debug, clap::Args)]

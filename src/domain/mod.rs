@@ -14,6 +14,7 @@ pub mod document;
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod json_diff;
 pub mod mapping;
 pub mod outbound_auth;
 pub mod retry;

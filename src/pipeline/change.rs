@@ -5,13 +5,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::document::{
-    DestinationDocument, Document, GivenSecret, Hidden, MappingDocument, SourceDocument,
-};
-use super::outbound_auth::header_faults;
-use super::plan::{Absent, Line, Plan, Sign};
+use super::check_auth::header_faults;
+use super::document::{DestinationDocument, Document, MappingDocument, SourceDocument};
+use super::given_secret::{GivenSecret, Hidden};
+use super::plan::{Line, Plan, Sign, Unlisted};
 use super::resource::{Found, Target, Written};
-use super::{Applied, ApplyError, Editor, Fault, check};
+use super::{Applied, ApplyError, Editor, FieldError, check};
 use crate::domain::auth::Admin;
 use crate::domain::mapping::MappingDefinition;
 use crate::settings::secrets::{generate, generate_shared_secret};
@@ -99,7 +98,7 @@ impl Editor {
             Change::Rotate => rotated(found, &current)?,
         };
         let document = self.judged(target, written, found, &current).await?;
-        let plan = self.plan(&current, &document, Absent::SecretsGo);
+        let plan = self.plan(&current, &document, Unlisted::RemoveSecrets);
         let plan = plan.map_err(|error| from_here(target, error))?;
         let applied = self.make(admin, &current, plan, false).await?;
         let written = applied.write_keys.first().map(|made| made.write_key.clone());
@@ -125,11 +124,11 @@ impl Editor {
     }
 
     /// What is wrong with the target itself: what it is in is not judged again.
-    async fn faults_of(&self, target: &Target, document: &Document) -> Vec<Fault> {
+    async fn faults_of(&self, target: &Target, document: &Document) -> Vec<FieldError> {
         let faults = check::check(document, &self.settings, &*self.process).await;
         let own = faults.into_iter().filter_map(|fault| {
             let path = fault.path.strip_prefix(target.place())?;
-            Some(Fault::new(path, fault.message))
+            Some(FieldError::new(path, fault.message))
         });
         own.collect()
     }
@@ -141,7 +140,7 @@ impl Editor {
         written: &Written,
         found: Option<Found<'_>>,
         pipeline: &Pipeline,
-    ) -> Vec<Fault> {
+    ) -> Vec<FieldError> {
         match (written, found) {
             (Written::Destination(destination), Some(Found::Destination(current))) => {
                 let below = pipeline.mappings.iter();
@@ -150,7 +149,7 @@ impl Editor {
                     let faults = header_faults(destination, &MappingDocument::of(mapping));
                     faults.into_iter().map(|(header, message)| {
                         let path = format!("mappings.{}.headers.{header}", mapping.name);
-                        Fault::new(path, message)
+                        FieldError::new(path, message)
                     })
                 });
                 faults.collect()
@@ -169,7 +168,7 @@ impl Editor {
                 let message = format!(
                     "the destination has {limit} mappings already (mappings_per_destination)"
                 );
-                vec![Fault::new("name", message)]
+                vec![FieldError::new("name", message)]
             }
             (Written::Source(_) | Written::Destination(_) | Written::Mapping(_), _) => Vec::new(),
         }
@@ -211,7 +210,7 @@ fn from_here(target: &Target, error: ApplyError) -> ApplyError {
     let ApplyError::Invalid(faults) = error else { return error };
     let own = faults.into_iter().map(|fault| {
         let path = fault.path.strip_prefix(target.place()).unwrap_or(&fault.path);
-        Fault::new(path, fault.message)
+        FieldError::new(path, fault.message)
     });
     ApplyError::Invalid(own.collect())
 }
@@ -219,7 +218,7 @@ fn from_here(target: &Target, error: ApplyError) -> ApplyError {
 /// What is written of a target: an object whose `name` may be left out, for the path has it.
 pub(super) fn read(target: &Target, value: Value) -> Result<Written, ApplyError> {
     let wrong = |path: &str, message: &str| {
-        Err(ApplyError::Invalid(vec![Fault::new(path, message.to_owned())]))
+        Err(ApplyError::Invalid(vec![FieldError::new(path, message.to_owned())]))
     };
     let Value::Object(mut fields) = value else {
         return wrong("", "should be an object");
@@ -247,7 +246,7 @@ fn parse<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApplyErro
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { String::new() } else { path };
-        ApplyError::Invalid(vec![Fault::new(path, error.into_inner().to_string())])
+        ApplyError::Invalid(vec![FieldError::new(path, error.into_inner().to_string())])
     })
 }
 
@@ -265,7 +264,7 @@ fn patched(
     }
     .unwrap_or_default();
     if !patch.is_object() {
-        let fault = Fault::new("", "should be an object: a JSON merge patch");
+        let fault = FieldError::new("", "should be an object: a JSON merge patch");
         return Err(ApplyError::Invalid(vec![fault]));
     }
     merge(&mut value, patch);

@@ -8,11 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::Fault;
+use super::FieldError;
+use super::check_auth::{Findings, header_faults};
 use super::document::{
-    DestinationDocument, Document, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
+    DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument,
 };
-use super::outbound_auth::{Findings, header_faults};
+use super::given_secret::GivenSecret;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::process::Process;
@@ -27,7 +28,7 @@ pub(super) async fn check(
     document: &Document,
     settings: &Settings,
     process: &dyn Process,
-) -> Vec<Fault> {
+) -> Vec<FieldError> {
     let mut checking =
         Checking { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
     checking.names("sources", document.sources.iter().map(|source| source.name.as_str()));
@@ -36,20 +37,20 @@ pub(super) async fn check(
     }
     checking.write_keys(document);
     let functions = checking.functions.iter().map(async |(path, function)| {
-        process.check_function(function).await.map_err(|why| Fault::new(path.clone(), why))
+        process.check_function(function).await.map_err(|why| FieldError::new(path.clone(), why))
     });
     let checked = futures_util::future::join_all(functions).await;
     checking.faults.extend(checked.into_iter().filter_map(Result::err));
     for (path, url) in checking.urls {
         if let Err(why) = process.check_destination(&url).await {
-            checking.faults.push(Fault::new(path, why));
+            checking.faults.push(FieldError::new(path, why));
         }
     }
     checking.faults
 }
 
 struct Checking<'a> {
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     settings: &'a Settings,
     /// URLs that are well-formed: what remains is whether policy allows them.
     urls: Vec<(String, Url)>,
@@ -59,7 +60,7 @@ struct Checking<'a> {
 
 impl Checking<'_> {
     fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault::new(path, message));
+        self.faults.push(FieldError::new(path, message));
     }
 
     fn source(&mut self, path: &str, source: &SourceDocument) {

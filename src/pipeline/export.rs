@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{
-    DestinationDocument, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
-};
-use super::outbound_auth::{AuthDocument, AuthKind};
+use super::auth_document::{AuthDocument, AuthKind};
+use super::document::{DestinationDocument, GivenFunction, MappingDocument, SourceDocument};
+use super::given_secret::GivenSecret;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::{Mapping, MappingDefinition};
 use crate::domain::outbound_auth::{Auth, CodeClient, OauthClient};

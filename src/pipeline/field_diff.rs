@@ -29,10 +29,10 @@ pub(super) fn differ<T: Serialize + PartialEq>(
 pub(super) fn destination(
     details: &mut Vec<String>,
     current: &Destination,
-    wanted: &DestinationDocument,
+    desired: &DestinationDocument,
 ) {
-    let (from, to) = (&current.settings, &wanted.settings());
-    differ(details, "enabled", &current.enabled, &wanted.enabled);
+    let (from, to) = (&current.settings, &desired.settings());
+    differ(details, "enabled", &current.enabled, &desired.enabled);
     differ(details, "timeout_ms", &from.timeout_ms, &to.timeout_ms);
     differ(details, "window_ms", &from.window_ms, &to.window_ms);
     differ(details, "max_in_flight", &from.max_in_flight, &to.max_in_flight);

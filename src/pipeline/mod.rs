@@ -15,40 +15,41 @@ use crate::settings::Settings;
 use crate::settings::secrets::{Keyring, SecretError};
 use crate::store::{Pipeline, PipelineChange, Store, StoreError};
 
+mod auth_document;
 mod change;
 mod check;
+mod check_auth;
 mod connection;
 mod credentials;
+mod diff;
 mod document;
 mod export;
 mod field_diff;
 mod field_error;
-mod outbound_auth;
+mod given_secret;
 mod plan;
 mod preview;
 mod resource;
 mod view;
 
+pub use auth_document::{AuthDocument, AuthKind};
 pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
-pub use document::{
-    DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
-    SourceDocument,
-};
-pub use field_error::Fault;
-pub use outbound_auth::{AuthDocument, AuthKind};
+pub use document::{DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument};
+pub use field_error::FieldError;
+pub use given_secret::{GivenSecret, Hidden};
 pub use plan::{Line, Sign};
 pub use preview::Draft;
 pub use resource::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 
-use plan::{Absent, Plan, Terms};
+use plan::{Plan, PlanContext, Unlisted};
 
 /// A document to be applied.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
-    /// What is wanted.
+    /// What is desired.
     pub document: Document,
     /// Only tell the difference.
     #[serde(default)]
@@ -88,7 +89,7 @@ pub struct WriteKeyView {
 pub enum ApplyError {
     /// It is not right.
     #[error("the document is not right: {} {}", .0.first().map_or("", |it| &it.path), .0.first().map_or("", |it| &it.message))]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldError>),
     /// What it is about is not there.
     #[error("there is no {0}")]
     Missing(String),
@@ -159,8 +160,8 @@ impl Editor {
         request: &ApplyRequest,
     ) -> Result<Applied, ApplyError> {
         let current = self.store.pipeline().await?;
-        let absent = if request.prune { Absent::Goes } else { Absent::Kept };
-        let plan = self.plan(&current, &request.document, absent)?;
+        let unlisted = if request.prune { Unlisted::Remove } else { Unlisted::Keep };
+        let plan = self.plan(&current, &request.document, unlisted)?;
         self.make(admin, &current, plan, request.dry_run).await
     }
 
@@ -169,13 +170,13 @@ impl Editor {
         &self,
         current: &Pipeline,
         document: &Document,
-        absent: Absent,
+        unlisted: Unlisted,
     ) -> Result<Plan, ApplyError> {
         let now = self.clock.now();
         let overlap = u64::from(self.settings.secret_overlap_hours) * 3_600;
         let retire_at = now + std::time::Duration::from_secs(overlap);
-        let terms = Terms { current, keyring: &self.keyring, absent, now, retire_at };
-        let plan = plan::plan(terms, document)?;
+        let context = PlanContext { current, keyring: &self.keyring, unlisted, now, retire_at };
+        let plan = diff::diff(context, document)?;
         let mut faults = taken_write_keys(current, &plan.changes, document);
         faults.extend(plan.missing.iter().cloned());
         if faults.is_empty() { Ok(plan) } else { Err(ApplyError::Invalid(faults)) }
@@ -189,7 +190,7 @@ impl Editor {
         plan: Plan,
         dry_run: bool,
     ) -> Result<Applied, ApplyError> {
-        let Plan { changes, lines, made_keys, missing: _ } = plan;
+        let Plan { changes, lines, generated_write_keys, missing: _ } = plan;
         let mut applied = Applied {
             version: current.version,
             changed: !changes.is_empty(),
@@ -202,7 +203,7 @@ impl Editor {
         }
         let act = admin.act(self.clock.now());
         applied.version = self.store.change_pipeline(current.version, changes, act).await?;
-        applied.write_keys = made_keys
+        applied.write_keys = generated_write_keys
             .into_iter()
             .map(|made| WriteKeyView {
                 source: made.source,
@@ -220,7 +221,7 @@ fn taken_write_keys(
     current: &Pipeline,
     changes: &[PipelineChange],
     document: &Document,
-) -> Vec<Fault> {
+) -> Vec<FieldError> {
     let mut faults = Vec::new();
     for change in changes {
         let PipelineChange::PutWriteKey { source, digest, .. } = change else { continue };
@@ -245,7 +246,7 @@ fn taken_write_keys(
         let index = document.sources.iter().position(|one| one.name == *source);
         if let (false, Some(index)) = (leaves, index) {
             let message = format!("is the write key of source {} already", owner.name);
-            faults.push(Fault::new(format!("sources[{index}].write_key"), message));
+            faults.push(FieldError::new(format!("sources[{index}].write_key"), message));
         }
     }
     faults

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{AttemptView, Page, among};
+use super::attempt_view::AttemptView;
+use super::page::Page;
+use super::scope::visible_destinations;
 use super::{Condition, Refusal, Service, destination_path, filter, mapping_path};
 use crate::domain::auth::Caller;
 use crate::domain::id::{Noun, PublicId};
@@ -51,7 +53,7 @@ impl Service {
     ) -> Result<Page<ListedAttempt>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
         let mut query = filter::attempts(conditions, &pipeline)?;
-        query.among = among(caller, &pipeline);
+        query.among = visible_destinations(caller, &pipeline);
         let limit = query.limit;
         // One more than asked for tells whether there is a next page.
         query.limit += 1;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
+use super::page::Page;
 use super::{Condition, Refusal, Service, filter};
 use crate::domain::audit::{Action, Entry, NewEntry};
 use crate::domain::auth::{Caller, Role};
@@ -103,13 +103,11 @@ impl Service {
         let mut query = filter::audit(conditions)?;
         let limits = caller.scope.limits();
         query.within = limits.map(|paths| paths.iter().map(ToString::to_string).collect());
-        let limit = query.limit as usize;
+        let limit = query.limit;
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let entries = self.store.audit(query).await?;
-        let more = entries.len() > limit;
-        let items: Vec<_> = entries.iter().take(limit).map(EntryView::of).collect();
-        let next = items.last().filter(|_| more).map(|last| last.number.to_string());
-        Ok(Page { items, next, looked_to: None })
+        Ok(Page::numbered(entries, limit, |it| it.number, EntryView::of))
     }
 
     /// Whether every audit entry is as it was written; with `kept`, `NUMBER:HASH`, whether that

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, Page, among};
+use super::deliveries::DeliveryView;
 use super::filter::{self, Condition, destination_path};
+use super::page::Page;
+use super::scope::visible_destinations;
 use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 
@@ -49,7 +51,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<Page<DeadLetterGroupView>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let seen = among(caller, &pipeline);
+        let seen = visible_destinations(caller, &pipeline);
         let mut groups = self.store.dead_letter_groups().await?;
         groups.retain(|it| seen.as_ref().is_none_or(|ids| ids.contains(&it.destination_id)));
         groups.sort_by_key(|it| std::cmp::Reverse(it.count));

@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, among};
-use super::events::{EventView, sources_among};
+use super::deliveries::DeliveryView;
+use super::event_view::EventView;
 use super::filter::mapping_path;
+use super::scope::{visible_destinations, visible_sources};
 use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 use crate::domain::destination::Destination;
@@ -132,7 +133,7 @@ impl Service {
         let routing = self.store.routing(stored.id).await?;
         let query = DeliveryQuery {
             event_id: Some(stored.id),
-            among: among(caller, &pipeline),
+            among: visible_destinations(caller, &pipeline),
             limit: MAX_DELIVERIES,
             ..DeliveryQuery::default()
         };
@@ -170,7 +171,7 @@ async fn find(
     caller: &Caller,
     text: &str,
 ) -> Result<Found, Refusal> {
-    let seen = sources_among(caller, pipeline);
+    let seen = visible_sources(caller, pipeline);
     if let Ok(id) = PublicId::parse_as(text, Noun::Event)
         && let Some(stored) = service.store.event(EventId(id.key)).await?
         && stored.event.received_at == id.created_at

@@ -16,7 +16,7 @@ use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId,
 };
 use crate::live::EventFilter;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::settings::nearest;
 use crate::store::{
     AttemptQuery, AuditQuery, DeliveryQuery, EventConditions, EventQuery, Pipeline, StatusRange,
@@ -184,10 +184,10 @@ pub(super) fn each(
         parameter.ok_or_else(|| unknown(known, name))?.values.check(value)?;
         set(name, value)
     };
-    let faults: Vec<Fault> = conditions
+    let faults: Vec<FieldError> = conditions
         .iter()
         .filter_map(|(name, value)| {
-            read(name, value).err().map(|message| Fault::new(name, message))
+            read(name, value).err().map(|message| FieldError::new(name, message))
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }

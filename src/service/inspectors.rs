@@ -15,7 +15,7 @@ use crate::inspector::{
     Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, Script, ScriptError,
     ToldSecret,
 };
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 
 /// The longest secret to check with, in bytes.
 const SECRET_BYTES: usize = 1_024;
@@ -162,7 +162,7 @@ pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
 fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
     let mut faults = Vec::new();
     let script = document.statuses.parse().unwrap_or_else(|error: ScriptError| {
-        faults.push(Fault::new("statuses", error.to_string()));
+        faults.push(FieldError::new("statuses", error.to_string()));
         Script::default()
     });
     let (delay, body) = (Duration::from_millis(document.delay_ms), document.body.clone());
@@ -172,14 +172,14 @@ fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
             AnswerFault::Delay => "delay_ms",
             AnswerFault::Body => "body",
         };
-        Fault::new(path, fault.to_string())
+        FieldError::new(path, fault.to_string())
     }));
     let secret = match document.secret.as_deref() {
         None => ToldSecret::Kept,
         Some("") => ToldSecret::Forgotten,
         Some(text) if text.len() > SECRET_BYTES => {
             let message = format!("should have at most {SECRET_BYTES} bytes");
-            faults.push(Fault::new("secret", message));
+            faults.push(FieldError::new("secret", message));
             ToldSecret::Kept
         }
         Some(text) => ToldSecret::Put(text.into()),

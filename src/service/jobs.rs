@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, Page, among};
+use super::deliveries::DeliveryView;
 use super::filter::{self, destination_path, mapping_path};
+use super::page::Page;
+use super::scope::visible_destinations;
 use super::{Condition, Refusal, Service};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::store::Pipeline;
 
 /// Deliveries in a dry run's sample.
@@ -138,7 +140,7 @@ impl Service {
         let conditions: Vec<_> = request.filter.into_iter().collect();
         let mut filter = filter::job(&request.ids, &conditions, &pipeline)?;
         // A token that is limited to destinations selects nothing else, whatever it asks for.
-        filter.among = among(operator, &pipeline);
+        filter.among = visible_destinations(operator, &pipeline);
         if let Some(state) = filter.state
             && !action.takes(state)
         {
@@ -176,7 +178,7 @@ impl Service {
             let row = self.store.delivery(DeliveryId(id.key)).await?;
             if row.is_none_or(|row| row.delivery.accepted_at != id.created_at) {
                 let message = format!("there is no delivery {text}");
-                faults.push(Fault::new(format!("ids[{index}]"), message));
+                faults.push(FieldError::new(format!("ids[{index}]"), message));
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
@@ -315,14 +317,16 @@ fn words(
 fn check(request: &JobRequest) -> Result<(), Refusal> {
     let mut faults = Vec::new();
     if request.ids.len() > MAX_IDS {
-        faults.push(Fault::new("ids", format!("should be at most {MAX_IDS}; use a filter")));
+        faults.push(FieldError::new("ids", format!("should be at most {MAX_IDS}; use a filter")));
     }
     if request.rate_per_second == Some(0) {
-        faults
-            .push(Fault::new("rate_per_second", "should be at least 1; leave it out for no limit"));
+        faults.push(FieldError::new(
+            "rate_per_second",
+            "should be at least 1; leave it out for no limit",
+        ));
     }
     if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
-        faults.push(Fault::new("note", format!("should have at most {MAX_NOTE} characters")));
+        faults.push(FieldError::new("note", format!("should have at most {MAX_NOTE} characters")));
     }
     if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
 }

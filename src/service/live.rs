@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::events::EventView;
+use super::event_view::EventView;
 use super::filter::{self, Condition};
 use super::inspectors::RequestView;
 use super::{Refusal, Service};

@@ -10,27 +10,31 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
 use crate::outbound_auth::Auth;
-use crate::pipeline::{ApplyError, Editor, Fault};
+use crate::pipeline::{ApplyError, Editor, FieldError};
 use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
 
+pub mod attempt_view;
 pub mod attempts;
 pub mod audit;
 pub mod connection;
 pub mod dead_letters;
 pub mod deliveries;
+pub mod event_view;
 pub mod events;
 pub mod explain;
 mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+pub mod page;
 pub mod parameters;
 pub mod preview;
 pub mod resources;
 pub mod revisions;
+mod scope;
 pub mod statistics;
 pub mod status;
 pub mod test_sends;
@@ -77,7 +81,7 @@ impl fmt::Debug for Service {
 pub enum Refusal {
     /// What was given is not right: each fault with its place.
     #[error("{}", in_one_line(.0))]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldError>),
     /// An id is none.
     #[error("{0}")]
     Malformed(String),
@@ -119,7 +123,7 @@ impl Service {
 impl Refusal {
     /// What was given at one place is not right.
     fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![Fault::new(path, message)])
+        Self::Invalid(vec![FieldError::new(path, message)])
     }
 }
 
@@ -137,7 +141,7 @@ impl From<ApplyError> for Refusal {
     }
 }
 
-fn in_one_line(faults: &[Fault]) -> String {
+fn in_one_line(faults: &[FieldError]) -> String {
     match faults {
         [fault] => format!("{}: {}", fault.path, fault.message),
         [fault, rest @ ..] => {

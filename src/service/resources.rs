@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
 use super::filter::{self, Condition};
+use super::page::Page;
 use super::{Refusal, Service, parameters};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::destination::Destination;
@@ -237,7 +237,7 @@ pub fn named<const N: usize>(
     let given = body.as_object().unwrap_or(&empty);
     let missing = fields.iter().filter(|field| !given.get(**field).is_some_and(Value::is_string));
     let faults: Vec<_> = missing
-        .map(|field| crate::pipeline::Fault::new(*field, "should be there, as a text"))
+        .map(|field| crate::pipeline::FieldError::new(*field, "should be there, as a text"))
         .collect();
     if !faults.is_empty() {
         return Err(Refusal::Invalid(faults));

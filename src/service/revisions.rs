@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
 use super::filter::{self, Condition};
+use super::page::Page;
 use super::test_sends::Names;
 use super::{Refusal, Service};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::id::MappingId;
+use crate::domain::json_diff::{OneSided, json_diff};
 use crate::domain::mapping::{MappingDefinition, MappingRevision};
 use crate::pipeline::{Change, Changed, Found, Guard, Target};
 
@@ -88,13 +89,10 @@ impl Service {
     ) -> Result<Page<RevisionView>, Refusal> {
         let (id, current) = self.mapping_now(caller, names).await?;
         let (before, limit) = filter::revisions(conditions)?;
-        // One more than asked for tells whether there is a next page.
-        let mut found = self.store.revisions(id, before, limit + 1).await?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|last| last.number.to_string());
-        let items = found.iter().map(|it| RevisionView::of(it, current)).collect();
-        Ok(Page { items, next, looked_to: None })
+        // One row beyond the limit shows whether there is a next page.
+        let found = self.store.revisions(id, before, limit + 1).await?;
+        let number = |it: &MappingRevision| i64::from(it.number);
+        Ok(Page::numbered(found, limit, number, |it| RevisionView::of(it, current)))
     }
 
     /// One revision of a mapping.
@@ -170,30 +168,17 @@ fn target((source, destination, mapping): &Names) -> Target {
     Target::Mapping(source.clone(), destination.clone(), mapping.clone())
 }
 
-fn differences(before: &MappingDefinition, after: &MappingDefinition) -> Vec<Difference> {
+fn differences(from: &MappingDefinition, to: &MappingDefinition) -> Vec<Difference> {
     let value = |it| serde_json::to_value(it).unwrap_or_default();
-    let mut differences = Vec::new();
-    compare(&mut differences, String::new(), Some(&value(before)), Some(&value(after)));
-    differences
-}
-
-fn compare(found: &mut Vec<Difference>, path: String, from: Option<&Value>, to: Option<&Value>) {
-    match (from, to) {
-        (Some(from), Some(to)) if from == to => {}
-        (Some(Value::Object(from)), Some(Value::Object(to))) => {
-            let added = to.keys().filter(|key| !from.contains_key(*key));
-            for key in from.keys().chain(added) {
-                let step = key.replace('~', "~0").replace('/', "~1");
-                compare(found, format!("{path}/{step}"), from.get(key), to.get(key));
-            }
-        }
-        (Some(Value::Array(from)), Some(Value::Array(to))) => {
-            for index in 0..from.len().max(to.len()) {
-                compare(found, format!("{path}/{index}"), from.get(index), to.get(index));
-            }
-        }
-        (from, to) => found.push(Difference { path, from: from.cloned(), to: to.cloned() }),
-    }
+    let (from, to) = (value(from), value(to));
+    let found = json_diff(Some(&from), Some(&to), OneSided::Whole);
+    let step = |key: &String| format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+    let differences = found.into_iter().map(|it| Difference {
+        path: it.path.iter().map(step).collect(),
+        from: it.from.cloned(),
+        to: it.to.cloned(),
+    });
+    differences.collect()
 }
 
 #[cfg(test)]

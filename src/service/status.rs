@@ -25,7 +25,7 @@ pub struct StatusView {
     /// Rises with every change of the pipeline.
     pub pipeline_version: i64,
     /// Events and deliveries by what became of them.
-    pub ledger: LedgerView,
+    pub ledger: Ledger,
     /// Mappings that are being tried by one probe at a time.
     pub open_circuits: Vec<CircuitView>,
     /// Alerts that stand, the oldest first.
@@ -34,29 +34,6 @@ pub struct StatusView {
     /// Destinations whose deliveries are held because they are not connected.
     #[serde(default)]
     pub held: Vec<HeldView>,
-}
-
-/// Events and deliveries by what became of them.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-pub struct LedgerView {
-    /// Events accepted, rejected ones not counted.
-    pub events_accepted: u64,
-    /// Events kept as rejected.
-    pub events_rejected: u64,
-    /// Messages acknowledged as duplicates.
-    pub events_duplicate: u64,
-    /// Deliveries made with their events.
-    pub accepted: u64,
-    /// Deliveries now pending.
-    pub pending: u64,
-    /// Deliveries now leased.
-    pub leased: u64,
-    /// Deliveries now delivered, pruned ones included.
-    pub delivered: u64,
-    /// Deliveries now dead, pruned ones included.
-    pub dead: u64,
-    /// Deliveries now discarded, pruned ones included.
-    pub discarded: u64,
 }
 
 /// An alert that stands.
@@ -100,22 +77,6 @@ pub struct FindingView {
     pub ok: bool,
     /// What was found, with numbers.
     pub detail: String,
-}
-
-impl From<Ledger> for LedgerView {
-    fn from(ledger: Ledger) -> Self {
-        Self {
-            events_accepted: ledger.events_accepted,
-            events_rejected: ledger.events_rejected,
-            events_duplicate: ledger.events_duplicate,
-            accepted: ledger.accepted,
-            pending: ledger.pending,
-            leased: ledger.leased,
-            delivered: ledger.delivered,
-            dead: ledger.dead,
-            discarded: ledger.discarded,
-        }
-    }
 }
 
 impl From<Finding> for FindingView {
@@ -178,7 +139,7 @@ impl Service {
             uptime_s: self.clock.now().since(self.started_at).as_secs(),
             not_ready: self.not_ready(),
             pipeline_version: pipeline.version,
-            ledger: self.store.ledger().into(),
+            ledger: self.store.ledger(),
             held: held(&pipeline),
             alerts: self.alerts(caller).await?,
             open_circuits: circuits

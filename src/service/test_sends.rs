@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::events::sources_among;
+use super::attempt_view::ResultView;
+use super::scope::visible_sources;
 use super::{Refusal, Service};
 use crate::delivery::Tested;
-use crate::domain::attempt::NewAttempt;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
@@ -67,29 +67,6 @@ pub struct RequestView {
     pub headers: String,
     /// The body's text.
     pub body: String,
-}
-
-/// How a test ended.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ResultView {
-    /// The mapping revision: its number in the database.
-    pub revision: i64,
-    /// When it began.
-    pub started_at: String,
-    /// How long the request took, in microseconds.
-    pub duration_us: u64,
-    /// How it ended, in the words of attempts.
-    pub outcome: String,
-    /// The answer's HTTP status.
-    pub status: Option<u16>,
-    /// What went wrong.
-    pub error: Option<String>,
-    /// The answer's headers, a line each.
-    pub response_headers: String,
-    /// The answer's body as far as it is kept; what is not UTF-8 in it is replaced.
-    pub response_body: String,
-    /// Whether the answer's body was longer than what is kept.
-    pub response_truncated: bool,
 }
 
 /// A test send as it was recorded.
@@ -226,7 +203,7 @@ pub(super) async fn choose(
 async fn by_id(service: &Service, caller: &Caller, id: &str) -> Result<Chosen, Refusal> {
     let wrong = |message: String| Refusal::at("event", message);
     let id = PublicId::parse_as(id, Noun::Event).map_err(|error| wrong(error.to_string()))?;
-    let seen = sources_among(caller, &service.pipeline(caller).await?);
+    let seen = visible_sources(caller, &service.pipeline(caller).await?);
     let stored = service.store.event(EventId(id.key)).await?;
     let stored = stored
         .filter(|it| it.event.received_at == id.created_at)
@@ -300,22 +277,6 @@ impl TestView {
             console: tested.console.clone(),
             sent,
             result: tested.attempt.as_ref().map(ResultView::of),
-        }
-    }
-}
-
-impl ResultView {
-    fn of(made: &NewAttempt) -> Self {
-        Self {
-            revision: made.revision_id.0,
-            started_at: made.started_at.to_iso(),
-            duration_us: made.duration_us,
-            outcome: made.outcome.as_str().to_owned(),
-            status: made.status,
-            error: made.error.clone(),
-            response_headers: made.response_headers.clone(),
-            response_body: String::from_utf8_lossy(&made.response_body).into_owned(),
-            response_truncated: made.response_truncated,
         }
     }
 }

@@ -5,13 +5,13 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
+use super::page::Page;
 use super::{Refusal, Service};
 use crate::auth::{AskedToken, MakeError};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{Noun, PublicId};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::store::{Revocation, Token};
 
 /// A token that is asked for.
@@ -86,7 +86,10 @@ impl From<MakeError> for Refusal {
         let text = error.to_string();
         match error {
             MakeError::Asked(faults) => Self::Invalid(
-                faults.into_iter().map(|fault| Fault::new(fault.field, fault.message)).collect(),
+                faults
+                    .into_iter()
+                    .map(|fault| FieldError::new(fault.field, fault.message))
+                    .collect(),
             ),
             MakeError::Beyond(forbidden) => Self::Forbidden(forbidden),
             MakeError::Taken(_) => Self::Conflict(text),

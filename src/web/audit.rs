@@ -17,10 +17,10 @@ use super::shell::{As, Shell, page_with};
 use super::text::{Outside, count};
 use crate::domain::audit::Action;
 use crate::domain::auth::Caller;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::audit::{EntryView, VerdictView};
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
 /// Where it is.
 const HERE: &str = "/audit";
@@ -91,7 +91,7 @@ impl From<VerdictView> for Verdict {
 #[template(path = "audit.html")]
 struct AuditPage {
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     is_filtered: bool,
     lines: Vec<Line>,
     verdict: Option<Verdict>,

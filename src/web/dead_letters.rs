@@ -18,9 +18,9 @@ use super::shell::{As, Shell, page_with};
 use super::text::{Outside, count};
 use crate::domain::auth::Caller;
 use crate::domain::job::JobAction;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::dead_letters::DeadLetterGroupView;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 use crate::service::{Condition, Refusal};
 
 /// Where they are.
@@ -87,7 +87,7 @@ struct DeadLettersPage {
     chosen: Vec<(String, Outside)>,
     /// What can be done with all of what it is narrowed to.
     ways: Option<Ways>,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,

@@ -19,8 +19,9 @@ use crate::domain::auth::Caller;
 use crate::domain::delivery::{Reason, State as DeliveryState};
 use crate::domain::event::EventType;
 use crate::domain::job::JobAction;
-use crate::pipeline::Fault;
-use crate::service::deliveries::{DeliveryView, Page};
+use crate::pipeline::FieldError;
+use crate::service::deliveries::DeliveryView;
+use crate::service::page::Page;
 use crate::service::{Refusal, destination_path, mapping_path};
 
 /// Where the list is.
@@ -86,7 +87,7 @@ struct DeliveriesPage {
     is_filtered: bool,
     /// Whether one of the filters that are out of sight is set.
     is_deep: bool,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,

@@ -22,7 +22,8 @@ use crate::domain::delivery::State as DeliveryState;
 use crate::domain::digest::sha256;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::domain::job::JobAction;
-use crate::service::deliveries::{AttemptView, DeliveryDetail, DeliveryView};
+use crate::service::attempt_view::AttemptView;
+use crate::service::deliveries::{DeliveryDetail, DeliveryView};
 use crate::service::jobs::{Asked, JobRequest};
 
 /// A step on a delivery's way.
@@ -78,10 +79,10 @@ impl Attempt {
             .map(|batch| format!("one of {} deliveries in batch {}", batch.size, batch.webhook_id));
         Self {
             id: view.id.clone(),
-            outcome: Badge::of_outcome(&view.outcome),
-            status: view.status,
-            took: span(Duration::from_micros(view.duration_us)),
-            error: view.error.clone().map(Outside::from),
+            outcome: Badge::of_outcome(&view.result.outcome),
+            status: view.result.status,
+            took: span(Duration::from_micros(view.result.duration_us)),
+            error: view.result.error.clone().map(Outside::from),
             console: view.console.clone().map(Outside::from),
             url: view.url.clone().into(),
             request_headers: view.request_headers.clone().into(),
@@ -89,10 +90,10 @@ impl Attempt {
             body: again.map(|it| Json::of(&it.body)),
             curl: again
                 .map(|it| curl::command(&it.method, &view.url, &view.request_headers, &it.body)),
-            response_headers: view.response_headers.clone().into(),
-            response_body: Json::of(&view.response_body),
-            response_is_empty: view.response_body.is_empty(),
-            response_truncated: view.response_truncated,
+            response_headers: view.result.response_headers.clone().into(),
+            response_body: Json::of(&view.result.response_body),
+            response_is_empty: view.result.response_body.is_empty(),
+            response_truncated: view.result.response_truncated,
             batch,
             late: view.late,
             is_sent: !view.url.is_empty(),
@@ -262,10 +263,10 @@ fn steps(
     for view in attempts {
         let attempt = Attempt::of(view, rendered);
         let title = format!("Attempt {}", view.number);
-        let at = shell.told(&view.started_at);
+        let at = shell.told(&view.result.started_at);
         steps.push(Step {
             attempt: Some(attempt),
-            ..Step::new(Badge::of_outcome(&view.outcome).tone, title, at)
+            ..Step::new(Badge::of_outcome(&view.result.outcome).tone, title, at)
         });
     }
     let deadline = shell.told(&delivery.deadline_at);

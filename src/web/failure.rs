@@ -12,7 +12,7 @@ use tower_http::csrf::ProtectionError;
 use super::Web;
 use super::shell::{Shell, page_with};
 use crate::domain::auth::Forbidden;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
@@ -23,7 +23,7 @@ pub(super) struct Failure {
     status: StatusCode,
     title: &'static str,
     detail: String,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     inside: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -147,7 +147,7 @@ struct FailurePage {
     status: u16,
     title: &'static str,
     detail: String,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     request_id: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use super::failure::Failure;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Condition;
 
 /// The largest form, in bytes.
@@ -17,7 +17,7 @@ const LIMIT: usize = 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Form {
     fields: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
 }
 
 impl Form {
@@ -76,17 +76,17 @@ impl Form {
 
     /// Notes what is wrong.
     pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault { path: path.into(), message: message.into() });
+        self.faults.push(FieldError { path: path.into(), message: message.into() });
     }
 
-    pub(super) fn take_faults(&mut self, faults: Vec<Fault>) {
+    pub(super) fn take_faults(&mut self, faults: Vec<FieldError>) {
         self.faults.extend(faults);
     }
 
     /// Notes each at the field that holds what is at fault, with the place in it: `headers.X-Team`
     /// stands at `headers`.
-    pub(super) fn place_faults(&mut self, fields: &[&str], faults: Vec<Fault>) {
-        for Fault { path, message } in faults {
+    pub(super) fn place_faults(&mut self, fields: &[&str], faults: Vec<FieldError>) {
+        for FieldError { path, message } in faults {
             let holds = |field: &&&str| {
                 let rest = path.strip_prefix(**field);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -118,7 +118,7 @@ impl Form {
     }
 
     /// What is wrong with none of these fields.
-    pub(super) fn other_faults(&self, known: &[&str]) -> Vec<Fault> {
+    pub(super) fn other_faults(&self, known: &[&str]) -> Vec<FieldError> {
         self.faults.iter().filter(|fault| !known.contains(&fault.path.as_str())).cloned().collect()
     }
 }
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_fault_stands_at_the_field_that_holds_it() {
         let mut form = Form::default();
-        let fault = |path: &str| Fault::new(path, "is wrong");
+        let fault = |path: &str| FieldError::new(path, "is wrong");
         let paths = ["auth.scopes[1]", "headers.X-Team", "headers", "headersome", "auth.kind"];
         form.place_faults(&["auth", "auth.scopes", "headers"], paths.map(fault).into());
         let told = |name| form.field(name).fault.unwrap_or_default();

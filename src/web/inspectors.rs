@@ -18,7 +18,7 @@ use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, count};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
 use crate::sse;
@@ -163,7 +163,7 @@ struct InspectorPage {
     shell: Shell,
     /// The answer as it is or as it was typed.
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     search: Form,
     name: String,
     url: String,

@@ -18,7 +18,7 @@ use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, count, counted};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
 
@@ -150,7 +150,7 @@ struct NewJobPage {
     form: Form,
     selected: Vec<Selected>,
     ids: Vec<String>,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     matched: u64,
     words: String,
     rows: Vec<Row>,

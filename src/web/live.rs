@@ -18,9 +18,9 @@ use super::text::Outside;
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
-use crate::service::events::EventView;
+use crate::service::event_view::EventView;
 use crate::sse;
 
 /// Where the page is.
@@ -78,7 +78,7 @@ fn holds(view: &EventView, text: &str) -> bool {
 struct LivePage {
     shell: Shell,
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     rows: Vec<Row>,
     sources: Vec<String>,
     is_filtered: bool,

@@ -15,7 +15,7 @@ use super::setup;
 use super::shell::{As, Shell, page, page_with};
 use super::text::Outside;
 use crate::domain::auth::{Admin, Caller};
-use crate::pipeline::{Fault, Target};
+use crate::pipeline::{FieldError, Target};
 
 struct Line {
     name: Outside,
@@ -31,7 +31,7 @@ struct Line {
 struct SourcesPage {
     lines: Vec<Line>,
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     shell: Shell,
 }
 

@@ -14,7 +14,7 @@ use super::moment::Moment;
 use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, encoded};
 use crate::domain::auth::{Admin, Caller, Role};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::tokens::{TokenRequest, TokenView};
 
@@ -55,7 +55,7 @@ impl Line {
 struct TokensPage {
     lines: Vec<Line>,
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     /// A token that was just made: its text, this once.
     secret: Option<String>,
     shell: Shell,

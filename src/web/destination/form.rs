@@ -9,7 +9,7 @@ use super::super::form::{Field, Form};
 use super::super::moment::span;
 use super::super::setup::{STALE, TAG};
 use crate::domain::destination::DestinationSettings;
-use crate::pipeline::{AuthDocument, DestinationDocument, Fault};
+use crate::pipeline::{AuthDocument, DestinationDocument, FieldError};
 
 /// Fields that are whole numbers.
 const NUMBERS: [&str; 4] = ["timeout_ms", "window_ms", "max_in_flight", "rate_per_second"];
@@ -90,7 +90,7 @@ impl Edit {
         self.form.field(name)
     }
 
-    pub(in super::super) fn faults(&self) -> Vec<Fault> {
+    pub(in super::super) fn faults(&self) -> Vec<FieldError> {
         self.form.other_faults(&FIELDS)
     }
 
@@ -260,7 +260,7 @@ impl Edit {
                     continue;
                 }
             };
-            faults.push(Fault::new(format!("secret_headers.{name}"), wrong));
+            faults.push(FieldError::new(format!("secret_headers.{name}"), wrong));
         }
         self.form.place_faults(&FIELDS, faults);
         headers

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::super::form::{Field, Form};
 use super::super::setup::{STALE, TAG};
 use super::super::text::Outside;
-use crate::pipeline::{Fault, MappingDocument};
+use crate::pipeline::{FieldError, MappingDocument};
 use crate::service::preview::trigger_breaks_at;
 
 /// The type of the sample that a mapping is tried on where its source has no event yet.
@@ -75,7 +75,7 @@ impl Edit {
         self.form.field(name)
     }
 
-    pub(in super::super) fn faults(&self) -> Vec<Fault> {
+    pub(in super::super) fn faults(&self) -> Vec<FieldError> {
         self.form.other_faults(&FIELDS)
     }
 
