@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::attempt_view::ResultView;
 use super::scope::visible_sources;
 use super::{Refusal, Service};
-use crate::delivery::Tested;
+use crate::delivery::TestResult;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
@@ -263,7 +263,7 @@ fn public(id: EventId, event: &Event) -> String {
 }
 
 impl TestView {
-    pub(super) fn of(chosen: &Chosen, tested: &Tested, sent: bool) -> Self {
+    pub(super) fn of(chosen: &Chosen, tested: &TestResult, sent: bool) -> Self {
         let request = tested.request.as_ref().map(|request| RequestView {
             method: request.method.to_string(),
             url: request.url.clone(),
