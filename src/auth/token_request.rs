@@ -1,4 +1,4 @@
-//! A token as it is asked for, held against what is possible and what the asker may give.
+//! A request for a token and its validation against the rights of the caller.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use crate::domain::auth::{Caller, DestinationPath, Role, Scope};
 use crate::domain::clock::Timestamp;
 use crate::store::NewToken;
 
-/// The longest name of a token, in characters.
+/// The maximum length of a name, in characters.
 const MAX_NAME: usize = 64;
-/// Destinations that a token can be limited to.
+/// The maximum number of destinations in a scope.
 const MAX_DESTINATIONS: usize = 100;
 
 /// A token that is asked for, in words.

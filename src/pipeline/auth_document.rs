@@ -12,49 +12,49 @@ use crate::domain::outbound_auth::{Auth, ClientAuth, CodeClient, OauthClient};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthDocument {
-    /// Which way; it tells which of the other fields there are.
+    /// The kind, which determines the other fields.
     pub kind: AuthKind,
     /// The token of `bearer`; left out: kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<GivenSecret>,
-    /// Where a browser is sent to.
+    /// The authorization endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorize_url: Option<String>,
-    /// Where tokens are got.
+    /// The token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
-    /// Where they are refreshed; left out: where they are got.
+    /// The endpoint for refreshing; left out: the token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_url: Option<String>,
-    /// The client's name at the authorization server.
+    /// The client id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// Its secret; left out: kept, or none.
+    /// The client secret; left out: kept, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<GivenSecret>,
-    /// How it shows its secret.
+    /// The client authentication method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,
-    /// What is asked for.
+    /// The scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// Parameters beside those of the standard.
+    /// Additional parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<BTreeMap<String, String>>,
 }
 
-/// The ways.
+/// The kinds of authorization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthKind {
-    /// Not at all.
+    /// None.
     #[default]
     None,
-    /// By a token that is given.
+    /// A static bearer token.
     Bearer,
-    /// OAuth 2.0 with the service's own credentials.
+    /// The OAuth 2.0 client credentials grant.
     ClientCredentials,
-    /// OAuth 2.0 with somebody's consent.
+    /// The OAuth 2.0 authorization code grant.
     AuthorizationCode,
 }
 
@@ -70,7 +70,7 @@ impl AuthKind {
 }
 
 impl AuthDocument {
-    /// The settings, without secrets. What is missing is empty: the check tells it.
+    /// The settings, without secrets. Missing fields are empty; validation reports them.
     #[must_use]
     pub fn settings(&self) -> Auth {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -93,7 +93,7 @@ impl AuthDocument {
         }
     }
 
-    /// Each field with whether it is there, and the kinds it belongs to.
+    /// Each field: its name, whether it is present, and the kinds that have it.
     pub(super) fn fields(&self) -> [(&'static str, bool, &'static [AuthKind]); 9] {
         use AuthKind::{AuthorizationCode, Bearer, ClientCredentials};
         const BOTH: &[AuthKind] = &[ClientCredentials, AuthorizationCode];

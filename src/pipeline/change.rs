@@ -1,5 +1,5 @@
-//! One change to one source, destination or mapping: guarded by what it was when it was read, and made
-//! through the same check and the same difference as a whole document.
+//! One change of one source, destination or mapping, with optimistic concurrency control by ETag.
+//! It runs through the same validation and plan as a whole document.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
@@ -16,46 +16,46 @@ use crate::domain::mapping::MappingDefinition;
 use crate::settings::secrets::{generate, generate_shared_secret};
 use crate::store::{Pipeline, StoreError};
 
-/// What is done.
+/// The change.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// It becomes what is written here, secrets that are left out going.
+    /// Replace it; secrets that are left out are removed.
     Put(Value),
-    /// It is changed by a JSON merge patch (RFC 7396).
+    /// Apply a JSON merge patch (RFC 7396).
     Patch(Value),
-    /// A mapping says this again.
+    /// Set the definition of a mapping.
     Say(Box<MappingDefinition>),
-    /// It goes, with all that is below it.
+    /// Remove it with everything below it.
     Remove,
-    /// A source gets another write key, a destination another shared secret.
+    /// Rotate a source's write key or a destination's shared secret.
     Rotate,
 }
 
-/// On what condition.
+/// The precondition of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// There is none yet.
+    /// It must not exist.
     New,
-    /// There is one.
+    /// It must exist.
     Present,
-    /// There is one, and its tag is one of these.
+    /// It must exist with one of these ETags.
     Tagged(Vec<String>),
 }
 
-/// What a change made.
+/// The result of a change.
 #[derive(Debug)]
 pub struct Changed {
-    /// The difference that it made.
+    /// The diff.
     pub applied: Applied,
-    /// The secret that was made, to be shown this once.
+    /// The generated secret, to be shown once.
     pub secret: Option<SecretString>,
 }
 
 impl Editor {
-    /// Makes one change and takes it into use before it returns.
+    /// Applies one change and activates it before it returns.
     ///
     /// # Errors
-    /// [`ApplyError`]; nothing is changed then. Paths of faults start at the target.
+    /// [`ApplyError`]; nothing is changed then. Paths of errors are relative to the target.
     pub async fn change(
         &self,
         admin: &Admin,
@@ -70,7 +70,7 @@ impl Editor {
             }
         }
         match self.try_change(admin, target, guard, change).await {
-            // Someone else changed the pipeline meanwhile: once more, on what it is now.
+            // The pipeline was changed concurrently: retry once on the new version.
             Err(ApplyError::Store(StoreError::Conflict)) => {
                 self.try_change(admin, target, guard, change).await
             }
@@ -105,7 +105,7 @@ impl Editor {
         Ok(Changed { applied, secret: made.or_else(|| written.map(SecretString::from)) })
     }
 
-    /// What is written, as a document, once nothing is wrong with it.
+    /// Validates a resource and returns it as a document.
     pub(super) async fn judged(
         &self,
         target: &Target,
@@ -123,17 +123,17 @@ impl Editor {
         if faults.is_empty() { Ok(document) } else { Err(ApplyError::Invalid(faults)) }
     }
 
-    /// What is wrong with the target itself: what it is in is not judged again.
+    /// The errors of the target itself; its parents are not validated again.
     async fn faults_of(&self, target: &Target, document: &Document) -> Vec<FieldError> {
         let faults = check::check(document, &self.settings, &*self.process).await;
         let own = faults.into_iter().filter_map(|fault| {
-            let path = fault.path.strip_prefix(target.place())?;
+            let path = fault.path.strip_prefix(target.document_path())?;
             Some(FieldError::new(path, fault.message))
         });
         own.collect()
     }
 
-    /// What is wrong with it beside what else is set up.
+    /// The conflicts of the target with the rest of the pipeline.
     fn faults_beside(
         &self,
         target: &Target,
@@ -175,7 +175,7 @@ impl Editor {
     }
 }
 
-/// What the target names, if the guard lets the change through.
+/// Checks the precondition and returns the stored resource.
 fn admit<'p>(
     target: &Target,
     guard: &Guard,
@@ -205,17 +205,17 @@ fn removal(target: &Target) -> Plan {
     Plan { changes: vec![target.removal()], lines: vec![line], ..Plan::default() }
 }
 
-/// Faults from where the target's own fields begin.
+/// Makes the paths of errors relative to the target.
 fn from_here(target: &Target, error: ApplyError) -> ApplyError {
     let ApplyError::Invalid(faults) = error else { return error };
     let own = faults.into_iter().map(|fault| {
-        let path = fault.path.strip_prefix(target.place()).unwrap_or(&fault.path);
+        let path = fault.path.strip_prefix(target.document_path()).unwrap_or(&fault.path);
         FieldError::new(path, fault.message)
     });
     ApplyError::Invalid(own.collect())
 }
 
-/// What is written of a target: an object whose `name` may be left out, for the path has it.
+/// Parses a resource: an object whose `name` may be left out, as the path has it.
 pub(super) fn read(target: &Target, value: Value) -> Result<Written, ApplyError> {
     let wrong = |path: &str, message: &str| {
         Err(ApplyError::Invalid(vec![FieldError::new(path, message.to_owned())]))
@@ -228,11 +228,13 @@ pub(super) fn read(target: &Target, value: Value) -> Result<Written, ApplyError>
             fields.insert("name".to_owned(), target.name().into());
         }
         Some(name) if name == target.name() => {}
-        Some(_) => return wrong("name", "is the identity, and stays: make another instead"),
+        Some(_) => {
+            return wrong("name", "is the identity and cannot be changed: create another instead");
+        }
     }
     for (field, path) in [("destinations", "/destinations"), ("mappings", "/mappings")] {
         if fields.contains_key(field) {
-            return wrong(field, &format!("have paths of their own, under {path}"));
+            return wrong(field, &format!("have their own paths, under {path}"));
         }
     }
     Ok(match target {
@@ -292,7 +294,7 @@ fn merge(value: &mut Value, patch: &Value) {
 
 fn says(found: Option<Found<'_>>, definition: &MappingDefinition) -> Result<Written, ApplyError> {
     match found {
-        Some(Found::Mapping(mapping)) => Ok(Written::Mapping(MappingDocument::saying(
+        Some(Found::Mapping(mapping)) => Ok(Written::Mapping(MappingDocument::with_definition(
             &mapping.name,
             mapping.enabled,
             definition,
@@ -335,8 +337,8 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_merge_patch_is_as_rfc_7396_has_it() {
-        // Appendix A of the RFC, but for the cases whose whole document is no object.
+    fn merge_patch_follows_rfc_7396() {
+        // Appendix A of the RFC, without the cases whose document is not an object.
         let cases = [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),

@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline document: every fault at once, each with its path. Changes nothing.
+//! Validation of a pipeline document: every error with its path. Changes nothing.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -19,11 +19,11 @@ use crate::mapping::CompiledMapping;
 use crate::process::Process;
 use crate::settings::Settings;
 
-/// The longest name, in characters.
+/// The maximum length of a name, in characters.
 const MAX_NAME: usize = 100;
-/// The longest secret, in bytes.
+/// The maximum length of a secret, in bytes.
 const MAX_SECRET: usize = 512;
-/// Every fault of the document.
+/// Every error of the document.
 pub(super) async fn check(
     document: &Document,
     settings: &Settings,
@@ -52,9 +52,9 @@ pub(super) async fn check(
 struct Checking<'a> {
     faults: Vec<FieldError>,
     settings: &'a Settings,
-    /// URLs that are well-formed: what remains is whether policy allows them.
+    /// Well-formed URLs, still to be checked against the address policy.
     urls: Vec<(String, Url)>,
-    /// Functions of a fitting size: what remains is whether they load.
+    /// Functions within the size limit, still to be loaded.
     functions: Vec<(String, Function)>,
 }
 
@@ -149,7 +149,7 @@ impl Checking<'_> {
             if let Some(message) = name_fault(name) {
                 self.fault(path, message);
             } else if !seen.insert(name) {
-                self.fault(path, format!("{name:?} is there twice; a name is the identity"));
+                self.fault(path, format!("{name:?} is a duplicate: a name is the identity"));
             }
         }
     }
@@ -187,13 +187,13 @@ impl Checking<'_> {
         for index in repeated(keys) {
             self.fault(
                 format!("sources[{index}].write_key"),
-                "is another source's write key as well; a write key names one source",
+                "is a duplicate: a write key identifies one source",
             );
         }
     }
 }
 
-/// The places of values that stood at an earlier place already.
+/// The indices of repeated values.
 fn repeated<T: Eq + Hash>(values: impl Iterator<Item = (usize, T)>) -> Vec<usize> {
     let mut seen = HashSet::new();
     values.filter_map(|(index, value)| (!seen.insert(value)).then_some(index)).collect()
@@ -208,14 +208,14 @@ fn name_fault(name: &str) -> Option<String> {
     }
     if name.trim() != name || name.chars().any(|one| one == '/' || one.is_control()) {
         return Some(format!(
-            "{name:?} should have no slash, no control characters and no spaces at its ends"
+            "{name:?} should have no slash, no control characters and no leading or trailing space"
         ));
     }
     None
 }
 
 fn write_key_fault(key: &str) -> Option<&'static str> {
-    // A write key is also a Basic user name, which a colon would end.
+    // A write key is also a user name of Basic authentication, which a colon ends.
     let fits = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
     (!fits).then_some("should have visible ASCII characters only, and no colon")
 }

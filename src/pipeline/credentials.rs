@@ -1,5 +1,5 @@
-//! The difference in what authorizes a destination's requests: tokens, client secrets, secret
-//! headers, and whether its connection outlives the change. Values are compared, never shown.
+//! The planned changes of a destination's credentials: tokens, client secrets, secret headers, and
+//! whether its connection is kept. Values are compared and never shown.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ struct Slot<'a> {
 }
 
 impl Planner<'_> {
-    /// Everything but the settings, which are in place by now.
+    /// Plans the credentials; the settings are planned before.
     pub(super) fn credentials(
         &mut self,
         pair: DestinationPair<'_>,
@@ -48,7 +48,7 @@ impl Planner<'_> {
         self.secret_headers(pair, details)
     }
 
-    /// A connection is of one client at one server.
+    /// A connection belongs to one client at one authorization server.
     fn connection(&mut self, pair: DestinationPair<'_>, details: &mut Vec<String>) {
         let Some(current) = pair.current else { return };
         let before = &current.settings.auth;
@@ -66,8 +66,8 @@ impl Planner<'_> {
         });
     }
 
-    /// The secret of an auth: `given` is none when the kind has none, and holds none when it was
-    /// left out.
+    /// Plans the secret of an auth: `given` is none where the kind has none, and holds none where
+    /// the field was left out.
     fn of_auth(
         &mut self,
         field: &'static str,
@@ -96,15 +96,15 @@ impl Planner<'_> {
                 details.push(format!("{field}: removed"));
                 self.put(slot, None)?;
             }
-            // Only whoever knows the secret may send it elsewhere.
+            // A stored secret is never sent to another server: it must be given again.
             (true, false) if !is_left_out => self.missing(
                 slot.pair,
                 field,
-                "should be given again: what it is kept for has changed",
+                "is required again: its URL, client or kind has changed",
             ),
             (false, _) if is_kept(given) => self.missing(slot.pair, field, NOTHING_KEPT),
             (false, _) if desired.needs_connection() => {}
-            (true | false, _) => self.missing(slot.pair, field, "is needed with this kind"),
+            (true | false, _) => self.missing(slot.pair, field, "is required with this kind"),
         }
         Ok(())
     }

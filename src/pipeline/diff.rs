@@ -14,7 +14,7 @@ use crate::domain::source::Source;
 use crate::settings::secrets::{Purpose, SecretError, digest, generate};
 use crate::store::{PipelineChange, SealedSecret};
 
-/// Takes the difference.
+/// Computes the plan.
 pub(super) fn diff(context: PlanContext<'_>, document: &Document) -> Result<Plan, SecretError> {
     let mut planner = Planner { context, document, plan: Plan::default() };
     for source in &document.sources {
@@ -96,7 +96,7 @@ impl Planner<'_> {
             }
             (None, Some(_)) => return Ok(()),
             (None, None) => {
-                details.push("write key: made, and shown once".to_owned());
+                details.push("write key: generated, and shown once".to_owned());
                 let key = generate("wk_")?;
                 self.plan
                     .generated_write_keys
@@ -190,7 +190,7 @@ impl Planner<'_> {
                         return Ok(());
                     }
                     details.push(format!(
-                        "shared secret: changed; the one before signs as well until {}",
+                        "shared secret: changed; the old one signs as well until {}",
                         self.context.retire_at
                     ));
                 } else {
@@ -208,7 +208,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The secret now in force.
+    /// The current secret.
     fn stored_secret(&self, current: Option<&Destination>) -> Option<&SealedSecret> {
         let id = current?.id;
         self.context

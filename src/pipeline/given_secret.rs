@@ -9,22 +9,22 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Where a secret is taken from. The command line resolves all of them where it runs; the service
-/// takes values only.
+/// The origin of a secret. The command line resolves variables and files; the API accepts values
+/// only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GivenSecret {
-    /// From this variable.
+    /// An environment variable.
     Env(String),
-    /// From this file, its last line break left out.
+    /// A file, without its last line break.
     File(PathBuf),
-    /// It stands here.
+    /// The value.
     Value(Hidden),
-    /// It stays what it is.
+    /// The stored secret is kept.
     Kept,
 }
 
-/// As the service takes it: a value, or what is kept already.
+/// The schema of the API: a value, or `kept`.
 impl PartialSchema for GivenSecret {
     fn schema() -> RefOr<Schema> {
         let text = || ObjectBuilder::new().schema_type(Type::String);
@@ -32,14 +32,14 @@ impl PartialSchema for GivenSecret {
             .schema_type(Type::Object)
             .property("value", text())
             .required("value");
-        // What is asked for is the word "kept"; answers hold what was made.
+        // A request has the word "kept"; a response has a generated secret.
         RefOr::T(Schema::OneOf(OneOfBuilder::new().item(value).item(text()).build()))
     }
 }
 
 impl ToSchema for GivenSecret {}
 
-/// A secret on its way to the service: shown by nothing but its serialization.
+/// A secret on its way to the service, visible only in its serialization.
 #[derive(Clone)]
 pub struct Hidden(pub SecretString);
 
@@ -61,8 +61,8 @@ impl<'de> Deserialize<'de> for Hidden {
     }
 }
 
-/// What is said of a secret that should stay and is not there.
-pub(super) const NOTHING_KEPT: &str = "there is none to be kept";
+/// The error of `kept` without a stored secret.
+pub(super) const NOTHING_KEPT: &str = "there is no stored secret to keep";
 
 pub(super) fn is_kept(given: Option<&GivenSecret>) -> bool {
     matches!(given, Some(GivenSecret::Kept))
@@ -71,7 +71,7 @@ pub(super) fn is_kept(given: Option<&GivenSecret>) -> bool {
 pub(super) fn value(given: Option<&GivenSecret>) -> Option<&SecretString> {
     match given? {
         GivenSecret::Value(hidden) => Some(&hidden.0),
-        // The check refuses these before a plan is made.
+        // Validation rejects these before planning.
         GivenSecret::Env(_) | GivenSecret::File(_) => None,
         GivenSecret::Kept => None,
     }

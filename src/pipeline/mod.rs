@@ -1,5 +1,5 @@
-//! What is set up: shown without its secrets, and changed by applying a document: all of its changes
-//! in one commit, or none. Knows nothing of who asks or how; every door changes it through here.
+//! The pipeline of sources, destinations and mappings: shown without secrets, and changed by
+//! applying a document in one commit. Every interface changes it through [`Editor`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,13 +45,13 @@ pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 
 use plan::{Plan, PlanContext, Unlisted};
 
-/// A document to be applied.
+/// A request to apply a document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
-    /// What is desired.
+    /// The desired pipeline.
     pub document: Document,
-    /// Only tell the difference.
+    /// Only compute the diff.
     #[serde(default)]
     pub dry_run: bool,
     /// Remove what is not in the document.
@@ -59,23 +59,23 @@ pub struct ApplyRequest {
     pub prune: bool,
 }
 
-/// What applying did, or would do.
+/// The result of applying a document.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
-    /// The pipeline's version afterwards.
+    /// The version of the pipeline afterwards.
     pub version: i64,
-    /// Whether there is a difference.
+    /// Whether there are changes.
     pub changed: bool,
-    /// Whether it was left at telling the difference.
+    /// Whether it was a dry run.
     pub dry_run: bool,
-    /// The difference.
+    /// The diff.
     pub lines: Vec<Line>,
-    /// Write keys that were made, shown this once.
+    /// Generated write keys, shown once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub write_keys: Vec<WriteKeyView>,
 }
 
-/// A write key that was made.
+/// A generated write key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WriteKeyView {
     /// Its source.
@@ -87,24 +87,22 @@ pub struct WriteKeyView {
 /// Why a document was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// It is not right.
-    #[error("the document is not right: {} {}", .0.first().map_or("", |it| &it.path), .0.first().map_or("", |it| &it.message))]
+    /// The document is invalid.
+    #[error("the document is invalid: {} {}", .0.first().map_or("", |it| &it.path), .0.first().map_or("", |it| &it.message))]
     Invalid(Vec<FieldError>),
-    /// What it is about is not there.
+    /// The resource does not exist.
     #[error("there is no {0}")]
     Missing(String),
-    /// What is to be made is there.
-    #[error("there is a {0} already")]
+    /// The resource exists already.
+    #[error("{0} already exists")]
     Taken(String),
-    /// What is to be changed is not what it was when it was read.
-    #[error(
-        "{0} has changed since it was read: read it again, and make the change to what it is now"
-    )]
+    /// The precondition failed: the resource has changed since it was read.
+    #[error("{0} has changed since it was read: read it again and repeat the change")]
     Stale(String),
-    /// Whoever asks may not.
+    /// The caller's role or scope does not allow it.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The store did not take it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A secret cannot be sealed or opened.
@@ -112,17 +110,17 @@ pub enum ApplyError {
     Secret(#[from] SecretError),
 }
 
-/// What changes the pipeline, whoever asks for it.
+/// Changes the pipeline.
 pub struct Editor {
-    /// Where it is kept.
+    /// The store.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The key that seals secrets.
     pub keyring: Arc<Keyring>,
-    /// The settings in force.
+    /// The effective settings.
     pub settings: Settings,
-    /// What takes a change into use.
+    /// The running process, which activates a change.
     pub process: Arc<dyn Process>,
 }
 
@@ -133,7 +131,7 @@ impl fmt::Debug for Editor {
 }
 
 impl Editor {
-    /// Applies a document, all of it or nothing, and takes it into use before it returns.
+    /// Applies a document atomically and activates it before it returns.
     ///
     /// # Errors
     /// [`ApplyError`]; nothing is changed then.
@@ -148,7 +146,7 @@ impl Editor {
             return Err(ApplyError::Invalid(faults));
         }
         match self.try_apply(admin, request).await {
-            // Someone else changed the pipeline meanwhile: once more, on what it is now.
+            // The pipeline was changed concurrently: retry once on the new version.
             Err(ApplyError::Store(StoreError::Conflict)) => self.try_apply(admin, request).await,
             other => other,
         }
@@ -165,7 +163,7 @@ impl Editor {
         self.make(admin, &current, plan, request.dry_run).await
     }
 
-    /// The difference, when it can be made.
+    /// Plans the changes.
     fn plan(
         &self,
         current: &Pipeline,
@@ -182,7 +180,7 @@ impl Editor {
         if faults.is_empty() { Ok(plan) } else { Err(ApplyError::Invalid(faults)) }
     }
 
-    /// Makes the difference.
+    /// Commits the planned changes.
     async fn make(
         &self,
         admin: &Admin,
@@ -216,7 +214,7 @@ impl Editor {
     }
 }
 
-/// Write keys of the document that belong to a source which keeps them.
+/// Write keys of the document that belong to another source.
 fn taken_write_keys(
     current: &Pipeline,
     changes: &[PipelineChange],

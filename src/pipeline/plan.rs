@@ -13,22 +13,22 @@ use crate::domain::destination::Destination;
 use crate::settings::secrets::Keyring;
 use crate::store::{Pipeline, PipelineChange};
 
-/// What a line of the difference is about.
+/// The kind of a line of the diff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sign {
-    /// Made.
+    /// Created.
     Add,
     /// Changed.
     Change,
     /// Removed.
     Remove,
-    /// Not in the document, and left alone.
+    /// Not in the document, and kept.
     Keep,
 }
 
 impl Sign {
-    /// The mark in front of the line.
+    /// The sign in front of the line.
     #[must_use]
     pub const fn mark(self) -> char {
         match self {
@@ -40,60 +40,60 @@ impl Sign {
     }
 }
 
-/// One line of the difference.
+/// One line of the diff.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DifferenceLine)]
 pub struct Line {
-    /// What is done.
+    /// The kind.
     pub sign: Sign,
-    /// To what: `mapping website/warehouse/everything`.
+    /// The resource: `mapping website/warehouse/everything`.
     pub what: String,
-    /// The fields that differ; never a secret's value.
+    /// The fields that differ, without values of secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
 }
 
-/// A write key that is made by applying, shown this once.
+/// A generated write key, shown once.
 #[derive(Debug)]
 pub(super) struct GeneratedWriteKey {
     pub(super) source: String,
     pub(super) key: SecretString,
 }
 
-/// The difference.
+/// The plan.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) changes: Vec<PipelineChange>,
     pub(super) lines: Vec<Line>,
     pub(super) generated_write_keys: Vec<GeneratedWriteKey>,
-    /// Secrets that the document leaves out and nothing is kept for.
+    /// Required secrets that neither the document nor the store has.
     pub(super) missing: Vec<FieldError>,
 }
 
-/// What becomes of what is not in a document.
+/// The treatment of what is not in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unlisted {
-    /// It stays.
+    /// It is kept.
     Keep,
-    /// Secrets of what is in the document go; what is not in it stays.
+    /// Secrets that a listed resource leaves out are removed; unlisted resources are kept.
     RemoveSecrets,
-    /// It goes.
+    /// It is removed.
     Remove,
 }
 
-/// What the difference is taken with.
+/// The input of a plan besides the document.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlanContext<'a> {
     pub(super) current: &'a Pipeline,
     pub(super) keyring: &'a Keyring,
-    /// What becomes of what is not in the document.
+    /// The treatment of what is not in the document.
     pub(super) unlisted: Unlisted,
     pub(super) now: Timestamp,
-    /// When a shared secret that is replaced now stops signing.
+    /// When a replaced shared secret stops signing.
     pub(super) retire_at: Timestamp,
 }
 
-/// A destination in the document, and as it is.
+/// A destination in the document, and as stored.
 #[derive(Clone, Copy)]
 pub(super) struct DestinationPair<'a> {
     pub(super) source: &'a SourceDocument,
@@ -112,7 +112,7 @@ impl Planner<'_> {
         self.plan.lines.push(Line { sign, what, details });
     }
 
-    /// What is there and not in the document.
+    /// Plans a stored resource that is not in the document.
     pub(super) fn unlisted(&mut self, what: String, removal: PipelineChange) {
         match self.context.unlisted {
             Unlisted::Remove => {
@@ -124,7 +124,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a secret that is not given stays what it is.
+    /// Whether a secret without a value is kept.
     pub(super) fn keeps(&self, given: Option<&GivenSecret>) -> bool {
         is_kept(given) || self.context.unlisted == Unlisted::Keep
     }

@@ -6,68 +6,68 @@ use utoipa::ToSchema;
 use crate::domain::attempt::{Attempt, NewAttempt};
 use crate::domain::id::{Noun, PublicId};
 
-/// How a test ended.
+/// The result of an attempt or a test send.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ResultView {
-    /// The mapping revision: its number in the database.
+    /// The id of the mapping revision in the database.
     pub revision: i64,
-    /// When it began.
+    /// When it started.
     pub started_at: String,
-    /// How long the request took, in microseconds.
+    /// The duration of the request, in microseconds.
     pub duration_us: u64,
-    /// How it ended, in the words of attempts.
+    /// The outcome.
     pub outcome: String,
-    /// The answer's HTTP status.
+    /// The HTTP status of the response.
     pub status: Option<u16>,
-    /// What went wrong.
+    /// The error.
     pub error: Option<String>,
-    /// The answer's headers, a line each.
+    /// The headers of the response, a line each.
     pub response_headers: String,
-    /// The answer's body as far as it is kept; what is not UTF-8 in it is replaced.
+    /// The body of the response, truncated to what is kept; invalid UTF-8 is replaced.
     pub response_body: String,
-    /// Whether the answer's body was longer than what is kept.
+    /// Whether the body of the response was truncated.
     pub response_truncated: bool,
 }
 
-/// An attempt as it is shown.
+/// An attempt.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// Its id.
     pub id: String,
-    /// Which try of the delivery it was.
+    /// The number of the attempt within the delivery.
     pub number: u32,
-    /// Recorded after its lease was lost.
+    /// Whether it was recorded after its lease was lost.
     pub late: bool,
-    /// The process that made it: its number in the database's list of nodes.
+    /// The id of the node that made it.
     pub node: i64,
     /// The revision, the outcome and the response.
     #[serde(flatten)]
     pub result: ResultView,
-    /// What its insert function wrote to the console, a line each.
+    /// The console output of the insert function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console: Option<String>,
-    /// The request's URL.
+    /// The URL of the request.
     pub url: String,
-    /// The request's headers, a line each, secrets masked.
+    /// The headers of the request, a line each, secrets masked.
     pub request_headers: String,
-    /// The span that it was of its event's trace, as the receiver was told.
+    /// The `traceparent` header of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// SHA-256 of the request's body, in hex.
+    /// SHA-256 of the body of the request, in hex.
     pub body_sha256: Option<String>,
-    /// The batch that it was part of: request and answer are those of the whole batch.
+    /// The batch that it was part of: request and response are those of the whole batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchView>,
 }
 
-/// A batch as its attempts show it.
+/// The batch of an attempt.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BatchView {
-    /// The `webhook-id` it was sent under.
+    /// The `webhook-id` of the batch.
     pub webhook_id: String,
-    /// How many deliveries it carried.
+    /// The number of deliveries in the batch.
     pub size: u32,
-    /// The HTTP status of the answer to all of it.
+    /// The HTTP status of the response to the batch.
     pub status: Option<u16>,
 }
 

@@ -1,4 +1,4 @@
-//! Attempts over all deliveries, newest first.
+//! The list of attempts over all deliveries, newest first.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,10 +42,10 @@ impl ListedAttempt {
 }
 
 impl Service {
-    /// A page of the attempts that meet the conditions, newest first.
+    /// A page of the attempts that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn attempts(
         &self,
         caller: &Caller,
@@ -55,7 +55,7 @@ impl Service {
         let mut query = filter::attempts(conditions, &pipeline)?;
         query.among = visible_destinations(caller, &pipeline);
         let limit = query.limit;
-        // One more than asked for tells whether there is a next page.
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let listed = self.store.list_attempts(query).await?;
         let at = |it: &AttemptRow| (it.attempt.id.0, it.attempt.recorded_at);

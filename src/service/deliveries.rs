@@ -1,4 +1,4 @@
-//! Deliveries: lists by filter, and one with its event and its attempts.
+//! Deliveries: list, and one with its event and its attempts.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,10 +15,10 @@ use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::store::{DeliveryQuery, DeliveryRow, Pipeline};
 
-/// A delivery as it is shown. Times are RFC 3339, UTC.
+/// A delivery. Times are RFC 3339, UTC.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryView {
-    /// Its id, which its receiver sees as `webhook-id`.
+    /// Its id, sent to the receiver as `webhook-id`.
     pub id: String,
     /// Its event's id.
     pub event_id: String,
@@ -32,45 +32,45 @@ pub struct DeliveryView {
     pub destination: Option<String>,
     /// Its mapping, `source/destination/mapping`; none when that was removed.
     pub mapping: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
-    /// Why it is dead; only while dead.
+    /// The reason of the dead letter; only while dead.
     pub reason: Option<String>,
-    /// Attempts made, whole life.
+    /// Attempts over its whole life.
     pub attempts: u32,
-    /// Attempts made in the window now running.
+    /// Attempts in the current delivery window.
     pub tried: u32,
-    /// How the last attempt ended.
+    /// The outcome of the last attempt.
     pub last_outcome: Option<String>,
-    /// The HTTP status that the last attempt got.
+    /// The HTTP status of the last attempt.
     pub last_status: Option<u16>,
     /// When its event was accepted.
     pub accepted_at: String,
-    /// Why it is not tried although it is due: its destination waits to be connected, or it or its
+    /// Why it is held although it is due: its destination is not connected, or the destination or
     /// mapping is disabled. Only while pending.
     #[serde(default)]
     pub held: Option<String>,
-    /// When it is tried next; only while pending.
+    /// The time of the next attempt; only while pending.
     pub due_at: Option<String>,
-    /// When its window ends.
+    /// The end of its delivery window.
     pub deadline_at: String,
-    /// When its lease ends; only while leased.
+    /// When its lease expires; only while leased.
     pub lease_expires_at: Option<String>,
-    /// When it was delivered, died or was discarded.
+    /// When it was delivered, dead-lettered or discarded.
     pub settled_at: Option<String>,
-    /// The event's other delivery whose success settled this one, where the destination's policy is
-    /// `any`; none for one that its own receiver took.
+    /// The event's other delivery whose success settled this one, with the destination's policy
+    /// `any`; none when its own receiver accepted it.
     pub settled_by: Option<String>,
 }
 
-/// A delivery with all that is known of it.
+/// A delivery with its event and its attempts.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryDetail {
     /// The delivery.
     pub delivery: DeliveryView,
-    /// Its event; none once retention removed it.
+    /// Its event; none once it was pruned.
     pub event: Option<EventView>,
-    /// Its attempts, in the order they were recorded.
+    /// Its attempts, in the order of recording.
     pub attempts: Vec<AttemptView>,
 }
 
@@ -104,7 +104,7 @@ impl DeliveryView {
     }
 }
 
-/// Why a pending delivery waits whatever its due time says.
+/// Why a pending delivery is held whatever its due time.
 fn held(row: &DeliveryRow, pipeline: &Pipeline) -> Option<String> {
     let delivery = &row.delivery;
     if delivery.state != State::Pending {
@@ -122,10 +122,10 @@ fn held(row: &DeliveryRow, pipeline: &Pipeline) -> Option<String> {
 }
 
 impl Service {
-    /// A page of the deliveries that meet the conditions, newest first.
+    /// A page of the deliveries that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn deliveries(
         &self,
         caller: &Caller,
@@ -144,7 +144,7 @@ impl Service {
     ) -> Result<Page<DeliveryView>, Refusal> {
         query.among = visible_destinations(caller, pipeline);
         let limit = query.limit;
-        // One more than asked for tells whether there is a next page.
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let listed = self.store.deliveries(query).await?;
         let at = |it: &DeliveryRow| (it.delivery.id.0, it.delivery.accepted_at);

@@ -9,7 +9,7 @@ use crate::domain::id::{EventId, Noun, PublicId};
 use crate::live::LiveEvent;
 use crate::store::Pipeline;
 
-/// An event as it is shown. Times are RFC 3339, UTC.
+/// An event. Times are RFC 3339, UTC.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
     /// Its id.
@@ -23,13 +23,13 @@ pub struct EventView {
     pub name: Option<String>,
     /// Its `userId`.
     pub user_id: Option<String>,
-    /// The sender's id for it.
+    /// The sender's messageId.
     pub message_id: String,
     /// When it was accepted.
     pub received_at: String,
-    /// Why it was not routed; none for an event that was.
+    /// Why it was rejected; none for an accepted event.
     pub rejection: Option<String>,
-    /// The message as it came; a text when it is not JSON.
+    /// The message as received; a string when it is not JSON.
     #[schema(value_type = serde_json::Value)]
     pub body: Box<RawValue>,
 }
@@ -59,7 +59,7 @@ impl EventView {
     }
 }
 
-/// The message's own JSON; as a JSON string when it is none.
+/// The body as JSON; invalid JSON becomes a string.
 fn raw(body: &[u8]) -> Box<RawValue> {
     let text = String::from_utf8_lossy(body).into_owned();
     RawValue::from_string(text.clone()).unwrap_or_else(|_not_json| {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_json_is_shown_as_text() {
+    fn a_body_that_is_not_json_is_shown_as_a_string() {
         assert_eq!(raw(br#"{"a":1.50}"#).get(), r#"{"a":1.50}"#, "byte for byte");
         assert_eq!(raw(b"{\"a\":").get(), r#""{\"a\":""#);
         assert_eq!(raw(b"\xff").get(), "\"\u{fffd}\"");

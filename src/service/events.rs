@@ -1,4 +1,4 @@
-//! Events: lists by filter, and one with its deliveries.
+//! Events: list, and one with its deliveries.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, Noun, PublicId};
 use crate::store::DeliveryQuery;
 
-/// Deliveries shown with their event at most; the list of deliveries has them all.
+/// The maximum number of deliveries in an event; the list of deliveries has all.
 const DELIVERIES_SHOWN: u32 = 1_000;
 
 /// An event with its deliveries.
@@ -27,10 +27,10 @@ pub struct EventDetail {
 }
 
 impl Service {
-    /// A page of the events that meet the conditions, newest first.
+    /// A page of the events that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn events(
         &self,
         caller: &Caller,
@@ -40,7 +40,7 @@ impl Service {
         let mut query = filter::events(conditions, &pipeline)?;
         query.among = visible_sources(caller, &pipeline);
         let limit = query.limit;
-        // One more than asked for tells whether there is a next page.
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let listed = self.store.events(query).await?;
         let at = |it: &StoredEvent| (it.id.0, it.event.received_at);

@@ -1,5 +1,5 @@
-//! What can be watched live: events as they are accepted, and what arrives at the inspectors. A watch
-//! ends with what let the watcher in; whoever shows it takes one line after the other.
+//! Live feeds: accepted events, and the requests of inspectors. A subscription ends with the
+//! subscriber's token or session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,27 +13,28 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspected;
 use crate::live::{EventFilter, LiveEvent, Told, Watch};
 
-/// After so long without a line there is an empty one, so that nobody between takes the line for dead.
+/// The keepalive interval, so that no proxy closes an idle stream.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// One line of what is watched.
+/// One message of a live feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveLine<T> {
-    /// Something that happened.
+    /// An item.
     Thing(T),
-    /// It was read too slowly: so many things were not told. No more lines come.
+    /// The subscriber lagged: it is disconnected after this many items were dropped. The last
+    /// message.
     Missed(u64),
-    /// Nothing happened for a while.
+    /// A keepalive.
     Quiet,
-    /// What let the watcher in is not in force any more. No more lines come.
+    /// The token or session is no longer active. The last message.
     Ended,
 }
 
-/// What is watched, line by line; dropping it ends the watch.
+/// A subscription to a live feed; dropping it unsubscribes.
 pub struct LiveLines<T> {
-    /// None once there is no more to come.
+    /// None once the stream has ended.
     source: Option<Box<dyn Source<T>>>,
-    /// Whether what let the watcher in is in force; asked before each line.
+    /// Whether the token or session is active; checked before each message.
     may_go_on: Box<dyn Fn() -> bool + Send + Sync>,
     clock: Arc<dyn Clock>,
     quiet_at: Timestamp,
@@ -47,11 +48,11 @@ impl<T> std::fmt::Debug for LiveLines<T> {
 
 #[async_trait::async_trait]
 trait Source<T>: Send {
-    /// The next line; none when the watch has ended. Dropping the wait loses nothing.
+    /// The next message; none at the end. Cancel-safe.
     async fn next(&mut self) -> Option<LiveLine<T>>;
 }
 
-/// A watch, and what of it is shown how.
+/// A subscription, and the view of each item.
 struct Shown<S, F> {
     watch: Watch<S>,
     show: F,
@@ -78,7 +79,7 @@ where
 }
 
 impl<T: 'static> LiveLines<T> {
-    /// The same, for as long as this holds as well.
+    /// The same subscription, which ends when this condition no longer holds.
     #[must_use]
     pub fn only_while(mut self, holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let before = self.may_go_on;
@@ -86,7 +87,7 @@ impl<T: 'static> LiveLines<T> {
         self
     }
 
-    /// The next line; none when the watch has ended.
+    /// The next message; none at the end.
     pub async fn next(&mut self) -> Option<LiveLine<T>> {
         let source = self.source.as_mut()?;
         let line = tokio::select! {
@@ -103,11 +104,11 @@ impl<T: 'static> LiveLines<T> {
 }
 
 impl Service {
-    /// The events that meet the conditions (`source`, `type`, `text`), from now on, for as long as
-    /// the caller's token is in force.
+    /// Subscribes to the accepted events that match (`source`, `type`, `text`), for as long as the
+    /// caller's token is active.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right; too many who watch.
+    /// [`Refusal`], with each invalid condition, or when there are too many subscribers.
     pub async fn watch_events(
         &self,
         caller: &Caller,
@@ -123,11 +124,12 @@ impl Service {
         }))
     }
 
-    /// What arrives at an inspector from now on, or at any of them, for as long as the caller's token
-    /// is in force.
+    /// Subscribes to the requests of one inspector, or of all, for as long as the caller's token is
+    /// active.
     ///
     /// # Errors
-    /// [`Refusal`] when there are no inspectors, the name is none, too many watch.
+    /// [`Refusal`] when inspectors are disabled, the name is invalid, or there are too many
+    /// subscribers.
     pub fn watch_inspector(
         &self,
         caller: &Caller,
@@ -160,5 +162,5 @@ impl Service {
 }
 
 fn too_many() -> Refusal {
-    Refusal::Busy("too many watch already; try again when one has left".to_owned())
+    Refusal::Busy("too many live subscribers: try again later".to_owned())
 }

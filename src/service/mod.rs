@@ -1,5 +1,6 @@
-//! What an operator can ask and do, one file per noun, whichever door the operator comes through:
-//! `api` says it in JSON. Knows nothing of HTTP; what is refused is refused in full, with each fault.
+//! The operations of the product, one file per noun, behind every interface: the admin API, the UI
+//! and the command line call the same methods. Knows nothing of HTTP. Validation errors are
+//! reported together.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,29 +43,29 @@ pub mod tokens;
 
 pub use filter::{Condition, destination_path, mapping_path};
 
-/// All that is asked and done with.
+/// The operator's operations, and what they use.
 pub struct Service {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Who is let in.
+    /// Authentication.
     pub authenticator: Arc<Authenticator>,
-    /// What changes the pipeline.
+    /// Changes the pipeline.
     pub editor: Arc<Editor>,
-    /// The settings in force.
+    /// The effective settings.
     pub settings: Settings,
-    /// The process around.
+    /// The running process.
     pub process: Arc<dyn Process>,
-    /// What connects destinations.
+    /// OAuth connections of destinations.
     pub auth: Auth,
-    /// The address that browsers and senders reach this service by, without a `/` at its end.
+    /// The public base URL, without a trailing `/`.
     pub base_url: String,
-    /// Where authorization servers send browsers back to.
+    /// The OAuth redirect URL.
     pub callback_url: String,
-    /// Events as they are accepted.
+    /// The live feed of accepted events.
     pub live: Feed<LiveEvent>,
-    /// The inspectors, where the settings allow them.
+    /// The inspectors; none where the settings disable them.
     pub inspectors: Option<Arc<Inspectors>>,
     /// When the process started.
     pub started_at: Timestamp,
@@ -76,31 +77,31 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Why something was not answered or not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// What was given is not right: each fault with its place.
+    /// The input is invalid: each error with its field.
     #[error("{}", in_one_line(.0))]
     Invalid(Vec<FieldError>),
-    /// An id is none.
+    /// An id is malformed.
     #[error("{0}")]
     Malformed(String),
-    /// Whoever asks may not.
+    /// The caller's role or scope does not allow it.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// There is no such thing; the words name it.
+    /// The resource does not exist; the text names it.
     #[error("there is no {0}")]
     Missing(String),
-    /// It cannot be done as things stand.
+    /// The current state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// Too much of it is going on already.
+    /// A concurrency limit is reached.
     #[error("{0}")]
     Busy(String),
-    /// It has changed since it was read.
+    /// The precondition failed: the resource has changed since it was read.
     #[error("{0}")]
     Stale(String),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A secret cannot be sealed or opened.
@@ -109,10 +110,10 @@ pub enum Refusal {
 }
 
 impl Service {
-    /// What is set up, as far as the caller may see it: what lies outside its limits is not there.
+    /// The pipeline within the caller's scope.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be read.
+    /// [`StoreError`] when the store fails.
     pub async fn pipeline(&self, caller: &Caller) -> Result<Pipeline, StoreError> {
         let mut pipeline = self.store.pipeline().await?;
         pipeline.narrow(&caller.scope);
@@ -121,7 +122,7 @@ impl Service {
 }
 
 impl Refusal {
-    /// What was given at one place is not right.
+    /// One invalid field.
     fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(path, message)])
     }
@@ -147,6 +148,6 @@ fn in_one_line(faults: &[FieldError]) -> String {
         [fault, rest @ ..] => {
             format!("{}: {} (and {} more)", fault.path, fault.message, rest.len())
         }
-        [] => "the request is not right".to_owned(),
+        [] => "the request is invalid".to_owned(),
     }
 }

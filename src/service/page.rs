@@ -10,23 +10,23 @@ use crate::store::Listed;
 /// A page of a list, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items.
     pub items: Vec<T>,
-    /// What to give as `before` for the next one; none on the last.
+    /// The cursor: `before` of the next page; none on the last page.
     pub next: Option<String>,
-    /// Until when this page looked back, where that was as far as one look goes and there is more: it
-    /// may then hold fewer items than asked for, or none.
+    /// How far back the query scanned, where it reached its row limit and there is more: the page
+    /// may hold fewer items than its limit, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_to: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A whole list.
+    /// An unpaginated list.
     pub(super) fn whole(items: Vec<T>) -> Self {
         Self { items, next: None, looked_to: None }
     }
 
-    /// The first `limit` of what was listed, and where the next page begins.
+    /// The first `limit` rows, and the cursor of the next page.
     pub(super) fn of<R>(
         listed: Listed<R>,
         limit: u32,
@@ -49,8 +49,7 @@ impl<T> Page<T> {
         }
     }
 
-    /// The first `limit` of `rows`, which are one more where there is a next page; their cursor is a
-    /// number.
+    /// The same where the cursor is a number.
     pub(super) fn numbered<R>(
         mut rows: Vec<R>,
         limit: u32,

@@ -1,4 +1,4 @@
-//! Revisions of a mapping: listed, compared, and said again.
+//! Revisions of a mapping: list, compare, roll back.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,39 +23,39 @@ pub struct RevisionView {
     pub created_at: String,
     /// The token that it was saved with.
     pub created_by: String,
-    /// Whether it is in force.
+    /// Whether it is the current revision.
     pub current: bool,
-    /// What it says.
+    /// Its definition.
     pub definition: MappingDefinition,
 }
 
-/// What differs between two revisions.
+/// The difference between two revisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RevisionDiff {
-    /// The one before.
+    /// The first revision.
     pub from: u32,
-    /// The one after.
+    /// The second revision.
     pub to: u32,
-    /// Each place where they differ; none when they say the same.
+    /// Each value that differs; empty when they are equal.
     pub changes: Vec<Difference>,
 }
 
-/// A place where two revisions differ.
+/// A value that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
-    /// Where: a JSON pointer (RFC 6901) into the definition.
+    /// A JSON pointer (RFC 6901) into the definition.
     pub path: String,
-    /// What stood there before; left out when nothing did.
+    /// The value in the first revision; left out when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub from: Option<Value>,
-    /// What stands there after; left out when nothing does.
+    /// The value in the second revision; left out when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub to: Option<Value>,
 }
 
-/// Which revision a mapping goes back to.
+/// The revision that a mapping is rolled back to.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollBackBody {
@@ -80,7 +80,7 @@ impl Service {
     /// A page of a mapping's revisions, newest first.
     ///
     /// # Errors
-    /// [`Refusal`] when there is no such mapping, or a condition is not right.
+    /// [`Refusal`] when there is no such mapping, or a condition is invalid.
     pub async fn revisions(
         &self,
         caller: &Caller,
@@ -109,10 +109,10 @@ impl Service {
         Ok(RevisionView::of(&self.find_revision(id, number).await?, current))
     }
 
-    /// What differs between two revisions of a mapping.
+    /// Compares two revisions of a mapping.
     ///
     /// # Errors
-    /// [`Refusal`] when one of them is not there.
+    /// [`Refusal`] when one of them does not exist.
     pub async fn compare_revisions(
         &self,
         caller: &Caller,
@@ -126,10 +126,11 @@ impl Service {
         Ok(RevisionDiff { from, to, changes: differences(&before.definition, &after.definition) })
     }
 
-    /// Makes a new revision that says what an older one said.
+    /// Rolls a mapping back: a new revision with the definition of an older one.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is changed then. What was right when it was saved may not be any more.
+    /// [`Refusal`]; nothing is changed then. A definition that was valid when it was saved may be
+    /// invalid now.
     pub async fn roll_back(
         &self,
         admin: &Admin,
@@ -187,7 +188,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_place_that_differs_is_told_once() {
+    fn every_value_that_differs_is_reported_once() {
         let definition =
             |value: Value| -> MappingDefinition { serde_json::from_value(value).unwrap() };
         let before = definition(json!({

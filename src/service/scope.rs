@@ -4,7 +4,7 @@ use crate::domain::auth::Caller;
 use crate::domain::id::{DestinationId, SourceId};
 use crate::store::Pipeline;
 
-/// The destinations that a caller's deliveries are among; none: all, also those of removed ones.
+/// The destinations whose deliveries the caller may list; none: all, removed destinations included.
 pub(super) fn visible_destinations(
     caller: &Caller,
     pipeline: &Pipeline,
@@ -13,7 +13,7 @@ pub(super) fn visible_destinations(
     Some(pipeline.destinations.iter().map(|it| it.id).collect())
 }
 
-/// The sources that a caller's events are among; none: all, also those of removed ones.
+/// The sources whose events the caller may list; none: all, removed sources included.
 pub(super) fn visible_sources(caller: &Caller, pipeline: &Pipeline) -> Option<Vec<SourceId>> {
     caller.scope.limits()?;
     Some(pipeline.sources.iter().map(|it| it.id).collect())

@@ -1,4 +1,4 @@
-//! The service as a whole: the ledger, what is open, and the store's own examination.
+//! The status of the service: the ledger, open circuits, firing alerts, and the consistency check.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
 use crate::store::{Finding, Ledger, Pipeline};
 
-/// The service as it stands.
+/// The status of the service.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// The program's version.
@@ -18,17 +18,17 @@ pub struct StatusView {
     pub node_name: String,
     /// When it started.
     pub started_at: String,
-    /// How long it runs, in seconds.
+    /// Its uptime, in seconds.
     pub uptime_s: u64,
-    /// Why it is not ready; none when it is.
+    /// Why it is not ready; none when it is ready.
     pub not_ready: Option<String>,
-    /// Rises with every change of the pipeline.
+    /// The pipeline's version, incremented by every change.
     pub pipeline_version: i64,
-    /// Events and deliveries by what became of them.
+    /// Counters of events and deliveries by state.
     pub ledger: Ledger,
-    /// Mappings that are being tried by one probe at a time.
+    /// Mappings with an open circuit.
     pub open_circuits: Vec<CircuitView>,
-    /// Alerts that stand, the oldest first.
+    /// Firing alerts, oldest first.
     #[serde(default)]
     pub alerts: Vec<AlertView>,
     /// Destinations whose deliveries are held because they are not connected.
@@ -36,17 +36,17 @@ pub struct StatusView {
     pub held: Vec<HeldView>,
 }
 
-/// An alert that stands.
+/// A firing alert.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertView {
-    /// What it is about: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
+    /// The kind: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
     /// `disk_low`.
     pub alert: String,
-    /// Of what: a mapping, destination or node by name.
+    /// The mapping, destination or node, by name.
     pub subject: String,
-    /// What was found when it was raised.
+    /// The detail at the time when it was raised.
     pub detail: String,
-    /// Since when.
+    /// The time since when.
     pub raised_at: String,
 }
 
@@ -55,11 +55,11 @@ pub struct AlertView {
 pub struct CircuitView {
     /// `source/destination/mapping`.
     pub mapping: String,
-    /// Since when.
+    /// The time since when.
     pub opened_at: String,
 }
 
-/// A destination that waits to be connected.
+/// An enabled destination that is not connected.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeldView {
     /// `source/destination`.
@@ -68,14 +68,14 @@ pub struct HeldView {
     pub why: String,
 }
 
-/// One finding of the store's examination.
+/// One result of the consistency check.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FindingView {
-    /// What was examined.
+    /// The name of the check.
     pub check: String,
-    /// Whether all is well.
+    /// Whether it passed.
     pub ok: bool,
-    /// What was found, with numbers.
+    /// The result, with numbers.
     pub detail: String,
 }
 
@@ -95,7 +95,7 @@ fn is_seen(caller: &Caller, alert: &Alert) -> bool {
     }
 }
 
-/// Enabled destinations that wait to be connected.
+/// Enabled destinations that are not connected.
 fn held(pipeline: &Pipeline) -> Vec<HeldView> {
     let enabled = pipeline.destinations.iter().filter(|it| it.enabled);
     let held = enabled.filter_map(|it| Some((it, pipeline.held(it)?)));
@@ -116,7 +116,7 @@ fn connections(pipeline: &Pipeline) -> FindingView {
         check: "connections".to_owned(),
         ok: held.is_empty(),
         detail: if held.is_empty() {
-            format!("{} needed, all there", needing.count())
+            format!("{} needed, all connected", needing.count())
         } else {
             lines.collect::<Vec<_>>().join("; ")
         },
@@ -124,7 +124,7 @@ fn connections(pipeline: &Pipeline) -> FindingView {
 }
 
 impl Service {
-    /// The service as it stands.
+    /// The status of the service.
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.
@@ -152,7 +152,7 @@ impl Service {
         })
     }
 
-    /// The alerts that stand, as far as the caller may see what they are about.
+    /// The firing alerts within the caller's scope.
     async fn alerts(&self, caller: &Caller) -> Result<Vec<AlertView>, Refusal> {
         let alerts = self.store.alerts().await?.into_iter().filter(Alert::stands);
         let seen = alerts.filter(|alert| is_seen(caller, alert));
@@ -166,16 +166,16 @@ impl Service {
             .collect())
     }
 
-    /// Why the service is not ready; none when it is.
+    /// Why the service is not ready; none when it is ready.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
         self.process.not_ready().or_else(|| {
             (!self.store.has_room())
-                .then(|| "the disk is below its floor: intake refuses events".to_owned())
+                .then(|| "free disk space is below its floor: intake refuses events".to_owned())
         })
     }
 
-    /// What examining the whole store found. Slow.
+    /// Runs the consistency check over the whole store. Slow.
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.

@@ -1,5 +1,4 @@
-//! Tokens: listed without their text, made, revoked. The text of one is in the answer that makes it
-//! and nowhere else.
+//! Tokens: list, create, revoke. The secret of a token is only in the answer that creates it.
 
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -14,51 +13,51 @@ use crate::domain::id::{Noun, PublicId};
 use crate::pipeline::FieldError;
 use crate::store::{Revocation, Token};
 
-/// A token that is asked for.
+/// A request for a token.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
-    /// What it should be called: shown as the actor of what is done with it.
+    /// Its name: the actor in the audit log.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub name: String,
-    /// What it may do: `viewer`, `operator` or `admin`.
+    /// Its role: `viewer`, `operator` or `admin`.
     #[schema(pattern = "^(viewer|operator|admin)$")]
     pub role: String,
-    /// The destinations that it is limited to, `source/destination` each; left out: no limits.
+    /// The destinations of its scope, each `source/destination`; left out: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
     pub destinations: Option<Vec<String>>,
-    /// When it ends; left out: never.
+    /// When it expires; left out: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
 }
 
-/// A token as it is shown: never with its text.
+/// A token, without its secret.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// Its id.
     pub id: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it may do.
+    /// Its role.
     pub role: String,
-    /// The destinations that it is limited to; none: no limits.
+    /// The destinations of its scope; none: everything.
     pub destinations: Option<Vec<String>>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
-    /// The token that it was made with; `postrider` for the one of the token file.
+    /// The token that created it; `postrider` for the one in the token file.
     pub created_by: String,
-    /// When it ends; none: never.
+    /// When it expires; none: never.
     pub expires_at: Option<String>,
     /// When it was last used.
     pub last_used_at: Option<String>,
 }
 
-/// A token that was made.
+/// A created token.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MadeToken {
-    /// Its text, shown this once.
+    /// Its secret, shown once.
     pub secret: String,
     /// The token.
     pub token: TokenView,
@@ -100,17 +99,17 @@ impl From<MakeError> for Refusal {
 }
 
 impl Service {
-    /// The tokens that the caller may see, by name.
+    /// The tokens within the caller's scope, by name.
     #[must_use]
     pub fn tokens(&self, caller: &Caller) -> Page<TokenView> {
         let items = self.authenticator.tokens(caller).iter().map(TokenView::of).collect();
         Page::whole(items)
     }
 
-    /// Makes a token with no more rights than the caller's.
+    /// Creates a token with no more rights than the caller's.
     ///
     /// # Errors
-    /// [`Refusal`], with each fault; none is made then.
+    /// [`Refusal`], with each error; none is created then.
     pub async fn make_token(
         &self,
         admin: &Admin,
@@ -126,14 +125,14 @@ impl Service {
     /// Revokes a token by name.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none, or it is the last that can make others.
+    /// [`Refusal`] when there is none, or it is the last unlimited admin token.
     pub async fn revoke_token(&self, admin: &Admin, name: &str) -> Result<(), Refusal> {
         match self.authenticator.revoke(name, admin).await? {
             Revocation::Revoked => Ok(()),
             Revocation::Unknown => Err(Refusal::Missing(format!("token {name:?}"))),
             Revocation::LastAdmin => Err(Refusal::Conflict(
-                "it is the last token that can make others: make another admin's first, without \
-                 limits and without an end"
+                "it is the last token that can create others: create another admin token first, \
+                 without a scope and without an expiry"
                     .to_owned(),
             )),
         }
