@@ -71,7 +71,7 @@ async fn each_change_is_told_without_secrets() {
     assert!(
         destination.starts_with(
             "change destination website/warehouse: timeout_ms: 5000 → 3000, \
-             rate_per_second: none → 10, shared secret: changed; the one before signs as well until "
+             rate_per_second: none → 10, shared secret: changed; the old one signs as well until "
         ),
         "{destination}"
     );

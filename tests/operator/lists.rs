@@ -127,17 +127,17 @@ async fn a_job_needs_a_condition_that_fits() {
         (
             "/api/v1/redrives",
             json!({}),
-            "filter: should have a condition: what should the job select?",
+            "filter: should have at least one condition, which selects deliveries",
         ),
         (
             "/api/v1/redrives",
             json!({"filter": {"state": "pending"}}),
-            "filter.state: a redrive does not take pending deliveries",
+            "filter.state: a redrive does not select pending deliveries",
         ),
         (
             "/api/v1/discards",
             json!({"filter": {"limit": "3"}}),
-            "limit: is for lists: a job goes over all that match",
+            "limit: is for lists: a job selects every match",
         ),
     ] {
         let (status, problem) = app.client.post(path, &request).await.unwrap();

@@ -114,7 +114,7 @@ async fn secrets_stay_while_they_are_kept_and_go_when_they_are_left_out() {
         (json!({"auth": {"kind": "bearer", "token": "kept"}}), "auth.token"),
     ] {
         let faults = send(&app, "PUT", DESTINATION, body).await.faults();
-        assert_eq!(faults, [(path.to_owned(), "there is none to be kept".to_owned())]);
+        assert_eq!(faults, [(path.to_owned(), "there is no stored secret to keep".to_owned())]);
     }
     app.stop().await;
 }
