@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_has_its_quota_and_the_next_one_too() {
+    fn each_window_has_its_own_quota() {
         let window = Window::default();
         let at =
             |seconds| Timestamp::from_micros(1_800_000_000_000_000) + Duration::from_secs(seconds);

@@ -1,4 +1,4 @@
-//! Why: what became of an event at each mapping, or what kept it from there.
+//! Explaining the routing of an event: its delivery for each mapping, or why there is none.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn by_name() -> impl Fn(&Received) -> Behaviour {
 }
 
 #[tokio::test]
-async fn every_mapping_says_what_became_of_an_event_or_why_not() {
+async fn every_mapping_explains_its_delivery_or_why_there_is_none() {
     let receiver = Receiver::start(by_request(by_name())).await;
     let app = with_every_verdict(&receiver).await;
     let why = explain(&app, "m%2F1%20%C3%A9").await;
@@ -108,9 +108,15 @@ async fn every_mapping_says_what_became_of_an_event_or_why_not() {
         let because = because(&why, mapping);
         assert!(parts.iter().all(|part| because.contains(part)), "{mapping}: {because}");
     };
-    says("website/crm/a-takes", &["attempted once, last: delivered (200); its receiver accepted it at "]);
+    says(
+        "website/crm/a-takes",
+        &["attempted once, last: delivered (200); its receiver accepted it at "],
+    );
     says("website/crm/b-gone", &["last: rejected", "a dead letter at ", "reason rejected"]);
-    says("website/crm/c-down", &["attempted once, last: server_error", "; next attempt at ", "; deadline "]);
+    says(
+        "website/crm/c-down",
+        &["attempted once, last: server_error", "; next attempt at ", "; deadline "],
+    );
     says(
         "website/crm/d-wants",
         &[
@@ -126,7 +132,7 @@ async fn every_mapping_says_what_became_of_an_event_or_why_not() {
 }
 
 #[tokio::test]
-async fn the_verb_explains_in_words_and_in_json() {
+async fn explain_prints_text_and_json() {
     let receiver = Receiver::start(by_request(by_name())).await;
     let app = with_every_verdict(&receiver).await;
     let (code, stdout, stderr) = ask(&app, &["explain", "m/1 é"]).await;
@@ -188,7 +194,7 @@ async fn a_rejected_event_and_one_settled_by_a_sibling_are_explained() {
 }
 
 #[tokio::test]
-async fn older_events_with_the_same_message_id_are_named() {
+async fn older_events_with_the_same_message_id_are_listed() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     app.track("again").await;

@@ -1,4 +1,4 @@
-//! Secrets at rest: what opens, what is refused, who may read the files.
+//! Encryption at rest: decryption, errors, and permissions of key files.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -17,7 +17,7 @@ fn settings(folder: &TempDir) -> Settings {
 }
 
 #[test]
-fn what_was_sealed_opens_for_its_purpose_and_row_only() {
+fn ciphertext_decrypts_only_for_its_purpose_and_row() {
     let keyring = Keyring::new(&[7; 32]);
     let plain = SecretString::from("s3cret");
     let sealed = keyring.seal(&plain, Purpose::SharedSecret, NOW).unwrap();
@@ -42,7 +42,7 @@ fn what_was_sealed_opens_for_its_purpose_and_row_only() {
 }
 
 #[test]
-fn another_key_is_named_by_its_id() {
+fn a_different_key_is_reported_by_its_id() {
     let (one, other) = (Keyring::new(&[1; 32]), Keyring::new(&[2; 32]));
     let sealed = one.seal(&SecretString::from("x"), Purpose::WriteKey, NOW).unwrap();
     let error = other.open(&sealed, Purpose::WriteKey).unwrap_err().to_string();
@@ -50,7 +50,7 @@ fn another_key_is_named_by_its_id() {
 }
 
 #[test]
-fn the_key_file_is_made_once_for_its_owner_and_found_again() {
+fn the_key_file_is_created_once_with_mode_0600() {
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder);
     let made = Keyring::of(&settings, false).unwrap();
@@ -68,7 +68,7 @@ fn a_lost_key_file_is_not_replaced_while_secrets_need_it() {
 }
 
 #[test]
-fn files_that_others_can_read_are_refused() {
+fn key_files_readable_by_others_are_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("token");
     let token = operator_token(&path).unwrap();
@@ -79,7 +79,7 @@ fn files_that_others_can_read_are_refused() {
 }
 
 #[test]
-fn made_keys_differ() {
+fn generated_keys_differ() {
     let (one, other) = (generate("wk_").unwrap(), generate("wk_").unwrap());
     assert_ne!(one.expose_secret(), other.expose_secret());
     assert_eq!(one.expose_secret().len(), "wk_".len() + 43);
