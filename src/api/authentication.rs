@@ -28,8 +28,10 @@ pub(super) async fn authenticate(
         .map_err(|refusal| Problem::unauthorized(refusal.to_string()))?;
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let caller = Caller { request_id, ..caller };
-    let allowance =
-        api.service.authenticator.spend(&caller, api.service.settings.api_requests_per_minute);
+    let allowance = api
+        .service
+        .authenticator
+        .count_request(&caller, api.service.settings.api_requests_per_minute);
     request.extensions_mut().insert(caller);
     let mut response = match allowance.left {
         Some(_) => next.run(request).await,

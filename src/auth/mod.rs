@@ -20,7 +20,7 @@ mod rate_limit;
 mod token_request;
 
 pub use rate_limit::{Allowance, WINDOW};
-pub use token_request::{AskedToken, TokenFault};
+pub use token_request::{TokenFieldError, TokenSpec};
 
 use rate_limit::Window;
 
@@ -45,16 +45,16 @@ pub enum Refusal {
 
 /// Why a token was not created.
 #[derive(Debug, thiserror::Error)]
-pub enum MakeError {
+pub enum CreateTokenError {
     /// The request is invalid; each error names its field.
     #[error("the token request is invalid")]
-    Asked(Vec<TokenFault>),
+    Invalid(Vec<TokenFieldError>),
     /// It would have more rights than the creator's token.
     #[error(transparent)]
-    Beyond(Forbidden),
+    Forbidden(Forbidden),
     /// The name is taken.
     #[error("token {0:?} already exists")]
-    Taken(String),
+    NameTaken(String),
     /// The system gave no random bytes.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -65,7 +65,7 @@ pub enum MakeError {
 
 /// A token that was created; its secret is shown once.
 #[derive(Debug)]
-pub struct Made {
+pub struct CreatedToken {
     /// The token as it is stored.
     pub token: Token,
     /// Its secret.
@@ -73,7 +73,7 @@ pub struct Made {
 }
 
 /// An active token.
-struct Live {
+struct ActiveToken {
     token: Token,
     /// The time of its last use, in microseconds; 0: not used since it was loaded.
     used_at: AtomicI64,
@@ -83,7 +83,7 @@ struct Live {
     window: Window,
 }
 
-impl Live {
+impl ActiveToken {
     fn of(token: Token) -> Self {
         let used_at = token.last_used_at.map_or(0, Timestamp::as_micros);
         Self {
@@ -135,7 +135,7 @@ fn address(from: Option<Peer>) -> String {
 pub struct Authenticator {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    live: RwLock<Arc<[Arc<Live>]>>,
+    live: RwLock<Arc<[Arc<ActiveToken>]>>,
     refusals: Mutex<Refusals>,
     /// Serializes changes, so that a reload cannot replace the result of a later one.
     changing: tokio::sync::Mutex<()>,
@@ -181,7 +181,7 @@ impl Authenticator {
         Ok(authenticator)
     }
 
-    fn live(&self) -> Arc<[Arc<Live>]> {
+    fn live(&self) -> Arc<[Arc<ActiveToken>]> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -192,7 +192,7 @@ impl Authenticator {
         let live = tokens.into_iter().map(|token| {
             // The entry in memory is kept: it has a time of last use that is not stored yet.
             let held = before.iter().find(|it| it.token.id == token.id);
-            held.map_or_else(|| Arc::new(Live::of(token)), Arc::clone)
+            held.map_or_else(|| Arc::new(ActiveToken::of(token)), Arc::clone)
         });
         let live = live.collect();
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
@@ -221,7 +221,11 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Refusal`] otherwise.
-    pub fn admit_again(&self, token_id: TokenId, from: Option<Peer>) -> Result<Caller, Refusal> {
+    pub fn authenticate_session(
+        &self,
+        token_id: TokenId,
+        from: Option<Peer>,
+    ) -> Result<Caller, Refusal> {
         let live = self.live();
         let found = live.iter().find(|it| it.token.id == token_id);
         self.admit(found.map(|it| &**it), from)
@@ -234,7 +238,7 @@ impl Authenticator {
         self.live().iter().any(|it| it.token.id == token_id && !it.has_ended(now))
     }
 
-    fn admit(&self, live: Option<&Live>, from: Option<Peer>) -> Result<Caller, Refusal> {
+    fn admit(&self, live: Option<&ActiveToken>, from: Option<Peer>) -> Result<Caller, Refusal> {
         let live = live.ok_or(Refusal::Unknown)?;
         let now = self.clock.now();
         if live.has_ended(now) {
@@ -297,7 +301,7 @@ impl Authenticator {
 
     /// Counts a request against the rate limit of the caller's token.
     #[must_use]
-    pub fn spend(&self, caller: &Caller, quota: u32) -> Allowance {
+    pub fn count_request(&self, caller: &Caller, quota: u32) -> Allowance {
         let live = self.live();
         let now = self.clock.now();
         let found = live.iter().find(|it| it.token.id == caller.token_id);
@@ -323,8 +327,12 @@ impl Authenticator {
     /// Creates a token with no more rights than the caller's.
     ///
     /// # Errors
-    /// [`MakeError`].
-    pub async fn make(&self, asked: &AskedToken, caller: &Caller) -> Result<Made, MakeError> {
+    /// [`CreateTokenError`].
+    pub async fn make(
+        &self,
+        asked: &TokenSpec,
+        caller: &Caller,
+    ) -> Result<CreatedToken, CreateTokenError> {
         let now = self.clock.now();
         let terms = asked.check(caller, now)?;
         let secret = generate("prt_")?;
@@ -332,11 +340,11 @@ impl Authenticator {
         let _one_at_a_time = self.changing.lock().await;
         let name = token.name.clone();
         let token = match self.store.create_token(token, caller.act(now)).await {
-            Err(StoreError::Conflict) => return Err(MakeError::Taken(name)),
-            other => other.map_err(MakeError::Store)?,
+            Err(StoreError::Conflict) => return Err(CreateTokenError::NameTaken(name)),
+            other => other.map_err(CreateTokenError::Store)?,
         };
-        self.reload().await.map_err(MakeError::Store)?;
-        Ok(Made { token, secret })
+        self.reload().await.map_err(CreateTokenError::Store)?;
+        Ok(CreatedToken { token, secret })
     }
 
     /// Revokes a token by name. A token outside the caller's scope is unknown to it.
@@ -358,7 +366,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`StoreError`] when the store fails; the next run retries.
-    pub async fn note_uses(&self) -> Result<(), StoreError> {
+    pub async fn store_last_used(&self) -> Result<(), StoreError> {
         let live = self.live();
         let changed: Vec<_> = live
             .iter()

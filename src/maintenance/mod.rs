@@ -77,7 +77,7 @@ const DUTIES: [Duty; 10] = [
     Duty { name: "alerts", schedule: "3/10 * * * * *", run: |it| Box::pin(it.look_for_alerts()) },
     Duty { name: "overdue", schedule: "*/30 * * * * *", run: |it| Box::pin(it.settle()) },
     Duty { name: "rotation", schedule: "0 * * * * *", run: |it| Box::pin(it.retire_secrets()) },
-    Duty { name: "tokens", schedule: "45 * * * * *", run: |it| Box::pin(it.note_uses()) },
+    Duty { name: "tokens", schedule: "45 * * * * *", run: |it| Box::pin(it.store_last_used()) },
     Duty { name: "statistics", schedule: "5 * * * * *", run: |it| Box::pin(it.roll_up()) },
     Duty { name: "retention", schedule: "15 */10 * * * *", run: |it| Box::pin(it.prune()) },
     Duty { name: "deduplication", schedule: "25 0 * * * *", run: |it| Box::pin(it.rotate()) },
@@ -183,8 +183,8 @@ impl Duties {
     ///
     /// # Errors
     /// When the store does not take it.
-    pub async fn note_uses(self) -> Result<(), StoreError> {
-        self.authenticator.note_uses().await
+    pub async fn store_last_used(self) -> Result<(), StoreError> {
+        self.authenticator.store_last_used().await
     }
 
     /// Removes everything past its retention.

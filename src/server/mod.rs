@@ -348,7 +348,7 @@ impl App {
         self.dispatcher.stop(self.grace).await;
         drop(self.threads);
         self.functions.stop();
-        if let Err(error) = self.duties.clone().note_uses().await {
+        if let Err(error) = self.duties.clone().store_last_used().await {
             tracing::error!(%error, "when tokens were last used is not noted");
         }
         if let Err(error) = self.duties.roll_up().await {

@@ -124,7 +124,7 @@ impl CountsView {
 }
 
 /// A query for statistics.
-struct Asked {
+struct StatisticsSelection {
     from: Timestamp,
     until: Timestamp,
     step_minutes: i64,
@@ -132,7 +132,7 @@ struct Asked {
     is_narrowed: bool,
 }
 
-impl Asked {
+impl StatisticsSelection {
     fn of(conditions: &[Condition], pipeline: &Pipeline, now: Timestamp) -> Result<Self, Refusal> {
         let (mut since, mut until, mut step) = (None, None, None);
         let (mut source, mut destination, mut mapping) = (None, None, None);
@@ -206,13 +206,13 @@ impl Service {
     ) -> Result<StatisticsView, Refusal> {
         let pipeline = self.pipeline(caller).await?;
         let now = self.clock.now();
-        let asked = Asked::of(conditions, &pipeline, now)?;
-        let hours = asked.step_minutes % 60 == 0;
+        let selection = StatisticsSelection::of(conditions, &pipeline, now)?;
+        let hours = selection.step_minutes % 60 == 0;
         let grain = if hours { HOUR_MICROS } else { MINUTE_MICROS };
         let query = StatisticsQuery {
-            from: asked.from.start_of(grain),
-            until: asked.until,
-            mappings: asked.mappings.clone(),
+            from: selection.from.start_of(grain),
+            until: selection.until,
+            mappings: selection.mappings.clone(),
             hours,
         };
         let rows = self.counted(query).await?;
@@ -220,7 +220,7 @@ impl Service {
         let mut steps: Vec<(Timestamp, StatisticsRow)> = Vec::new();
         for row in &rows {
             total.add(row);
-            let at = asked.step_of(row.minute_at);
+            let at = selection.step_of(row.minute_at);
             match steps.last_mut() {
                 Some((last, sum)) if *last == at => sum.add(row),
                 Some(_) | None => steps.push((at, *row)),
@@ -228,16 +228,16 @@ impl Service {
         }
         let steps =
             steps.iter().map(|(at, row)| StepView { at: at.to_iso(), counts: CountsView::of(row) });
-        let levels = if asked.is_narrowed || caller.scope.limits().is_some() {
+        let levels = if selection.is_narrowed || caller.scope.limits().is_some() {
             Vec::new()
         } else {
-            self.levels(&asked, now).await?
+            self.levels(&selection, now).await?
         };
         Ok(StatisticsView {
             levels,
-            since: asked.from.to_iso(),
-            until: asked.until.to_iso(),
-            step_minutes: u32::try_from(asked.step_minutes).unwrap_or(u32::MAX),
+            since: selection.from.to_iso(),
+            until: selection.until.to_iso(),
+            step_minutes: u32::try_from(selection.step_minutes).unwrap_or(u32::MAX),
             steps: steps.collect(),
             total: CountsView::of(&total),
         })
@@ -284,13 +284,17 @@ impl Service {
     }
 
     /// Backlog and dead letters at the end of each step, and now.
-    async fn levels(&self, asked: &Asked, now: Timestamp) -> Result<Vec<LevelView>, Refusal> {
-        let minutes = u64::try_from(asked.step_minutes).unwrap_or(1);
+    async fn levels(
+        &self,
+        selection: &StatisticsSelection,
+        now: Timestamp,
+    ) -> Result<Vec<LevelView>, Refusal> {
+        let minutes = u64::try_from(selection.step_minutes).unwrap_or(1);
         let step = Duration::from_secs(60 * minutes);
-        let mut levels = self.store.levels(asked.from..asked.until, step).await?;
-        if asked.until >= now {
+        let mut levels = self.store.levels(selection.from..selection.until, step).await?;
+        if selection.until >= now {
             let ledger = self.store.ledger();
-            let at = asked.step_of(now);
+            let at = selection.step_of(now);
             let (waiting, dead) = (ledger.waiting(), ledger.dead_letters());
             levels.retain(|level| level.at < at);
             levels.push(Level { at, waiting, dead });

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::page::Page;
 use super::{Refusal, Service};
-use crate::auth::{AskedToken, MakeError};
+use crate::auth::{CreateTokenError, TokenSpec};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{Noun, PublicId};
@@ -80,20 +80,20 @@ impl TokenView {
     }
 }
 
-impl From<MakeError> for Refusal {
-    fn from(error: MakeError) -> Self {
+impl From<CreateTokenError> for Refusal {
+    fn from(error: CreateTokenError) -> Self {
         let text = error.to_string();
         match error {
-            MakeError::Asked(faults) => Self::Invalid(
+            CreateTokenError::Invalid(faults) => Self::Invalid(
                 faults
                     .into_iter()
                     .map(|fault| FieldError::new(fault.field, fault.message))
                     .collect(),
             ),
-            MakeError::Beyond(forbidden) => Self::Forbidden(forbidden),
-            MakeError::Taken(_) => Self::Conflict(text),
-            MakeError::Secret(error) => error.into(),
-            MakeError::Store(error) => error.into(),
+            CreateTokenError::Forbidden(forbidden) => Self::Forbidden(forbidden),
+            CreateTokenError::NameTaken(_) => Self::Conflict(text),
+            CreateTokenError::Secret(error) => error.into(),
+            CreateTokenError::Store(error) => error.into(),
         }
     }
 }
@@ -116,8 +116,8 @@ impl Service {
         request: TokenRequest,
     ) -> Result<MadeToken, Refusal> {
         let TokenRequest { name, role, destinations, expires_at } = request;
-        let asked = AskedToken { name, role, destinations, expires_at };
-        let made = self.authenticator.make(&asked, admin).await?;
+        let spec = TokenSpec { name, role, destinations, expires_at };
+        let made = self.authenticator.make(&spec, admin).await?;
         let secret = made.secret.expose_secret().to_owned();
         Ok(MadeToken { secret, token: TokenView::of(&made.token) })
     }

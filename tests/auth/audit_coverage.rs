@@ -211,7 +211,11 @@ async fn every_mutating_operation_is_exercised() {
 #[test]
 fn pages_change_state_only_through_the_service() {
     let looks = ["store.delivery(", "store.event(", "process.test_mapping("];
-    let signs = ["authenticator.admit_again(", "authenticator.sign_in(", "authenticator.sign_out("];
+    let signs = [
+        "authenticator.authenticate_session(",
+        "authenticator.sign_in(",
+        "authenticator.sign_out(",
+    ];
     let mut faults = Vec::new();
     for file in files(&["src/web"], "rs") {
         for (place, _) in file.text.match_indices("service.") {

@@ -189,9 +189,9 @@ async fn a_session_is_authenticated_until_its_token_ends() {
     let (_, made) = make(&app, json!({"name": "t", "role": "viewer", "expires_at": ends})).await;
     let authenticator = &app.app.duties.authenticator;
     let caller = authenticator.authenticate(made["secret"].as_str().unwrap(), None).unwrap();
-    assert_eq!(authenticator.admit_again(caller.token_id, None), Ok(caller.clone()));
+    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Ok(caller.clone()));
     app.clock.advance(Duration::from_secs(60));
-    assert_eq!(authenticator.admit_again(caller.token_id, None), Err(Refusal::Expired));
+    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Err(Refusal::Expired));
     assert_eq!(bare(&app.client, Method::DELETE, "/api/v1/tokens/t").await.status, 204);
-    assert_eq!(authenticator.admit_again(caller.token_id, None), Err(Refusal::Unknown));
+    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Err(Refusal::Unknown));
 }
