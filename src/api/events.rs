@@ -10,12 +10,12 @@ use super::authentication::Authenticated;
 use super::page::Paged;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
+use crate::live::sse;
 use crate::service::Condition;
 use crate::service::event_view::EventView;
 use crate::service::events::EventDetail;
 use crate::service::explain::Explanation;
 use crate::service::page::Page;
-use crate::sse;
 
 /// List events, newest first.
 ///
@@ -62,5 +62,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.service.watch_events(&caller, &conditions).await?, sse::json))
+    Ok(sse::response(api.service.watch_events(&caller, &conditions).await?, sse::json))
 }

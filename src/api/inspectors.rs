@@ -18,9 +18,9 @@ use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Clock;
 use crate::inspector::{InspectorName, Inspectors};
+use crate::live::sse;
 use crate::service::Service;
 use crate::service::inspectors::{AnswerDocument, InspectorView};
-use crate::sse;
 
 /// The maximum body size: more than the largest batch.
 const BODY_BYTES: usize = 5 * 1024 * 1024;
@@ -65,7 +65,7 @@ impl Endpoint {
         let reading = async {
             let _memory = self.reserve(announced).await;
             let body = read(body).await?;
-            Ok(self.inspectors.take(&name, &head, &body))
+            Ok(self.inspectors.receive(&name, &head, &body))
         };
         let taken = tokio::select! {
             taken = reading => taken,
@@ -176,5 +176,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.service.watch_inspector(&caller, Some(&name))?, sse::json))
+    Ok(sse::response(api.service.watch_inspector(&caller, Some(&name))?, sse::json))
 }

@@ -13,7 +13,7 @@ use super::selection::Selection;
 use crate::service::deliveries::DeliveryView;
 use crate::service::page::Page;
 
-/// Deliveries fetched at once for a summary.
+/// The page size of a summary.
 const PAGE: u32 = 1_000;
 
 /// List dead letters, newest first.
@@ -24,7 +24,7 @@ pub struct DeadArgs {
     summary: bool,
     #[command(flatten)]
     selection: Selection,
-    /// So many at most
+    /// Show at most this many
     #[arg(long, default_value_t = 50, conflicts_with = "summary")]
     limit: u32,
     /// Only older than this delivery: the next page
@@ -44,7 +44,7 @@ impl DeadArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut conditions = self.selection.conditions()?;

@@ -125,7 +125,7 @@ impl Editor {
 
     /// The errors of the target itself; its parents are not validated again.
     async fn faults_of(&self, target: &Target, document: &Document) -> Vec<FieldError> {
-        let faults = check::check(document, &self.settings, &*self.process).await;
+        let faults = check::check(document, &self.settings, &*self.preflight).await;
         let own = faults.into_iter().filter_map(|fault| {
             let path = fault.path.strip_prefix(target.document_path())?;
             Some(FieldError::new(path, fault.message))

@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 
 use crate::domain::auth::{Admin, Forbidden};
 use crate::domain::clock::Clock;
-use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::{Keyring, SecretError};
 use crate::store::{Pipeline, PipelineChange, Store, StoreError};
 
+mod activation;
 mod auth_document;
 mod change;
 mod check;
@@ -28,10 +28,12 @@ mod field_diff;
 mod field_error;
 mod given_secret;
 mod plan;
+mod preflight;
 mod preview;
 mod resource;
 mod view;
 
+pub use activation::Activation;
 pub use auth_document::{AuthDocument, AuthKind};
 pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
@@ -39,6 +41,7 @@ pub use document::{DestinationDocument, Document, GivenFunction, MappingDocument
 pub use field_error::FieldError;
 pub use given_secret::{GivenSecret, Hidden};
 pub use plan::{Line, Sign};
+pub use preflight::Preflight;
 pub use preview::Draft;
 pub use resource::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
@@ -120,8 +123,10 @@ pub struct Editor {
     pub keyring: Arc<Keyring>,
     /// The effective settings.
     pub settings: Settings,
-    /// The running process, which activates a change.
-    pub process: Arc<dyn Process>,
+    /// Checks before a change is saved.
+    pub preflight: Arc<dyn Preflight>,
+    /// Puts a saved change into effect.
+    pub activation: Arc<dyn Activation>,
 }
 
 impl fmt::Debug for Editor {
@@ -141,7 +146,7 @@ impl Editor {
         request: &ApplyRequest,
     ) -> Result<Applied, ApplyError> {
         admin.reaches_everything()?;
-        let faults = check::check(&request.document, &self.settings, &*self.process).await;
+        let faults = check::check(&request.document, &self.settings, &*self.preflight).await;
         if !faults.is_empty() {
             return Err(ApplyError::Invalid(faults));
         }
@@ -208,8 +213,8 @@ impl Editor {
                 write_key: made.key.expose_secret().to_owned(),
             })
             .collect();
-        self.process.reload().await;
-        self.process.wake();
+        self.activation.reload().await;
+        self.activation.wake();
         Ok(applied)
     }
 }

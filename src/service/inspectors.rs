@@ -12,8 +12,8 @@ use super::{Refusal, Service};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::inspector::{
-    Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, Script, ScriptError,
-    ToldSecret,
+    Answer, AnswerFault, InspectedRequest, Inspector, InspectorName, Inspectors, Script,
+    ScriptError, SecretChange,
 };
 use crate::pipeline::FieldError;
 
@@ -108,7 +108,7 @@ pub struct RequestView {
 }
 
 impl RequestView {
-    pub(super) fn of(request: &Inspected) -> Self {
+    pub(super) fn of(request: &InspectedRequest) -> Self {
         Self {
             inspector: request.inspector.as_str().to_owned(),
             number: request.number,
@@ -160,7 +160,7 @@ pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
 }
 
 /// Parses the response; each error names its field.
-fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
+fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), Refusal> {
     let mut faults = Vec::new();
     let script = document.statuses.parse().unwrap_or_else(|error: ScriptError| {
         faults.push(FieldError::new("statuses", error.to_string()));
@@ -176,14 +176,14 @@ fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
         FieldError::new(path, fault.to_string())
     }));
     let secret = match document.secret.as_deref() {
-        None => ToldSecret::Kept,
-        Some("") => ToldSecret::Forgotten,
+        None => SecretChange::Keep,
+        Some("") => SecretChange::Remove,
         Some(text) if text.len() > SECRET_BYTES => {
             let message = format!("should have at most {SECRET_BYTES} bytes");
             faults.push(FieldError::new("secret", message));
-            ToldSecret::Kept
+            SecretChange::Keep
         }
-        Some(text) => ToldSecret::Put(text.into()),
+        Some(text) => SecretChange::Set(text.into()),
     };
     if faults.is_empty() { Ok((answer, secret)) } else { Err(Refusal::Invalid(faults)) }
 }
@@ -225,7 +225,7 @@ impl Service {
     pub fn inspector(&self, caller: &Caller, text: &str) -> Result<InspectorView, Refusal> {
         caller.reaches_everything()?;
         let inspectors = self.inspectors()?;
-        Ok(self.inspector_view(&inspectors.show(&name(text)?)))
+        Ok(self.inspector_view(&inspectors.get(&name(text)?)))
     }
 
     /// Sets the response of an inspector.
@@ -242,7 +242,7 @@ impl Service {
         let inspectors = self.inspectors()?;
         let name = name(text)?;
         let (answer, secret) = read(&document)?;
-        let before = AnswerDocument::of(&inspectors.show(&name).answer).told();
+        let before = AnswerDocument::of(&inspectors.get(&name).answer).told();
         let change = (Some(before), Some(document.told()));
         self.note(operator, Action::SetInspector, subject(&name), change).await?;
         inspectors.set(&name, answer, secret);
@@ -260,9 +260,9 @@ impl Service {
         if !inspectors.list().iter().any(|it| it.name == name) {
             return Err(Refusal::Missing(format!("inspector {text}")));
         }
-        let before = AnswerDocument::of(&inspectors.show(&name).answer).told();
+        let before = AnswerDocument::of(&inspectors.get(&name).answer).told();
         self.note(operator, Action::ForgetInspector, subject(&name), (Some(before), None)).await?;
-        inspectors.forget(&name);
+        inspectors.remove(&name);
         Ok(())
     }
 }

@@ -12,7 +12,6 @@ use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
 use crate::outbound_auth::Auth;
 use crate::pipeline::{ApplyError, Editor, FieldError};
-use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
@@ -30,6 +29,7 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+mod node;
 pub mod page;
 pub mod parameters;
 pub mod preview;
@@ -42,6 +42,7 @@ pub mod test_sends;
 pub mod tokens;
 
 pub use filter::{Condition, destination_path, mapping_path};
+pub use node::{Node, OpenCircuit};
 
 /// The operator's operations, and what they use.
 pub struct Service {
@@ -55,8 +56,8 @@ pub struct Service {
     pub editor: Arc<Editor>,
     /// The effective settings.
     pub settings: Settings,
-    /// The running process.
-    pub process: Arc<dyn Process>,
+    /// The running node.
+    pub node: Arc<dyn Node>,
     /// OAuth connections of destinations.
     pub auth: Auth,
     /// The public base URL, without a trailing `/`.
