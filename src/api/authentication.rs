@@ -1,4 +1,4 @@
-//! Who asks: the bearer token, and the role that a handler needs.
+//! Authentication by bearer token, the rate limit, and the role that a handler requires.
 
 use std::sync::Arc;
 
@@ -28,19 +28,21 @@ pub(super) async fn authenticate(
         .map_err(|refusal| Problem::unauthorized(refusal.to_string()))?;
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let caller = Caller { request_id, ..caller };
-    let allowance =
-        api.service.authenticator.spend(&caller, api.service.settings.api_requests_per_minute);
+    let allowance = api
+        .service
+        .authenticator
+        .count_request(&caller, api.service.settings.api_requests_per_minute);
     request.extensions_mut().insert(caller);
     let mut response = match allowance.left {
         Some(_) => next.run(request).await,
         None => Problem::too_many(allowance.quota, allowance.reset_s).into_response(),
     };
-    tell(&allowance, response.headers_mut());
+    set_rate_limit_headers(&allowance, response.headers_mut());
     Ok(response)
 }
 
-/// Says what is left to the token (draft-ietf-httpapi-ratelimit-headers-10).
-fn tell(allowance: &Allowance, headers: &mut HeaderMap) {
+/// Sets the rate limit headers (draft-ietf-httpapi-ratelimit-headers-10).
+fn set_rate_limit_headers(allowance: &Allowance, headers: &mut HeaderMap) {
     let Allowance { quota, left, reset_s } = *allowance;
     let window_s = WINDOW.as_secs();
     let fields = [
@@ -60,12 +62,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The caller in a role that covers what the handler does: a handler that takes an [`Operator`] or
-/// an [`Admin`] is only run for one.
+/// An extractor of the caller in a role: a handler that takes an [`Operator`] or an [`Admin`] runs
+/// only for callers with this role.
 #[derive(Clone, Debug)]
-pub(super) struct As<R>(pub(super) R);
+pub(super) struct Authenticated<R>(pub(super) R);
 
-impl<S: Sync> FromRequestParts<S> for As<Caller> {
+impl<S: Sync> FromRequestParts<S> for Authenticated<Caller> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
@@ -73,7 +75,7 @@ impl<S: Sync> FromRequestParts<S> for As<Caller> {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for As<Operator> {
+impl<S: Sync> FromRequestParts<S> for Authenticated<Operator> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
@@ -81,7 +83,7 @@ impl<S: Sync> FromRequestParts<S> for As<Operator> {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for As<Admin> {
+impl<S: Sync> FromRequestParts<S> for Authenticated<Admin> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {

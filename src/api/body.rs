@@ -1,4 +1,4 @@
-//! A request's JSON body, within bounds; what is wrong with it is told by line and column.
+//! JSON request bodies: a size limit, and errors with line and column.
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
@@ -9,10 +9,10 @@ use serde_json::error::Category;
 use super::problem::Problem;
 use crate::domain::error_chain;
 
-/// The largest body that the admin API reads, in bytes.
+/// The maximum body size of the admin API, in bytes.
 pub(super) const LIMIT: usize = 8 * 1024 * 1024;
 
-/// A request's body, read from JSON.
+/// A JSON request body.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -26,16 +26,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// What is no JSON cannot be read; JSON of another shape was read and is not right.
+/// A syntax error is a malformed request; valid JSON of another shape is an invalid one.
 fn misread(error: &serde_json::Error) -> Problem {
-    let words = format!("the body is not right: {error}");
+    let words = format!("invalid body: {error}");
     match error.classify() {
         Category::Data => Problem::unprocessable("invalid", &words),
         Category::Io | Category::Syntax | Category::Eof => Problem::malformed(words),
     }
 }
 
-/// Only what says that it is JSON is read: a form of another site says something else.
+/// Only a JSON media type is accepted: it protects against cross-site form posts (CSRF).
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = given.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
@@ -49,5 +49,5 @@ pub(super) fn unreadable(error: &axum::Error) -> Problem {
     if error_chain::chain(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
         return Problem::too_large(LIMIT);
     }
-    Problem::malformed("the body did not arrive whole")
+    Problem::malformed("the body is incomplete")
 }

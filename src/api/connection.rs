@@ -1,5 +1,5 @@
-//! Connecting destinations: begun and ended under the admin API, and the way back from the
-//! authorization server, which is open to anybody.
+//! OAuth connections of destinations: connect and disconnect in the admin API, and the public
+//! callback.
 
 use std::sync::Arc;
 
@@ -11,71 +11,71 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::authentication::As;
+use super::authentication::Authenticated;
 use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::outbound_auth::{Callback, ConnectError};
 use crate::pipeline::ConnectionView;
 use crate::service::connection::{BegunView, Names};
 
-/// Where browsers come back to.
+/// The path of the OAuth callback.
 pub const CALLBACK: &str = "/oauth/callback";
 
-/// How a destination's connection stands.
+/// Get the state of a destination's connection.
 #[utoipa::path(get, path = "/destinations/{source}/{destination}/connect", tag = "destinations",
     responses(
         (status = 200, description = "The connection", body = ConnectionView),
-        (status = 409, description = "Its auth needs none", body = Problem)))]
+        (status = 409, description = "Its auth needs no connection", body = Problem)))]
 pub(super) async fn show(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<ConnectionView>, Problem> {
     Ok(Json(api.service.connection(&caller, &names).await?))
 }
 
-/// Begin to connect a destination: the page to open in a browser.
+/// Start connecting a destination: returns the page to open in a browser.
 #[utoipa::path(post, path = "/destinations/{source}/{destination}/connect", tag = "destinations",
     responses(
-        (status = 200, description = "Where to grant it", body = BegunView),
-        (status = 409, description = "Its auth needs none", body = Problem)))]
+        (status = 200, description = "The page to open", body = BegunView),
+        (status = 409, description = "Its auth needs no connection", body = Problem)))]
 pub(super) async fn begin(
-    As(operator): As<Operator>,
+    Authenticated(operator): Authenticated<Operator>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<BegunView>, Problem> {
     Ok(Json(api.service.connect(&operator, &names).await?))
 }
 
-/// End a destination's connection: its deliveries are held from now on.
+/// Disconnect a destination; its deliveries are held.
 #[utoipa::path(post, path = "/destinations/{source}/{destination}/disconnect",
     tag = "destinations",
     responses(
-        (status = 200, description = "The connection as it stands now", body = ConnectionView),
-        (status = 409, description = "Its auth needs none", body = Problem)))]
+        (status = 200, description = "The connection", body = ConnectionView),
+        (status = 409, description = "Its auth needs no connection", body = Problem)))]
 pub(super) async fn disconnect(
-    As(operator): As<Operator>,
+    Authenticated(operator): Authenticated<Operator>,
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<ConnectionView>, Problem> {
     Ok(Json(api.service.disconnect(&operator, &names).await?))
 }
 
-/// What an authorization server adds to the way back (RFC 6749, 4.1.2).
+/// The parameters of the callback (RFC 6749, 4.1.2).
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Brought {
-    /// What was given out here.
+pub(super) struct CallbackQuery {
+    /// The `state` that was issued here.
     state: Option<String>,
-    /// What tokens are got for.
+    /// The authorization code.
     code: Option<String>,
-    /// Why there is none.
+    /// The error code.
     error: Option<String>,
-    /// The same in words.
+    /// The error in words.
     error_description: Option<String>,
 }
 
-impl Brought {
+impl CallbackQuery {
     fn returned(self) -> Callback {
         let error = self.error.filter(|error| !error.is_empty()).map(|error| {
             match self.error_description.filter(|words| !words.is_empty()) {
@@ -91,8 +91,8 @@ impl Brought {
     }
 }
 
-/// The way back from an authorization server, for browsers.
-#[utoipa::path(get, path = "/oauth/callback", tag = "machines", params(Brought),
+/// The OAuth callback, for browsers.
+#[utoipa::path(get, path = "/oauth/callback", tag = "machines", params(CallbackQuery),
     responses(
         (status = 200, description = "Connected", body = String, content_type = "text/plain"),
         (status = 400, description = "Not connected", body = String, content_type = "text/plain"),
@@ -100,9 +100,9 @@ impl Brought {
             content_type = "text/plain")))]
 pub(super) async fn callback(
     State(api): State<Arc<Api>>,
-    Query(brought): Query<Brought>,
+    Query(query): Query<CallbackQuery>,
 ) -> Response {
-    match api.service.finish_connection(brought.returned()).await {
+    match api.service.finish_connection(query.returned()).await {
         Ok(path) => {
             page(StatusCode::OK, &format!("{path} is connected. You can close this window."))
         }
@@ -120,7 +120,7 @@ pub(super) async fn callback(
     }
 }
 
-/// Plain text, which no browser takes for anything else: whatever a server says stays words.
+/// Plain text: text of the authorization server is never interpreted as HTML.
 fn page(status: StatusCode, text: &str) -> Response {
     let fixed = |name: HeaderName, value| (name, HeaderValue::from_static(value));
     let headers = [

@@ -1,6 +1,6 @@
-//! The API's description: as JSON, and as a page that loads nothing but its own style. Few ever ask for
-//! it, and making it takes more memory than all else that is made at the start: it is made when it is
-//! first asked for.
+//! The OpenAPI document as JSON and as an HTML page that loads only its own style sheet. It is
+//! generated on first use: it is rarely requested, and generating it takes more memory than the
+//! rest of startup.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,12 +15,12 @@ use utoipa::openapi::OpenApi;
 
 use super::Api;
 
-/// What the page may load and do.
+/// The Content Security Policy of the page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 const STYLE: &str = include_str!("../../assets/docs.css");
 
-/// The description in both its forms.
+/// The document in both formats.
 struct Texts {
     json: Bytes,
     page: Bytes,
@@ -33,14 +33,14 @@ impl Texts {
             Err(error) => (String::new(), Err(askama::Error::custom(error))),
         };
         let page = page.unwrap_or_else(|error| {
-            tracing::error!(%error, "the page of the API's description cannot be made");
+            tracing::error!(%error, "the API documentation page cannot be rendered");
             String::new()
         });
         Self { json: json.into(), page: page.into() }
     }
 }
 
-/// The routes that tell what the API is, which is made by `describe`.
+/// The routes of the document, which `describe` generates.
 pub(super) fn routes(describe: fn() -> OpenApi) -> Router<Arc<Api>> {
     let made = Arc::new(OnceLock::new());
     let made_for_page = Arc::clone(&made);
@@ -68,7 +68,7 @@ fn answer(kind: &'static str, text: Bytes) -> Response {
     (headers, text).into_response()
 }
 
-/// The page: every operation with what it takes and gives, then every schema.
+/// The page: every operation with its parameters, bodies and responses, then every schema.
 #[derive(Template)]
 #[template(path = "docs.html")]
 struct Page {
@@ -103,7 +103,7 @@ struct Parameter {
     schema: String,
 }
 
-/// What a body is: a schema with a name, or one that is written out.
+/// The schema of a body: named, or inline.
 struct Shape {
     name: Option<String>,
     text: String,

@@ -1,4 +1,4 @@
-//! Events: lists by filter, one with its deliveries, why it went where it went, and all of them live.
+//! Events: list, get, explain, and the live feed.
 
 use std::sync::Arc;
 
@@ -6,58 +6,59 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 
-use super::authentication::As;
+use super::authentication::Authenticated;
 use super::page::Paged;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::live::sse;
 use crate::service::Condition;
-use crate::service::deliveries::Page;
-use crate::service::events::{EventDetail, EventView};
+use crate::service::event_view::EventView;
+use crate::service::events::EventDetail;
 use crate::service::explain::Explanation;
+use crate::service::page::Page;
 
-/// Events that meet all conditions, newest first.
+/// List events, newest first.
 ///
-/// One look goes over a bounded number of rows: a page may hold fewer than asked for, or none, and
-/// still have a `next`; `looked_to` then says how far back it looked.
+/// A query scans a bounded number of rows: a page may hold fewer items than its limit, or none, and
+/// still have a `next`; `looked_to` then says how far back it scanned.
 #[utoipa::path(get, path = "/events", tag = "events",
-    responses((status = 200, description = "A page of them", body = Page<EventView>)))]
+    responses((status = 200, description = "A page", body = Page<EventView>)))]
 pub(super) async fn list(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<EventView>, Problem> {
     Ok(Paged(api.service.events(&caller, &conditions).await?))
 }
 
-/// An event with its deliveries.
+/// Get an event with its deliveries.
 #[utoipa::path(get, path = "/events/{id}", tag = "events",
     responses((status = 200, description = "The event", body = EventDetail)))]
 pub(super) async fn show(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<EventDetail>, Problem> {
     Ok(Json(api.service.event(&caller, &id).await?))
 }
 
-/// What became of an event at each mapping of its source, or why it did not go there.
+/// Explain the routing of an event: for each mapping its delivery, or why there is none.
 #[utoipa::path(get, path = "/events/{id}/explain", tag = "events",
-    responses((status = 200, description = "What became of it", body = Explanation)))]
+    responses((status = 200, description = "The explanation", body = Explanation)))]
 pub(super) async fn explain(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<Explanation>, Problem> {
     Ok(Json(api.service.explain(&caller, &id).await?))
 }
 
-/// Events as they are accepted: server-sent events.
+/// Stream accepted events as server-sent events.
 #[utoipa::path(get, path = "/events/stream", tag = "events",
-    responses((status = 200, description = "A stream that goes on", body = String,
+    responses((status = 200, description = "The event stream", body = String,
         content_type = "text/event-stream")))]
 pub(super) async fn stream(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Response, Problem> {

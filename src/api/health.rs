@@ -1,4 +1,5 @@
-//! What machines ask without a token: alive, ready, and the metrics. None of it reads the database.
+//! Endpoints for machines, without a token: liveness, readiness and metrics. None of them reads the
+//! database.
 
 use std::sync::Arc;
 
@@ -8,18 +9,18 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 
-/// Whether the process is alive.
+/// Liveness probe.
 #[utoipa::path(get, path = "/healthz", tag = "machines",
-    responses((status = 200, description = "It is", body = String, content_type = "text/plain")))]
+    responses((status = 200, description = "Alive", body = String, content_type = "text/plain")))]
 pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Whether it takes and delivers events.
+/// Readiness probe: whether the node accepts and delivers events.
 #[utoipa::path(get, path = "/readyz", tag = "machines",
     responses(
-        (status = 200, description = "It does", body = String, content_type = "text/plain"),
-        (status = 503, description = "Why not", body = String, content_type = "text/plain")))]
+        (status = 200, description = "Ready", body = String, content_type = "text/plain"),
+        (status = 503, description = "Not ready, with the reason", body = String, content_type = "text/plain")))]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
     match api.service.not_ready() {
         None => "ready\n".into_response(),
@@ -29,7 +30,7 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-/// What is counted, for Prometheus.
+/// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "machines",
     responses((status = 200, description = "OpenMetrics text", body = String,
         content_type = "application/openmetrics-text")))]

@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: a POST that is sent again under its key is answered as it was and not done
-//! again, for a day. Answers are kept sealed, as some hold a secret that is shown once.
+//! `Idempotency-Key`: a repeated POST with the same key gets the stored response, for a day.
+//! Responses are stored encrypted, as some contain a secret that is shown once.
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ use crate::store::{Repeat, RepeatKey};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const MAX_KEY: usize = 255;
-/// Headers that an answer keeps.
-const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
+/// The response headers that are stored.
+const STORED_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
 
-/// An answer as it is kept, before it is sealed.
+/// A stored response, before encryption.
 #[derive(Deserialize, Serialize)]
-struct Answer {
+struct StoredResponse {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
@@ -58,20 +58,20 @@ pub(super) async fn once(
         Repeat::UnderWay => {
             return Err(Problem::conflict(
                 "idempotency_under_way",
-                "the first request with this Idempotency-Key is under way: ask again later",
+                "the first request with this Idempotency-Key is in progress: retry later",
             ));
         }
         Repeat::Interrupted => {
             return Err(Problem::conflict(
                 "idempotency_interrupted",
-                "the service stopped during the first request with this Idempotency-Key: see \
-                 whether it was done, then use another key",
+                "the service stopped during the first request with this Idempotency-Key: check \
+                 its effect, then use another key",
             ));
         }
         Repeat::Other => {
             return Err(Problem::unprocessable(
                 "idempotency_reused",
-                "this Idempotency-Key was used for another request: each has its own",
+                "this Idempotency-Key was used for a different request",
             ));
         }
         Repeat::Answered(sealed) => {
@@ -79,7 +79,8 @@ pub(super) async fn once(
             return replay(text.expose_secret());
         }
     }
-    // The work goes on when the client goes away: else its key would stay under way.
+    // The request runs to its end when the client disconnects, so that its key does not stay in
+    // progress.
     let request = Request::from_parts(head, Body::from(sent));
     let work = tokio::spawn(async move { keep(&api, key, next.run(request).await).await });
     work.await.map_err(|_panicked| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, ""))?
@@ -97,7 +98,7 @@ fn key(given: &HeaderValue) -> Result<String, Problem> {
     })
 }
 
-/// Keeps what was done; what did nothing leaves its key free.
+/// Stores a successful response; a failed request releases its key.
 async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response, Problem> {
     let store = &api.service.store;
     if !response.status().is_success() {
@@ -106,10 +107,10 @@ async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response,
     }
     let (head, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.map_err(|error| body::unreadable(&error))?;
-    let headers = KEPT.iter().filter_map(|name| {
+    let headers = STORED_HEADERS.iter().filter_map(|name| {
         Some((name.to_string(), head.headers.get(name)?.to_str().ok()?.to_owned()))
     });
-    let answer = Answer {
+    let answer = StoredResponse {
         status: head.status.as_u16(),
         headers: headers.collect(),
         body: String::from_utf8_lossy(&bytes).into_owned(),
@@ -124,8 +125,8 @@ async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response,
 
 fn replay(text: &str) -> Result<Response, Problem> {
     let broken =
-        || Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, "the kept answer is broken");
-    let answer: Answer = serde_json::from_str(text).map_err(|_broken| broken())?;
+        || Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, "the stored response is corrupt");
+    let answer: StoredResponse = serde_json::from_str(text).map_err(|_broken| broken())?;
     let status = StatusCode::from_u16(answer.status).map_err(|_broken| broken())?;
     let mut response = (status, answer.body).into_response();
     response.headers_mut().remove(header::CONTENT_TYPE);

@@ -1,6 +1,5 @@
-//! The admin API: what an operator asks of a running service, under `/api/v1` with a bearer token,
-//! and what machines ask without one (`/healthz`, `/readyz`, `/metrics`). One file per noun; errors
-//! become HTTP in `problem` alone.
+//! The admin API under `/api/v1` with a bearer token, and the endpoints for machines without one
+//! (`/healthz`, `/readyz`, `/metrics`). One file per noun; errors become HTTP in `problem` alone.
 
 use std::sync::Arc;
 
@@ -43,17 +42,17 @@ mod tokens;
 
 pub use problem::Problem;
 
-/// All that the handlers use.
+/// The state of the handlers.
 #[derive(Debug)]
 pub struct Api {
-    /// What an operator can ask and do.
+    /// The operator's operations.
     pub service: Arc<Service>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
-/// The routes of the admin API and of the machines' questions. It has no fallback of its own
-/// outside `/api/v1`, so that it can be merged with other routes.
+/// The routes of the admin API and of the machine endpoints. There is no fallback outside
+/// `/api/v1`, so that the router can be merged with others.
 pub fn router(api: Arc<Api>) -> Router {
     let counter = Arc::new(request_id::Counter::default());
     let (nouns, _) = nouns().split_for_parts();
@@ -68,18 +67,18 @@ pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .nest(openapi::BASE, nouns)
         .merge(machines)
-        .merge(inspectors::doors(&api.service))
+        .merge(inspectors::webhook_routes(&api.service))
         .merge(docs::routes(description))
         .with_state(api)
 }
 
-/// The API's description.
+/// The OpenAPI document.
 fn description() -> OpenApi {
     openapi::document(nouns().into_openapi(), machines().into_openapi())
 }
 
-/// What an operator asks. A handler says here and nowhere else where it is; what it takes and gives
-/// is beside it, and becomes the API's description.
+/// The endpoints of the admin API. Each handler is routed here; its path, parameters and bodies are
+/// declared beside it and become the OpenAPI document.
 fn nouns() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(pipeline::show, pipeline::apply))
@@ -130,7 +129,7 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(status::doctor))
 }
 
-/// What is asked without a token.
+/// The endpoints without a token.
 fn machines() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(connection::callback))

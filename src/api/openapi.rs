@@ -1,5 +1,5 @@
-//! The API's description (OpenAPI 3.1), made from the handlers' own: what every operation has in
-//! common (who may ask, what is refused and how) is added here, once for all.
+//! The OpenAPI 3.1 document, collected from the handlers. What every operation has in common
+//! (security, errors, shared parameters) is added here.
 
 use std::collections::BTreeMap;
 
@@ -13,40 +13,40 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::{Problem, query};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 
-/// Where the admin API is.
+/// The base path of the admin API.
 pub(super) const BASE: &str = "/api/v1";
 const PROBLEM: &str = "application/problem+json";
 const BEARER: &str = "token";
 
 const ABOUT: &str = "\
-Webhook delivery, looked into and steered. Ask with a token as `Authorization: Bearer TOKEN`; make one \
-with `postrider tokens create`. A viewer's token reads, an operator's also redrives, discards, tests and \
-connects, an admin's also changes what is set up and the tokens. A token that is limited to destinations \
-sees nothing of the others.
+The admin API of a webhook delivery service. Authenticate with `Authorization: Bearer TOKEN`; create a \
+token with `postrider tokens create`. The role viewer reads; operator also redrives, discards, tests and \
+connects; admin also changes sources, destinations, mappings and tokens. A token with a destination scope \
+sees these destinations only.
 
-What is refused is told as a problem (RFC 9457): `code` for programs, `detail` for people, `faults` with \
-the place of each fault. Every answer has an `X-Request-Id`; yours is taken over. `RateLimit` tells \
-what is left to the token in the running minute.";
+Errors are problem details (RFC 9457): `code` for programs, `detail` for people, `faults` with the path \
+of each invalid field. Every response has an `X-Request-Id`; the one of the request is used where it is \
+valid. `RateLimit` has the remaining quota of the token in the current minute.";
 
-/// What a refusal means, by status.
-const REFUSALS: [(&str, &str); 12] = [
-    ("400", "The request cannot be read: its path, query or JSON is not right"),
-    ("401", "There is no token in force in the request"),
-    ("403", "The token's role or limits do not let it do this"),
-    ("404", "There is no such thing"),
-    ("409", "It cannot be done as things stand"),
+/// The error responses, by status.
+const ERRORS: [(&str, &str); 12] = [
+    ("400", "The request is malformed: its path, query or JSON cannot be parsed"),
+    ("401", "The request has no active token"),
+    ("403", "The token's role or scope does not allow it"),
+    ("404", "Not found"),
+    ("409", "The current state does not allow it"),
     ("413", "The body is too large"),
     ("415", "The body is not JSON"),
-    ("422", "The request was read and is not right: each fault has its place"),
-    ("429", "Too many requests with this token: wait as `Retry-After` says"),
-    ("500", "The service failed; its log says more"),
-    ("503", "The service takes no more just now, or is stopping"),
+    ("422", "The request is invalid: `faults` has each invalid field"),
+    ("429", "The rate limit of the token is exceeded: see `Retry-After`"),
+    ("500", "An internal error: see the log of the service"),
+    ("503", "The service is overloaded or shutting down"),
     ("507", "The disk is full"),
 ];
 
-/// The whole description: of the admin API's nouns and of what machines ask.
+/// The whole document: the admin API and the machine endpoints.
 pub(super) fn document(nouns: OpenApi, machines: OpenApi) -> OpenApi {
     let mut document = OpenApiBuilder::new().info(info()).components(Some(components())).build();
     document.merge(machines);
@@ -57,7 +57,7 @@ pub(super) fn document(nouns: OpenApi, machines: OpenApi) -> OpenApi {
         for (method, operation) in operations(item) {
             complete(method, path, operation);
             if method != "patch" {
-                as_asked(method, operation, &schemas);
+                request_schema(method, operation, &schemas);
             }
         }
     }
@@ -74,7 +74,7 @@ fn objects(document: &OpenApi) -> BTreeMap<String, Object> {
     objects.collect()
 }
 
-/// What takes no other fields by itself does, where it is a part of something larger.
+/// Schemas that deny unknown fields allow them where they are flattened into another one.
 fn open_flattened(document: &mut OpenApi) {
     let objects = objects(document);
     let schemas = document.components.iter_mut().flat_map(|it| it.schemas.values_mut());
@@ -105,13 +105,16 @@ fn open_parts(schema: &mut RefOr<Schema>, objects: &BTreeMap<String, Object>) {
     }
 }
 
-/// What the service says of a thing and nobody sets: it may stand in what is sent back, and is not
-/// looked at.
-const SAID: [&str; 4] = ["id", "created_at", "revision", "connection"];
+/// Read-only fields: allowed in a request, and ignored.
+const READ_ONLY: [&str; 4] = ["id", "created_at", "revision", "connection"];
 
-/// A body as it is asked with: what the path names need not stand in it as well, and what the service
-/// says of the thing is not asked for.
-fn as_asked(method: &str, operation: &mut Operation, schemas: &BTreeMap<String, RefOr<Schema>>) {
+/// The schema of a request body: the names in the path are optional, and read-only fields are left
+/// out.
+fn request_schema(
+    method: &str,
+    operation: &mut Operation,
+    schemas: &BTreeMap<String, RefOr<Schema>>,
+) {
     let Some(RefOr::T(body)) = &mut operation.request_body else { return };
     for content in body.content.values_mut() {
         let RefOr::T(content) = content else { continue };
@@ -127,8 +130,8 @@ fn as_asked(method: &str, operation: &mut Operation, schemas: &BTreeMap<String, 
                 let mut all = all.clone();
                 for part in &mut all.items {
                     let RefOr::T(Schema::Object(object)) = part else { continue };
-                    object.required.retain(|it| !SAID.contains(&&**it));
-                    object.properties.retain(|it, _| !SAID.contains(&&**it));
+                    object.required.retain(|it| !READ_ONLY.contains(&&**it));
+                    object.properties.retain(|it, _| !READ_ONLY.contains(&&**it));
                 }
                 content.schema = Some(RefOr::T(Schema::AllOf(all)));
             }
@@ -151,7 +154,7 @@ fn components() -> Components {
     let mut components = Components::new();
     components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());
-    components.schemas.insert(Fault::name().into_owned(), Fault::schema());
+    components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
     components
 }
 
@@ -166,8 +169,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut O
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Adds to an operation what its place says: its id, the parameters of its path, who may ask, how it
-/// refuses.
+/// Completes an operation: its id, path parameters, security and error responses.
 fn complete(method: &str, path: &str, operation: &mut Operation) {
     operation.operation_id = Some(operation_id(method, path));
     let inner = path.strip_prefix(BASE).unwrap_or(path);
@@ -185,16 +187,16 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
         as_problem(response);
     }
     if path == inner {
-        // What machines ask needs no token and has no problems.
+        // The machine endpoints need no token and return no problem details.
         return;
     }
     operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]);
-    let mut refusals = vec!["400", "401", "403", "404", "422", "429", "500", "503"];
+    let mut errors = vec!["400", "401", "403", "404", "422", "429", "500", "503"];
     if operation.request_body.is_some() {
-        refusals.extend(["413", "415"]);
+        errors.extend(["413", "415"]);
     }
     if method != "get" {
-        refusals.extend(["409", "507"]);
+        errors.extend(["409", "507"]);
     }
     if method == "post" {
         operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
@@ -202,11 +204,11 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
     if operation.responses.responses.contains_key("412") {
         operation.parameters.get_or_insert_default().push(RefOr::T(if_match()));
     }
-    // Refused before it is read, so there is no problem in the answer.
-    let head = ResponseBuilder::new().description("The request's head is too large").build();
+    // The HTTP server answers this itself, without problem details.
+    let head = ResponseBuilder::new().description("The request header is too large").build();
     operation.responses.responses.insert("431".to_owned(), RefOr::T(head));
-    for status in refusals {
-        let said = REFUSALS.iter().find(|(it, _)| *it == status).map_or("", |(_, words)| words);
+    for status in errors {
+        let said = ERRORS.iter().find(|(it, _)| *it == status).map_or("", |(_, words)| words);
         let responses = &mut operation.responses.responses;
         responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(said)));
     }
@@ -219,21 +221,18 @@ fn operation_id(method: &str, path: &str) -> String {
     format!("{method}_{}", parts.join("_"))
 }
 
-/// What an id with this prefix looks like.
-pub(super) fn id_pattern(prefix: &str) -> String {
-    format!("^{prefix}[0-9a-f]{{12}}7[0-9a-f]{{3}}[89ab][0-9a-f]{{15}}$")
-}
-
-/// What the placeholders of paths stand for; one word is the same everywhere.
+/// The path parameters; a name has one meaning everywhere.
 fn path_parameter(name: &str, path: &str) -> Parameter {
     let noun = path.split('/').nth(1).unwrap_or_default();
     let (description, schema) = match (name, noun) {
         ("number", _) => ("The revision's number", whole_number()),
         ("name", "inspectors") => ("The inspector's name", text("^[a-z0-9_-]{1,64}$")),
         ("name", _) => ("The token's name", text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")),
-        ("id", "events") => ("The event's id", text(&id_pattern("evt_"))),
-        ("id", "deliveries") => ("The delivery's id", text(&id_pattern("dlv_"))),
-        ("id", "jobs" | "redrives" | "discards") => ("The job's id", text(&id_pattern("job_"))),
+        ("id", "events") => ("The event's id", text(&query::id_pattern("evt_"))),
+        ("id", "deliveries") => ("The delivery's id", text(&query::id_pattern("dlv_"))),
+        ("id", "jobs" | "redrives" | "discards") => {
+            ("The job's id", text(&query::id_pattern("job_")))
+        }
         ("source", _) => ("The source's name", text(NAME)),
         ("destination", _) => ("The destination's name", text(NAME)),
         ("mapping", _) => ("The mapping's name", text(NAME)),
@@ -256,8 +255,8 @@ fn idempotency_key() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "Sent again under the same key within a day, the request is answered as it was and not \
-             done again",
+            "Makes the request idempotent: repeated with the same key within a day, it returns the \
+             stored response",
         ))
         .schema(Some(Schema::Object(schema)))
         .build()
@@ -268,12 +267,12 @@ fn if_match() -> Parameter {
         .name("If-Match")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
-        .description(Some("Only while its ETag is one of these"))
+        .description(Some("The ETags of which the current one must be one"))
         .schema(Some(Schema::Object(ObjectBuilder::new().schema_type(Type::String).build())))
         .build()
 }
 
-/// A name: no slash, no control characters, no spaces at its ends.
+/// A name: no slash, no control characters, no leading or trailing space.
 const NAME: &str =
     r"^[^\s/\x00-\x1f\x7f-\x9f]([^/\x00-\x1f\x7f-\x9f]{0,98}[^\s/\x00-\x1f\x7f-\x9f])?$";
 
@@ -299,7 +298,7 @@ fn problem(description: &str) -> utoipa::openapi::Response {
         .build()
 }
 
-/// An answer whose body is a problem has a problem's media type.
+/// Sets the media type of a response with problem details.
 fn as_problem(response: &mut RefOr<utoipa::openapi::Response>) {
     let RefOr::T(response) = response else { return };
     let reference = format!("#/components/schemas/{}", Problem::name());

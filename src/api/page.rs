@@ -1,4 +1,4 @@
-//! Pages of lists: each tells its reader where the next one is, in its body and as a link (RFC 8288).
+//! Pagination: the cursor of the next page, in the body and as a `Link` header (RFC 8288).
 
 use axum::Json;
 use axum::extract::Request;
@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::openapi::BASE;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
-/// A page as an answer.
+/// A page as a response.
 #[derive(Debug)]
 pub(super) struct Paged<T>(pub(super) Page<T>);
 
-/// What `before` has to be for the next page.
+/// The cursor of the next page.
 #[derive(Clone, Debug)]
 struct NextPage(String);
 
@@ -29,7 +29,7 @@ impl<T: Serialize> IntoResponse for Paged<T> {
     }
 }
 
-/// Adds the link to the next page: what was asked for, from there on.
+/// Adds the `Link` header: the same query with the next cursor.
 pub(super) async fn link(request: Request, next: Next) -> Response {
     let asked = request.uri().clone();
     let mut response = next.run(request).await;

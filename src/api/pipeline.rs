@@ -1,32 +1,32 @@
-//! The pipeline as a whole: shown, and changed by applying a document.
+//! The pipeline as a whole: get, and apply a document.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 
-use super::authentication::As;
+use super::authentication::Authenticated;
 use super::body::Body;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Applied, ApplyRequest, PipelineView};
 use crate::service::Refusal;
 
-/// All that is set up, without its secrets.
+/// Get the pipeline, without secrets.
 #[utoipa::path(get, path = "/pipeline", tag = "pipeline",
-    responses((status = 200, description = "What is set up", body = PipelineView)))]
+    responses((status = 200, description = "The pipeline", body = PipelineView)))]
 pub(super) async fn show(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Result<Json<PipelineView>, Problem> {
     Ok(Json(PipelineView::of(&api.service.pipeline(&caller).await?)))
 }
 
-/// Bring sources, destinations and mappings to what a document says: all of it or nothing.
+/// Apply a document of sources, destinations and mappings atomically.
 #[utoipa::path(post, path = "/pipeline", tag = "pipeline", request_body = ApplyRequest,
     responses((status = 200, description = "The difference", body = Applied)))]
 pub(super) async fn apply(
-    As(admin): As<Admin>,
+    Authenticated(admin): Authenticated<Admin>,
     State(api): State<Arc<Api>>,
     Body(request): Body<ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {

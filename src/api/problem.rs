@@ -1,5 +1,5 @@
-//! Errors as HTTP: RFC 9457 problem details. What a client did wrong is told in full, with the path
-//! of each fault; what went wrong inside is logged with its causes and told without them.
+//! Errors as HTTP: RFC 9457 problem details. A client error is reported in full, with the path of
+//! each invalid field; an internal error is logged with its causes and returned without them.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
@@ -9,35 +9,35 @@ use utoipa::ToSchema;
 
 use crate::domain::auth::Forbidden;
 use crate::domain::error_chain;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
 
-/// A problem, as the answer's body has it.
+/// Problem details (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// Always `about:blank`: the status and the code tell the kind.
+    /// Always `about:blank`: `status` and `code` identify the kind.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
     pub kind: Box<str>,
-    /// The status in words.
+    /// The reason phrase of the status.
     #[schema(value_type = String)]
     pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
-    /// The kind, for programs.
+    /// The machine-readable kind.
     #[schema(value_type = String)]
     pub code: Box<str>,
-    /// What is wrong, in one line.
+    /// The explanation, in one line.
     pub detail: String,
-    /// The request that it came of: `urn:postrider:request:` and the `X-Request-Id`.
+    /// The request: `urn:postrider:request:` and its `X-Request-Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub instance: Option<Box<str>>,
-    /// Each fault, when there are several or they have a place.
+    /// The invalid fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<Fault>,
+    pub faults: Vec<FieldError>,
 }
 
 impl Problem {
@@ -54,7 +54,7 @@ impl Problem {
     }
 
     pub(super) fn no_token() -> Self {
-        Self::unauthorized("give a token as Authorization: Bearer TOKEN")
+        Self::unauthorized("a bearer token is required: Authorization: Bearer TOKEN")
     }
 
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
@@ -69,7 +69,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
 
-    /// What the framework refused by itself.
+    /// An error of the HTTP framework.
     pub(super) fn of_status(status: StatusCode, words: &str) -> Self {
         let title = status.canonical_reason().unwrap_or("refused");
         let code = match status {
@@ -80,7 +80,7 @@ impl Problem {
         Self::new(status, code, if words.is_empty() { title } else { words })
     }
 
-    /// The same, of the request with this id.
+    /// The same with the id of the request.
     pub(super) fn of_request(self, id: &str) -> Self {
         Self { instance: Some(format!("urn:postrider:request:{id}").into()), ..self }
     }
@@ -100,7 +100,7 @@ impl Problem {
 
     pub(super) fn too_many(quota: u32, reset_s: u64) -> Self {
         let detail = format!(
-            "more than {quota} requests in a minute with this token: wait {reset_s} s (the setting \
+            "more than {quota} requests in a minute with this token: retry in {reset_s} s (the setting \
              api_requests_per_minute)"
         );
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
@@ -112,8 +112,8 @@ impl Problem {
     }
 
     fn inside(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = error_chain::display(error), "an operator's request failed");
-        let detail = format!("{error}; the service's log says more");
+        tracing::error!(error = error_chain::display(error), "an API request failed");
+        let detail = format!("{error}; see the log of the service");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
     }
 }
@@ -183,6 +183,6 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
 }
 
 pub(super) async fn no_such_method(method: axum::http::Method, uri: Uri) -> Problem {
-    let detail = format!("{} does not take {method}", uri.path());
+    let detail = format!("{} does not support {method}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }

@@ -1,15 +1,13 @@
-//! What may stand in the query of each list, for the API's description: made of what the lists
-//! themselves are read by.
+//! The query parameters of each list for OpenAPI, from the table that lists are parsed by.
 
 use utoipa::openapi::path::{Parameter as Described, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{HeaderBuilder, Object, ObjectBuilder, RefOr, Required, Response, Schema};
 
-use super::openapi::id_pattern;
 use crate::service::parameters::{self, Parameter, Values};
 
-/// What each list takes.
-const TAKEN: [(&str, &[Parameter]); 13] = [
+/// The parameters of each list.
+const PARAMETERS: [(&str, &[Parameter]); 13] = [
     ("/deliveries", parameters::DELIVERIES),
     ("/attempts", parameters::ATTEMPTS),
     ("/dead-letters", parameters::DEAD_LETTERS),
@@ -25,13 +23,13 @@ const TAKEN: [(&str, &[Parameter]); 13] = [
     ("/statistics", parameters::STATISTICS),
 ];
 
-fn taken(path: &str) -> &'static [Parameter] {
-    TAKEN.iter().find(|(known, _)| *known == path).map_or(&[], |(_, parameters)| parameters)
+fn parameters_of(path: &str) -> &'static [Parameter] {
+    PARAMETERS.iter().find(|(known, _)| *known == path).map_or(&[], |(_, parameters)| parameters)
 }
 
-/// The parameters of a path's query.
+/// The query parameters of a path.
 pub(super) fn parameters(path: &str) -> impl Iterator<Item = Described> {
-    taken(path).iter().map(|parameter| {
+    parameters_of(path).iter().map(|parameter| {
         ParameterBuilder::new()
             .name(parameter.name)
             .parameter_in(ParameterIn::Query)
@@ -42,14 +40,19 @@ pub(super) fn parameters(path: &str) -> impl Iterator<Item = Described> {
     })
 }
 
-/// Says of a list in pages that its answer links to the next one.
+/// Describes the `Link` header of a paginated list.
 pub(super) fn describe_link(path: &str, answer: &mut Response) {
-    if taken(path).iter().any(|parameter| parameter.name == "before") {
+    if parameters_of(path).iter().any(|parameter| parameter.name == "before") {
         let text = ObjectBuilder::new().schema_type(Type::String).build();
-        let about = "The next page, as `rel=\"next\"`; left out on the last";
+        let about = "The next page, as `rel=\"next\"`; absent on the last page";
         let link = HeaderBuilder::new().schema(Some(Schema::Object(text))).description(Some(about));
         answer.headers.insert("Link".to_owned(), RefOr::T(link.build()));
     }
+}
+
+/// The pattern of public ids with this prefix.
+pub(super) fn id_pattern(prefix: &str) -> String {
+    format!("^{prefix}[0-9a-f]{{12}}7[0-9a-f]{{3}}[89ab][0-9a-f]{{15}}$")
 }
 
 fn schema(values: &Values) -> Object {

@@ -1,5 +1,5 @@
-//! What every answer of the admin API has: the request's id, and with a refusal the problem that
-//! names it. What the framework refuses by itself becomes a problem here.
+//! The `X-Request-Id` of every response, also named by its problem details. Errors of the HTTP
+//! framework become problem details here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,18 +13,18 @@ use axum::response::{IntoResponse as _, Response};
 use super::{Api, Problem};
 use crate::domain::id::{Noun, PublicId};
 
-/// The header that a request's id comes and goes in.
+/// The header of the request id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id that is taken over.
+/// The maximum length of an id from a client.
 const MAX_ID: usize = 128;
-/// What the framework says of a refusal is no longer than this, in bytes.
+/// The maximum size of the framework's error text, in bytes.
 const MAX_WORDS: usize = 4 * 1024;
 
-/// The id of a request: the caller's own where it can stand in a log line, else one of ours.
+/// The id of a request: the client's where it is valid, else a generated one.
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) String);
 
-/// Counts the requests that came without an id.
+/// Counts the requests without a client id.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicI64);
 
@@ -33,7 +33,7 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let given = request.headers().get(REQUEST_ID).and_then(taken);
+    let given = request.headers().get(REQUEST_ID).and_then(client_id);
     let id = given.unwrap_or_else(|| {
         let count = counter.0.fetch_add(1, Ordering::Relaxed) + 1;
         PublicId::new(Noun::Request, api.service.clock.now(), count).to_string()
@@ -42,7 +42,7 @@ pub(super) async fn identify(
     let response = next.run(request).await;
     let mut response = if response.status().is_client_error() || response.status().is_server_error()
     {
-        named(response, &id).await
+        with_request_id(response, &id).await
     } else {
         response
     };
@@ -52,18 +52,18 @@ pub(super) async fn identify(
     response
 }
 
-/// An id of the caller's that can stand in a header, a log line and a table as it is.
-fn taken(value: &HeaderValue) -> Option<String> {
+/// A client id that is safe in headers, log lines and tables.
+fn client_id(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
     ((1..=MAX_ID).contains(&text.len()) && text.bytes().all(fits)).then(|| text.to_owned())
 }
 
-/// A refusal as a problem that names the request; its other headers stay.
-async fn named(mut response: Response, id: &str) -> Response {
+/// An error response as problem details with the request id; its other headers are kept.
+async fn with_request_id(mut response: Response, id: &str) -> Response {
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
-        None => worded(response.status(), std::mem::take(response.body_mut())).await,
+        None => framework_error(response.status(), std::mem::take(response.body_mut())).await,
     };
     let mut answer = problem.of_request(id).into_response();
     for (name, value) in response.headers() {
@@ -74,8 +74,8 @@ async fn named(mut response: Response, id: &str) -> Response {
     answer
 }
 
-/// What the framework refused, in its words.
-async fn worded(status: StatusCode, body: axum::body::Body) -> Problem {
+/// An error of the framework, with its text.
+async fn framework_error(status: StatusCode, body: axum::body::Body) -> Problem {
     let words = to_bytes(body, MAX_WORDS).await.unwrap_or_default();
     Problem::of_status(status, String::from_utf8_lossy(&words).trim())
 }
@@ -85,12 +85,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_id_that_can_stand_anywhere_is_taken_over() {
+    fn only_a_client_id_that_is_safe_everywhere_is_used() {
         for wrong in ["", "a b", "a\"b", "<x>", "ä", &"a".repeat(129)] {
             let value = HeaderValue::from_bytes(wrong.as_bytes()).unwrap();
-            assert_eq!(taken(&value), None, "{wrong:?}");
+            assert_eq!(client_id(&value), None, "{wrong:?}");
         }
         let right = HeaderValue::from_static("Order-7_a.b:c");
-        assert_eq!(taken(&right).as_deref(), Some("Order-7_a.b:c"));
+        assert_eq!(client_id(&right).as_deref(), Some("Order-7_a.b:c"));
     }
 }

@@ -1,5 +1,5 @@
-//! What handlers of sources, destinations and mappings share: tags as ETag and If-Match (RFC 9110, 13),
-//! and the answers to a change.
+//! Shared by the handlers of sources, destinations and mappings: ETag, If-Match and If-None-Match
+//! (RFC 9110, 13), and the responses to a change.
 
 use std::sync::Arc;
 
@@ -12,43 +12,43 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::authentication::As;
+use super::authentication::Authenticated;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
-use crate::pipeline::{Change, Fault, Guard, Target};
+use crate::pipeline::{Change, FieldError, Guard, Target};
 use crate::service::Refusal;
 use crate::service::resources::{Detail, Tagged};
 
-/// One of them with the secret that was made for it, in place of the word that there is one.
+/// A resource with its generated secret in place of `kept`.
 #[derive(Debug, Serialize)]
 struct Revealed {
     #[serde(flatten)]
     detail: Detail,
-    /// A source's write key, shown this once.
+    /// A source's write key, shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     write_key: Option<String>,
-    /// A destination's shared secret, shown this once.
+    /// A destination's shared secret, shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     shared_secret: Option<String>,
 }
 
-/// One of them, which a path names, and who asks about it.
+/// A request for the resource that its path names.
 #[derive(Debug)]
-pub(super) struct At<R> {
+pub(super) struct ResourceRequest<R> {
     api: Arc<Api>,
     who: R,
     target: Target,
     headers: HeaderMap,
 }
 
-impl<R: Send> FromRequestParts<Arc<Api>> for At<R>
+impl<R: Send> FromRequestParts<Arc<Api>> for ResourceRequest<R>
 where
-    As<R>: FromRequestParts<Arc<Api>, Rejection = Problem>,
+    Authenticated<R>: FromRequestParts<Arc<Api>, Rejection = Problem>,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let As(who) = As::<R>::from_request_parts(parts, api).await?;
+        let Authenticated(who) = Authenticated::<R>::from_request_parts(parts, api).await?;
         let names = RawPathParams::from_request_parts(parts, api).await;
         let names = names.map_err(|error| Problem::malformed(error.body_text()))?;
         let names = names.iter().map(|(_, name)| name.to_owned());
@@ -57,8 +57,8 @@ where
     }
 }
 
-impl At<Caller> {
-    /// Answers with it, or with 304 where the asker has it already.
+impl ResourceRequest<Caller> {
+    /// Returns the resource, or 304 where If-None-Match has its ETag.
     pub(super) async fn show(&self) -> Result<Response, Problem> {
         let Tagged { detail, tag } = self.api.service.detail(&self.who, &self.target).await?;
         let known = self.headers.get_all(header::IF_NONE_MATCH).iter();
@@ -74,8 +74,8 @@ impl At<Caller> {
     }
 }
 
-impl At<Admin> {
-    /// Changes it, if it is what the asker knows, and answers with what it is now.
+impl ResourceRequest<Admin> {
+    /// Changes the resource if the precondition holds, and returns it.
     pub(super) async fn change(&self, change: Change) -> Result<Response, Problem> {
         let Self { api, who, target, headers } = self;
         let guard = guard(headers)?;
@@ -88,7 +88,7 @@ impl At<Admin> {
     }
 }
 
-/// Makes one, and answers with where it is.
+/// Creates a resource and returns it with its Location.
 pub(super) async fn create(
     api: &Api,
     admin: &Admin,
@@ -103,7 +103,7 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// Answers with one of them after a change.
+/// Returns a resource after a change.
 pub(super) async fn answer(
     api: &Api,
     caller: &Caller,
@@ -129,7 +129,7 @@ pub(super) async fn answer(
     Ok(tagged(status, &tag, Json(revealed)))
 }
 
-/// The condition in `If-Match`; without one, it only has to be there.
+/// The precondition in `If-Match`; without one, the resource has to exist.
 pub(super) fn guard(headers: &HeaderMap) -> Result<Guard, Problem> {
     let mut tags = Vec::new();
     for value in headers.get_all(header::IF_MATCH) {
@@ -144,8 +144,8 @@ pub(super) fn guard(headers: &HeaderMap) -> Result<Guard, Problem> {
                 Some(inner) if bare == tag => tags.push(inner.to_owned()),
                 Some(_) => {}
                 None => {
-                    let message = "should be an ETag in its quotes, as a read gave it, or *";
-                    let fault = Fault::new("If-Match", message);
+                    let message = "should be a quoted ETag from a read, or *";
+                    let fault = FieldError::new("If-Match", message);
                     return Err(Refusal::Invalid(vec![fault]).into());
                 }
             }

@@ -1,32 +1,32 @@
-//! Statistics over time, and how each destination fares.
+//! Statistics over time, and the health of destinations.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
 
-use super::authentication::As;
+use super::authentication::Authenticated;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
 use crate::service::statistics::{HealthView, StatisticsView};
 
-/// What happened over time, in steps.
+/// Get statistics over time, in steps.
 #[utoipa::path(get, path = "/statistics", tag = "statistics",
-    responses((status = 200, description = "The steps", body = StatisticsView)))]
+    responses((status = 200, description = "The statistics", body = StatisticsView)))]
 pub(super) async fn show(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Json<StatisticsView>, Problem> {
     Ok(Json(api.service.statistics(&caller, &conditions).await?))
 }
 
-/// How each destination fares.
+/// Get the health of each destination.
 #[utoipa::path(get, path = "/health", tag = "statistics",
-    responses((status = 200, description = "Each destination", body = [HealthView])))]
+    responses((status = 200, description = "The health of each destination", body = [HealthView])))]
 pub(super) async fn health(
-    As(caller): As<Caller>,
+    Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Result<Json<Vec<HealthView>>, Problem> {
     Ok(Json(api.service.health(&caller).await?))

@@ -1,5 +1,5 @@
-//! Who is let in: the tokens in force, held in memory, so that letting one in reads no table. Making
-//! and revoking them goes through here, so that what is held is always what is stored.
+//! Authentication by bearer token. The tokens are held in memory, so that a request reads no table;
+//! tokens are created and revoked here, so that memory and store agree.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,69 +20,70 @@ mod rate_limit;
 mod token_request;
 
 pub use rate_limit::{Allowance, WINDOW};
-pub use token_request::{AskedToken, TokenFault};
+pub use token_request::{TokenFieldError, TokenSpec};
 
 use rate_limit::Window;
 
-/// The name of the token that is made at first start, for the command line on the same machine.
+/// The name of the token that is created at the first start, for the command line on the same
+/// machine.
 pub const OPERATOR: &str = "operator";
 
 /// The address that a connection came from; a request carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// Why somebody is not let in.
+/// Why authentication failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No token like this was made here, or it was revoked.
+    /// The token is unknown or was revoked.
     #[error("the token is unknown or was revoked")]
     Unknown,
-    /// The token has ended.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
 }
 
-/// Why a token was not made.
+/// Why a token was not created.
 #[derive(Debug, thiserror::Error)]
-pub enum MakeError {
-    /// What was asked for is not right; each fault has its field.
-    #[error("the token cannot be as it is asked for")]
-    Asked(Vec<TokenFault>),
-    /// It would have more rights than the token that it is made with.
+pub enum CreateTokenError {
+    /// The request is invalid; each error names its field.
+    #[error("the token request is invalid")]
+    Invalid(Vec<TokenFieldError>),
+    /// It would have more rights than the creator's token.
     #[error(transparent)]
-    Beyond(Forbidden),
-    /// There is a token of this name.
-    #[error("there is a token {0:?} already")]
-    Taken(String),
-    /// There is no randomness.
+    Forbidden(Forbidden),
+    /// The name is taken.
+    #[error("token {0:?} already exists")]
+    NameTaken(String),
+    /// The system gave no random bytes.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// It was not stored.
+    /// The store failed.
     #[error(transparent)]
     Store(StoreError),
 }
 
-/// A token that was made; its text is shown this once.
+/// A token that was created; its secret is shown once.
 #[derive(Debug)]
-pub struct Made {
-    /// The token as it is kept.
+pub struct CreatedToken {
+    /// The token as it is stored.
     pub token: Token,
-    /// Its text.
+    /// Its secret.
     pub secret: SecretString,
 }
 
-/// A token in force.
-struct Live {
+/// An active token.
+struct ActiveToken {
     token: Token,
-    /// When it was last used, in microseconds; 0: not since it is held.
+    /// The time of its last use, in microseconds; 0: not used since it was loaded.
     used_at: AtomicI64,
-    /// What of that the store knows.
+    /// The time of last use that the store has.
     noted_at: AtomicI64,
-    /// Its requests in the running minute.
+    /// Its requests in the current rate limit window.
     window: Window,
 }
 
-impl Live {
+impl ActiveToken {
     fn of(token: Token) -> Self {
         let used_at = token.last_used_at.map_or(0, Timestamp::as_micros);
         Self {
@@ -98,10 +99,10 @@ impl Live {
     }
 }
 
-/// Refused sign-ins kept on record in a minute.
+/// Failed sign-ins that are recorded in a minute.
 const REFUSALS_A_MINUTE: u32 = 10;
 
-/// Which refused sign-ins are kept on record: nobody fills the log from outside.
+/// Limits the failed sign-ins in the audit log, so that an attacker cannot fill it.
 #[derive(Debug, Default)]
 struct Refusals {
     minute: i64,
@@ -110,7 +111,8 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Whether one is kept now; with it, how many were not since the last that was.
+    /// The number of failed sign-ins that were not recorded since the last one that was; none where
+    /// this one is not recorded either.
     fn keep(&mut self, now: Timestamp) -> Option<u64> {
         let minute = now.as_seconds().div_euclid(60);
         if minute != self.minute {
@@ -129,13 +131,13 @@ fn address(from: Option<Peer>) -> String {
     from.map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string())
 }
 
-/// The tokens in force.
+/// Authenticates bearer tokens and owns their life cycle.
 pub struct Authenticator {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    live: RwLock<Arc<[Arc<Live>]>>,
+    live: RwLock<Arc<[Arc<ActiveToken>]>>,
     refusals: Mutex<Refusals>,
-    /// One change at a time: what was read earlier must not be put in force later.
+    /// Serializes changes, so that a reload cannot replace the result of a later one.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -148,11 +150,11 @@ impl std::fmt::Debug for Authenticator {
 }
 
 impl Authenticator {
-    /// Takes the store's tokens into use; the token of the machine's token file is let in as an
-    /// admin's, in place of the one that was let in under its name before.
+    /// Loads the store's tokens. The token of the machine's token file is stored as an admin's, in
+    /// place of the one that had its name before.
     ///
     /// # Errors
-    /// [`StoreError`] when they cannot be read or written.
+    /// [`StoreError`] when the store fails.
     pub async fn open(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -173,37 +175,38 @@ impl Authenticator {
         authenticator.reload().await?;
         if !authenticator.live().iter().any(|it| it.token.made.digest == is_let_in) {
             tracing::warn!(
-                "the token of the token file was revoked: the command line needs another"
+                "the token in the token file was revoked: the command line needs another"
             );
         }
         Ok(authenticator)
     }
 
-    fn live(&self) -> Arc<[Arc<Live>]> {
+    fn live(&self) -> Arc<[Arc<ActiveToken>]> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the store's tokens into use.
+    /// Reloads the store's tokens.
     async fn reload(&self) -> Result<(), StoreError> {
         let before = self.live();
         let tokens = self.store.tokens().await?;
         let live = tokens.into_iter().map(|token| {
-            // What is held goes on being held: it knows uses that the store does not yet.
+            // The entry in memory is kept: it has a time of last use that is not stored yet.
             let held = before.iter().find(|it| it.token.id == token.id);
-            held.map_or_else(|| Arc::new(Live::of(token)), Arc::clone)
+            held.map_or_else(|| Arc::new(ActiveToken::of(token)), Arc::clone)
         });
         let live = live.collect();
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
         Ok(())
     }
 
-    /// Lets in whoever brings a token in force.
+    /// Authenticates a token.
     ///
     /// # Errors
     /// [`Refusal`] otherwise.
     pub fn authenticate(&self, secret: &str, from: Option<Peer>) -> Result<Caller, Refusal> {
         let given = digest(secret);
-        // Every token is compared: the time taken tells nothing about which one matched.
+        // Every token is compared in constant time, so that timing does not reveal which one
+        // matched.
         let mut found = None;
         for live in self.live().iter() {
             if bool::from(live.token.made.digest.ct_eq(&given)) {
@@ -213,25 +216,29 @@ impl Authenticator {
         self.admit(found.as_deref(), from)
     }
 
-    /// Lets in whoever was let in before by the token with this key, as a session does; a token that
-    /// was revoked or has ended since lets nobody in.
+    /// Authenticates a session by the id of its token. A token that was revoked or has expired
+    /// since is refused.
     ///
     /// # Errors
     /// [`Refusal`] otherwise.
-    pub fn admit_again(&self, token_id: TokenId, from: Option<Peer>) -> Result<Caller, Refusal> {
+    pub fn authenticate_session(
+        &self,
+        token_id: TokenId,
+        from: Option<Peer>,
+    ) -> Result<Caller, Refusal> {
         let live = self.live();
         let found = live.iter().find(|it| it.token.id == token_id);
         self.admit(found.map(|it| &**it), from)
     }
 
-    /// Whether the token with this key lets anybody in. To ask is no use of it.
+    /// Whether this token is active. The check does not count as a use.
     #[must_use]
     pub fn is_in_force(&self, token_id: TokenId) -> bool {
         let now = self.clock.now();
         self.live().iter().any(|it| it.token.id == token_id && !it.has_ended(now))
     }
 
-    fn admit(&self, live: Option<&Live>, from: Option<Peer>) -> Result<Caller, Refusal> {
+    fn admit(&self, live: Option<&ActiveToken>, from: Option<Peer>) -> Result<Caller, Refusal> {
         let live = live.ok_or(Refusal::Unknown)?;
         let now = self.clock.now();
         if live.has_ended(now) {
@@ -249,12 +256,13 @@ impl Authenticator {
         })
     }
 
-    /// Lets somebody in who signs in with a token, and keeps on record that it happened or was
-    /// refused. Of refusals so many a minute are kept; the next one that is tells how many were not.
-    /// A store that takes nothing keeps nobody out: what is wrong with it can be looked at.
+    /// Authenticates a sign-in and records it in the audit log. At most [`REFUSALS_A_MINUTE`]
+    /// failed sign-ins a minute are recorded; the next entry has the number of those that were left
+    /// out. A failing store does not prevent signing in, so that an operator can look at what is
+    /// wrong with it.
     ///
     /// # Errors
-    /// [`Refusal`] for who is not let in.
+    /// [`Refusal`] when the token is not active.
     pub async fn sign_in(&self, secret: &str, from: Option<Peer>) -> Result<Caller, Refusal> {
         let now = self.clock.now();
         let admitted = self.authenticate(secret, from);
@@ -276,34 +284,34 @@ impl Authenticator {
         admitted
     }
 
-    /// Keeps on record that somebody signed out.
+    /// Records a sign-out in the audit log.
     pub async fn sign_out(&self, caller: &Caller) {
         self.note(caller.act(self.clock.now()), Action::SignOut, &caller.name, None).await;
     }
 
-    /// Keeps something on record; where the store does not take it, the log has it.
+    /// Writes an audit entry; where the store fails, the log has it.
     async fn note(&self, act: Act, action: Action, subject: &str, after: Option<Value>) {
         let (actor, from) = (act.actor.clone(), act.from.clone());
         let done = NewEntry { action, subject: subject.to_owned(), before: None, after };
         if let Err(error) = self.store.note(act, done).await {
             let action = action.as_str();
-            tracing::error!(action, actor, from, %error, "not on record: the store did not take it");
+            tracing::error!(action, actor, from, %error, "not in the audit log: the store failed");
         }
     }
 
-    /// Counts a request of this caller's token against its quota of a minute.
+    /// Counts a request against the rate limit of the caller's token.
     #[must_use]
-    pub fn spend(&self, caller: &Caller, quota: u32) -> Allowance {
+    pub fn count_request(&self, caller: &Caller, quota: u32) -> Allowance {
         let live = self.live();
         let now = self.clock.now();
         let found = live.iter().find(|it| it.token.id == caller.token_id);
-        // A token that was revoked in this moment has nothing left.
+        // A token that was revoked concurrently has no allowance.
         found.map_or(Allowance { quota, left: None, reset_s: WINDOW.as_secs() }, |live| {
             live.window.spend(quota, now)
         })
     }
 
-    /// The tokens that this caller may see, by name: those that reach nothing that it does not.
+    /// The tokens that the caller may list, by name: those whose scope is within the caller's.
     #[must_use]
     pub fn tokens(&self, caller: &Caller) -> Vec<Token> {
         let live = self.live();
@@ -316,11 +324,15 @@ impl Authenticator {
         .collect()
     }
 
-    /// Makes a token with no more rights than the caller's.
+    /// Creates a token with no more rights than the caller's.
     ///
     /// # Errors
-    /// [`MakeError`].
-    pub async fn make(&self, asked: &AskedToken, caller: &Caller) -> Result<Made, MakeError> {
+    /// [`CreateTokenError`].
+    pub async fn make(
+        &self,
+        asked: &TokenSpec,
+        caller: &Caller,
+    ) -> Result<CreatedToken, CreateTokenError> {
         let now = self.clock.now();
         let terms = asked.check(caller, now)?;
         let secret = generate("prt_")?;
@@ -328,17 +340,17 @@ impl Authenticator {
         let _one_at_a_time = self.changing.lock().await;
         let name = token.name.clone();
         let token = match self.store.create_token(token, caller.act(now)).await {
-            Err(StoreError::Conflict) => return Err(MakeError::Taken(name)),
-            other => other.map_err(MakeError::Store)?,
+            Err(StoreError::Conflict) => return Err(CreateTokenError::NameTaken(name)),
+            other => other.map_err(CreateTokenError::Store)?,
         };
-        self.reload().await.map_err(MakeError::Store)?;
-        Ok(Made { token, secret })
+        self.reload().await.map_err(CreateTokenError::Store)?;
+        Ok(CreatedToken { token, secret })
     }
 
-    /// Revokes a token by name; one that the caller may not see is unknown to it.
+    /// Revokes a token by name. A token outside the caller's scope is unknown to it.
     ///
     /// # Errors
-    /// [`StoreError`] when it was not stored.
+    /// [`StoreError`] when the store fails.
     pub async fn revoke(&self, name: &str, caller: &Caller) -> Result<Revocation, StoreError> {
         if !self.tokens(caller).iter().any(|token| token.made.name == name) {
             return Ok(Revocation::Unknown);
@@ -349,12 +361,12 @@ impl Authenticator {
         Ok(revocation)
     }
 
-    /// Stores when tokens were last used, where that has changed: a duty's step, so that a request
-    /// costs no commit.
+    /// Stores the times of last use that have changed: a maintenance task, so that a request costs
+    /// no commit.
     ///
     /// # Errors
-    /// [`StoreError`] when it was not stored; the next run tries again.
-    pub async fn note_uses(&self) -> Result<(), StoreError> {
+    /// [`StoreError`] when the store fails; the next run retries.
+    pub async fn store_last_used(&self) -> Result<(), StoreError> {
         let live = self.live();
         let changed: Vec<_> = live
             .iter()

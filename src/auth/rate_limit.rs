@@ -1,25 +1,25 @@
-//! How many requests a token has left in the running minute.
+//! The rate limit of a token: a fixed window of one minute.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 
-/// How long a window is.
+/// The length of a window.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// What is left to a token.
+/// What remains of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// Requests in a window.
     pub quota: u32,
-    /// Of these, how many are left after this one; none when this one is one too many.
+    /// Requests left after this one; none when this one exceeds the quota.
     pub left: Option<u32>,
-    /// When the next window begins, in whole seconds from now.
+    /// Time until the next window, in whole seconds.
     pub reset_s: u64,
 }
 
-/// The running window of one token: it begins with the first request after the one before it ended.
+/// The current window of one token: it begins with the first request after the window before it.
 #[derive(Debug, Default)]
 pub(super) struct Window(Mutex<(Timestamp, u32)>);
 
@@ -27,7 +27,7 @@ impl Window {
     pub(super) fn spend(&self, quota: u32, now: Timestamp) -> Allowance {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (began_at, spent) = &mut *window;
-        // A clock that went back begins a window as well, rather than making anybody wait for it.
+        // A clock that steps back begins a new window, so that no caller waits for the step.
         if *began_at > now || now.since(*began_at) >= WINDOW {
             (*began_at, *spent) = (now, 0);
         }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_has_its_quota_and_the_next_one_too() {
+    fn each_window_has_its_own_quota() {
         let window = Window::default();
         let at =
             |seconds| Timestamp::from_micros(1_800_000_000_000_000) + Duration::from_secs(seconds);

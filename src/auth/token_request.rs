@@ -1,59 +1,63 @@
-//! A token as it is asked for, held against what is possible and what the asker may give.
+//! A request for a token and its validation against the rights of the caller.
 
 use std::collections::BTreeSet;
 
-use super::MakeError;
+use super::CreateTokenError;
 use crate::domain::auth::{Caller, DestinationPath, Role, Scope};
 use crate::domain::clock::Timestamp;
 use crate::store::NewToken;
 
-/// The longest name of a token, in characters.
+/// The maximum length of a name, in characters.
 const MAX_NAME: usize = 64;
-/// Destinations that a token can be limited to.
+/// The maximum number of destinations in a scope.
 const MAX_DESTINATIONS: usize = 100;
 
-/// A token that is asked for, in words.
+/// A request for a token, not yet validated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AskedToken {
-    /// What it should be called.
+pub struct TokenSpec {
+    /// Its name.
     pub name: String,
-    /// The word of its role.
+    /// Its role.
     pub role: String,
-    /// The destinations that it should be limited to; none: no limits.
+    /// The destinations of its scope; none: everything.
     pub destinations: Option<Vec<String>>,
-    /// When it should end, as RFC 3339; none: never.
+    /// When it expires, RFC 3339; none: never.
     pub expires_at: Option<String>,
 }
 
-/// One thing that is wrong with what was asked for.
+/// A validation error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenFault {
+pub struct TokenFieldError {
     /// The field, as in the API and in forms.
     pub field: String,
-    /// What is wrong, and what it should be.
+    /// What is wrong, and what is expected.
     pub message: String,
 }
 
-/// What a token will be made as.
-pub(super) struct Terms {
+/// A validated request.
+pub(super) struct ValidatedToken {
     name: String,
     role: Role,
     scope: Scope,
     expires_at: Option<Timestamp>,
 }
 
-impl Terms {
+impl ValidatedToken {
     pub(super) fn token(self, digest: [u8; 32]) -> NewToken {
         let Self { name, role, scope, expires_at } = self;
         NewToken { name, role, scope, digest, expires_at }
     }
 }
 
-impl AskedToken {
-    pub(super) fn check(&self, caller: &Caller, now: Timestamp) -> Result<Terms, MakeError> {
+impl TokenSpec {
+    pub(super) fn check(
+        &self,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<ValidatedToken, CreateTokenError> {
         let mut faults = Vec::new();
         let mut fault = |field: &str, message: String| {
-            faults.push(TokenFault { field: field.to_owned(), message });
+            faults.push(TokenFieldError { field: field.to_owned(), message });
         };
         if let Some(message) = name_fault(&self.name) {
             fault("name", message);
@@ -76,10 +80,10 @@ impl AskedToken {
             (Some(_), Some(_)) | (None, _) => {}
         }
         let (Some(role), true) = (role, faults.is_empty()) else {
-            return Err(MakeError::Asked(faults));
+            return Err(CreateTokenError::Invalid(faults));
         };
-        caller.may_give(role, &scope).map_err(MakeError::Beyond)?;
-        Ok(Terms { name: self.name.clone(), role, scope, expires_at })
+        caller.may_give(role, &scope).map_err(CreateTokenError::Forbidden)?;
+        Ok(ValidatedToken { name: self.name.clone(), role, scope, expires_at })
     }
 
     fn scope(&self, fault: &mut impl FnMut(&str, String)) -> Scope {
@@ -106,7 +110,7 @@ impl AskedToken {
     }
 }
 
-/// A name that can stand in a URL, a log line and a table as it is.
+/// Checks that a name is safe in URLs, log lines and tables.
 fn name_fault(name: &str) -> Option<String> {
     let fits = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.');
     let starts_well = name.starts_with(|one: char| one.is_ascii_alphanumeric());

@@ -7,7 +7,7 @@ use super::globals::Globals;
 use super::output::{Output, Table, or_dash};
 use super::selection::time;
 use crate::service::attempts::ListedAttempt;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
 /// List attempts, newest first.
 #[derive(Debug, clap::Args)]
@@ -81,9 +81,9 @@ fn list(out: &mut Output, page: &Page<ListedAttempt>) -> anyhow::Result<()> {
             item.delivery.clone(),
             item.attempt.number.to_string(),
             or_dash(item.mapping.as_deref()),
-            item.attempt.outcome.clone(),
-            or_dash(item.attempt.status.map(|status| status.to_string())),
-            (item.attempt.duration_us / 1_000).to_string(),
+            item.attempt.result.outcome.clone(),
+            or_dash(item.attempt.result.status.map(|status| status.to_string())),
+            (item.attempt.result.duration_us / 1_000).to_string(),
             item.recorded_at.clone(),
         ]);
     }

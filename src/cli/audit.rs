@@ -10,7 +10,7 @@ use super::globals::Globals;
 use super::output::{Output, Table, or_dash};
 use super::selection::time;
 use crate::service::audit::{EntryView, VerdictView};
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 
 /// List the audit log, or verify its hash chain.
 #[derive(Debug, clap::Args)]

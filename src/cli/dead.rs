@@ -10,7 +10,8 @@ use super::deliveries;
 use super::globals::Globals;
 use super::output::{Table, or_dash};
 use super::selection::Selection;
-use crate::service::deliveries::{DeliveryView, Page};
+use crate::service::deliveries::DeliveryView;
+use crate::service::page::Page;
 
 /// The page size of a summary.
 const PAGE: u32 = 1_000;

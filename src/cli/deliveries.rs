@@ -6,7 +6,9 @@ use super::client::Client;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted, plain};
 use super::selection::Selection;
-use crate::service::deliveries::{AttemptView, DeliveryDetail, DeliveryView, Page};
+use crate::service::attempt_view::AttemptView;
+use crate::service::deliveries::{DeliveryDetail, DeliveryView};
+use crate::service::page::Page;
 
 /// List deliveries, newest first, or show one with its attempts.
 #[derive(Debug, clap::Args)]
@@ -139,20 +141,23 @@ fn show(out: &mut Output, detail: &DeliveryDetail) -> anyhow::Result<()> {
 
 fn timeline(out: &mut Output, attempt: &AttemptView) -> anyhow::Result<()> {
     let late = if attempt.late { "  (late: its lease was lost)" } else { "" };
-    let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();
+    let status = attempt.result.status.map(|status| format!(" {status}")).unwrap_or_default();
     out.line("")?;
     out.line(format!(
         "attempt {:<3} {}  {}{status}  {}{late}",
         attempt.number,
-        attempt.started_at,
-        painted(&attempt.outcome),
-        duration(attempt.duration_us),
+        attempt.result.started_at,
+        painted(&attempt.result.outcome),
+        duration(attempt.result.duration_us),
     ))?;
-    if let Some(error) = &attempt.error {
+    if let Some(error) = &attempt.result.error {
         out.line(format!("  error    {}", plain(error)))?;
     }
     block(out, "console", attempt.console.as_deref().unwrap_or_default())?;
-    out.line(format!("  by       node {}, mapping revision {}", attempt.node, attempt.revision))?;
+    out.line(format!(
+        "  by       node {}, mapping revision {}",
+        attempt.node, attempt.result.revision
+    ))?;
     if let Some(batch) = &attempt.batch {
         let answered = batch.status.map(|it| format!(", answered {it}")).unwrap_or_default();
         let (id, size) = (plain(&batch.webhook_id), batch.size);
@@ -160,10 +165,10 @@ fn timeline(out: &mut Output, attempt: &AttemptView) -> anyhow::Result<()> {
     }
     out.line(format!("  url      {}", plain(&attempt.url)))?;
     block(out, "sent", &attempt.request_headers)?;
-    block(out, "answered", &attempt.response_headers)?;
-    let more = if attempt.response_truncated { " …" } else { "" };
-    if !attempt.response_body.is_empty() {
-        block(out, "body", &format!("{}{more}", attempt.response_body))?;
+    block(out, "answered", &attempt.result.response_headers)?;
+    let more = if attempt.result.response_truncated { " …" } else { "" };
+    if !attempt.result.response_body.is_empty() {
+        block(out, "body", &format!("{}{more}", attempt.result.response_body))?;
     }
     Ok(())
 }

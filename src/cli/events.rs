@@ -6,8 +6,9 @@ use super::client::Client;
 use super::deliveries;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
-use crate::service::deliveries::Page;
-use crate::service::events::{EventDetail, EventView};
+use crate::service::event_view::EventView;
+use crate::service::events::EventDetail;
+use crate::service::page::Page;
 
 /// List events, newest first, or show one with its deliveries.
 #[derive(Debug, clap::Args)]

@@ -13,8 +13,8 @@ use super::deliveries;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted, plain};
-use crate::service::deliveries::Page;
 use crate::service::jobs::{JobRequest, JobView, PreviewView};
+use crate::service::page::Page;
 
 /// Poll interval while a job is followed.
 const LOOK: Duration = Duration::from_millis(250);

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted};
 use super::selection::ahead;
-use crate::service::deliveries::Page;
+use crate::service::page::Page;
 use crate::service::tokens::{MadeToken, TokenRequest, TokenView};
 
 /// List tokens, create or revoke one.

@@ -15,6 +15,7 @@ pub mod error_chain;
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod json_diff;
 pub mod mapping;
 pub mod outbound_auth;
 pub mod retry;

@@ -110,8 +110,8 @@ impl Duties {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn note_uses(self) -> Result<(), StoreError> {
-        self.authenticator.note_uses().await
+    pub async fn store_last_used(self) -> Result<(), StoreError> {
+        self.authenticator.store_last_used().await
     }
 
     /// Prunes everything past its retention.

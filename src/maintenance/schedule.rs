@@ -38,7 +38,7 @@ const INTERVAL_DUTIES: [ScheduledDuty; 5] = [
 /// At fixed times of a minute or an hour: rotation, statistics, retention.
 const CALENDAR_DUTIES: [ScheduledDuty; 5] = [
     duty("rotation", "0 * * * * *", |it| Box::pin(it.retire_secrets())),
-    duty("tokens", "45 * * * * *", |it| Box::pin(it.note_uses())),
+    duty("tokens", "45 * * * * *", |it| Box::pin(it.store_last_used())),
     duty("statistics", "5 * * * * *", |it| Box::pin(it.roll_up())),
     duty("retention", "15 */10 * * * *", |it| Box::pin(it.prune())),
     duty("deduplication", "25 0 * * * *", |it| Box::pin(it.rotate_deduplication())),

@@ -1,62 +1,61 @@
-//! One change to one source, destination or mapping: guarded by what it was when it was read, and made
-//! through the same check and the same difference as a whole document.
+//! One change of one source, destination or mapping, with optimistic concurrency control by ETag.
+//! It runs through the same validation and plan as a whole document.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::document::{
-    DestinationDocument, Document, GivenSecret, Hidden, MappingDocument, SourceDocument,
-};
-use super::outbound_auth::header_faults;
-use super::plan::{Absent, Line, Plan, Sign};
+use super::check_auth::header_faults;
+use super::document::{DestinationDocument, Document, MappingDocument, SourceDocument};
+use super::given_secret::{GivenSecret, Hidden};
+use super::plan::{Line, Plan, Sign, Unlisted};
 use super::resource::{Found, Target, Written};
-use super::{Applied, ApplyError, Editor, Fault, check};
+use super::{Applied, ApplyError, Editor, FieldError, check};
 use crate::domain::auth::Admin;
 use crate::domain::mapping::MappingDefinition;
 use crate::settings::secrets::{generate, generate_shared_secret};
 use crate::store::{Pipeline, StoreError};
 
-/// What is done.
+/// The change.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// It becomes what is written here, secrets that are left out going.
+    /// Replace it; secrets that are left out are removed.
     Put(Value),
-    /// It is changed by a JSON merge patch (RFC 7396).
+    /// Apply a JSON merge patch (RFC 7396).
     Patch(Value),
-    /// A mapping says this again.
+    /// Set the definition of a mapping.
     Say(Box<MappingDefinition>),
-    /// It goes, with all that is below it.
+    /// Remove it with everything below it.
     Remove,
-    /// A source gets another write key, a destination another shared secret.
+    /// Rotate a source's write key or a destination's shared secret.
     Rotate,
 }
 
-/// On what condition.
+/// The precondition of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// There is none yet.
+    /// It must not exist.
     New,
-    /// There is one.
+    /// It must exist.
     Present,
-    /// There is one, and its tag is one of these.
+    /// It must exist with one of these ETags.
     Tagged(Vec<String>),
 }
 
-/// What a change made.
+/// The result of a change.
 #[derive(Debug)]
 pub struct Changed {
-    /// The difference that it made.
+    /// The diff.
     pub applied: Applied,
-    /// The secret that was made, to be shown this once.
+    /// The generated secret, to be shown once.
     pub secret: Option<SecretString>,
 }
 
 impl Editor {
-    /// Makes one change and takes it into use before it returns.
+    /// Applies one change and activates it before it returns.
     ///
     /// # Errors
-    /// [`ApplyError`]; nothing is changed then. Paths of faults start at the target.
+    /// [`ApplyError`]; nothing is changed then. Paths of errors are relative to the target.
     pub async fn change(
         &self,
         admin: &Admin,
@@ -71,7 +70,7 @@ impl Editor {
             }
         }
         match self.try_change(admin, target, guard, change).await {
-            // Someone else changed the pipeline meanwhile: once more, on what it is now.
+            // The pipeline was changed concurrently: retry once on the new version.
             Err(ApplyError::Store(StoreError::Conflict)) => {
                 self.try_change(admin, target, guard, change).await
             }
@@ -99,14 +98,14 @@ impl Editor {
             Change::Rotate => rotated(found, &current)?,
         };
         let document = self.judged(target, written, found, &current).await?;
-        let plan = self.plan(&current, &document, Absent::SecretsGo);
+        let plan = self.plan(&current, &document, Unlisted::RemoveSecrets);
         let plan = plan.map_err(|error| from_here(target, error))?;
         let applied = self.make(admin, &current, plan, false).await?;
         let written = applied.write_keys.first().map(|made| made.write_key.clone());
         Ok(Changed { applied, secret: made.or_else(|| written.map(SecretString::from)) })
     }
 
-    /// What is written, as a document, once nothing is wrong with it.
+    /// Validates a resource and returns it as a document.
     pub(super) async fn judged(
         &self,
         target: &Target,
@@ -124,24 +123,24 @@ impl Editor {
         if faults.is_empty() { Ok(document) } else { Err(ApplyError::Invalid(faults)) }
     }
 
-    /// What is wrong with the target itself: what it is in is not judged again.
-    async fn faults_of(&self, target: &Target, document: &Document) -> Vec<Fault> {
+    /// The errors of the target itself; its parents are not validated again.
+    async fn faults_of(&self, target: &Target, document: &Document) -> Vec<FieldError> {
         let faults = check::check(document, &self.settings, &*self.preflight).await;
         let own = faults.into_iter().filter_map(|fault| {
-            let path = fault.path.strip_prefix(target.place())?;
-            Some(Fault::new(path, fault.message))
+            let path = fault.path.strip_prefix(target.document_path())?;
+            Some(FieldError::new(path, fault.message))
         });
         own.collect()
     }
 
-    /// What is wrong with it beside what else is set up.
+    /// The conflicts of the target with the rest of the pipeline.
     fn faults_beside(
         &self,
         target: &Target,
         written: &Written,
         found: Option<Found<'_>>,
         pipeline: &Pipeline,
-    ) -> Vec<Fault> {
+    ) -> Vec<FieldError> {
         match (written, found) {
             (Written::Destination(destination), Some(Found::Destination(current))) => {
                 let below = pipeline.mappings.iter();
@@ -150,7 +149,7 @@ impl Editor {
                     let faults = header_faults(destination, &MappingDocument::of(mapping));
                     faults.into_iter().map(|(header, message)| {
                         let path = format!("mappings.{}.headers.{header}", mapping.name);
-                        Fault::new(path, message)
+                        FieldError::new(path, message)
                     })
                 });
                 faults.collect()
@@ -169,14 +168,14 @@ impl Editor {
                 let message = format!(
                     "the destination has {limit} mappings already (mappings_per_destination)"
                 );
-                vec![Fault::new("name", message)]
+                vec![FieldError::new("name", message)]
             }
             (Written::Source(_) | Written::Destination(_) | Written::Mapping(_), _) => Vec::new(),
         }
     }
 }
 
-/// What the target names, if the guard lets the change through.
+/// Checks the precondition and returns the stored resource.
 fn admit<'p>(
     target: &Target,
     guard: &Guard,
@@ -206,20 +205,20 @@ fn removal(target: &Target) -> Plan {
     Plan { changes: vec![target.removal()], lines: vec![line], ..Plan::default() }
 }
 
-/// Faults from where the target's own fields begin.
+/// Makes the paths of errors relative to the target.
 fn from_here(target: &Target, error: ApplyError) -> ApplyError {
     let ApplyError::Invalid(faults) = error else { return error };
     let own = faults.into_iter().map(|fault| {
-        let path = fault.path.strip_prefix(target.place()).unwrap_or(&fault.path);
-        Fault::new(path, fault.message)
+        let path = fault.path.strip_prefix(target.document_path()).unwrap_or(&fault.path);
+        FieldError::new(path, fault.message)
     });
     ApplyError::Invalid(own.collect())
 }
 
-/// What is written of a target: an object whose `name` may be left out, for the path has it.
+/// Parses a resource: an object whose `name` may be left out, as the path has it.
 pub(super) fn read(target: &Target, value: Value) -> Result<Written, ApplyError> {
     let wrong = |path: &str, message: &str| {
-        Err(ApplyError::Invalid(vec![Fault::new(path, message.to_owned())]))
+        Err(ApplyError::Invalid(vec![FieldError::new(path, message.to_owned())]))
     };
     let Value::Object(mut fields) = value else {
         return wrong("", "should be an object");
@@ -229,11 +228,13 @@ pub(super) fn read(target: &Target, value: Value) -> Result<Written, ApplyError>
             fields.insert("name".to_owned(), target.name().into());
         }
         Some(name) if name == target.name() => {}
-        Some(_) => return wrong("name", "is the identity, and stays: make another instead"),
+        Some(_) => {
+            return wrong("name", "is the identity and cannot be changed: create another instead");
+        }
     }
     for (field, path) in [("destinations", "/destinations"), ("mappings", "/mappings")] {
         if fields.contains_key(field) {
-            return wrong(field, &format!("have paths of their own, under {path}"));
+            return wrong(field, &format!("have their own paths, under {path}"));
         }
     }
     Ok(match target {
@@ -247,7 +248,7 @@ fn parse<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApplyErro
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { String::new() } else { path };
-        ApplyError::Invalid(vec![Fault::new(path, error.into_inner().to_string())])
+        ApplyError::Invalid(vec![FieldError::new(path, error.into_inner().to_string())])
     })
 }
 
@@ -265,7 +266,7 @@ fn patched(
     }
     .unwrap_or_default();
     if !patch.is_object() {
-        let fault = Fault::new("", "should be an object: a JSON merge patch");
+        let fault = FieldError::new("", "should be an object: a JSON merge patch");
         return Err(ApplyError::Invalid(vec![fault]));
     }
     merge(&mut value, patch);
@@ -293,7 +294,7 @@ fn merge(value: &mut Value, patch: &Value) {
 
 fn says(found: Option<Found<'_>>, definition: &MappingDefinition) -> Result<Written, ApplyError> {
     match found {
-        Some(Found::Mapping(mapping)) => Ok(Written::Mapping(MappingDocument::saying(
+        Some(Found::Mapping(mapping)) => Ok(Written::Mapping(MappingDocument::with_definition(
             &mapping.name,
             mapping.enabled,
             definition,
@@ -336,8 +337,8 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_merge_patch_is_as_rfc_7396_has_it() {
-        // Appendix A of the RFC, but for the cases whose whole document is no object.
+    fn merge_patch_follows_rfc_7396() {
+        // Appendix A of the RFC, without the cases whose document is not an object.
         let cases = [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),

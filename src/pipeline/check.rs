@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline document: every fault at once, each with its path. Changes nothing.
+//! Validation of a pipeline document: every error with its path. Changes nothing.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -8,26 +8,27 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::Fault;
+use super::FieldError;
+use super::check_auth::{Findings, header_faults};
 use super::document::{
-    DestinationDocument, Document, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
+    DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument,
 };
-use super::outbound_auth::{Findings, header_faults};
+use super::given_secret::GivenSecret;
 use super::preflight::Preflight;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::settings::Settings;
 
-/// The longest name, in characters.
+/// The maximum length of a name, in characters.
 const MAX_NAME: usize = 100;
-/// The longest secret, in bytes.
+/// The maximum length of a secret, in bytes.
 const MAX_SECRET: usize = 512;
-/// Every fault of the document.
+/// Every error of the document.
 pub(super) async fn check(
     document: &Document,
     settings: &Settings,
     preflight: &dyn Preflight,
-) -> Vec<Fault> {
+) -> Vec<FieldError> {
     let mut checking =
         Checking { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
     checking.names("sources", document.sources.iter().map(|source| source.name.as_str()));
@@ -36,30 +37,30 @@ pub(super) async fn check(
     }
     checking.write_keys(document);
     let functions = checking.functions.iter().map(async |(path, function)| {
-        preflight.check_function(function).await.map_err(|why| Fault::new(path.clone(), why))
+        preflight.check_function(function).await.map_err(|why| FieldError::new(path.clone(), why))
     });
     let checked = futures_util::future::join_all(functions).await;
     checking.faults.extend(checked.into_iter().filter_map(Result::err));
     for (path, url) in checking.urls {
         if let Err(why) = preflight.check_destination(&url).await {
-            checking.faults.push(Fault::new(path, why));
+            checking.faults.push(FieldError::new(path, why));
         }
     }
     checking.faults
 }
 
 struct Checking<'a> {
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     settings: &'a Settings,
-    /// URLs that are well-formed: what remains is whether policy allows them.
+    /// Well-formed URLs, still to be checked against the address policy.
     urls: Vec<(String, Url)>,
-    /// Functions of a fitting size: what remains is whether they load.
+    /// Functions within the size limit, still to be loaded.
     functions: Vec<(String, Function)>,
 }
 
 impl Checking<'_> {
     fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault::new(path, message));
+        self.faults.push(FieldError::new(path, message));
     }
 
     fn source(&mut self, path: &str, source: &SourceDocument) {
@@ -148,7 +149,7 @@ impl Checking<'_> {
             if let Some(message) = name_fault(name) {
                 self.fault(path, message);
             } else if !seen.insert(name) {
-                self.fault(path, format!("{name:?} is there twice; a name is the identity"));
+                self.fault(path, format!("{name:?} is a duplicate: a name is the identity"));
             }
         }
     }
@@ -186,13 +187,13 @@ impl Checking<'_> {
         for index in repeated(keys) {
             self.fault(
                 format!("sources[{index}].write_key"),
-                "is another source's write key as well; a write key names one source",
+                "is a duplicate: a write key identifies one source",
             );
         }
     }
 }
 
-/// The places of values that stood at an earlier place already.
+/// The indices of repeated values.
 fn repeated<T: Eq + Hash>(values: impl Iterator<Item = (usize, T)>) -> Vec<usize> {
     let mut seen = HashSet::new();
     values.filter_map(|(index, value)| (!seen.insert(value)).then_some(index)).collect()
@@ -207,14 +208,14 @@ fn name_fault(name: &str) -> Option<String> {
     }
     if name.trim() != name || name.chars().any(|one| one == '/' || one.is_control()) {
         return Some(format!(
-            "{name:?} should have no slash, no control characters and no spaces at its ends"
+            "{name:?} should have no slash, no control characters and no leading or trailing space"
         ));
     }
     None
 }
 
 fn write_key_fault(key: &str) -> Option<&'static str> {
-    // A write key is also a Basic user name, which a colon would end.
+    // A write key is also a user name of Basic authentication, which a colon ends.
     let fits = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
     (!fits).then_some("should have visible ASCII characters only, and no colon")
 }

@@ -1,4 +1,4 @@
-//! How a destination's connection is shown.
+//! The state of a destination's OAuth connection as the API returns it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,23 +7,23 @@ use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::store::{ConnectionState, Pipeline};
 
-/// How a connection stands.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionView {
-    /// Whether there are tokens.
+    /// Whether it is connected.
     pub connected: bool,
-    /// Rises with every change of it, refreshes included.
+    /// Its version, incremented by every change, refreshes included.
     pub number: i64,
-    /// When it last became connected.
+    /// When it was last connected.
     pub connected_at: Option<String>,
-    /// When the access token in use ends; it is refreshed before.
+    /// When the access token expires; it is refreshed before.
     pub expires_at: Option<String>,
     /// Why deliveries are held; only while it is not connected.
     pub held: Option<String>,
 }
 
 impl ConnectionView {
-    /// Of a destination that needs one; none of the others.
+    /// The connection of a destination; none where its auth needs none.
     #[must_use]
     pub fn of(pipeline: &Pipeline, destination: &Destination) -> Option<Self> {
         if !destination.settings.auth.needs_connection() {

@@ -1,49 +1,40 @@
-//! The difference in what authorizes a destination's requests: tokens, client secrets, secret
-//! headers, and whether its connection outlives the change. Values are compared, never shown.
+//! The planned changes of a destination's credentials: tokens, client secrets, secret headers, and
+//! whether its connection is kept. Values are compared and never shown.
 
 use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Fault;
-use super::document::{DestinationDocument, GivenSecret, SourceDocument};
-use super::plan::{Absent, NOTHING_KEPT, Planning, is_kept, value};
-use crate::domain::destination::Destination;
+use super::field_error::FieldError;
+use super::given_secret::{GivenSecret, NOTHING_KEPT, is_kept, value};
+use super::plan::{DestinationPair, Planner, Unlisted};
 use crate::domain::outbound_auth::Auth;
 use crate::settings::secrets::{Purpose, SecretError};
 use crate::store::{ConnectionState, CredentialSlot, PipelineChange};
 
-/// A destination in the document, and as it is.
-#[derive(Clone, Copy)]
-pub(super) struct Pair<'a> {
-    pub(super) source: &'a SourceDocument,
-    pub(super) wanted: &'a DestinationDocument,
-    pub(super) current: Option<&'a Destination>,
-}
-
-impl Pair<'_> {
+impl DestinationPair<'_> {
     fn change(&self, slot: CredentialSlot, purpose: Purpose) -> Slot<'_> {
         Slot { pair: *self, slot, purpose }
     }
 }
 
 struct Slot<'a> {
-    pair: Pair<'a>,
+    pair: DestinationPair<'a>,
     slot: CredentialSlot,
     purpose: Purpose,
 }
 
-impl Planning<'_> {
-    /// Everything but the settings, which are in place by now.
+impl Planner<'_> {
+    /// Plans the credentials; the settings are planned before.
     pub(super) fn credentials(
         &mut self,
-        pair: Pair<'_>,
+        pair: DestinationPair<'_>,
         details: &mut Vec<String>,
     ) -> Result<(), SecretError> {
         self.connection(pair, details);
-        let auth = pair.wanted.auth.as_ref();
-        let wanted = pair.wanted.settings().auth;
-        let (token, secret) = match &wanted {
+        let auth = pair.desired.auth.as_ref();
+        let desired = pair.desired.settings().auth;
+        let (token, secret) = match &desired {
             Auth::None => (None, None),
             Auth::Bearer => (auth.map(|it| it.token.as_ref()), None),
             Auth::ClientCredentials(_) | Auth::AuthorizationCode(_) => {
@@ -57,26 +48,26 @@ impl Planning<'_> {
         self.secret_headers(pair, details)
     }
 
-    /// A connection is of one client at one server.
-    fn connection(&mut self, pair: Pair<'_>, details: &mut Vec<String>) {
+    /// A connection belongs to one client at one authorization server.
+    fn connection(&mut self, pair: DestinationPair<'_>, details: &mut Vec<String>) {
         let Some(current) = pair.current else { return };
         let before = &current.settings.auth;
-        if !before.needs_connection() || before.keeps_connection(&pair.wanted.settings().auth) {
+        if !before.needs_connection() || before.keeps_connection(&pair.desired.settings().auth) {
             return;
         }
-        let connection = self.terms.current.connection(current.id).map(|one| &one.state);
+        let connection = self.context.current.connection(current.id).map(|one| &one.state);
         if matches!(connection, Some(ConnectionState::Connected { .. })) {
             details.push("connection: ends with this change".to_owned());
         }
         self.plan.changes.push(PipelineChange::Disconnect {
             source: pair.source.name.clone(),
-            destination: pair.wanted.name.clone(),
+            destination: pair.desired.name.clone(),
             fault: "its auth was changed".to_owned(),
         });
     }
 
-    /// The secret of an auth: `given` is none when the kind has none, and holds none when it was
-    /// left out.
+    /// Plans the secret of an auth: `given` is none where the kind has none, and holds none where
+    /// the field was left out.
     fn of_auth(
         &mut self,
         field: &'static str,
@@ -84,9 +75,9 @@ impl Planning<'_> {
         given: Option<Option<&GivenSecret>>,
         details: &mut Vec<String>,
     ) -> Result<(), SecretError> {
-        let is_held = self.holds(slot);
+        let is_stored = self.holds(slot);
         let Some(given) = given else {
-            if is_held {
+            if is_stored {
                 details.push(format!("auth.{field}: removed"));
                 self.put(slot, None)?;
             }
@@ -95,41 +86,41 @@ impl Planning<'_> {
         if let Some(given) = value(given) {
             return self.given(&format!("auth.{field}"), slot, given, details);
         }
-        let wanted = slot.pair.wanted.settings().auth;
-        let fits = slot.pair.current.is_some_and(|it| it.settings.auth.keeps_secret(&wanted));
-        let is_left_out = given.is_none() && self.terms.absent == Absent::SecretsGo;
+        let desired = slot.pair.desired.settings().auth;
+        let fits = slot.pair.current.is_some_and(|it| it.settings.auth.keeps_secret(&desired));
+        let is_left_out = given.is_none() && self.context.unlisted == Unlisted::RemoveSecrets;
         let field = &format!("auth.{field}");
-        match (is_held, fits) {
+        match (is_stored, fits) {
             (true, true) if !is_left_out => {}
-            (true, _) if is_left_out && wanted.needs_connection() => {
+            (true, _) if is_left_out && desired.needs_connection() => {
                 details.push(format!("{field}: removed"));
                 self.put(slot, None)?;
             }
-            // Only whoever knows the secret may send it elsewhere.
+            // A stored secret is never sent to another server: it must be given again.
             (true, false) if !is_left_out => self.missing(
                 slot.pair,
                 field,
-                "should be given again: what it is kept for has changed",
+                "is required again: its URL, client or kind has changed",
             ),
             (false, _) if is_kept(given) => self.missing(slot.pair, field, NOTHING_KEPT),
-            (false, _) if wanted.needs_connection() => {}
-            (true | false, _) => self.missing(slot.pair, field, "is needed with this kind"),
+            (false, _) if desired.needs_connection() => {}
+            (true | false, _) => self.missing(slot.pair, field, "is required with this kind"),
         }
         Ok(())
     }
 
     fn secret_headers(
         &mut self,
-        pair: Pair<'_>,
+        pair: DestinationPair<'_>,
         details: &mut Vec<String>,
     ) -> Result<(), SecretError> {
         let nothing = BTreeMap::new();
-        let wanted = match &pair.wanted.secret_headers {
+        let desired = match &pair.desired.secret_headers {
             Some(headers) => headers,
-            None if self.terms.absent == Absent::Kept => return Ok(()),
+            None if self.context.unlisted == Unlisted::Keep => return Ok(()),
             None => &nothing,
         };
-        for (name, given) in wanted {
+        for (name, given) in desired {
             let slot = CredentialSlot::Header(name.to_ascii_lowercase());
             if let Some(given) = value(Some(given)) {
                 let slot = pair.change(slot, Purpose::SecretHeader);
@@ -138,10 +129,12 @@ impl Planning<'_> {
                 self.missing(pair, &format!("secret_headers.{name}"), NOTHING_KEPT);
             }
         }
-        let is_wanted = |held: &String| wanted.keys().any(|name| name.eq_ignore_ascii_case(held));
-        let held = self.terms.current.credentials.iter();
-        let held = held.filter(|one| pair.current.is_some_and(|it| it.id == one.destination_id));
-        let surplus: Vec<String> = held
+        let is_wanted =
+            |stored: &String| desired.keys().any(|name| name.eq_ignore_ascii_case(stored));
+        let stored = self.context.current.credentials.iter();
+        let stored =
+            stored.filter(|one| pair.current.is_some_and(|it| it.id == one.destination_id));
+        let surplus: Vec<String> = stored
             .filter_map(|one| match &one.slot {
                 CredentialSlot::Header(name) if !is_wanted(name) => Some(name.clone()),
                 CredentialSlot::Header(_)
@@ -157,7 +150,7 @@ impl Planning<'_> {
     }
 
     fn holds(&self, slot: &Slot<'_>) -> bool {
-        let current = self.terms.current;
+        let current = self.context.current;
         slot.pair.current.is_some_and(|it| current.credential(it.id, &slot.slot).is_some())
     }
 
@@ -168,31 +161,31 @@ impl Planning<'_> {
         given: &SecretString,
         details: &mut Vec<String>,
     ) -> Result<(), SecretError> {
-        let current = self.terms.current;
-        let held = slot.pair.current.and_then(|it| current.credential(it.id, &slot.slot));
-        if let Some(held) = held {
-            let held = self.terms.keyring.open(held, slot.purpose)?;
-            if held.expose_secret() == given.expose_secret() {
+        let current = self.context.current;
+        let stored = slot.pair.current.and_then(|it| current.credential(it.id, &slot.slot));
+        if let Some(stored) = stored {
+            let stored = self.context.keyring.open(stored, slot.purpose)?;
+            if stored.expose_secret() == given.expose_secret() {
                 return Ok(());
             }
         }
-        details.push(format!("{field}: {}", if held.is_some() { "changed" } else { "given" }));
+        details.push(format!("{field}: {}", if stored.is_some() { "changed" } else { "given" }));
         self.put(slot, Some(given))
     }
 
     fn put(&mut self, slot: &Slot<'_>, secret: Option<&SecretString>) -> Result<(), SecretError> {
-        let seal = |plain| self.terms.keyring.seal(plain, slot.purpose, self.terms.now);
+        let seal = |plain| self.context.keyring.seal(plain, slot.purpose, self.context.now);
         self.plan.changes.push(PipelineChange::PutCredential {
             source: slot.pair.source.name.clone(),
-            destination: slot.pair.wanted.name.clone(),
+            destination: slot.pair.desired.name.clone(),
             slot: slot.slot.clone(),
             secret: secret.map(seal).transpose()?,
         });
         Ok(())
     }
 
-    fn missing(&mut self, pair: Pair<'_>, field: &str, message: &str) {
-        let path = self.place(pair.source, pair.wanted, field);
-        self.plan.missing.push(Fault::new(path, message));
+    fn missing(&mut self, pair: DestinationPair<'_>, field: &str, message: &str) {
+        let path = self.field_path(pair.source, pair.desired, field);
+        self.plan.missing.push(FieldError::new(path, message));
     }
 }

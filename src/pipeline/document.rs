@@ -1,22 +1,19 @@
-//! The pipeline as it is written: the shape of `pipeline.yaml` and of what is posted to be applied.
-//! Fields left out have defaults; fields that are not known are refused.
+//! The pipeline document: the schema of `pipeline.yaml` and of the apply request. Fields that are
+//! left out have defaults; unknown fields are errors.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
-use super::outbound_auth::AuthDocument;
+use super::auth_document::AuthDocument;
+use super::given_secret::GivenSecret;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
 use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method};
 
-/// All sources with what is below them.
+/// The sources with their destinations and mappings.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PipelineDocument)]
@@ -30,13 +27,13 @@ pub struct Document {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceDocument {
-    /// The identity.
+    /// Its name, the identity.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
-    /// Whether it takes events.
+    /// Whether it accepts events.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Its write key; left out: kept, or made when the source is new.
+    /// Its write key; left out: kept, or generated for a new source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_key: Option<GivenSecret>,
     /// Its destinations.
@@ -48,38 +45,39 @@ pub struct SourceDocument {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationDocument {
-    /// The identity within the source.
+    /// Its name, the identity within the source.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
-    /// Whether it takes deliveries.
+    /// Whether it is enabled.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// What its requests are signed with; left out: kept, or taken away when pruning.
+    /// The shared secret that signs requests; left out: kept, or removed when pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_secret: Option<GivenSecret>,
-    /// One attempt's time, in milliseconds.
+    /// The timeout of an attempt, in milliseconds.
     #[serde(default = "timeout_ms")]
     #[schema(minimum = 1_000, maximum = 30_000)]
     pub timeout_ms: u32,
-    /// How long a delivery is retried, in milliseconds.
+    /// The delivery window, in milliseconds.
     #[serde(default = "window_ms")]
     #[schema(minimum = 60_000, maximum = 2_592_000_000_u64)]
     pub window_ms: u64,
-    /// Requests in flight at once.
+    /// The maximum number of requests in flight.
     #[serde(default = "max_in_flight")]
     #[schema(minimum = 1, maximum = 1_024)]
     pub max_in_flight: u32,
-    /// Requests started a second at most.
+    /// The rate limit, in requests per second.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 100_000)]
     pub rate_per_second: Option<u32>,
-    /// Whether one success settles an event for the other mappings.
+    /// The delivery policy: whether one success settles an event for the other mappings.
     #[serde(default)]
     pub policy: DeliveryPolicy,
     /// How its requests are authorized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthDocument>,
-    /// Headers of every request whose values are secret; left out: kept, or taken away when pruning.
+    /// Headers with secret values, sent with every request; left out: kept, or removed when
+    /// pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_headers: Option<BTreeMap<String, GivenSecret>>,
     /// Its mappings.
@@ -91,22 +89,22 @@ pub struct DestinationDocument {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MappingDocument {
-    /// The identity within the destination.
+    /// Its name, the identity within the destination.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
-    /// Whether it takes deliveries.
+    /// Whether it is enabled.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Which events it takes; empty: all.
+    /// The trigger; empty: every event.
     #[serde(default)]
     pub trigger: String,
-    /// Where they go.
+    /// The URL.
     #[schema(value_type = serde_json::Value)]
     pub url: Value,
     /// The HTTP method.
     #[serde(default)]
     pub method: Method,
-    /// HTTP headers beside our own.
+    /// HTTP headers beside the standard ones.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub headers: Map<String, Value>,
@@ -114,92 +112,40 @@ pub struct MappingDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Value>,
-    /// What events go through before they are rendered.
+    /// The insert function, run before rendering.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<GivenFunction>,
-    /// How events share requests; left out: one request an event.
+    /// Batching; left out: one request per event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
 }
 
-/// An insert function: its source here or in a file. The command line reads the file where it runs;
-/// the service takes sources only.
+/// An insert function: inline source or a file. The command line reads the file; the API accepts
+/// inline source only.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenFunction {
     /// The JavaScript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The file that holds it.
+    /// The file with the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub file: Option<PathBuf>,
-    /// What its handlers get beside the event. Kept and shown in clear.
+    /// Settings for its handlers. Stored and shown in plain text.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub settings: Map<String, Value>,
 }
 
 impl GivenFunction {
-    /// What it says, once its source is there.
+    /// The definition, with the inline source.
     #[must_use]
     pub fn definition(&self) -> FunctionDefinition {
         FunctionDefinition {
             source: self.source.clone().unwrap_or_default(),
             settings: self.settings.clone(),
         }
-    }
-}
-
-/// Where a secret is taken from. The command line resolves all of them where it runs; the service
-/// takes values only.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GivenSecret {
-    /// From this variable.
-    Env(String),
-    /// From this file, its last line break left out.
-    File(PathBuf),
-    /// It stands here.
-    Value(Hidden),
-    /// It stays what it is.
-    Kept,
-}
-
-/// As the service takes it: a value, or what is kept already.
-impl PartialSchema for GivenSecret {
-    fn schema() -> RefOr<Schema> {
-        let text = || ObjectBuilder::new().schema_type(Type::String);
-        let value = ObjectBuilder::new()
-            .schema_type(Type::Object)
-            .property("value", text())
-            .required("value");
-        // What is asked for is the word "kept"; answers hold what was made.
-        RefOr::T(Schema::OneOf(OneOfBuilder::new().item(value).item(text()).build()))
-    }
-}
-
-impl ToSchema for GivenSecret {}
-
-/// A secret on its way to the service: shown by nothing but its serialization.
-#[derive(Clone)]
-pub struct Hidden(pub SecretString);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("(hidden)")
-    }
-}
-
-impl Serialize for Hidden {
-    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_str(self.0.expose_secret())
-    }
-}
-
-impl<'de> Deserialize<'de> for Hidden {
-    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        String::deserialize(input).map(|text| Self(SecretString::from(text)))
     }
 }
 
@@ -219,7 +165,7 @@ impl DestinationDocument {
 }
 
 impl MappingDocument {
-    /// What it says.
+    /// The definition.
     #[must_use]
     pub fn definition(&self) -> MappingDefinition {
         MappingDefinition {

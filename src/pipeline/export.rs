@@ -1,11 +1,10 @@
-//! What is set up, written as the documents that would set it up: with the word `kept` for each secret.
+//! The stored pipeline as documents that would recreate it, with the word `kept` for each secret.
 
 use std::collections::BTreeMap;
 
-use super::document::{
-    DestinationDocument, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
-};
-use super::outbound_auth::{AuthDocument, AuthKind};
+use super::auth_document::{AuthDocument, AuthKind};
+use super::document::{DestinationDocument, GivenFunction, MappingDocument, SourceDocument};
+use super::given_secret::GivenSecret;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::{Mapping, MappingDefinition};
 use crate::domain::outbound_auth::{Auth, CodeClient, OauthClient};
@@ -91,15 +90,15 @@ impl AuthDocument {
 }
 
 impl MappingDocument {
-    /// A mapping as it is now.
+    /// A mapping with its current definition.
     #[must_use]
     pub fn of(mapping: &Mapping) -> Self {
-        Self::saying(&mapping.name, mapping.enabled, &mapping.revision.definition)
+        Self::with_definition(&mapping.name, mapping.enabled, &mapping.revision.definition)
     }
 
-    /// A mapping that says this.
+    /// A mapping with this definition.
     #[must_use]
-    pub fn saying(name: &str, enabled: bool, definition: &MappingDefinition) -> Self {
+    pub fn with_definition(name: &str, enabled: bool, definition: &MappingDefinition) -> Self {
         let definition = definition.clone();
         Self {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The words of a difference: `timeout_ms: 5000 → 3000`, one for each field that differs.
+//! The changed fields of a line of the diff, as text: `timeout_ms: 5000 → 3000`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,13 +8,13 @@ use crate::domain::destination::Destination;
 use crate::domain::mapping::{FunctionDefinition, Mapping, MappingDefinition};
 use crate::domain::outbound_auth::Auth;
 
-/// A value is shown up to so many characters.
+/// The maximum length of a value, in characters.
 const SHOWN: usize = 80;
 
-/// Headers whose values are likely secrets: shown by name only.
+/// Headers whose values may be secrets: only their names are shown.
 const SECRET_WORDS: [&str; 5] = ["authorization", "cookie", "key", "secret", "token"];
 
-/// Adds a word when the two differ.
+/// Adds the text of a field where it differs.
 pub(super) fn differ<T: Serialize + PartialEq>(
     details: &mut Vec<String>,
     field: &str,
@@ -29,10 +29,10 @@ pub(super) fn differ<T: Serialize + PartialEq>(
 pub(super) fn destination(
     details: &mut Vec<String>,
     current: &Destination,
-    wanted: &DestinationDocument,
+    desired: &DestinationDocument,
 ) {
-    let (from, to) = (&current.settings, &wanted.settings());
-    differ(details, "enabled", &current.enabled, &wanted.enabled);
+    let (from, to) = (&current.settings, &desired.settings());
+    differ(details, "enabled", &current.enabled, &desired.enabled);
     differ(details, "timeout_ms", &from.timeout_ms, &to.timeout_ms);
     differ(details, "window_ms", &from.window_ms, &to.window_ms);
     differ(details, "max_in_flight", &from.max_in_flight, &to.max_in_flight);
@@ -76,13 +76,13 @@ pub(super) fn mapping(
     } else {
         differ(details, "batching", &from.batching, &to.batching);
     }
-    // The order of headers is theirs to choose: a change of it alone is a change.
+    // The order of headers is significant: a new order alone is a change.
     if details.is_empty() && from != to {
         details.push("order changed".to_owned());
     }
 }
 
-/// Told without its source, which is long, and its settings, which may be secret.
+/// Without the source, which is long, and the settings, which may be secret.
 fn function(
     details: &mut Vec<String>,
     from: Option<&FunctionDefinition>,
@@ -123,7 +123,7 @@ fn is_secret(header: &str) -> bool {
     SECRET_WORDS.iter().any(|word| header.contains(word))
 }
 
-/// Where a new mapping delivers to.
+/// The method and URL of a new mapping.
 pub(super) fn route(definition: &MappingDefinition) -> String {
     format!("{} {}", definition.method.as_str(), show(&definition.url))
 }

@@ -1,5 +1,5 @@
-//! What is set up: shown without its secrets, and changed by applying a document: all of its changes
-//! in one commit, or none. Knows nothing of who asks or how; every door changes it through here.
+//! The pipeline of sources, destinations and mappings: shown without secrets, and changed by
+//! applying a document in one commit. Every interface changes it through [`Editor`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,15 +15,18 @@ use crate::settings::secrets::{Keyring, SecretError};
 use crate::store::{Pipeline, PipelineChange, Store, StoreError};
 
 mod activation;
+mod auth_document;
 mod change;
 mod check;
+mod check_auth;
 mod connection;
 mod credentials;
+mod diff;
 mod document;
 mod export;
 mod field_diff;
 mod field_error;
-mod outbound_auth;
+mod given_secret;
 mod plan;
 mod preflight;
 mod preview;
@@ -31,29 +34,27 @@ mod resource;
 mod view;
 
 pub use activation::Activation;
+pub use auth_document::{AuthDocument, AuthKind};
 pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
-pub use document::{
-    DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
-    SourceDocument,
-};
-pub use field_error::Fault;
-pub use outbound_auth::{AuthDocument, AuthKind};
+pub use document::{DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument};
+pub use field_error::FieldError;
+pub use given_secret::{GivenSecret, Hidden};
 pub use plan::{Line, Sign};
 pub use preflight::Preflight;
 pub use preview::Draft;
 pub use resource::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 
-use plan::{Absent, Plan, Terms};
+use plan::{Plan, PlanContext, Unlisted};
 
-/// A document to be applied.
+/// A request to apply a document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
-    /// What is wanted.
+    /// The desired pipeline.
     pub document: Document,
-    /// Only tell the difference.
+    /// Only compute the diff.
     #[serde(default)]
     pub dry_run: bool,
     /// Remove what is not in the document.
@@ -61,23 +62,23 @@ pub struct ApplyRequest {
     pub prune: bool,
 }
 
-/// What applying did, or would do.
+/// The result of applying a document.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
-    /// The pipeline's version afterwards.
+    /// The version of the pipeline afterwards.
     pub version: i64,
-    /// Whether there is a difference.
+    /// Whether there are changes.
     pub changed: bool,
-    /// Whether it was left at telling the difference.
+    /// Whether it was a dry run.
     pub dry_run: bool,
-    /// The difference.
+    /// The diff.
     pub lines: Vec<Line>,
-    /// Write keys that were made, shown this once.
+    /// Generated write keys, shown once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub write_keys: Vec<WriteKeyView>,
 }
 
-/// A write key that was made.
+/// A generated write key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WriteKeyView {
     /// Its source.
@@ -89,24 +90,22 @@ pub struct WriteKeyView {
 /// Why a document was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// It is not right.
-    #[error("the document is not right: {} {}", .0.first().map_or("", |it| &it.path), .0.first().map_or("", |it| &it.message))]
-    Invalid(Vec<Fault>),
-    /// What it is about is not there.
+    /// The document is invalid.
+    #[error("the document is invalid: {} {}", .0.first().map_or("", |it| &it.path), .0.first().map_or("", |it| &it.message))]
+    Invalid(Vec<FieldError>),
+    /// The resource does not exist.
     #[error("there is no {0}")]
     Missing(String),
-    /// What is to be made is there.
-    #[error("there is a {0} already")]
+    /// The resource exists already.
+    #[error("{0} already exists")]
     Taken(String),
-    /// What is to be changed is not what it was when it was read.
-    #[error(
-        "{0} has changed since it was read: read it again, and make the change to what it is now"
-    )]
+    /// The precondition failed: the resource has changed since it was read.
+    #[error("{0} has changed since it was read: read it again and repeat the change")]
     Stale(String),
-    /// Whoever asks may not.
+    /// The caller's role or scope does not allow it.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The store did not take it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A secret cannot be sealed or opened.
@@ -114,15 +113,15 @@ pub enum ApplyError {
     Secret(#[from] SecretError),
 }
 
-/// What changes the pipeline, whoever asks for it.
+/// Changes the pipeline.
 pub struct Editor {
-    /// Where it is kept.
+    /// The store.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The key that seals secrets.
     pub keyring: Arc<Keyring>,
-    /// The settings in force.
+    /// The effective settings.
     pub settings: Settings,
     /// Checks before a change is saved.
     pub preflight: Arc<dyn Preflight>,
@@ -137,7 +136,7 @@ impl fmt::Debug for Editor {
 }
 
 impl Editor {
-    /// Applies a document, all of it or nothing, and takes it into use before it returns.
+    /// Applies a document atomically and activates it before it returns.
     ///
     /// # Errors
     /// [`ApplyError`]; nothing is changed then.
@@ -152,7 +151,7 @@ impl Editor {
             return Err(ApplyError::Invalid(faults));
         }
         match self.try_apply(admin, request).await {
-            // Someone else changed the pipeline meanwhile: once more, on what it is now.
+            // The pipeline was changed concurrently: retry once on the new version.
             Err(ApplyError::Store(StoreError::Conflict)) => self.try_apply(admin, request).await,
             other => other,
         }
@@ -164,29 +163,29 @@ impl Editor {
         request: &ApplyRequest,
     ) -> Result<Applied, ApplyError> {
         let current = self.store.pipeline().await?;
-        let absent = if request.prune { Absent::Goes } else { Absent::Kept };
-        let plan = self.plan(&current, &request.document, absent)?;
+        let unlisted = if request.prune { Unlisted::Remove } else { Unlisted::Keep };
+        let plan = self.plan(&current, &request.document, unlisted)?;
         self.make(admin, &current, plan, request.dry_run).await
     }
 
-    /// The difference, when it can be made.
+    /// Plans the changes.
     fn plan(
         &self,
         current: &Pipeline,
         document: &Document,
-        absent: Absent,
+        unlisted: Unlisted,
     ) -> Result<Plan, ApplyError> {
         let now = self.clock.now();
         let overlap = u64::from(self.settings.secret_overlap_hours) * 3_600;
         let retire_at = now + std::time::Duration::from_secs(overlap);
-        let terms = Terms { current, keyring: &self.keyring, absent, now, retire_at };
-        let plan = plan::plan(terms, document)?;
+        let context = PlanContext { current, keyring: &self.keyring, unlisted, now, retire_at };
+        let plan = diff::diff(context, document)?;
         let mut faults = taken_write_keys(current, &plan.changes, document);
         faults.extend(plan.missing.iter().cloned());
         if faults.is_empty() { Ok(plan) } else { Err(ApplyError::Invalid(faults)) }
     }
 
-    /// Makes the difference.
+    /// Commits the planned changes.
     async fn make(
         &self,
         admin: &Admin,
@@ -194,7 +193,7 @@ impl Editor {
         plan: Plan,
         dry_run: bool,
     ) -> Result<Applied, ApplyError> {
-        let Plan { changes, lines, made_keys, missing: _ } = plan;
+        let Plan { changes, lines, generated_write_keys, missing: _ } = plan;
         let mut applied = Applied {
             version: current.version,
             changed: !changes.is_empty(),
@@ -207,7 +206,7 @@ impl Editor {
         }
         let act = admin.act(self.clock.now());
         applied.version = self.store.change_pipeline(current.version, changes, act).await?;
-        applied.write_keys = made_keys
+        applied.write_keys = generated_write_keys
             .into_iter()
             .map(|made| WriteKeyView {
                 source: made.source,
@@ -220,12 +219,12 @@ impl Editor {
     }
 }
 
-/// Write keys of the document that belong to a source which keeps them.
+/// Write keys of the document that belong to another source.
 fn taken_write_keys(
     current: &Pipeline,
     changes: &[PipelineChange],
     document: &Document,
-) -> Vec<Fault> {
+) -> Vec<FieldError> {
     let mut faults = Vec::new();
     for change in changes {
         let PipelineChange::PutWriteKey { source, digest, .. } = change else { continue };
@@ -250,7 +249,7 @@ fn taken_write_keys(
         let index = document.sources.iter().position(|one| one.name == *source);
         if let (false, Some(index)) = (leaves, index) {
             let message = format!("is the write key of source {} already", owner.name);
-            faults.push(Fault::new(format!("sources[{index}].write_key"), message));
+            faults.push(FieldError::new(format!("sources[{index}].write_key"), message));
         }
     }
     faults

@@ -1,5 +1,5 @@
-//! A mapping as it is being written: judged as it would be when it is saved, and set up beside nothing
-//! but its destination, to be tried. Nothing is saved.
+//! An unsaved mapping for a preview: validated as on saving, and placed in a pipeline of its own
+//! with its destination. Nothing is saved.
 
 use serde_json::Value;
 
@@ -10,22 +10,22 @@ use crate::domain::id::{MappingId, RevisionId};
 use crate::domain::mapping::{Mapping, MappingDefinition, MappingRevision};
 use crate::store::Pipeline;
 
-/// A mapping that is not saved, in a pipeline of its own.
+/// An unsaved mapping in a pipeline of its own.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// Its destination with its secrets, and the mapping.
+    /// The destination with its secrets, and the mapping.
     pub pipeline: Pipeline,
-    /// The mapping's id there: no mapping's that is saved.
+    /// The id of the mapping, which no saved mapping has.
     pub id: MappingId,
-    /// What it says.
+    /// Its definition.
     pub definition: MappingDefinition,
 }
 
 impl Editor {
-    /// Judges a mapping as it is written.
+    /// Validates an unsaved mapping.
     ///
     /// # Errors
-    /// [`ApplyError`], with each fault; paths start at the mapping.
+    /// [`ApplyError`], with each error; paths are relative to the mapping.
     pub async fn draft(&self, target: &Target, value: Value) -> Result<Draft, ApplyError> {
         let current = self.store.pipeline().await?;
         let missing = || ApplyError::Missing(target.to_string());

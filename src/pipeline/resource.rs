@@ -1,4 +1,5 @@
-//! The one source, destination or mapping that is meant: by its names, from the source down.
+//! Resources by path: a source, destination or mapping by its names, from the source down; its
+//! document and its ETag.
 
 use std::fmt;
 
@@ -22,7 +23,7 @@ pub enum Target {
     Mapping(String, String, String),
 }
 
-/// What a target names.
+/// A stored resource.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'p> {
     /// A source.
@@ -46,7 +47,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// What these names name, from a source's down; none where there is no name.
+    /// The target of 1 to 3 names, the source first; none without a name.
     #[must_use]
     pub fn at(names: impl IntoIterator<Item = String>) -> Option<Self> {
         let mut names = names.into_iter();
@@ -58,14 +59,14 @@ impl Target {
         })
     }
 
-    /// What it is called, without what it is in.
+    /// Its name, without its parents.
     #[must_use]
     pub fn name(&self) -> &str {
         let (Self::Source(name) | Self::Destination(_, name) | Self::Mapping(_, _, name)) = self;
         name
     }
 
-    /// What it is in; none for a source.
+    /// Its parent; none for a source.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         match self {
@@ -77,7 +78,7 @@ impl Target {
         }
     }
 
-    /// What it names in this pipeline.
+    /// Finds it in a pipeline.
     #[must_use]
     pub fn find<'p>(&self, pipeline: &'p Pipeline) -> Option<Found<'p>> {
         match self {
@@ -104,8 +105,8 @@ impl Target {
         }
     }
 
-    /// Where in a document of one target its own fields are.
-    pub(super) const fn place(&self) -> &'static str {
+    /// The path of its fields in a document of this target alone.
+    pub(super) const fn document_path(&self) -> &'static str {
         match self {
             Self::Source(_) => "sources[0].",
             Self::Destination(..) => "sources[0].destinations[0].",
@@ -123,7 +124,7 @@ fn destination<'p>(pipeline: &'p Pipeline, of: &str, name: &str) -> Option<&'p D
     pipeline.destinations.iter().find(|it| it.source_id == id && it.name == name)
 }
 
-/// One target as it is written.
+/// The document of one resource.
 #[derive(Clone, Debug)]
 pub(super) enum Written {
     Source(SourceDocument),
@@ -140,7 +141,8 @@ impl Written {
         }
     }
 
-    /// A document of nothing else, what it is in being as it is; none when that is not there.
+    /// A pipeline document of this resource and its stored parents; none where a parent does not
+    /// exist.
     pub(super) fn into_document(self, target: &Target, pipeline: &Pipeline) -> Option<Document> {
         let above = |name: &str| source(pipeline, name).map(SourceDocument::of);
         let source = match (self, target) {
@@ -160,7 +162,7 @@ impl Written {
 }
 
 impl Found<'_> {
-    /// Changes whenever what is found does, its secrets included; says nothing of them.
+    /// The ETag: it changes with the resource and its secrets, and does not reveal them.
     #[must_use]
     pub fn tag(self, pipeline: &Pipeline) -> String {
         let mut parts: Vec<Vec<u8>> = Vec::new();

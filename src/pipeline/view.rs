@@ -1,4 +1,4 @@
-//! The pipeline as it is shown: everything but secrets, of which only the presence is told.
+//! The pipeline as the API returns it, without the values of secrets.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,10 +9,10 @@ use crate::domain::id::{Noun, PublicId};
 use crate::domain::mapping::{Mapping, MappingDefinition};
 use crate::store::{CredentialSlot, Pipeline};
 
-/// All that is set up.
+/// The pipeline.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PipelineView {
-    /// Rises with every change.
+    /// Its version, incremented by every change.
     pub version: i64,
     /// The sources.
     pub sources: Vec<SourceView>,
@@ -25,7 +25,7 @@ pub struct SourceView {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Whether it takes events.
+    /// Whether it accepts events.
     pub enabled: bool,
     /// Its destinations.
     pub destinations: Vec<DestinationView>,
@@ -38,39 +38,39 @@ pub struct DestinationView {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Whether it takes deliveries.
+    /// Whether it is enabled.
     pub enabled: bool,
     /// Whether its requests are signed.
     pub has_shared_secret: bool,
-    /// Whether what its auth needs of secrets is there: a bearer token, or a client's secret.
+    /// Whether the bearer token or client secret of its auth is stored.
     pub has_credential: bool,
     /// The names of its secret headers.
     pub secret_headers: Vec<String>,
-    /// How its connection stands, where it needs one.
+    /// The state of its connection, where it needs one.
     pub connection: Option<ConnectionView>,
-    /// The rest.
+    /// Its settings.
     pub settings: DestinationSettings,
     /// Its mappings.
     pub mappings: Vec<MappingView>,
 }
 
-/// A mapping with the revision in force.
+/// A mapping with its current revision.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MappingView {
     /// Its id.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Whether it takes deliveries.
+    /// Whether it is enabled.
     pub enabled: bool,
     /// The revision's number.
     pub revision: u32,
-    /// What it says.
+    /// Its definition.
     pub definition: MappingDefinition,
 }
 
 impl PipelineView {
-    /// Of what is set up.
+    /// The view of a pipeline.
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
         let sources = pipeline.sources.iter().map(|source| SourceView {

@@ -45,7 +45,7 @@ impl App {
         self.dispatcher.stop(self.grace).await;
         drop(self.threads);
         self.functions.stop();
-        if let Err(error) = self.duties.clone().note_uses().await {
+        if let Err(error) = self.duties.clone().store_last_used().await {
             tracing::error!(%error, "the last use of tokens was not stored");
         }
         if let Err(error) = self.duties.roll_up().await {

@@ -1,9 +1,11 @@
-//! Attempts over all deliveries, newest first.
+//! The list of attempts over all deliveries, newest first.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{AttemptView, Page, among};
+use super::attempt_view::AttemptView;
+use super::page::Page;
+use super::scope::visible_destinations;
 use super::{Condition, Refusal, Service, destination_path, filter, mapping_path};
 use crate::domain::auth::Caller;
 use crate::domain::id::{Noun, PublicId};
@@ -40,10 +42,10 @@ impl ListedAttempt {
 }
 
 impl Service {
-    /// A page of the attempts that meet the conditions, newest first.
+    /// A page of the attempts that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn attempts(
         &self,
         caller: &Caller,
@@ -51,9 +53,9 @@ impl Service {
     ) -> Result<Page<ListedAttempt>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
         let mut query = filter::attempts(conditions, &pipeline)?;
-        query.among = among(caller, &pipeline);
+        query.among = visible_destinations(caller, &pipeline);
         let limit = query.limit;
-        // One more than asked for tells whether there is a next page.
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let listed = self.store.list_attempts(query).await?;
         let at = |it: &AttemptRow| (it.attempt.id.0, it.attempt.recorded_at);

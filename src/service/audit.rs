@@ -1,58 +1,57 @@
-//! The audit log: who did what, when and from where, and whether what is kept of it is as it was
-//! written.
+//! The audit log: list, and verification of its hash chain.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
+use super::page::Page;
 use super::{Condition, Refusal, Service, filter};
 use crate::domain::audit::{Action, Entry, NewEntry};
 use crate::domain::auth::{Caller, Role};
 use crate::store::StoreError;
 
-/// An audit entry as it is shown.
+/// An audit entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EntryView {
-    /// Counts up from 1 without a gap.
+    /// Its number, from 1 without gaps.
     pub number: i64,
-    /// When it was done.
+    /// When it was recorded.
     pub at: String,
-    /// The token that it was done with; `postrider` for what the service did by itself.
+    /// The token; `postrider` for the service itself.
     pub actor: String,
     /// The token's role at that time.
     pub role: Option<String>,
-    /// The address that it came from; for the service, what in it acted.
+    /// The client address; for the service, the component.
     pub from: String,
     /// The request's id.
     pub request_id: Option<String>,
-    /// Why, in the actor's words.
+    /// The actor's note.
     pub note: Option<String>,
-    /// What was done.
+    /// The action.
     pub action: String,
-    /// To what: the path of what is set up, a token's name, a job's id.
+    /// The subject: a resource's path, a token's name, a job's id.
     pub subject: String,
-    /// What it was.
+    /// The state before.
     pub before: Option<Value>,
-    /// What it is.
+    /// The state after.
     pub after: Option<Value>,
     /// SHA-256 over the entry before it and this one, in hex.
     pub hash: String,
 }
 
-/// What verifying the audit log gave.
+/// The result of verifying the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VerdictView {
-    /// Whether every entry is as it was written.
+    /// Whether the hash chain is intact.
     pub ok: bool,
-    /// So many entries from the first on are.
+    /// The number of valid entries from the first on.
     pub count: i64,
-    /// The hash of the last of them, in hex: kept elsewhere, it tells later whether entries were
-    /// taken from the end or all were written anew.
+    /// The hash of the last valid entry, in hex. Stored elsewhere, it detects later whether entries
+    /// were truncated or rewritten.
     pub head: String,
-    /// The number of the first that was changed or is missing.
+    /// The number of the first entry that was changed or is missing.
     pub broken: Option<i64>,
-    /// Whether the entry asked about still has the hash that was kept; none when none was given.
+    /// Whether the entry in `kept` still has its hash; none without `kept`.
     pub kept: Option<bool>,
 }
 
@@ -77,8 +76,8 @@ impl EntryView {
 }
 
 impl Service {
-    /// Keeps on record what changes nothing in the store. To be done before the act: what cannot be
-    /// kept is not done.
+    /// Records an operation that changes nothing else in the store. It is called before the
+    /// operation: what cannot be recorded is not done.
     pub(super) async fn note(
         &self,
         caller: &Caller,
@@ -90,11 +89,11 @@ impl Service {
         self.store.note(caller.act(self.clock.now()), done).await
     }
 
-    /// A page of the audit entries that meet the conditions, newest first. A caller that is limited
-    /// to destinations sees what is told of them.
+    /// A page of the audit entries that match, newest first. A caller with a destination scope sees
+    /// the entries of these destinations.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn audit(
         &self,
         caller: &Caller,
@@ -103,20 +102,18 @@ impl Service {
         let mut query = filter::audit(conditions)?;
         let limits = caller.scope.limits();
         query.within = limits.map(|paths| paths.iter().map(ToString::to_string).collect());
-        let limit = query.limit as usize;
+        let limit = query.limit;
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let entries = self.store.audit(query).await?;
-        let more = entries.len() > limit;
-        let items: Vec<_> = entries.iter().take(limit).map(EntryView::of).collect();
-        let next = items.last().filter(|_| more).map(|last| last.number.to_string());
-        Ok(Page { items, next, looked_to: None })
+        Ok(Page::numbered(entries, limit, |it| it.number, EntryView::of))
     }
 
-    /// Whether every audit entry is as it was written; with `kept`, `NUMBER:HASH`, whether that
-    /// entry still has that hash.
+    /// Verifies the hash chain of the audit log; with `kept`, `NUMBER:HASH`, also that this entry
+    /// still has this hash.
     ///
     /// # Errors
-    /// [`Refusal`] for a caller that is limited, and for a `kept` that is not one.
+    /// [`Refusal`] for a caller with a destination scope, and for a malformed `kept`.
     pub async fn verify_audit(
         &self,
         caller: &Caller,

@@ -1,6 +1,5 @@
-//! Connecting destinations whose auth somebody has to grant in a browser: where to send it, what it
-//! brings back, how it stands. The way back is open to anybody and does nothing without a state
-//! that was given out here.
+//! The OAuth authorization code flow of a destination: begin, callback, state, disconnect. The
+//! callback needs no token; it has no effect without a `state` that was issued here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,16 +13,16 @@ use crate::outbound_auth::{AuthorizationError, Callback, ConnectError};
 use crate::pipeline::ConnectionView;
 use crate::store::{Pipeline, StoreError};
 
-/// A connection that was begun.
+/// A connection flow that was started.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BegunView {
     /// The page to open in a browser.
     pub authorize_url: String,
-    /// Until when it can be used.
+    /// When it expires.
     pub expires_at: String,
 }
 
-/// Source and destination by name.
+/// A source and a destination, by name.
 pub type Names = (String, String);
 
 fn destination<'p>(
@@ -38,14 +37,14 @@ fn destination<'p>(
 }
 
 fn nothing_to_connect() -> Refusal {
-    Refusal::Conflict("its auth is not authorization_code: there is nothing to connect".to_owned())
+    Refusal::Conflict("its auth kind is not authorization_code: it needs no connection".to_owned())
 }
 
 impl Service {
-    /// How a destination's connection stands.
+    /// The state of a destination's connection.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none to have.
+    /// [`Refusal`] when the destination needs no connection.
     pub async fn connection(
         &self,
         caller: &Caller,
@@ -56,10 +55,10 @@ impl Service {
         ConnectionView::of(&pipeline, destination).ok_or_else(nothing_to_connect)
     }
 
-    /// Begins to connect a destination: the page to open in a browser.
+    /// Starts the flow for a destination and returns the page to open in a browser.
     ///
     /// # Errors
-    /// [`Refusal`] when there is nothing to connect.
+    /// [`Refusal`] when the destination needs no connection.
     pub async fn connect(&self, operator: &Operator, names: &Names) -> Result<BegunView, Refusal> {
         operator.reaches(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
@@ -73,14 +72,14 @@ impl Service {
         let after = json!({"expires_at": expires_at});
         let subject = format!("{}/{}", names.0, names.1);
         self.note(operator, Action::BeginConnect, subject, (None, Some(after))).await?;
-        // Without an entry the way is not given out, and nobody can go it.
+        // Without an audit entry the URL is not returned.
         Ok(BegunView { authorize_url: begun.authorize_url.to_string(), expires_at })
     }
 
-    /// Ends a destination's connection: its deliveries are held from now on.
+    /// Ends a destination's connection; its deliveries are held from then on.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none to end.
+    /// [`Refusal`] when the destination needs no connection.
     pub async fn disconnect(
         &self,
         operator: &Operator,
@@ -95,7 +94,7 @@ impl Service {
         let id = found.id;
         let act = operator.act(self.clock.now());
         match self.auth.disconnect(id, "disconnected by an operator", act.clone()).await {
-            // Its tokens were just replaced: once more, on what it is now.
+            // The tokens were refreshed concurrently: retry on the new ones.
             Err(StoreError::Conflict) => {
                 self.node.reload().await;
                 self.auth.disconnect(id, "disconnected by an operator", act.clone()).await?;
@@ -106,14 +105,14 @@ impl Service {
         self.connection(operator, names).await
     }
 
-    /// What a browser brought back from an authorization server: the destination's path once it is
-    /// connected.
+    /// Handles the callback of an authorization server and returns the destination's path once it
+    /// is connected.
     ///
     /// # Errors
-    /// [`ConnectError`] when it is not.
+    /// [`ConnectError`] when it is not connected.
     pub async fn finish_connection(&self, brought: Callback) -> Result<String, ConnectError> {
         let path = self.auth.finish(brought).await?;
-        tracing::info!(destination = path, "connected: its deliveries go out");
+        tracing::info!(destination = path, "connected: its deliveries are released");
         self.node.reload().await;
         self.node.wake();
         Ok(path)

@@ -1,35 +1,37 @@
-//! Dead letters: listed like deliveries, and in groups by destination and reason.
+//! Dead letters: listed like deliveries, and grouped by destination and reason.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, Page, among};
+use super::deliveries::DeliveryView;
 use super::filter::{self, Condition, destination_path};
+use super::page::Page;
+use super::scope::visible_destinations;
 use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 
-/// Dead letters that have reason and destination in common.
+/// Dead letters with the same destination and reason.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetterGroupView {
     /// `source/destination`; none when it was removed.
     pub destination: Option<String>,
-    /// Why they are dead.
+    /// The reason.
     pub reason: String,
-    /// How many there are.
+    /// Their number, up to the limit of the count.
     pub count: u64,
-    /// Whether there are more than are counted.
+    /// Whether the count reached its limit.
     pub more: bool,
-    /// When the first of them died.
+    /// When the oldest was dead-lettered.
     pub oldest_at: String,
-    /// When the last of them died.
+    /// When the newest was dead-lettered.
     pub newest_at: String,
 }
 
 impl Service {
-    /// A page of the dead letters that meet the conditions, newest first.
+    /// A page of the dead letters that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn dead_letters(
         &self,
         caller: &Caller,
@@ -49,7 +51,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<Page<DeadLetterGroupView>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let seen = among(caller, &pipeline);
+        let seen = visible_destinations(caller, &pipeline);
         let mut groups = self.store.dead_letter_groups().await?;
         groups.retain(|it| seen.as_ref().is_none_or(|ids| ids.contains(&it.destination_id)));
         groups.sort_by_key(|it| std::cmp::Reverse(it.count));

@@ -1,45 +1,21 @@
-//! Events: lists by filter, and one with its deliveries.
+//! Events: list, and one with its deliveries.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, Page, among};
+use super::deliveries::DeliveryView;
+use super::event_view::EventView;
 use super::filter::{self, Condition};
+use super::page::Page;
+use super::scope::{visible_destinations, visible_sources};
 use super::{Refusal, Service};
 use crate::domain::auth::Caller;
-use crate::domain::event::{Event, StoredEvent};
-use crate::domain::id::{EventId, Noun, PublicId, SourceId};
-use crate::live::LiveEvent;
-use crate::store::{DeliveryQuery, Pipeline};
+use crate::domain::event::StoredEvent;
+use crate::domain::id::{EventId, Noun, PublicId};
+use crate::store::DeliveryQuery;
 
-/// Deliveries shown with their event at most; the list of deliveries has them all.
+/// The maximum number of deliveries in an event; the list of deliveries has all.
 const DELIVERIES_SHOWN: u32 = 1_000;
-
-/// An event as it is shown. Times are RFC 3339, UTC.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct EventView {
-    /// Its id.
-    pub id: String,
-    /// Its source's name; none when that was removed.
-    pub source: Option<String>,
-    /// Its type; none for a rejected message whose type is unknown.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// Its name.
-    pub name: Option<String>,
-    /// Its `userId`.
-    pub user_id: Option<String>,
-    /// The sender's id for it.
-    pub message_id: String,
-    /// When it was accepted.
-    pub received_at: String,
-    /// Why it was not routed; none for an event that was.
-    pub rejection: Option<String>,
-    /// The message as it came; a text when it is not JSON.
-    #[schema(value_type = serde_json::Value)]
-    pub body: Box<RawValue>,
-}
 
 /// An event with its deliveries.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -50,44 +26,11 @@ pub struct EventDetail {
     pub deliveries: Vec<DeliveryView>,
 }
 
-impl EventView {
-    pub(super) fn of(stored: &StoredEvent, pipeline: &Pipeline) -> Self {
-        let source = pipeline.sources.iter().find(|source| source.id == stored.event.source_id);
-        Self::new(stored.id, &stored.event, source.map(|source| source.name.clone()))
-    }
-
-    pub(super) fn live(live: &LiveEvent) -> Self {
-        Self::new(live.id, &live.event, Some(live.source.to_string()))
-    }
-
-    fn new(id: EventId, event: &Event, source: Option<String>) -> Self {
-        Self {
-            id: PublicId::new(Noun::Event, event.received_at, id.0).to_string(),
-            source,
-            kind: event.kind.map(|kind| kind.as_str().to_owned()),
-            name: event.name.clone(),
-            user_id: event.user_id.clone(),
-            message_id: event.message_id.clone(),
-            received_at: event.received_at.to_iso(),
-            rejection: event.rejection.clone(),
-            body: raw(&event.body),
-        }
-    }
-}
-
-/// The message's own JSON; as a JSON string when it is none.
-fn raw(body: &[u8]) -> Box<RawValue> {
-    let text = String::from_utf8_lossy(body).into_owned();
-    RawValue::from_string(text.clone()).unwrap_or_else(|_not_json| {
-        serde_json::value::to_raw_value(&text).unwrap_or_else(|_| RawValue::NULL.to_owned())
-    })
-}
-
 impl Service {
-    /// A page of the events that meet the conditions, newest first.
+    /// A page of the events that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn events(
         &self,
         caller: &Caller,
@@ -95,9 +38,9 @@ impl Service {
     ) -> Result<Page<EventView>, Refusal> {
         let pipeline = self.pipeline(caller).await?;
         let mut query = filter::events(conditions, &pipeline)?;
-        query.among = sources_among(caller, &pipeline);
+        query.among = visible_sources(caller, &pipeline);
         let limit = query.limit;
-        // One more than asked for tells whether there is a next page.
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let listed = self.store.events(query).await?;
         let at = |it: &StoredEvent| (it.id.0, it.event.received_at);
@@ -112,7 +55,7 @@ impl Service {
         let id = PublicId::parse_as(text, Noun::Event)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let pipeline = self.pipeline(caller).await?;
-        let seen = sources_among(caller, &pipeline);
+        let seen = visible_sources(caller, &pipeline);
         let stored = self.store.event(EventId(id.key)).await?;
         let stored = stored
             .filter(|stored| stored.event.received_at == id.created_at)
@@ -120,7 +63,7 @@ impl Service {
             .ok_or_else(|| Refusal::Missing(format!("event {text}")))?;
         let query = DeliveryQuery {
             event_id: Some(stored.id),
-            among: among(caller, &pipeline),
+            among: visible_destinations(caller, &pipeline),
             limit: DELIVERIES_SHOWN,
             ..DeliveryQuery::default()
         };
@@ -133,23 +76,5 @@ impl Service {
                 .map(|row| DeliveryView::of(row, &pipeline))
                 .collect(),
         })
-    }
-}
-
-/// The sources that a caller's events are among; none: all, also those of removed ones.
-pub(super) fn sources_among(caller: &Caller, pipeline: &Pipeline) -> Option<Vec<SourceId>> {
-    caller.scope.limits()?;
-    Some(pipeline.sources.iter().map(|it| it.id).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_json_is_shown_as_text() {
-        assert_eq!(raw(br#"{"a":1.50}"#).get(), r#"{"a":1.50}"#, "byte for byte");
-        assert_eq!(raw(b"{\"a\":").get(), r#""{\"a\":""#);
-        assert_eq!(raw(b"\xff").get(), "\"\u{fffd}\"");
     }
 }

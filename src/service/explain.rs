@@ -1,14 +1,15 @@
-//! Why: for one event, what became of it at each mapping of its source, or why it did not go there.
-//! It is worked out from what is kept: the event's deliveries and skips, and the revision that each
-//! mapping had when the event came. What is not kept, such as when a mapping was disabled, is
-//! inferred, and said to be.
+//! Explains the routing of one event: for each mapping of its source the delivery, or the reason
+//! why there is none. It is derived from the event's deliveries and skips and from the revision
+//! that each mapping had when the event was accepted. What is not stored, such as the time when a
+//! mapping was disabled, is inferred and marked as inferred.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, among};
-use super::events::{EventView, sources_among};
+use super::deliveries::DeliveryView;
+use super::event_view::EventView;
 use super::filter::mapping_path;
+use super::scope::{visible_destinations, visible_sources};
 use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 use crate::domain::destination::Destination;
@@ -20,42 +21,42 @@ use crate::mapping::CompiledMapping;
 use crate::store::{DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Pipeline, Routing};
 use crate::trigger::Trigger;
 
-mod fate;
+mod summary;
 
-use fate::Fate;
+use summary::DeliverySummary;
 
-/// Deliveries of the event that are looked at: as many as it can have.
+/// The maximum number of deliveries of an event.
 const MAX_DELIVERIES: u32 = 10_000;
-/// Events with the same messageId that are named beside the one explained.
+/// The maximum number of other events with the same messageId in an answer.
 const MAX_OTHERS: u32 = 20;
 
-/// What became of an event.
+/// The routing of an event, explained.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The event.
     pub event: EventView,
-    /// Each mapping of its source, and those removed since that got a delivery.
+    /// Each mapping of its source, and removed mappings that got a delivery.
     pub mappings: Vec<MappingExplanation>,
     /// Older events with the same messageId.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
-    /// What else should be known.
+    /// Notes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// What became of an event at one mapping.
+/// The routing of an event to one mapping, explained.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MappingExplanation {
-    /// `source/destination/mapping`; none when it was removed since.
+    /// `source/destination/mapping`; none when it was removed.
     pub mapping: Option<String>,
-    /// Whether it went there, or what kept it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What became of it, or why it did not go there.
+    /// The state of the delivery, or why there is none.
     pub because: String,
-    /// The number of the revision that decided, where one did.
+    /// The number of the revision that was evaluated.
     pub revision: Option<u32>,
-    /// What the event did not meet; only with the verdict `trigger`.
+    /// The condition that the event did not meet; only with the verdict `trigger`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmet: Option<UnmetView>,
     /// Its delivery; only with the verdict `matched`.
@@ -63,7 +64,7 @@ pub struct MappingExplanation {
     pub delivery: Option<DeliveryView>,
 }
 
-/// Whether an event went to a mapping, or what kept it.
+/// Whether an event was routed to a mapping, or why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -71,22 +72,22 @@ pub enum Verdict {
     Matched,
     /// The event was rejected as a whole.
     Rejected,
-    /// The mapping or its destination was made later.
+    /// The mapping or its destination was created later.
     MadeLater,
     /// The trigger did not match.
     Trigger,
-    /// The event's own `integrations` kept it from the destination.
+    /// The event's `integrations` object excludes the destination.
     Integrations,
     /// The mapping or its destination was disabled.
     Disabled,
-    /// What the mapping says cannot be used by this version.
+    /// This version cannot run the mapping.
     Faulty,
-    /// Nothing that is kept says why.
+    /// Unknown: the stored data does not tell.
     Unclear,
 }
 
 impl Verdict {
-    /// The word in answers.
+    /// Its value in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -102,18 +103,18 @@ impl Verdict {
     }
 }
 
-/// The part of a trigger that an event did not meet.
+/// The part of a trigger that did not match.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UnmetView {
     /// The condition.
     pub condition: String,
-    /// The field that it looks at; none for more than one condition.
+    /// The field that it tests; none for a combination of conditions.
     pub path: Option<String>,
-    /// What stood there, as JSON; none when it was missing.
+    /// The field's value, as JSON; none when the field was missing.
     pub found: Option<String>,
 }
 
-/// What an explanation is worked out from.
+/// The input of an explanation.
 struct Known<'a> {
     stored: &'a StoredEvent,
     pipeline: &'a Pipeline,
@@ -122,7 +123,7 @@ struct Known<'a> {
 }
 
 impl Service {
-    /// What became of an event, by its id or its messageId.
+    /// Explains the routing of an event, by its id or its messageId.
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
@@ -132,7 +133,7 @@ impl Service {
         let routing = self.store.routing(stored.id).await?;
         let query = DeliveryQuery {
             event_id: Some(stored.id),
-            among: among(caller, &pipeline),
+            among: visible_destinations(caller, &pipeline),
             limit: MAX_DELIVERIES,
             ..DeliveryQuery::default()
         };
@@ -156,21 +157,21 @@ impl Service {
     }
 }
 
-/// An event that was asked for.
+/// The event to explain.
 struct Found {
     stored: StoredEvent,
     others: Vec<String>,
     by_message_id: bool,
 }
 
-/// By its id, or else by its messageId: the newest that has it.
+/// Finds an event by its id, or the newest with this messageId.
 async fn find(
     service: &Service,
     pipeline: &Pipeline,
     caller: &Caller,
     text: &str,
 ) -> Result<Found, Refusal> {
-    let seen = sources_among(caller, pipeline);
+    let seen = visible_sources(caller, pipeline);
     if let Ok(id) = PublicId::parse_as(text, Noun::Event)
         && let Some(stored) = service.store.event(EventId(id.key)).await?
         && stored.event.received_at == id.created_at
@@ -225,7 +226,7 @@ impl<'a> Known<'a> {
         };
         let circuits = service.node.open_circuits();
         let view = DeliveryView::of(row, self.pipeline);
-        let fate = Fate {
+        let summary = DeliverySummary {
             delivery: &row.delivery,
             id: &view.id,
             attempts: &attempts,
@@ -237,7 +238,7 @@ impl<'a> Known<'a> {
         Ok(MappingExplanation {
             mapping: view.mapping.clone(),
             verdict: Verdict::Matched,
-            because: fate.to_string(),
+            because: summary.to_string(),
             revision: set_up.and_then(|(_, mapping)| self.revision(mapping)).map(|it| it.number),
             unmet: None,
             delivery: Some(view),
@@ -253,7 +254,7 @@ impl<'a> Known<'a> {
         {
             let (now, at) = (mapping.revision.number, mapping.revision.created_at);
             because.push_str(&format!(
-                "; that was revision {}, and revision {now} is in force since {at}",
+                "; that was revision {}; revision {now} is current since {at}",
                 then.number
             ));
         }
@@ -267,7 +268,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Why there is no delivery: what is certain comes before what is inferred.
+    /// Why there is no delivery. Stored facts are checked before inferences.
     fn judge(
         &self,
         destination: &Destination,
@@ -278,9 +279,12 @@ impl<'a> Known<'a> {
         if let Some(reason) = &event.rejection {
             return plain(Verdict::Rejected, format!("the event was rejected: {reason}"));
         }
-        let made_at = destination.created_at.max(mapping.created_at);
+        let created_at = destination.created_at.max(mapping.created_at);
         let (Some(revision), Some(document)) = (self.revision(mapping), &self.document) else {
-            return plain(Verdict::MadeLater, format!("it was made after the event, at {made_at}"));
+            return plain(
+                Verdict::MadeLater,
+                format!("it was created after the event, at {created_at}"),
+            );
         };
         let trigger = match compile(revision) {
             Ok(trigger) => trigger,
@@ -296,25 +300,25 @@ impl<'a> Known<'a> {
             return (Verdict::Trigger, did_not_match(&view), Some(view));
         }
         if self.routing.skips.contains(&destination.id) {
-            let because = "the event's integrations object keeps it from this destination";
+            let because = "the event's integrations object excludes this destination";
             return plain(Verdict::Integrations, because.to_owned());
         }
         let resumed_at = destination.resumed_at.max(mapping.resumed_at);
         if !destination.enabled || !mapping.enabled {
             let what = if destination.enabled { "the mapping" } else { "the destination" };
             let because = format!(
-                "{what} is disabled, and must have been when the event came: its trigger matches"
+                "{what} is disabled; inferred: it was disabled when the event was accepted, as its trigger matches"
             );
             plain(Verdict::Disabled, because)
         } else if resumed_at > event.received_at {
             let because = format!(
-                "it must have been disabled when the event came: its trigger matches; enabled \
-                 again at {resumed_at}"
+                "inferred: it was disabled when the event was accepted, as its trigger matches; \
+                 enabled again at {resumed_at}"
             );
             plain(Verdict::Disabled, because)
         } else {
-            let because = "its trigger matches and it is enabled: it must have been changed just \
-                           when the event came";
+            let because = "its trigger matches and it is enabled; inferred: it was changed \
+                           concurrently with the event";
             plain(Verdict::Unclear, because.to_owned())
         }
     }
@@ -323,14 +327,14 @@ impl<'a> Known<'a> {
         let mut notes = Vec::new();
         let event = &self.stored.event;
         if !self.pipeline.sources.iter().any(|source| source.id == event.source_id) {
-            notes.push("its source was removed since, with what was set up below it".to_owned());
+            notes.push("its source was removed, with its destinations and mappings".to_owned());
         } else if no_mappings {
             notes.push("its source has no mappings".to_owned());
         }
         if by_message_id && event.rejection.is_none() {
             notes.push(
-                "copies of this messageId within 24 hours are acknowledged and not delivered \
-                 again; of them only the number is kept, over all sources: events_duplicate in \
+                "duplicates of this messageId within 24 hours are acknowledged and not delivered \
+                 again; only their number is stored, over all sources: events_duplicate in \
                  postrider status"
                     .to_owned(),
             );
@@ -339,10 +343,10 @@ impl<'a> Known<'a> {
     }
 }
 
-/// A revision's trigger; what is wrong when the revision as a whole cannot be used.
+/// A revision's trigger, or the error where this version cannot run the revision.
 fn compile(revision: &MappingRevision) -> Result<Trigger, String> {
     let faulty = |path: &str, message: &str| {
-        format!("this version cannot use revision {}: {path}: {message}", revision.number)
+        format!("this version cannot run revision {}: {path}: {message}", revision.number)
     };
     if let Err(faults) = CompiledMapping::compile(&revision.definition)
         && let Some(fault) = faults.first()
@@ -359,5 +363,5 @@ fn did_not_match(unmet: &UnmetView) -> String {
         (Some(path), None) => format!(": {path} was missing"),
         (None, _) => String::new(),
     };
-    format!("its trigger did not match: {} does not hold{found}", unmet.condition)
+    format!("its trigger did not match: {} is false{found}", unmet.condition)
 }

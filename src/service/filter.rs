@@ -1,5 +1,6 @@
-//! Conditions on lists and jobs, read from words: every wrong one is named with what it could be.
-//! Destinations, mappings and sources go by name, by path (`website/warehouse`) or by id.
+//! Parses the filters of lists and jobs: every invalid condition is reported with its allowed
+//! values. Sources, destinations and mappings are given by name, by path (`website/warehouse`) or
+//! by id.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId,
 };
 use crate::live::EventFilter;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::settings::nearest;
 use crate::store::{
     AttemptQuery, AuditQuery, DeliveryQuery, EventConditions, EventQuery, Pipeline, StatusRange,
@@ -26,15 +27,15 @@ mod jobs;
 
 pub(super) use jobs::{job, jobs};
 
-/// Items in a list when no limit is given.
+/// The default page size.
 const DEFAULT_LIMIT: u32 = 50;
-/// What says which page of a list is wanted: a job goes over all that match.
+/// The parameters of pagination, which a job does not take: it selects every match.
 const OF_A_PAGE: [&str; 2] = ["before", "limit"];
 
-/// A condition as given: its name and its value.
+/// A condition: name and value.
 pub type Condition = (String, String);
 
-/// Reads the conditions of a list of deliveries.
+/// Parses the filter of a list of deliveries.
 pub(super) fn deliveries(
     conditions: &[Condition],
     pipeline: &Pipeline,
@@ -44,13 +45,13 @@ pub(super) fn deliveries(
     Ok(query)
 }
 
-/// Reads the conditions of a list of dead letters.
+/// Parses the filter of a list of dead letters.
 pub(super) fn dead_letters(
     conditions: &[Condition],
     pipeline: &Pipeline,
 ) -> Result<DeliveryQuery, Refusal> {
     if conditions.iter().any(|(name, _)| name == "state") {
-        return Err(Refusal::at("state", "is dead for every dead letter"));
+        return Err(Refusal::at("state", "is always dead here"));
     }
     let dead = Some(State::Dead);
     let mut query = DeliveryQuery { limit: DEFAULT_LIMIT, state: dead, ..Default::default() };
@@ -60,7 +61,7 @@ pub(super) fn dead_letters(
     Ok(query)
 }
 
-/// Reads the conditions of a list of attempts.
+/// Parses the filter of a list of attempts.
 pub(super) fn attempts(
     conditions: &[Condition],
     pipeline: &Pipeline,
@@ -84,7 +85,7 @@ pub(super) fn attempts(
     Ok(query)
 }
 
-/// Reads the conditions of a list of events.
+/// Parses the filter of a list of events.
 pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<EventQuery, Refusal> {
     let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
     each(conditions, parameters::EVENTS, |name, value| {
@@ -103,7 +104,7 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
     Ok(query)
 }
 
-/// Reads the conditions of events that are watched live.
+/// Parses the filter of the live feed of events.
 pub(super) fn live_events(
     conditions: &[Condition],
     pipeline: &Pipeline,
@@ -111,7 +112,7 @@ pub(super) fn live_events(
     let (mut of, mut kind, mut text) = (None, None, None);
     each(conditions, parameters::LIVE_EVENTS, |name, value| {
         match name {
-            // Pages send fields that were left empty.
+            // A form of the UI sends empty fields.
             _ if value.is_empty() => {}
             "source" => {
                 let id = source(value, pipeline)?;
@@ -129,7 +130,7 @@ pub(super) fn live_events(
     Ok(EventFilter::new(of, kind, text.as_deref()))
 }
 
-/// Reads the conditions of a list of audit entries.
+/// Parses the filter of the audit log.
 pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, Refusal> {
     let mut query = AuditQuery { limit: DEFAULT_LIMIT, ..AuditQuery::default() };
     each(conditions, parameters::AUDIT, |name, value| {
@@ -151,7 +152,7 @@ pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, Refusal> {
     Ok(query)
 }
 
-/// Sets a condition on events, which is the last that `name` can be.
+/// Sets a condition on events; any other name is unknown.
 fn of_event(
     event: &mut EventConditions,
     name: &str,
@@ -173,7 +174,7 @@ fn of_event(
     Ok(())
 }
 
-/// Reads each condition that is among the known ones; all that is wrong is told at once.
+/// Parses each condition of the known ones and reports all that are invalid together.
 pub(super) fn each(
     conditions: &[Condition],
     known: &[Parameter],
@@ -184,10 +185,10 @@ pub(super) fn each(
         parameter.ok_or_else(|| unknown(known, name))?.values.check(value)?;
         set(name, value)
     };
-    let faults: Vec<Fault> = conditions
+    let faults: Vec<FieldError> = conditions
         .iter()
         .filter_map(|(name, value)| {
-            read(name, value).err().map(|message| Fault::new(name, message))
+            read(name, value).err().map(|message| FieldError::new(name, message))
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
@@ -234,12 +235,12 @@ fn outcome(value: &str) -> Result<Outcome, String> {
 pub(super) fn unknown(known: &[Parameter], name: &str) -> String {
     let known: Vec<_> = known.iter().map(|it| it.name).collect();
     if known.is_empty() {
-        return "is no filter: this list is always whole".to_owned();
+        return "is not a filter: this list takes none".to_owned();
     }
     let guess = nearest(name, known.iter().copied())
         .map(|known| format!("; did you mean {known}?"))
         .unwrap_or_default();
-    format!("is no filter here{guess} (there are {})", known.join(", "))
+    format!("is not a filter of this list{guess} (filters: {})", known.join(", "))
 }
 
 pub(super) fn number<T: FromStr + PartialOrd + Display + Copy>(
@@ -251,10 +252,10 @@ pub(super) fn number<T: FromStr + PartialOrd + Display + Copy>(
         .parse()
         .ok()
         .filter(|number| (min..=max).contains(number))
-        .ok_or_else(|| format!("should be a whole number from {min} to {max}, not {value:?}"))
+        .ok_or_else(|| format!("should be an integer from {min} to {max}, not {value:?}"))
 }
 
-/// A status, or a class of them.
+/// An HTTP status, or a class of statuses.
 fn status(value: &str) -> Result<StatusRange, String> {
     let class = value.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok());
     let found = match class {
@@ -279,7 +280,7 @@ fn cursor(value: &str, noun: Noun) -> Result<i64, String> {
     PublicId::parse_as(value, noun).map(|id| id.key).map_err(|error| error.to_string())
 }
 
-/// One thing that can be named: its path from the source down, its key, its public id.
+/// A named resource: its path from the source down, its key, its public id.
 struct Candidate<K> {
     path: Vec<String>,
     key: K,
@@ -354,12 +355,12 @@ fn pick<K: Copy>(what: &str, value: &str, all: Vec<Candidate<K>>) -> Result<K, S
         }
         several => {
             let paths: Vec<String> = several.iter().map(|one| one.path.join("/")).collect();
-            Err(format!("{value:?} is the name of several: write {}", paths.join(" or ")))
+            Err(format!("{value:?} is ambiguous: use {}", paths.join(" or ")))
         }
     }
 }
 
-/// The source and the destination that a list of what is set up is narrowed to.
+/// The source and destination that a list of resources is filtered by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Within {
     source_id: Option<SourceId>,
@@ -367,14 +368,14 @@ pub(super) struct Within {
 }
 
 impl Within {
-    /// Whether a destination is in them.
+    /// Whether a destination matches.
     pub(super) fn takes(&self, destination: &Destination) -> bool {
         self.source_id.is_none_or(|id| id == destination.source_id)
             && self.destination_id.is_none_or(|id| id == destination.id)
     }
 }
 
-/// Reads the conditions of a list of what is set up, of which only those in `known` may be there.
+/// Parses the filter of a list of resources; only conditions in `known` are allowed.
 pub(super) fn within(
     conditions: &[Condition],
     known: &[Parameter],
@@ -391,7 +392,7 @@ pub(super) fn within(
     Ok(within)
 }
 
-/// Reads the conditions of a list of revisions: the number it is to be below, and how many.
+/// Parses the parameters of a list of revisions: the cursor and the page size.
 pub(super) fn revisions(conditions: &[Condition]) -> Result<(Option<u32>, u32), Refusal> {
     let (mut before, mut count) = (None, DEFAULT_LIMIT);
     each(conditions, parameters::REVISIONS, |name, value| {

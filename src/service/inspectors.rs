@@ -1,5 +1,5 @@
-//! Inspectors: what arrived at each, and what each answers. Anything may arrive there, so they are
-//! for callers who are not limited to some destinations.
+//! Operations on inspectors: the requests that each received, and its response. An inspector may
+//! receive anything, so callers with a destination scope are refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,27 @@ use crate::inspector::{
     Answer, AnswerFault, InspectedRequest, Inspector, InspectorName, Inspectors, Script,
     ScriptError, SecretChange,
 };
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 
-/// The longest secret to check with, in bytes.
+/// The maximum length of a secret, in bytes.
 const SECRET_BYTES: usize = 1_024;
 
-/// What an inspector answers.
+/// The response of an inspector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerDocument {
-    /// Statuses in the order they are answered to each delivery, with commas; the last one goes on.
+    /// Statuses in the order in which each delivery gets them, separated by commas; the last one
+    /// repeats.
     #[schema(pattern = "^ *[2-5][0-9][0-9] *(, *[2-5][0-9][0-9] *){0,99}$")]
     pub statuses: String,
-    /// How long it takes over each, in milliseconds.
+    /// The delay of each response, in milliseconds.
     #[schema(maximum = 60_000)]
     pub delay_ms: u64,
-    /// The body of each.
+    /// The body of each response.
     #[schema(max_length = 4_096)]
     pub body: String,
-    /// What signatures are checked with besides the shared secrets of the destinations that send here.
-    /// Left out, it stays as it is; an empty one is forgotten. It is never shown.
+    /// The secret for signature verification, besides the shared secrets of the destinations that
+    /// send here. Left out: unchanged; empty: removed. Never shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1_024)]
     pub secret: Option<String>,
@@ -56,7 +57,7 @@ impl AnswerDocument {
         }
     }
 
-    /// What the audit log tells of it: nothing that it says to anybody, and no secret.
+    /// The audit entry: neither the body nor the secret.
     fn told(&self) -> Value {
         let mut told = json!({
             "statuses": self.statuses,
@@ -72,7 +73,7 @@ impl AnswerDocument {
     }
 }
 
-/// A request that an inspector took.
+/// A request that an inspector received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = InspectedRequest)]
 pub struct RequestView {
@@ -80,29 +81,29 @@ pub struct RequestView {
     pub inspector: String,
     /// Counts up from 1 in each inspector.
     pub number: u64,
-    /// When it was whole.
+    /// When it was complete.
     pub arrived_at: String,
     /// POST, PUT or PATCH.
     pub method: String,
-    /// The path with its query.
+    /// The path and query.
     pub path: String,
     /// Every header, `name: value` a line, credentials masked.
     pub headers: String,
-    /// The body as it was sent, as far as it is kept; what is no UTF-8 is replaced.
+    /// The body as received, truncated to what is kept; invalid UTF-8 is replaced.
     pub body: String,
-    /// How long the body was, in bytes.
+    /// The size of the body, in bytes.
     pub body_bytes: usize,
-    /// Whether all of the body is here.
+    /// Whether the body is complete here.
     pub body_whole: bool,
-    /// Of `X-Signature`: verified, wrong, stale, absent, unchecked.
+    /// Verification of `X-Signature`: verified, wrong, stale, absent, unchecked.
     pub x_signature: String,
-    /// Of `webhook-signature`, likewise.
+    /// Verification of `webhook-signature`, likewise.
     pub webhook_signature: String,
     /// The `webhook-id`.
     pub webhook_id: Option<String>,
-    /// Which arrival of its `webhook-id` it is, from 1.
+    /// The number of requests with its `webhook-id` so far, this one included.
     pub tried: u32,
-    /// The status it was answered.
+    /// The status of the response.
     pub answered: u16,
 }
 
@@ -127,42 +128,42 @@ impl RequestView {
     }
 }
 
-/// An inspector as it stands.
+/// An inspector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InspectorView {
     /// Its name.
     pub name: String,
-    /// Where to send to.
+    /// The URL to send to.
     pub url: String,
-    /// What it answers.
+    /// Its response.
     pub answer: AnswerDocument,
-    /// The destinations whose shared secrets signatures are checked with.
+    /// The destinations whose shared secrets verify signatures.
     pub checked_with: Vec<String>,
-    /// Whether they are checked with a secret that was set here as well.
+    /// Whether a secret that was set here verifies signatures as well.
     pub has_secret: bool,
-    /// Requests that it took since it was made.
+    /// Requests received since it was created.
     pub taken: u64,
-    /// Those it keeps, newest first; in a list of inspectors the newest only.
+    /// The requests that it keeps, newest first; in a list of inspectors only the newest.
     pub requests: Vec<RequestView>,
 }
 
-/// What the audit log calls it.
+/// Its subject in the audit log.
 fn subject(name: &InspectorName) -> String {
     format!("inspectors/{}", name.as_str())
 }
 
 pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
     InspectorName::parse(text).ok_or_else(|| {
-        let message = "should be 1 to 64 small letters, digits, - and _";
+        let message = "should be 1 to 64 lowercase letters, digits, - and _";
         Refusal::at("name", message)
     })
 }
 
-/// Reads what is to be answered, with each fault at its field.
+/// Parses the response; each error names its field.
 fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), Refusal> {
     let mut faults = Vec::new();
     let script = document.statuses.parse().unwrap_or_else(|error: ScriptError| {
-        faults.push(Fault::new("statuses", error.to_string()));
+        faults.push(FieldError::new("statuses", error.to_string()));
         Script::default()
     });
     let (delay, body) = (Duration::from_millis(document.delay_ms), document.body.clone());
@@ -172,14 +173,14 @@ fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), Refusal> {
             AnswerFault::Delay => "delay_ms",
             AnswerFault::Body => "body",
         };
-        Fault::new(path, fault.to_string())
+        FieldError::new(path, fault.to_string())
     }));
     let secret = match document.secret.as_deref() {
         None => SecretChange::Keep,
         Some("") => SecretChange::Remove,
         Some(text) if text.len() > SECRET_BYTES => {
             let message = format!("should have at most {SECRET_BYTES} bytes");
-            faults.push(Fault::new("secret", message));
+            faults.push(FieldError::new("secret", message));
             SecretChange::Keep
         }
         Some(text) => SecretChange::Set(text.into()),
@@ -188,7 +189,7 @@ fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), Refusal> {
 }
 
 impl Service {
-    /// The inspectors; refused where the setting does not allow them.
+    /// The inspectors; an error where the setting disables them.
     pub(super) fn inspectors(&self) -> Result<&Arc<Inspectors>, Refusal> {
         let off = "inspector here: start the service with the setting inspector = true";
         self.inspectors.as_ref().ok_or_else(|| Refusal::Missing(off.to_owned()))
@@ -207,30 +208,30 @@ impl Service {
         }
     }
 
-    /// Every inspector that was sent to or told what to answer, by name.
+    /// Every inspector that received a request or was configured, by name.
     ///
     /// # Errors
-    /// [`Refusal`] when inspectors are off.
+    /// [`Refusal`] when inspectors are disabled.
     pub fn list_inspectors(&self, caller: &Caller) -> Result<Vec<InspectorView>, Refusal> {
         caller.reaches_everything()?;
         let all = self.inspectors()?.list();
         Ok(all.iter().map(|one| self.inspector_view(one)).collect())
     }
 
-    /// One inspector with all that it keeps. One that nobody has sent to yet is empty.
+    /// One inspector with the requests that it keeps. One without requests is empty.
     ///
     /// # Errors
-    /// [`Refusal`] when inspectors are off or the name is none.
+    /// [`Refusal`] when inspectors are disabled or the name is invalid.
     pub fn inspector(&self, caller: &Caller, text: &str) -> Result<InspectorView, Refusal> {
         caller.reaches_everything()?;
         let inspectors = self.inspectors()?;
         Ok(self.inspector_view(&inspectors.get(&name(text)?)))
     }
 
-    /// Sets what an inspector answers from now on.
+    /// Sets the response of an inspector.
     ///
     /// # Errors
-    /// [`Refusal`] with what is not right about the answer.
+    /// [`Refusal`] with each error in the response.
     pub async fn set_inspector(
         &self,
         operator: &Operator,
@@ -248,7 +249,7 @@ impl Service {
         self.inspector(operator, text)
     }
 
-    /// Forgets an inspector with all it kept and was told.
+    /// Deletes an inspector with its requests and its configuration.
     ///
     /// # Errors
     /// [`Refusal`] when there is none.

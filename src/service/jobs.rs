@@ -1,89 +1,91 @@
-//! Jobs: redrives and discards, asked for by filter or by ids, with a dry run that changes nothing.
+//! Jobs: redrives and discards, selected by filter or by ids, with a dry run that changes nothing.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::{DeliveryView, Page, among};
+use super::deliveries::DeliveryView;
 use super::filter::{self, destination_path, mapping_path};
+use super::page::Page;
+use super::scope::visible_destinations;
 use super::{Condition, Refusal, Service};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId, Noun, PublicId, SourceId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::store::Pipeline;
 
-/// Deliveries in a dry run's sample.
+/// The size of a dry run's sample.
 const SAMPLE: u32 = 10;
-/// Deliveries that can be named by id in one job.
+/// The maximum number of ids in one job.
 const MAX_IDS: usize = 1_000;
-/// The longest note, in characters.
+/// The maximum length of a note, in characters.
 const MAX_NOTE: usize = 1_000;
 
-/// A job that is asked for.
+/// A request for a job.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobRequest {
-    /// These deliveries.
+    /// The deliveries, by id.
     #[schema(max_items = 1_000)]
     pub ids: Vec<String>,
-    /// Deliveries that meet all of these conditions, named as in the list of deliveries.
+    /// Deliveries that meet all of these conditions, as in the list of deliveries.
     pub filter: BTreeMap<String, String>,
-    /// Only tell what it would do.
+    /// Whether to only count what the job would select.
     pub dry_run: bool,
-    /// Deliveries a second at most.
+    /// Rate limit, in deliveries per second.
     #[schema(minimum = 1)]
     pub rate_per_second: Option<u32>,
-    /// Why, for the record.
+    /// The reason, for the audit log.
     #[schema(max_length = 1_000)]
     pub note: Option<String>,
 }
 
-/// What a job would do.
+/// The result of a dry run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PreviewView {
-    /// How many deliveries match; not more than are counted.
+    /// The number of matching deliveries, up to the limit of the count.
     pub matched: u64,
-    /// Whether there may be more than were counted.
+    /// Whether the count reached its limit.
     #[serde(default)]
     pub more: bool,
-    /// The first of them.
+    /// A sample of the matches.
     pub sample: Vec<DeliveryView>,
 }
 
-/// A job as it is shown.
+/// A job.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// Its id.
     pub id: String,
     /// `redrive` or `discard`.
     pub action: String,
-    /// What it selects by, named as in the list of deliveries; empty for one that names deliveries.
+    /// Its filter, as in the list of deliveries; empty for a job by ids.
     #[serde(default)]
     pub filter: BTreeMap<String, String>,
-    /// How many deliveries it names.
+    /// The number of ids.
     #[serde(default)]
     pub named: usize,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
-    /// Deliveries that matched when it was made; not more than are counted.
+    /// Deliveries that matched when it was created, up to the limit of the count.
     pub matched: u64,
-    /// Whether more matched than were counted.
+    /// Whether that count reached its limit.
     #[serde(default)]
     pub more: bool,
-    /// Deliveries acted on so far.
+    /// Deliveries processed so far.
     pub done: u64,
-    /// Deliveries a second at most.
+    /// Rate limit, in deliveries per second.
     pub rate_per_second: Option<u32>,
-    /// Who asked.
+    /// The token that created it.
     pub actor: String,
-    /// Why.
+    /// The reason.
     pub note: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
-    /// When it was done or cancelled.
+    /// When it finished or was cancelled.
     pub finished_at: Option<String>,
 }
 
@@ -106,27 +108,27 @@ impl JobView {
         }
     }
 
-    /// Whether it goes on.
+    /// Whether it is still running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.state == JobState::Running.as_str()
     }
 }
 
-/// What came of asking for a job.
+/// The result of a request for a job.
 #[derive(Clone, Debug)]
 pub enum Asked {
-    /// It would do this.
+    /// A dry run.
     Preview(PreviewView),
-    /// It was made, and goes on by itself.
+    /// A created job, which runs in the background.
     Made(JobView),
 }
 
 impl Service {
-    /// Makes a job, or only tells what it would do.
+    /// Creates a job, or dry-runs it.
     ///
     /// # Errors
-    /// [`Refusal`], with each fault; nothing is made then.
+    /// [`Refusal`], with each error; no job is created then.
     pub async fn ask_job(
         &self,
         action: JobAction,
@@ -137,13 +139,13 @@ impl Service {
         let pipeline = self.pipeline(operator).await?;
         let conditions: Vec<_> = request.filter.into_iter().collect();
         let mut filter = filter::job(&request.ids, &conditions, &pipeline)?;
-        // A token that is limited to destinations selects nothing else, whatever it asks for.
-        filter.among = among(operator, &pipeline);
+        // The selection is limited to the caller's scope.
+        filter.among = visible_destinations(operator, &pipeline);
         if let Some(state) = filter.state
             && !action.takes(state)
         {
             let message =
-                format!("a {} does not take {} deliveries", action.as_str(), state.as_str());
+                format!("a {} does not select {} deliveries", action.as_str(), state.as_str());
             return Err(Refusal::at("filter.state", message));
         }
         self.known(&request.ids).await?;
@@ -168,7 +170,7 @@ impl Service {
         self.view_of_job(&job, &pipeline).await.map(Asked::Made)
     }
 
-    /// An id of another database must not select one of ours with the same key.
+    /// A public id of another database must not select a row with the same key.
     async fn known(&self, ids: &[String]) -> Result<(), Refusal> {
         let mut faults = Vec::new();
         for (index, text) in ids.iter().enumerate() {
@@ -176,13 +178,13 @@ impl Service {
             let row = self.store.delivery(DeliveryId(id.key)).await?;
             if row.is_none_or(|row| row.delivery.accepted_at != id.created_at) {
                 let message = format!("there is no delivery {text}");
-                faults.push(Fault::new(format!("ids[{index}]"), message));
+                faults.push(FieldError::new(format!("ids[{index}]"), message));
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
     }
 
-    /// A token that is limited to destinations names no delivery of another.
+    /// Every id must be within the caller's scope.
     async fn within(&self, operator: &Operator, filter: &JobFilter) -> Result<(), Refusal> {
         let Some(among) = &filter.among else { return Ok(()) };
         for id in &filter.delivery_ids {
@@ -194,8 +196,8 @@ impl Service {
         Ok(())
     }
 
-    /// A page of the jobs that meet the conditions, newest first; only those with this action, if one
-    /// is given. Those that the caller may not see are left out: a page may hold fewer than asked for.
+    /// A page of the jobs that match, newest first; only those with this action, if one is given.
+    /// Jobs outside the caller's scope are left out: a page may hold fewer items than its limit.
     ///
     /// # Errors
     /// [`Refusal`], with each condition that is not right.
@@ -207,7 +209,7 @@ impl Service {
     ) -> Result<Page<JobView>, Refusal> {
         let mut query = filter::jobs(conditions, action)?;
         let limit = query.limit as usize;
-        // One more than asked for tells whether there is a next page.
+        // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let jobs = self.store.jobs(query).await?;
         let pipeline = self.pipeline(caller).await?;
@@ -228,7 +230,7 @@ impl Service {
         self.view_of_job(&job, &pipeline).await
     }
 
-    /// Stops a job where it is.
+    /// Cancels a job; what it has processed stays.
     ///
     /// # Errors
     /// [`Refusal`] when there is none.
@@ -265,7 +267,7 @@ fn public_id(job: &Job) -> String {
     PublicId::new(Noun::Job, job.created_at, job.id.0).to_string()
 }
 
-/// Whether a caller may see a job: one of its own, or of its destinations only.
+/// Whether a job is visible to a caller: its own, or one within its scope.
 fn sees(caller: &Caller, asked: &NewJob, pipeline: &Pipeline) -> bool {
     let filter = &asked.filter;
     let covers = |id: &DestinationId| pipeline.destinations.iter().any(|it| it.id == *id);
@@ -281,7 +283,7 @@ fn removed() -> String {
     "removed since".to_owned()
 }
 
-/// A filter as it can be asked for again; what was removed since is told as that.
+/// A filter in the form of a request; removed resources are marked as such.
 fn words(
     filter: &JobFilter,
     pipeline: &Pipeline,
@@ -315,14 +317,16 @@ fn words(
 fn check(request: &JobRequest) -> Result<(), Refusal> {
     let mut faults = Vec::new();
     if request.ids.len() > MAX_IDS {
-        faults.push(Fault::new("ids", format!("should be at most {MAX_IDS}; use a filter")));
+        faults.push(FieldError::new("ids", format!("should be at most {MAX_IDS}; use a filter")));
     }
     if request.rate_per_second == Some(0) {
-        faults
-            .push(Fault::new("rate_per_second", "should be at least 1; leave it out for no limit"));
+        faults.push(FieldError::new(
+            "rate_per_second",
+            "should be at least 1; leave it out for no limit",
+        ));
     }
     if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
-        faults.push(Fault::new("note", format!("should have at most {MAX_NOTE} characters")));
+        faults.push(FieldError::new("note", format!("should have at most {MAX_NOTE} characters")));
     }
     if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::events::EventView;
+use super::event_view::EventView;
 use super::filter::{self, Condition};
 use super::inspectors::RequestView;
 use super::{Refusal, Service};
@@ -12,8 +12,8 @@ use crate::inspector::InspectedRequest;
 use crate::live::{EventFilter, LiveEvent, LiveStream, Subscription};
 
 impl Service {
-    /// The events that meet the conditions (`source`, `type`, `text`), from now on, for as long as
-    /// the caller's token is in force.
+    /// Subscribes to the accepted events that match (`source`, `type`, `text`), for as long as the
+    /// caller's token is active.
     ///
     /// # Errors
     /// [`Refusal`], with each invalid condition; or at the limit of subscribers.

@@ -1,5 +1,6 @@
-//! What an operator can ask and do, one file per noun, whichever door the operator comes through:
-//! `api` says it in JSON. Knows nothing of HTTP; what is refused is refused in full, with each fault.
+//! The operations of the product, one file per noun, behind every interface: the admin API, the UI
+//! and the command line call the same methods. Knows nothing of HTTP. Validation errors are
+//! reported together.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,16 +11,18 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
 use crate::outbound_auth::Authorizer;
-use crate::pipeline::{ApplyError, Editor, Fault};
+use crate::pipeline::{ApplyError, Editor, FieldError};
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
 
+pub mod attempt_view;
 pub mod attempts;
 pub mod audit;
 pub mod connection;
 pub mod dead_letters;
 pub mod deliveries;
+pub mod event_view;
 pub mod events;
 pub mod explain;
 mod filter;
@@ -27,10 +30,12 @@ pub mod inspectors;
 pub mod jobs;
 pub mod live;
 mod node;
+pub mod page;
 pub mod parameters;
 pub mod preview;
 pub mod resources;
 pub mod revisions;
+mod scope;
 pub mod statistics;
 pub mod status;
 pub mod test_sends;
@@ -39,29 +44,29 @@ pub mod tokens;
 pub use filter::{Condition, destination_path, mapping_path};
 pub use node::{Node, OpenCircuit};
 
-/// All that is asked and done with.
+/// The operator's operations, and what they use.
 pub struct Service {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Who is let in.
+    /// Authentication.
     pub authenticator: Arc<Authenticator>,
-    /// What changes the pipeline.
+    /// Changes the pipeline.
     pub editor: Arc<Editor>,
-    /// The settings in force.
+    /// The effective settings.
     pub settings: Settings,
     /// The running node.
     pub node: Arc<dyn Node>,
-    /// What connects destinations.
+    /// OAuth connections of destinations.
     pub auth: Authorizer,
-    /// The address that browsers and senders reach this service by, without a `/` at its end.
+    /// The public base URL, without a trailing `/`.
     pub base_url: String,
-    /// Where authorization servers send browsers back to.
+    /// The OAuth redirect URL.
     pub callback_url: String,
-    /// Events as they are accepted.
+    /// The live feed of accepted events.
     pub live: Feed<LiveEvent>,
-    /// The inspectors, where the settings allow them.
+    /// The inspectors; none where the settings disable them.
     pub inspectors: Option<Arc<Inspectors>>,
     /// When the process started.
     pub started_at: Timestamp,
@@ -73,31 +78,31 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Why something was not answered or not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// What was given is not right: each fault with its place.
+    /// The input is invalid: each error with its field.
     #[error("{}", in_one_line(.0))]
-    Invalid(Vec<Fault>),
-    /// An id is none.
+    Invalid(Vec<FieldError>),
+    /// An id is malformed.
     #[error("{0}")]
     Malformed(String),
-    /// Whoever asks may not.
+    /// The caller's role or scope does not allow it.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// There is no such thing; the words name it.
+    /// The resource does not exist; the text names it.
     #[error("there is no {0}")]
     Missing(String),
-    /// It cannot be done as things stand.
+    /// The current state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// Too much of it is going on already.
+    /// A concurrency limit is reached.
     #[error("{0}")]
     Busy(String),
-    /// It has changed since it was read.
+    /// The precondition failed: the resource has changed since it was read.
     #[error("{0}")]
     Stale(String),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A secret cannot be sealed or opened.
@@ -106,10 +111,10 @@ pub enum Refusal {
 }
 
 impl Service {
-    /// What is set up, as far as the caller may see it: what lies outside its limits is not there.
+    /// The pipeline within the caller's scope.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be read.
+    /// [`StoreError`] when the store fails.
     pub async fn pipeline(&self, caller: &Caller) -> Result<Pipeline, StoreError> {
         let mut pipeline = self.store.pipeline().await?;
         pipeline.narrow(&caller.scope);
@@ -118,9 +123,9 @@ impl Service {
 }
 
 impl Refusal {
-    /// What was given at one place is not right.
+    /// One invalid field.
     fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![Fault::new(path, message)])
+        Self::Invalid(vec![FieldError::new(path, message)])
     }
 }
 
@@ -138,12 +143,12 @@ impl From<ApplyError> for Refusal {
     }
 }
 
-fn in_one_line(faults: &[Fault]) -> String {
+fn in_one_line(faults: &[FieldError]) -> String {
     match faults {
         [fault] => format!("{}: {}", fault.path, fault.message),
         [fault, rest @ ..] => {
             format!("{}: {} (and {} more)", fault.path, fault.message, rest.len())
         }
-        [] => "the request is not right".to_owned(),
+        [] => "the request is invalid".to_owned(),
     }
 }

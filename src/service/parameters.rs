@@ -1,5 +1,5 @@
-//! What lists can be narrowed by: each condition by name, what it means and what it may be. Said once:
-//! lists are read by it, and the API is described by it.
+//! The query parameters of lists: name, description and allowed values. Lists are parsed by this
+//! table, and OpenAPI describes them by it.
 
 use crate::domain::attempt::Outcome;
 use crate::domain::audit::Action;
@@ -8,40 +8,40 @@ use crate::domain::event::EventType;
 use crate::domain::id::Noun;
 use crate::domain::job::{JobAction, JobState};
 
-/// Items in a list at most.
+/// The maximum page size.
 pub(super) const MAX_LIMIT: u32 = 1_000;
-/// Minutes in a step of statistics at most: a month.
+/// The maximum step of statistics, in minutes: a month.
 pub(super) const MAX_STEP_MINUTES: u32 = 31 * 24 * 60;
-/// The longest text that anything is looked for by, in characters.
+/// The maximum length of a text value, in characters.
 const MAX_TEXT: usize = 256;
 
-/// A condition that a list takes.
+/// A query parameter of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// What it narrows to.
+    /// Its description.
     pub about: &'static str,
-    /// What it may be.
+    /// Its allowed values.
     pub values: Values,
 }
 
-/// What a condition may be.
+/// The values that a parameter allows.
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
-    /// A text of so many characters at most.
+    /// Text of at most this many characters.
     Text(usize),
     /// One of these words.
     Words(fn() -> Vec<&'static str>),
-    /// An HTTP status, or a class of them.
+    /// An HTTP status, or a class of statuses.
     Status,
     /// A time, RFC 3339.
     Time,
-    /// The id of one of these.
+    /// A public id of this kind.
     Id(Noun),
-    /// A whole number, both ends included.
+    /// An integer in a range, both ends included.
     Whole(u32, u32),
-    /// Yes or no.
+    /// A boolean.
     Flag,
 }
 
@@ -53,39 +53,41 @@ const fn text(name: &'static str, about: &'static str) -> Parameter {
     new(name, about, Values::Text(MAX_TEXT))
 }
 
-const SOURCE: Parameter = text("source", "Of this source, by name or id");
-const DESTINATION: Parameter = text("destination", "Of this destination, by path, name or id");
-const MAPPING: Parameter = text("mapping", "Of this mapping, by path, name or id");
+const SOURCE: Parameter = text("source", "Only this source, by name or id");
+const DESTINATION: Parameter = text("destination", "Only this destination, by path, name or id");
+const MAPPING: Parameter = text("mapping", "Only this mapping, by path, name or id");
 const TYPE: Parameter = new(
     "type",
-    "Of events of this type",
+    "Only events of this type",
     Values::Words(|| EventType::ALL.map(EventType::as_str).to_vec()),
 );
-const NAME: Parameter = text("name", "Of events of this name");
-const USER_ID: Parameter = text("user_id", "Of events of this user");
-const MESSAGE_ID: Parameter = text("message_id", "Of events with this messageId");
+const NAME: Parameter = text("name", "Only events with this name");
+const USER_ID: Parameter = text("user_id", "Only events with this userId");
+const MESSAGE_ID: Parameter = text("message_id", "Only events with this messageId");
 const SINCE: Parameter = new("since", "Accepted at or after", Values::Time);
 const UNTIL: Parameter = new("until", "Accepted before", Values::Time);
-const LIMIT: Parameter = new("limit", "How many; 50 when left out", Values::Whole(1, MAX_LIMIT));
+const LIMIT: Parameter = new("limit", "The page size; default 50", Values::Whole(1, MAX_LIMIT));
 
 const fn before(noun: Noun) -> Parameter {
-    new("before", "What the page before gave as `next`", Values::Id(noun))
+    new("before", "The cursor: `next` of the page before", Values::Id(noun))
 }
 
 const STATE: Parameter =
-    new("state", "In this state", Values::Words(|| State::ALL.map(State::as_str).to_vec()));
+    new("state", "Only this state", Values::Words(|| State::ALL.map(State::as_str).to_vec()));
 const REASON: Parameter = new(
     "reason",
-    "Dead for this reason",
+    "Only dead letters with this reason",
     Values::Words(|| Reason::ALL.map(Reason::as_str).to_vec()),
 );
 const OUTCOMES: Values = Values::Words(|| Outcome::ALL.map(Outcome::as_str).to_vec());
-const LAST_OUTCOME: Parameter = new("outcome", "Whose last attempt ended so", OUTCOMES);
+const LAST_OUTCOME: Parameter =
+    new("outcome", "Only where the last attempt had this outcome", OUTCOMES);
 const LAST_STATUS: Parameter =
-    new("status", "Whose last attempt got this status: 503, or 5xx", Values::Status);
-const EVENT: Parameter = new("event", "Of this event, by id", Values::Id(Noun::Event));
+    new("status", "Only where the last attempt got this status: 503, or 5xx", Values::Status);
+const EVENT: Parameter =
+    new("event", "Only deliveries of this event, by id", Values::Id(Noun::Event));
 
-/// Of deliveries.
+/// The parameters of the list of deliveries.
 pub const DELIVERIES: &[Parameter] = &[
     STATE,
     REASON,
@@ -105,79 +107,83 @@ pub const DELIVERIES: &[Parameter] = &[
     LIMIT,
 ];
 
-/// Of dead letters: deliveries in one state.
+/// The parameters of the list of dead letters: deliveries without `state`.
 pub const DEAD_LETTERS: &[Parameter] = DELIVERIES.split_at(1).1;
 
-/// Of attempts.
+/// The parameters of the list of attempts.
 pub const ATTEMPTS: &[Parameter] = &[
-    new("outcome", "That ended so", OUTCOMES),
-    new("status", "That got this status: 503, or 5xx", Values::Status),
+    new("outcome", "Only this outcome", OUTCOMES),
+    new("status", "Only this status: 503, or 5xx", Values::Status),
     DESTINATION,
     MAPPING,
-    new("delivery", "Of this delivery, by id", Values::Id(Noun::Delivery)),
+    new("delivery", "Only attempts of this delivery, by id", Values::Id(Noun::Delivery)),
     new("since", "Recorded at or after", Values::Time),
     new("until", "Recorded before", Values::Time),
     before(Noun::Attempt),
     LIMIT,
 ];
 
-/// Of events.
+/// The parameters of the list of events.
 pub const EVENTS: &[Parameter] = &[
     SOURCE,
     TYPE,
     NAME,
     USER_ID,
     MESSAGE_ID,
-    new("rejected", "Only the rejected", Values::Flag),
+    new("rejected", "Only rejected events", Values::Flag),
     SINCE,
     UNTIL,
     before(Noun::Event),
     LIMIT,
 ];
 
-/// Of events that are watched live.
+/// The parameters of the live feed of events.
 pub const LIVE_EVENTS: &[Parameter] =
-    &[SOURCE, TYPE, text("text", "With this text in the message")];
+    &[SOURCE, TYPE, text("text", "Only events whose message contains this text")];
 
-/// Of jobs.
+/// The parameters of the list of jobs.
 pub const JOBS: &[Parameter] = &[
-    new("action", "That do this", Values::Words(|| JobAction::ALL.map(JobAction::as_str).to_vec())),
-    new("state", "In this state", Values::Words(|| JobState::ALL.map(JobState::as_str).to_vec())),
+    new(
+        "action",
+        "Only this action",
+        Values::Words(|| JobAction::ALL.map(JobAction::as_str).to_vec()),
+    ),
+    new("state", "Only this state", Values::Words(|| JobState::ALL.map(JobState::as_str).to_vec())),
     before(Noun::Job),
     LIMIT,
 ];
 
-/// Of redrives, of discards: jobs that do one thing.
+/// The parameters of the lists of redrives and discards: jobs without `action`.
 pub const JOBS_OF_AN_ACTION: &[Parameter] = JOBS.split_at(1).1;
 
-/// Of audit entries.
+/// The parameters of the audit log.
 pub const AUDIT: &[Parameter] = &[
-    text("actor", "By this token; `postrider` for the service itself"),
-    new("action", "Of this action", Values::Words(|| Action::ALL.map(Action::as_str).to_vec())),
-    text("subject", "To this, or to what is below it: a path, a token's name, a job's id"),
-    new("since", "Done at or after", Values::Time),
-    new("until", "Done before", Values::Time),
-    new("before", "What the page before gave as `next`", Values::Whole(1, u32::MAX)),
+    text("actor", "Only entries of this token; `postrider` for the service itself"),
+    new("action", "Only this action", Values::Words(|| Action::ALL.map(Action::as_str).to_vec())),
+    text("subject", "Only this subject and what is below it: a path, a token's name, a job's id"),
+    new("since", "Recorded at or after", Values::Time),
+    new("until", "Recorded before", Values::Time),
+    new("before", "The cursor: `next` of the page before", Values::Whole(1, u32::MAX)),
     LIMIT,
 ];
 
-/// Of destinations.
+/// The parameters of the list of destinations.
 pub const DESTINATIONS: &[Parameter] = &[SOURCE];
 
-/// Of mappings.
+/// The parameters of the list of mappings.
 pub const MAPPINGS: &[Parameter] = &[SOURCE, DESTINATION];
 
-/// Of a mapping's revisions.
+/// The parameters of the list of a mapping's revisions.
 pub const REVISIONS: &[Parameter] =
-    &[new("before", "Only numbers below this", Values::Whole(1, u32::MAX)), LIMIT];
+    &[new("before", "Only revisions with a lower number", Values::Whole(1, u32::MAX)), LIMIT];
 
-/// Of statistics.
+/// The parameters of statistics.
 pub const STATISTICS: &[Parameter] = &[
-    new("since", "From here on; a day ago when left out", Values::Time),
-    new("until", "Up to here; now when left out", Values::Time),
+    new("since", "The start; default a day ago", Values::Time),
+    new("until", "The end; default now", Values::Time),
     new(
         "step_minutes",
-        "How long a step is; whole hours are kept for longer than minutes",
+        "The length of a step; hourly data is retained longer than minutes",
         Values::Whole(1, MAX_STEP_MINUTES),
     ),
     SOURCE,
@@ -186,7 +192,7 @@ pub const STATISTICS: &[Parameter] = &[
 ];
 
 impl Values {
-    /// Whether a text is within its bounds; what else a value may be is told where it is read.
+    /// Checks the length of a text; other values are checked where they are parsed.
     pub(super) fn check(&self, value: &str) -> Result<(), String> {
         match self {
             Self::Text(most) if value.chars().count() > *most => {

@@ -1,5 +1,5 @@
-//! Previews: what a mapping that is still being written would send for an event. Nothing is saved, and
-//! nothing is sent; its insert function runs, as it would.
+//! Previews: the request that an unsaved mapping would send for an event. Nothing is saved and
+//! nothing is sent; its insert function runs.
 
 use serde_json::Value;
 
@@ -11,22 +11,22 @@ use crate::json;
 use crate::pipeline::{Found, Target};
 use crate::trigger::Trigger;
 
-/// What a mapping would make of an event.
+/// The preview of a mapping for an event.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// What mappings see of the event, as JSON.
+    /// The event as mappings see it, as JSON.
     pub event: String,
-    /// What the event does not meet; none when the trigger takes it.
+    /// The condition that the event does not meet; none when the trigger matches.
     pub unmet: Option<UnmetView>,
-    /// What it gives: the request, or why there is none.
+    /// The request, or why there is none.
     pub test: TestView,
 }
 
 impl Service {
-    /// A preview of a mapping as it is written.
+    /// Previews an unsaved mapping.
     ///
     /// # Errors
-    /// [`Refusal`], with each fault of the mapping, or when there is no such event.
+    /// [`Refusal`], with each error of the mapping, or when there is no such event.
     pub async fn preview(
         &self,
         operator: &Operator,
@@ -64,7 +64,7 @@ fn unmet(trigger: &str, event: &[u8]) -> Option<UnmetView> {
     Some(UnmetView { condition: unmet.condition, path, found })
 }
 
-/// The character of a trigger at which it cannot be read on, counted from 0; none when it can.
+/// The position of the syntax error in a trigger, in characters from 0; none when it parses.
 #[must_use]
 pub fn trigger_breaks_at(trigger: &str) -> Option<usize> {
     Trigger::parse(trigger).err().map(|error| error.position)

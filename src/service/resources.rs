@@ -1,11 +1,11 @@
-//! Sources, destinations and mappings one by one: read with the tag that guards a change, and changed.
+//! Sources, destinations and mappings: list, read with an ETag, change.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
 use super::filter::{self, Condition};
+use super::page::Page;
 use super::{Refusal, Service, parameters};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::destination::Destination;
@@ -18,35 +18,35 @@ use crate::pipeline::{
 };
 use crate::store::Pipeline;
 
-/// What the service says of a source, a destination or a mapping and nobody can set: left aside when
-/// it is given back.
-const SAID: [&str; 6] = ["id", "source", "destination", "created_at", "revision", "connection"];
+/// Read-only fields of a source, a destination or a mapping: ignored in a request.
+const READ_ONLY: [&str; 6] =
+    ["id", "source", "destination", "created_at", "revision", "connection"];
 
 /// A source.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SourceDetail {
     /// Its id.
     pub id: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
-    /// What can be set.
+    /// The writable fields.
     #[serde(flatten)]
     pub document: SourceDocument,
 }
 
-/// A destination. Each of its secrets is the word `kept`; without it, the secret goes.
+/// A destination. Each stored secret is the word `kept`; a PUT without it removes the secret.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DestinationDetail {
     /// Its id.
     pub id: String,
     /// Its source.
     pub source: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
-    /// How its connection stands, where it needs one.
+    /// The state of its connection, where it needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionView>,
-    /// What can be set.
+    /// The writable fields.
     #[serde(flatten)]
     pub document: DestinationDocument,
 }
@@ -60,16 +60,16 @@ pub struct MappingDetail {
     pub source: String,
     /// Its destination.
     pub destination: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
-    /// The number of the revision in force.
+    /// The number of the current revision.
     pub revision: u32,
-    /// What can be set.
+    /// The writable fields.
     #[serde(flatten)]
     pub document: MappingDocument,
 }
 
-/// One of them.
+/// A source, a destination or a mapping.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Detail {
@@ -81,12 +81,12 @@ pub enum Detail {
     Source(Box<SourceDetail>),
 }
 
-/// One of them as it is now, with the tag that a change of it can be guarded by.
+/// A resource with its ETag.
 #[derive(Clone, Debug)]
 pub struct Tagged {
-    /// It.
+    /// The resource.
     pub detail: Detail,
-    /// Its tag.
+    /// Its ETag, without quotes.
     pub tag: String,
 }
 
@@ -165,8 +165,8 @@ impl Service {
         change: Change,
     ) -> Result<Changed, Refusal> {
         let change = match change {
-            Change::Put(value) => Change::Put(without_said(value)),
-            Change::Patch(value) => Change::Patch(without_said(value)),
+            Change::Put(value) => Change::Put(without_read_only(value)),
+            Change::Patch(value) => Change::Patch(without_read_only(value)),
             other @ (Change::Say(_) | Change::Remove | Change::Rotate) => other,
         };
         Ok(self.editor.change(admin, target, guard, &change).await?)
@@ -175,7 +175,7 @@ impl Service {
     /// Every source, by name.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn sources(
         &self,
         caller: &Caller,
@@ -189,7 +189,7 @@ impl Service {
     /// Destinations by source and name; only those of `source`, if it is given.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn destinations(
         &self,
         caller: &Caller,
@@ -204,7 +204,7 @@ impl Service {
     /// Mappings by destination and name; only those of `source` or `destination`, if it is given.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn mappings(
         &self,
         caller: &Caller,
@@ -220,15 +220,15 @@ impl Service {
     }
 }
 
-/// What is set up is in memory as a whole: its lists have one page.
+/// The pipeline is in memory, so its lists are not paginated.
 fn whole<T>(items: impl Iterator<Item = T>) -> Page<T> {
     Page::whole(items.collect())
 }
 
-/// The parts of a path that stand in the body of what is made: a source's name, and so on.
+/// The names of a resource in the body of a create request: source, destination, name.
 ///
 /// # Errors
-/// [`Refusal`], with each that is missing.
+/// [`Refusal`], with each missing field.
 pub fn named<const N: usize>(
     body: &Value,
     fields: [&'static str; N],
@@ -237,7 +237,7 @@ pub fn named<const N: usize>(
     let given = body.as_object().unwrap_or(&empty);
     let missing = fields.iter().filter(|field| !given.get(**field).is_some_and(Value::is_string));
     let faults: Vec<_> = missing
-        .map(|field| crate::pipeline::Fault::new(*field, "should be there, as a text"))
+        .map(|field| crate::pipeline::FieldError::new(*field, "is required, as a string"))
         .collect();
     if !faults.is_empty() {
         return Err(Refusal::Invalid(faults));
@@ -245,9 +245,9 @@ pub fn named<const N: usize>(
     Ok(fields.map(|field| given[field].as_str().unwrap_or_default().to_owned()))
 }
 
-fn without_said(mut value: Value) -> Value {
+fn without_read_only(mut value: Value) -> Value {
     if let Value::Object(fields) = &mut value {
-        fields.retain(|name, _| !SAID.contains(&name.as_str()));
+        fields.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
     }
     value
 }

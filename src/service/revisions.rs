@@ -1,15 +1,16 @@
-//! Revisions of a mapping: listed, compared, and said again.
+//! Revisions of a mapping: list, compare, roll back.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
 use super::filter::{self, Condition};
+use super::page::Page;
 use super::test_sends::Names;
 use super::{Refusal, Service};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::id::MappingId;
+use crate::domain::json_diff::{OneSided, json_diff};
 use crate::domain::mapping::{MappingDefinition, MappingRevision};
 use crate::pipeline::{Change, Changed, Found, Guard, Target};
 
@@ -22,39 +23,39 @@ pub struct RevisionView {
     pub created_at: String,
     /// The token that it was saved with.
     pub created_by: String,
-    /// Whether it is in force.
+    /// Whether it is the current revision.
     pub current: bool,
-    /// What it says.
+    /// Its definition.
     pub definition: MappingDefinition,
 }
 
-/// What differs between two revisions.
+/// The difference between two revisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RevisionDiff {
-    /// The one before.
+    /// The first revision.
     pub from: u32,
-    /// The one after.
+    /// The second revision.
     pub to: u32,
-    /// Each place where they differ; none when they say the same.
+    /// Each value that differs; empty when they are equal.
     pub changes: Vec<Difference>,
 }
 
-/// A place where two revisions differ.
+/// A value that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
-    /// Where: a JSON pointer (RFC 6901) into the definition.
+    /// A JSON pointer (RFC 6901) into the definition.
     pub path: String,
-    /// What stood there before; left out when nothing did.
+    /// The value in the first revision; left out when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub from: Option<Value>,
-    /// What stands there after; left out when nothing does.
+    /// The value in the second revision; left out when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub to: Option<Value>,
 }
 
-/// Which revision a mapping goes back to.
+/// The revision that a mapping is rolled back to.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollBackBody {
@@ -79,7 +80,7 @@ impl Service {
     /// A page of a mapping's revisions, newest first.
     ///
     /// # Errors
-    /// [`Refusal`] when there is no such mapping, or a condition is not right.
+    /// [`Refusal`] when there is no such mapping, or a condition is invalid.
     pub async fn revisions(
         &self,
         caller: &Caller,
@@ -88,13 +89,10 @@ impl Service {
     ) -> Result<Page<RevisionView>, Refusal> {
         let (id, current) = self.mapping_now(caller, names).await?;
         let (before, limit) = filter::revisions(conditions)?;
-        // One more than asked for tells whether there is a next page.
-        let mut found = self.store.revisions(id, before, limit + 1).await?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|last| last.number.to_string());
-        let items = found.iter().map(|it| RevisionView::of(it, current)).collect();
-        Ok(Page { items, next, looked_to: None })
+        // One row beyond the limit shows whether there is a next page.
+        let found = self.store.revisions(id, before, limit + 1).await?;
+        let number = |it: &MappingRevision| i64::from(it.number);
+        Ok(Page::numbered(found, limit, number, |it| RevisionView::of(it, current)))
     }
 
     /// One revision of a mapping.
@@ -111,10 +109,10 @@ impl Service {
         Ok(RevisionView::of(&self.find_revision(id, number).await?, current))
     }
 
-    /// What differs between two revisions of a mapping.
+    /// Compares two revisions of a mapping.
     ///
     /// # Errors
-    /// [`Refusal`] when one of them is not there.
+    /// [`Refusal`] when one of them does not exist.
     pub async fn compare_revisions(
         &self,
         caller: &Caller,
@@ -128,10 +126,11 @@ impl Service {
         Ok(RevisionDiff { from, to, changes: differences(&before.definition, &after.definition) })
     }
 
-    /// Makes a new revision that says what an older one said.
+    /// Rolls a mapping back: a new revision with the definition of an older one.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is changed then. What was right when it was saved may not be any more.
+    /// [`Refusal`]; nothing is changed then. A definition that was valid when it was saved may be
+    /// invalid now.
     pub async fn roll_back(
         &self,
         admin: &Admin,
@@ -170,30 +169,17 @@ fn target((source, destination, mapping): &Names) -> Target {
     Target::Mapping(source.clone(), destination.clone(), mapping.clone())
 }
 
-fn differences(before: &MappingDefinition, after: &MappingDefinition) -> Vec<Difference> {
+fn differences(from: &MappingDefinition, to: &MappingDefinition) -> Vec<Difference> {
     let value = |it| serde_json::to_value(it).unwrap_or_default();
-    let mut differences = Vec::new();
-    compare(&mut differences, String::new(), Some(&value(before)), Some(&value(after)));
-    differences
-}
-
-fn compare(found: &mut Vec<Difference>, path: String, from: Option<&Value>, to: Option<&Value>) {
-    match (from, to) {
-        (Some(from), Some(to)) if from == to => {}
-        (Some(Value::Object(from)), Some(Value::Object(to))) => {
-            let added = to.keys().filter(|key| !from.contains_key(*key));
-            for key in from.keys().chain(added) {
-                let step = key.replace('~', "~0").replace('/', "~1");
-                compare(found, format!("{path}/{step}"), from.get(key), to.get(key));
-            }
-        }
-        (Some(Value::Array(from)), Some(Value::Array(to))) => {
-            for index in 0..from.len().max(to.len()) {
-                compare(found, format!("{path}/{index}"), from.get(index), to.get(index));
-            }
-        }
-        (from, to) => found.push(Difference { path, from: from.cloned(), to: to.cloned() }),
-    }
+    let (from, to) = (value(from), value(to));
+    let found = json_diff(Some(&from), Some(&to), OneSided::Whole);
+    let step = |key: &String| format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+    let differences = found.into_iter().map(|it| Difference {
+        path: it.path.iter().map(step).collect(),
+        from: it.from.cloned(),
+        to: it.to.cloned(),
+    });
+    differences.collect()
 }
 
 #[cfg(test)]
@@ -202,7 +188,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_place_that_differs_is_told_once() {
+    fn every_value_that_differs_is_reported_once() {
         let definition =
             |value: Value| -> MappingDefinition { serde_json::from_value(value).unwrap() };
         let before = definition(json!({

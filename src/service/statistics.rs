@@ -1,5 +1,5 @@
-//! What happened over time, and how each destination fares: from the minutes and hours that are kept,
-//! of the mappings that there are now.
+//! Statistics over time and the health of each destination, from the per-minute and per-hour rows
+//! of the current mappings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -19,43 +19,43 @@ use crate::store::{Level, Pipeline, StatisticsQuery, StatisticsRow};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
-/// Steps in an answer at most.
+/// The maximum number of steps in an answer.
 const MAX_STEPS: i64 = 1_500;
-/// Rows that one answer reads at most: steps as they are kept, times mappings.
+/// The maximum number of rows that one query reads: stored steps times mappings.
 const MAX_ROWS: i64 = 400_000;
-/// How far back health looks.
+/// The range of health.
 const HEALTH: Duration = Duration::from_secs(3_600);
-/// The range of statistics when none is given.
+/// The default range of statistics.
 const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 3_600);
 
-/// Statistics by time, oldest first; steps without any are left out.
+/// Statistics by time, oldest first; empty steps are left out.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatisticsView {
     /// The start.
     pub since: String,
     /// The end.
     pub until: String,
-    /// How long each step is, in minutes.
+    /// The length of a step, in minutes.
     pub step_minutes: u32,
-    /// Each step in which something happened.
+    /// The steps that are not empty.
     pub steps: Vec<StepView>,
-    /// All of them together.
+    /// The total.
     pub total: CountsView,
-    /// How much waited and was dead, of the service as a whole: at the end of each step in which that
-    /// changed, the first telling how it stood before. Empty where the question is narrowed, or whoever
-    /// asks is limited.
+    /// Backlog and dead letters of the whole service at the end of each step in which they changed;
+    /// the first is the level before the range. Empty for a filtered query and for a caller with a
+    /// destination scope.
     #[serde(default)]
     pub levels: Vec<LevelView>,
 }
 
-/// How much waited and was dead at the end of a step.
+/// Backlog and dead letters at the end of a step.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LevelView {
     /// The step's start.
     pub at: String,
-    /// Deliveries pending or leased.
+    /// The backlog: deliveries pending or leased.
     pub waiting: u64,
-    /// Dead letters kept.
+    /// Dead letters that are stored.
     pub dead: u64,
 }
 
@@ -64,12 +64,12 @@ pub struct LevelView {
 pub struct StepView {
     /// Its start.
     pub at: String,
-    /// What happened in it.
+    /// Its counts.
     #[serde(flatten)]
     pub counts: CountsView,
 }
 
-/// What happened in some time.
+/// Counts and latency of a period.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct CountsView {
     /// Deliveries accepted.
@@ -78,32 +78,32 @@ pub struct CountsView {
     pub attempts: u64,
     /// Deliveries delivered.
     pub delivered: u64,
-    /// Deliveries that died.
+    /// Deliveries dead-lettered.
     pub dead: u64,
-    /// The share of attempts that delivered, in thousandths; none without attempts.
+    /// The success rate of attempts, in permille; none without attempts.
     pub success_permille: Option<u64>,
-    /// How long an attempt took on average, in microseconds.
+    /// The mean latency of attempts, in microseconds.
     pub mean_us: Option<u64>,
-    /// How long half of the attempts took at most: an estimate.
+    /// The p50 latency of attempts, in microseconds: an estimate.
     pub p50_us: Option<u64>,
-    /// How long 99 of 100 attempts took at most: an estimate; 10 seconds stand for more.
+    /// The p99 latency of attempts, in microseconds: an estimate, at most 10 seconds.
     pub p99_us: Option<u64>,
 }
 
-/// How a destination fares.
+/// The health of a destination.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HealthView {
     /// `source/destination`.
     pub destination: String,
-    /// Whether it takes deliveries.
+    /// Whether it is enabled.
     pub enabled: bool,
-    /// What happened in the last hour.
+    /// Counts and latency of the last hour.
     pub last_hour: CountsView,
-    /// Its mappings that are being tried by one probe at a time.
+    /// Its mappings with an open circuit.
     pub open_circuits: Vec<String>,
-    /// When the delivery that has waited longest is or was due; none when none is pending.
+    /// The earliest due time of its pending deliveries; none without any.
     pub oldest_due_at: Option<String>,
-    /// Why its deliveries are held; none when they are not.
+    /// Why its deliveries are held; none when they are not held.
     pub held: Option<String>,
 }
 
@@ -123,8 +123,8 @@ impl CountsView {
     }
 }
 
-/// What statistics are asked for.
-struct Asked {
+/// A query for statistics.
+struct StatisticsSelection {
     from: Timestamp,
     until: Timestamp,
     step_minutes: i64,
@@ -132,7 +132,7 @@ struct Asked {
     is_narrowed: bool,
 }
 
-impl Asked {
+impl StatisticsSelection {
     fn of(conditions: &[Condition], pipeline: &Pipeline, now: Timestamp) -> Result<Self, Refusal> {
         let (mut since, mut until, mut step) = (None, None, None);
         let (mut source, mut destination, mut mapping) = (None, None, None);
@@ -168,37 +168,37 @@ impl Asked {
             return Err(Refusal::at("until", "should be after since"));
         }
         if minutes / step_minutes > MAX_STEPS {
-            let message = format!("gives more than {MAX_STEPS} steps: ask for longer ones");
+            let message = format!("gives more than {MAX_STEPS} steps: use longer ones");
             return Err(Refusal::at("step_minutes", message));
         }
         let kept = if step_minutes % 60 == 0 { 60 } else { 1 };
         let count = i64::try_from(mappings.len()).unwrap_or(i64::MAX);
         if (minutes / kept).saturating_mul(count) > MAX_ROWS {
-            let message = "is more than one answer reads: narrow it to a destination or mapping, or \
-                           ask for whole hours (step_minutes=60)";
+            let message = "reads too many rows: filter by destination or mapping, or \
+                           use whole hours (step_minutes=60)";
             return Err(Refusal::at("since", message));
         }
         let is_narrowed = source.is_some() || destination.is_some() || mapping.is_some();
         Ok(Self { from, until, step_minutes, mappings, is_narrowed })
     }
 
-    /// When the step that this time falls in began.
+    /// The start of the step that a time falls in.
     fn step_of(&self, at: Timestamp) -> Timestamp {
         at.start_of(self.step_minutes * MINUTE_MICROS)
     }
 }
 
-/// A step that gives a chart: about a hundred of them, in steps that people count in.
+/// The default step: a round one that gives at most 150 steps.
 fn default_step(minutes: i64) -> i64 {
     const STEPS: [i64; 8] = [1, 5, 15, 60, 180, 360, 720, 1_440];
     STEPS.into_iter().find(|step| minutes / step <= 150).unwrap_or(1_440)
 }
 
 impl Service {
-    /// What happened over time.
+    /// Statistics over time.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`Refusal`], with each invalid condition.
     pub async fn statistics(
         &self,
         caller: &Caller,
@@ -206,13 +206,13 @@ impl Service {
     ) -> Result<StatisticsView, Refusal> {
         let pipeline = self.pipeline(caller).await?;
         let now = self.clock.now();
-        let asked = Asked::of(conditions, &pipeline, now)?;
-        let hours = asked.step_minutes % 60 == 0;
+        let selection = StatisticsSelection::of(conditions, &pipeline, now)?;
+        let hours = selection.step_minutes % 60 == 0;
         let grain = if hours { HOUR_MICROS } else { MINUTE_MICROS };
         let query = StatisticsQuery {
-            from: asked.from.start_of(grain),
-            until: asked.until,
-            mappings: asked.mappings.clone(),
+            from: selection.from.start_of(grain),
+            until: selection.until,
+            mappings: selection.mappings.clone(),
             hours,
         };
         let rows = self.counted(query).await?;
@@ -220,7 +220,7 @@ impl Service {
         let mut steps: Vec<(Timestamp, StatisticsRow)> = Vec::new();
         for row in &rows {
             total.add(row);
-            let at = asked.step_of(row.minute_at);
+            let at = selection.step_of(row.minute_at);
             match steps.last_mut() {
                 Some((last, sum)) if *last == at => sum.add(row),
                 Some(_) | None => steps.push((at, *row)),
@@ -228,22 +228,22 @@ impl Service {
         }
         let steps =
             steps.iter().map(|(at, row)| StepView { at: at.to_iso(), counts: CountsView::of(row) });
-        let levels = if asked.is_narrowed || caller.scope.limits().is_some() {
+        let levels = if selection.is_narrowed || caller.scope.limits().is_some() {
             Vec::new()
         } else {
-            self.levels(&asked, now).await?
+            self.levels(&selection, now).await?
         };
         Ok(StatisticsView {
             levels,
-            since: asked.from.to_iso(),
-            until: asked.until.to_iso(),
-            step_minutes: u32::try_from(asked.step_minutes).unwrap_or(u32::MAX),
+            since: selection.from.to_iso(),
+            until: selection.until.to_iso(),
+            step_minutes: u32::try_from(selection.step_minutes).unwrap_or(u32::MAX),
             steps: steps.collect(),
             total: CountsView::of(&total),
         })
     }
 
-    /// What the store counted, with what is still to be stored.
+    /// The stored counts, with those that are not flushed yet.
     async fn counted(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, Refusal> {
         let unstored = self.unstored(&query);
         let stored = self.store.statistics(query).await?;
@@ -255,7 +255,7 @@ impl Service {
         Ok(rows.into_values().collect())
     }
 
-    /// The same of each mapping, for all of the time.
+    /// The same for each mapping, over the whole range.
     async fn counted_by_mapping(
         &self,
         query: StatisticsQuery,
@@ -269,7 +269,7 @@ impl Service {
         Ok(rows)
     }
 
-    /// What is asked for of what is still to be stored.
+    /// The matching counts that are not flushed yet.
     fn unstored(&self, query: &StatisticsQuery) -> Vec<StatisticsRow> {
         let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
         let mut rows = self.node.unstored_statistics();
@@ -283,14 +283,18 @@ impl Service {
         rows
     }
 
-    /// How it stood at the end of each step, and how it stands.
-    async fn levels(&self, asked: &Asked, now: Timestamp) -> Result<Vec<LevelView>, Refusal> {
-        let minutes = u64::try_from(asked.step_minutes).unwrap_or(1);
+    /// Backlog and dead letters at the end of each step, and now.
+    async fn levels(
+        &self,
+        selection: &StatisticsSelection,
+        now: Timestamp,
+    ) -> Result<Vec<LevelView>, Refusal> {
+        let minutes = u64::try_from(selection.step_minutes).unwrap_or(1);
         let step = Duration::from_secs(60 * minutes);
-        let mut levels = self.store.levels(asked.from..asked.until, step).await?;
-        if asked.until >= now {
+        let mut levels = self.store.levels(selection.from..selection.until, step).await?;
+        if selection.until >= now {
             let ledger = self.store.ledger();
-            let at = asked.step_of(now);
+            let at = selection.step_of(now);
             let (waiting, dead) = (ledger.waiting(), ledger.dead_letters());
             levels.retain(|level| level.at < at);
             levels.push(Level { at, waiting, dead });
@@ -303,7 +307,7 @@ impl Service {
         Ok(views.collect())
     }
 
-    /// How each destination fares, by path.
+    /// The health of each destination, by path.
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.
@@ -312,7 +316,7 @@ impl Service {
         self.health_of(&pipeline.destinations, &pipeline).await
     }
 
-    /// How one destination fares.
+    /// The health of one destination.
     ///
     /// # Errors
     /// [`Refusal`] when there is no such destination.
@@ -330,7 +334,7 @@ impl Service {
         health.pop().ok_or_else(|| Refusal::Missing(target.to_string()))
     }
 
-    /// How these destinations fare, asked for all of them at once.
+    /// The health of these destinations, in one query.
     async fn health_of(
         &self,
         destinations: &[Destination],

@@ -1,4 +1,4 @@
-//! The service as a whole: the ledger, what is open, and the store's own examination.
+//! The status of the service: the ledger, open circuits, firing alerts, and the consistency check.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
 use crate::store::{Finding, Ledger, Pipeline};
 
-/// The service as it stands.
+/// The status of the service.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// The program's version.
@@ -18,17 +18,17 @@ pub struct StatusView {
     pub node_name: String,
     /// When it started.
     pub started_at: String,
-    /// How long it runs, in seconds.
+    /// Its uptime, in seconds.
     pub uptime_s: u64,
-    /// Why it is not ready; none when it is.
+    /// Why it is not ready; none when it is ready.
     pub not_ready: Option<String>,
-    /// Rises with every change of the pipeline.
+    /// The pipeline's version, incremented by every change.
     pub pipeline_version: i64,
-    /// Events and deliveries by what became of them.
-    pub ledger: LedgerView,
-    /// Mappings that are being tried by one probe at a time.
+    /// Counters of events and deliveries by state.
+    pub ledger: Ledger,
+    /// Mappings with an open circuit.
     pub open_circuits: Vec<CircuitView>,
-    /// Alerts that stand, the oldest first.
+    /// Firing alerts, oldest first.
     #[serde(default)]
     pub alerts: Vec<AlertView>,
     /// Destinations whose deliveries are held because they are not connected.
@@ -36,40 +36,17 @@ pub struct StatusView {
     pub held: Vec<HeldView>,
 }
 
-/// Events and deliveries by what became of them.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-pub struct LedgerView {
-    /// Events accepted, rejected ones not counted.
-    pub events_accepted: u64,
-    /// Events kept as rejected.
-    pub events_rejected: u64,
-    /// Messages acknowledged as duplicates.
-    pub events_duplicate: u64,
-    /// Deliveries made with their events.
-    pub accepted: u64,
-    /// Deliveries now pending.
-    pub pending: u64,
-    /// Deliveries now leased.
-    pub leased: u64,
-    /// Deliveries now delivered, pruned ones included.
-    pub delivered: u64,
-    /// Deliveries now dead, pruned ones included.
-    pub dead: u64,
-    /// Deliveries now discarded, pruned ones included.
-    pub discarded: u64,
-}
-
-/// An alert that stands.
+/// A firing alert.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertView {
-    /// What it is about: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
+    /// The kind: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
     /// `disk_low`.
     pub alert: String,
-    /// Of what: a mapping, destination or node by name.
+    /// The mapping, destination or node, by name.
     pub subject: String,
-    /// What was found when it was raised.
+    /// The detail at the time when it was raised.
     pub detail: String,
-    /// Since when.
+    /// The time since when.
     pub raised_at: String,
 }
 
@@ -78,11 +55,11 @@ pub struct AlertView {
 pub struct CircuitView {
     /// `source/destination/mapping`.
     pub mapping: String,
-    /// Since when.
+    /// The time since when.
     pub opened_at: String,
 }
 
-/// A destination that waits to be connected.
+/// An enabled destination that is not connected.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeldView {
     /// `source/destination`.
@@ -91,31 +68,15 @@ pub struct HeldView {
     pub why: String,
 }
 
-/// One finding of the store's examination.
+/// One result of the consistency check.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FindingView {
-    /// What was examined.
+    /// The name of the check.
     pub check: String,
-    /// Whether all is well.
+    /// Whether it passed.
     pub ok: bool,
-    /// What was found, with numbers.
+    /// The result, with numbers.
     pub detail: String,
-}
-
-impl From<Ledger> for LedgerView {
-    fn from(ledger: Ledger) -> Self {
-        Self {
-            events_accepted: ledger.events_accepted,
-            events_rejected: ledger.events_rejected,
-            events_duplicate: ledger.events_duplicate,
-            accepted: ledger.accepted,
-            pending: ledger.pending,
-            leased: ledger.leased,
-            delivered: ledger.delivered,
-            dead: ledger.dead,
-            discarded: ledger.discarded,
-        }
-    }
 }
 
 impl From<Finding> for FindingView {
@@ -134,7 +95,7 @@ fn is_seen(caller: &Caller, alert: &Alert) -> bool {
     }
 }
 
-/// Enabled destinations that wait to be connected.
+/// Enabled destinations that are not connected.
 fn held(pipeline: &Pipeline) -> Vec<HeldView> {
     let enabled = pipeline.destinations.iter().filter(|it| it.enabled);
     let held = enabled.filter_map(|it| Some((it, pipeline.held(it)?)));
@@ -155,7 +116,7 @@ fn connections(pipeline: &Pipeline) -> FindingView {
         check: "connections".to_owned(),
         ok: held.is_empty(),
         detail: if held.is_empty() {
-            format!("{} needed, all there", needing.count())
+            format!("{} needed, all connected", needing.count())
         } else {
             lines.collect::<Vec<_>>().join("; ")
         },
@@ -163,7 +124,7 @@ fn connections(pipeline: &Pipeline) -> FindingView {
 }
 
 impl Service {
-    /// The service as it stands.
+    /// The status of the service.
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.
@@ -178,7 +139,7 @@ impl Service {
             uptime_s: self.clock.now().since(self.started_at).as_secs(),
             not_ready: self.not_ready(),
             pipeline_version: pipeline.version,
-            ledger: self.store.ledger().into(),
+            ledger: self.store.ledger(),
             held: held(&pipeline),
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
@@ -191,7 +152,7 @@ impl Service {
         })
     }
 
-    /// The alerts that stand, as far as the caller may see what they are about.
+    /// The firing alerts within the caller's scope.
     async fn alerts(&self, caller: &Caller) -> Result<Vec<AlertView>, Refusal> {
         let alerts = self.store.alerts().await?.into_iter().filter(Alert::is_active);
         let seen = alerts.filter(|alert| is_seen(caller, alert));
@@ -205,16 +166,16 @@ impl Service {
             .collect())
     }
 
-    /// Why the service is not ready; none when it is.
+    /// Why the service is not ready; none when it is ready.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
         self.node.not_ready().or_else(|| {
             (!self.store.has_room())
-                .then(|| "the disk is below its floor: intake refuses events".to_owned())
+                .then(|| "free disk space is below its floor: intake refuses events".to_owned())
         })
     }
 
-    /// What examining the whole store found. Slow.
+    /// Runs the consistency check over the whole store. Slow.
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.

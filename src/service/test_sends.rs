@@ -1,114 +1,91 @@
-//! Test sends: a mapping tried on the source's last event, on any event or on a sample. What would be
-//! sent is shown; sent it is only when asked for, and then recorded as a test, never as a delivery.
+//! Test sends: a mapping rendered for the source's last event, any event, a sample or a given
+//! document. The request is sent only on demand, and then recorded as a test, not as a delivery.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::events::sources_among;
+use super::attempt_view::ResultView;
+use super::scope::visible_sources;
 use super::{Refusal, Service};
 use crate::delivery::TestResult;
-use crate::domain::attempt::NewAttempt;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
 use crate::store::{EventConditions, EventQuery, Pipeline, TestSend, TestSendRow};
 
-/// The events looked at for one that was not rejected.
+/// The number of events scanned for one that was not rejected.
 const LOOKED_AT: u32 = 100;
 
-/// What to try a mapping on; neither: the source's last event.
+/// The event to test a mapping with; default: the source's last event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TestBody {
-    /// An event's id.
+    /// The id of an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^evt_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$")]
     pub event: Option<String>,
-    /// A type, of which there is a sample.
+    /// A type: its sample event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(track|identify|page|screen|group|alias|delete)$")]
     pub sample: Option<String>,
-    /// An event that is given here, as the tracking API takes it.
+    /// An event, as in the tracking API.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub document: Option<Value>,
-    /// Whether to send it.
+    /// Whether to send the request.
     pub send: bool,
 }
 
-/// What a test gave.
+/// The result of a test.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestView {
     /// The event's id; none for a sample.
     pub event: Option<String>,
-    /// Whether the mapping's trigger matches it; the request is made all the same.
+    /// Whether the mapping's trigger matches; the request is rendered in any case.
     pub matched: bool,
-    /// The request; none where the event gives none.
+    /// The request; none where it cannot be rendered.
     pub request: Option<RequestView>,
-    /// What its insert function wrote to the console.
+    /// The console output of the insert function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console: Option<String>,
-    /// Whether it was to be sent.
+    /// Whether the request was sent.
     pub sent: bool,
-    /// What came of it; none for a preview that could be made.
+    /// The result; none for a preview that rendered.
     pub result: Option<ResultView>,
 }
 
-/// A request as it is shown.
+/// A rendered request.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RequestView {
     /// The HTTP method.
     pub method: String,
-    /// Where to.
+    /// The URL.
     pub url: String,
     /// The headers, a line each, secrets masked.
     pub headers: String,
-    /// The body's text.
+    /// The body.
     pub body: String,
 }
 
-/// How a test ended.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ResultView {
-    /// The mapping revision: its number in the database.
-    pub revision: i64,
-    /// When it began.
-    pub started_at: String,
-    /// How long the request took, in microseconds.
-    pub duration_us: u64,
-    /// How it ended, in the words of attempts.
-    pub outcome: String,
-    /// The answer's HTTP status.
-    pub status: Option<u16>,
-    /// What went wrong.
-    pub error: Option<String>,
-    /// The answer's headers, a line each.
-    pub response_headers: String,
-    /// The answer's body as far as it is kept; what is not UTF-8 in it is replaced.
-    pub response_body: String,
-    /// Whether the answer's body was longer than what is kept.
-    pub response_truncated: bool,
-}
-
-/// A test send as it was recorded.
+/// A recorded test send.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestSendView {
     /// The event's id; none for a sample.
     pub event: Option<String>,
-    /// The request's URL.
+    /// The URL of the request.
     pub url: String,
-    /// The request's headers, a line each, secrets masked.
+    /// The headers of the request, a line each, secrets masked.
     pub request_headers: String,
-    /// How it ended.
+    /// The result.
     pub result: ResultView,
 }
 
-/// Every test send of a mapping that is kept, newest first.
+/// A mapping's stored test sends, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestSendList {
-    /// They.
+    /// The test sends.
     pub items: Vec<TestSendView>,
 }
 
@@ -116,7 +93,7 @@ pub struct TestSendList {
 pub type Names = (String, String, String);
 
 impl Service {
-    /// Tries a mapping, and sends what that gives if told to.
+    /// Tests a mapping, and sends the request on demand.
     ///
     /// # Errors
     /// [`Refusal`] when there is no such mapping or event.
@@ -145,7 +122,7 @@ impl Service {
         Ok(TestView::of(&chosen, &tested, body.send))
     }
 
-    /// A mapping's test sends that are kept, newest first.
+    /// A mapping's stored test sends, newest first.
     ///
     /// # Errors
     /// [`Refusal`] when there is no such mapping.
@@ -185,13 +162,13 @@ fn find(
     Ok((source_id, mapping.id))
 }
 
-/// The event of a test; one that was not accepted has no id.
+/// The event of a test; an event that is not stored has no id.
 pub(super) struct Chosen {
     pub(super) id: Option<EventId>,
     pub(super) event: Event,
 }
 
-/// The event that a mapping is tried on: of what the caller may see.
+/// The event of a test, within the caller's scope.
 pub(super) async fn choose(
     service: &Service,
     caller: &Caller,
@@ -215,10 +192,10 @@ pub(super) async fn choose(
             })?;
             Ok(Chosen { id: Some(last.id), event: last.event })
         }
-        (None, Some(_), Some(_)) => Err(Refusal::at("document", "stands beside sample: give one")),
+        (None, Some(_), Some(_)) => Err(Refusal::at("document", "and sample are exclusive")),
         (Some(_), _, _) => {
             let beside = if body.sample.is_some() { "sample" } else { "document" };
-            Err(Refusal::at(beside, "stands beside event: give one"))
+            Err(Refusal::at(beside, "and event are exclusive"))
         }
     }
 }
@@ -226,14 +203,14 @@ pub(super) async fn choose(
 async fn by_id(service: &Service, caller: &Caller, id: &str) -> Result<Chosen, Refusal> {
     let wrong = |message: String| Refusal::at("event", message);
     let id = PublicId::parse_as(id, Noun::Event).map_err(|error| wrong(error.to_string()))?;
-    let seen = sources_among(caller, &service.pipeline(caller).await?);
+    let seen = visible_sources(caller, &service.pipeline(caller).await?);
     let stored = service.store.event(EventId(id.key)).await?;
     let stored = stored
         .filter(|it| it.event.received_at == id.created_at)
         .filter(|it| seen.is_none_or(|ids| ids.contains(&it.event.source_id)));
     let stored = stored.ok_or_else(|| Refusal::Missing("such event".to_owned()))?;
     if stored.event.rejection.is_some() {
-        return Err(wrong("was rejected: it goes to no mapping".to_owned()));
+        return Err(wrong("was rejected, so it is not routed".to_owned()));
     }
     Ok(Chosen { id: Some(stored.id), event: stored.event })
 }
@@ -245,7 +222,7 @@ fn sample(service: &Service, source_id: SourceId, kind: &str) -> Result<Chosen, 
     let samples: Vec<Value> =
         serde_json::from_str(include_str!("../../assets/samples.json")).unwrap_or_default();
     let body = samples.into_iter().find(|it| it["type"] == kind.as_str()).ok_or_else(wrong)?;
-    Ok(unaccepted(service, source_id, kind, &body, format!("sample-{}", kind.as_str())))
+    Ok(unstored(service, source_id, kind, &body, format!("sample-{}", kind.as_str())))
 }
 
 fn given(service: &Service, source_id: SourceId, document: &Value) -> Result<Chosen, Refusal> {
@@ -254,11 +231,11 @@ fn given(service: &Service, source_id: SourceId, document: &Value) -> Result<Cho
         Refusal::at("document", format!("should be an object whose type is one of {words}"))
     })?;
     let message_id = document["messageId"].as_str().unwrap_or("given-here").to_owned();
-    Ok(unaccepted(service, source_id, kind, document, message_id))
+    Ok(unstored(service, source_id, kind, document, message_id))
 }
 
-/// An event that is as if it were accepted now.
-fn unaccepted(
+/// An event that is not stored, as if accepted now.
+fn unstored(
     service: &Service,
     source_id: SourceId,
     kind: EventType,
@@ -300,22 +277,6 @@ impl TestView {
             console: tested.console.clone(),
             sent,
             result: tested.attempt.as_ref().map(ResultView::of),
-        }
-    }
-}
-
-impl ResultView {
-    fn of(made: &NewAttempt) -> Self {
-        Self {
-            revision: made.revision_id.0,
-            started_at: made.started_at.to_iso(),
-            duration_us: made.duration_us,
-            outcome: made.outcome.as_str().to_owned(),
-            status: made.status,
-            error: made.error.clone(),
-            response_headers: made.response_headers.clone(),
-            response_body: String::from_utf8_lossy(&made.response_body).into_owned(),
-            response_truncated: made.response_truncated,
         }
     }
 }

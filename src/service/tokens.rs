@@ -1,64 +1,63 @@
-//! Tokens: listed without their text, made, revoked. The text of one is in the answer that makes it
-//! and nowhere else.
+//! Tokens: list, create, revoke. The secret of a token is only in the answer that creates it.
 
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::Page;
+use super::page::Page;
 use super::{Refusal, Service};
-use crate::auth::{AskedToken, MakeError};
+use crate::auth::{CreateTokenError, TokenSpec};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{Noun, PublicId};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::store::{Revocation, Token};
 
-/// A token that is asked for.
+/// A request for a token.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
-    /// What it should be called: shown as the actor of what is done with it.
+    /// Its name: the actor in the audit log.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub name: String,
-    /// What it may do: `viewer`, `operator` or `admin`.
+    /// Its role: `viewer`, `operator` or `admin`.
     #[schema(pattern = "^(viewer|operator|admin)$")]
     pub role: String,
-    /// The destinations that it is limited to, `source/destination` each; left out: no limits.
+    /// The destinations of its scope, each `source/destination`; left out: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
     pub destinations: Option<Vec<String>>,
-    /// When it ends; left out: never.
+    /// When it expires; left out: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
 }
 
-/// A token as it is shown: never with its text.
+/// A token, without its secret.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// Its id.
     pub id: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it may do.
+    /// Its role.
     pub role: String,
-    /// The destinations that it is limited to; none: no limits.
+    /// The destinations of its scope; none: everything.
     pub destinations: Option<Vec<String>>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: String,
-    /// The token that it was made with; `postrider` for the one of the token file.
+    /// The token that created it; `postrider` for the one in the token file.
     pub created_by: String,
-    /// When it ends; none: never.
+    /// When it expires; none: never.
     pub expires_at: Option<String>,
     /// When it was last used.
     pub last_used_at: Option<String>,
 }
 
-/// A token that was made.
+/// A created token.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MadeToken {
-    /// Its text, shown this once.
+    /// Its secret, shown once.
     pub secret: String,
     /// The token.
     pub token: TokenView,
@@ -81,41 +80,44 @@ impl TokenView {
     }
 }
 
-impl From<MakeError> for Refusal {
-    fn from(error: MakeError) -> Self {
+impl From<CreateTokenError> for Refusal {
+    fn from(error: CreateTokenError) -> Self {
         let text = error.to_string();
         match error {
-            MakeError::Asked(faults) => Self::Invalid(
-                faults.into_iter().map(|fault| Fault::new(fault.field, fault.message)).collect(),
+            CreateTokenError::Invalid(faults) => Self::Invalid(
+                faults
+                    .into_iter()
+                    .map(|fault| FieldError::new(fault.field, fault.message))
+                    .collect(),
             ),
-            MakeError::Beyond(forbidden) => Self::Forbidden(forbidden),
-            MakeError::Taken(_) => Self::Conflict(text),
-            MakeError::Secret(error) => error.into(),
-            MakeError::Store(error) => error.into(),
+            CreateTokenError::Forbidden(forbidden) => Self::Forbidden(forbidden),
+            CreateTokenError::NameTaken(_) => Self::Conflict(text),
+            CreateTokenError::Secret(error) => error.into(),
+            CreateTokenError::Store(error) => error.into(),
         }
     }
 }
 
 impl Service {
-    /// The tokens that the caller may see, by name.
+    /// The tokens within the caller's scope, by name.
     #[must_use]
     pub fn tokens(&self, caller: &Caller) -> Page<TokenView> {
         let items = self.authenticator.tokens(caller).iter().map(TokenView::of).collect();
         Page::whole(items)
     }
 
-    /// Makes a token with no more rights than the caller's.
+    /// Creates a token with no more rights than the caller's.
     ///
     /// # Errors
-    /// [`Refusal`], with each fault; none is made then.
+    /// [`Refusal`], with each error; none is created then.
     pub async fn make_token(
         &self,
         admin: &Admin,
         request: TokenRequest,
     ) -> Result<MadeToken, Refusal> {
         let TokenRequest { name, role, destinations, expires_at } = request;
-        let asked = AskedToken { name, role, destinations, expires_at };
-        let made = self.authenticator.make(&asked, admin).await?;
+        let spec = TokenSpec { name, role, destinations, expires_at };
+        let made = self.authenticator.make(&spec, admin).await?;
         let secret = made.secret.expose_secret().to_owned();
         Ok(MadeToken { secret, token: TokenView::of(&made.token) })
     }
@@ -123,14 +125,14 @@ impl Service {
     /// Revokes a token by name.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none, or it is the last that can make others.
+    /// [`Refusal`] when there is none, or it is the last unlimited admin token.
     pub async fn revoke_token(&self, admin: &Admin, name: &str) -> Result<(), Refusal> {
         match self.authenticator.revoke(name, admin).await? {
             Revocation::Revoked => Ok(()),
             Revocation::Unknown => Err(Refusal::Missing(format!("token {name:?}"))),
             Revocation::LastAdmin => Err(Refusal::Conflict(
-                "it is the last token that can make others: make another admin's first, without \
-                 limits and without an end"
+                "it is the last token that can create others: create another admin token first, \
+                 without a scope and without an expiry"
                     .to_owned(),
             )),
         }

@@ -1,5 +1,8 @@
 //! What the store can be asked, and what it answers: lists, counts, examinations, upkeep.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use super::listed::DeliveryRow;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DestinationId, JobId, MappingId};
@@ -86,7 +89,8 @@ pub struct Finding {
 }
 
 /// Deliveries by state and the totals that go with them; kept in the same commits as the rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = LedgerView)]
 pub struct Ledger {
     /// Events accepted, rejected ones not counted.
     pub events_accepted: u64,
@@ -107,10 +111,13 @@ pub struct Ledger {
     /// Deliveries now discarded, pruned ones included.
     pub discarded: u64,
     /// Of the delivered, those that retention removed.
+    #[serde(skip)]
     pub delivered_pruned: u64,
     /// Of the dead, those that retention removed.
+    #[serde(skip)]
     pub dead_pruned: u64,
     /// Of the discarded, those that retention removed.
+    #[serde(skip)]
     pub discarded_pruned: u64,
 }
 

@@ -18,7 +18,7 @@ use super::time::{ExactTime, RelativeTime};
 use super::untrusted::Untrusted;
 use crate::domain::audit::Action;
 use crate::domain::auth::Caller;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::audit::{EntryView, VerdictView};
 
 /// The path of the page.
@@ -93,7 +93,7 @@ impl From<VerdictView> for Verification {
 #[template(path = "audit.html")]
 struct AuditPage {
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     is_filtered: bool,
     entries: Vec<Entry>,
     verification: Option<Verification>,

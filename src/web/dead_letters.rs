@@ -19,7 +19,7 @@ use super::time::RelativeTime;
 use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
 use crate::domain::job::JobAction;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Condition;
 use crate::service::dead_letters::DeadLetterGroupView;
 
@@ -88,7 +88,7 @@ struct DeadLettersPage {
     filters: Vec<(String, Untrusted)>,
     /// The links for all dead letters that match the filters.
     links: Option<Links>,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,

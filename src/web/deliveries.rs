@@ -20,7 +20,7 @@ use crate::domain::auth::Caller;
 use crate::domain::delivery::{Reason, State as DeliveryState};
 use crate::domain::event::EventType;
 use crate::domain::job::JobAction;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::deliveries::DeliveryView;
 use crate::service::{destination_path, mapping_path};
 
@@ -87,7 +87,7 @@ struct DeliveriesPage {
     is_filtered: bool,
     /// Whether one of the advanced filters is set.
     has_advanced_filters: bool,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,

@@ -25,7 +25,8 @@ use crate::domain::delivery::State as DeliveryState;
 use crate::domain::digest::sha256;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::domain::job::JobAction;
-use crate::service::deliveries::{AttemptView, DeliveryDetail, DeliveryView};
+use crate::service::attempt_view::AttemptView;
+use crate::service::deliveries::{DeliveryDetail, DeliveryView};
 use crate::service::jobs::{Asked, JobRequest};
 
 /// An entry of the timeline.
@@ -81,10 +82,10 @@ impl Attempt {
             .map(|batch| format!("one of {} deliveries in batch {}", batch.size, batch.webhook_id));
         Self {
             id: view.id.clone(),
-            outcome: Badge::of_outcome(&view.outcome),
-            status: view.status,
-            duration: duration(Duration::from_micros(view.duration_us)),
-            error: view.error.clone().map(Untrusted::from),
+            outcome: Badge::of_outcome(&view.result.outcome),
+            status: view.result.status,
+            duration: duration(Duration::from_micros(view.result.duration_us)),
+            error: view.result.error.clone().map(Untrusted::from),
             console: view.console.clone().map(Untrusted::from),
             url: view.url.clone().into(),
             request_headers: view.request_headers.clone().into(),
@@ -93,10 +94,10 @@ impl Attempt {
             curl: same.map(|it| {
                 curl_command::command(&it.method, &view.url, &view.request_headers, &it.body)
             }),
-            response_headers: view.response_headers.clone().into(),
-            response_body: HighlightedJson::of(&view.response_body),
-            response_is_empty: view.response_body.is_empty(),
-            response_truncated: view.response_truncated,
+            response_headers: view.result.response_headers.clone().into(),
+            response_body: HighlightedJson::of(&view.result.response_body),
+            response_is_empty: view.result.response_body.is_empty(),
+            response_truncated: view.result.response_truncated,
             batch,
             late: view.late,
             is_sent: !view.url.is_empty(),
@@ -266,10 +267,10 @@ fn steps(
     for view in attempts {
         let attempt = Attempt::of(view, rendered);
         let title = format!("Attempt {}", view.number);
-        let at = layout.time(&view.started_at);
+        let at = layout.time(&view.result.started_at);
         steps.push(Step {
             attempt: Some(attempt),
-            ..Step::new(Badge::of_outcome(&view.outcome).tone, title, at)
+            ..Step::new(Badge::of_outcome(&view.result.outcome).tone, title, at)
         });
     }
     let deadline = layout.time(&delivery.deadline_at);

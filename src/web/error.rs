@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 
 use crate::domain::auth::Forbidden;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
@@ -15,7 +15,7 @@ pub(super) struct PageError {
     pub(super) status: StatusCode,
     pub(super) title: &'static str,
     pub(super) detail: String,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<FieldError>,
     /// The cause of an internal error, for the log only.
     pub(super) internal: Option<Box<dyn std::error::Error + Send + Sync>>,
 }

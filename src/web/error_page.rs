@@ -12,7 +12,7 @@ use super::error::PageError;
 use super::layout::{Layout, page_with};
 use super::state::Web;
 use crate::domain::error_chain;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 
 /// Carries the error from the handler to the middleware, which knows the layout.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ struct ErrorPage {
     status: u16,
     title: &'static str,
     detail: String,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     request_id: Option<String>,
 }
 

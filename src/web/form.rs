@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 
 use super::error::PageError;
 use crate::domain::error_chain;
-use crate::pipeline::Fault;
-use crate::service::deliveries::Page;
+use crate::pipeline::FieldError;
+use crate::service::page::Page;
 use crate::service::{Condition, Refusal};
 
 /// The largest form, in bytes.
@@ -19,7 +19,7 @@ const LIMIT: usize = 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Form {
     fields: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
 }
 
 impl Form {
@@ -79,17 +79,17 @@ impl Form {
 
     /// Adds a fault at a field.
     pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault { path: path.into(), message: message.into() });
+        self.faults.push(FieldError { path: path.into(), message: message.into() });
     }
 
-    pub(super) fn add_faults(&mut self, faults: Vec<Fault>) {
+    pub(super) fn add_faults(&mut self, faults: Vec<FieldError>) {
         self.faults.extend(faults);
     }
 
     /// Adds each fault at the field with the longest matching path: `headers.X-Team` is shown at
     /// `headers`, prefixed with `X-Team`.
-    pub(super) fn place_faults(&mut self, fields: &[&str], faults: Vec<Fault>) {
-        for Fault { path, message } in faults {
+    pub(super) fn place_faults(&mut self, fields: &[&str], faults: Vec<FieldError>) {
+        for FieldError { path, message } in faults {
             let holds = |field: &&&str| {
                 let rest = path.strip_prefix(**field);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -145,7 +145,7 @@ impl Form {
     }
 
     /// Faults at none of these fields.
-    pub(super) fn other_faults(&self, known: &[&str]) -> Vec<Fault> {
+    pub(super) fn other_faults(&self, known: &[&str]) -> Vec<FieldError> {
         self.faults.iter().filter(|fault| !known.contains(&fault.path.as_str())).cloned().collect()
     }
 }
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_fault_is_shown_at_the_field_with_the_longest_matching_path() {
         let mut form = Form::default();
-        let fault = |path: &str| Fault::new(path, "is wrong");
+        let fault = |path: &str| FieldError::new(path, "is wrong");
         let paths = ["auth.scopes[1]", "headers.X-Team", "headers", "headersome", "auth.kind"];
         form.place_faults(&["auth", "auth.scopes", "headers"], paths.map(fault).into());
         let shown = |name| form.field(name).fault.unwrap_or_default();

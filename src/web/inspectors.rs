@@ -22,7 +22,7 @@ use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
 use crate::live::sse;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
 
@@ -161,7 +161,7 @@ struct InspectorPage {
     layout: Layout,
     /// The configured response, or the rejected input.
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     search: Form,
     name: String,
     url: String,

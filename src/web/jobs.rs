@@ -21,7 +21,7 @@ use super::time::RelativeTime;
 use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
 
@@ -151,7 +151,7 @@ struct NewJobPage {
     form: Form,
     filters: Vec<Filter>,
     ids: Vec<String>,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     matched: u64,
     /// `1 delivery`, `500,000+ deliveries`.
     matched_text: String,

@@ -1,10 +1,9 @@
 //! A diff between two JSON documents: one change per differing value, by its path.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::untrusted::Untrusted;
+use crate::domain::json_diff::{OneSided, json_diff};
 
 /// Changes at most.
 const MAX_CHANGES: usize = 200;
@@ -19,48 +18,16 @@ pub(super) struct Change {
     pub(super) after: Option<Untrusted>,
 }
 
-/// The changes; a missing document counts as empty.
+/// The values that differ, by path; every value of it where one side is missing.
 pub(super) fn changes(before: Option<&Value>, after: Option<&Value>) -> Vec<Change> {
-    let mut found = Vec::new();
-    compare(String::new(), before, after, &mut found);
-    found
-}
-
-fn compare(path: String, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Change>) {
-    if before == after || found.len() >= MAX_CHANGES {
-        return;
-    }
-    let keys = |value: Option<&Value>| match value {
-        Some(Value::Object(fields)) => Some(fields.keys().cloned().collect::<Vec<_>>()),
-        Some(Value::Array(items)) => Some((0..items.len()).map(|at| at.to_string()).collect()),
-        Some(_) | None => None,
-    };
-    let (ours, theirs) = (keys(before), keys(after));
-    // A scalar or empty container against anything else: one change.
-    let is_leaf = |keys: &Option<Vec<String>>, value: Option<&Value>| {
-        value.is_some() && keys.as_ref().is_none_or(Vec::is_empty)
-    };
-    if is_leaf(&ours, before) || is_leaf(&theirs, after) {
-        found.push(Change {
-            path: path.into(),
-            before: before.map(shown),
-            after: after.map(shown),
-        });
-        return;
-    }
-    let names: BTreeSet<_> = ours.into_iter().chain(theirs).flatten().collect();
-    for name in names {
-        let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        compare(below, part(before, &name), part(after, &name), found);
-    }
-}
-
-fn part<'a>(value: Option<&'a Value>, name: &str) -> Option<&'a Value> {
-    match value? {
-        Value::Object(fields) => fields.get(name),
-        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
+    let mut found = json_diff(before, after, OneSided::Leaves);
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    let changes = found.into_iter().take(MAX_CHANGES).map(|it| Change {
+        path: it.path.join(".").into(),
+        before: it.from.map(shown),
+        after: it.to.map(shown),
+    });
+    changes.collect()
 }
 
 fn shown(value: &Value) -> Untrusted {

@@ -20,8 +20,8 @@ use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::live::sse;
-use crate::pipeline::Fault;
-use crate::service::events::EventView;
+use crate::pipeline::FieldError;
+use crate::service::event_view::EventView;
 
 /// The path of the page.
 pub(super) const PAGE: &str = "/live";
@@ -78,7 +78,7 @@ fn contains_text(view: &EventView, text: &str) -> bool {
 struct LivePage {
     layout: Layout,
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     rows: Vec<Row>,
     sources: Vec<String>,
     is_filtered: bool,

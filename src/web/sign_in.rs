@@ -28,7 +28,7 @@ impl Web {
         let cookie = Name::Session.read(request.headers(), self.is_secure())?;
         let token_id = self.sessions.touch(&cookie, self.now())?;
         let from = request.extensions().get::<Peer>().copied();
-        let caller = self.service.authenticator.admit_again(token_id, from);
+        let caller = self.service.authenticator.authenticate_session(token_id, from);
         if caller.is_err() {
             self.sessions.close(&cookie);
         }

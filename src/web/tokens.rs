@@ -17,7 +17,7 @@ use super::state::Web;
 use super::time::RelativeTime;
 use super::untrusted::Untrusted;
 use crate::domain::auth::{Admin, Caller, Role};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::tokens::{TokenRequest, TokenView};
 
@@ -60,7 +60,7 @@ impl Row {
 struct TokensPage {
     rows: Vec<Row>,
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     /// The secret of a new token, shown once.
     secret: Option<String>,
     layout: Layout,

@@ -1,4 +1,4 @@
-//! The audit log door to door: who, when, from where; no secret; tampering shows.
+//! The audit log end to end: actor, time, address; no secrets; tampering is detected.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ async fn entries(app: &TestApp, query: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_change_is_told_with_who_from_where_and_what() {
+async fn every_audit_entry_has_actor_address_and_change() {
     let receiver = Receiver::start(Behaviour::status(500)).await;
     let app = TestApp::with(&[("crm", &receiver.url("/"), json!({}))]).await;
     let operator = with_role(&app, "operator", &[]).await;
@@ -46,7 +46,7 @@ async fn every_change_is_told_with_who_from_where_and_what() {
 }
 
 #[tokio::test]
-async fn a_limited_token_sees_what_is_told_of_its_destinations() {
+async fn a_scoped_token_sees_the_audit_entries_of_its_destinations() {
     let app = Builder::new().start().await;
     let url = "https://127.0.0.1:1/";
     app.apply(pipeline(&[("crm", url, json!({})), ("erp", url, json!({}))])).await;
@@ -59,7 +59,7 @@ async fn a_limited_token_sees_what_is_told_of_its_destinations() {
 }
 
 #[tokio::test]
-async fn no_entry_holds_a_secret() {
+async fn no_audit_entry_contains_a_secret() {
     let app = Builder::new().start().await;
     let mut document = pipeline(&[(
         "crm",
@@ -95,7 +95,7 @@ async fn no_entry_holds_a_secret() {
 }
 
 #[tokio::test]
-async fn refused_sign_ins_do_not_fill_the_log() {
+async fn failed_sign_ins_do_not_fill_the_audit_log() {
     let app = Builder::new().start().await;
     for _ in 0..25 {
         assert!(app.app.duties.authenticator.sign_in("wrong", None).await.is_err());
@@ -108,7 +108,7 @@ async fn refused_sign_ins_do_not_fill_the_log() {
 }
 
 #[tokio::test]
-async fn pages_of_entries_follow_each_other() {
+async fn audit_entries_are_paginated() {
     let app = Builder::new().start().await;
     for number in 0..4 {
         with_role(&app, "viewer", &vec!["a/b"; number]).await;
@@ -125,7 +125,7 @@ async fn pages_of_entries_follow_each_other() {
 
 /// Whoever has the file can change it: what was changed shows.
 #[tokio::test]
-async fn tampering_with_the_log_shows() {
+async fn verification_detects_tampering() {
     for (statement, broken) in [
         ("UPDATE audit SET actor = 'nobody' WHERE number = 2", Some(2)),
         ("UPDATE audit SET after = NULL WHERE number = 3", Some(3)),
@@ -161,7 +161,7 @@ async fn tampering_with_the_log_shows() {
 }
 
 #[tokio::test]
-async fn entries_are_listed_from_the_command_line() {
+async fn audit_entries_are_listed_from_the_command_line() {
     let app = Builder::new().start().await;
     with_role(&app, "viewer", &[]).await;
     let (code, told, _) = ask(&app, &["audit", "list", "--action", "create_token", "--json"]).await;

@@ -1,10 +1,10 @@
-//! Who is let in and what they may: tokens, roles, limits, and what is kept of what was done.
+//! Authentication and authorization: tokens, roles, scopes, and the audit log.
 
 mod audit;
-mod limits;
+mod audit_coverage;
 mod openapi;
-mod record;
 mod requests;
+mod scopes;
 mod tokens;
 
 use http::{HeaderMap, Method};
@@ -25,7 +25,7 @@ pub(crate) async fn with_role(app: &TestApp, role: &str, destinations: &[&str]) 
     bearing(app, &token_of(app, role, destinations).await)
 }
 
-/// The same token's text.
+/// The secret of such a token.
 pub(crate) async fn token_of(app: &TestApp, role: &str, destinations: &[&str]) -> String {
     let mut request = json!({"name": format!("a-{role}-{}", destinations.len()), "role": role});
     if !destinations.is_empty() {

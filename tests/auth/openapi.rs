@@ -1,4 +1,4 @@
-//! The API's description against the API.
+//! The OpenAPI document against the API.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ async fn operations(app: &TestApp) -> Vec<(Method, String, Value)> {
 }
 
 #[tokio::test]
-async fn every_operation_that_is_described_is_there_and_asks_for_a_token() {
+async fn every_described_operation_exists_and_requires_a_token() {
     let app = Builder::new().start().await;
     let nobody = bearing(&app, "prt_nobody");
     for (method, path, operation) in operations(&app).await {
@@ -39,7 +39,7 @@ async fn every_operation_that_is_described_is_there_and_asks_for_a_token() {
 }
 
 #[tokio::test]
-async fn every_operation_says_what_it_is_and_how_it_refuses() {
+async fn every_operation_describes_itself_and_its_errors() {
     let app = Builder::new().start().await;
     let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&app).await {
@@ -62,7 +62,7 @@ async fn every_operation_says_what_it_is_and_how_it_refuses() {
 
 /// What a list does not take it names with all that it takes: that is what is described.
 #[tokio::test]
-async fn every_condition_that_a_list_takes_is_described_and_no_other() {
+async fn exactly_the_filters_of_each_list_are_described() {
     let app = Builder::new().settings(|it| it.inspector = true).start().await;
     app.apply(pipeline(&[("x", "https://127.0.0.1:1/", json!({}))])).await;
     let mut lists = 0;
@@ -95,7 +95,10 @@ async fn every_condition_that_a_list_takes_is_described_and_no_other() {
                 continue;
             }
             let (_, answer) = app.client.get(&format!("{path}?{name}=%00")).await.unwrap();
-            assert!(!answer.to_string().contains("is no filter here"), "{path}?{name}: {answer}");
+            assert!(
+                !answer.to_string().contains("is not a filter of this list"),
+                "{path}?{name}: {answer}"
+            );
         }
         lists += 1;
     }
@@ -104,7 +107,7 @@ async fn every_condition_that_a_list_takes_is_described_and_no_other() {
 }
 
 #[tokio::test]
-async fn no_viewer_changes_anything() {
+async fn a_viewer_can_change_nothing() {
     let app = Builder::new().start().await;
     let viewer = with_role(&app, "viewer", &[]).await;
     for (method, path, _) in operations(&app).await {
@@ -118,7 +121,7 @@ async fn no_viewer_changes_anything() {
 
 /// Routes come from descriptions alone, so that none is without one.
 #[test]
-fn no_route_is_without_a_description() {
+fn every_route_is_described() {
     let faults: Vec<String> = crate::tidy::files(&["src/api"], "rs")
         .iter()
         .filter(|file| file.text.contains(".route("))
@@ -131,7 +134,7 @@ fn no_route_is_without_a_description() {
 
 /// A browser that obeys the page's policy shows all of it: nothing inline, nothing from elsewhere.
 #[tokio::test]
-async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
+async fn the_docs_page_shows_every_operation_and_loads_nothing_external() {
     let app = Builder::new().start().await;
     let page = bare(&app.client, Method::GET, "/docs").await;
     assert_eq!(page.status, 200);

@@ -1,4 +1,4 @@
-//! What every request has: an id, a quota, a problem when it is refused, and a key to be done once.
+//! What every request has: an id, a rate limit, problem details on error, and idempotency by key.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -37,7 +37,7 @@ async fn names(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn under_its_key_a_request_is_done_once_for_a_day_and_over_a_restart() {
+async fn an_idempotency_key_holds_for_a_day_and_over_a_restart() {
     let app = Builder::new().start().await;
     let first = make(&app, "one", "k").await;
     assert_eq!(first.status, 201);
@@ -63,7 +63,7 @@ async fn under_its_key_a_request_is_done_once_for_a_day_and_over_a_restart() {
 }
 
 #[tokio::test]
-async fn what_did_nothing_leaves_its_key_free() {
+async fn a_failed_request_releases_its_idempotency_key() {
     let app = Builder::new().start().await;
     assert_eq!(make(&app, "no good", "k").await.status, 422);
     assert_eq!(make(&app, "operator", "k").await.status, 409);
@@ -72,7 +72,7 @@ async fn what_did_nothing_leaves_its_key_free() {
 }
 
 #[tokio::test]
-async fn requests_under_one_key_at_once_are_done_once() {
+async fn concurrent_requests_with_one_idempotency_key_run_once() {
     let app = Builder::new().start().await;
     let all = futures_util::future::join_all((0..8).map(|_| make(&app, "one", "k"))).await;
     let made = all.iter().filter(|it| it.status == 201);
@@ -86,7 +86,7 @@ async fn requests_under_one_key_at_once_are_done_once() {
 }
 
 #[tokio::test]
-async fn a_quota_is_told_and_kept_for_each_token_apart() {
+async fn the_rate_limit_is_per_token_and_in_the_headers() {
     let app = Builder::new().settings(|it| it.api_requests_per_minute = 3).start().await;
     let ask = || send(&app, Method::GET, "/api/v1/status", &[], "");
     let first = ask().await;
@@ -107,7 +107,7 @@ async fn a_quota_is_told_and_kept_for_each_token_apart() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_a_problem_that_names_its_request() {
+async fn every_error_is_a_problem_with_the_request_id() {
     let app = Builder::new().start().await;
     let bad_token = ("authorization", "Bearer prt_wrong");
     let text = ("content-type", "text/plain");
@@ -138,7 +138,7 @@ async fn every_refusal_is_a_problem_that_names_its_request() {
 }
 
 #[tokio::test]
-async fn a_request_has_an_id_that_its_entry_has_as_well() {
+async fn audit_entries_have_the_request_id() {
     let app = Builder::new().start().await;
     let body = json!({"name": "t", "role": "viewer"}).to_string();
     let made =

@@ -1,4 +1,4 @@
-//! Tokens over HTTP and from the command line: made, used within their rights, revoked.
+//! Tokens over HTTP and from the command line: created, used within their rights, revoked.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ const ACTS: [(&str, &str, &str); 8] = [
 ];
 
 #[tokio::test]
-async fn a_wrong_role_is_told_which_it_needs_before_anything_else() {
+async fn an_insufficient_role_is_reported_before_any_other_error() {
     let app = Builder::new().start().await;
     let viewer = with_role(&app, "viewer", &[]).await;
     let operator = with_role(&app, "operator", &[]).await;
@@ -57,7 +57,7 @@ async fn a_wrong_role_is_told_which_it_needs_before_anything_else() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_is_told_why() {
+async fn failed_authentication_has_a_reason() {
     let app = Builder::new().start().await;
     let ends = (app.clock.now() + Duration::from_secs(60)).to_iso();
     let (_, made) = make(&app, json!({"name": "t", "role": "viewer", "expires_at": ends})).await;
@@ -76,7 +76,7 @@ async fn who_is_not_let_in_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_token_makes_none_with_more_rights_than_its_own() {
+async fn a_token_creates_none_with_more_rights_than_its_own() {
     let app = Builder::new().start().await;
     let limited = with_role(&app, "admin", &["website/crm"]).await;
     for beyond in [
@@ -98,7 +98,7 @@ async fn a_token_makes_none_with_more_rights_than_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_wrongly_is_told_by_field() {
+async fn invalid_token_requests_are_reported_by_field() {
     let app = Builder::new().start().await;
     let wrong = json!({
         "name": "no spaces", "role": "king", "destinations": ["web"], "expires_at": "tomorrow",
@@ -118,7 +118,7 @@ async fn what_is_asked_for_wrongly_is_told_by_field() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_lets_nobody_in_and_the_last_admin_stays() {
+async fn a_revoked_token_is_refused_and_the_last_admin_token_is_kept() {
     let app = Builder::new().start().await;
     let answer = bare(&app.client, Method::DELETE, "/api/v1/tokens/operator").await;
     assert_eq!(answer.status, 409, "{answer:?}");
@@ -133,7 +133,7 @@ async fn a_revoked_token_lets_nobody_in_and_the_last_admin_stays() {
 }
 
 #[tokio::test]
-async fn uses_are_noted_without_a_commit_each_and_outlive_a_restart() {
+async fn times_of_last_use_are_stored_without_a_commit_per_request() {
     let app = Builder::new().start().await;
     let viewer = with_role(&app, "viewer", &[]).await;
     app.clock.advance(Duration::from_secs(5));
@@ -150,7 +150,7 @@ async fn uses_are_noted_without_a_commit_each_and_outlive_a_restart() {
 }
 
 #[tokio::test]
-async fn tokens_are_made_listed_and_revoked_from_the_command_line() {
+async fn tokens_are_created_listed_and_revoked_from_the_command_line() {
     let app = Builder::new().start().await;
     let (code, secret, stderr) = ask(
         &app,
@@ -183,15 +183,15 @@ async fn tokens_are_made_listed_and_revoked_from_the_command_line() {
 }
 
 #[tokio::test]
-async fn who_was_let_in_is_let_in_again_until_the_token_ends() {
+async fn a_session_is_authenticated_until_its_token_ends() {
     let app = Builder::new().start().await;
     let ends = (app.clock.now() + Duration::from_secs(60)).to_iso();
     let (_, made) = make(&app, json!({"name": "t", "role": "viewer", "expires_at": ends})).await;
     let authenticator = &app.app.duties.authenticator;
     let caller = authenticator.authenticate(made["secret"].as_str().unwrap(), None).unwrap();
-    assert_eq!(authenticator.admit_again(caller.token_id, None), Ok(caller.clone()));
+    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Ok(caller.clone()));
     app.clock.advance(Duration::from_secs(60));
-    assert_eq!(authenticator.admit_again(caller.token_id, None), Err(Refusal::Expired));
+    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Err(Refusal::Expired));
     assert_eq!(bare(&app.client, Method::DELETE, "/api/v1/tokens/t").await.status, 204);
-    assert_eq!(authenticator.admit_again(caller.token_id, None), Err(Refusal::Unknown));
+    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Err(Refusal::Unknown));
 }

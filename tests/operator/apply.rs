@@ -1,5 +1,5 @@
-//! The pipeline applied through the API, on the real store: the difference, idempotence, pruning,
-//! rotation, and every fault at once with nothing changed.
+//! Applying a pipeline document through the API, on the real store: diff, idempotence, pruning,
+//! rotation, and validation errors.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ fn document(secret: &str, url: &str) -> Value {
 const URL: &str = "http://127.0.0.1:9/hook";
 
 #[tokio::test]
-async fn applying_tells_the_difference_once() {
+async fn applying_reports_the_diff_once() {
     let app = Builder::new().start().await;
     let request = json!({"document": document("one", URL)});
     let made = "add source website: write key: given\n\
@@ -55,7 +55,7 @@ async fn applying_tells_the_difference_once() {
 }
 
 #[tokio::test]
-async fn each_change_is_told_without_secrets() {
+async fn the_diff_shows_no_secrets() {
     let app = Builder::new().start().await;
     app.apply(document("one", URL)).await;
     let mut changed = document("two", "http://127.0.0.1:9/other");
@@ -71,7 +71,7 @@ async fn each_change_is_told_without_secrets() {
     assert!(
         destination.starts_with(
             "change destination website/warehouse: timeout_ms: 5000 → 3000, \
-             rate_per_second: none → 10, shared secret: changed; the one before signs as well until "
+             rate_per_second: none → 10, shared secret: changed; the old one signs as well until "
         ),
         "{destination}"
     );
@@ -86,7 +86,7 @@ async fn each_change_is_told_without_secrets() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_the_document_stays_but_for_prune() {
+async fn unlisted_resources_are_kept_unless_pruned() {
     let app = Builder::new().start().await;
     app.apply(document("one", URL)).await;
     let bare = json!({"sources": [{"name": "website", "destinations": [{"name": "warehouse"}]}]});
@@ -104,7 +104,7 @@ async fn what_is_not_in_the_document_stays_but_for_prune() {
 }
 
 #[tokio::test]
-async fn a_write_key_is_made_and_shown_once() {
+async fn a_write_key_is_generated_and_shown_once() {
     let app = Builder::new().start().await;
     let request = json!({"document": {"sources": [{"name": "website"}]}});
     let (_, first) = post(&app, request.clone()).await;
@@ -118,7 +118,7 @@ async fn a_write_key_is_made_and_shown_once() {
 }
 
 #[tokio::test]
-async fn every_fault_is_told_with_its_path_and_nothing_changes() {
+async fn every_error_has_its_path_and_nothing_changes() {
     let app = Builder::new().start().await;
     let document = json!({"sources": [
         {"name": "a/b", "write_key": {"value": "with:colon"}},
@@ -154,7 +154,7 @@ async fn every_fault_is_told_with_its_path_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn one_write_key_names_one_source() {
+async fn a_write_key_identifies_one_source() {
     let app = Builder::new().start().await;
     app.apply(document("one", URL)).await;
     let other = json!({"sources": [{"name": "shop", "write_key": {"value": "key-1"}}]});
@@ -168,7 +168,7 @@ async fn one_write_key_names_one_source() {
 }
 
 #[tokio::test]
-async fn batching_is_checked_and_told() {
+async fn batching_is_validated_and_shown() {
     let app = Builder::new().start().await;
     let with = |batching: Value, content_type: &str| {
         let mut document = document("one", URL);

@@ -1,4 +1,4 @@
-//! Attempts over all deliveries, from the API and the command line; and acts whose answer is lost.
+//! The list of attempts, from the API and the command line; and idempotent retries of commands.
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ async fn listed(app: &TestApp, query: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn attempts_are_listed_over_all_deliveries_by_every_condition() {
+async fn attempts_are_listed_over_all_deliveries_by_every_filter() {
     let app = with_attempts().await;
     let all = listed(&app, "").await;
     assert_eq!(all.len(), 4);
@@ -76,7 +76,7 @@ async fn attempts_are_listed_over_all_deliveries_by_every_condition() {
 }
 
 #[tokio::test]
-async fn a_page_links_to_the_next_one_with_what_was_asked_for() {
+async fn a_page_links_to_the_next_one_with_the_same_filter() {
     let app = with_attempts().await;
     let mut path = "/attempts?destination=website/crm&limit=1".to_owned();
     let mut seen = Vec::new();
@@ -118,7 +118,7 @@ async fn attempts_are_listed_from_the_command_line() {
 
 /// The command line asks again where the answer was lost: what was done is not done twice.
 #[tokio::test]
-async fn an_act_whose_answer_is_lost_is_done_once() {
+async fn a_retried_command_is_idempotent() {
     let app = with_attempts().await;
     let passage = TcpProxy::to(app.app.address).await;
     passage.lose_next_response();

@@ -1,4 +1,4 @@
-//! The real binary: exit codes, one-line causes with hints, plain output when piped.
+//! The real binary: exit codes, one-line errors with hints, plain output when piped.
 
 use std::process::{Command, Output, Stdio};
 
@@ -49,7 +49,7 @@ pub(crate) async fn ask_with(
 }
 
 #[test]
-fn wrong_usage_is_told_with_exit_code_2() {
+fn usage_errors_exit_with_code_2() {
     let folder = TempDir::new().unwrap();
     for arguments in [&["deliverys"][..], &["deliveries", "--limt", "3"], &[], &["redrive"]] {
         let (code, stdout, stderr) = run(&folder, arguments);
@@ -59,7 +59,7 @@ fn wrong_usage_is_told_with_exit_code_2() {
 }
 
 #[test]
-fn settings_are_shown_with_their_origins() {
+fn settings_are_printed_with_their_origins() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("postrider.toml"), "retention_days = 3\n").unwrap();
     let (code, stdout, _) = run(&folder, &["serve", "--print-config", "--log", "warn"]);
@@ -74,7 +74,7 @@ fn settings_are_shown_with_their_origins() {
 }
 
 #[test]
-fn wrong_settings_start_nothing() {
+fn invalid_settings_prevent_the_start() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("postrider.toml"), "listn = 'x'\n").unwrap();
     let (code, _, stderr) = run(&folder, &["serve"]);
@@ -89,7 +89,7 @@ fn wrong_settings_start_nothing() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_exit_code_4() {
+fn an_unreachable_service_is_exit_code_4() {
     let folder = TempDir::new().unwrap();
     let (code, _, stderr) = run(&folder, &["deliveries"]);
     assert_eq!(code, 4);
@@ -115,7 +115,7 @@ fn completions_are_printed_for_every_shell() {
 }
 
 #[test]
-fn a_pipeline_file_is_refused_by_line_and_column() {
+fn errors_in_a_pipeline_file_have_line_and_column() {
     let folder = TempDir::new().unwrap();
     for (text, cause) in [
         ("sources:\n  - nam: x\n", "p.yaml:2:5: there is no field nam; did you mean name?"),
@@ -143,7 +143,7 @@ fn a_pipeline_file_is_refused_by_line_and_column() {
 }
 
 #[tokio::test]
-async fn apply_tells_scripts_whether_there_is_a_difference() {
+async fn the_exit_code_of_apply_says_whether_there_are_changes() {
     let app = Builder::new().start().await;
     let file = app.dir.path().join("pipeline.yaml");
     std::fs::write(app.dir.path().join("secret"), "from-a-file\n").unwrap();
@@ -164,7 +164,7 @@ async fn apply_tells_scripts_whether_there_is_a_difference() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_listed_plainly() {
+async fn sent_events_are_listed_as_plain_text() {
     let receiver = Receiver::start(Behaviour::status(400)).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     let send = ["send", "--write-key", WRITE_KEY, "--count", "3", "--event", "A\u{1b}[2JB"];
@@ -198,7 +198,7 @@ async fn what_is_sent_is_listed_plainly() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_or_write_key_is_told() {
+async fn an_invalid_token_or_write_key_is_reported() {
     let app = Builder::new().start().await;
     let (code, _, stderr) = ask(&app, &["send", "--write-key", "nobody"]).await;
     assert_eq!(code, 4);
@@ -217,7 +217,7 @@ async fn a_wrong_token_or_write_key_is_told() {
 }
 
 #[tokio::test]
-async fn offline_verbs_are_refused_while_a_service_runs() {
+async fn offline_commands_are_refused_while_the_service_runs() {
     let app = Builder::new().start().await;
     let (dir, _clock) = {
         let database = format!("sqlite://{}", app.dir.path().join("postrider.db").display());

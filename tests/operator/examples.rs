@@ -1,5 +1,5 @@
-//! The examples, run as they are but for their addresses: applied by the command line, sent events,
-//! and held against what arrives.
+//! The examples, run unchanged but for their addresses: applied by the command line, fed with
+//! events, and compared with what the receiver gets.
 
 use postrider::domain::delivery::{Reason, State};
 use postrider::sender::verify_x_signature;
@@ -72,7 +72,7 @@ async fn the_classic_webhook_sends_whole_events_to_each_url() {
 }
 
 #[tokio::test]
-async fn the_actions_webhook_sends_what_its_trigger_takes_in_batches() {
+async fn the_actions_webhook_sends_matching_events_in_batches() {
     let app = Builder::new().start().await;
     let receiver = Receiver::start(Behaviour::ok()).await;
     apply(&app, "actions.yaml", &[("https://hooks.example.com", &receiver.url(""))]).await;

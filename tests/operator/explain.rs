@@ -1,4 +1,4 @@
-//! Why: what became of an event at each mapping, or what kept it from there.
+//! Explaining the routing of an event: its delivery for each mapping, or why there is none.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn by_name() -> impl Fn(&Received) -> Behaviour {
 }
 
 #[tokio::test]
-async fn every_mapping_says_what_became_of_an_event_or_why_not() {
+async fn every_mapping_explains_its_delivery_or_why_there_is_none() {
     let receiver = Receiver::start(by_request(by_name())).await;
     let app = with_every_verdict(&receiver).await;
     let why = explain(&app, "m%2F1%20%C3%A9").await;
@@ -108,25 +108,31 @@ async fn every_mapping_says_what_became_of_an_event_or_why_not() {
         let because = because(&why, mapping);
         assert!(parts.iter().all(|part| because.contains(part)), "{mapping}: {because}");
     };
-    says("website/crm/a-takes", &["tried once, last: delivered (200); its receiver took it at "]);
+    says(
+        "website/crm/a-takes",
+        &["attempted once, last: delivered (200); its receiver accepted it at "],
+    );
     says("website/crm/b-gone", &["last: rejected", "a dead letter at ", "reason rejected"]);
-    says("website/crm/c-down", &["tried once, last: server_error", "; next try at ", "; until "]);
+    says(
+        "website/crm/c-down",
+        &["attempted once, last: server_error", "; next attempt at ", "; deadline "],
+    );
     says(
         "website/crm/d-wants",
         &[
             "properties.plan = \"pro\" does not hold: properties.plan was \"free\"",
-            "that was revision 1, and revision 2 is in force since",
+            "that was revision 1, and revision 2 is current since",
         ],
     );
     assert_eq!(why["mappings"][3]["unmet"]["found"], "\"free\"");
-    says("website/crm/e-off", &["must have been disabled", "enabled again at"]);
+    says("website/crm/e-off", &["inferred: it was disabled", "enabled again at"]);
     says("website/erp/pages", &["type = \"page\" or type = \"screen\" does not hold"]);
     assert!(why["notes"][0].as_str().unwrap().contains("within 24 hours"), "{why}");
     app.stop().await;
 }
 
 #[tokio::test]
-async fn the_verb_explains_in_words_and_in_json() {
+async fn explain_prints_text_and_json() {
     let receiver = Receiver::start(by_request(by_name())).await;
     let app = with_every_verdict(&receiver).await;
     let (code, stdout, stderr) = ask(&app, &["explain", "m/1 é"]).await;
@@ -166,7 +172,7 @@ async fn a_rejected_event_and_one_settled_by_a_sibling_are_explained() {
     let up = why["mappings"][1]["delivery"]["id"].as_str().unwrap();
     let settled = because(&why, "website/crm/down");
     assert!(
-        settled.contains(&format!("by {up} of website/crm/up: one success is enough")),
+        settled.contains(&format!("by {up} of website/crm/up: the destination's policy is any")),
         "{settled}"
     );
     assert_eq!(why["mappings"][0]["delivery"]["settled_by"], up);
@@ -188,7 +194,7 @@ async fn a_rejected_event_and_one_settled_by_a_sibling_are_explained() {
 }
 
 #[tokio::test]
-async fn older_events_with_the_same_message_id_are_named() {
+async fn older_events_with_the_same_message_id_are_listed() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     app.track("again").await;

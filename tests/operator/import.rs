@@ -1,5 +1,5 @@
-//! `import segment`: answers of Segment's Public API become a pipeline file that applies, and a list
-//! of what is not as it was.
+//! `import segment`: responses of Segment's Public API become a pipeline file, and a list of what
+//! is not imported.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -69,7 +69,7 @@ fn export() -> String {
 }
 
 #[tokio::test]
-async fn what_is_imported_from_segment_applies() {
+async fn an_import_from_segment_applies() {
     let app = Builder::new().start().await;
     let (document, _) = imported(&app.dir, &export());
     let source = &document["sources"][0];
@@ -118,7 +118,7 @@ async fn what_is_imported_from_segment_applies() {
 }
 
 #[test]
-fn what_is_not_carried_over_is_listed_and_no_secret_is_written() {
+fn an_import_lists_what_it_leaves_out_and_writes_no_secret() {
     let folder = TempDir::new().unwrap();
     let (_, findings) = imported(&folder, &export());
     let text = |finding: &Value, field: &str| finding[field].as_str().unwrap().to_owned();
@@ -156,7 +156,7 @@ fn what_is_not_carried_over_is_listed_and_no_secret_is_written() {
 }
 
 #[test]
-fn batching_and_auth_of_segment_have_their_place() {
+fn batching_and_auth_are_imported_from_segment() {
     let folder = TempDir::new().unwrap();
     let oauth = json!({"dynamicAuthSettings": {"oauth": {
         "type": "authCode", "clientId": "id-1", "clientSecret": "hush",

@@ -1,4 +1,4 @@
-//! Jobs by filter: a job selects what a list with the same conditions shows, whichever the door.
+//! Jobs by filter: a job selects what a list with the same filter returns, in every interface.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ async fn listed(app: &TestApp, conditions: &[(&str, &str)]) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_job_selects_what_a_list_with_its_conditions_shows() {
+async fn a_job_selects_what_a_list_with_its_filter_returns() {
     let app = with_dead_letters().await;
     let event = listed(&app, &[]).await[0]["event_id"].as_str().unwrap().to_owned();
     let now = postrider::domain::clock::Clock::now(&*app.clock).to_iso();
@@ -81,7 +81,7 @@ async fn a_job_selects_what_a_list_with_its_conditions_shows() {
 }
 
 #[tokio::test]
-async fn a_job_tells_what_it_selects_as_it_was_asked() {
+async fn a_job_returns_its_filter_as_requested() {
     let app = with_dead_letters().await;
     let event = listed(&app, &[]).await[0]["event_id"].clone();
     let filter = json!({
@@ -105,7 +105,7 @@ async fn a_job_tells_what_it_selects_as_it_was_asked() {
 }
 
 #[tokio::test]
-async fn a_limited_tokens_jobs_reach_only_its_destinations() {
+async fn jobs_of_a_scoped_token_reach_only_its_destinations() {
     let app = with_dead_letters().await;
     let outside = listed(&app, &[("destination", "billing")]).await[0]["id"].clone();
     let limited = with_role(&app, "operator", &["website/crm"]).await;
@@ -127,7 +127,7 @@ async fn a_limited_tokens_jobs_reach_only_its_destinations() {
 }
 
 #[tokio::test]
-async fn pages_of_jobs_follow_each_other() {
+async fn jobs_are_paginated() {
     let app = with_dead_letters().await;
     let mut made = Vec::new();
     for (path, name) in [("redrives", "No 1"), ("discards", "No 2"), ("redrives", "No 3")] {
@@ -158,7 +158,7 @@ async fn pages_of_jobs_follow_each_other() {
 }
 
 #[tokio::test]
-async fn the_command_line_redrives_by_every_condition() {
+async fn the_command_line_redrives_by_every_filter() {
     let app = with_dead_letters().await;
     for (flags, found) in [
         (&["--user-id", "odd"][..], 4),

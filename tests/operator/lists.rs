@@ -1,4 +1,4 @@
-//! The API's questions and refusals: who may ask, filters, ids, pages, problems.
+//! Lists of the API: authentication, filters, ids, pagination, problem details.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -26,7 +26,7 @@ async fn with_events(count: usize) -> TestApp {
 }
 
 #[tokio::test]
-async fn without_the_token_nothing_is_told_but_health() {
+async fn without_a_token_only_health_endpoints_answer() {
     let app = Builder::new().start().await;
     let base = format!("http://{}", app.app.address);
     for token in [None, Some(SecretString::from("prt_wrong"))] {
@@ -44,7 +44,7 @@ async fn without_the_token_nothing_is_told_but_health() {
 }
 
 #[tokio::test]
-async fn paths_methods_and_bodies_that_do_not_fit_are_problems() {
+async fn invalid_paths_methods_and_bodies_get_problem_details() {
     let app = Builder::new().start().await;
     assert_eq!(get(&app, "/api/v1/nowhere").await.0, 404);
     let ask = |method: Method, path: &'static str, body: Bytes| {
@@ -63,7 +63,7 @@ async fn paths_methods_and_bodies_that_do_not_fit_are_problems() {
 }
 
 #[tokio::test]
-async fn wrong_filters_are_named_with_what_they_could_be() {
+async fn invalid_filters_are_reported_with_their_allowed_values() {
     let app = with_events(1).await;
     let cases = [
         (
@@ -84,7 +84,7 @@ async fn wrong_filters_are_named_with_what_they_could_be() {
 }
 
 #[tokio::test]
-async fn ids_name_one_row_or_none() {
+async fn a_public_id_resolves_to_one_row_or_none() {
     let app = with_events(1).await;
     let (_, page) = get(&app, "/api/v1/deliveries").await;
     let id = page["items"][0]["id"].as_str().unwrap().to_owned();
@@ -105,7 +105,7 @@ async fn ids_name_one_row_or_none() {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_without_gap_or_overlap() {
+async fn pages_have_no_gaps_and_no_overlaps() {
     let app = with_events(5).await;
     let mut names = Vec::new();
     let mut path = "/api/v1/events?limit=2".to_owned();
@@ -121,23 +121,23 @@ async fn pages_follow_each_other_without_gap_or_overlap() {
 }
 
 #[tokio::test]
-async fn a_job_needs_a_condition_that_fits() {
+async fn a_job_requires_a_valid_condition() {
     let app = with_events(1).await;
     for (path, request, detail) in [
         (
             "/api/v1/redrives",
             json!({}),
-            "filter: should have a condition: what should the job select?",
+            "filter: should have at least one condition, which selects deliveries",
         ),
         (
             "/api/v1/redrives",
             json!({"filter": {"state": "pending"}}),
-            "filter.state: a redrive does not take pending deliveries",
+            "filter.state: a redrive does not select pending deliveries",
         ),
         (
             "/api/v1/discards",
             json!({"filter": {"limit": "3"}}),
-            "limit: is for lists: a job goes over all that match",
+            "limit: is for lists: a job selects every match",
         ),
     ] {
         let (status, problem) = app.client.post(path, &request).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_job_needs_a_condition_that_fits() {
 }
 
 #[tokio::test]
-async fn deliveries_and_events_are_found_by_what_they_are() {
+async fn every_filter_finds_its_deliveries_and_events() {
     let app = with_events(3).await;
     let count = async |path: &str| {
         let (status, page) = get(&app, &format!("/api/v1{path}")).await;

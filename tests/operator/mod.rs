@@ -9,7 +9,7 @@ mod import;
 mod jobs;
 mod lists;
 pub(crate) mod render;
+mod resources;
 mod secrets;
 mod settings;
-mod setup;
 mod test_sends;

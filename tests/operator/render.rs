@@ -1,4 +1,4 @@
-//! `postrider render`: JSON lines in, a line out for each, whatever it is.
+//! `postrider render`: one output line for each input line.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -28,7 +28,7 @@ pub(crate) fn render(arguments: &[&str], lines: &[String]) -> (i32, Vec<Value>) 
 }
 
 #[test]
-fn every_line_gives_one_and_errors_do_not_end_the_run() {
+fn render_gives_one_line_per_event_and_continues_after_errors() {
     let event = r#"{"type":"track","userId":"u1","n":1.0}"#;
     let lines = [
         format!(r#"{{"event":{event}}}"#),
@@ -68,14 +68,14 @@ fn every_line_gives_one_and_errors_do_not_end_the_run() {
 }
 
 #[test]
-fn a_field_that_is_not_known_is_named() {
+fn an_unknown_field_is_reported() {
     let line = r#"{"event":{},"mapping":{"colour":"red"}}"#;
     let (_, answers) = render(&[], &[line.to_owned()]);
     assert_eq!(answers[0]["error"]["path"], "colour");
 }
 
 #[test]
-fn fields_that_are_null_are_left_out_and_functions_are_not_run() {
+fn null_fields_are_left_out_and_functions_do_not_run() {
     let plain = r#"{"event":{"a":1},"mapping":{"trigger":null,"url":null,"method":null,"headers":null,"data":null}}"#;
     let function =
         r#"{"event":{"a":1},"mapping":{"function":{"source":"function onTrack(e) { return e }"}}}"#;

@@ -37,7 +37,7 @@ fn a_sealed_secret_opens_for_its_purpose_and_row_only() {
 }
 
 #[test]
-fn another_key_is_named_by_its_id() {
+fn a_different_key_is_reported_by_its_id() {
     let (one, other) = (Keyring::new(&[1; 32]), Keyring::new(&[2; 32]));
     let sealed = one.seal(&SecretString::from("x"), Purpose::WriteKey, NOW).unwrap();
     let error = other.open(&sealed, Purpose::WriteKey).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Settings: which source wins, where each came from, and what is said about wrong ones.
+//! Settings: precedence, origins, and errors.
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn flags_win_over_variables_and_those_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let file = file("listen = '127.0.0.1:1'\nlog = 'warn'\nretention_days = 7\n");
     let environment = [("POSTRIDER_LISTEN", "127.0.0.1:2"), ("POSTRIDER_LOG", "debug")];
     let loaded = read(&file, &environment, &[("listen", "127.0.0.1:3")]).unwrap();
@@ -53,7 +53,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
 }
 
 #[test]
-fn token_and_key_lie_beside_the_database_unless_they_are_given() {
+fn token_and_key_files_default_to_the_database_directory() {
     let file = file("database = 'sqlite:///var/lib/postrider/main.db'\ntoken_file = 't'\n");
     let loaded = read(&file, &[], &[]).unwrap();
     let settings = loaded.settings;
@@ -63,7 +63,7 @@ fn token_and_key_lie_beside_the_database_unless_they_are_given() {
 }
 
 #[test]
-fn what_is_shown_hides_secrets_and_reads_back() {
+fn printed_settings_hide_secrets_and_parse_again() {
     let empty = file("");
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let environment =
@@ -77,7 +77,7 @@ fn what_is_shown_hides_secrets_and_reads_back() {
 }
 
 #[test]
-fn every_wrong_setting_is_told_at_once() {
+fn every_invalid_setting_is_reported_at_once() {
     let text = "listen = 5\nlisten_on = 'x'\nretention_days = -1\nsecret_key = 'x'\n\
                 database = 'postgres://h/d'\nlog_format = 'xml'\nallow_networks = ['nowhere']\n";
     insta::assert_snapshot!(refused(text), @r#"
@@ -92,7 +92,7 @@ fn every_wrong_setting_is_told_at_once() {
 }
 
 #[test]
-fn malformed_toml_is_told_by_line_and_column() {
+fn malformed_toml_is_reported_by_line_and_column() {
     assert!(refused("log = 'info'\nlisten = \n").starts_with("postrider.toml:2:10: "));
     assert!(refused("[[").starts_with("postrider.toml:1:"));
     assert!(
@@ -101,7 +101,7 @@ fn malformed_toml_is_told_by_line_and_column() {
 }
 
 #[test]
-fn variables_that_are_no_settings_are_told_but_for_those_of_container_platforms() {
+fn unknown_variables_are_reported_except_those_of_container_platforms() {
     let empty = file("");
     let linked = [("POSTRIDER_PORT", "tcp://10.0.0.1:80"), ("POSTRIDER_SERVICE_HOST", "10.0.0.1")];
     assert!(read(&empty, &linked, &[]).is_ok());
@@ -113,7 +113,7 @@ fn variables_that_are_no_settings_are_told_but_for_those_of_container_platforms(
 }
 
 #[test]
-fn a_wrong_secret_is_not_repeated() {
+fn an_invalid_secret_is_not_echoed() {
     let error = read(&file(""), &[("POSTRIDER_SECRET_KEY", "hunter2")], &[]).unwrap_err();
     assert!(!error.contains("hunter2"), "{error}");
 }

@@ -1,4 +1,5 @@
-//! Test sends: a mapping tried on the last event, on any or on a sample; never counted as deliveries.
+//! Test sends: a mapping tested with the last event, any event or a sample; never counted as
+//! deliveries.
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ async fn test(app: &TestApp, body: Value) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_preview_sends_nothing_and_a_test_send_is_recorded_but_never_counted() {
+async fn a_preview_sends_nothing_and_a_test_send_is_recorded_but_not_counted() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
     let (status, answer) = test(&app, json!({})).await;
@@ -55,7 +56,7 @@ async fn a_preview_sends_nothing_and_a_test_send_is_recorded_but_never_counted()
 }
 
 #[tokio::test]
-async fn a_test_meets_the_address_guard_and_the_same_faults_as_a_delivery() {
+async fn a_test_has_the_same_address_checks_and_errors_as_a_delivery() {
     let app = TestApp::with(&[("one", "http://127.0.0.1:9/", json!({}))]).await;
     let url = json!({"@template": "http://10.0.0.1/{{userId}}"});
     let mapping = json!({"name": "everything", "url": url, "data": {"id": {"@path": "$.userId"}}});
@@ -73,7 +74,7 @@ async fn a_test_meets_the_address_guard_and_the_same_faults_as_a_delivery() {
 }
 
 #[tokio::test]
-async fn the_command_line_shows_the_request_and_what_came_of_it() {
+async fn the_command_line_prints_the_request_and_its_result() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
     let mapping = "website/one/everything";

@@ -1,13 +1,13 @@
-//! The conditions of jobs: of a list of them, and of what one selects.
+//! Parses the filter of a list of jobs, and what one job selects.
 
 use super::{DEFAULT_LIMIT, OF_A_PAGE, cursor, deliveries, each, limit, unknown, word};
 use crate::domain::id::{DeliveryId, JobId, Noun, PublicId};
 use crate::domain::job::{JobAction, JobFilter, JobState};
-use crate::pipeline::Fault;
+use crate::pipeline::FieldError;
 use crate::service::{Condition, Refusal, parameters};
 use crate::store::{JobQuery, Pipeline};
 
-/// Reads the conditions of a list of jobs, or of those that do one thing.
+/// Parses the filter of a list of jobs, or of the jobs with one action.
 pub(in crate::service) fn jobs(
     conditions: &[Condition],
     action: Option<JobAction>,
@@ -33,26 +33,29 @@ pub(in crate::service) fn jobs(
     Ok(query)
 }
 
-/// Reads the conditions of a job; `ids` are deliveries by id.
+/// Parses the selection of a job; `ids` are deliveries by id.
 pub(in crate::service) fn job(
     ids: &[String],
     conditions: &[Condition],
     pipeline: &Pipeline,
 ) -> Result<JobFilter, Refusal> {
-    let mut faults: Vec<Fault> = conditions
+    let mut faults: Vec<FieldError> = conditions
         .iter()
         .filter(|(name, _)| OF_A_PAGE.contains(&name.as_str()))
-        .map(|(name, _)| Fault::new(name, "is for lists: a job goes over all that match"))
+        .map(|(name, _)| FieldError::new(name, "is for lists: a job selects every match"))
         .collect();
     let mut delivery_ids = Vec::with_capacity(ids.len());
     for (index, text) in ids.iter().enumerate() {
         match PublicId::parse_as(text, Noun::Delivery) {
             Ok(id) => delivery_ids.push(DeliveryId(id.key)),
-            Err(error) => faults.push(Fault::new(format!("ids[{index}]"), error.to_string())),
+            Err(error) => faults.push(FieldError::new(format!("ids[{index}]"), error.to_string())),
         }
     }
     if ids.is_empty() && conditions.is_empty() {
-        faults.push(Fault::new("filter", "should have a condition: what should the job select?"));
+        faults.push(FieldError::new(
+            "filter",
+            "should have at least one condition, which selects deliveries",
+        ));
     }
     if !faults.is_empty() {
         return Err(Refusal::Invalid(faults));

@@ -10,7 +10,7 @@ use super::super::form::{Field, Form};
 use super::super::format::duration;
 use super::editor::{CONFLICT, TAG};
 use crate::domain::destination::DestinationSettings;
-use crate::pipeline::{AuthDocument, DestinationDocument, Fault};
+use crate::pipeline::{AuthDocument, DestinationDocument, FieldError};
 use crate::settings::secrets::{SecretError, generate_shared_secret};
 
 /// Integer fields.
@@ -104,7 +104,7 @@ impl DestinationForm {
         self.form.field(name)
     }
 
-    pub(super) fn faults(&self) -> Vec<Fault> {
+    pub(super) fn faults(&self) -> Vec<FieldError> {
         self.form.other_faults(&FIELDS)
     }
 
@@ -275,7 +275,7 @@ impl DestinationForm {
                     continue;
                 }
             };
-            faults.push(Fault::new(format!("secret_headers.{name}"), wrong));
+            faults.push(FieldError::new(format!("secret_headers.{name}"), wrong));
         }
         self.form.place_faults(&FIELDS, faults);
         headers

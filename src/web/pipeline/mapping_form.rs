@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::super::form::{Field, Form};
 use super::super::untrusted::Untrusted;
 use super::editor::{CONFLICT, TAG};
-use crate::pipeline::{Fault, MappingDocument};
+use crate::pipeline::{FieldError, MappingDocument};
 use crate::service::preview::trigger_breaks_at;
 
 /// The sample event of a preview when the source has no events yet.
@@ -83,7 +83,7 @@ impl MappingForm {
         self.form.field(name)
     }
 
-    pub(super) fn faults(&self) -> Vec<Fault> {
+    pub(super) fn faults(&self) -> Vec<FieldError> {
         self.form.other_faults(&FIELDS)
     }
 

@@ -17,8 +17,9 @@ use crate::domain::auth::Operator;
 use crate::domain::event::EventType;
 use crate::pipeline::Target;
 use crate::service::Refusal;
+use crate::service::attempt_view::ResultView;
 use crate::service::preview::Preview;
-use crate::service::test_sends::{Names, ResultView, TestBody, TestView};
+use crate::service::test_sends::{Names, TestBody, TestView};
 
 /// The rendered request, and the response to a test.
 pub(super) struct Rendered {

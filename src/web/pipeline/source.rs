@@ -14,7 +14,7 @@ use super::editor::PageContext;
 use super::secret::SendSnippets;
 use super::target::path;
 use crate::pipeline::Target;
-use crate::service::events::EventView;
+use crate::service::event_view::EventView;
 use crate::service::resources::{DestinationDetail, Detail, MappingDetail};
 
 /// The placeholder for the write key in snippets.

@@ -19,7 +19,7 @@ use super::editor::{Editor, PageContext, status};
 use super::source::SourcePage;
 use super::target::path;
 use crate::domain::auth::Caller;
-use crate::pipeline::{Fault, Target};
+use crate::pipeline::{FieldError, Target};
 use crate::service::resources::{Detail, Tagged};
 
 /// A source in the list.
@@ -37,7 +37,7 @@ struct Row {
 struct SourcesPage {
     rows: Vec<Row>,
     form: Form,
-    faults: Vec<Fault>,
+    faults: Vec<FieldError>,
     layout: Layout,
 }
 

@@ -1,5 +1,5 @@
-//! Sources, destinations and mappings one by one: made, read, replaced, changed, removed, each guarded
-//! by the tag of what was read, with the rules that a whole document has.
+//! Sources, destinations and mappings one by one: create, read, replace, patch, remove, with ETags
+//! and the validation of whole documents.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ async fn set_up() -> TestApp {
 }
 
 #[tokio::test]
-async fn each_is_made_read_changed_and_removed() {
+async fn every_resource_can_be_created_read_changed_and_removed() {
     let app = Builder::new().start().await;
     let made = send(&app, "POST", "/sources", json!({"name": "web site"})).await.is(201);
     assert_eq!(made.header("location"), Some("/api/v1/sources/web%20site"));
@@ -75,7 +75,7 @@ async fn each_is_made_read_changed_and_removed() {
 }
 
 #[tokio::test]
-async fn what_was_read_can_be_given_back_as_it_is() {
+async fn a_resource_that_was_read_can_be_put_back_unchanged() {
     let app = set_up().await;
     let secrets = json!({
         "shared_secret": {"value": "a-secret"},
@@ -95,7 +95,7 @@ async fn what_was_read_can_be_given_back_as_it_is() {
 }
 
 #[tokio::test]
-async fn secrets_stay_while_they_are_kept_and_go_when_they_are_left_out() {
+async fn kept_secrets_stay_and_secrets_left_out_are_removed() {
     let app = set_up().await;
     let given = json!({
         "shared_secret": {"value": "a-secret"},
@@ -114,13 +114,13 @@ async fn secrets_stay_while_they_are_kept_and_go_when_they_are_left_out() {
         (json!({"auth": {"kind": "bearer", "token": "kept"}}), "auth.token"),
     ] {
         let faults = send(&app, "PUT", DESTINATION, body).await.faults();
-        assert_eq!(faults, [(path.to_owned(), "there is none to be kept".to_owned())]);
+        assert_eq!(faults, [(path.to_owned(), "there is no stored secret to keep".to_owned())]);
     }
     app.stop().await;
 }
 
 #[tokio::test]
-async fn rotating_shows_the_new_secret_once_and_signs_with_both_meanwhile() {
+async fn rotation_shows_the_new_secret_once_and_signs_with_both_during_the_overlap() {
     let app = set_up().await;
     let before = get(&app, SOURCE).await.tag();
     let rotated =
@@ -141,7 +141,7 @@ async fn rotating_shows_the_new_secret_once_and_signs_with_both_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_stale_change_is_refused_and_changes_nothing() {
+async fn a_stale_etag_is_refused_and_changes_nothing() {
     let app = set_up().await;
     for path in [SOURCE, DESTINATION, MAPPING] {
         let read = get(&app, path).await;
@@ -166,7 +166,7 @@ async fn a_stale_change_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn every_fault_names_its_field() {
+async fn every_error_names_its_field() {
     let app = set_up().await;
     let long = "n".repeat(101);
     let cases = [
@@ -203,7 +203,7 @@ async fn every_fault_names_its_field() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_not_made_again_and_what_is_in_nothing_not_at_all() {
+async fn creating_an_existing_resource_or_one_without_parent_is_refused() {
     let app = set_up().await;
     send(&app, "POST", "/sources", json!({"name": "website"})).await.is(409);
     send(&app, "POST", "/mappings", mapping("everything")).await.is(409);
@@ -217,7 +217,7 @@ async fn what_is_there_is_not_made_again_and_what_is_in_nothing_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_destination_takes_only_so_many_mappings_one_by_one_too() {
+async fn the_limit_of_mappings_applies_to_single_creates() {
     let app = Builder::new().settings(|it| it.mappings_per_destination = 2).start().await;
     send(&app, "POST", "/sources", json!({"name": "website"})).await.is(201);
     let destination = json!({"source": "website", "name": "warehouse"});
@@ -231,7 +231,7 @@ async fn a_destination_takes_only_so_many_mappings_one_by_one_too() {
 }
 
 #[tokio::test]
-async fn auth_and_headers_of_mappings_are_judged_together_from_either_side() {
+async fn conflicts_of_auth_and_mapping_headers_are_found_from_either_side() {
     let app = set_up().await;
     let header = json!({"headers": {"Authorization": {"@path": "$.context.token"}}});
     send(&app, "PATCH", MAPPING, header).await.is(200);
@@ -242,7 +242,7 @@ async fn auth_and_headers_of_mappings_are_judged_together_from_either_side() {
 }
 
 #[tokio::test]
-async fn revisions_are_listed_compared_and_said_again() {
+async fn revisions_are_listed_compared_and_rolled_back() {
     let app = set_up().await;
     for trigger in ["type = \"track\"", "type = \"page\""] {
         send(&app, "PATCH", MAPPING, json!({"trigger": trigger})).await.is(200);

@@ -1,4 +1,4 @@
-//! What a limited token is told, asked everywhere: nothing of what lies outside its limits.
+//! Destination scopes: a scoped token sees nothing outside its scope in any operation.
 
 use http::Method;
 use serde_json::json;
@@ -37,7 +37,7 @@ async fn looks(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_limited_token_hears_nothing_of_others_wherever_it_asks() {
+async fn a_scoped_token_sees_nothing_outside_its_scope_in_any_operation() {
     let app = service().await;
     let limited = with_role(&app, "operator", &["website/mine"]).await;
     let id_of = async |path: &str, field: &str| {
@@ -78,7 +78,7 @@ async fn a_limited_token_hears_nothing_of_others_wherever_it_asks() {
 }
 
 #[tokio::test]
-async fn a_limited_token_tries_its_mapping_on_no_event_of_another_source() {
+async fn a_scoped_token_cannot_test_with_events_of_other_sources() {
     let app = service().await;
     let other = json!({"name": "other", "write_key": {"value": "the-other-key"}});
     app.apply(json!({"sources": [other]})).await;
@@ -97,7 +97,7 @@ async fn a_limited_token_tries_its_mapping_on_no_event_of_another_source() {
 
 /// An id that is well formed and names nothing, in each place that takes one.
 #[tokio::test]
-async fn what_is_not_there_is_told_so_wherever_it_is_asked_for() {
+async fn every_operation_reports_a_missing_resource() {
     let app = service().await;
     for template in looks(&app).await {
         let path = template

@@ -1,28 +1,27 @@
-//! `auth` and `secret_headers` of a destination as they are written, and what is wrong with them.
+//! Validation of `auth` and `secret_headers` of a destination.
 
 use std::collections::BTreeMap;
 
 use http::HeaderName;
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Host, Url};
-use utoipa::ToSchema;
 
-use super::document::{DestinationDocument, GivenSecret, MappingDocument};
-use crate::domain::outbound_auth::{Auth, ClientAuth, CodeClient, OauthClient};
+use super::auth_document::{AuthDocument, AuthKind};
+use super::document::{DestinationDocument, MappingDocument};
+use super::given_secret::GivenSecret;
 use crate::sender::is_credential;
 
-/// The longest token, client secret or header value, in bytes.
+/// The maximum length of a token, client secret or header value, in bytes.
 const MAX_CREDENTIAL: usize = 8 * 1024;
-/// The longest client id, scope, parameter or URL, in bytes.
+/// The maximum length of a client id, scope, parameter or URL, in bytes.
 const MAX_TEXT: usize = 2 * 1024;
-/// So many secret headers, scopes or parameters at most.
+/// The maximum number of secret headers, scopes or parameters.
 const MAX_COUNT: usize = 32;
-/// Headers that are made from the request itself.
+/// Headers that the sender sets.
 const OURS: [&str; 6] =
     ["connection", "content-length", "content-type", "host", "transfer-encoding", "x-signature"];
-/// What the standards give a meaning, which a parameter of one's own must not change.
+/// Parameters of the standards, which additional parameters must not override.
 const STANDARD: [&str; 14] = [
     "client_assertion",
     "client_assertion_type",
@@ -40,110 +39,7 @@ const STANDARD: [&str; 14] = [
     "state",
 ];
 
-/// How a destination's requests are authorized.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AuthDocument {
-    /// Which way; it tells which of the other fields there are.
-    pub kind: AuthKind,
-    /// The token of `bearer`; left out: kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<GivenSecret>,
-    /// Where a browser is sent to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authorize_url: Option<String>,
-    /// Where tokens are got.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_url: Option<String>,
-    /// Where they are refreshed; left out: where they are got.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_url: Option<String>,
-    /// The client's name at the authorization server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<String>,
-    /// Its secret; left out: kept, or none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_secret: Option<GivenSecret>,
-    /// How it shows its secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_auth: Option<ClientAuth>,
-    /// What is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scopes: Option<Vec<String>>,
-    /// Parameters beside those of the standard.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<BTreeMap<String, String>>,
-}
-
-/// The ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthKind {
-    /// Not at all.
-    #[default]
-    None,
-    /// By a token that is given.
-    Bearer,
-    /// OAuth 2.0 with the service's own credentials.
-    ClientCredentials,
-    /// OAuth 2.0 with somebody's consent.
-    AuthorizationCode,
-}
-
-impl AuthKind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Bearer => "bearer",
-            Self::ClientCredentials => "client_credentials",
-            Self::AuthorizationCode => "authorization_code",
-        }
-    }
-}
-
-impl AuthDocument {
-    /// The settings, without secrets. What is missing is empty: the check tells it.
-    #[must_use]
-    pub fn settings(&self) -> Auth {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let client = || OauthClient {
-            token_url: text(&self.token_url),
-            client_id: text(&self.client_id),
-            client_auth: self.client_auth.unwrap_or_default(),
-            scopes: self.scopes.clone().unwrap_or_default(),
-            parameters: self.parameters.clone().unwrap_or_default(),
-        };
-        match self.kind {
-            AuthKind::None => Auth::None,
-            AuthKind::Bearer => Auth::Bearer,
-            AuthKind::ClientCredentials => Auth::ClientCredentials(client()),
-            AuthKind::AuthorizationCode => Auth::AuthorizationCode(CodeClient {
-                authorize_url: text(&self.authorize_url),
-                refresh_url: self.refresh_url.clone(),
-                client: client(),
-            }),
-        }
-    }
-
-    /// Each field with whether it is there, and the kinds it belongs to.
-    fn fields(&self) -> [(&'static str, bool, &'static [AuthKind]); 9] {
-        use AuthKind::{AuthorizationCode, Bearer, ClientCredentials};
-        const BOTH: &[AuthKind] = &[ClientCredentials, AuthorizationCode];
-        [
-            ("token", self.token.is_some(), &[Bearer]),
-            ("authorize_url", self.authorize_url.is_some(), &[AuthorizationCode]),
-            ("token_url", self.token_url.is_some(), BOTH),
-            ("refresh_url", self.refresh_url.is_some(), &[AuthorizationCode]),
-            ("client_id", self.client_id.is_some(), BOTH),
-            ("client_secret", self.client_secret.is_some(), BOTH),
-            ("client_auth", self.client_auth.is_some(), BOTH),
-            ("scopes", self.scopes.is_some(), BOTH),
-            ("parameters", self.parameters.is_some(), BOTH),
-        ]
-    }
-}
-
-/// What is wrong, each as (field, message), and the URLs that the address policy is to judge.
+/// The errors, each as (field, message), and the URLs to check against the address policy.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) faults: Vec<(String, String)>,
@@ -155,7 +51,7 @@ impl Findings {
         self.faults.push((field.into(), message.into()));
     }
 
-    /// Of a destination's `auth` and `secret_headers`.
+    /// Validates a destination's `auth` and `secret_headers`.
     pub(super) fn of(destination: &DestinationDocument) -> Self {
         let mut findings = Self::default();
         if let Some(auth) = &destination.auth {
@@ -169,7 +65,7 @@ impl Findings {
         for (field, is_there, kinds) in auth.fields() {
             if is_there && !kinds.contains(&auth.kind) {
                 let kind = auth.kind.as_str();
-                self.fault(format!("auth.{field}"), format!("has no meaning with kind {kind}"));
+                self.fault(format!("auth.{field}"), format!("does not apply to kind {kind}"));
             }
         }
         match auth.kind {
@@ -187,7 +83,7 @@ impl Findings {
         }
         self.url("auth.token_url", auth.token_url.as_deref(), true);
         match auth.client_id.as_deref() {
-            None | Some("") => self.fault("auth.client_id", "is needed with this kind"),
+            None | Some("") => self.fault("auth.client_id", "is required with this kind"),
             Some(id) if id.len() > MAX_TEXT || id.chars().any(char::is_control) => {
                 self.fault("auth.client_id", "should be a short text without control characters");
             }
@@ -198,16 +94,17 @@ impl Findings {
         self.parameters(auth.parameters.iter().flatten());
     }
 
-    /// A URL; one that the service itself asks carries secrets, and is judged by its address too.
+    /// Validates a URL. The service itself sends secrets to a `is_asked` URL, so its address is
+    /// checked too.
     fn url(&mut self, field: &str, text: Option<&str>, is_asked: bool) {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return self.fault(field, "is needed with this kind");
+            return self.fault(field, "is required with this kind");
         };
         let url = match Url::parse(text) {
             Ok(url) if text.len() <= MAX_TEXT && url.host().is_some() => url,
             Ok(_) | Err(_) => return self.fault(field, "should be an https URL"),
         };
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_near(&url)) {
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_private_host(&url)) {
             return self.fault(
                 field,
                 "should be an https URL: secrets go there (http is for this machine and private \
@@ -230,7 +127,7 @@ impl Findings {
                 match text.len() {
                     0 => "is empty",
                     1..=MAX_CREDENTIAL if fits(text) => return,
-                    1..=MAX_CREDENTIAL => "holds characters that it cannot be sent with",
+                    1..=MAX_CREDENTIAL => "contains characters that cannot be sent",
                     _ => "is longer than 8192 bytes",
                 }
             }
@@ -266,9 +163,9 @@ impl Findings {
             if name.is_empty() || name.len() > MAX_TEXT || value.len() > MAX_TEXT {
                 self.fault(field, "should be a short name with a short value");
             } else if STANDARD.contains(&name.as_str()) {
-                self.fault(field, "is a parameter of the standard, which the settings give");
+                self.fault(field, "is a standard parameter, which other settings define");
             } else if is_credential(name) {
-                self.fault(field, "looks like a secret, and parameters are not kept as one");
+                self.fault(field, "looks like a secret, and parameters are stored in plain text");
             }
         }
     }
@@ -285,20 +182,20 @@ impl Findings {
             self.credential(&field, Some(value), is_printable);
             let lower = name.to_ascii_lowercase();
             if HeaderName::try_from(name.as_str()).is_err() {
-                self.fault(field, "is not a header's name");
+                self.fault(field, "is not a valid header name");
             } else if OURS.contains(&lower.as_str()) || lower.starts_with("webhook-") {
-                self.fault(field, "is made from the request itself and cannot be set");
+                self.fault(field, "is set by the sender and cannot be configured");
             } else if lower == "authorization" && authorizes {
-                self.fault(field, "is what auth sets: have one or the other");
+                self.fault(field, "conflicts with auth: use one of them");
             } else if seen.contains(&lower) {
-                self.fault(field, "is there twice");
+                self.fault(field, "is a duplicate");
             }
             seen.push(lower);
         }
     }
 }
 
-/// What is wrong with a mapping's headers beside its destination's auth, each as (header, message).
+/// The conflicts of a mapping's headers with its destination's auth, each as (header, message).
 pub(super) fn header_faults(
     destination: &DestinationDocument,
     mapping: &MappingDocument,
@@ -308,12 +205,12 @@ pub(super) fn header_faults(
     for (name, value) in &mapping.headers {
         let same = |other: &String| other.eq_ignore_ascii_case(name);
         let message = if authorizes && name.eq_ignore_ascii_case("authorization") {
-            "is what the destination's auth sets: have one or the other"
+            "conflicts with the destination's auth: use one of them"
         } else if destination.secret_headers.iter().flat_map(BTreeMap::keys).any(same) {
-            "is one of the destination's secret_headers: have one or the other"
+            "conflicts with the destination's secret_headers: use one of them"
         } else if is_credential(name) && holds_text(value) {
-            "looks like a secret, and mappings are kept in clear: use the destination's auth, or \
-             its secret_headers"
+            "looks like a secret, and mappings are stored in plain text: use the destination's auth \
+             or its secret_headers"
         } else {
             continue;
         };
@@ -322,20 +219,20 @@ pub(super) fn header_faults(
     faults
 }
 
-/// Whether a header's value holds text of its own rather than only what an event brings.
+/// Whether a header's value contains literal text, rather than only data of the event.
 fn holds_text(value: &Value) -> bool {
     match value {
         Value::String(text) => !text.is_empty(),
         Value::Array(values) => values.iter().any(holds_text),
-        Value::Object(fields) => fields.iter().any(|(key, value)| brings_text(key, value)),
+        Value::Object(fields) => fields.iter().any(|(key, value)| contributes_text(key, value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
-fn brings_text(directive: &str, value: &Value) -> bool {
+fn contributes_text(directive: &str, value: &Value) -> bool {
     match (directive, value) {
         ("@path" | "_metadata" | "exists" | "blank", _) => false,
-        // A word such as `Bearer` before what the event brings is no secret.
+        // A word such as `Bearer` before data of the event is not a secret.
         ("@template", Value::String(text)) => !text.contains("{{"),
         (_, value) => holds_text(value),
     }
@@ -349,8 +246,8 @@ fn is_printable(text: &str) -> bool {
     text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim() == text
 }
 
-/// Whether a URL's host is this machine or in a private network.
-fn is_near(url: &Url) -> bool {
+/// Whether the host of a URL is this machine or in a private network.
+fn is_private_host(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || !name.contains('.'),
         Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private(),
@@ -365,7 +262,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn text_of_ones_own_is_told_from_what_an_event_brings() {
+    fn literal_text_is_distinguished_from_event_data() {
         for own in [
             json!("Bearer x"),
             json!({"@literal": "x"}),
@@ -386,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_what_is_near() {
+    fn plain_http_is_allowed_to_private_hosts_only() {
         for near in
             ["http://localhost/t", "http://127.0.0.1:1/t", "http://[::1]/t", "http://idp:8080/t"]
         {
-            assert!(is_near(&Url::parse(near).expect("a URL")), "{near}");
+            assert!(is_private_host(&Url::parse(near).expect("a URL")), "{near}");
         }
         for far in ["http://id.example.com/t", "http://8.8.8.8/t", "http://[2001:db8::1]/t"] {
-            assert!(!is_near(&Url::parse(far).expect("a URL")), "{far}");
+            assert!(!is_private_host(&Url::parse(far).expect("a URL")), "{far}");
         }
     }
 }

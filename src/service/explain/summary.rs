@@ -1,4 +1,4 @@
-//! What became of a delivery, in a sentence.
+//! The state of a delivery as one sentence.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Delivery, State};
 use crate::service::deliveries::DeliveryView;
 
-/// A delivery with what its sentence is made of.
-pub(super) struct Fate<'a> {
+/// A delivery with what its summary needs.
+pub(super) struct DeliverySummary<'a> {
     pub(super) delivery: &'a Delivery,
-    /// Its id as it is shown.
+    /// Its public id.
     pub(super) id: &'a str,
     pub(super) attempts: &'a [Attempt],
-    /// Whose success settled it.
+    /// The delivery whose success settled it.
     pub(super) settled_by: Option<DeliveryView>,
     /// Whether its mapping and destination are enabled; none when they were removed.
     pub(super) enabled: Option<bool>,
@@ -21,13 +21,13 @@ pub(super) struct Fate<'a> {
     pub(super) now: Timestamp,
 }
 
-impl fmt::Display for Fate<'_> {
+impl fmt::Display for DeliverySummary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.delivery.state {
             State::Pending => self.pending(out),
             State::Leased => {
                 self.tries(out)?;
-                out.write_str("; in hand, about to be tried or under way")
+                out.write_str("; leased: prefetched or in flight")
             }
             State::Delivered => self.delivered(out),
             State::Dead => self.dead(out),
@@ -36,7 +36,7 @@ impl fmt::Display for Fate<'_> {
                 if self.delivery.last_outcome == Some(Outcome::Dropped) {
                     return write!(out, "; its insert function dropped it{}", self.settled());
                 }
-                write!(out, "; given up{}", self.settled())?;
+                write!(out, "; discarded{}", self.settled())?;
                 match self.enabled {
                     Some(_) => out.write_str(" by an operator"),
                     None => out.write_str(" by an operator, or because its mapping was removed"),
@@ -46,18 +46,18 @@ impl fmt::Display for Fate<'_> {
     }
 }
 
-impl Fate<'_> {
+impl DeliverySummary<'_> {
     fn settled(&self) -> String {
         self.delivery.settled_at.map_or_else(String::new, |at| format!(" at {at}"))
     }
 
     fn tries(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(last) = self.attempts.last() else { return out.write_str("not tried yet") };
+        let Some(last) = self.attempts.last() else { return out.write_str("not attempted yet") };
         let times = match self.attempts.len() {
             1 => "once".to_owned(),
             count => format!("{count} times"),
         };
-        write!(out, "tried {times}, last: {}", last.made.outcome.as_str())?;
+        write!(out, "attempted {times}, last: {}", last.made.outcome.as_str())?;
         match (&last.made.error, last.made.status) {
             (Some(error), _) => write!(out, ", {error}"),
             (None, Some(status)) => write!(out, " ({status})"),
@@ -69,14 +69,14 @@ impl Fate<'_> {
         match &self.settled_by {
             Some(by) => write!(
                 out,
-                "settled{} by {} of {}: one success is enough for this destination",
+                "settled{} by {} of {}: the destination's policy is any",
                 self.settled(),
                 by.id,
-                by.mapping.as_deref().unwrap_or("a mapping removed since"),
+                by.mapping.as_deref().unwrap_or("a removed mapping"),
             ),
             None => {
                 self.tries(out)?;
-                write!(out, "; its receiver took it{}", self.settled())
+                write!(out, "; its receiver accepted it{}", self.settled())
             }
         }
     }
@@ -84,17 +84,17 @@ impl Fate<'_> {
     fn pending(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tries(out)?;
         match (self.enabled, self.delivery.due_at) {
-            (None, _) => return out.write_str("; its mapping was removed: it will be given up"),
+            (None, _) => return out.write_str("; its mapping was removed: it will be discarded"),
             (Some(false), _) => {
                 return out.write_str("; held while its mapping or destination is disabled");
             }
-            (Some(true), Some(at)) if at > self.now => write!(out, "; next try at {at}")?,
+            (Some(true), Some(at)) if at > self.now => write!(out, "; next attempt at {at}")?,
             (Some(true), _) => out.write_str("; due now")?,
         }
         if self.circuit_open {
-            out.write_str(", but its circuit is open: one probe at a time until it answers")?;
+            out.write_str(", but the circuit is open: one probe at a time until one succeeds")?;
         }
-        write!(out, "; until {}", self.delivery.deadline_at)
+        write!(out, "; deadline {}", self.delivery.deadline_at)
     }
 
     fn dead(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

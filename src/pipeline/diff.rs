@@ -1,0 +1,259 @@
+//! The difference between the stored pipeline and the desired one. Pure but for the nonces and keys of
+//! new secrets.
+
+use secrecy::ExposeSecret as _;
+
+use super::document::{DestinationDocument, Document, MappingDocument, SourceDocument};
+use super::field_diff;
+use super::field_error::FieldError;
+use super::given_secret::{NOTHING_KEPT, is_kept, value};
+use super::plan::{DestinationPair, GeneratedWriteKey, Plan, PlanContext, Planner};
+use crate::domain::destination::Destination;
+use crate::domain::mapping::Mapping;
+use crate::domain::source::Source;
+use crate::settings::secrets::{Purpose, SecretError, digest, generate};
+use crate::store::{PipelineChange, SealedSecret};
+
+/// Computes the plan.
+pub(super) fn diff(context: PlanContext<'_>, document: &Document) -> Result<Plan, SecretError> {
+    let mut planner = Planner { context, document, plan: Plan::default() };
+    for source in &document.sources {
+        planner.source(source)?;
+    }
+    let desired: Vec<&str> = document.sources.iter().map(|source| source.name.as_str()).collect();
+    for source in &context.current.sources {
+        if !desired.contains(&source.name.as_str()) {
+            let removal = PipelineChange::RemoveSource { source: source.name.clone() };
+            planner.unlisted(format!("source {}", source.name), removal);
+        }
+    }
+    Ok(planner.plan)
+}
+
+impl Planner<'_> {
+    fn source(&mut self, desired: &SourceDocument) -> Result<(), SecretError> {
+        let current = self.context.current.sources.iter().find(|one| one.name == desired.name);
+        let mut details = Vec::new();
+        match current {
+            Some(current) => {
+                field_diff::differ(&mut details, "enabled", &current.enabled, &desired.enabled);
+            }
+            None if !desired.enabled => details.push("disabled".to_owned()),
+            None => {}
+        }
+        if current.is_none_or(|current| current.enabled != desired.enabled) {
+            self.plan.changes.push(PipelineChange::PutSource {
+                source: desired.name.clone(),
+                enabled: desired.enabled,
+            });
+        }
+        self.write_key(desired, current, &mut details)?;
+        self.changed_line(current.is_none(), format!("source {}", desired.name), details);
+        for destination in &desired.destinations {
+            self.destination(desired, current, destination)?;
+        }
+        let below = self
+            .context
+            .current
+            .destinations
+            .iter()
+            .filter(|one| current.is_some_and(|current| one.source_id == current.id));
+        for destination in below {
+            if !desired.destinations.iter().any(|one| one.name == destination.name) {
+                let removal = PipelineChange::RemoveDestination {
+                    source: desired.name.clone(),
+                    destination: destination.name.clone(),
+                };
+                let what = format!("destination {}/{}", desired.name, destination.name);
+                self.unlisted(what, removal);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_key(
+        &mut self,
+        desired: &SourceDocument,
+        current: Option<&Source>,
+        details: &mut Vec<String>,
+    ) -> Result<(), SecretError> {
+        let stored = self
+            .context
+            .current
+            .write_keys
+            .iter()
+            .find(|key| current.is_some_and(|current| key.source_id == current.id));
+        let key = match (value(desired.write_key.as_ref()), stored) {
+            (Some(given), stored) => {
+                if stored.is_some_and(|stored| stored.digest == digest(given.expose_secret())) {
+                    return Ok(());
+                }
+                details.push(
+                    if stored.is_some() { "write key: changed" } else { "write key: given" }
+                        .to_owned(),
+                );
+                given.clone()
+            }
+            (None, Some(_)) => return Ok(()),
+            (None, None) => {
+                details.push("write key: generated, and shown once".to_owned());
+                let key = generate("wk_")?;
+                self.plan
+                    .generated_write_keys
+                    .push(GeneratedWriteKey { source: desired.name.clone(), key: key.clone() });
+                key
+            }
+        };
+        self.plan.changes.push(PipelineChange::PutWriteKey {
+            source: desired.name.clone(),
+            digest: digest(key.expose_secret()),
+            sealed: self.context.keyring.seal(&key, Purpose::WriteKey, self.context.now)?,
+        });
+        Ok(())
+    }
+
+    fn destination(
+        &mut self,
+        source: &SourceDocument,
+        current_source: Option<&Source>,
+        desired: &DestinationDocument,
+    ) -> Result<(), SecretError> {
+        let current = self.context.current.destinations.iter().find(|one| {
+            one.name == desired.name
+                && current_source.is_some_and(|source| one.source_id == source.id)
+        });
+        let mut details = Vec::new();
+        match current {
+            Some(current) => field_diff::destination(&mut details, current, desired),
+            None if !desired.enabled => details.push("disabled".to_owned()),
+            None => {}
+        }
+        if current.is_none() || !details.is_empty() {
+            self.plan.changes.push(PipelineChange::PutDestination {
+                source: source.name.clone(),
+                destination: desired.name.clone(),
+                enabled: desired.enabled,
+                settings: desired.settings(),
+            });
+        }
+        self.shared_secret(source, current, desired, &mut details)?;
+        self.credentials(DestinationPair { source, desired, current }, &mut details)?;
+        let path = format!("{}/{}", source.name, desired.name);
+        self.changed_line(current.is_none(), format!("destination {path}"), details);
+        for mapping in &desired.mappings {
+            self.mapping(source, desired, current, mapping);
+        }
+        let below = self
+            .context
+            .current
+            .mappings
+            .iter()
+            .filter(|one| current.is_some_and(|current| one.destination_id == current.id));
+        for mapping in below {
+            if !desired.mappings.iter().any(|one| one.name == mapping.name) {
+                let removal = PipelineChange::RemoveMapping {
+                    source: source.name.clone(),
+                    destination: desired.name.clone(),
+                    mapping: mapping.name.clone(),
+                };
+                self.unlisted(format!("mapping {path}/{}", mapping.name), removal);
+            }
+        }
+        Ok(())
+    }
+
+    fn shared_secret(
+        &mut self,
+        source: &SourceDocument,
+        current: Option<&Destination>,
+        desired: &DestinationDocument,
+        details: &mut Vec<String>,
+    ) -> Result<(), SecretError> {
+        let stored = self.stored_secret(current);
+        let given = value(desired.shared_secret.as_ref());
+        let secret = match (given, stored) {
+            (None, None) if is_kept(desired.shared_secret.as_ref()) => {
+                let path = self.field_path(source, desired, "shared_secret");
+                self.plan.missing.push(FieldError::new(path, NOTHING_KEPT));
+                return Ok(());
+            }
+            (None, None) => return Ok(()),
+            (None, Some(_)) if self.keeps(desired.shared_secret.as_ref()) => return Ok(()),
+            (None, Some(_)) => {
+                details.push("shared secret: removed".to_owned());
+                None
+            }
+            (Some(given), stored) => {
+                if let Some(stored) = stored {
+                    let stored = self.context.keyring.open(stored, Purpose::SharedSecret)?;
+                    if stored.expose_secret() == given.expose_secret() {
+                        return Ok(());
+                    }
+                    details.push(format!(
+                        "shared secret: changed; the old one signs as well until {}",
+                        self.context.retire_at
+                    ));
+                } else {
+                    details.push("shared secret: given".to_owned());
+                }
+                Some(self.context.keyring.seal(given, Purpose::SharedSecret, self.context.now)?)
+            }
+        };
+        self.plan.changes.push(PipelineChange::PutSharedSecret {
+            source: source.name.clone(),
+            destination: desired.name.clone(),
+            secret,
+            retire_at: self.context.retire_at,
+        });
+        Ok(())
+    }
+
+    /// The current secret.
+    fn stored_secret(&self, current: Option<&Destination>) -> Option<&SealedSecret> {
+        let id = current?.id;
+        self.context
+            .current
+            .shared_secrets
+            .iter()
+            .find(|one| one.destination_id == id && one.secret.retires_at.is_none())
+            .map(|one| &one.secret)
+    }
+
+    fn mapping(
+        &mut self,
+        source: &SourceDocument,
+        destination: &DestinationDocument,
+        current_destination: Option<&Destination>,
+        desired: &MappingDocument,
+    ) {
+        let current: Option<&Mapping> = self.context.current.mappings.iter().find(|one| {
+            one.name == desired.name
+                && current_destination
+                    .is_some_and(|destination| one.destination_id == destination.id)
+        });
+        let definition = desired.definition();
+        let mut details = Vec::new();
+        match current {
+            Some(current) => {
+                field_diff::mapping(&mut details, current, desired.enabled, &definition)
+            }
+            None => {
+                details.push(field_diff::route(&definition));
+                if !desired.enabled {
+                    details.push("disabled".to_owned());
+                }
+            }
+        }
+        let path = format!("{}/{}/{}", source.name, destination.name, desired.name);
+        if current.is_none() || !details.is_empty() {
+            self.plan.changes.push(PipelineChange::PutMapping {
+                source: source.name.clone(),
+                destination: destination.name.clone(),
+                mapping: desired.name.clone(),
+                enabled: desired.enabled,
+                definition,
+            });
+        }
+        self.changed_line(current.is_none(), format!("mapping {path}"), details);
+    }
+}
