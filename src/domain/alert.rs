@@ -1,5 +1,6 @@
-//! Alerts: what an operator should know of without looking. Each is raised once and cleared once it has
-//! been over for a while; what holds it up may be less than what raised it.
+//! Alerts: conditions that an operator is notified about. An alert is raised once and cleared after its
+//! condition has been absent for a while; the threshold to clear may be lower than the one to raise
+//! (hysteresis).
 
 use std::time::Duration;
 
@@ -7,18 +8,18 @@ use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
 
-/// What an alert is about.
+/// The kind of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AlertKind {
     /// A mapping's circuit is open.
     CircuitOpen,
     /// Most attempts at a destination fail.
     DestinationFailing,
-    /// A destination's deliveries die at more than a rate.
+    /// A destination's dead letters exceed a rate.
     DeadLetters,
-    /// Deliveries of a destination come near the end of their window.
+    /// Deliveries of a destination near the end of their window.
     WindowClosing,
-    /// The free space comes near the floor below which events are refused.
+    /// Free disk space nears the floor below which intake refuses events.
     DiskLow,
 }
 
@@ -32,7 +33,7 @@ impl AlertKind {
         Self::DiskLow,
     ];
 
-    /// The word in tables, events, logs and metrics.
+    /// The name in tables, events, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,14 +45,14 @@ impl AlertKind {
         }
     }
 
-    /// Reads the word back.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// How long it has to be over before it is cleared: longer than it takes to come again while
-    /// nothing has changed. A delivery near its end is tried every quarter of an hour at least.
+    /// How long its condition must be absent before it is cleared: longer than the interval between two
+    /// observations of an unchanged condition. The maximum backoff is 15 minutes.
     #[must_use]
     pub const fn calm(self) -> Duration {
         Duration::from_secs(match self {
@@ -62,37 +63,37 @@ impl AlertKind {
     }
 }
 
-/// An alert that was raised.
+/// A raised alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// What it is about.
+    /// Its kind.
     pub kind: AlertKind,
-    /// Of what: `source/destination/mapping`, `source/destination`, or the node's name.
+    /// Its subject: `source/destination/mapping`, `source/destination`, or the node's name.
     pub subject: String,
-    /// What was found when it was raised, with numbers.
+    /// What was observed when it was raised, with figures.
     pub detail: String,
     /// When it was raised.
     pub raised_at: Timestamp,
-    /// When it was cleared; none while it stands.
+    /// When it was cleared; none while it is active.
     pub cleared_at: Option<Timestamp>,
-    /// Whether the newest of both has been told.
+    /// Whether the latest change, raised or cleared, was sent as an event.
     pub told: bool,
 }
 
-/// What was found to hold just now.
+/// An observed condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// What it is about.
+    /// Its kind.
     pub kind: AlertKind,
-    /// Of what.
+    /// Its subject.
     pub subject: String,
-    /// What was found, with numbers.
+    /// What was observed, with figures.
     pub detail: String,
-    /// Whether it is enough to raise an alert; else it only keeps one up.
+    /// Whether it raises an alert; otherwise it only keeps one active.
     pub raises: bool,
 }
 
-/// What is told of an alert: a message like any other, which its destination's mappings can match.
+/// The `track` message of an alert, which mappings can match like any other.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
     #[serde(rename = "type")]
@@ -117,13 +118,13 @@ struct Properties<'a> {
 }
 
 impl Alert {
-    /// Whether it stands.
+    /// Whether it is active.
     #[must_use]
     pub const fn stands(&self) -> bool {
         self.cleared_at.is_none()
     }
 
-    /// Whether it is about this destination, given as `source/destination`.
+    /// Whether its subject is this destination (`source/destination`) or a mapping of it.
     #[must_use]
     pub fn is_about(&self, destination: &str) -> bool {
         let rest = self.subject.strip_prefix(destination);
@@ -131,8 +132,7 @@ impl Alert {
             && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The `track` call that tells of it. Telling it twice is telling a duplicate: its `messageId`
-    /// follows from what it says.
+    /// Its `track` message. The `messageId` is a digest of its content: sending it again is a duplicate.
     #[must_use]
     pub fn message(&self, node: &str) -> String {
         let (event, at) = match self.cleared_at {
@@ -157,7 +157,7 @@ impl Alert {
                 node,
             },
         };
-        // Nothing in it can fail to be written.
+        // Serializing strings cannot fail.
         serde_json::to_string(&message).unwrap_or_default()
     }
 }

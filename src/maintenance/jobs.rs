@@ -77,12 +77,12 @@ async fn step_all(duties: &Duties, beats: &mut Beats) -> Result<bool, StoreError
 }
 
 async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
-    let limit = job.asked.rate_per_second.unwrap_or(STEP);
+    let limit = job.spec.rate_per_second.unwrap_or(STEP);
     loop {
         let step = duties.store.step_job(job.id, limit, duties.clock.now()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
         duties.dispatcher.notify_redriven(&step.due);
-        let capped = job.asked.rate_per_second.is_some();
+        let capped = job.spec.rate_per_second.is_some();
         if capped || step.job.state != JobState::Running || duties.stopping.is_cancelled() {
             return Ok(step.job.state);
         }

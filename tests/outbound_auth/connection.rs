@@ -151,7 +151,7 @@ async fn a_grant_that_is_revoked_holds_deliveries_until_it_is_given_anew() {
     app.track("two").await;
     let row = app.until_tried(1, 1).await;
     assert_eq!(row.delivery.state, State::Pending, "not dead: it waits");
-    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    let made = app.attempts(row.delivery.id).await.remove(0).result;
     assert_eq!((made.outcome, made.status), (Outcome::Auth, Some(401)));
     let words = made.error.unwrap();
     assert!(words.contains("answered 401, and the destination is not connected"), "{words}");
@@ -182,7 +182,7 @@ async fn tokens_that_cannot_be_stored_are_not_used_until_they_are() {
     execute(app.dir.path(), refuse).await;
     app.track("one").await;
     let row = app.until_tried(0, 1).await;
-    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    let made = app.attempts(row.delivery.id).await.remove(0).result;
     assert_eq!(made.outcome, Outcome::Auth);
     let words = made.error.unwrap();
     assert!(words.starts_with("a new token could not be stored"), "{words}");
