@@ -34,11 +34,7 @@ const MULTISTATUS_ITEM_BYTES: usize = 1_024;
 impl Context {
     /// Sends one request of what was dequeued. Deliveries that cannot share it are returned as batches
     /// of their own.
-    pub(super) async fn execute(
-        self: &Arc<Self>,
-        mapping_id: MappingId,
-        dequeued: Dequeued,
-    ) -> Execution {
+    pub(super) async fn execute(&self, mapping_id: MappingId, dequeued: Dequeued) -> Execution {
         let mut execution = Execution {
             records: OneOrMany::new(),
             released: Vec::new(),

@@ -134,11 +134,7 @@ async fn shutdown_drains_requests_in_flight_and_releases_prefetched_deliveries()
     let rows = app.until_settled(5).await;
     assert_eq!(receiver.requests().len(), 5, "each once");
     for row in rows {
-        assert_eq!(
-            app.attempts(row.delivery.id).await.len(),
-            1,
-            "a released lease is no attempt"
-        );
+        assert_eq!(app.attempts(row.delivery.id).await.len(), 1, "a released lease is no attempt");
     }
     app.ledger().await;
 }

@@ -166,7 +166,10 @@ async fn with_a_collector_requests_and_attempts_are_exported_as_spans_of_one_tra
     let sent = receiver.requests()[0].header("traceparent").unwrap().to_owned();
     assert_eq!(sent, format!("00-{trace}-{span}-01"));
     let attributes = deliver["attributes"].to_string();
-    assert!(attributes.contains("website/one/everything") && attributes.contains("dlv_"), "{attributes}");
+    assert!(
+        attributes.contains("website/one/everything") && attributes.contains("dlv_"),
+        "{attributes}"
+    );
 }
 
 #[tokio::test]
@@ -185,7 +188,9 @@ async fn an_incoming_trace_is_continued_and_an_unsampled_one_is_not_exported() {
     let deliver = named(&spans, "deliver");
     assert_eq!((&deliver["traceId"], &deliver["status"]["code"]), (&json!(TRACE), &json!(2)));
     let requests = receiver.requests();
-    assert!(requests.iter().any(|it| it.header("traceparent").is_some_and(|it| it.ends_with("-00"))));
+    assert!(
+        requests.iter().any(|it| it.header("traceparent").is_some_and(|it| it.ends_with("-00")))
+    );
 }
 
 #[tokio::test]
