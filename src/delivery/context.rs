@@ -29,7 +29,7 @@ use crate::routing::LiveRoutes;
 use crate::sender::Sender;
 use crate::store::{LeaseRef, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::traces::Spans;
+use crate::telemetry::traces::Tracer;
 
 /// What the dispatcher is made of.
 pub struct DispatcherParts {
@@ -49,8 +49,8 @@ pub struct DispatcherParts {
     pub metrics: Arc<Metrics>,
     /// The node that owns the leases.
     pub node_id: NodeId,
-    /// The exporter of spans; none without a collector.
-    pub spans: Option<Spans>,
+    /// Starts and exports spans; none without a collector.
+    pub spans: Option<Tracer>,
     /// Requests in flight at once over all destinations.
     pub max_in_flight: u32,
     /// `User-Agent` where the mapping sets none.
