@@ -35,7 +35,8 @@ impl AcceptSpan {
         duration: Duration,
         tally: &Result<Tally, Refusal>,
     ) {
-        let number = |count: usize| AttributeValue::Number(i64::try_from(count).unwrap_or(i64::MAX));
+        let number =
+            |count: usize| AttributeValue::Number(i64::try_from(count).unwrap_or(i64::MAX));
         let (attributes, error) = match tally {
             Ok(tally) => {
                 let (stored, duplicates) = (number(tally.stored), number(tally.duplicates));

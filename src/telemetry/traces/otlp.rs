@@ -27,7 +27,8 @@ pub(super) fn request(node_name: &str, spans: &[Span]) -> Value {
 fn span(span: &Span) -> Value {
     let started_ns = i128::from(span.started_at.as_micros()) * 1_000;
     let ended_ns = started_ns + i128::try_from(span.duration.as_nanos()).unwrap_or(0);
-    let attributes: Vec<_> = span.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
+    let attributes: Vec<_> =
+        span.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
     let mut shown = json!({
         "traceId": hex::encode(span.trace.trace_id),
         "spanId": hex::encode(span.trace.parent_id),
