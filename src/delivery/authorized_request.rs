@@ -9,8 +9,9 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use super::context::Context;
 use super::renderer::PrepareError;
 use crate::domain::attempt::Outcome;
+use crate::domain::error_chain;
 use crate::domain::outbound_auth::Auth;
-use crate::outbound_auth::AuthFault;
+use crate::outbound_auth::AuthError;
 use crate::routing::MappingRoute;
 use crate::sender::{Exchange, Outgoing};
 
@@ -68,7 +69,7 @@ impl Context {
             }
             exchange.duration = started.elapsed();
         }
-        exchange.scrub(secrets.iter().map(String::as_str));
+        exchange.redact(secrets.iter().map(String::as_str));
         exchange
     }
 }
@@ -89,8 +90,8 @@ fn add_secret_headers(route: &MappingRoute, headers: &mut HeaderMap) {
     }
 }
 
-fn unauthorized(fault: &AuthFault) -> PrepareError {
-    PrepareError { outcome: Outcome::Auth, error: fault.in_words() }
+fn unauthorized(error: &AuthError) -> PrepareError {
+    PrepareError { outcome: Outcome::Auth, error: error_chain::display(error) }
 }
 
 /// The secrets in a request's headers: sensitive values, without the `Bearer` scheme.

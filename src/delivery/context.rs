@@ -24,7 +24,7 @@ use super::statistics::MinuteStatistics;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{DestinationId, MappingId, NodeId};
 use crate::functions::FunctionPool;
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::routing::LiveRoutes;
 use crate::sender::Sender;
 use crate::store::{LeaseRef, Store, StoreError};
@@ -40,7 +40,7 @@ pub struct DispatcherParts {
     /// The workers that run insert functions.
     pub functions: Arc<FunctionPool>,
     /// The tokens that authorize requests.
-    pub auth: Auth,
+    pub auth: Authorizer,
     /// The routes in force.
     pub routes: LiveRoutes,
     /// The time.

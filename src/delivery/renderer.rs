@@ -9,10 +9,11 @@ use super::batch::OneOrMany;
 use super::context::Context;
 use crate::domain::attempt::Outcome;
 use crate::domain::document::DocumentError;
+use crate::domain::error_chain;
 use crate::domain::event::Event;
-use crate::functions::{Function, Ran};
+use crate::functions::{Function, FunctionRun};
 use crate::mapping::Rendered;
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::routing::MappingRoute;
 
 /// A rendered event, or why it could not be rendered.
@@ -72,7 +73,7 @@ impl Context {
         route: &MappingRoute,
         function: &Function,
         inputs: Vec<&Bytes>,
-    ) -> Vec<Ran> {
+    ) -> Vec<FunctionRun> {
         let functions = &self.parts.functions;
         let inputs: Vec<Bytes> = inputs.into_iter().cloned().collect();
         match inputs.as_slice() {
@@ -83,8 +84,8 @@ impl Context {
 
     /// The maximum duration of an attempt of this mapping; a lease must outlast it.
     pub(super) fn attempt_time(&self, route: &MappingRoute) -> Duration {
-        let function = route.function.as_ref().map(|_| self.parts.functions.longest());
-        let token = route.settings.auth.client().map(|_| Auth::LONGEST);
+        let function = route.function.as_ref().map(|_| self.parts.functions.max_duration());
+        let token = route.settings.auth.client().map(|_| Authorizer::MAX_TIMEOUT);
         route.settings.timeout() + function.unwrap_or_default() + token.unwrap_or_default()
     }
 }
@@ -94,12 +95,12 @@ impl Prepared {
         Self { rendered, console: None, function_time: Duration::ZERO }
     }
 
-    fn from_run(route: &MappingRoute, ran: Ran) -> Self {
-        let rendered = match ran.made {
+    fn from_run(route: &MappingRoute, ran: FunctionRun) -> Self {
+        let rendered = match ran.event {
             Ok(document) => render(route, &document),
-            Err(failure) => Err(PrepareError { outcome: failure.outcome, error: failure.words }),
+            Err(failure) => Err(PrepareError { outcome: failure.outcome, error: failure.message }),
         };
-        Self { rendered, console: ran.console, function_time: ran.took }
+        Self { rendered, console: ran.console, function_time: ran.duration }
     }
 }
 
@@ -113,18 +114,6 @@ fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, PrepareErr
     route.compiled().render(document).map_err(|error| render_error(&error))
 }
 
-fn render_error(error: &dyn std::error::Error) -> PrepareError {
-    PrepareError { outcome: Outcome::Render, error: error_chain(error) }
-}
-
-/// The error and its sources, joined by `: `.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
+fn render_error(error: &(dyn std::error::Error + 'static)) -> PrepareError {
+    PrepareError { outcome: Outcome::Render, error: error_chain::display(error) }
 }

@@ -1,6 +1,5 @@
-//! Alerts: conditions that an operator is notified about. An alert is raised once and cleared after its
-//! condition has been absent for a while; the threshold to clear may be lower than the one to raise
-//! (hysteresis).
+//! Alerts: conditions that an operator should act on. An alert is raised once, and cleared once its condition
+//! has not held for a calm period; the threshold that keeps it active is lower than the one that raises it.
 
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use crate::domain::clock::Timestamp;
 pub enum AlertKind {
     /// A mapping's circuit is open.
     CircuitOpen,
-    /// Most attempts at a destination fail.
+    /// The failure rate of a destination is high.
     DestinationFailing,
-    /// A destination's dead letters exceed a rate.
+    /// A destination has more dead letters per hour than the threshold.
     DeadLetters,
-    /// Deliveries of a destination near the end of their window.
+    /// Deliveries of a destination are near their deadline.
     WindowClosing,
-    /// Free disk space nears the floor below which intake refuses events.
+    /// Free disk space is near the floor below which events are refused.
     DiskLow,
 }
 
@@ -33,7 +32,7 @@ impl AlertKind {
         Self::DiskLow,
     ];
 
-    /// The name in tables, events, logs and metrics.
+    /// Its name in tables, events, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,8 +50,9 @@ impl AlertKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// How long its condition must be absent before it is cleared: longer than the interval between two
-    /// observations of an unchanged condition. The maximum backoff is 15 minutes.
+    /// How long the condition must not hold before the alert is cleared: longer than the interval at which
+    /// an unchanged condition is observed again. A delivery near its deadline is retried at least every 15
+    /// minutes.
     #[must_use]
     pub const fn calm(self) -> Duration {
         Duration::from_secs(match self {
@@ -70,30 +70,30 @@ pub struct Alert {
     pub kind: AlertKind,
     /// Its subject: `source/destination/mapping`, `source/destination`, or the node's name.
     pub subject: String,
-    /// What was observed when it was raised, with figures.
+    /// The measured values when it was raised.
     pub detail: String,
     /// When it was raised.
     pub raised_at: Timestamp,
     /// When it was cleared; none while it is active.
     pub cleared_at: Option<Timestamp>,
-    /// Whether the latest change, raised or cleared, was sent as an event.
-    pub told: bool,
+    /// Whether its last change, raised or cleared, has been published.
+    pub published: bool,
 }
 
-/// An observed condition.
+/// A condition that holds now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// Its kind.
     pub kind: AlertKind,
     /// Its subject.
     pub subject: String,
-    /// What was observed, with figures.
+    /// The measured values.
     pub detail: String,
     /// Whether it raises an alert; otherwise it only keeps one active.
     pub raises: bool,
 }
 
-/// The `track` message of an alert, which mappings can match like any other.
+/// An alert's `track` message, which the destination's mappings can match.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
     #[serde(rename = "type")]
@@ -118,13 +118,13 @@ struct Properties<'a> {
 }
 
 impl Alert {
-    /// Whether it is active.
+    /// Whether it is active: raised and not cleared.
     #[must_use]
-    pub const fn stands(&self) -> bool {
+    pub const fn is_active(&self) -> bool {
         self.cleared_at.is_none()
     }
 
-    /// Whether its subject is this destination (`source/destination`) or a mapping of it.
+    /// Whether it is about this destination, given as `source/destination`.
     #[must_use]
     pub fn is_about(&self, destination: &str) -> bool {
         let rest = self.subject.strip_prefix(destination);
@@ -132,7 +132,8 @@ impl Alert {
             && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Its `track` message. The `messageId` is a digest of its content: sending it again is a duplicate.
+    /// Its `track` message. The `messageId` is a hash of the content: a repeated publication is a
+    /// duplicate.
     #[must_use]
     pub fn message(&self, node: &str) -> String {
         let (event, at) = match self.cleared_at {
@@ -157,7 +158,7 @@ impl Alert {
                 node,
             },
         };
-        // Serializing strings cannot fail.
+        // Strings and numbers always serialize.
         serde_json::to_string(&message).unwrap_or_default()
     }
 }
