@@ -1,5 +1,5 @@
-//! Packs: rendered deliveries of one mapping revision that go in one request: one as it is, or, where
-//! the mapping batches, those with the same method, URL and headers as a JSON array. Pure.
+//! Batches: rendered deliveries of one mapping revision that share a request. Without batching a batch
+//! is one delivery; with it, deliveries with equal method, URL and headers form a JSON array. Pure.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use smallvec::{SmallVec, smallvec};
 
-use super::queue::lease_of;
+use super::lease::lease_of;
 use crate::domain::digest::sha256;
 use crate::domain::id::{Noun, PublicId, RevisionId};
 use crate::domain::mapping::Batching;
@@ -15,76 +15,76 @@ use crate::domain::trace::Trace;
 use crate::mapping::Rendered;
 use crate::store::{LeaseRef, LeasedDelivery};
 
-/// One as a rule, which then needs no allocation of its own; where events share requests, many.
-pub(super) type Few<T> = SmallVec<[T; 1]>;
+/// Inline for one element, the common case; on the heap for a batch.
+pub(super) type OneOrMany<T> = SmallVec<[T; 1]>;
 
-/// A delivery with what it sends.
+/// A rendered delivery.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct BatchItem {
     pub(super) delivery: LeasedDelivery,
     pub(super) rendered: Rendered,
-    /// What the insert function wrote about it.
+    /// The insert function's console output.
     pub(super) console: Option<String>,
 }
 
-/// Deliveries that share a request; in each, method, URL and headers are the same.
+/// The deliveries of one request: equal in method, URL and headers.
 #[derive(Debug)]
-pub(super) struct Pack {
-    /// What they were rendered with.
+pub(super) struct Batch {
+    /// The mapping revision that rendered them.
     pub(super) revision_id: RevisionId,
-    pub(super) items: Few<Item>,
-    /// Whether the body is an array of what the items send.
+    pub(super) items: OneOrMany<BatchItem>,
+    /// Whether the body is a JSON array of the items' bodies.
     pub(super) is_array: bool,
     bytes: usize,
 }
 
-impl Pack {
-    fn new(revision_id: RevisionId, is_array: bool, items: Few<Item>) -> Self {
+impl Batch {
+    fn new(revision_id: RevisionId, is_array: bool, items: OneOrMany<BatchItem>) -> Self {
         let bytes = items.iter().map(array_bytes).sum::<usize>() + 1;
         Self { revision_id, items, is_array, bytes }
     }
 
-    /// Sorts items into as few packs as the limits allow, in their order.
-    pub(super) fn sort(
+    /// Groups items, in order, into as few batches as the size limits allow.
+    pub(super) fn group(
         revision_id: RevisionId,
         batching: Option<Batching>,
-        items: Few<Item>,
-    ) -> Few<Self> {
+        items: OneOrMany<BatchItem>,
+    ) -> OneOrMany<Self> {
         let Some(batching) = batching else {
-            let alone =
+            let single =
                 items.into_iter().map(|item| Self::new(revision_id, false, smallvec![item]));
-            return alone.collect();
+            return single.collect();
         };
         let size = usize::try_from(batching.size).unwrap_or(usize::MAX);
-        let mut packs: Few<Self> = Few::new();
-        // The pack that still takes items of a kind; most often there is one kind.
+        let mut batches: OneOrMany<Self> = OneOrMany::new();
+        // The batch that still has room, by group key; usually there is one group.
         let mut open: HashMap<String, usize> = HashMap::new();
         let mut last = None;
         for item in items {
             let known = last
-                .filter(|at: &usize| is_same(&packs[*at].items[0].rendered, &item.rendered))
-                .or_else(|| open.get(&kind(&item.rendered)).copied());
-            let at = match known.filter(|at| packs[*at].takes(&item, size)) {
+                .filter(|at: &usize| is_same_group(&batches[*at].items[0].rendered, &item.rendered))
+                .or_else(|| open.get(&group_key(&item.rendered)).copied());
+            let at = match known.filter(|at| batches[*at].has_room_for(&item, size)) {
                 Some(at) => {
-                    packs[at].push(item);
+                    batches[at].push(item);
                     at
                 }
                 None => {
-                    open.insert(kind(&item.rendered), packs.len());
-                    packs.push(Self::new(revision_id, true, smallvec![item]));
-                    packs.len() - 1
+                    open.insert(group_key(&item.rendered), batches.len());
+                    batches.push(Self::new(revision_id, true, smallvec![item]));
+                    batches.len() - 1
                 }
             };
             last = Some(at);
         }
-        packs
+        batches
     }
 
-    fn takes(&self, item: &Item, size: usize) -> bool {
+    fn has_room_for(&self, item: &BatchItem, size: usize) -> bool {
         self.items.len() < size && self.bytes + array_bytes(item) <= Batching::BODY_BYTES
     }
 
-    fn push(&mut self, item: Item) {
+    fn push(&mut self, item: BatchItem) {
         self.bytes += array_bytes(&item);
         self.items.push(item);
     }
@@ -93,39 +93,39 @@ impl Pack {
         self.items.len()
     }
 
-    /// Both halves, the first one the larger by at most one.
-    pub(super) fn halves(mut self) -> [Self; 2] {
+    /// Splits it in half; the first half is the larger by at most one.
+    pub(super) fn split(mut self) -> [Self; 2] {
         let second = self.items.drain(self.items.len().div_ceil(2)..).collect();
         [self.items, second].map(|items| Self::new(self.revision_id, self.is_array, items))
     }
 
-    /// Takes out what does not fit; returns the leases.
-    pub(super) fn take_out(&mut self, fits: impl Fn(&LeasedDelivery) -> bool) -> Vec<LeaseRef> {
-        let mut leases = Vec::new();
+    /// Keeps the deliveries that `keep` accepts; returns the leases of the others.
+    pub(super) fn retain(&mut self, keep: impl Fn(&LeasedDelivery) -> bool) -> Vec<LeaseRef> {
+        let mut removed = Vec::new();
         self.items.retain(|item| {
-            let stays = fits(&item.delivery);
+            let stays = keep(&item.delivery);
             if !stays {
-                leases.push(lease_of(&item.delivery));
+                removed.push(lease_of(&item.delivery));
             }
             stays
         });
-        if !leases.is_empty() {
+        if !removed.is_empty() {
             self.bytes = self.items.iter().map(array_bytes).sum::<usize>() + 1;
         }
-        leases
+        removed
     }
 
-    /// Its deliveries.
+    /// Its deliveries, by value.
     pub(super) fn into_deliveries(self) -> impl Iterator<Item = LeasedDelivery> {
         self.items.into_iter().map(|item| item.delivery)
     }
 
-    /// Its deliveries, to be looked at.
+    /// Its deliveries.
     pub(super) fn deliveries(&self) -> impl Iterator<Item = &LeasedDelivery> {
         self.items.iter().map(|item| &item.delivery)
     }
 
-    /// Its deliveries, to be changed.
+    /// Its deliveries, mutable.
     pub(super) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut LeasedDelivery> {
         self.items.iter_mut().map(|item| &mut item.delivery)
     }
@@ -145,7 +145,7 @@ impl Pack {
         Bytes::from(body)
     }
 
-    /// The headers of its request. Only several items need them again, when they are halved.
+    /// The request's headers. A batch of several keeps its own copy: it is needed again after a split.
     pub(super) fn headers(&mut self) -> HeaderMap {
         match self.items.as_mut_slice() {
             [only] => std::mem::take(&mut only.rendered.headers),
@@ -154,16 +154,16 @@ impl Pack {
         }
     }
 
-    /// The trace that all of it is part of; none when its events are not of the same one.
+    /// The trace context of all its events; none when they belong to different traces.
     pub(super) fn trace(&self) -> Option<&Trace> {
         let trace = self.items.first()?.delivery.event.trace.as_deref()?;
-        let of = |item: &Item| item.delivery.event.trace.as_ref().map(|it| it.trace_id);
+        let of = |item: &BatchItem| item.delivery.event.trace.as_ref().map(|it| it.trace_id);
         let is_shared = self.items.iter().all(|item| of(item) == Some(trace.trace_id));
         is_shared.then_some(trace)
     }
 
-    /// What `webhook-id` says: a delivery alone has its own id; several have one that follows from
-    /// theirs, so that the same ones sent again have it again.
+    /// The `webhook-id`: the delivery's public id for one, a digest of all ids for several. Resending the
+    /// same deliveries gives the same id.
     pub(super) fn webhook_id(&self) -> String {
         if let [only] = self.items.as_slice() {
             let delivery = &only.delivery;
@@ -177,30 +177,26 @@ impl Pack {
     }
 }
 
-/// What an item takes in an array: its bytes and a comma, or the bracket in the comma's place.
-fn array_bytes(item: &Item) -> usize {
+/// An item's bytes in the array: its body and one separator or bracket.
+fn array_bytes(item: &BatchItem) -> usize {
     item.rendered.body.len() + 1
 }
 
-fn is_same(one: &Rendered, other: &Rendered) -> bool {
+fn is_same_group(one: &Rendered, other: &Rendered) -> bool {
     one.method == other.method && one.url == other.url && one.headers == other.headers
 }
 
-/// Method, URL and headers in one text. Headers in another order are another kind: that costs a
-/// request, nothing else.
-fn kind(rendered: &Rendered) -> String {
+/// Method, URL and headers as text. Headers in another order give another key, which costs one request
+/// more.
+fn group_key(rendered: &Rendered) -> String {
     let mut text = format!("{} {}\n", rendered.method, rendered.url);
-    push_headers(&mut text, &rendered.headers);
-    text
-}
-
-fn push_headers(text: &mut String, headers: &HeaderMap) {
-    for (name, value) in headers {
+    for (name, value) in &rendered.headers {
         text.push_str(name.as_str());
         text.push(':');
         text.push_str(&String::from_utf8_lossy(value.as_bytes()));
         text.push('\n');
     }
+    text
 }
 
 #[cfg(test)]

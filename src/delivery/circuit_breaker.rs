@@ -1,36 +1,37 @@
-//! The circuit of one mapping: after failures over some time without a success between them it opens,
-//! and one probe at a time asks whether the receiver is back. Pure: it is told the time and verdicts.
+//! The circuit breaker of one mapping: consecutive failures over a minimum time open it; while it is
+//! open, one probe at a time is admitted, with exponential backoff, until one succeeds. Pure: the
+//! caller passes the time and the verdicts.
 
 use std::time::Duration;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
 
-/// So many failures in a row open the circuit,
-const OPENS_AT: u32 = 10;
-/// when so much time lies between the first and the last of them. Failures that come together, such as
-/// those of one burst of events, say no more than one does.
-const OPENS_AFTER: Duration = Duration::from_secs(10);
-/// The first wait for a probe; it doubles with each failed probe.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait for a probe.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The circuit opens after this many consecutive failures,
+const FAILURE_THRESHOLD: u32 = 10;
+/// when at least this much time lies between the first and the last of them: a burst of concurrent
+/// failures counts as one observation.
+const MIN_FAILING_TIME: Duration = Duration::from_secs(10);
+/// The first probe interval; it doubles with each failed probe.
+const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// The maximum probe interval.
+const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What an attempt says about the receiver.
+/// What an attempt shows about the receiver's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It answers.
-    Up,
-    /// It does not answer, or only to say that it is broken; or the insert function hangs before it.
-    Down,
-    /// Nothing: the fault is the event's, or the receiver only asks for time.
-    Neither,
+    /// The receiver answers.
+    Healthy,
+    /// The receiver does not answer or answers 5xx, or the insert function times out.
+    Unhealthy,
+    /// The attempt says nothing about the receiver: the fault is in the event, or the receiver throttles.
+    Neutral,
 }
 
 impl Verdict {
     pub(super) const fn of(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Delivered | Outcome::Rejected | Outcome::Redirect => Self::Up,
+            Outcome::Delivered | Outcome::Rejected | Outcome::Redirect => Self::Healthy,
             Outcome::ServerError
             | Outcome::Timeout
             | Outcome::Dns
@@ -39,35 +40,35 @@ impl Verdict {
             | Outcome::Reset
             | Outcome::BadAnswer
             | Outcome::FunctionTimeout
-            | Outcome::Auth => Self::Down,
+            | Outcome::Auth => Self::Unhealthy,
             Outcome::TryLater
             | Outcome::Render
             | Outcome::Address
             | Outcome::Unknown
             | Outcome::Function
             | Outcome::FunctionRetry
-            | Outcome::Dropped => Self::Neither,
+            | Outcome::Dropped => Self::Neutral,
         }
     }
 }
 
-/// How much may be claimed.
+/// How much the breaker admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Whatever there is room for.
-    Freely,
-    /// One delivery, to see whether the receiver is back.
+    /// Closed: no limit.
+    Unlimited,
+    /// Half-open: one delivery, as a probe.
     Probe,
-    /// Nothing before this time.
+    /// Open until this time.
     NotBefore(Timestamp),
-    /// Nothing until the probe under way has ended.
-    Probing,
+    /// Half-open with its probe in flight.
+    ProbeInFlight,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Circuit {
+pub(super) struct CircuitBreaker {
     failures: u32,
-    /// When the first of them was told; none while there are none.
+    /// When the first of the consecutive failures was recorded; none while there are none.
     failing_since: Option<Timestamp>,
     open: Option<Open>,
 }
@@ -76,11 +77,11 @@ pub(super) struct Circuit {
 struct Open {
     opened_at: Timestamp,
     probe_at: Timestamp,
-    wait: Duration,
-    probing: bool,
+    interval: Duration,
+    probe_in_flight: bool,
 }
 
-impl Circuit {
+impl CircuitBreaker {
     pub(super) const fn is_open(&self) -> bool {
         self.open.is_some()
     }
@@ -91,58 +92,60 @@ impl Circuit {
 
     pub(super) fn admission(&self, now: Timestamp) -> Admission {
         match &self.open {
-            None => Admission::Freely,
-            Some(open) if open.probing => Admission::Probing,
+            None => Admission::Unlimited,
+            Some(open) if open.probe_in_flight => Admission::ProbeInFlight,
             Some(open) if open.probe_at > now => Admission::NotBefore(open.probe_at),
             Some(_) => Admission::Probe,
         }
     }
 
-    /// A probe was claimed, or (`false`) ended without an attempt.
-    pub(super) const fn set_probing(&mut self, probing: bool) {
+    /// Marks a probe as claimed, or (`false`) as ended without an attempt.
+    pub(super) const fn set_probe_in_flight(&mut self, in_flight: bool) {
         if let Some(open) = &mut self.open {
-            open.probing = probing;
+            open.probe_in_flight = in_flight;
         }
     }
 
-    /// Takes an attempt's verdict. True when it opened or closed the circuit.
-    pub(super) fn learn(&mut self, verdict: Verdict, now: Timestamp) -> bool {
+    /// Records an attempt's verdict. Returns true when it opened or closed the circuit.
+    pub(super) fn record(&mut self, verdict: Verdict, now: Timestamp) -> bool {
         match verdict {
-            Verdict::Up => {
+            Verdict::Healthy => {
                 (self.failures, self.failing_since) = (0, None);
                 self.open.take().is_some()
             }
-            Verdict::Down => self.fail(now),
-            Verdict::Neither => {
-                self.set_probing(false);
+            Verdict::Unhealthy => self.record_failure(now),
+            Verdict::Neutral => {
+                self.set_probe_in_flight(false);
                 false
             }
         }
     }
 
-    fn fail(&mut self, now: Timestamp) -> bool {
+    fn record_failure(&mut self, now: Timestamp) -> bool {
         if let Some(open) = &mut self.open {
-            // Attempts begun before it opened end while it is open: only the probe's end counts.
-            if open.probing {
-                let wait = (open.wait * 2).min(LONGEST_WAIT);
-                (open.probe_at, open.wait, open.probing) = (now + wait, wait, false);
+            // Attempts that started before the circuit opened end while it is open: only the probe counts.
+            if open.probe_in_flight {
+                let interval = (open.interval * 2).min(MAX_PROBE_INTERVAL);
+                open.probe_at = now + interval;
+                (open.interval, open.probe_in_flight) = (interval, false);
             }
             return false;
         }
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(now);
-        if self.failures < OPENS_AT || now.since(since) < OPENS_AFTER {
+        if self.failures < FAILURE_THRESHOLD || now.since(since) < MIN_FAILING_TIME {
             return false;
         }
         self.open = Some(Open {
             opened_at: now,
-            probe_at: now + FIRST_WAIT,
-            wait: FIRST_WAIT,
-            probing: false,
+            probe_at: now + FIRST_PROBE_INTERVAL,
+            interval: FIRST_PROBE_INTERVAL,
+            probe_in_flight: false,
         });
         true
     }
 
+    /// Moves its times by a clock step.
     pub(super) const fn shift(&mut self, micros: i64) {
         if let Some(since) = &mut self.failing_since {
             *since = since.shifted(micros);
@@ -163,96 +166,96 @@ mod tests {
         Timestamp::from_micros(0) + Duration::from_secs(seconds)
     }
 
-    /// Failures enough, and then one that comes late enough.
-    fn opened() -> Circuit {
-        let mut circuit = Circuit::default();
-        for _ in 0..OPENS_AT {
-            assert!(!circuit.learn(Verdict::Down, at(0)));
+    /// Reaches the failure threshold, then the minimum failing time.
+    fn open_breaker() -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::default();
+        for _ in 0..FAILURE_THRESHOLD {
+            assert!(!breaker.record(Verdict::Unhealthy, at(0)));
         }
-        assert!(circuit.learn(Verdict::Down, OPENED_AT));
-        circuit
+        assert!(breaker.record(Verdict::Unhealthy, OPENED_AT));
+        breaker
     }
 
     #[test]
-    fn failures_that_come_together_do_not_open_it() {
-        let mut circuit = Circuit::default();
+    fn a_burst_of_failures_does_not_open_the_circuit_breaker() {
+        let mut breaker = CircuitBreaker::default();
         for _ in 0..1_000 {
-            assert!(!circuit.learn(Verdict::Down, at(0)));
+            assert!(!breaker.record(Verdict::Unhealthy, at(0)));
         }
-        assert!(!circuit.learn(Verdict::Down, at(9)));
-        assert_eq!(circuit.admission(at(9)), Admission::Freely);
-        assert!(circuit.learn(Verdict::Down, at(10)));
+        assert!(!breaker.record(Verdict::Unhealthy, at(9)));
+        assert_eq!(breaker.admission(at(9)), Admission::Unlimited);
+        assert!(breaker.record(Verdict::Unhealthy, at(10)));
     }
 
     #[test]
-    fn few_failures_do_not_open_it_however_long_they_go_on() {
-        let mut circuit = Circuit::default();
-        for hour in 1..u64::from(OPENS_AT) {
-            assert!(!circuit.learn(Verdict::Down, at(hour * 3_600)));
+    fn fewer_failures_than_the_threshold_never_open_the_circuit_breaker() {
+        let mut breaker = CircuitBreaker::default();
+        for hour in 1..u64::from(FAILURE_THRESHOLD) {
+            assert!(!breaker.record(Verdict::Unhealthy, at(hour * 3_600)));
         }
-        assert!(circuit.learn(Verdict::Down, at(u64::from(OPENS_AT) * 3_600)));
+        assert!(breaker.record(Verdict::Unhealthy, at(u64::from(FAILURE_THRESHOLD) * 3_600)));
     }
 
     #[test]
-    fn the_time_counts_from_the_first_failure_after_a_success() {
-        let mut circuit = Circuit::default();
-        circuit.learn(Verdict::Down, at(0));
-        circuit.learn(Verdict::Up, at(10));
-        for _ in 0..OPENS_AT {
-            assert!(!circuit.learn(Verdict::Down, at(12)));
+    fn a_success_resets_the_failing_time() {
+        let mut breaker = CircuitBreaker::default();
+        breaker.record(Verdict::Unhealthy, at(0));
+        breaker.record(Verdict::Healthy, at(10));
+        for _ in 0..FAILURE_THRESHOLD {
+            assert!(!breaker.record(Verdict::Unhealthy, at(12)));
         }
-        assert!(circuit.learn(Verdict::Down, at(22)));
+        assert!(breaker.record(Verdict::Unhealthy, at(22)));
     }
 
     #[test]
-    fn a_jump_of_the_clock_neither_opens_it_nor_keeps_it_from_opening() {
-        let mut circuit = Circuit::default();
-        for _ in 0..OPENS_AT {
-            circuit.learn(Verdict::Down, at(0));
+    fn a_clock_step_neither_opens_the_circuit_breaker_nor_prevents_its_opening() {
+        let mut breaker = CircuitBreaker::default();
+        for _ in 0..FAILURE_THRESHOLD {
+            breaker.record(Verdict::Unhealthy, at(0));
         }
-        circuit.shift(3_600_000_000);
-        assert!(!circuit.learn(Verdict::Down, at(3_605)));
-        circuit.shift(-3_600_000_000);
-        assert!(circuit.learn(Verdict::Down, at(10)));
+        breaker.shift(3_600_000_000);
+        assert!(!breaker.record(Verdict::Unhealthy, at(3_605)));
+        breaker.shift(-3_600_000_000);
+        assert!(breaker.record(Verdict::Unhealthy, at(10)));
     }
 
     #[test]
-    fn it_opens_only_when_nothing_succeeds_between() {
-        let mut circuit = Circuit::default();
+    fn only_consecutive_failures_open_the_circuit_breaker() {
+        let mut breaker = CircuitBreaker::default();
         for _ in 0..100 {
-            for _ in 1..OPENS_AT {
-                circuit.learn(Verdict::Down, at(0));
+            for _ in 1..FAILURE_THRESHOLD {
+                breaker.record(Verdict::Unhealthy, at(0));
             }
-            circuit.learn(Verdict::Up, at(0));
+            breaker.record(Verdict::Healthy, at(0));
         }
-        assert_eq!(circuit.admission(at(0)), Admission::Freely);
+        assert_eq!(breaker.admission(at(0)), Admission::Unlimited);
     }
 
     #[test]
-    fn one_probe_at_a_time_with_growing_waits_until_one_succeeds() {
-        let mut circuit = opened();
+    fn an_open_circuit_admits_one_probe_at_a_time_with_backoff() {
+        let mut breaker = open_breaker();
         let mut now = OPENED_AT;
-        let mut waits = Vec::new();
+        let mut intervals = Vec::new();
         for _ in 0..8 {
-            let Admission::NotBefore(probe_at) = circuit.admission(now) else {
-                panic!("a wait was due")
+            let Admission::NotBefore(probe_at) = breaker.admission(now) else {
+                panic!("no probe interval")
             };
-            waits.push(probe_at.since(now).as_secs());
+            intervals.push(probe_at.since(now).as_secs());
             now = probe_at;
-            assert_eq!(circuit.admission(now), Admission::Probe);
-            circuit.set_probing(true);
-            assert_eq!(circuit.admission(now), Admission::Probing);
-            assert!(!circuit.learn(Verdict::Down, now));
+            assert_eq!(breaker.admission(now), Admission::Probe);
+            breaker.set_probe_in_flight(true);
+            assert_eq!(breaker.admission(now), Admission::ProbeInFlight);
+            assert!(!breaker.record(Verdict::Unhealthy, now));
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert!(circuit.learn(Verdict::Up, now));
-        assert_eq!(circuit.admission(now), Admission::Freely);
+        assert_eq!(intervals, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(breaker.record(Verdict::Healthy, now));
+        assert_eq!(breaker.admission(now), Admission::Unlimited);
     }
 
     #[test]
-    fn attempts_begun_before_it_opened_do_not_count_as_probes() {
-        let mut circuit = opened();
-        circuit.learn(Verdict::Down, OPENED_AT);
-        assert_eq!(circuit.admission(OPENED_AT), Admission::NotBefore(at(11)));
+    fn attempts_started_before_the_circuit_opened_are_no_probes() {
+        let mut breaker = open_breaker();
+        breaker.record(Verdict::Unhealthy, OPENED_AT);
+        assert_eq!(breaker.admission(OPENED_AT), Admission::NotBefore(at(11)));
     }
 }

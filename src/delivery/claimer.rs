@@ -1,137 +1,137 @@
-//! Claiming: due deliveries are leased for the lanes that have room, each lane on its own, so that a
-//! long backlog of one never stands before another's. The loop sleeps until the earliest due time it
-//! knows of, and is woken when there may be an earlier one.
+//! The claimer: leases due deliveries for the queues that have room, each mapping on its own, so that
+//! a backlog of one never delays another. It sleeps until the earliest known due time and is woken when
+//! there may be an earlier one.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
+use super::context::Context;
 use super::queue::Demand;
+use super::scheduler;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::routing::MappingRoute;
 use crate::store::{ClaimRequest, ClaimWant, StoreError};
 
-/// Deliveries claimed for one lane at once.
-const AT_ONCE: u32 = 256;
-/// The same where they share requests.
-const AT_ONCE_TO_BATCH: u32 = 1_024;
-/// The wait after a claim that failed.
-const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// Deliveries of one mapping in one claim.
+const CLAIM_SIZE: u32 = 256;
+/// The same for a mapping with batching.
+const BATCHING_CLAIM_SIZE: u32 = 1_024;
+/// The wait before a failed claim is retried.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// Claims until the dispatcher stops.
-pub(super) async fn run(shared: Arc<Shared>) {
-    while !shared.stopping.is_cancelled() {
-        let Some(schedule) = shared.schedule.go_by().await else {
+pub(super) async fn run(context: Arc<Context>) {
+    while !context.stopping.is_cancelled() {
+        let Some(schedule) = context.schedule.read().await else {
             tokio::select! {
-                () = shared.claim_wanted.notified() => {}
-                () = shared.stopping.cancelled() => {}
+                () = context.claim_wanted.notified() => {}
+                () = context.stopping.cancelled() => {}
             }
             continue;
         };
-        let now = shared.parts.clock.now();
-        let (wants, wake_at) = shared.demands(now);
+        let now = context.parts.clock.now();
+        let (wants, wake_at) = demands(&context, now);
         let claimed =
-            if wants.is_empty() { None } else { Some(shared.claim(now, wants.clone()).await) };
+            if wants.is_empty() { None } else { Some(claim(&context, now, wants.clone()).await) };
         drop(schedule);
         match claimed {
             Some(Ok(())) => {}
             Some(Err(StoreError::Closed)) => return,
             Some(Err(error)) => {
-                tracing::error!(%error, "due deliveries could not be claimed; trying again");
+                tracing::error!(%error, "due deliveries could not be claimed; retrying");
                 for want in wants {
-                    shared.unclaimed(want.mapping_id, now);
+                    claim_failed(&context, want.mapping_id, now);
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(TRY_AGAIN) => {}
-                    () = shared.stopping.cancelled() => {}
+                    () = tokio::time::sleep(RETRY_AFTER) => {}
+                    () = context.stopping.cancelled() => {}
                 }
             }
             None => tokio::select! {
-                () = shared.claim_wanted.notified() => {}
-                () = sleep_until(&shared, wake_at) => {}
-                () = shared.stopping.cancelled() => {}
+                () = context.claim_wanted.notified() => {}
+                () = sleep_until(&context, wake_at) => {}
+                () = context.stopping.cancelled() => {}
             },
         }
     }
 }
 
-async fn sleep_until(shared: &Shared, at: Option<Timestamp>) {
+async fn sleep_until(context: &Context, at: Option<Timestamp>) {
     match at {
-        Some(at) => shared.parts.clock.sleep_until(at).await,
+        Some(at) => context.parts.clock.sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
 
-impl Shared {
-    /// What every lane wants now, and when the first of the others will want something.
-    fn demands(&self, now: Timestamp) -> (Vec<ClaimWant>, Option<Timestamp>) {
-        let routes = self.parts.routes.current();
-        let mut wants = Vec::new();
-        let mut wake_at: Option<Timestamp> = None;
-        for gate in self.gates().by_destination.values() {
-            for (mapping_id, demand) in gate.demands(now) {
-                match demand {
-                    Demand::Now(room) => {
-                        let route = routes.mapping(mapping_id);
-                        wants.extend(route.map(|it| want(it, room.min(at_once(it)))));
-                    }
-                    Demand::At(at) => wake_at = Some(wake_at.map_or(at, |other| other.min(at))),
-                    Demand::None => {}
+/// What every queue wants now, and the earliest time that another one wants something.
+fn demands(context: &Context, now: Timestamp) -> (Vec<ClaimWant>, Option<Timestamp>) {
+    let routes = context.parts.routes.current();
+    let mut wants = Vec::new();
+    let mut wake_at: Option<Timestamp> = None;
+    for limiter in context.limiters() {
+        for (mapping_id, demand) in limiter.demands(now) {
+            match demand {
+                Demand::Now(room) => {
+                    let route = routes.mapping(mapping_id);
+                    wants.extend(route.map(|it| want(it, room.min(claim_size(it)))));
                 }
+                Demand::At(at) => wake_at = Some(wake_at.map_or(at, |other| other.min(at))),
+                Demand::None => {}
             }
         }
-        (wants, wake_at)
     }
+    (wants, wake_at)
+}
 
-    async fn claim(
-        self: &Arc<Self>,
-        now: Timestamp,
-        wants: Vec<ClaimWant>,
-    ) -> Result<(), StoreError> {
-        let asked: Vec<_> = wants.iter().map(|want| want.mapping_id).collect();
-        let node_id = self.parts.node_id;
-        let claim = self.parts.store.claim_due(ClaimRequest { node_id, now, wants }).await?;
-        for (mapping_id, count) in claim.overdue {
-            self.count_overdue(mapping_id, count);
-        }
-        self.note_closing(&claim.deliveries, now);
-        for (mapping_id, due_at) in claim.next_due {
-            self.note_due(mapping_id, due_at);
-        }
-        let given: HashSet<_> = claim.deliveries.iter().map(|it| it.mapping_id).collect();
-        self.take(claim.deliveries, false);
-        for mapping_id in asked {
-            if let Some(gate) = self.gate(mapping_id) {
-                gate.claim_ended(mapping_id, given.contains(&mapping_id));
-                self.pump(&gate);
-            }
-        }
-        Ok(())
+async fn claim(
+    context: &Arc<Context>,
+    now: Timestamp,
+    wants: Vec<ClaimWant>,
+) -> Result<(), StoreError> {
+    let mapping_ids: Vec<_> = wants.iter().map(|want| want.mapping_id).collect();
+    let node_id = context.parts.node_id;
+    let claim = context.parts.store.claim_due(ClaimRequest { node_id, now, wants }).await?;
+    for (mapping_id, count) in claim.overdue {
+        count_overdue(context, mapping_id, count);
     }
-
-    /// A claim failed: what was due still is.
-    fn unclaimed(&self, mapping_id: MappingId, now: Timestamp) {
-        if let Some(gate) = self.gate(mapping_id) {
-            gate.claim_ended(mapping_id, false);
-            gate.note_due(mapping_id, now);
+    context.expiring_windows.note(&claim.deliveries, &context.parts.routes.current(), now);
+    for (mapping_id, due_at) in claim.next_due {
+        context.note_due(mapping_id, due_at);
+    }
+    let claimed: HashSet<_> = claim.deliveries.iter().map(|it| it.mapping_id).collect();
+    scheduler::enqueue(context, claim.deliveries, false);
+    for mapping_id in mapping_ids {
+        if let Some(limiter) = context.limiter(mapping_id) {
+            limiter.claim_ended(mapping_id, claimed.contains(&mapping_id));
+            scheduler::start_requests(context, &limiter);
         }
     }
+    Ok(())
+}
 
-    fn count_overdue(&self, mapping_id: MappingId, count: u64) {
-        if count > 0 {
-            self.minutes.died(mapping_id, self.parts.clock.now(), count);
-            let reason = crate::domain::delivery::Reason::Deadline.as_str();
-            let label = crate::telemetry::metrics::Reason { reason };
-            self.parts.metrics.dead_letters.get_or_create(&label).inc_by(count);
-            self.recorded.send_modify(|commits| *commits += 1);
-        }
+/// After a failed claim, what was due is still due.
+fn claim_failed(context: &Context, mapping_id: MappingId, now: Timestamp) {
+    if let Some(limiter) = context.limiter(mapping_id) {
+        limiter.claim_ended(mapping_id, false);
+        limiter.note_due(mapping_id, now);
     }
 }
 
-fn at_once(route: &MappingRoute) -> u32 {
-    if route.batching.is_some() { AT_ONCE_TO_BATCH } else { AT_ONCE }
+/// Counts dead letters whose window ended without another attempt.
+fn count_overdue(context: &Context, mapping_id: MappingId, count: u64) {
+    if count > 0 {
+        context.statistics.dead(mapping_id, context.parts.clock.now(), count);
+        let reason = crate::domain::delivery::Reason::Deadline.as_str();
+        let label = crate::telemetry::metrics::Reason { reason };
+        context.parts.metrics.dead_letters.get_or_create(&label).inc_by(count);
+        context.recorded.send_modify(|commits| *commits += 1);
+    }
+}
+
+fn claim_size(route: &MappingRoute) -> u32 {
+    if route.batching.is_some() { BATCHING_CLAIM_SIZE } else { CLAIM_SIZE }
 }
 
 fn want(route: &MappingRoute, limit: u32) -> ClaimWant {
@@ -143,17 +143,17 @@ fn want(route: &MappingRoute, limit: u32) -> ClaimWant {
     }
 }
 
-/// Makes dead letters of what was tried in vain until its deadline, for every mapping that delivers.
-pub(super) async fn settle_overdue(shared: &Arc<Shared>) -> Result<u64, StoreError> {
-    let routes = shared.parts.routes.current();
+/// Makes dead letters of attempted deliveries past their deadline, for every mapping that delivers.
+pub(super) async fn settle_overdue(context: &Context) -> Result<u64, StoreError> {
+    let routes = context.parts.routes.current();
     let delivering = routes.mappings().filter(|it| it.delivers());
     let wants: Vec<_> = delivering.map(|it| want(it, u32::MAX)).collect();
     let mut sum = 0;
     for want in wants {
-        let (mapping_id, now) = (want.mapping_id, shared.parts.clock.now());
-        let request = ClaimRequest { node_id: shared.parts.node_id, now, wants: vec![want] };
-        let settled = shared.parts.store.settle_overdue(request).await?;
-        shared.count_overdue(mapping_id, settled);
+        let (mapping_id, now) = (want.mapping_id, context.parts.clock.now());
+        let request = ClaimRequest { node_id: context.parts.node_id, now, wants: vec![want] };
+        let settled = context.parts.store.settle_overdue(request).await?;
+        count_overdue(context, mapping_id, settled);
         sum += settled;
     }
     Ok(sum)

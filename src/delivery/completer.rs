@@ -1,134 +1,74 @@
-//! Recording: attempts that have ended are gathered and written with what follows from each. An
-//! attempt is kept here until the store has it: a full disk delays its record, never loses it, as
-//! long as the process lives; after that its lease expires.
+//! The completer: writes completed attempts to the store, each with its delivery's next state, and
+//! retries while the store fails. A full disk delays the record of an attempt as long as the process
+//! lives; after a crash the lease expires.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Semaphore, mpsc};
 
-use super::Shared;
-use super::batch::Few;
+use super::completion_queue::CompletionReceiver;
+use super::context::Context;
 use crate::domain::retry::Next;
 use crate::store::{Record, Recorded, StoreError};
 use crate::telemetry::metrics;
 
-/// Attempts in one step of the store, so few that events are not kept waiting by one; those of one
-/// request stay together whatever their number.
-const AT_ONCE: usize = 64;
-/// Steps that may be under way: some in the commit now running, others waiting for the next.
-const STEPS: usize = 16;
-/// The wait before a step that failed is tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(250);
-/// Attempts that may wait to be recorded; beyond it no new attempt starts.
-const WAITING: usize = 4_096;
-
-/// The way to the recorder.
-#[derive(Debug)]
-pub(super) struct Records {
-    queue: mpsc::UnboundedSender<Few<Record>>,
-    room: Arc<Semaphore>,
-}
-
-/// The recorder's end of it.
-#[derive(Debug)]
-pub(super) struct Queue {
-    queue: mpsc::UnboundedReceiver<Few<Record>>,
-    room: Arc<Semaphore>,
-}
-
-/// What a request's attempts take in the queue.
-fn places(records: &[Record]) -> usize {
-    records.len().min(WAITING)
-}
-
-impl Records {
-    pub(super) fn new() -> (Self, Queue) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let room = Arc::new(Semaphore::new(WAITING));
-        (Self { queue: sender, room: Arc::clone(&room) }, Queue { queue: receiver, room })
-    }
-
-    /// Hands over the attempts of one request; waits while too many are waiting.
-    pub(super) async fn send(&self, records: Few<Record>) {
-        if records.is_empty() {
-            return;
-        }
-        let places = u32::try_from(places(&records)).unwrap_or(u32::MAX);
-        // Neither is closed before every attempt has ended.
-        if let Ok(room) = self.room.acquire_many(places).await {
-            room.forget();
-            let _ = self.queue.send(records);
-        }
-    }
-}
-
-impl Queue {
-    /// `first` and what waits behind it, up to a step's size.
-    fn gather(&mut self, first: Few<Record>) -> Arc<Vec<Record>> {
-        self.room.add_permits(places(&first));
-        let mut gathered = Vec::with_capacity((first.len() + self.queue.len()).min(AT_ONCE));
-        gathered.extend(first);
-        while gathered.len() < AT_ONCE
-            && let Ok(next) = self.queue.try_recv()
-        {
-            self.room.add_permits(places(&next));
-            gathered.extend(next);
-        }
-        Arc::new(gathered)
-    }
-}
+/// Store steps in flight: some in the commit now running, others queued for the next.
+const MAX_STEPS: usize = 16;
+/// The wait before a failed step is retried.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// Records until the dispatcher stops and the queue is empty.
-pub(super) async fn run(shared: Arc<Shared>, mut queue: Queue) {
+pub(super) async fn run(context: Arc<Context>, mut queue: CompletionReceiver) {
     let mut steps = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
-            Some(first) = queue.queue.recv(), if steps.len() < STEPS => {
-                steps.push(write(&shared, queue.gather(first)));
+            Some(records) = queue.recv(), if steps.len() < MAX_STEPS => {
+                steps.push(write(&context, records));
             }
             Some(_) = steps.next(), if !steps.is_empty() => {}
-            () = all_ended(&shared), if steps.is_empty() => break,
+            () = requests_ended(&context), if steps.is_empty() => break,
         }
     }
-    queue.queue.close();
-    while let Some(first) = queue.queue.recv().await {
-        write(&shared, queue.gather(first)).await;
+    queue.close();
+    while let Some(records) = queue.recv().await {
+        write(&context, records).await;
     }
 }
 
-/// Resolves once the dispatcher stops and no attempt is under way.
-async fn all_ended(shared: &Shared) {
-    shared.stopping.cancelled().await;
-    shared.attempts_under_way.wait().await;
+/// Resolves once the dispatcher stops and no request is in flight.
+async fn requests_ended(context: &Context) {
+    context.stopping.cancelled().await;
+    context.requests.wait().await;
 }
 
-/// Records until it is done; what became of each, nothing when the store has closed.
-pub(super) async fn write(shared: &Shared, records: Arc<Vec<Record>>) -> Vec<Recorded> {
+/// Records attempts, retrying until the store has them. Returns the result of each; none when the store
+/// is closed.
+pub(super) async fn write(context: &Context, records: Arc<Vec<Record>>) -> Vec<Recorded> {
     loop {
-        match shared.parts.store.record(Arc::clone(&records)).await {
+        match context.parts.store.record(Arc::clone(&records)).await {
             Ok(results) => {
-                shared.note_recorded(&records, &results);
+                context.note_recorded(&records, &results);
                 return results;
             }
             Err(StoreError::Closed) => {
-                tracing::error!(count = records.len(), "attempts ended after the store had closed");
+                tracing::error!(count = records.len(), "attempts ended after the store was closed");
                 return Vec::new();
             }
             Err(error) => {
-                tracing::error!(%error, count = records.len(), "attempts wait to be recorded");
-                tokio::time::sleep(TRY_AGAIN).await;
+                tracing::error!(%error, count = records.len(), "attempts could not be recorded; retrying");
+                tokio::time::sleep(RETRY_AFTER).await;
             }
         }
     }
 }
 
-impl Shared {
+impl Context {
+    /// Counts recorded attempts, notes when retries are due, and signals the commit.
     pub(super) fn note_recorded(&self, records: &[Record], results: &[Recorded]) {
-        self.successes.recorded(records);
+        self.successes.remove_recorded(records);
         let metrics = &self.parts.metrics;
         let mut retries = false;
         for (record, result) in records.iter().zip(results) {

@@ -1,79 +1,78 @@
-//! Expiry: a lease without an outcome means that the process died or hung. It becomes an `unknown`
-//! attempt and the delivery is due again by the ordinary backoff; the token decides the race with an
-//! outcome that comes after all.
+//! The lease reaper: a lease that expired without an outcome becomes an attempt with outcome `unknown`,
+//! and its delivery is due again by the ordinary backoff. The fencing token decides the race with an
+//! outcome that is recorded late.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Shared;
+use super::context::Context;
 use crate::domain::attempt::{NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{MappingId, RevisionId};
-use crate::domain::retry::{Ended, decide};
+use crate::domain::retry::{AttemptEnd, decide};
 use crate::store::{ExpiredLease, ExpiryScope, Record, Recorded, StoreError};
 
-const AT_ONCE: u32 = 500;
+/// Leases in one store step.
+const STEP_LEASES: u32 = 500;
 
 /// Expires every lease in `scope`; returns how many.
-pub(super) async fn run(shared: &Arc<Shared>, scope: ExpiryScope) -> Result<u64, StoreError> {
-    let now = shared.parts.clock.now();
-    // Those of one mapping that share requests were likely in one: they come due together again.
+pub(super) async fn run(context: &Context, scope: ExpiryScope) -> Result<u64, StoreError> {
+    let now = context.parts.clock.now();
+    // With batching, a mapping's expired deliveries share their jitter, as those of one request do.
     let mut jitters = HashMap::new();
     let mut expired = 0;
     loop {
-        let leases = shared.parts.store.expired_leases(scope, AT_ONCE).await?;
+        let leases = context.parts.store.expired_leases(scope, STEP_LEASES).await?;
         if leases.is_empty() {
             return Ok(expired);
         }
-        let record = |lease: &ExpiredLease| shared.unknown(lease, now, &mut jitters);
+        let record = |lease: &ExpiredLease| unknown_attempt(context, lease, now, &mut jitters);
         let records: Vec<_> = leases.iter().map(record).collect();
         let records = Arc::new(records);
-        let results = shared.parts.store.record(Arc::clone(&records)).await?;
+        let results = context.parts.store.record(Arc::clone(&records)).await?;
         let applied = results.iter().filter(|it| **it == Recorded::Applied).count();
         expired += u64::try_from(applied).unwrap_or(u64::MAX);
-        shared.note_recorded(&records, &results);
+        context.note_recorded(&records, &results);
     }
 }
 
-impl Shared {
-    fn unknown(
-        &self,
-        lease: &ExpiredLease,
-        now: Timestamp,
-        jitters: &mut HashMap<MappingId, f64>,
-    ) -> Record {
-        let routes = self.parts.routes.current();
-        let route = routes.mapping(lease.mapping_id);
-        let settings = route.map_or_else(DestinationSettings::default, |it| it.settings.clone());
-        let lasted = route.map_or_else(|| settings.lease(), |it| it.lease());
-        let started_at = (lease.expires_at - lasted).min(now);
-        let duration = now.since(started_at).min(lasted);
-        let ended = Ended {
-            outcome: Outcome::Unknown,
-            at: now,
-            tried: lease.tried + 1,
-            deadline_at: lease.deadline_at,
-            timeout: settings.timeout(),
-            retry_after: None,
-        };
-        let jitter = if route.is_some_and(|it| it.batching.is_some()) {
-            *jitters.entry(lease.mapping_id).or_insert_with(|| self.jitter())
-        } else {
-            self.jitter()
-        };
-        let revision_id = route.map_or(RevisionId(0), |it| it.revision_id);
-        Record {
-            delivery_id: lease.delivery_id,
-            mapping_id: lease.mapping_id,
-            token: lease.token,
-            next: decide(&ended, jitter),
-            policy: settings.policy,
-            attempt: NewAttempt {
-                duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-                error: Some("the process that held the lease recorded no outcome".to_owned()),
-                ..NewAttempt::unsent(lease.node_id, revision_id, started_at, Outcome::Unknown)
-            },
-        }
+fn unknown_attempt(
+    context: &Context,
+    lease: &ExpiredLease,
+    now: Timestamp,
+    jitters: &mut HashMap<MappingId, f64>,
+) -> Record {
+    let routes = context.parts.routes.current();
+    let route = routes.mapping(lease.mapping_id);
+    let settings = route.map_or_else(DestinationSettings::default, |it| it.settings.clone());
+    let lease_time = route.map_or_else(|| settings.lease(), |it| it.lease());
+    let started_at = (lease.expires_at - lease_time).min(now);
+    let duration = now.since(started_at).min(lease_time);
+    let end = AttemptEnd {
+        outcome: Outcome::Unknown,
+        at: now,
+        tried: lease.tried + 1,
+        deadline_at: lease.deadline_at,
+        timeout: settings.timeout(),
+        retry_after: None,
+    };
+    let jitter = if route.is_some_and(|it| it.batching.is_some()) {
+        *jitters.entry(lease.mapping_id).or_insert_with(|| context.jitter())
+    } else {
+        context.jitter()
+    };
+    let revision_id = route.map_or(RevisionId(0), |it| it.revision_id);
+    Record {
+        delivery_id: lease.delivery_id,
+        mapping_id: lease.mapping_id,
+        token: lease.token,
+        next: decide(&end, jitter),
+        policy: settings.policy,
+        attempt: NewAttempt {
+            duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+            error: Some("the lease expired without a recorded outcome".to_owned()),
+            ..NewAttempt::unsent(lease.node_id, revision_id, started_at, Outcome::Unknown)
+        },
     }
 }

@@ -1,45 +1,46 @@
-//! The gate of one destination: what waits in memory for it, how many requests are under way, and
-//! when the next may start. Each of its mappings has a lane; lanes take turns, so that a slow one
-//! cannot keep the others waiting. No I/O: the caller sends what the gate lets through.
+//! The limiter of one destination: its requests in flight, its rate limit, and the queues of its
+//! mappings. It schedules the queues round-robin and keeps one in-flight slot for each, so that a slow
+//! mapping cannot starve another. No I/O: the caller sends what it admits.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::batch::Pack;
+use super::batch::Batch;
 use super::circuit_breaker::Verdict;
-use super::memory_budget::{Held, Share};
-use super::queue::{Demand, Lane, Load, Ready, lease_of};
+use super::lease::lease_of;
+use super::memory_budget::{MemoryBudget, Reservation};
+use super::queue::{Demand, Dequeued, MappingQueue, Readiness};
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
 use crate::store::{LeaseRef, LeasedDelivery};
 
-/// Requests may start this much ahead of their even spacing: timers are no finer.
+/// Requests may start this much ahead of the rate's even spacing: timers are no finer.
 const RATE_SLACK: Duration = Duration::from_millis(10);
 
-/// What the gate lets through.
+/// What the limiter admits next.
 #[derive(Debug)]
-pub(super) enum Turn {
-    /// Send this in one request, now; then `finish` it.
+pub(super) enum NextRequest {
+    /// One request, to be sent now; [`Limiter::complete`] ends it.
     Start {
-        /// Deliveries of this mapping.
+        /// The mapping.
         mapping_id: MappingId,
-        /// Which.
-        load: Load,
-        /// What it takes of the memory, until it is done.
-        share: Share,
-        /// Whether more of the mapping is due and should be claimed meanwhile.
-        wants_more: bool,
+        /// What the request is made of.
+        dequeued: Dequeued,
+        /// Its memory, reserved until the request has ended.
+        reservation: Reservation,
+        /// Whether the mapping's next batch should be claimed meanwhile.
+        wants_claim: bool,
     },
-    /// Ask again at this time; nobody else was told to.
+    /// Nothing before this time. The caller sets the timer: the limiter asks for one at a time.
     NotBefore(Timestamp),
-    /// Nothing is to be sent before something else happens.
+    /// Nothing until something else changes.
     Nothing,
 }
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Limiter {
     state: Mutex<State>,
 }
 
@@ -49,26 +50,27 @@ struct State {
     spacing: Option<Duration>,
     in_flight: u32,
     next_start_at: Timestamp,
-    lanes: Vec<Lane>,
-    held: Held,
-    turn: usize,
-    /// When somebody will ask again.
-    wake_at: Option<Timestamp>,
+    queues: Vec<MappingQueue>,
+    budget: MemoryBudget,
+    /// The queue that the round-robin starts at.
+    cursor: usize,
+    /// When the timer that a caller has set fires.
+    timer_at: Option<Timestamp>,
 }
 
-impl Gate {
-    /// `held` counts what waits in the lanes of all gates.
-    pub(super) fn new(held: Held) -> Self {
+impl Limiter {
+    /// All limiters share one memory budget.
+    pub(super) fn new(budget: MemoryBudget) -> Self {
         Self {
             state: Mutex::new(State {
-                held,
+                budget,
                 max_in_flight: 1,
                 spacing: None,
                 in_flight: 0,
                 next_start_at: Timestamp::default(),
-                lanes: Vec::new(),
-                turn: 0,
-                wake_at: None,
+                queues: Vec::new(),
+                cursor: 0,
+                timer_at: None,
             }),
         }
     }
@@ -77,9 +79,9 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the destination's limits and the mappings that are enabled now, each with how its events
-    /// share requests. Returns the leases that lanes no longer enabled had waiting.
-    pub(super) fn set_up(
+    /// Applies the destination's limits and its enabled mappings, each with its batching. Returns the
+    /// leases in the queues of mappings that are no longer enabled.
+    pub(super) fn configure(
         &self,
         settings: &DestinationSettings,
         enabled: &[(MappingId, Option<Batching>)],
@@ -87,46 +89,46 @@ impl Gate {
         let mut state = self.state();
         state.max_in_flight = settings.max_in_flight;
         state.spacing = settings.rate_per_second.map(|rate| Duration::from_secs(1) / rate);
-        let mut given_up = Vec::new();
-        for lane in &mut state.lanes {
-            lane.enabled = enabled.iter().any(|(mapping_id, _)| *mapping_id == lane.mapping_id);
-            if !lane.enabled {
-                given_up.append(&mut lane.give_up_waiting());
+        let mut drained = Vec::new();
+        for queue in &mut state.queues {
+            queue.enabled = enabled.iter().any(|(mapping_id, _)| *mapping_id == queue.mapping_id);
+            if !queue.enabled {
+                drained.append(&mut queue.drain());
             }
         }
         for (mapping_id, batching) in enabled {
-            if state.lane(*mapping_id).is_none() {
-                let held = state.held.clone();
-                state.lanes.push(Lane::new(*mapping_id, held));
+            if state.queue(*mapping_id).is_none() {
+                let budget = state.budget.clone();
+                state.queues.push(MappingQueue::new(*mapping_id, budget));
             }
-            if let Some(lane) = state.lane(*mapping_id) {
-                lane.batching = *batching;
+            if let Some(queue) = state.queue(*mapping_id) {
+                queue.batching = *batching;
             }
         }
-        given_up
+        drained
     }
 
-    /// Takes room for up to `count` deliveries that are about to be committed as leased.
+    /// Reserves slots for up to `count` deliveries that are about to be committed as leased.
     pub(super) fn reserve(&self, mapping_id: MappingId, count: u32) -> u32 {
         let mut state = self.state();
-        let Some(lane) = state.lane(mapping_id) else { return 0 };
-        if !lane.enabled || lane.circuit.is_open() {
+        let Some(queue) = state.queue(mapping_id) else { return 0 };
+        if !queue.enabled || queue.breaker.is_open() {
             return 0;
         }
-        let granted = count.min(lane.room());
-        lane.reserved += granted;
+        let granted = count.min(queue.room());
+        queue.reserved += granted;
         granted
     }
 
-    /// Gives room back that was not used.
-    pub(super) fn give_back(&self, mapping_id: MappingId, count: u32) {
-        if let Some(lane) = self.state().lane(mapping_id) {
-            lane.reserved = lane.reserved.saturating_sub(count);
+    /// Releases reserved slots that were not used.
+    pub(super) fn release(&self, mapping_id: MappingId, count: u32) {
+        if let Some(queue) = self.state().queue(mapping_id) {
+            queue.reserved = queue.reserved.saturating_sub(count);
         }
     }
 
-    /// Takes a delivery whose lease is ours, into the room it had `reserved` if it had. Returns its
-    /// lease when the lane cannot send it: its circuit has opened or it was disabled meanwhile.
+    /// Queues a leased delivery, in its slot if it had `reserved` one. Returns its lease when the queue
+    /// refuses it: its circuit has opened or its mapping was disabled meanwhile.
     pub(super) fn push(
         &self,
         delivery: LeasedDelivery,
@@ -135,40 +137,40 @@ impl Gate {
     ) -> Option<LeaseRef> {
         let mut state = self.state();
         let lease = lease_of(&delivery);
-        let Some(lane) = state.lane(delivery.mapping_id) else { return Some(lease) };
-        lane.reserved -= u32::from(reserved && lane.reserved > 0);
-        let probe = lane.circuit.is_open() && !reserved;
-        if lane.enabled && (probe || !lane.circuit.is_open()) {
-            lane.push(delivery, !reserved, now);
+        let Some(queue) = state.queue(delivery.mapping_id) else { return Some(lease) };
+        queue.reserved -= u32::from(reserved && queue.reserved > 0);
+        let is_probe = queue.breaker.is_open() && !reserved;
+        if queue.enabled && (is_probe || !queue.breaker.is_open()) {
+            queue.push(delivery, !reserved, now);
             None
         } else {
             Some(lease)
         }
     }
 
-    /// Takes what goes in requests of its own, before all else of the mapping. Returns the leases when
-    /// the lane cannot send it.
-    pub(super) fn push_packs(&self, mapping_id: MappingId, packs: Vec<Pack>) -> Vec<LeaseRef> {
+    /// Queues rendered batches in front of the mapping's other deliveries. Returns their leases when the
+    /// queue refuses them.
+    pub(super) fn push_batches(&self, mapping_id: MappingId, batches: Vec<Batch>) -> Vec<LeaseRef> {
         let mut state = self.state();
-        match state.lane(mapping_id) {
-            Some(lane) if lane.enabled && !lane.circuit.is_open() => {
-                lane.push_packs(packs);
+        match state.queue(mapping_id) {
+            Some(queue) if queue.enabled && !queue.breaker.is_open() => {
+                queue.push_batches(batches);
                 Vec::new()
             }
             Some(_) | None => {
-                let deliveries = packs.into_iter().flat_map(Pack::into_deliveries);
+                let deliveries = batches.into_iter().flat_map(Batch::into_deliveries);
                 deliveries.map(|it| lease_of(&it)).collect()
             }
         }
     }
 
-    /// The next load to send, lanes in turn.
-    pub(super) fn next(&self, now: Timestamp) -> Turn {
+    /// The next request to send, round-robin over the queues.
+    pub(super) fn next(&self, now: Timestamp) -> NextRequest {
         let mut state = self.state();
         if state.in_flight >= state.max_in_flight {
-            return Turn::Nothing;
+            return NextRequest::Nothing;
         }
-        let at = match state.lane_in_turn(now) {
+        let at = match state.ready_queue(now) {
             Ok(at) => at,
             Err(until) => return state.wait(until),
         };
@@ -179,153 +181,156 @@ impl Gate {
             }
             state.next_start_at = state.next_start_at.max(now) + spacing;
         }
-        let lanes = state.lanes.len();
-        let lane = &mut state.lanes[at];
-        let Some((load, share)) = lane.take() else { return Turn::Nothing };
-        lane.running += 1;
-        let (mapping_id, wants_more) = (lane.mapping_id, lane.wants_next(now));
+        let count = state.queues.len();
+        let queue = &mut state.queues[at];
+        let Some((dequeued, reservation)) = queue.dequeue() else { return NextRequest::Nothing };
+        queue.in_flight += 1;
+        let (mapping_id, wants_claim) = (queue.mapping_id, queue.wants_next_batch(now));
         state.in_flight += 1;
-        state.turn = (at + 1) % lanes;
-        Turn::Start { mapping_id, load, share, wants_more }
+        state.cursor = (at + 1) % count;
+        NextRequest::Start { mapping_id, dequeued, reservation, wants_claim }
     }
 
-    /// Somebody asks again, as `next` had told.
-    pub(super) fn woken(&self) {
-        self.state().wake_at = None;
+    /// The timer that [`NextRequest::NotBefore`] asked for has fired.
+    pub(super) fn timer_fired(&self) {
+        self.state().timer_at = None;
     }
 
-    /// Ends what `next` started. Returns the leases to be given up when the circuit opened, and
-    /// whether the lane should be looked at for more.
-    pub(super) fn finish(
+    /// Ends a request that `next` started, with its verdict on the receiver.
+    pub(super) fn complete(
         &self,
         mapping_id: MappingId,
         verdict: Verdict,
         now: Timestamp,
-    ) -> Finished {
+    ) -> Completed {
         let mut state = self.state();
         state.in_flight = state.in_flight.saturating_sub(1);
-        let Some(lane) = state.lane(mapping_id) else { return Finished::default() };
-        lane.running = lane.running.saturating_sub(1);
-        let turned = lane.circuit.learn(verdict, now);
-        let opened = turned && lane.circuit.is_open();
-        Finished {
-            given_up: if opened { lane.give_up_waiting() } else { Vec::new() },
+        let Some(queue) = state.queue(mapping_id) else { return Completed::default() };
+        queue.in_flight = queue.in_flight.saturating_sub(1);
+        let changed = queue.breaker.record(verdict, now);
+        let opened = changed && queue.breaker.is_open();
+        Completed {
+            drained: if opened { queue.drain() } else { Vec::new() },
             opened,
-            closed: turned && !opened,
-            wants_more: lane.is_low() && lane.next_due.is_some(),
+            closed: changed && !opened,
+            wants_claim: queue.is_low() && queue.next_due.is_some(),
         }
     }
 
-    /// Something of this mapping is due at this time.
+    /// Notes that a delivery of this mapping is due at this time.
     pub(super) fn note_due(&self, mapping_id: MappingId, due_at: Timestamp) {
-        if let Some(lane) = self.state().lane(mapping_id) {
-            lane.next_due = Some(lane.next_due.map_or(due_at, |known| known.min(due_at)));
+        if let Some(queue) = self.state().queue(mapping_id) {
+            queue.next_due = Some(queue.next_due.map_or(due_at, |known| known.min(due_at)));
         }
     }
 
-    /// Every lane's demand. A lane whose demand is taken now forgets its due time: the claim's answer
-    /// brings the next one, and what is noted meanwhile is not overwritten by that answer.
+    /// Every queue's demand. A queue with a demand for now forgets its due time: the claim's result
+    /// brings the next one, and what is noted meanwhile is not overwritten by that result.
     pub(super) fn demands(&self, now: Timestamp) -> Vec<(MappingId, Demand)> {
         let mut state = self.state();
-        let demands = state.lanes.iter_mut().map(|lane| {
-            let demand = lane.demand(now);
+        let demands = state.queues.iter_mut().map(|queue| {
+            let demand = queue.demand(now);
             if matches!(demand, Demand::Now(_)) {
-                lane.next_due = None;
-                lane.claiming = true;
-                lane.circuit.set_probing(true);
+                queue.next_due = None;
+                queue.claiming = true;
+                queue.breaker.set_probe_in_flight(true);
             }
-            (lane.mapping_id, demand)
+            (queue.mapping_id, demand)
         });
         demands.filter(|(_, demand)| *demand != Demand::None).collect()
     }
 
-    /// A claim for this lane has ended. When it gave nothing, a probe, if it was one, did not start.
-    pub(super) fn claim_ended(&self, mapping_id: MappingId, has_given: bool) {
-        if let Some(lane) = self.state().lane(mapping_id) {
-            lane.claiming = false;
-            if !has_given {
-                lane.circuit.set_probing(false);
+    /// Ends a claim for this queue. A claim that returned nothing started no probe.
+    pub(super) fn claim_ended(&self, mapping_id: MappingId, has_deliveries: bool) {
+        if let Some(queue) = self.state().queue(mapping_id) {
+            queue.claiming = false;
+            if !has_deliveries {
+                queue.breaker.set_probe_in_flight(false);
             }
         }
     }
 
-    /// Moves times by a jump of the clock; whoever waits is to ask again.
+    /// Moves its times by a clock step and drops its timer: the caller asks for the next request again.
     pub(super) fn shift(&self, micros: i64) {
         let mut state = self.state();
         state.next_start_at = state.next_start_at.shifted(micros);
-        state.wake_at = None;
-        state.lanes.iter_mut().for_each(|lane| lane.shift(micros));
+        state.timer_at = None;
+        state.queues.iter_mut().for_each(|queue| queue.shift(micros));
     }
 
-    /// Takes out what waits under a lease that ends before `until`.
-    pub(super) fn give_up_expiring(&self, until: Timestamp) -> Vec<LeaseRef> {
-        self.state().lanes.iter_mut().flat_map(|lane| lane.give_up_expiring(until)).collect()
+    /// Removes queued deliveries whose lease expires before `until`; returns the leases.
+    pub(super) fn drain_expiring(&self, until: Timestamp) -> Vec<LeaseRef> {
+        self.state().queues.iter_mut().flat_map(|queue| queue.drain_expiring(until)).collect()
     }
 
-    /// Empties every lane; for a process that stops.
-    pub(super) fn give_up_all(&self) -> Vec<LeaseRef> {
-        self.state().lanes.iter_mut().flat_map(Lane::give_up_waiting).collect()
+    /// Empties every queue at shutdown; returns the leases.
+    pub(super) fn drain(&self) -> Vec<LeaseRef> {
+        self.state().queues.iter_mut().flat_map(MappingQueue::drain).collect()
     }
 
     /// The mappings whose circuit is open, each with the time it opened.
     pub(super) fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
         let state = self.state();
-        let open = |lane: &Lane| Some((lane.mapping_id, lane.circuit.opened_at()?));
-        state.lanes.iter().filter_map(open).collect()
+        let open = |queue: &MappingQueue| Some((queue.mapping_id, queue.breaker.opened_at()?));
+        state.queues.iter().filter_map(open).collect()
     }
 
-    /// The earliest due time any enabled lane knows of.
+    /// The earliest due time known to an enabled queue.
     pub(super) fn oldest_due(&self) -> Option<Timestamp> {
-        self.state().lanes.iter().filter(|it| it.enabled).filter_map(|it| it.next_due).min()
+        self.state().queues.iter().filter(|it| it.enabled).filter_map(|it| it.next_due).min()
     }
 
-    /// Requests under way.
+    /// Requests in flight.
     pub(super) fn in_flight(&self) -> u32 {
         self.state().in_flight
     }
 }
 
-/// What follows from an attempt's end.
+/// What follows from the end of a request.
 #[derive(Debug, Default)]
-pub(super) struct Finished {
-    pub(super) given_up: Vec<LeaseRef>,
+pub(super) struct Completed {
+    /// The leases that the queue held when its circuit opened; to be released.
+    pub(super) drained: Vec<LeaseRef>,
+    /// Whether it opened the circuit.
     pub(super) opened: bool,
+    /// Whether it closed the circuit.
     pub(super) closed: bool,
-    pub(super) wants_more: bool,
+    /// Whether the queue should be refilled from the store.
+    pub(super) wants_claim: bool,
 }
 
 impl State {
-    fn lane(&mut self, mapping_id: MappingId) -> Option<&mut Lane> {
-        self.lanes.iter_mut().find(|lane| lane.mapping_id == mapping_id)
+    fn queue(&mut self, mapping_id: MappingId) -> Option<&mut MappingQueue> {
+        self.queues.iter_mut().find(|queue| queue.mapping_id == mapping_id)
     }
 
-    /// The next lane in turn that has something to send and may have one more under way: one place
-    /// is kept for each of the other lanes, as far as the limit goes. Without one, when the first of
-    /// them will have.
-    fn lane_in_turn(&self, now: Timestamp) -> Result<usize, Option<Timestamp>> {
-        let lanes = self.lanes.len();
-        let others = u32::try_from(lanes.saturating_sub(1)).unwrap_or(u32::MAX);
+    /// The next queue, round-robin, that is ready and below its in-flight share: one slot is kept for
+    /// each of the other queues, as far as the limit allows. Without one, the earliest time that one
+    /// becomes ready.
+    fn ready_queue(&self, now: Timestamp) -> Result<usize, Option<Timestamp>> {
+        let count = self.queues.len();
+        let others = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
         let share = self.max_in_flight.saturating_sub(others).max(1);
-        let mut first: Option<Timestamp> = None;
-        for at in (0..lanes).map(|step| (self.turn + step) % lanes) {
-            let lane = &self.lanes[at];
-            match lane.ready(now) {
-                Ready::Now if lane.running < share => return Ok(at),
-                Ready::Now | Ready::Not => {}
-                Ready::At(at) => first = Some(first.map_or(at, |known| known.min(at))),
+        let mut earliest: Option<Timestamp> = None;
+        for at in (0..count).map(|step| (self.cursor + step) % count) {
+            let queue = &self.queues[at];
+            match queue.readiness(now) {
+                Readiness::Now if queue.in_flight < share => return Ok(at),
+                Readiness::Now | Readiness::Empty => {}
+                Readiness::At(at) => earliest = Some(earliest.map_or(at, |known| known.min(at))),
             }
         }
-        Err(first)
+        Err(earliest)
     }
 
-    /// Nothing before `until`: one asker is told to come back then, or earlier if told before.
-    fn wait(&mut self, until: Option<Timestamp>) -> Turn {
+    /// Nothing before `until`: asks for a timer, unless one that fires earlier is set.
+    fn wait(&mut self, until: Option<Timestamp>) -> NextRequest {
         match until {
-            Some(until) if self.wake_at.is_none_or(|known| known > until) => {
-                self.wake_at = Some(until);
-                Turn::NotBefore(until)
+            Some(until) if self.timer_at.is_none_or(|known| known > until) => {
+                self.timer_at = Some(until);
+                NextRequest::NotBefore(until)
             }
-            Some(_) | None => Turn::Nothing,
+            Some(_) | None => NextRequest::Nothing,
         }
     }
 }

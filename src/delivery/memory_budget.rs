@@ -1,120 +1,122 @@
-//! How much is in memory to be delivered: what waits in the lanes of all gates, and what is in requests
-//! under way. It tells lanes how much they may take, so that there is one bound however many they are.
+//! The memory budget for deliveries in memory: prefetched ones in the queues of all limiters and those
+//! of requests in flight. Queues size themselves by the headroom that is left, so that one bound holds
+//! for any number of mappings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::store::LeasedDelivery;
 
-/// Deliveries waiting in all lanes, and bytes, above which none gets more than its due.
-const SPARE: usize = 16_384;
-const SPARE_BYTES: usize = 24 << 20;
-/// Bytes above which each gets its least, so that it gets on however much the others have.
-const MOST_BYTES: usize = 48 << 20;
-/// About what a delivery takes beside its event's bytes.
+/// Queued deliveries, and bytes, above which a queue gets only its fair share.
+const AMPLE_DELIVERIES: usize = 16_384;
+const AMPLE_BYTES: usize = 24 << 20;
+/// Bytes above which a queue gets only its minimum, so that each mapping makes progress.
+const MAX_BYTES: usize = 48 << 20;
+/// Approximate overhead of a delivery beside its event's bytes.
 const DELIVERY_BYTES: usize = 512;
 
-/// What is in memory; cheap to clone.
+/// The budget; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held(Arc<Sums>);
+pub(super) struct MemoryBudget(Arc<Usage>);
 
 #[derive(Debug, Default)]
-struct Sums {
-    waiting: AtomicUsize,
+struct Usage {
+    queued: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-/// How much there is left to take.
+/// How much of the budget is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
-    /// As much as is of use.
-    Spare,
-    /// Its due for each lane.
-    Due,
-    /// The least for each.
-    Least,
+pub(super) enum Headroom {
+    /// Queues may prefetch as much as is useful.
+    Ample,
+    /// Each queue may hold its fair share.
+    FairShare,
+    /// Each queue may hold its minimum.
+    Minimum,
 }
 
-impl Held {
-    /// One more waits; so many bytes are taken by it.
-    pub(super) fn wait(&self, bytes: usize) {
-        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+impl MemoryBudget {
+    /// Charges a delivery that was queued.
+    pub(super) fn enqueue(&self, bytes: usize) {
+        self.0.queued.fetch_add(1, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many wait no longer; their bytes are given back with the share.
-    pub(super) fn take(&self, deliveries: usize, bytes: usize) -> Share {
-        self.0.waiting.fetch_sub(deliveries, Ordering::Relaxed);
-        Share { held: self.clone(), bytes }
+    /// Takes deliveries out of the queued count; their bytes are released with the reservation.
+    pub(super) fn dequeue(&self, deliveries: usize, bytes: usize) -> Reservation {
+        self.0.queued.fetch_sub(deliveries, Ordering::Relaxed);
+        Reservation { budget: self.clone(), bytes }
     }
 
-    /// More bytes.
-    pub(super) fn share(&self, bytes: usize) -> Share {
+    /// Reserves bytes.
+    pub(super) fn reserve(&self, bytes: usize) -> Reservation {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Share { held: self.clone(), bytes }
+        Reservation { budget: self.clone(), bytes }
     }
 
-    pub(super) fn left(&self) -> Left {
+    pub(super) fn headroom(&self) -> Headroom {
         let bytes = self.0.bytes.load(Ordering::Relaxed);
-        if bytes >= MOST_BYTES {
-            Left::Least
-        } else if bytes >= SPARE_BYTES || self.0.waiting.load(Ordering::Relaxed) >= SPARE {
-            Left::Due
+        if bytes >= MAX_BYTES {
+            Headroom::Minimum
+        } else if bytes >= AMPLE_BYTES || self.0.queued.load(Ordering::Relaxed) >= AMPLE_DELIVERIES
+        {
+            Headroom::FairShare
         } else {
-            Left::Spare
+            Headroom::Ample
         }
     }
 }
 
-/// What a request under way takes of it, or a pack that waits for one; given back when dropped.
+/// The bytes reserved for a request in flight or for a batch that waits for one; released on drop.
 #[derive(Debug)]
-pub(super) struct Share {
-    held: Held,
+pub(super) struct Reservation {
+    budget: MemoryBudget,
     bytes: usize,
 }
 
-impl Share {
-    /// It takes more.
+impl Reservation {
+    /// Reserves more bytes.
     pub(super) fn grow(&mut self, bytes: usize) {
-        self.held.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.held.0.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// About how many bytes a delivery takes in memory: its event as it came, and as mappings see it.
-pub(super) fn bytes_of(delivery: &LeasedDelivery) -> usize {
+/// The approximate memory footprint of a delivery: its event's raw bytes and its document.
+pub(super) fn delivery_bytes(delivery: &LeasedDelivery) -> usize {
     DELIVERY_BYTES + delivery.event.body.len() + document_bytes(delivery)
 }
 
-/// How many bytes its document has; about, where it is yet to be made.
+/// The length of the event's document; estimated by the raw body until the document is composed.
 pub(super) fn document_bytes(delivery: &LeasedDelivery) -> usize {
     let event = &delivery.event;
     event.document.get().map_or(event.body.len(), bytes::Bytes::len)
 }
 
 #[cfg(test)]
-impl Held {
-    /// As when so many deliveries wait that none has more than its due.
-    pub(super) fn without_spare() -> Self {
-        let held = Self::default();
-        held.0.waiting.store(SPARE, Ordering::Relaxed);
-        held
+impl MemoryBudget {
+    /// A budget with so many deliveries queued that each queue gets its fair share.
+    pub(super) fn with_fair_share() -> Self {
+        let budget = Self::default();
+        budget.0.queued.store(AMPLE_DELIVERIES, Ordering::Relaxed);
+        budget
     }
 
-    /// As when so many bytes are taken that each has only its least.
-    pub(super) fn all() -> Self {
-        let held = Self::default();
-        held.0.bytes.store(MOST_BYTES, Ordering::Relaxed);
-        held
+    /// A budget with so many bytes in use that each queue gets its minimum.
+    pub(super) fn exhausted() -> Self {
+        let budget = Self::default();
+        budget.0.bytes.store(MAX_BYTES, Ordering::Relaxed);
+        budget
     }
 
-    /// The bytes that are taken.
+    /// The bytes in use.
     pub(super) fn bytes(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed)
     }

@@ -1,49 +1,47 @@
-//! What an answer says of each event of a batch. A 207 (Multi-Status, RFC 4918) with a JSON list of
-//! statuses, as Segment's own batches have them, judges each event on its own; any other answer judges
-//! all of them. Pure.
+//! Parses a 207 (Multi-Status, RFC 4918) answer to a batch into one result for each event, in the form
+//! that Segment's batches have. Any other answer is one result for the whole batch. Pure.
 //!
 //! The list is the body itself, or its `multistatus`, `responses`, `results` or `items`. An entry is a
 //! status, or an object with one as `status`, `statusCode` or `status_code`, in the order of the events. A
-//! 207 without such a list is a 2xx like any other. A list that is not as long as the batch cannot be
-//! told apart: its first status that asks for another try, else its first that is not 2xx, is taken for
-//! all.
+//! 207 without such a list is a 2xx like any other. A list whose length differs from the batch's cannot
+//! be assigned to events: its first retryable status, else its first that is not 2xx, applies to all.
 
 use crate::domain::attempt::Outcome;
 use crate::json::{self, Value};
 use crate::sender::Exchange;
 
-/// The keys that a list may stand under.
+/// The keys of the list.
 const LISTS: [&str; 4] = ["multistatus", "responses", "results", "items"];
-/// The keys that an entry's status may stand under.
+/// The keys of an entry's status.
 const STATUSES: [&str; 3] = ["status", "statusCode", "status_code"];
-/// The keys that an entry's reason may stand under; the first is Segment's.
+/// The keys of an entry's reason; the first is Segment's.
 const REASONS: [&str; 3] = ["errormessage", "error", "message"];
-/// A reason is kept up to so many characters.
+/// Characters kept of a reason.
 const REASON_CHARS: usize = 200;
-/// The status of an answer that may hold statuses.
+/// The status of an answer that may hold a list.
 const MULTI_STATUS: u16 = 207;
 
-/// How an attempt ended, by what was answered.
+/// The result of one attempt, as the answer has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Judgement {
+pub(super) struct AttemptResult {
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
     pub(super) error: Option<String>,
 }
 
-/// How the attempts of a request ended.
+/// The results of a request's attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Judgements {
-    /// All alike.
-    Same(Judgement),
-    /// Each on its own.
-    Each(Vec<Judgement>),
+pub(super) enum Results {
+    /// The same for all.
+    Uniform(AttemptResult),
+    /// One for each event, in order.
+    PerEvent(Vec<AttemptResult>),
 }
 
-impl Judgements {
-    /// What the answer says by itself.
+impl Results {
+    /// The whole answer's result.
     pub(super) fn of(exchange: &Exchange) -> Self {
-        Self::Same(Judgement {
+        Self::Uniform(AttemptResult {
             outcome: exchange.outcome,
             status: exchange.status,
             error: exchange.error.clone(),
@@ -51,23 +49,23 @@ impl Judgements {
     }
 }
 
-/// Judges what came back from a batch of `count` events.
-pub(super) fn judge(exchange: &Exchange, count: usize) -> Judgements {
-    let same = || Judgements::of(exchange);
+/// Classifies the answer to a batch of `count` events.
+pub(super) fn classify(exchange: &Exchange, count: usize) -> Results {
+    let uniform = || Results::of(exchange);
     if exchange.outcome != Outcome::Delivered || exchange.status != Some(MULTI_STATUS) {
-        return same();
+        return uniform();
     }
-    let Some(entries) = exchange.multistatus.as_deref().and_then(read) else { return same() };
+    let Some(entries) = exchange.multistatus.as_deref().and_then(read) else { return uniform() };
     if entries.len() == count {
-        return Judgements::Each(entries.into_iter().map(Entry::judgement).collect());
+        return Results::PerEvent(entries.into_iter().map(Entry::result).collect());
     }
-    let given = entries.len();
-    let Some(worst) = worst(entries) else { return same() };
+    let listed = entries.len();
+    let Some(worst) = worst(entries) else { return uniform() };
     let status = worst.status;
     let error = format!(
-        "answered 207 Multi-Status with {given} statuses for {count} events: {status} is taken for all"
+        "answered 207 Multi-Status with {listed} statuses for {count} events: {status} applies to all"
     );
-    Judgements::Same(Judgement {
+    Results::Uniform(AttemptResult {
         outcome: Outcome::of_status(status),
         status: Some(status),
         error: Some(error),
@@ -81,16 +79,16 @@ struct Entry {
 }
 
 impl Entry {
-    fn judgement(self) -> Judgement {
+    fn result(self) -> AttemptResult {
         let outcome = Outcome::of_status(self.status);
         let error = (outcome != Outcome::Delivered).then(|| {
-            let answered = format!("its part of the batch was answered {}", self.status);
+            let answered = format!("batch item answered {}", self.status);
             self.reason.map_or_else(|| answered.clone(), |reason| format!("{answered}: {reason}"))
         });
-        Judgement { outcome, status: Some(self.status), error }
+        AttemptResult { outcome, status: Some(self.status), error }
     }
 
-    fn is_retried(&self) -> bool {
+    fn is_retryable(&self) -> bool {
         matches!(Outcome::of_status(self.status), Outcome::ServerError | Outcome::TryLater)
     }
 }
@@ -100,7 +98,7 @@ fn worst(entries: Vec<Entry>) -> Option<Entry> {
         .into_iter()
         .filter(|entry| Outcome::of_status(entry.status) != Outcome::Delivered)
         .collect();
-    let at = failed.iter().position(Entry::is_retried).unwrap_or(0);
+    let at = failed.iter().position(Entry::is_retryable).unwrap_or(0);
     if failed.is_empty() { None } else { Some(failed.swap_remove(at)) }
 }
 
@@ -158,21 +156,21 @@ mod tests {
     }
 
     fn each(body: &str, count: usize) -> Option<Vec<u16>> {
-        match judge(&exchange(207, body), count) {
-            Judgements::Each(judgements) => judgements.into_iter().map(|it| it.status).collect(),
-            Judgements::Same(_) => None,
+        match classify(&exchange(207, body), count) {
+            Results::PerEvent(results) => results.into_iter().map(|it| it.status).collect(),
+            Results::Uniform(_) => None,
         }
     }
 
     fn same(body: &str, count: usize) -> Option<(Outcome, u16)> {
-        match judge(&exchange(207, body), count) {
-            Judgements::Same(judgement) => Some((judgement.outcome, judgement.status?)),
-            Judgements::Each(_) => None,
+        match classify(&exchange(207, body), count) {
+            Results::Uniform(result) => Some((result.outcome, result.status?)),
+            Results::PerEvent(_) => None,
         }
     }
 
     #[test]
-    fn lists_are_read_in_every_form() {
+    fn multi_status_lists_are_parsed_in_every_documented_form() {
         for body in [
             "[200,400]",
             r#"[{"status":200},{"status":400}]"#,
@@ -185,17 +183,19 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_has_its_outcome_and_its_reason() {
+    fn each_entry_has_its_own_outcome_and_reason() {
         let body =
             r#"[{"status":503},{"status":400,"errormessage":"no such plan"},{"status":204}]"#;
-        let Judgements::Each(judgements) = judge(&exchange(207, body), 3) else { panic!("a list") };
-        let told: Vec<_> =
-            judgements.iter().map(|it| (it.outcome, it.error.as_deref().unwrap_or(""))).collect();
+        let Results::PerEvent(results) = classify(&exchange(207, body), 3) else {
+            panic!("a list")
+        };
+        let parsed: Vec<_> =
+            results.iter().map(|it| (it.outcome, it.error.as_deref().unwrap_or(""))).collect();
         assert_eq!(
-            told,
+            parsed,
             [
-                (Outcome::ServerError, "its part of the batch was answered 503"),
-                (Outcome::Rejected, "its part of the batch was answered 400: no such plan"),
+                (Outcome::ServerError, "batch item answered 503"),
+                (Outcome::Rejected, "batch item answered 400: no such plan"),
                 (Outcome::Delivered, ""),
             ]
         );
@@ -209,12 +209,12 @@ mod tests {
         }
         let without = Exchange { multistatus: None, ..exchange(207, "") };
         assert!(
-            matches!(judge(&without, 2), Judgements::Same(it) if it.outcome == Outcome::Delivered)
+            matches!(classify(&without, 2), Results::Uniform(it) if it.outcome == Outcome::Delivered)
         );
     }
 
     #[test]
-    fn a_list_of_another_length_is_taken_for_all_by_its_worst() {
+    fn a_list_of_another_length_applies_its_worst_status_to_all() {
         assert_eq!(same("[200,200]", 3), Some((Outcome::Delivered, 207)));
         assert_eq!(same("[200,404]", 3), Some((Outcome::Rejected, 404)));
         assert_eq!(same("[404,503,200,200]", 3), Some((Outcome::ServerError, 503)));
@@ -222,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn another_answer_is_for_all() {
-        let judged = judge(&exchange(200, "[400]"), 1);
-        assert!(matches!(judged, Judgements::Same(it) if it.outcome == Outcome::Delivered));
+    fn any_other_answer_applies_to_the_whole_batch() {
+        let results = classify(&exchange(200, "[400]"), 1);
+        assert!(matches!(results, Results::Uniform(it) if it.outcome == Outcome::Delivered));
     }
 }

@@ -1,139 +1,147 @@
-//! What follows from a request: an attempt for each of its deliveries, judged by the answer, and what
-//! becomes of each. A batch that was refused as a whole is halved under its leases.
+//! The outcome of a request: one attempt for each of its deliveries, and each delivery's next state. A
+//! batch that the receiver rejected as a whole is split in half under the same leases.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
-
-use super::Shared;
-use super::batch::{Few, Pack};
+use super::batch::{Batch, OneOrMany};
 use super::circuit_breaker::Verdict;
 use super::completer;
-use super::executor::Done;
-use super::multistatus::{Judgement, Judgements, judge};
-use super::queue;
-use super::renderer::Unprepared;
-use crate::domain::attempt::{Batch, NewAttempt, Outcome};
+use super::context::Context;
+use super::lease::shift_times;
+use super::multistatus::{AttemptResult, Results, classify};
+use super::renderer::PrepareError;
+use crate::domain::attempt::{self, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
-use crate::domain::retry::{Ended, Next, decide};
+use crate::domain::retry::{AttemptEnd, Next, decide};
 use crate::routing::MappingRoute;
 use crate::sender::Exchange;
-use crate::store::{LeasedDelivery, Record, Recorded};
+use crate::store::{LeaseRef, LeasedDelivery, Record, Recorded};
 
-/// One request that has been made.
-pub(super) struct Made {
-    pub(super) pack: Pack,
-    pub(super) sent: Sent,
+/// What an execution of the executor leaves to do.
+#[derive(Debug)]
+pub(super) struct Execution {
+    /// Attempts to record.
+    pub(super) records: OneOrMany<Record>,
+    /// Leases to release: their deliveries were not attempted.
+    pub(super) released: Vec<LeaseRef>,
+    /// Rendered batches for requests of their own.
+    pub(super) batches: Vec<Batch>,
+    pub(super) verdict: Verdict,
+}
+
+/// A request that has ended.
+pub(super) struct CompletedRequest {
+    pub(super) batch: Batch,
+    pub(super) sent: SentRequest,
     pub(super) exchange: Exchange,
-    pub(super) started_at: Timestamp,
-    /// By how much the clock jumped since its deliveries were taken in hand.
+    /// The clock step since its deliveries were dequeued, in microseconds.
     pub(super) shift: i64,
 }
 
-/// What is kept of a request.
-pub(super) struct Sent {
+/// What an attempt records of its request.
+pub(super) struct SentRequest {
+    pub(super) started_at: Timestamp,
     pub(super) webhook_id: String,
     pub(super) url: String,
     pub(super) headers: String,
     pub(super) body_sha256: [u8; 32],
 }
 
-/// A delivery that there is nothing to send for.
-pub(super) struct Unsent {
-    /// Why.
-    pub(super) why: Unprepared,
-    /// What its insert function wrote.
+/// Why a delivery has no request.
+pub(super) struct UnsentDelivery {
+    pub(super) cause: PrepareError,
+    /// The insert function's console output.
     pub(super) console: Option<String>,
-    /// How long that took.
-    pub(super) took: Duration,
+    /// How long the insert function ran.
+    pub(super) function_time: Duration,
 }
 
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl Shared {
-    /// What follows from a request for each of its deliveries.
-    pub(super) async fn follow(
-        self: &Arc<Self>,
+impl Context {
+    /// Applies a request's answer to each of its deliveries.
+    pub(super) async fn apply_answer(
+        &self,
         route: &MappingRoute,
-        made: Made,
-        done: &mut Done,
+        request: CompletedRequest,
+        execution: &mut Execution,
     ) {
-        let judgements = if made.pack.is_array {
-            judge(&made.exchange, made.pack.len())
+        let results = if request.batch.is_array {
+            classify(&request.exchange, request.batch.len())
         } else {
-            Judgements::of(&made.exchange)
+            Results::of(&request.exchange)
         };
-        done.verdict = verdict(&judgements);
-        let is_refused =
-            matches!(&judgements, Judgements::Same(it) if it.outcome == Outcome::Rejected);
-        let Made { mut pack, sent, exchange, started_at, shift } = made;
-        pack.deliveries_mut().for_each(|it| queue::shift(it, shift));
+        execution.verdict = verdict(&results);
+        let is_rejected =
+            matches!(&results, Results::Uniform(it) if it.outcome == Outcome::Rejected);
+        let CompletedRequest { mut batch, sent, exchange, shift } = request;
+        let started_at = sent.started_at;
+        batch.deliveries_mut().for_each(|it| shift_times(it, shift));
         let (retry_after, duration) = (exchange.retry_after, exchange.duration);
-        let mut attempts = self.attempts(route, pack.len(), sent, exchange, started_at, judgements);
-        for (item, attempt) in pack.items.iter_mut().zip(&mut attempts) {
+        let mut attempts = self.attempts(route, batch.len(), sent, exchange, results);
+        for (item, attempt) in batch.items.iter_mut().zip(&mut attempts) {
             attempt.console = item.console.take();
         }
-        if is_refused && pack.len() > 1 {
-            done.later.append(&mut self.halve(route, pack, attempts).await);
+        if is_rejected && batch.len() > 1 {
+            execution.batches.append(&mut self.split_rejected(route, batch, attempts).await);
             return;
         }
         let jitter = self.jitter();
-        for (item, attempt) in pack.items.iter().zip(attempts) {
-            let ended = ended(route, &item.delivery, &attempt, retry_after, shift);
-            if ended.outcome == Outcome::Delivered {
-                self.note_success(route, &item.delivery);
+        for (item, attempt) in batch.items.iter().zip(attempts) {
+            let end = attempt_end(route, &item.delivery, &attempt, retry_after, shift);
+            if end.outcome == Outcome::Delivered {
+                self.successes.insert(route, &item.delivery);
                 let arrival = (started_at + duration).since(item.delivery.accepted_at);
                 self.parts.metrics.arrival_seconds.observe(arrival.as_secs_f64());
             }
-            done.records.push(record_of(route, &item.delivery, attempt, decide(&ended, jitter)));
+            execution.records.push(record_of(route, &item.delivery, attempt, decide(&end, jitter)));
         }
     }
 
-    /// Records a refused batch, keeps its leases under the next token, and halves it. Each half goes
-    /// out only when that is on disk: else its attempt could be recorded before this one.
-    async fn halve(
-        self: &Arc<Self>,
+    /// Records a rejected batch, renews its leases under the next fencing token, and splits it. The halves
+    /// are returned only when the record is committed: else theirs could be recorded first.
+    async fn split_rejected(
+        &self,
         route: &MappingRoute,
-        mut pack: Pack,
-        attempts: Few<NewAttempt>,
-    ) -> Vec<Pack> {
+        mut batch: Batch,
+        attempts: OneOrMany<NewAttempt>,
+    ) -> Vec<Batch> {
         let lease_expires_at = self.parts.clock.now() + route.lease();
         let next = Next::Renewed { lease_expires_at };
-        let items = pack.items.iter().zip(attempts);
+        let items = batch.items.iter().zip(attempts);
         let records: Vec<_> =
             items.map(|(item, attempt)| record_of(route, &item.delivery, attempt, next)).collect();
         for record in &records {
-            let made = &record.attempt;
-            self.minutes.attempted(route.id, made.started_at, made.duration_us, next);
+            let attempt = &record.attempt;
+            self.statistics.attempted(route.id, attempt.started_at, attempt.duration_us, next);
         }
         let results = completer::write(self, Arc::new(records)).await;
-        // Who is late has lost its lease: it is another's to try.
+        // A late record means that the lease was lost: the delivery is no longer this node's.
         let mut results = results.into_iter();
-        pack.items.retain(|item| {
+        batch.items.retain(|item| {
             item.delivery.token += 1;
             item.delivery.lease_expires_at = lease_expires_at;
             results.next() == Some(Recorded::Applied)
         });
-        pack.halves().into_iter().filter(|half| half.len() > 0).collect()
+        batch.split().into_iter().filter(|half| half.len() > 0).collect()
     }
 
-    /// An attempt for each delivery of a request.
+    /// One attempt for each delivery of a request.
     fn attempts(
         &self,
         route: &MappingRoute,
         count: usize,
-        sent: Sent,
+        sent: SentRequest,
         exchange: Exchange,
-        started_at: Timestamp,
-        judgements: Judgements,
-    ) -> Few<NewAttempt> {
-        let mut blank = self.attempt(route, started_at, exchange.outcome);
+        results: Results,
+    ) -> OneOrMany<NewAttempt> {
+        let mut blank = self.attempt(route, sent.started_at, exchange.outcome);
         blank.duration_us = micros(exchange.duration);
         if count > 1 {
-            blank.batch = Some(Arc::new(Batch {
+            blank.batch = Some(Arc::new(attempt::Batch {
                 webhook_id: sent.webhook_id,
                 size: u32::try_from(count).unwrap_or(u32::MAX),
                 status: exchange.status,
@@ -152,14 +160,14 @@ impl Shared {
             blank.response_body = exchange.response_body;
             blank.response_truncated = exchange.response_truncated;
         }
-        let judgements = match judgements {
-            Judgements::Same(judgement) => std::iter::repeat_n(judgement, count).collect(),
-            Judgements::Each(each) => Few::from_vec(each),
+        let results = match results {
+            Results::Uniform(result) => std::iter::repeat_n(result, count).collect(),
+            Results::PerEvent(results) => OneOrMany::from_vec(results),
         };
-        // The last one, most often the only one, is not a copy.
-        let attempts = std::iter::repeat_n(blank, count).zip(judgements);
+        // `repeat_n` moves the last one: a single attempt is not cloned.
+        let attempts = std::iter::repeat_n(blank, count).zip(results);
         attempts
-            .map(|(blank, it)| NewAttempt {
+            .map(|(blank, it): (NewAttempt, AttemptResult)| NewAttempt {
                 outcome: it.outcome,
                 status: it.status,
                 error: it.error,
@@ -172,40 +180,36 @@ impl Shared {
         NewAttempt::unsent(self.parts.node_id, route.revision_id, started_at, outcome)
     }
 
-    /// The record of a delivery that there is nothing to send for.
-    pub(super) fn unprepared(
+    /// The record of a delivery that has no request.
+    pub(super) fn unsent_record(
         &self,
         route: &MappingRoute,
         delivery: &LeasedDelivery,
         started_at: Timestamp,
-        unsent: Unsent,
+        unsent: UnsentDelivery,
     ) -> Record {
         let attempt = NewAttempt {
-            duration_us: micros(unsent.took),
-            error: Some(unsent.why.error),
+            duration_us: micros(unsent.function_time),
+            error: Some(unsent.cause.error),
             console: unsent.console,
             url: route.compiled().fixed_url().map_or_else(String::new, ToString::to_string),
-            ..self.attempt(route, started_at, unsent.why.outcome)
+            ..self.attempt(route, started_at, unsent.cause.outcome)
         };
-        let next = decide(&ended(route, delivery, &attempt, None, 0), self.jitter());
+        let next = decide(&attempt_end(route, delivery, &attempt, None, 0), self.jitter());
         record_of(route, delivery, attempt, next)
-    }
-
-    pub(super) fn jitter(&self) -> f64 {
-        self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner).random()
     }
 }
 
-/// What the decision is taken by; the clock has jumped by `shift` since the attempt began.
-fn ended(
+/// The input of the retry decision. `shift` is the clock step since the attempt started.
+fn attempt_end(
     route: &MappingRoute,
     delivery: &LeasedDelivery,
     attempt: &NewAttempt,
     retry_after: Option<Duration>,
     shift: i64,
-) -> Ended {
+) -> AttemptEnd {
     let at = attempt.started_at + Duration::from_micros(attempt.duration_us);
-    Ended {
+    AttemptEnd {
         outcome: attempt.outcome,
         at: at.shifted(shift),
         tried: delivery.tried + 1,
@@ -231,13 +235,17 @@ fn record_of(
     }
 }
 
-/// What a request says about the receiver: it is up when any of its events found it so.
-fn verdict(judgements: &Judgements) -> Verdict {
-    let of = |it: &Judgement| Verdict::of(it.outcome);
-    match judgements {
-        Judgements::Same(judgement) => of(judgement),
-        Judgements::Each(each) if each.iter().any(|it| of(it) == Verdict::Up) => Verdict::Up,
-        Judgements::Each(each) if each.iter().any(|it| of(it) == Verdict::Down) => Verdict::Down,
-        Judgements::Each(_) => Verdict::Neither,
+/// What a request shows about the receiver: healthy when any of its results is.
+fn verdict(results: &Results) -> Verdict {
+    let of = |it: &AttemptResult| Verdict::of(it.outcome);
+    match results {
+        Results::Uniform(result) => of(result),
+        Results::PerEvent(results) if results.iter().any(|it| of(it) == Verdict::Healthy) => {
+            Verdict::Healthy
+        }
+        Results::PerEvent(results) if results.iter().any(|it| of(it) == Verdict::Unhealthy) => {
+            Verdict::Unhealthy
+        }
+        Results::PerEvent(_) => Verdict::Neutral,
     }
 }

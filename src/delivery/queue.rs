@@ -1,193 +1,201 @@
-//! The lane of one mapping: what of it waits in memory, when that may go, and what it could take from
-//! the store. Where events share requests, those waiting gather here until there are enough, or the
-//! first has waited long enough, or nothing more is due. No I/O and no clock: it is told the time.
+//! The in-memory queue of one mapping: its prefetched deliveries, when they may be sent, and how many
+//! more to claim. With batching, deliveries linger here until the batch is full, the linger time is
+//! over, or nothing more is due. No I/O and no clock: the caller passes the time.
 
 use std::collections::VecDeque;
 
-use super::batch::{Few, Pack};
-use super::circuit_breaker::{Admission, Circuit};
-use super::memory_budget::{Held, Left, Share, bytes_of, document_bytes};
+use super::batch::{Batch, OneOrMany};
+use super::circuit_breaker::{Admission, CircuitBreaker};
+use super::lease::{lease_of, shift_times};
+use super::memory_budget::{Headroom, MemoryBudget, Reservation, delivery_bytes, document_bytes};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
 use crate::store::{LeaseRef, LeasedDelivery};
 
-/// Leased deliveries one mapping may have waiting in memory, its due; twice a batch where that is more.
-pub(super) const LANE_CAPACITY: u32 = 1_024;
-/// As many as it may have while there is spare memory: what goes through memory alone costs no second
+/// A queue's fair share of the memory budget, in deliveries; two batches where that is more.
+pub(super) const FAIR_CAPACITY: u32 = 1_024;
+/// Its capacity while the memory budget is ample: a delivery that never leaves memory costs no second
 /// write and read.
-pub(super) const LANE_MOST: u32 = 4_096;
-/// As many as it may have however much the others have.
-pub(super) const LANE_LEAST: u32 = 64;
-/// Below so many waiting, the lane is filled from the store again; below a batch where that is more.
-const LOW_WATER: u32 = 256;
-/// Bytes of events that may wait in one lane before it takes no more.
-const LANE_BYTES: usize = 16 << 20;
+pub(super) const MAX_CAPACITY: u32 = 4_096;
+/// Its capacity when the memory budget is exhausted.
+pub(super) const MIN_CAPACITY: u32 = 64;
+/// The queue is refilled from the store at this length; at a batch where that is more.
+const LOW_WATERMARK: u32 = 256;
+/// Bytes of documents in one queue above which it takes no more.
+const MAX_BYTES: usize = 16 << 20;
 
-/// What goes through a gate at once.
+/// What one request is made of.
 #[derive(Debug)]
-pub(super) enum Load {
-    /// Deliveries of one mapping, yet to be rendered.
-    Waiting(Few<LeasedDelivery>),
-    /// What was rendered together with others and goes in a request of its own.
-    Packed(Box<Pack>),
+pub(super) enum Dequeued {
+    /// Deliveries of one mapping, not rendered yet.
+    Deliveries(OneOrMany<LeasedDelivery>),
+    /// A batch that was rendered earlier: split off, or left over from another request.
+    Batch(Box<Batch>),
 }
 
-impl Load {
+impl Dequeued {
     /// Its deliveries.
-    pub(super) fn into_deliveries(self) -> Few<LeasedDelivery> {
+    pub(super) fn into_deliveries(self) -> OneOrMany<LeasedDelivery> {
         match self {
-            Self::Waiting(deliveries) => deliveries,
-            Self::Packed(pack) => pack.into_deliveries().collect(),
+            Self::Deliveries(deliveries) => deliveries,
+            Self::Batch(batch) => batch.into_deliveries().collect(),
         }
     }
 }
 
-/// What a lane could take from the store.
+/// What the queue wants from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Demand {
-    /// So many due deliveries, now.
+    /// Up to this many due deliveries, now.
     Now(u32),
     /// Something at this time.
     At(Timestamp),
-    /// Nothing before something else happens.
+    /// Nothing until something else changes.
     None,
 }
 
-/// When a lane has something to send.
+/// When the queue has something to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ready {
+pub(super) enum Readiness {
     /// Now.
     Now,
-    /// At this time, unless more comes before.
+    /// At this time: the end of the linger time, unless the batch fills up earlier.
     At(Timestamp),
-    /// Not before something comes.
-    Not,
+    /// Nothing is queued.
+    Empty,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Entry {
     delivery: LeasedDelivery,
-    /// Of its document.
-    bytes: usize,
-    /// What it takes of the memory.
-    held_bytes: usize,
-    arrived_at: Timestamp,
-    /// From the store: it has waited there.
+    /// The length of its document.
+    document_bytes: usize,
+    /// Its charge on the memory budget.
+    budget_bytes: usize,
+    queued_at: Timestamp,
+    /// Whether it was claimed from the store rather than dispatched by intake.
     is_claimed: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct MappingQueue {
     pub(super) mapping_id: MappingId,
     pub(super) enabled: bool,
     pub(super) batching: Option<Batching>,
+    /// Slots that intake has reserved for deliveries about to be committed.
     pub(super) reserved: u32,
-    pub(super) running: u32,
-    pub(super) circuit: Circuit,
+    /// Requests in flight.
+    pub(super) in_flight: u32,
+    pub(super) breaker: CircuitBreaker,
+    /// The earliest due time in the store, as far as it is known.
     pub(super) next_due: Option<Timestamp>,
-    /// A claim for it is under way.
+    /// Whether a claim for this mapping is in progress.
     pub(super) claiming: bool,
-    waiting: VecDeque<Waiting>,
-    waiting_bytes: usize,
+    entries: VecDeque<Entry>,
+    document_bytes: usize,
     claimed: usize,
-    packs: VecDeque<(Pack, Share)>,
-    packed: usize,
-    held: Held,
+    batches: VecDeque<(Batch, Reservation)>,
+    batched: usize,
+    budget: MemoryBudget,
 }
 
-impl Lane {
-    pub(super) fn new(mapping_id: MappingId, held: Held) -> Self {
+impl MappingQueue {
+    pub(super) fn new(mapping_id: MappingId, budget: MemoryBudget) -> Self {
         Self {
-            held,
+            budget,
             mapping_id,
             enabled: true,
             batching: None,
             reserved: 0,
-            running: 0,
-            circuit: Circuit::default(),
+            in_flight: 0,
+            breaker: CircuitBreaker::default(),
             next_due: None,
             claiming: false,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            entries: VecDeque::new(),
+            document_bytes: 0,
             claimed: 0,
-            packs: VecDeque::new(),
-            packed: 0,
+            batches: VecDeque::new(),
+            batched: 0,
         }
     }
 
-    /// Adds a delivery to those waiting.
+    /// Appends a delivery.
     pub(super) fn push(&mut self, delivery: LeasedDelivery, is_claimed: bool, now: Timestamp) {
-        let (bytes, held_bytes) = (document_bytes(&delivery), bytes_of(&delivery));
-        self.waiting_bytes += bytes;
+        let (document_bytes, budget_bytes) = (document_bytes(&delivery), delivery_bytes(&delivery));
+        self.document_bytes += document_bytes;
         self.claimed += usize::from(is_claimed);
-        self.held.wait(held_bytes);
-        let waiting = Waiting { delivery, bytes, held_bytes, arrived_at: now, is_claimed };
-        self.waiting.push_back(waiting);
+        self.budget.enqueue(budget_bytes);
+        let entry = Entry { delivery, document_bytes, budget_bytes, queued_at: now, is_claimed };
+        self.entries.push_back(entry);
     }
 
-    /// Adds what goes before all that waits, and before the packs that are there: the halves of a
-    /// refused batch come down to the event that is at fault before their leases end, however many
-    /// others are being halved.
-    pub(super) fn push_packs(&mut self, packs: Vec<Pack>) {
-        for pack in packs.into_iter().rev() {
-            self.packed += pack.len();
-            let bytes = pack.deliveries().map(|it| bytes_of(it) + document_bytes(it)).sum();
-            self.packs.push_front((pack, self.held.share(bytes)));
+    /// Prepends rendered batches, in front of those already there: a rejected batch is split down to
+    /// single events before its leases expire, however many other batches are being split.
+    pub(super) fn push_batches(&mut self, batches: Vec<Batch>) {
+        for batch in batches.into_iter().rev() {
+            self.batched += batch.len();
+            let bytes = batch.deliveries().map(|it| delivery_bytes(it) + document_bytes(it)).sum();
+            self.batches.push_front((batch, self.budget.reserve(bytes)));
         }
     }
 
     /// When it has something to send.
-    pub(super) fn ready(&self, now: Timestamp) -> Ready {
-        if !self.packs.is_empty() {
-            return Ready::Now;
+    pub(super) fn readiness(&self, now: Timestamp) -> Readiness {
+        if !self.batches.is_empty() {
+            return Readiness::Now;
         }
-        let Some(first) = self.waiting.front() else { return Ready::Not };
-        let Some(batching) = self.batching.filter(|_| !self.circuit.is_open()) else {
-            return Ready::Now;
+        let Some(first) = self.entries.front() else { return Readiness::Empty };
+        let Some(batching) = self.batching.filter(|_| !self.breaker.is_open()) else {
+            return Readiness::Now;
         };
-        // Where nothing is on its way in or out, nothing makes room for more.
-        let is_stuck = || self.running == 0 && self.reserved == 0 && self.room() == 0;
-        let is_full = self.waiting() >= batching.size
-            || self.waiting_bytes >= Batching::BODY_BYTES
-            || is_stuck();
-        // What comes from the store has waited there: it goes when no more is to be had from it.
-        let is_all = self.claimed > 0 && !self.claiming && !self.has_due(now);
-        let until = first.arrived_at + batching.linger();
-        if is_full || is_all || until <= now { Ready::Now } else { Ready::At(until) }
+        // Without room, and with nothing in flight or reserved that would make room, the batch cannot grow.
+        let cannot_grow = || self.in_flight == 0 && self.reserved == 0 && self.room() == 0;
+        let is_full = self.len() >= batching.size
+            || self.document_bytes >= Batching::BODY_BYTES
+            || cannot_grow();
+        // Claimed deliveries have lingered in the store: they wait only for more that is due there.
+        let is_complete = self.claimed > 0 && !self.claiming && !self.has_due(now);
+        let until = first.queued_at + batching.linger();
+        if is_full || is_complete || until <= now { Readiness::Now } else { Readiness::At(until) }
     }
 
-    /// The next load.
-    pub(super) fn take(&mut self) -> Option<(Load, Share)> {
-        if let Some((pack, share)) = self.packs.pop_front() {
-            self.packed = self.packed.saturating_sub(pack.len());
-            return Some((Load::Packed(Box::new(pack)), share));
+    /// Takes out what the next request is made of.
+    pub(super) fn dequeue(&mut self) -> Option<(Dequeued, Reservation)> {
+        if let Some((batch, reservation)) = self.batches.pop_front() {
+            self.batched = self.batched.saturating_sub(batch.len());
+            return Some((Dequeued::Batch(Box::new(batch)), reservation));
         }
-        // An open circuit is probed with one.
-        let most = self.batching.filter(|_| !self.circuit.is_open()).map_or(1, |it| it.size);
-        let mut deliveries = Few::with_capacity(self.waiting.len().min(to_usize(most)));
-        let (mut bytes, mut held_bytes) = (0, 0);
-        while deliveries.len() < to_usize(most)
-            && let Some(next) = self.waiting.pop_front_if(|next| {
-                deliveries.is_empty() || bytes + next.bytes <= Batching::BODY_BYTES
+        // The probe of an open circuit is a single delivery.
+        let max = self.batching.filter(|_| !self.breaker.is_open()).map_or(1, |it| it.size);
+        let mut deliveries = OneOrMany::with_capacity(self.entries.len().min(to_usize(max)));
+        let (mut document_bytes, mut budget_bytes) = (0, 0);
+        while deliveries.len() < to_usize(max)
+            && let Some(next) = self.entries.pop_front_if(|next| {
+                deliveries.is_empty()
+                    || document_bytes + next.document_bytes <= Batching::BODY_BYTES
             })
         {
-            bytes += next.bytes;
-            held_bytes += next.held_bytes;
+            document_bytes += next.document_bytes;
+            budget_bytes += next.budget_bytes;
             self.claimed -= usize::from(next.is_claimed);
             deliveries.push(next.delivery);
         }
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
-        let mut share = self.held.take(deliveries.len(), held_bytes);
+        self.document_bytes = self.document_bytes.saturating_sub(document_bytes);
+        let mut reservation = self.budget.dequeue(deliveries.len(), budget_bytes);
         if deliveries.len() > 1 {
-            // Their array is a copy.
-            share.grow(bytes);
+            // The array is a copy of the documents.
+            reservation.grow(document_bytes);
         }
-        if deliveries.is_empty() { None } else { Some((Load::Waiting(deliveries), share)) }
+        if deliveries.is_empty() {
+            None
+        } else {
+            Some((Dequeued::Deliveries(deliveries), reservation))
+        }
     }
 
-    fn waiting(&self) -> u32 {
-        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    fn len(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
     fn has_due(&self, now: Timestamp) -> bool {
@@ -198,110 +206,98 @@ impl Lane {
         self.batching.map_or(0, |it| it.size)
     }
 
-    /// How many more deliveries it takes.
+    /// How many more deliveries it may hold.
     pub(super) fn room(&self) -> u32 {
-        if self.waiting_bytes >= LANE_BYTES {
+        if self.document_bytes >= MAX_BYTES {
             return 0;
         }
-        let packed = u32::try_from(self.packed).unwrap_or(u32::MAX);
-        let taken = self.waiting().saturating_add(packed).saturating_add(self.reserved);
-        let batches = self.batch_size().saturating_mul(2);
-        let most = match self.held.left() {
-            Left::Spare => LANE_MOST.max(batches),
-            Left::Due => LANE_CAPACITY.max(batches),
-            Left::Least => LANE_LEAST,
+        let batched = u32::try_from(self.batched).unwrap_or(u32::MAX);
+        let used = self.len().saturating_add(batched).saturating_add(self.reserved);
+        let two_batches = self.batch_size().saturating_mul(2);
+        let capacity = match self.budget.headroom() {
+            Headroom::Ample => MAX_CAPACITY.max(two_batches),
+            Headroom::FairShare => FAIR_CAPACITY.max(two_batches),
+            Headroom::Minimum => MIN_CAPACITY,
         };
-        most.saturating_sub(taken)
+        capacity.saturating_sub(used)
     }
 
-    /// Whether it is to be filled from the store.
+    /// Whether it should be refilled from the store.
     pub(super) fn is_low(&self) -> bool {
-        self.waiting() <= LOW_WATER.max(self.batch_size())
+        self.len() <= LOW_WATERMARK.max(self.batch_size())
     }
 
-    /// What it could take from the store.
+    /// What it wants from the store.
     pub(super) fn demand(&self, now: Timestamp) -> Demand {
         let Some(due) = self.next_due.filter(|_| self.enabled) else { return Demand::None };
-        match self.circuit.admission(now) {
-            Admission::Freely if due > now => Demand::At(due),
-            Admission::Freely if !self.is_low() => Demand::None,
-            Admission::Freely => match self.room() {
+        match self.breaker.admission(now) {
+            Admission::Unlimited if due > now => Demand::At(due),
+            Admission::Unlimited if !self.is_low() => Demand::None,
+            Admission::Unlimited => match self.room() {
                 0 => Demand::None,
                 room => Demand::Now(room),
             },
             Admission::Probe if due > now => Demand::At(due),
             Admission::Probe => Demand::Now(1),
             Admission::NotBefore(at) => Demand::At(at.max(due)),
-            Admission::Probing => Demand::None,
+            Admission::ProbeInFlight => Demand::None,
         }
     }
 
-    /// Whether something due should be fetched now that a load has gone, so that the next one gathers
-    /// while this one is sent.
-    pub(super) fn wants_next(&self, now: Timestamp) -> bool {
+    /// Whether to claim the next batch while the one just dequeued is in flight.
+    pub(super) fn wants_next_batch(&self, now: Timestamp) -> bool {
         self.batching.is_some() && self.is_low() && self.has_due(now)
     }
 
-    /// Takes out what waits under a lease that ends before `until`: it would end untried.
-    pub(super) fn give_up_expiring(&mut self, until: Timestamp) -> Vec<LeaseRef> {
+    /// Removes deliveries whose lease expires before `until`; returns the leases to release.
+    pub(super) fn drain_expiring(&mut self, until: Timestamp) -> Vec<LeaseRef> {
         let expires = |it: &LeasedDelivery| it.lease_expires_at < until;
-        let mut given_up = Vec::new();
-        if self.waiting.iter().any(|it| expires(&it.delivery)) {
-            let mut held_bytes = 0;
-            self.waiting.retain(|waiting| {
-                let goes = expires(&waiting.delivery);
+        let mut drained = Vec::new();
+        if self.entries.iter().any(|it| expires(&it.delivery)) {
+            let mut budget_bytes = 0;
+            self.entries.retain(|entry| {
+                let goes = expires(&entry.delivery);
                 if goes {
-                    given_up.push(lease_of(&waiting.delivery));
-                    self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.bytes);
-                    held_bytes += waiting.held_bytes;
-                    self.claimed -= usize::from(waiting.is_claimed);
+                    drained.push(lease_of(&entry.delivery));
+                    self.document_bytes = self.document_bytes.saturating_sub(entry.document_bytes);
+                    budget_bytes += entry.budget_bytes;
+                    self.claimed -= usize::from(entry.is_claimed);
                 }
                 !goes
             });
-            drop(self.held.take(given_up.len(), held_bytes));
+            drop(self.budget.dequeue(drained.len(), budget_bytes));
         }
-        for (mut pack, share) in std::mem::take(&mut self.packs) {
-            given_up.append(&mut pack.take_out(|it| !expires(it)));
-            if pack.len() > 0 {
-                self.packs.push_back((pack, share));
+        for (mut batch, reservation) in std::mem::take(&mut self.batches) {
+            drained.append(&mut batch.retain(|it| !expires(it)));
+            if batch.len() > 0 {
+                self.batches.push_back((batch, reservation));
             }
         }
-        self.packed = self.packs.iter().map(|(pack, _)| pack.len()).sum();
-        given_up
+        self.batched = self.batches.iter().map(|(batch, _)| batch.len()).sum();
+        drained
     }
 
-    /// Empties it.
-    pub(super) fn give_up_waiting(&mut self) -> Vec<LeaseRef> {
-        let held_bytes = self.waiting.iter().map(|it| it.held_bytes).sum();
-        drop(self.held.take(self.waiting.len(), held_bytes));
-        (self.waiting_bytes, self.claimed, self.packed) = (0, 0, 0);
-        let waiting = self.waiting.drain(..).map(|it| it.delivery);
-        let packed = self.packs.drain(..).flat_map(|(pack, _)| pack.into_deliveries());
-        waiting.chain(packed).map(|it| lease_of(&it)).collect()
+    /// Removes everything; returns the leases to release.
+    pub(super) fn drain(&mut self) -> Vec<LeaseRef> {
+        let budget_bytes = self.entries.iter().map(|it| it.budget_bytes).sum();
+        drop(self.budget.dequeue(self.entries.len(), budget_bytes));
+        (self.document_bytes, self.claimed, self.batched) = (0, 0, 0);
+        let queued = self.entries.drain(..).map(|it| it.delivery);
+        let batched = self.batches.drain(..).flat_map(|(batch, _)| batch.into_deliveries());
+        queued.chain(batched).map(|it| lease_of(&it)).collect()
     }
 
-    /// Moves times by a jump of the clock.
+    /// Moves its times by a clock step.
     pub(super) fn shift(&mut self, micros: i64) {
-        self.circuit.shift(micros);
+        self.breaker.shift(micros);
         self.next_due = self.next_due.map(|at| at.shifted(micros));
-        for waiting in &mut self.waiting {
-            waiting.arrived_at = waiting.arrived_at.shifted(micros);
+        for entry in &mut self.entries {
+            entry.queued_at = entry.queued_at.shifted(micros);
         }
-        let waiting = self.waiting.iter_mut().map(|it| &mut it.delivery);
-        let packed = self.packs.iter_mut().flat_map(|(pack, _)| pack.deliveries_mut());
-        waiting.chain(packed).for_each(|delivery| shift(delivery, micros));
+        let queued = self.entries.iter_mut().map(|it| &mut it.delivery);
+        let batched = self.batches.iter_mut().flat_map(|(batch, _)| batch.deliveries_mut());
+        queued.chain(batched).for_each(|delivery| shift_times(delivery, micros));
     }
-}
-
-/// Moves a delivery's times by a jump of the clock.
-pub(super) const fn shift(delivery: &mut LeasedDelivery, micros: i64) {
-    delivery.deadline_at = delivery.deadline_at.shifted(micros);
-    delivery.lease_expires_at = delivery.lease_expires_at.shifted(micros);
-}
-
-/// The lease of a delivery in hand.
-pub(super) const fn lease_of(delivery: &LeasedDelivery) -> LeaseRef {
-    LeaseRef { delivery_id: delivery.id, token: delivery.token }
 }
 
 fn to_usize(count: u32) -> usize {

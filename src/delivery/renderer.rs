@@ -1,12 +1,12 @@
-//! What comes before a request: the event goes through its mapping's insert function, if there is one,
-//! and is rendered by the mapping's revision in force.
+//! The renderer: runs an event through its mapping's insert function, if there is one, and renders the
+//! request by the mapping's current revision.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Shared;
-use super::batch::Few;
+use super::batch::OneOrMany;
+use super::context::Context;
 use crate::domain::attempt::Outcome;
 use crate::domain::document::DocumentError;
 use crate::domain::error_chain;
@@ -16,69 +16,73 @@ use crate::mapping::Rendered;
 use crate::outbound_auth::Authorizer;
 use crate::routing::MappingRoute;
 
-/// What was made of an event, and what that took.
+/// A rendered event, or why it could not be rendered.
 pub(super) struct Prepared {
-    /// The request, unsigned, or why there is none.
-    pub(super) rendered: Result<Rendered, Unprepared>,
-    /// What the insert function wrote.
+    /// The unsigned request.
+    pub(super) rendered: Result<Rendered, PrepareError>,
+    /// The insert function's console output.
     pub(super) console: Option<String>,
-    /// How long the insert function took.
-    pub(super) took: Duration,
+    /// How long the insert function ran.
+    pub(super) function_time: Duration,
 }
 
-/// Why there is no request to send.
-pub(super) struct Unprepared {
-    /// How the attempt ends.
+/// Why an event has no request.
+pub(super) struct PrepareError {
+    /// The attempt's outcome.
     pub(super) outcome: Outcome,
-    /// The cause in words.
+    /// The error with its causes.
     pub(super) error: String,
 }
 
-impl Shared {
-    /// Makes the requests for events of one mapping, unsigned; by position. More than one go through
-    /// the function's `onBatch` together, where it has one.
-    pub(super) async fn prepare(&self, route: &MappingRoute, events: &[&Event]) -> Few<Prepared> {
+impl Context {
+    /// Renders events of one mapping, in order, unsigned. Several events share a call of the function's
+    /// `onBatch` where it has one.
+    pub(super) async fn prepare(
+        &self,
+        route: &MappingRoute,
+        events: &[&Event],
+    ) -> OneOrMany<Prepared> {
         let Some(function) = &route.function else {
-            let plain = |event: &&Event| match event.document() {
-                Ok(document) => Prepared::plain(render(route, document)),
-                Err(error) => Prepared::plain(Err(unrendered(&error))),
+            let render_event = |event: &&Event| match event.document() {
+                Ok(document) => Prepared::without_function(render(route, document)),
+                Err(error) => Prepared::without_function(Err(render_error(&error))),
             };
-            return events.iter().map(plain).collect();
+            return events.iter().map(render_event).collect();
         };
         let documents: Vec<_> = events.iter().map(|event| event.document()).collect();
-        let given: Vec<_> = documents.iter().filter_map(|it| it.as_ref().ok().copied()).collect();
-        let mut ran = self.run(route, function, given).await.into_iter();
-        let after = |document: Result<_, DocumentError>| match document {
+        let inputs: Vec<_> = documents.iter().filter_map(|it| it.as_ref().ok().copied()).collect();
+        let mut ran = self.run(route, function, inputs).await.into_iter();
+        let prepare = |document: Result<_, DocumentError>| match document {
             Ok(_) => ran.next().map_or_else(
-                || Prepared::plain(Err(unanswered())),
-                |ran| Prepared::after(route, ran),
+                || Prepared::without_function(Err(no_result())),
+                |ran| Prepared::from_run(route, ran),
             ),
-            Err(error) => Prepared::plain(Err(unrendered(&error))),
+            Err(error) => Prepared::without_function(Err(render_error(&error))),
         };
-        documents.into_iter().map(after).collect()
+        documents.into_iter().map(prepare).collect()
     }
 
-    /// The same for one event.
+    /// Renders one event.
     pub(super) async fn prepare_one(&self, route: &MappingRoute, event: &Event) -> Prepared {
         let prepared = self.prepare(route, &[event]).await.pop();
-        prepared.unwrap_or_else(|| Prepared::plain(Err(unanswered())))
+        prepared.unwrap_or_else(|| Prepared::without_function(Err(no_result())))
     }
 
     async fn run(
         &self,
         route: &MappingRoute,
         function: &Function,
-        given: Vec<&Bytes>,
+        inputs: Vec<&Bytes>,
     ) -> Vec<FunctionRun> {
         let functions = &self.parts.functions;
-        let given: Vec<Bytes> = given.into_iter().cloned().collect();
-        match given.as_slice() {
+        let inputs: Vec<Bytes> = inputs.into_iter().cloned().collect();
+        match inputs.as_slice() {
             [one] => vec![functions.run(route.id, function, one.clone()).await],
             all => functions.run_batch(route.id, function, all).await,
         }
     }
 
-    /// What an attempt of this mapping takes at most: its lease has to last so long.
+    /// The maximum duration of an attempt of this mapping; a lease must outlast it.
     pub(super) fn attempt_time(&self, route: &MappingRoute) -> Duration {
         let function = route.function.as_ref().map(|_| self.parts.functions.max_duration());
         let token = route.settings.auth.client().map(|_| Authorizer::MAX_TIMEOUT);
@@ -87,29 +91,29 @@ impl Shared {
 }
 
 impl Prepared {
-    const fn plain(rendered: Result<Rendered, Unprepared>) -> Self {
-        Self { rendered, console: None, took: Duration::ZERO }
+    const fn without_function(rendered: Result<Rendered, PrepareError>) -> Self {
+        Self { rendered, console: None, function_time: Duration::ZERO }
     }
 
-    fn after(route: &MappingRoute, ran: FunctionRun) -> Self {
+    fn from_run(route: &MappingRoute, ran: FunctionRun) -> Self {
         let rendered = match ran.event {
             Ok(document) => render(route, &document),
-            Err(failure) => Err(Unprepared { outcome: failure.outcome, error: failure.message }),
+            Err(failure) => Err(PrepareError { outcome: failure.outcome, error: failure.message }),
         };
-        Self { rendered, console: ran.console, took: ran.duration }
+        Self { rendered, console: ran.console, function_time: ran.duration }
     }
 }
 
-/// A run that gave fewer results than it got events; none ever does.
-fn unanswered() -> Unprepared {
+/// For a run with fewer results than events, which a worker never gives.
+fn no_result() -> PrepareError {
     let error = "the function gave no result".to_owned();
-    Unprepared { outcome: Outcome::FunctionTimeout, error }
+    PrepareError { outcome: Outcome::FunctionTimeout, error }
 }
 
-fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, Unprepared> {
-    route.compiled().render(document).map_err(|error| unrendered(&error))
+fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, PrepareError> {
+    route.compiled().render(document).map_err(|error| render_error(&error))
 }
 
-fn unrendered(error: &(dyn std::error::Error + 'static)) -> Unprepared {
-    Unprepared { outcome: Outcome::Render, error: error_chain::display(error) }
+fn render_error(error: &(dyn std::error::Error + 'static)) -> PrepareError {
+    PrepareError { outcome: Outcome::Render, error: error_chain::display(error) }
 }

@@ -1,59 +1,60 @@
-//! Where one success is enough (delivery policy `any`): a delivery that waited here while another of
-//! its event was delivered is not sent any more. What is under way already is not called back.
+//! Sibling deliveries under policy `any`: successes that are not recorded yet, so that a queued delivery
+//! is not sent after a sibling was delivered. Requests in flight are not cancelled.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Shared;
 use crate::domain::delivery::State;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::id::{DeliveryId, DestinationId, EventId};
 use crate::domain::retry::Next;
 use crate::routing::MappingRoute;
-use crate::store::{LeasedDelivery, Record};
+use crate::store::{LeasedDelivery, Record, Store};
 
-/// Successes that are not recorded yet, each by the delivery that had it; the store knows the others.
+/// Successes that the store does not have yet, by delivery.
 #[derive(Debug, Default)]
-pub(super) struct Successes(Mutex<HashMap<DeliveryId, (EventId, DestinationId)>>);
+pub(super) struct UnrecordedSuccesses(Mutex<HashMap<DeliveryId, (EventId, DestinationId)>>);
 
-impl Successes {
+impl UnrecordedSuccesses {
     fn entries(&self) -> MutexGuard<'_, HashMap<DeliveryId, (EventId, DestinationId)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets those of these records: they are in the store, or were late and count for nothing.
-    pub(super) fn recorded(&self, records: &[Record]) {
+    /// Notes a delivered attempt ahead of its record.
+    pub(super) fn insert(&self, route: &MappingRoute, delivery: &LeasedDelivery) {
+        if route.settings.policy == DeliveryPolicy::Any {
+            self.entries().insert(delivery.id, (delivery.event_id, route.destination_id));
+        }
+    }
+
+    /// Removes the successes of these records: the store has them, or their lease was lost.
+    pub(super) fn remove_recorded(&self, records: &[Record]) {
         let counts = |it: &&Record| it.policy == DeliveryPolicy::Any && it.next == Next::Delivered;
         for record in records.iter().filter(counts) {
             self.entries().remove(&record.delivery_id);
         }
     }
-}
 
-impl Shared {
-    /// Notes that the delivery's receiver took it, ahead of its record.
-    pub(super) fn note_success(&self, route: &MappingRoute, delivery: &LeasedDelivery) {
-        if route.settings.policy == DeliveryPolicy::Any {
-            let event = (delivery.event_id, route.destination_id);
-            self.successes.entries().insert(delivery.id, event);
-        }
-    }
-
-    /// Whether another's success has settled the delivery. A store that does not answer is no reason
-    /// not to send: then the receiver gets what it need not have got.
-    pub(super) async fn is_settled(&self, route: &MappingRoute, delivery: &LeasedDelivery) -> bool {
+    /// Whether a sibling's success has settled the delivery. When the store does not answer, the
+    /// delivery is sent: a duplicate is better than a loss.
+    pub(super) async fn settled(
+        &self,
+        store: &dyn Store,
+        route: &MappingRoute,
+        delivery: &LeasedDelivery,
+    ) -> bool {
         if route.settings.policy == DeliveryPolicy::All {
             return false;
         }
-        // Here before the store: a success is forgotten here only once it stands there.
+        // Memory before the store: a success leaves memory only once the store has it.
         let event = (delivery.event_id, route.destination_id);
-        if self.successes.entries().values().any(|it| *it == event) {
+        if self.entries().values().any(|it| *it == event) {
             return true;
         }
-        match self.parts.store.delivery(delivery.id).await {
+        match store.delivery(delivery.id).await {
             Ok(row) => row.is_some_and(|row| row.delivery.state == State::Delivered),
             Err(error) => {
-                tracing::warn!(%error, "whether one success was enough could not be read");
+                tracing::warn!(%error, "a sibling delivery's state could not be read");
                 false
             }
         }

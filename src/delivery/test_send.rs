@@ -1,11 +1,12 @@
-//! Test sends: an operator tries a mapping on one event. It is prepared, signed and sent as a delivery
-//! is, but holds no lease, opens no circuit and counts nowhere.
+//! Test sends and previews: one event is rendered, signed and, for a test send, sent as a delivery is,
+//! without a lease, a circuit breaker or statistics.
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::send::stand_in_for_authorization;
-use super::{Dispatcher, Shared};
+use super::authorized_request::add_placeholder_authorization;
+use super::context::Context;
+use super::dispatcher::Dispatcher;
 use crate::domain::attempt::{NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::digest::sha256;
@@ -15,68 +16,68 @@ use crate::mapping::Rendered;
 use crate::routing::MappingRoute;
 use crate::sender::{Outgoing, Signed, masked_headers};
 
-/// What would be sent, or was.
+/// The request of a preview or test send.
 #[derive(Clone, Debug)]
 pub struct TestRequest {
     /// The HTTP method.
     pub method: http::Method,
-    /// Where to.
+    /// The URL.
     pub url: String,
     /// The headers, `name: value` a line, secrets masked.
     pub headers: String,
-    /// The exact bytes.
+    /// The exact bytes of the body.
     pub body: Bytes,
 }
 
-/// What a test gave.
+/// The result of a preview or test send.
 #[derive(Clone, Debug)]
 pub struct TestResult {
-    /// Whether the mapping is triggered by the event; the request is made all the same.
+    /// Whether the trigger matches the event; the request is rendered either way.
     pub matched: bool,
-    /// The request; none where the event gives none.
+    /// The request; none when rendering failed.
     pub request: Option<TestRequest>,
-    /// What an insert function wrote to its console.
+    /// The insert function's console output.
     pub console: Option<String>,
-    /// What came of preparing and, if it was to be sent, of sending it; none for a preview that
-    /// could be rendered.
+    /// The attempt: of the test send, or of a preview that failed; none for a rendered preview.
     pub attempt: Option<NewAttempt>,
 }
 
 impl Dispatcher {
-    /// Tries the revision in force of a mapping on an event; none when there is no such mapping.
+    /// Renders an event by a mapping's current revision and, with `send`, sends it; none when there is no
+    /// such mapping.
     pub async fn test(
         &self,
         mapping_id: MappingId,
         event: &Event,
         send: bool,
     ) -> Option<TestResult> {
-        let routes = self.shared.parts.routes.current();
+        let routes = self.context.parts.routes.current();
         let route = routes.mapping(mapping_id)?;
-        Some(self.shared.test(route, event, send).await)
+        Some(self.context.test(route, event, send).await)
     }
 
-    /// Tries a mapping that need not be in use on an event, without sending.
+    /// Renders an event by a mapping that need not be saved, without sending.
     pub async fn preview(&self, route: &MappingRoute, event: &Event) -> TestResult {
-        self.shared.test(route, event, false).await
+        self.context.test(route, event, false).await
     }
 }
 
-impl Shared {
+impl Context {
     async fn test(&self, route: &MappingRoute, event: &Event, send: bool) -> TestResult {
         let started_at = self.parts.clock.now();
         let document = event.document().ok().and_then(|it| crate::json::parse(it).ok());
         let matched = document.is_some_and(|document| route.matches(&document));
         let prepared = self.prepare_one(route, event).await;
         let (node_id, revision_id) = (self.parts.node_id, route.revision_id);
-        let mut made = NewAttempt::unsent(node_id, revision_id, started_at, Outcome::Render);
-        made.console.clone_from(&prepared.console);
+        let mut attempt = NewAttempt::unsent(node_id, revision_id, started_at, Outcome::Render);
+        attempt.console.clone_from(&prepared.console);
         let rendered = match prepared.rendered {
             Ok(rendered) => rendered,
-            Err(unprepared) => {
-                made.outcome = unprepared.outcome;
-                made.error = Some(unprepared.error);
+            Err(error) => {
+                attempt.outcome = error.outcome;
+                attempt.error = Some(error.error);
                 let console = prepared.console;
-                return TestResult { matched, request: None, console, attempt: Some(made) };
+                return TestResult { matched, request: None, console, attempt: Some(attempt) };
             }
         };
         let body = body_of(route, &rendered);
@@ -84,7 +85,7 @@ impl Shared {
         let authorized = if send {
             self.authorize(route, &mut headers).await
         } else {
-            stand_in_for_authorization(route, &mut headers);
+            add_placeholder_authorization(route, &mut headers);
             Ok(())
         };
         let request = TestRequest {
@@ -93,30 +94,30 @@ impl Shared {
             headers: masked_headers(&headers, &[]),
             body: body.clone(),
         };
-        made.url.clone_from(&request.url);
-        made.request_headers.clone_from(&request.headers);
-        made.body_sha256 = Some(sha256(&[&body]));
+        attempt.url.clone_from(&request.url);
+        attempt.request_headers.clone_from(&request.headers);
+        attempt.body_sha256 = Some(sha256(&[&body]));
         let attempt = match authorized {
             Ok(()) if send => {
                 let rendered = Rendered { body, ..rendered };
-                Some(self.try_out(route, rendered, headers, made).await)
+                Some(self.send_test(route, rendered, headers, attempt).await)
             }
             Ok(()) => None,
-            Err(unprepared) => {
-                made.outcome = unprepared.outcome;
-                made.error = Some(unprepared.error);
-                Some(made)
+            Err(error) => {
+                attempt.outcome = error.outcome;
+                attempt.error = Some(error.error);
+                Some(attempt)
             }
         };
         TestResult { matched, request: Some(request), console: prepared.console, attempt }
     }
 
-    async fn try_out(
+    async fn send_test(
         &self,
         route: &MappingRoute,
         rendered: Rendered,
         headers: HeaderMap,
-        mut made: NewAttempt,
+        mut attempt: NewAttempt,
     ) -> NewAttempt {
         let outgoing = Outgoing {
             method: rendered.method,
@@ -127,17 +128,17 @@ impl Shared {
             multistatus_bytes: 0,
         };
         let exchange = self.send(route, outgoing).await;
-        made.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
-        made.outcome = exchange.outcome;
-        made.status = exchange.status;
-        made.error = exchange.error;
-        made.response_headers = exchange.response_headers;
-        made.response_body = exchange.response_body;
-        made.response_truncated = exchange.response_truncated;
-        made
+        attempt.duration_us = u64::try_from(exchange.duration.as_micros()).unwrap_or(u64::MAX);
+        attempt.outcome = exchange.outcome;
+        attempt.status = exchange.status;
+        attempt.error = exchange.error;
+        attempt.response_headers = exchange.response_headers;
+        attempt.response_body = exchange.response_body;
+        attempt.response_truncated = exchange.response_truncated;
+        attempt
     }
 
-    /// As a delivery's, under an id that is no delivery's.
+    /// The headers of a delivery, under a `webhook-id` of the form `test_…`.
     fn test_headers(
         &self,
         route: &MappingRoute,
@@ -157,7 +158,7 @@ impl Shared {
     }
 }
 
-/// The bytes that are sent: where events share requests, an array of one.
+/// The body: with batching, an array of one.
 fn body_of(route: &MappingRoute, rendered: &Rendered) -> Bytes {
     if route.batching.is_some() {
         Bytes::from([b"[", &*rendered.body, b"]"].concat())

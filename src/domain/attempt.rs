@@ -1,4 +1,4 @@
-//! Attempts: one HTTP try each, append-only, with an outcome from a closed set.
+//! Attempts: one HTTP request for a delivery each, append-only, with an outcome from a closed set.
 
 use std::sync::Arc;
 
@@ -22,34 +22,34 @@ pub enum Outcome {
     Rejected,
     /// 3xx; never followed.
     Redirect,
-    /// No whole answer within the attempt's time; the error names the phase.
+    /// No complete answer within the timeout; the error names the phase.
     Timeout,
-    /// The host's name has no address.
+    /// The host name does not resolve.
     Dns,
-    /// No TCP connection.
+    /// The TCP connection failed.
     Connect,
-    /// No TLS session, or a certificate that does not verify; no request was sent.
+    /// The TLS handshake or the verification of the certificate failed; no request was sent.
     Tls,
-    /// The connection broke before the answer was whole.
+    /// The connection was reset before the answer was complete.
     Reset,
-    /// What came back is not an HTTP answer.
+    /// The answer is not valid HTTP.
     BadAnswer,
-    /// The request could not be made from the event; nothing was sent.
+    /// The request could not be rendered from the event; nothing was sent.
     Render,
-    /// The address is refused by policy; nothing was sent.
+    /// SSRF protection refused the address; nothing was sent.
     Address,
-    /// No token could be got for the request; the receiver was sent nothing, or refused the one
-    /// before and there was no other.
+    /// No token could be obtained: nothing was sent, or the receiver refused the token and it could not be
+    /// renewed.
     Auth,
-    /// The process died or hung: whether the request arrived is not known.
+    /// The lease expired without an outcome: the request may have arrived.
     Unknown,
-    /// The insert function threw, or gave no event; nothing was sent.
+    /// The insert function threw, or returned no event; nothing was sent.
     Function,
     /// The insert function asked for a retry; nothing was sent.
     FunctionRetry,
-    /// The insert function did not end in time, or its process was lost; nothing was sent.
+    /// The insert function timed out, or its process died; nothing was sent.
     FunctionTimeout,
-    /// The insert function does not want the event; nothing was sent.
+    /// The insert function dropped the event; nothing was sent.
     Dropped,
 }
 
@@ -77,7 +77,7 @@ impl Outcome {
         Self::Dropped,
     ];
 
-    /// The outcome of a whole answer with this HTTP status.
+    /// The outcome of a complete answer with this HTTP status.
     #[must_use]
     pub const fn of_status(status: u16) -> Self {
         match status {
@@ -90,7 +90,7 @@ impl Outcome {
         }
     }
 
-    /// The word in tables, URLs, logs and metrics.
+    /// The name in tables, URLs, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -116,34 +116,34 @@ impl Outcome {
         }
     }
 
-    /// Reads the word back.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
     }
 }
 
-/// What one HTTP try gave, before it is recorded.
+/// An attempt to be recorded.
 ///
-/// When it was one of a batch, the request and its answer are the batch's: then the fields from `url`
-/// on are empty here. [`NewAttempt::exchange`] has them either way.
+/// In a batch, the request and its answer are the batch's, and the fields from `url` on are empty here.
+/// [`NewAttempt::exchange`] has them either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAttempt {
-    /// The process that made it.
+    /// The node that made it.
     pub node_id: NodeId,
     /// The mapping revision it was rendered with.
     pub revision_id: RevisionId,
-    /// When it began.
+    /// When it started.
     pub started_at: Timestamp,
-    /// From the start to the whole answer or the error, in microseconds.
+    /// From the start to the complete answer or the error, in microseconds.
     pub duration_us: u64,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// The answer's HTTP status, when there was one.
+    /// The answer's HTTP status, if there was an answer.
     pub status: Option<u16>,
-    /// What went wrong, in words that name the cause; none when delivered.
+    /// The error with its cause; none when delivered.
     pub error: Option<String>,
-    /// What its insert function wrote to the console, as far as it is kept.
+    /// The insert function's console output, truncated.
     pub console: Option<String>,
     /// The request's URL.
     pub url: String,
@@ -153,23 +153,22 @@ pub struct NewAttempt {
     pub body_sha256: Option<[u8; 32]>,
     /// The answer's headers, `name: value` a line.
     pub response_headers: String,
-    /// The answer's body as far as it is kept.
+    /// The answer's body, truncated.
     pub response_body: Bytes,
-    /// Whether the answer's body was longer than what is kept.
+    /// Whether the answer's body was truncated.
     pub response_truncated: bool,
-    /// The batch that it was part of.
+    /// The batch that it was part of; none for a request of its own.
     pub batch: Option<Arc<Batch>>,
 }
 
-/// One request that carried several deliveries: what their attempts have in common.
+/// A request with several deliveries: what their attempts share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The `webhook-id` it was sent under.
     pub webhook_id: String,
     /// How many deliveries it carried.
     pub size: u32,
-    /// The answer's HTTP status; an attempt in it has the status of its own item, where the answer
-    /// had one.
+    /// The answer's HTTP status; its attempts have their items' statuses, where the answer is a 207.
     pub status: Option<u16>,
     /// The request's URL.
     pub url: String,
@@ -179,13 +178,13 @@ pub struct Batch {
     pub body_sha256: [u8; 32],
     /// The answer's headers, `name: value` a line.
     pub response_headers: String,
-    /// The answer's body as far as it is kept.
+    /// The answer's body, truncated.
     pub response_body: Bytes,
-    /// Whether the answer's body was longer than what is kept.
+    /// Whether the answer's body was truncated.
     pub response_truncated: bool,
 }
 
-/// The request of an attempt and what came back, wherever they are kept.
+/// The request and the answer of an attempt, its own or its batch's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeRef<'a> {
     /// The request's URL.
@@ -196,14 +195,14 @@ pub struct ExchangeRef<'a> {
     pub body_sha256: Option<[u8; 32]>,
     /// The answer's headers, `name: value` a line.
     pub response_headers: &'a str,
-    /// The answer's body as far as it is kept.
+    /// The answer's body, truncated.
     pub response_body: &'a Bytes,
-    /// Whether the answer's body was longer than what is kept.
+    /// Whether the answer's body was truncated.
     pub response_truncated: bool,
 }
 
 impl NewAttempt {
-    /// An attempt that ended so without a request, or of whose request nothing is known.
+    /// An attempt without a request, or whose request is unknown.
     #[must_use]
     pub const fn unsent(
         node_id: NodeId,
@@ -230,7 +229,7 @@ impl NewAttempt {
         }
     }
 
-    /// The request and what came back: its own, or those of its batch.
+    /// The request and the answer.
     #[must_use]
     pub fn exchange(&self) -> ExchangeRef<'_> {
         match &self.batch {
@@ -259,14 +258,14 @@ impl NewAttempt {
 pub struct Attempt {
     /// The key.
     pub id: AttemptId,
-    /// The delivery it was made for.
+    /// Its delivery.
     pub delivery_id: DeliveryId,
-    /// The token of the lease it was made under: rises with each claim of the delivery.
+    /// The fencing token of its lease; increases with each lease of the delivery.
     pub number: u32,
-    /// Recorded after the lease was lost: it did not change the delivery's state.
+    /// Whether it was recorded after the lease was lost: then it did not change the delivery's state.
     pub late: bool,
     /// When it was recorded.
     pub recorded_at: Timestamp,
-    /// What it gave.
-    pub made: NewAttempt,
+    /// The attempt as it was recorded.
+    pub result: NewAttempt,
 }

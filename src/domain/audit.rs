@@ -1,50 +1,49 @@
-//! What is kept of what was done: one entry for each change, chained to the one before it, so that
-//! an entry that was changed, taken out or put in shows. Secrets are never in one: of a secret it
-//! tells at most that it was changed.
+//! The audit log: one entry for each change, in a hash chain that makes altered, removed and inserted
+//! entries detectable. An entry never contains a secret, at most that one was changed.
 
 use serde_json::{Value, json};
 
 use super::auth::Act;
 use crate::domain::digest::sha256;
 
-/// What was done; the word is what lists are narrowed by.
+/// The action of an entry; its name is the filter of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A source, destination or mapping was made.
+    /// A source, destination or mapping was created.
     Create,
     /// One was changed.
     Change,
     /// One was removed.
     Remove,
-    /// A token was made.
+    /// A token was created.
     CreateToken,
     /// A token was revoked.
     RevokeToken,
-    /// A redrive was asked for.
+    /// A redrive job was created.
     Redrive,
-    /// A discard was asked for.
+    /// A discard job was created.
     Discard,
-    /// A job was stopped.
+    /// A job was cancelled.
     CancelJob,
-    /// A job went through all that it selected.
+    /// A job processed all that it selected.
     FinishJob,
-    /// A way to connect a destination was given out.
+    /// Connecting a destination was started.
     BeginConnect,
     /// A destination was connected.
     Connect,
-    /// A destination's connection ended.
+    /// A destination was disconnected.
     Disconnect,
-    /// A mapping was tried by sending.
+    /// A test event was sent.
     TestSend,
-    /// An inspector was told what to answer.
+    /// An inspector's answer was set.
     SetInspector,
-    /// An inspector was forgotten, with what had arrived there.
+    /// An inspector was removed with its requests.
     ForgetInspector,
-    /// Somebody signed in.
+    /// A sign-in.
     SignIn,
-    /// Somebody signed out.
+    /// A sign-out.
     SignOut,
-    /// Somebody was not let in.
+    /// A sign-in was refused.
     RefuseSignIn,
 }
 
@@ -71,7 +70,7 @@ impl Action {
         Self::RefuseSignIn,
     ];
 
-    /// The word in tables, URLs and logs.
+    /// The name in tables, URLs and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -96,43 +95,43 @@ impl Action {
         }
     }
 
-    /// The action of this word.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == word)
     }
 }
 
-/// An entry to be written.
+/// An entry to be appended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEntry {
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// To what: the path of what is set up, a token's name, a job's id.
+    /// The object: a path in the pipeline, a token's name, a job's id.
     pub subject: String,
-    /// What it was; none for what was not there.
+    /// The state before; none for a created object.
     pub before: Option<Value>,
-    /// What it is; none for what is not there any more.
+    /// The state after; none for a removed object.
     pub after: Option<Value>,
 }
 
-/// An entry as it is kept.
+/// An entry as stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Counts up from 1 without a gap.
+    /// The sequence number, from 1 without gaps.
     pub number: i64,
-    /// Who did it, when and from where.
+    /// The actor, the time and the origin.
     pub act: Act,
-    /// What was done.
+    /// The action.
     pub done: NewEntry,
-    /// SHA-256 over the entry before it and this one.
+    /// SHA-256 of the previous entry's hash and this entry.
     pub hash: [u8; 32],
 }
 
-/// What the first entry is chained to.
+/// The previous hash of the first entry.
 pub const CHAIN_START: [u8; 32] = [0; 32];
 
-/// The hash of an entry that follows the one with the hash `previous`.
+/// The hash of an entry after the one with the hash `previous`.
 #[must_use]
 pub fn chained(previous: &[u8; 32], number: i64, act: &Act, done: &NewEntry) -> [u8; 32] {
     let fields = json!([

@@ -1,4 +1,5 @@
-//! Who may do what: the roles of tokens, the destinations a token is limited to, and who acts.
+//! Authorization of operators: token roles, scopes of destinations, the caller of a request, and its acts
+//! in the audit log.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::str::FromStr;
 use super::id::TokenId;
 use crate::domain::clock::Timestamp;
 
-/// What a token lets its bearer do; each role may all that the ones before it may.
+/// The role of a token; each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Reads everything but secrets.
@@ -20,10 +21,10 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role, the least first.
+    /// Every role, the lowest first.
     pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
-    /// The word in tables, URLs, logs and settings.
+    /// The name in tables, URLs, logs and settings.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,13 +34,13 @@ impl Role {
         }
     }
 
-    /// The role of this word.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == word)
     }
 
-    /// Whether it may what `needed` may.
+    /// Whether it includes `needed`.
     #[must_use]
     pub fn covers(self, needed: Self) -> bool {
         self >= needed
@@ -79,19 +80,18 @@ impl FromStr for DestinationPath {
     }
 }
 
-/// What a token is limited to, for reading and for acting.
+/// The scope of a token, for reading and for acting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Nothing: it reaches every destination, also those made later.
+    /// Every destination, including those created later.
     #[default]
     Everything,
-    /// These destinations, and what is theirs: mappings, deliveries, attempts; of their sources,
-    /// the events, which every destination of a source shares.
+    /// These destinations with their mappings, deliveries and attempts, and the events of their sources.
     Destinations(BTreeSet<DestinationPath>),
 }
 
 impl Scope {
-    /// Whether a destination lies within.
+    /// Whether it includes a destination.
     #[must_use]
     pub fn covers(&self, source: &str, destination: &str) -> bool {
         match self {
@@ -102,7 +102,7 @@ impl Scope {
         }
     }
 
-    /// Whether a source can be seen: one of its destinations lies within.
+    /// Whether a source is visible: the scope includes one of its destinations.
     #[must_use]
     pub fn shows(&self, source: &str) -> bool {
         match self {
@@ -111,7 +111,7 @@ impl Scope {
         }
     }
 
-    /// Whether all that `other` reaches lies within.
+    /// Whether it includes all of `other`.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
         match (self, other) {
@@ -121,7 +121,7 @@ impl Scope {
         }
     }
 
-    /// The destinations; none when it is not limited.
+    /// The destinations; none when the scope is everything.
     #[must_use]
     pub const fn limits(&self) -> Option<&BTreeSet<DestinationPath>> {
         match self {
@@ -131,33 +131,33 @@ impl Scope {
     }
 }
 
-/// Who asks, once let in.
+/// The authenticated caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The token's key.
     pub token_id: TokenId,
     /// The token's name.
     pub name: String,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// Where it may.
+    /// Its scope.
     pub scope: Scope,
-    /// The address it asks from.
+    /// The client address.
     pub from: String,
     /// The request's id.
     pub request_id: Option<String>,
 }
 
-/// A caller's role or limits do not let it do this.
+/// The caller's role or scope does not allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Forbidden(String);
 
-/// A caller who may act: redrive, discard, test, connect.
+/// A caller with role operator: may redrive, discard, test, connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator(Caller);
 
-/// A caller who may change what is set up.
+/// A caller with role admin: may change the pipeline and tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin(Caller);
 
@@ -178,18 +178,18 @@ impl Deref for Admin {
 }
 
 impl Caller {
-    /// This caller, if it may act.
+    /// The caller as an operator.
     ///
     /// # Errors
-    /// [`Forbidden`] otherwise, naming the role that it needs.
+    /// [`Forbidden`] when its role is lower.
     pub fn operator(&self) -> Result<Operator, Forbidden> {
         self.has(Role::Operator).map(|()| Operator(self.clone()))
     }
 
-    /// This caller, if it may change what is set up.
+    /// The caller as an admin.
     ///
     /// # Errors
-    /// [`Forbidden`] otherwise, naming the role that it needs.
+    /// [`Forbidden`] when its role is lower.
     pub fn admin(&self) -> Result<Admin, Forbidden> {
         self.has(Role::Admin).map(|()| Admin(self.clone()))
     }
@@ -204,10 +204,10 @@ impl Caller {
         )))
     }
 
-    /// Whether it may act on a destination.
+    /// Checks that its scope includes a destination.
     ///
     /// # Errors
-    /// [`Forbidden`] when it is limited to others.
+    /// [`Forbidden`] when it does not.
     pub fn reaches(&self, source: &str, destination: &str) -> Result<(), Forbidden> {
         if self.scope.covers(source, destination) {
             return Ok(());
@@ -218,10 +218,10 @@ impl Caller {
         )))
     }
 
-    /// Whether it may make a token of this role, limited so.
+    /// Checks that it may create a token of this role and scope.
     ///
     /// # Errors
-    /// [`Forbidden`] when that would have more rights than this caller.
+    /// [`Forbidden`] when that token would have more rights than the caller.
     pub fn may_give(&self, role: Role, scope: &Scope) -> Result<(), Forbidden> {
         if !self.role.covers(role) {
             let (mine, wanted) = (self.role.as_str(), role.as_str());
@@ -236,10 +236,10 @@ impl Caller {
         Ok(())
     }
 
-    /// Whether it may do what concerns every destination.
+    /// Checks that its scope is every destination.
     ///
     /// # Errors
-    /// [`Forbidden`] when it is limited to some.
+    /// [`Forbidden`] when it is limited.
     pub fn reaches_everything(&self) -> Result<(), Forbidden> {
         if self.scope.limits().is_none() {
             return Ok(());
@@ -250,7 +250,7 @@ impl Caller {
         )))
     }
 
-    /// An act of this caller, for the record.
+    /// An act of this caller, for the audit log.
     #[must_use]
     pub fn act(&self, at: Timestamp) -> Act {
         Act {
@@ -264,25 +264,25 @@ impl Caller {
     }
 }
 
-/// Who did something, when and from where, for the record.
+/// An act for the audit log: the actor, the time and the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// The token's name; of what the service does by itself: `postrider`.
+    /// The token's name; `postrider` for the service itself.
     pub actor: String,
-    /// The token's role at that time; none of the service itself.
+    /// The token's role at that time; none for the service itself.
     pub role: Option<Role>,
-    /// The address it came from; of the service itself: what in it acted.
+    /// The client address; for the service itself, its part that acted.
     pub from: String,
     /// The request's id.
     pub request_id: Option<String>,
-    /// Why, in the actor's words.
+    /// The actor's note.
     pub note: Option<String>,
     /// When.
     pub at: Timestamp,
 }
 
 impl Act {
-    /// An act of the service itself; `part` is what in it acts.
+    /// An act of the service itself, by its `part`.
     #[must_use]
     pub fn of_the_service(part: &str, at: Timestamp) -> Self {
         Self {
@@ -295,7 +295,7 @@ impl Act {
         }
     }
 
-    /// The same act, with the actor's words.
+    /// The same act with a note.
     #[must_use]
     pub fn noted(self, note: Option<String>) -> Self {
         Self { note, ..self }
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_rise() {
+    fn each_role_includes_the_lower_ones() {
         assert!(Role::Admin.covers(Role::Operator) && Role::Operator.covers(Role::Viewer));
         assert!(!Role::Viewer.covers(Role::Operator) && !Role::Operator.covers(Role::Admin));
         for role in Role::ALL {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_two_names() {
+    fn a_destination_path_is_source_slash_destination() {
         for text in ["", "web", "/", "web/", "/crm", "web/crm/a"] {
             assert!(text.parse::<DestinationPath>().is_err(), "{text:?}");
         }
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_covers_its_destinations_only() {
+    fn a_scope_includes_only_its_destinations() {
         let one = scope(&["web/crm"]);
         assert!(one.covers("web", "crm") && one.shows("web"));
         assert!(!one.covers("web", "erp") && !one.covers("app", "crm") && !one.shows("app"));

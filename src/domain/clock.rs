@@ -1,6 +1,6 @@
-//! Time as Postrider sees it: integer microseconds, UTC, from a [`Clock`] that is passed in.
-//! Nothing else in the crate reads a wall clock. A jump of the machine's clock is taken as a
-//! [`Clock::resync`] step, so that schedules can be shifted by it instead of firing or stalling.
+//! Timestamps and clocks: integer microseconds, UTC, from a [`Clock`] that is passed in. Nothing else in
+//! the crate reads the wall clock. A step of the wall clock is reported by [`Clock::resync`], so that
+//! schedules are shifted by it instead of firing early or stalling.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -32,7 +32,7 @@ impl Timestamp {
         self.0
     }
 
-    /// When the step began that it is in, of steps of so many microseconds since the Unix epoch.
+    /// The start of its interval, of intervals of `step_micros` since the Unix epoch.
     #[must_use]
     pub const fn start_of(self, step_micros: i64) -> Self {
         Self(self.0.div_euclid(step_micros) * step_micros)
@@ -50,13 +50,13 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// How long after `earlier` this is; zero when it is not after.
+    /// The time since `earlier`; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Moved by a signed number of microseconds, saturating.
+    /// Shifted by a signed number of microseconds, saturating.
     #[must_use]
     pub const fn shifted(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
@@ -72,7 +72,7 @@ impl Timestamp {
         if printed.is_ok() { text } else { self.0.to_string() }
     }
 
-    /// Reads an RFC 3339 / ISO 8601 time with offset; `None` when it is not one.
+    /// Parses an RFC 3339 / ISO 8601 time with an offset.
     #[must_use]
     pub fn parse_iso(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_microsecond()))
@@ -99,24 +99,24 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The source of time. `now` never runs backwards between two steps that `resync` reports.
+/// A source of time. `now` is monotonic between two steps that `resync` reports.
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// Returns once `now()` has reached `at`; at once when it has already.
+    /// Returns once `now()` has reached `at`.
     async fn sleep_until(&self, at: Timestamp);
 
-    /// Compares with the machine's clock. When that has jumped by more than a second, follows it and
-    /// returns the jump in microseconds (negative: back): whoever keeps a schedule shifts it by that.
+    /// Compares with the wall clock. After a step of a second or more, follows it and returns the step in
+    /// microseconds, negative when backwards; the caller shifts its schedule by it.
     fn resync(&self) -> Option<i64>;
 }
 
-/// A jump smaller than this is drift, not a step.
+/// A smaller difference is drift, not a step.
 const STEP_MICROS: i64 = 1_000_000;
 
-/// The machine's clock, held steady by its monotonic clock.
+/// The wall clock at an anchor, advanced by the monotonic clock.
 #[derive(Debug)]
 pub struct SystemClock {
     anchor: Mutex<Anchor>,
@@ -145,7 +145,7 @@ fn wall_now() -> Timestamp {
 }
 
 impl SystemClock {
-    /// A clock that agrees with the machine's now.
+    /// A clock anchored to the wall clock now.
     #[must_use]
     pub fn new() -> Self {
         Self { anchor: Mutex::new(Anchor::read()) }
@@ -183,8 +183,8 @@ impl Clock for SystemClock {
             *anchor = fresh;
             return Some(drift);
         }
-        // Small forward drift is followed; small backward drift is left to the next resync,
-        // so that `now` never runs backwards without a step.
+        // Forward drift is followed; backward drift is left until it is a step, so that `now` stays
+        // monotonic.
         if drift > 0 {
             *anchor = fresh;
         }
@@ -192,7 +192,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told: tests advance hours in microseconds with it.
+/// A clock for tests: it advances only by [`ManualClock::advance`] and [`ManualClock::jump`].
 #[derive(Debug)]
 pub struct ManualClock {
     now: watch::Sender<Timestamp>,
@@ -200,18 +200,18 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// A clock at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         Self { now: watch::Sender::new(now), step: Mutex::new(0) }
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     pub fn advance(&self, span: Duration) {
         self.now.send_modify(|now| *now = *now + span);
     }
 
-    /// Makes the machine's clock jump, forwards or back, without time passing.
+    /// Makes the next `resync` report a step of this many microseconds.
     pub fn jump(&self, micros: i64) {
         *self.step.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += micros;
     }

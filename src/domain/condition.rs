@@ -1,12 +1,11 @@
-//! What events and deliveries are narrowed by beyond what they are themselves: lists and jobs mean the
-//! same by the same condition.
+//! Conditions on events and HTTP statuses, shared by the filters of lists and of jobs.
 
 use serde::{Deserialize, Serialize};
 
 use super::event::EventType;
 use super::id::SourceId;
 
-/// Statuses of HTTP answers, both ends included.
+/// A range of HTTP statuses, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusRange {
     /// The lowest.
@@ -15,7 +14,7 @@ pub struct StatusRange {
     pub to: u16,
 }
 
-/// What an event is like; all conditions hold.
+/// Conditions on an event; all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventConditions {
     /// Of this source.
@@ -31,7 +30,7 @@ pub struct EventConditions {
 }
 
 impl EventConditions {
-    /// Whether every event meets them.
+    /// Whether there are none: every event matches.
     #[must_use]
     pub fn are_none(&self) -> bool {
         *self == Self::default()
@@ -57,8 +56,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_prints_as_it_is_asked_for() {
-        let told = |from, to| StatusRange { from, to }.to_string();
-        assert_eq!([told(503, 503), told(500, 599), told(200, 204)], ["503", "5xx", "200-204"]);
+    fn a_status_range_prints_as_it_is_given_in_a_query() {
+        let printed = |from, to| StatusRange { from, to }.to_string();
+        assert_eq!(
+            [printed(503, 503), printed(500, 599), printed(200, 204)],
+            ["503", "5xx", "200-204"]
+        );
     }
 }

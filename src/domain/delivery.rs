@@ -1,10 +1,11 @@
-//! Deliveries: one event for one mapping. The state lives here.
+//! Deliveries: one event for one mapping each, and the state machine of a delivery.
 //!
 //! ```text
-//! pending -> leased -> delivered | pending | dead      (dispatcher, by a recorded outcome)
-//! pending | leased -> delivered                        (dispatcher, policy `any`: by another's success)
-//! leased -> discarded                                  (dispatcher, its insert function dropped it)
-//! leased -> leased, under the next token               (dispatcher, its batch was refused as a whole)
+//! pending -> leased -> delivered | pending | dead      (dispatcher: claim, then a recorded outcome)
+//! leased -> pending                                    (dispatcher: release of a prefetched delivery)
+//! pending | leased -> delivered                        (dispatcher, policy `any`: a sibling was delivered)
+//! leased -> discarded                                  (dispatcher: the insert function dropped it)
+//! leased -> leased, under the next fencing token       (dispatcher: its batch was rejected and is split)
 //! dead -> pending                                      (operator, redrive)
 //! pending | dead -> discarded                          (operator, discard)
 //! ```
@@ -15,19 +16,19 @@ use super::attempt::Outcome;
 use super::id::{DeliveryId, DestinationId, EventId, MappingId, NodeId};
 use crate::domain::clock::Timestamp;
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Waits until its `due_at`.
+    /// Due at its `due_at`.
     Pending,
-    /// A node holds it and is trying it.
+    /// Leased to a node: prefetched, or in flight.
     Leased,
-    /// Its receiver answered 2xx; or, where one success is enough, that of another mapping did.
+    /// Its receiver answered 2xx; under policy `any`, or that of a sibling did.
     Delivered,
-    /// It ended without success; a redrive makes it pending again.
+    /// A dead letter; a redrive makes it pending again.
     Dead,
-    /// An operator gave it up, or its insert function did.
+    /// Discarded by an operator, or dropped by its insert function.
     Discarded,
 }
 
@@ -36,7 +37,7 @@ impl State {
     pub const ALL: [Self; 5] =
         [Self::Pending, Self::Leased, Self::Delivered, Self::Dead, Self::Discarded];
 
-    /// The word in tables, URLs, logs and metrics.
+    /// The name in tables, URLs, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,28 +49,28 @@ impl State {
         }
     }
 
-    /// Reads the word back.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
-/// Why a dead letter is dead.
+/// The reason of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// A 4xx that is not retried.
+    /// A 4xx answer that is not retried.
     Rejected,
-    /// A 3xx.
+    /// A 3xx answer.
     Redirect,
-    /// The request could not be made from the event.
+    /// The request could not be rendered.
     Render,
-    /// The address is refused by policy.
+    /// SSRF protection refused the address.
     Address,
-    /// The insert function threw, or gave no event.
+    /// The insert function threw, or returned no event.
     Function,
-    /// The window ran out.
+    /// The window is over.
     Deadline,
 }
 
@@ -84,7 +85,7 @@ impl Reason {
         Self::Deadline,
     ];
 
-    /// The word in tables, URLs, logs and metrics.
+    /// The name in tables, URLs, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,14 +98,14 @@ impl Reason {
         }
     }
 
-    /// Reads the word back.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 
-/// A delivery as it stands in the store.
+/// A delivery as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The key.
@@ -113,33 +114,33 @@ pub struct Delivery {
     pub event_id: EventId,
     /// Its mapping.
     pub mapping_id: MappingId,
-    /// The mapping's destination.
+    /// Its mapping's destination.
     pub destination_id: DestinationId,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// When its event was accepted.
     pub accepted_at: Timestamp,
-    /// When it is tried next; only while pending.
+    /// When the next attempt is due; only while pending.
     pub due_at: Option<Timestamp>,
     /// When its window ends.
     pub deadline_at: Timestamp,
-    /// The token of its last lease: the number of its last attempt.
+    /// The fencing token of its last lease: the number of its last attempt.
     pub token: u32,
-    /// Attempts made in the window now running, but for those in batches that were refused as a whole.
+    /// Attempts in the current window, without those in batches that were rejected as a whole.
     pub tried: u32,
-    /// Who holds it; only while leased.
+    /// The node that holds the lease; only while leased.
     pub lease_node_id: Option<NodeId>,
-    /// When the lease ends; only while leased.
+    /// When the lease expires; only while leased.
     pub lease_expires_at: Option<Timestamp>,
-    /// When it was delivered, died or was discarded.
+    /// When it was delivered, discarded or became a dead letter.
     pub settled_at: Option<Timestamp>,
-    /// Why it is dead; only while dead.
+    /// Why it is a dead letter; only while dead.
     pub reason: Option<Reason>,
-    /// How its last attempt ended.
+    /// The outcome of its last attempt.
     pub last_outcome: Option<Outcome>,
     /// The HTTP status of its last attempt.
     pub last_status: Option<u16>,
-    /// The delivery of the same event and destination whose success settled this one, where the
-    /// destination's policy is `any`; none for one that its own receiver took.
+    /// Under policy `any`, the sibling delivery whose success settled this one; none for one that its own
+    /// receiver accepted.
     pub settled_by: Option<DeliveryId>,
 }

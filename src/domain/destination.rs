@@ -1,4 +1,4 @@
-//! Destinations: the settings that their mappings share.
+//! Destinations: the settings that their mappings share, and their limits.
 
 use std::time::Duration;
 
@@ -20,27 +20,27 @@ pub struct Destination {
     pub name: String,
     /// A disabled destination gets no new deliveries and holds its pending ones.
     pub enabled: bool,
-    /// When it was last enabled: held deliveries have a window from here.
+    /// When it was last enabled; held deliveries get a fresh window from here.
     pub resumed_at: Timestamp,
-    /// The rest.
+    /// Its settings.
     pub settings: DestinationSettings,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// What can be set on a destination. Limits are checked by [`DestinationSettings::check`].
+/// The settings of a destination; [`DestinationSettings::check`] validates them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DestinationSettings {
-    /// One attempt's time, connecting included, in milliseconds: 1,000 to 30,000.
+    /// Timeout of one attempt, connecting included, in milliseconds: 1,000 to 30,000.
     pub timeout_ms: u32,
-    /// How long a delivery is retried, in milliseconds: a minute to 30 days.
+    /// Window in which a delivery is retried, in milliseconds: a minute to 30 days.
     pub window_ms: u64,
     /// Requests in flight at once: 1 to 1,024.
     pub max_in_flight: u32,
-    /// Requests started a second at most: 1 to 100,000; none: no limit.
+    /// Rate limit in requests per second: 1 to 100,000; none: no limit.
     pub rate_per_second: Option<u32>,
-    /// Whether one success settles an event for the destination's other mappings.
+    /// Whether one success settles the event's sibling deliveries.
     pub policy: DeliveryPolicy,
     /// How requests are authorized.
     pub auth: Auth,
@@ -59,40 +59,40 @@ impl Default for DestinationSettings {
     }
 }
 
-/// How the mappings of one destination share an event.
+/// Whether a success settles sibling deliveries: those of the same event and destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryPolicy {
-    /// Every mapping's delivery is retried on its own.
+    /// Each delivery is retried independently.
     #[default]
     All,
-    /// One success settles the event for the others, as Segment's classic webhooks do.
+    /// One success settles its siblings, as in Segment's classic webhooks.
     Any,
 }
 
-/// A lease outlives the attempt's timeout by this, so that a slow commit does not lose it.
+/// How much longer than the timeout a lease lasts, so that a slow commit does not lose it.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 impl DestinationSettings {
-    /// One attempt's time.
+    /// The timeout of one attempt.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms as u64)
     }
 
-    /// How long a delivery is retried.
+    /// The window in which a delivery is retried.
     #[must_use]
     pub const fn window(&self) -> Duration {
         Duration::from_millis(self.window_ms)
     }
 
-    /// How long a lease lasts.
+    /// The duration of a lease.
     #[must_use]
     pub fn lease(&self) -> Duration {
         self.timeout() + LEASE_MARGIN
     }
 
-    /// The faults, each as (field, what it should be); empty when all is well.
+    /// The validation errors, as (field, message).
     #[must_use]
     pub fn check(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();

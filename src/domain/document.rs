@@ -1,35 +1,35 @@
-//! The document of an event: what triggers and mappings see. It is the message with what its batch
-//! adds to it and what acceptance adds, and follows from the stored fields alone, so that it is the
-//! same bytes whenever it is made.
+//! The document of an event, which triggers and mappings evaluate: the message, its batch's shared
+//! fields and the fields that acceptance adds. A pure function of the stored fields, so that it is the
+//! same bytes whenever it is composed.
 
 use jiff::civil;
 use jiff::tz::TimeZone;
 
-use super::event::{Event, EventType};
+use super::event_type::EventType;
 use crate::domain::clock::Timestamp;
 use crate::json::{self, Object, Value};
 
 /// Why an event has no document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// Its type is not known: it was rejected.
+    /// It was rejected: its type is unknown.
     #[error("the event has no type")]
     Untyped,
-    /// The message is not an object: it was rejected.
+    /// It was rejected: the message is not an object.
     #[error("the event is not an object")]
     NotAnObject,
-    /// The message is not JSON; none such is ever accepted.
+    /// The message is not JSON; intake accepts none such.
     #[error("the event's body is not JSON")]
     Body(#[source] json::ParseError),
-    /// What its batch adds is not JSON; none such is ever written.
+    /// The batch's shared fields are not JSON; intake writes none such.
     #[error("the event's envelope is not JSON")]
     Envelope(#[source] json::ParseError),
 }
 
-/// A sender's credential, which is nobody else's business.
+/// The sender's credential; never part of a document.
 const WRITE_KEY: &str = "writeKey";
 
-/// What acceptance adds to a message.
+/// The fields that acceptance adds to a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Added<'e> {
     /// Its type.
@@ -40,20 +40,7 @@ pub struct Added<'e> {
     pub received_at: Timestamp,
 }
 
-/// The document's bytes, from an event's stored fields.
-pub(super) fn of(event: &Event) -> Result<Vec<u8>, DocumentError> {
-    let kind = event.kind.ok_or(DocumentError::Untyped)?;
-    let Value::Object(message) = json::parse(&event.body).map_err(DocumentError::Body)? else {
-        return Err(DocumentError::NotAnObject);
-    };
-    let envelope = event.envelope.as_deref().map(|text| json::parse(text.as_bytes()));
-    let envelope = envelope.transpose().map_err(DocumentError::Envelope)?;
-    let added = Added { kind, message_id: &event.message_id, received_at: event.received_at };
-    let envelope = envelope.as_ref().and_then(Value::as_object);
-    Ok(print(&compose(message, envelope, added), event.body.len()))
-}
-
-/// The document's bytes. `length` is about how many there will be.
+/// Serializes a document. `length` is an estimate of its length.
 #[must_use]
 pub fn print(document: &Value<'_>, length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 256);
@@ -61,8 +48,9 @@ pub fn print(document: &Value<'_>, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Makes a document of a message. `envelope` is what its batch adds: `context` and `integrations`
-/// key by key where the message has no such key, `sentAt` where the message has none.
+/// Composes a document from a message. `envelope` has the batch's shared fields: `context` and
+/// `integrations` are merged key by key, the message's keys first; `sentAt` applies where the message
+/// has none.
 #[must_use]
 pub fn compose<'a>(
     message: Object<'a>,
@@ -83,7 +71,7 @@ pub fn compose<'a>(
     Value::Object(document)
 }
 
-/// Sets a string, unless it stands there already.
+/// Sets a string; leaves an equal value in place.
 fn set(document: &mut Object<'_>, key: &'static str, text: &str) {
     let is_set = |value: &Value<'_>| value.as_str().is_some_and(|it| it == text);
     if !document.get(key).is_some_and(is_set) {
@@ -116,18 +104,18 @@ fn merge<'a>(document: &mut Object<'a>, envelope: &Object<'a>) {
     }
 }
 
-/// When something happened, by the sender's clock and by ours.
+/// When the event happened, by the sender's clock and by ours.
 struct Times<'a> {
-    /// As the sender gave it; acceptance, where it gave none.
+    /// The sender's `timestamp`; the time of acceptance where there is none.
     original: Value<'a>,
-    /// With the sender's clock set right.
+    /// Corrected for the skew of the sender's clock.
     corrected: Timestamp,
 }
 
 impl<'a> Times<'a> {
     fn of(document: &Object<'a>, received_at: Timestamp) -> Self {
         let given = |key| document.get(key).filter(|value| !value.is_null());
-        // A message that was exported by a pipeline like this one has only the original time left.
+        // A message exported from another pipeline may have only `originalTimestamp`.
         let original = given("timestamp").or_else(|| given("originalTimestamp"));
         let sent_at = given("sentAt").and_then(read_time);
         Self {
@@ -137,9 +125,8 @@ impl<'a> Times<'a> {
     }
 }
 
-/// The time of an event by our clock: as long before its acceptance as it was before its sending by
-/// the sender's clock. Without a time of sending, the sender's clock is taken as right; without a
-/// time of its own, the event happened when it was accepted.
+/// Corrects an event's time for clock skew: `received_at - (sent_at - original)`. Without `sent_at` the
+/// sender's clock is trusted; without `original` the event happened when it was accepted.
 #[must_use]
 pub fn correct(
     original: Option<Timestamp>,
@@ -150,7 +137,7 @@ pub fn correct(
     let Some(sent_at) = sent_at else { return original };
     let age = sent_at.as_micros().saturating_sub(original.as_micros());
     let corrected = received_at.shifted(age.saturating_neg());
-    // What cannot be printed as a time is no time.
+    // Out of the range of printable times.
     if jiff::Timestamp::from_microsecond(corrected.as_micros()).is_ok() {
         corrected
     } else {
@@ -162,8 +149,7 @@ fn read_time(value: &Value<'_>) -> Option<Timestamp> {
     parse_time(value.as_str()?.trim())
 }
 
-/// Reads a time as senders write it: ISO 8601 with an offset, or without one, which means UTC; a
-/// date alone is its midnight.
+/// Parses an ISO 8601 time. Without an offset it is UTC; a date alone is its midnight.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     Timestamp::parse_iso(text).or_else(|| {

@@ -1,77 +1,26 @@
-//! Events: one accepted message each, kept byte for byte, and the document that mappings see.
+//! Events: one accepted message each, stored byte for byte, and its document, which triggers and
+//! mappings evaluate.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use super::document::{self, DocumentError};
+use super::document::{self, Added, DocumentError};
+pub use super::event_type::EventType;
 use super::id::{EventId, SourceId};
 use super::trace::Trace;
 use crate::domain::clock::Timestamp;
 use crate::domain::digest::sha256;
+use crate::json::{self, Value};
 
-/// Segment's message types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum EventType {
-    /// Something a user did.
-    Track,
-    /// Who a user is.
-    Identify,
-    /// A page was seen.
-    Page,
-    /// An app's screen was seen.
-    Screen,
-    /// A user belongs to a group.
-    Group,
-    /// Two ids are one user.
-    Alias,
-    /// A user's data is to be deleted.
-    Delete,
-}
-
-impl EventType {
-    /// Every type.
-    pub const ALL: [Self; 7] = [
-        Self::Track,
-        Self::Identify,
-        Self::Page,
-        Self::Screen,
-        Self::Group,
-        Self::Alias,
-        Self::Delete,
-    ];
-
-    /// The word in the message's `type`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Track => "track",
-            Self::Identify => "identify",
-            Self::Page => "page",
-            Self::Screen => "screen",
-            Self::Group => "group",
-            Self::Alias => "alias",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// Reads the word back.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-}
-
-/// An event as it is kept: the message's own bytes, and beside them what intake added.
+/// An event: the message's bytes, and what intake added.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Where it came from.
+    /// Its source.
     pub source_id: SourceId,
-    /// Its type; none for a rejected message whose type is unknown.
+    /// Its type; none for a rejected message of unknown type.
     pub kind: Option<EventType>,
-    /// The sender's id for it, or the one intake gave it.
+    /// The sender's `messageId`, or one that intake assigned.
     pub message_id: String,
     /// When it was accepted.
     pub received_at: Timestamp,
@@ -79,21 +28,19 @@ pub struct Event {
     pub name: Option<String>,
     /// The message's `userId`, for lists and filters.
     pub user_id: Option<String>,
-    /// The message byte for byte, but for its write key, which is cut out; in a batch, its item's
-    /// bytes.
+    /// The message byte for byte, without its write key; in a batch, its item's bytes.
     pub body: Bytes,
-    /// What the message's batch adds to it, as JSON text: `context`, `integrations`, `sentAt`.
+    /// The batch's shared fields as JSON text: `context`, `integrations`, `sentAt`.
     pub envelope: Option<String>,
-    /// Why it was not routed; none for an event that was.
+    /// Why it was rejected; none for an event that was routed.
     pub rejection: Option<String>,
-    /// The trace that its request was part of.
+    /// The trace context of its request.
     pub trace: Option<Arc<Trace>>,
-    /// What mappings see, once it has been made: see [`Event::document`].
+    /// The document, once composed: see [`Event::document`].
     pub document: Document,
 }
 
-/// What mappings see of an event, and its digest, each made when it is first asked for: an event's
-/// deliveries share both.
+/// An event's document and its digest, each computed at first use and shared by the event's deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
     bytes: OnceLock<Bytes>,
@@ -101,39 +48,52 @@ pub struct Document {
 }
 
 impl Document {
-    /// Its bytes, where they have been made.
+    /// Its bytes, if it has been composed.
     #[must_use]
     pub fn get(&self) -> Option<&Bytes> {
         self.bytes.get()
     }
 
-    /// It has been made: these are its bytes. Those that it has already stay.
+    /// Sets its bytes, unless it has been composed already.
     pub fn set(&self, bytes: Bytes) {
-        // The same bytes every time.
+        // Composing gives the same bytes every time.
         let _ = self.bytes.set(bytes);
     }
 
-    /// SHA-256 of what is sent for the event: hashed once where that is the document as it is.
+    /// SHA-256 of a request body; cached when the body is the document itself.
     #[must_use]
     pub fn sha256_of(&self, body: &Bytes) -> [u8; 32] {
         let hash = || sha256(&[body]);
-        let is_it = |bytes: &Bytes| bytes.as_ptr() == body.as_ptr() && bytes.len() == body.len();
-        if self.get().is_some_and(is_it) { *self.sha256.get_or_init(hash) } else { hash() }
+        let is_document =
+            |bytes: &Bytes| bytes.as_ptr() == body.as_ptr() && bytes.len() == body.len();
+        if self.get().is_some_and(is_document) { *self.sha256.get_or_init(hash) } else { hash() }
     }
 }
 
 impl Event {
-    /// What mappings see: the message with what its batch and acceptance add, as
-    /// `JSON.stringify` prints it, without its write key. Made once, the same bytes every time.
+    /// The document: the message with its batch's shared fields and the fields that acceptance adds, as
+    /// `JSON.stringify` prints it, without the write key. Composed once; deterministic.
     ///
     /// # Errors
     /// [`DocumentError`] for a rejected event that has no type or is no object.
     pub fn document(&self) -> Result<&Bytes, DocumentError> {
-        if let Some(made) = self.document.get() {
-            return Ok(made);
+        if let Some(bytes) = self.document.get() {
+            return Ok(bytes);
         }
-        let made = Bytes::from(document::of(self)?);
-        Ok(self.document.bytes.get_or_init(|| made))
+        let bytes = Bytes::from(self.compose_document()?);
+        Ok(self.document.bytes.get_or_init(|| bytes))
+    }
+
+    fn compose_document(&self) -> Result<Vec<u8>, DocumentError> {
+        let kind = self.kind.ok_or(DocumentError::Untyped)?;
+        let Value::Object(message) = json::parse(&self.body).map_err(DocumentError::Body)? else {
+            return Err(DocumentError::NotAnObject);
+        };
+        let envelope = self.envelope.as_deref().map(|text| json::parse(text.as_bytes()));
+        let envelope = envelope.transpose().map_err(DocumentError::Envelope)?;
+        let added = Added { kind, message_id: &self.message_id, received_at: self.received_at };
+        let envelope = envelope.as_ref().and_then(Value::as_object);
+        Ok(document::print(&document::compose(message, envelope, added), self.body.len()))
     }
 }
 
@@ -151,10 +111,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_that_of_the_body_whether_it_is_the_document_or_not() {
+    fn the_digest_of_a_body_is_right_whether_or_not_it_is_the_document() {
         let document = Document::default();
         let (bytes, other) = (Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{\"a\":2}"));
-        assert_eq!(document.sha256_of(&bytes), sha256(&[&bytes]), "none has been made");
+        assert_eq!(document.sha256_of(&bytes), sha256(&[&bytes]), "not composed yet");
         document.set(bytes.clone());
         for body in [&bytes, &other, &bytes, &bytes.slice(1..)] {
             assert_eq!(document.sha256_of(body), sha256(&[body]));

@@ -1,6 +1,6 @@
-//! Ids. Inside the database a row has an integer key; outside it is shown as a prefix and a
-//! UUIDv7 (RFC 9562) that carries the row's creation time and key, so that looking one up needs no
-//! index of its own and an id from another database is not mistaken for one of ours.
+//! Integer keys and public ids. A public id is a prefix and a UUIDv7 (RFC 9562) that encodes the row's
+//! creation time and key: a lookup needs no index of its own, and an id from another database does not
+//! match.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
 
-/// What an id names.
+/// The noun that an id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Noun {
     /// A source, `src_`.
@@ -26,7 +26,7 @@ pub enum Noun {
     Attempt,
     /// A redrive or discard job, `job_`.
     Job,
-    /// A token that lets an operator in, `tok_`.
+    /// An access token, `tok_`.
     Token,
     /// An audit entry, `aud_`.
     Audit,
@@ -66,18 +66,18 @@ impl Noun {
     }
 }
 
-/// An id as people and receivers see it.
+/// A public id, as shown to operators and receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PublicId {
-    /// What it names.
+    /// Its noun.
     pub noun: Noun,
-    /// When the row was made.
+    /// When the row was created.
     pub created_at: Timestamp,
     /// The row's integer key.
     pub key: i64,
 }
 
-/// Why a text is not an id.
+/// Why a text is not a public id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// No known prefix.
@@ -88,12 +88,12 @@ pub enum IdError {
     /// The part after the prefix is not a UUID version 7.
     #[error("{0:?} is not an id: after the prefix comes a UUID of version 7")]
     Uuid(String),
-    /// It names something else than was asked for.
+    /// It names another noun than expected.
     #[error("{text:?} does not name a {wanted:?}: its prefix should be {prefix:?}", prefix = wanted.prefix())]
     Noun {
         /// The text.
         text: String,
-        /// What was wanted.
+        /// The expected noun.
         wanted: Noun,
     },
 }
@@ -101,16 +101,16 @@ pub enum IdError {
 const KEY_BITS: u128 = (1 << 62) - 1;
 
 impl PublicId {
-    /// The id of the row `key` made at `created_at`.
+    /// The id of the row `key` created at `created_at`.
     #[must_use]
     pub const fn new(noun: Noun, created_at: Timestamp, key: i64) -> Self {
         Self { noun, created_at, key }
     }
 
-    /// Parses `text` and checks that it names a `wanted`.
+    /// Parses the id of a `wanted`.
     ///
     /// # Errors
-    /// [`IdError`] when it does not parse or names something else.
+    /// [`IdError`] when it does not parse or names another noun.
     pub fn parse_as(text: &str, wanted: Noun) -> Result<Self, IdError> {
         let id: Self = text.parse()?;
         if id.noun == wanted {
@@ -196,7 +196,7 @@ pub struct JobId(pub i64);
 /// A token's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(pub i64);
-/// The key of one running process in the store's list of nodes.
+/// The key of a node: one running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub i64);
 
@@ -207,14 +207,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_reads_back(micros in 0i64..4_000_000_000_000_000, key in 1i64..(1 << 62)) {
+        fn a_public_id_round_trips(micros in 0i64..4_000_000_000_000_000, key in 1i64..(1 << 62)) {
             let id = PublicId::new(Noun::Delivery, Timestamp::from_micros(micros), key);
             prop_assert_eq!(id.to_string().parse::<PublicId>(), Ok(id));
         }
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn invalid_ids_are_refused() {
         assert!(matches!("abc".parse::<PublicId>(), Err(IdError::Prefix(_))));
         assert!(matches!("evt_zz".parse::<PublicId>(), Err(IdError::Uuid(_))));
         let event = PublicId::new(Noun::Event, Timestamp::from_micros(1), 1).to_string();

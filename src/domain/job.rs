@@ -1,4 +1,4 @@
-//! Jobs: an operator's redrive or discard of many deliveries, durable and resumable.
+//! Jobs: redrives and discards of many deliveries by an operator, durable and resumable.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::delivery::{Reason, State};
 use super::id::{DeliveryId, DestinationId, EventId, JobId, MappingId};
 use crate::domain::clock::Timestamp;
 
-/// What a job does to each delivery it selects.
+/// What a job does to each selected delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobAction {
@@ -22,13 +22,13 @@ impl JobAction {
     /// Every action.
     pub const ALL: [Self; 2] = [Self::Redrive, Self::Discard];
 
-    /// The action of this word.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == word)
     }
 
-    /// The word in tables, URLs, logs and metrics.
+    /// The name in tables, URLs, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,45 +48,45 @@ impl JobAction {
     }
 }
 
-/// Which deliveries a job selects: all conditions hold. At least one is given; they are those that
-/// a list of deliveries is narrowed by.
+/// The filter of a job: all conditions must hold, and at least one is set. They are the filters of the
+/// list of deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
-    /// These very deliveries; empty: any.
+    /// These deliveries; empty: any.
     pub delivery_ids: Vec<DeliveryId>,
     /// Of this destination.
     pub destination_id: Option<DestinationId>,
-    /// Of these destinations: what whoever asked may act on; none: of any.
+    /// Of these destinations, the scope of the token that created it; none: of any.
     pub among: Option<Vec<DestinationId>>,
     /// Of this mapping.
     pub mapping_id: Option<MappingId>,
     /// In this state; for a redrive always dead.
     pub state: Option<State>,
-    /// Dead for this reason.
+    /// With this reason.
     pub reason: Option<Reason>,
     /// Of this event.
     pub event_id: Option<EventId>,
-    /// Whose event meets these.
+    /// Whose event matches these.
     pub event: EventConditions,
-    /// Whose last attempt ended so.
+    /// Whose last attempt had this outcome.
     pub outcome: Option<Outcome>,
     /// Accepted at or after.
     pub accepted_from: Option<Timestamp>,
     /// Accepted before.
     pub accepted_until: Option<Timestamp>,
-    /// Whose last attempt got an HTTP status among these.
+    /// Whose last attempt got an HTTP status in this range.
     pub status: Option<StatusRange>,
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
-    /// Goes on, also after a restart.
+    /// In progress; resumed after a restart.
     Running,
-    /// Went through all it selected.
+    /// All selected deliveries were processed.
     Done,
-    /// An operator stopped it; what it did stays done.
+    /// Cancelled by an operator; changes already made remain.
     Cancelled,
 }
 
@@ -94,13 +94,13 @@ impl JobState {
     /// Every state.
     pub const ALL: [Self; 3] = [Self::Running, Self::Done, Self::Cancelled];
 
-    /// The state of this word.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// The word in tables, URLs, logs and metrics.
+    /// The name in tables, URLs, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -111,38 +111,38 @@ impl JobState {
     }
 }
 
-/// A job to be made.
+/// A job to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
-    /// What it does.
+    /// Its action.
     pub action: JobAction,
-    /// What it selects.
+    /// Its filter.
     pub filter: JobFilter,
-    /// Deliveries a second at most; none: as fast as the store takes them.
+    /// Rate limit in deliveries per second; none: no limit.
     pub rate_per_second: Option<u32>,
-    /// Who asked.
+    /// The name of the token that created it.
     pub actor: String,
-    /// Why, in the operator's words.
+    /// The operator's note.
     pub note: Option<String>,
 }
 
-/// A job as it stands in the store.
+/// A job as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// The key.
     pub id: JobId,
-    /// What was asked for.
-    pub asked: NewJob,
-    /// Where it stands.
+    /// The job as created.
+    pub spec: NewJob,
+    /// Its state.
     pub state: JobState,
-    /// Deliveries that matched when it was made; not more than are counted.
+    /// Deliveries that matched at creation, up to the counting limit.
     pub matched: u64,
-    /// Whether more matched than were counted.
+    /// Whether more than the counting limit matched.
     pub more: bool,
-    /// Deliveries acted on so far.
+    /// Deliveries processed so far.
     pub done: u64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was done or cancelled.
+    /// When it ended.
     pub finished_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! Mappings: what goes where, and their immutable revisions.
+//! Mappings, their immutable revisions, and batching.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::id::{DestinationId, MappingId, RevisionId};
 use crate::domain::clock::Timestamp;
 
-/// A mapping with the revision now in force.
+/// A mapping with its current revision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mapping {
     /// The key.
@@ -20,30 +20,30 @@ pub struct Mapping {
     pub name: String,
     /// A disabled mapping gets no new deliveries and holds its pending ones.
     pub enabled: bool,
-    /// When it was last enabled: held deliveries have a window from here.
+    /// When it was last enabled; held deliveries get a fresh window from here.
     pub resumed_at: Timestamp,
-    /// What it does now.
+    /// The current revision.
     pub revision: MappingRevision,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// One immutable state of a mapping.
+/// An immutable revision of a mapping.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappingRevision {
-    /// The key; attempts point at it.
+    /// The key; attempts refer to it.
     pub id: RevisionId,
     /// Counts from 1 within the mapping.
     pub number: u32,
-    /// What it says.
+    /// Its definition.
     pub definition: MappingDefinition,
     /// When it was saved.
     pub created_at: Timestamp,
-    /// The token that it was saved with.
+    /// The name of the token that saved it.
     pub created_by: String,
 }
 
-/// What a mapping says, as written; `mapping::compile` makes it runnable.
+/// The definition of a mapping, as written; `mapping::compile` compiles it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MappingDefinition {
@@ -64,10 +64,10 @@ pub struct MappingDefinition {
     #[serde(default)]
     #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Value>,
-    /// What the event goes through before it is rendered.
+    /// The insert function that an event passes before it is rendered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<Box<FunctionDefinition>>,
-    /// How events share requests; none: one request an event.
+    /// Batching of events into requests; none: one request per event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
 }
@@ -78,14 +78,14 @@ pub struct MappingDefinition {
 pub struct FunctionDefinition {
     /// JavaScript that defines `onTrack` and the like.
     pub source: String,
-    /// What its handlers get beside the event. Kept and shown in clear.
+    /// Settings passed to its handlers. Stored and shown in clear.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub settings: Map<String, Value>,
 }
 
 impl MappingDefinition {
-    /// What is wrong with its batching, each as (field, what it should be); empty when all is well.
+    /// The validation errors of its batching, as (field, message).
     #[must_use]
     pub fn check_batching(&self) -> Vec<(&'static str, String)> {
         let Some(batching) = self.batching else { return Vec::new() };
@@ -103,29 +103,29 @@ impl MappingDefinition {
     }
 }
 
-/// How events of a mapping share requests: as the items of a JSON array.
+/// Batching: a mapping's events share requests as the items of a JSON array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batching {
-    /// Events in one request at most: 1 to 4,000; written as 0, as Segment has it, it is the default.
+    /// Maximum events in one request: 1 to 4,000; 0 is the default, as at Segment.
     #[serde(deserialize_with = "size_or_default")]
     pub size: u32,
-    /// How long an event waits for others to join it, in milliseconds: 0 to 60,000.
+    /// Linger time: how long an event waits for its batch to fill, in milliseconds: 0 to 60,000.
     pub linger_ms: u32,
 }
 
-/// Events in one request at most where a mapping's batching does not say.
+/// The default of [`Batching::size`].
 const DEFAULT_SIZE: u32 = 1_000;
-/// Events in one request at most, whatever a mapping says.
+/// The maximum of [`Batching::size`].
 const MAX_SIZE: u32 = 4_000;
-/// The longest wait for others, in milliseconds. A lease is that much longer.
+/// The maximum linger time, in milliseconds. It extends the lease.
 const MAX_LINGER_MS: u32 = 60_000;
 
 impl Batching {
-    /// Bytes in the body of one request at most; an event that alone is larger goes alone.
+    /// Maximum bytes in the body of one request; a larger event is sent alone.
     pub const BODY_BYTES: usize = 4_000_000;
 
-    /// How long an event waits for others to join it.
+    /// The linger time.
     #[must_use]
     pub const fn linger(&self) -> Duration {
         Duration::from_millis(self.linger_ms as u64)
@@ -158,7 +158,7 @@ fn size_or_default<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error>
     })
 }
 
-/// The methods a delivery can use.
+/// The HTTP methods of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_a_thousand_events_unless_it_is_told_otherwise() {
+    fn a_batch_has_a_thousand_events_by_default() {
         let size = |batching| definition(batching, json!({})).batching.map(|it| it.size);
         assert_eq!(size(json!(null)), None);
         assert_eq!(size(json!({})), Some(1_000));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_batched_is_refused_with_its_path() {
+    fn invalid_batching_is_refused_with_its_path() {
         let paths = |batching, headers| {
             let faults = definition(batching, headers).check_batching();
             faults.into_iter().map(|(path, _)| path).collect::<Vec<_>>()

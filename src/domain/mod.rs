@@ -1,5 +1,5 @@
-//! Pure types and decisions: what a source, an event, a destination, a mapping, a delivery and an
-//! attempt are, and what follows from an outcome. No I/O and no randomness of its own; the time comes from `clock::Clock`.
+//! Domain types and pure decisions: sources, events, destinations, mappings, deliveries, attempts, and
+//! the retry decision. No I/O and no randomness; the time comes from `clock::Clock`.
 
 pub mod alert;
 pub mod attempt;
@@ -13,6 +13,7 @@ pub mod digest;
 pub mod document;
 pub mod error_chain;
 pub mod event;
+pub mod event_type;
 pub mod id;
 pub mod job;
 pub mod json_diff;

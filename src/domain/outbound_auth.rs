@@ -1,71 +1,71 @@
-//! How a destination's requests are authorized: the settings, none of them secret, and what they
-//! mean for whether deliveries can go out. Tokens and secrets are not here.
+//! Outbound authorization of a destination's requests: its settings, and whether a stored connection or
+//! secret remains valid when they change. Holds no token and no secret.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How a destination's requests are authorized.
+/// The authorization of a destination's requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Auth {
-    /// Not at all.
+    /// None.
     #[default]
     None,
-    /// By a token that the operator gives.
+    /// A bearer token set by the operator.
     Bearer,
-    /// By tokens that the service gets with its own credentials (RFC 6749, 4.4).
+    /// OAuth client credentials (RFC 6749, 4.4).
     ClientCredentials(OauthClient),
-    /// By tokens that somebody grants in a browser, once (RFC 6749, 4.1, with RFC 7636).
+    /// OAuth authorization code with PKCE (RFC 6749, 4.1, and RFC 7636), granted once in a browser.
     AuthorizationCode(CodeClient),
 }
 
-/// What the service is to an authorization server.
+/// An OAuth client at an authorization server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OauthClient {
-    /// Where tokens are got.
+    /// The token endpoint.
     pub token_url: String,
-    /// The client's name there.
+    /// The client id.
     pub client_id: String,
-    /// How its secret is shown.
+    /// How the client authenticates.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// What is asked for.
+    /// The requested scopes.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// Parameters beside those of the standard: of the token request with client credentials, of
-    /// the authorization request with a code.
+    /// Extra parameters: of the token request for client credentials, of the authorization request for
+    /// an authorization code.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
 }
 
-/// The same, where somebody has to grant it.
+/// An OAuth client of the authorization code grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CodeClient {
-    /// Where a browser is sent to.
+    /// The authorization endpoint.
     pub authorize_url: String,
-    /// Where tokens are refreshed; none: where they are got.
+    /// The endpoint that refreshes tokens; none: the token endpoint.
     #[serde(default)]
     pub refresh_url: Option<String>,
-    /// The rest.
+    /// The client.
     #[serde(flatten)]
     pub client: OauthClient,
 }
 
-/// How a client shows its secret (RFC 6749, 2.3.1).
+/// Client authentication (RFC 6749, 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuth {
-    /// As HTTP Basic.
+    /// HTTP Basic.
     #[default]
     Basic,
-    /// In the request's body.
+    /// In the request body.
     Body,
 }
 
 impl Auth {
-    /// The word for its kind.
+    /// The name of its kind.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl Auth {
         }
     }
 
-    /// The client, of the kinds that have one.
+    /// The OAuth client; none for kinds without one.
     #[must_use]
     pub const fn client(&self) -> Option<&OauthClient> {
         match self {
@@ -86,14 +86,14 @@ impl Auth {
         }
     }
 
-    /// Whether somebody has to connect it before anything can be sent.
+    /// Whether the destination must be connected before deliveries are sent.
     #[must_use]
     pub const fn needs_connection(&self) -> bool {
         matches!(self, Self::AuthorizationCode(_))
     }
 
-    /// Whether a connection made under `self` is good under `other`: the same client at the same
-    /// server, asking for the same.
+    /// Whether a connection made under `self` remains valid under `other`: same client, same server, same
+    /// scopes.
     #[must_use]
     pub fn keeps_connection(&self, other: &Self) -> bool {
         let (Self::AuthorizationCode(one), Self::AuthorizationCode(other)) = (self, other) else {
@@ -104,8 +104,7 @@ impl Auth {
             && one.is_same(other)
     }
 
-    /// Whether a secret given under `self` may be used under `other`: it goes to the same places
-    /// and belongs to the same client.
+    /// Whether a secret set under `self` may be used under `other`: same endpoints, same client.
     #[must_use]
     pub fn keeps_secret(&self, other: &Self) -> bool {
         match (self, other) {
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_outlives_only_what_does_not_concern_it() {
+    fn a_connection_is_kept_only_while_client_server_and_scopes_are_the_same() {
         let one = code(|_| {});
         assert!(one.keeps_connection(&code(|it| it.client.client_auth = ClientAuth::Body)));
         assert!(!one.keeps_connection(&code(|it| it.client.client_id = "other".to_owned())));
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_kept_for_another_place() {
+    fn a_secret_is_never_kept_for_another_endpoint_or_client() {
         let one = code(|_| {});
         assert!(one.keeps_secret(&code(|it| it.client.scopes.clear())));
         assert!(!one.keeps_secret(&code(|it| it.client.token_url.push('2'))));
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_written_flat_and_read_back() {
+    fn auth_settings_serialize_flat_and_round_trip() {
         let text = serde_json::to_string(&code(|_| {})).expect("JSON");
         assert!(text.starts_with(r#"{"kind":"authorization_code","authorize_url":"#), "{text}");
         assert_eq!(serde_json::from_str::<Auth>(&text).expect("settings"), code(|_| {}));

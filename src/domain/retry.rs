@@ -1,8 +1,8 @@
-//! The retry clock: what follows from an outcome, and when the next try is due.
+//! The retry decision: a delivery's next state by its attempt's outcome, and when the next attempt is due.
 //!
-//! Backoff is exponential with full jitter: the nth wait is drawn evenly from zero to
-//! min(cap, base * 2^(n-1)). A receiver's `Retry-After` is a floor under it. The try that would fall
-//! past the deadline is placed just before it instead; the one after that does not happen.
+//! Exponential backoff with full jitter: the nth wait is uniform in `[0, min(cap, base * 2^(n-1))]`. A
+//! receiver's `Retry-After` is its lower bound. An attempt that would fall past the deadline is made
+//! just before it instead, as the last one.
 
 use std::time::Duration;
 
@@ -10,58 +10,58 @@ use super::attempt::Outcome;
 use super::delivery::Reason;
 use crate::domain::clock::Timestamp;
 
-/// The ceiling of the first wait.
+/// The maximum of the first wait.
 pub const BACKOFF_BASE: Duration = Duration::from_secs(1);
-/// The ceiling of every wait.
+/// The maximum of any wait.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(15 * 60);
 
-/// What becomes of a delivery after an attempt.
+/// A delivery's next state after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Settled: delivered.
+    /// Delivered.
     Delivered,
-    /// Tried again at this time.
+    /// Pending until the next attempt.
     Retry {
-        /// When.
+        /// When the next attempt is due.
         due_at: Timestamp,
     },
-    /// Settled: discarded, as its insert function wants.
+    /// Discarded: its insert function dropped it.
     Discarded,
-    /// Settled: a dead letter.
+    /// A dead letter.
     Dead {
         /// Why.
         reason: Reason,
     },
-    /// Its batch was refused as a whole: it stays leased, under the next token and until this time,
-    /// to be sent in a smaller one. That attempt does not count towards the backoff.
+    /// Still leased, under the next fencing token: its batch was rejected as a whole and is split. The
+    /// attempt does not count towards the backoff.
     Renewed {
         /// When the lease ends.
         lease_expires_at: Timestamp,
     },
 }
 
-/// What the decision needs to know about the attempt that just ended.
+/// The input of the retry decision: an attempt that has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    /// How it ended.
+pub struct AttemptEnd {
+    /// Its outcome.
     pub outcome: Outcome,
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
-    /// Attempts made in this window, this one included: 1 or more.
+    /// Attempts in this window, this one included: 1 or more.
     pub tried: u32,
     /// When the window ends.
     pub deadline_at: Timestamp,
-    /// One attempt's time: the last try begins this long before the deadline.
+    /// The attempt's timeout: the last attempt starts this long before the deadline.
     pub timeout: Duration,
-    /// What the receiver asked for.
+    /// The receiver's `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
-/// What follows from an attempt that ended. `jitter`, evenly drawn from 0 to 1, is the part of the
-/// backoff's ceiling that is waited: deliveries of one request share it, so that they come due together.
+/// Decides a delivery's next state. `jitter`, uniform in `[0, 1)`, is the fraction of the maximum backoff to
+/// wait: deliveries of one request share it, so that they come due together.
 #[must_use]
-pub fn decide(ended: &Ended, jitter: f64) -> Next {
-    match ended.outcome {
+pub fn decide(end: &AttemptEnd, jitter: f64) -> Next {
+    match end.outcome {
         Outcome::Delivered => Next::Delivered,
         Outcome::Rejected => Next::Dead { reason: Reason::Rejected },
         Outcome::Redirect => Next::Dead { reason: Reason::Redirect },
@@ -80,20 +80,20 @@ pub fn decide(ended: &Ended, jitter: f64) -> Next {
         | Outcome::Auth
         | Outcome::Unknown
         | Outcome::FunctionRetry
-        | Outcome::FunctionTimeout => retry(ended, jitter),
+        | Outcome::FunctionTimeout => retry(end, jitter),
     }
 }
 
-fn retry(ended: &Ended, jitter: f64) -> Next {
-    let last_try_at = ended.deadline_at - ended.timeout;
-    if ended.at >= last_try_at {
+fn retry(end: &AttemptEnd, jitter: f64) -> Next {
+    let last_attempt_at = end.deadline_at - end.timeout;
+    if end.at >= last_attempt_at {
         return Next::Dead { reason: Reason::Deadline };
     }
-    let wait = backoff(ended.tried, jitter).max(ended.retry_after.unwrap_or_default());
-    Next::Retry { due_at: (ended.at + wait).min(last_try_at) }
+    let wait = backoff(end.tried, jitter).max(end.retry_after.unwrap_or_default());
+    Next::Retry { due_at: (end.at + wait).min(last_attempt_at) }
 }
 
-/// The wait after the `tried`th attempt.
+/// The wait after the `tried`th attempt of the window.
 fn backoff(tried: u32, jitter: f64) -> Duration {
     let ceiling =
         BACKOFF_BASE.saturating_mul(2u32.saturating_pow(tried.saturating_sub(1))).min(BACKOFF_CAP);
@@ -108,8 +108,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn ended(outcome: Outcome, at: i64, tried: u32) -> Ended {
-        Ended {
+    fn ended(outcome: Outcome, at: i64, tried: u32) -> AttemptEnd {
+        AttemptEnd {
             outcome,
             at: Timestamp::from_micros(at),
             tried,
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_outcome_has_its_consequence() {
+    fn each_outcome_decides_the_next_state() {
         for outcome in Outcome::ALL {
             let next = decide(&ended(outcome, 0, 1), 0.5);
             let word = match next {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_fall_into_their_classes() {
+    fn each_http_status_has_its_outcome() {
         let table = [
             (200, "delivered"),
             (204, "delivered"),
@@ -166,27 +166,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_retry_is_never_before_now_nor_past_the_last_try(
+        fn a_retry_is_due_between_now_and_the_last_attempt(
             at in 0i64..15_000_000_000, tried in 1u32..200, jitter in 0.0..1.0, after in 0u64..100_000,
         ) {
             let mut ended = ended(Outcome::ServerError, at, tried);
             ended.retry_after = Some(Duration::from_secs(after));
-            let last_try_at = ended.deadline_at - ended.timeout;
+            let last_attempt_at = ended.deadline_at - ended.timeout;
             match decide(&ended, jitter) {
                 Next::Retry { due_at } => {
-                    prop_assert!(due_at >= ended.at && due_at <= last_try_at);
-                    prop_assert!(due_at == last_try_at || due_at >= ended.at + Duration::from_secs(after));
+                    prop_assert!(due_at >= ended.at && due_at <= last_attempt_at);
+                    prop_assert!(due_at == last_attempt_at || due_at >= ended.at + Duration::from_secs(after));
                 }
                 Next::Dead { reason } => {
                     prop_assert_eq!(reason, Reason::Deadline);
-                    prop_assert!(ended.at >= last_try_at);
+                    prop_assert!(ended.at >= last_attempt_at);
                 }
                 Next::Delivered | Next::Discarded | Next::Renewed { .. } => prop_assert!(false),
             }
         }
 
         #[test]
-        fn the_wait_stays_under_its_ceiling(tried in 1u32..200, jitter in 0.0..1.0) {
+        fn the_backoff_never_exceeds_its_maximum(tried in 1u32..200, jitter in 0.0..1.0) {
             let wait = backoff(tried, jitter);
             let ceiling = Duration::from_secs(1u64 << (tried - 1).min(20)).min(BACKOFF_CAP);
             prop_assert!(wait <= ceiling);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn four_hours_of_failures_end_with_a_last_try_just_before_the_deadline() {
+    fn four_hours_of_failures_end_with_a_last_attempt_just_before_the_deadline() {
         let mut rng = StdRng::seed_from_u64(7);
         let mut at = 0;
         let mut tries = vec![at];

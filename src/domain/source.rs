@@ -3,15 +3,15 @@
 use super::id::SourceId;
 use crate::domain::clock::Timestamp;
 
-/// Where events come from; its write keys let senders in.
+/// A source; its write keys authenticate senders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The key.
     pub id: SourceId,
     /// The identity: unique.
     pub name: String,
-    /// A disabled source refuses events.
+    /// A disabled source rejects events.
     pub enabled: bool,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }

@@ -1,44 +1,44 @@
-//! Spans: one piece of work in a trace, as it is told to whoever gathers traces.
+//! Spans: one operation of a trace, as exported over OTLP.
 
 use std::time::Duration;
 
 use super::trace::Trace;
 use crate::domain::clock::Timestamp;
 
-/// What a span stands for.
+/// The kind of a span, as OpenTelemetry has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// A request that came in.
+    /// An incoming request.
     Server,
-    /// A request that went out.
+    /// An outgoing request.
     Client,
 }
 
-/// A piece of work that has ended.
+/// An operation that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Its trace and its own id, as `parent_id` of what comes after it.
+    /// Its trace context; `parent_id` is its own span id.
     pub trace: Trace,
-    /// The span before it; none: the trace began with it.
+    /// The parent span; none for a root span.
     pub parent_id: Option<[u8; 8]>,
-    /// What was done.
+    /// The operation.
     pub name: &'static str,
-    /// On which side.
+    /// Its kind.
     pub kind: SpanKind,
-    /// When it began.
+    /// When it started.
     pub started_at: Timestamp,
-    /// How long it took.
+    /// Its duration.
     pub duration: Duration,
-    /// What is worth knowing; no secrets.
-    pub facts: Vec<(&'static str, Fact)>,
-    /// What went wrong; none when nothing did.
+    /// Its attributes; never a secret.
+    pub attributes: Vec<(&'static str, AttributeValue)>,
+    /// The error; none on success.
     pub error: Option<String>,
 }
 
-/// One thing worth knowing of a span.
+/// The value of a span attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// Words.
+pub enum AttributeValue {
+    /// Text.
     Text(String),
     /// A count or a code.
     Number(i64),

@@ -1,25 +1,25 @@
-//! Trace context: where a sender's trace stands, handed on to receivers as W3C Trace Context has it.
-//! Kept with the event, so that a retry after a restart is still part of the trace.
+//! W3C Trace Context of an event's request, propagated to receivers. Stored with the event, so that a
+//! retry after a restart is part of the same trace.
 
-/// What of a `tracestate` is handed on: as much as every participant has to.
+/// The maximum length of a propagated `tracestate`: the minimum that the standard requires.
 const STATE_BYTES: usize = 512;
 
-/// Where a trace stands: its id, and the span that what comes next is a child of.
+/// A trace context: the trace and the parent span of what follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// The trace; never all zeros.
+    /// The trace id; never all zeros.
     pub trace_id: [u8; 16],
-    /// The span before; never all zeros.
+    /// The parent span id; never all zeros.
     pub parent_id: [u8; 8],
-    /// Whether the trace is recorded.
+    /// Whether the trace is sampled.
     pub sampled: bool,
-    /// What participants noted: a `tracestate`, handed on as it came.
+    /// The `tracestate`, propagated unchanged.
     pub state: Option<Box<str>>,
 }
 
 impl Trace {
-    /// Reads a `traceparent`, and the `tracestate` beside it; none when it is not one, or of a kind
-    /// that cannot be read. A `tracestate` that is too long or not printable is left out.
+    /// Parses a `traceparent` and its `tracestate`; none when it is invalid or of an unknown version. A
+    /// `tracestate` that is too long or not printable is dropped.
     #[must_use]
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let mut parts = traceparent.trim().split('-');
@@ -27,10 +27,10 @@ impl Trace {
         let trace_id = bytes(parts.next()?)?;
         let parent_id = bytes(parts.next()?)?;
         let flags = bytes::<1>(parts.next()?)?[0];
-        // Later versions may say more at the end; this one says no more, and 255 is none.
+        // Later versions may append fields; version 0 has none, and version 255 is invalid.
         let is_known = version != 0xff && (version > 0 || parts.next().is_none());
-        let is_something = trace_id != [0; 16] && parent_id != [0; 8];
-        (is_known && is_something).then(|| Self {
+        let is_not_zero = trace_id != [0; 16] && parent_id != [0; 8];
+        (is_known && is_not_zero).then(|| Self {
             trace_id,
             parent_id,
             sampled: flags & 1 == 1,
@@ -38,7 +38,7 @@ impl Trace {
         })
     }
 
-    /// The same trace with this span as the one before.
+    /// The same trace with this span as the parent.
     #[must_use]
     pub fn child(&self, span_id: [u8; 8]) -> Self {
         Self { parent_id: span_id, ..self.clone() }
@@ -51,7 +51,7 @@ impl Trace {
         format!("00-{trace_id}-{parent_id}-{:02x}", u8::from(self.sampled))
     }
 
-    /// As one text: the `traceparent`, and after a blank the `tracestate`.
+    /// The `traceparent`, a space, and the `tracestate`, as one text.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = self.traceparent();
@@ -62,7 +62,7 @@ impl Trace {
         text
     }
 
-    /// Reads [`Trace::to_text`] back.
+    /// Parses [`Trace::to_text`].
     #[must_use]
     pub fn parse_text(text: &str) -> Option<Self> {
         match text.split_once(' ') {
@@ -77,11 +77,11 @@ fn is_state(text: &str) -> bool {
     fits && text.bytes().all(|byte| (0x20..0x7f).contains(&byte) || byte == b'\t')
 }
 
-/// Small hexadecimal digits only, as many as it takes.
+/// Exactly `N` bytes in lowercase hexadecimal digits.
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let is_small = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_lowercase = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut bytes = [0; N];
-    (is_small && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+    (is_lowercase && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn what_is_read_is_written_again() {
+    fn a_trace_context_round_trips() {
         for (parent, state) in [(PARENT, None), (PARENT, Some("congo=t61rcWkgMzE,rojo=00f067"))] {
             let trace = Trace::parse(parent, state).expect("a trace");
             assert_eq!(trace.traceparent(), parent);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_stays_in_the_trace() {
+    fn a_child_span_keeps_the_trace_and_its_state() {
         let trace = Trace::parse(PARENT, Some("a=b")).expect("a trace");
         let child = trace.child([0xab; 8]);
         assert_eq!(child.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-abababababababab-01");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn later_versions_are_read_as_far_as_they_are_known() {
+    fn later_versions_of_traceparent_are_parsed_as_version_0() {
         let later = PARENT.replacen("00", "cc", 1) + "-what-comes-next";
         assert_eq!(Trace::parse(&later, None).expect("a trace").traceparent(), PARENT);
         let flags = PARENT.replace("-01", "-ff");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_is_none() {
+    fn an_invalid_trace_context_is_ignored() {
         for text in [
             "",
             "00",

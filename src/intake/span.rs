@@ -7,7 +7,7 @@ use super::accept::Tally;
 use super::head::RequestHead;
 use super::response::Refusal;
 use crate::domain::clock::Timestamp;
-use crate::domain::span::{Fact, Span, SpanKind};
+use crate::domain::span::{AttributeValue, Span, SpanKind};
 use crate::domain::trace::Trace;
 use crate::telemetry::traces::Tracer;
 
@@ -35,8 +35,9 @@ impl AcceptSpan {
         duration: Duration,
         tally: &Result<Tally, Refusal>,
     ) {
-        let number = |count: usize| Fact::Number(i64::try_from(count).unwrap_or(i64::MAX));
-        let (facts, error) = match tally {
+        let number =
+            |count: usize| AttributeValue::Number(i64::try_from(count).unwrap_or(i64::MAX));
+        let (attributes, error) = match tally {
             Ok(tally) => {
                 let (stored, duplicates) = (number(tally.stored), number(tally.duplicates));
                 (vec![("postrider.stored", stored), ("postrider.duplicates", duplicates)], None)
@@ -50,7 +51,7 @@ impl AcceptSpan {
             kind: SpanKind::Server,
             started_at,
             duration,
-            facts,
+            attributes,
             error,
         });
     }

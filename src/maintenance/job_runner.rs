@@ -78,12 +78,12 @@ async fn step_all(duties: &Duties, next_steps: &mut NextSteps) -> Result<bool, S
 }
 
 async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
-    let limit = job.asked.rate_per_second.unwrap_or(STEP_DELIVERIES);
+    let limit = job.spec.rate_per_second.unwrap_or(STEP_DELIVERIES);
     loop {
         let step = duties.store.step_job(job.id, limit, duties.clock.now()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
         duties.dispatcher.notify_redriven(&step.due);
-        let is_limited = job.asked.rate_per_second.is_some();
+        let is_limited = job.spec.rate_per_second.is_some();
         if is_limited || step.job.state != JobState::Running || duties.stopping.is_cancelled() {
             return Ok(step.job.state);
         }

@@ -93,16 +93,16 @@ impl JobView {
     fn of(job: &Job, pipeline: &Pipeline, event: Option<String>) -> Self {
         Self {
             id: public_id(job),
-            action: job.asked.action.as_str().to_owned(),
-            filter: words(&job.asked.filter, pipeline, event),
-            named: job.asked.filter.delivery_ids.len(),
+            action: job.spec.action.as_str().to_owned(),
+            filter: words(&job.spec.filter, pipeline, event),
+            named: job.spec.filter.delivery_ids.len(),
             state: job.state.as_str().to_owned(),
             matched: job.matched,
             more: job.more,
             done: job.done,
-            rate_per_second: job.asked.rate_per_second,
-            actor: job.asked.actor.clone(),
-            note: job.asked.note.clone(),
+            rate_per_second: job.spec.rate_per_second,
+            actor: job.spec.actor.clone(),
+            note: job.spec.note.clone(),
             created_at: job.created_at.to_iso(),
             finished_at: job.finished_at.map(Timestamp::to_iso),
         }
@@ -214,7 +214,7 @@ impl Service {
         let jobs = self.store.jobs(query).await?;
         let pipeline = self.pipeline(caller).await?;
         let mut items = Vec::new();
-        for job in jobs.iter().take(limit).filter(|job| sees(caller, &job.asked, &pipeline)) {
+        for job in jobs.iter().take(limit).filter(|job| sees(caller, &job.spec, &pipeline)) {
             items.push(self.view_of_job(job, &pipeline).await?);
         }
         let last = jobs.get(limit - 1).filter(|_| jobs.len() > limit);
@@ -242,7 +242,7 @@ impl Service {
     }
 
     async fn view_of_job(&self, job: &Job, pipeline: &Pipeline) -> Result<JobView, Refusal> {
-        let event = match job.asked.filter.event_id {
+        let event = match job.spec.filter.event_id {
             None => None,
             Some(id) => Some(self.store.event(id).await?.map_or_else(removed, |stored| {
                 PublicId::new(Noun::Event, stored.event.received_at, id.0).to_string()
@@ -257,7 +257,7 @@ impl Service {
         let job = self.store.job(JobId(id.key)).await?;
         let pipeline = self.pipeline(caller).await?;
         job.filter(|job| job.created_at == id.created_at)
-            .filter(|job| sees(caller, &job.asked, &pipeline))
+            .filter(|job| sees(caller, &job.spec, &pipeline))
             .map(|job| (job, pipeline))
             .ok_or_else(|| Refusal::Missing(format!("job {text}")))
     }

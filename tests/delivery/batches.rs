@@ -1,4 +1,4 @@
-//! Events that share requests, from intake to the outcome of each.
+//! Batching end to end: size, linger time, splitting, multi-status answers.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn attempts_of(app: &TestApp, row: &DeliveryRow) -> Vec<Attempt> {
 }
 
 #[tokio::test]
-async fn a_batch_goes_when_it_is_full_and_the_rest_after_its_linger() {
+async fn a_batch_is_sent_when_full_or_after_its_linger_time() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = start(&receiver, json!({"size": 3, "linger_ms": 2_000}), json!({})).await;
     track_all(&app, 0..7).await;
@@ -75,13 +75,13 @@ async fn a_batch_goes_when_it_is_full_and_the_rest_after_its_linger() {
     app.until(|rows| count(rows, State::Delivered) == 6).await;
     app.clock.advance(SECOND);
     track_all(&app, 7..8).await;
-    assert_eq!(receiver.requests().len(), 2, "the seventh waits two seconds");
+    assert_eq!(receiver.requests().len(), 2, "the seventh lingers for two seconds");
     app.clock.advance(SECOND);
     let requests = receiver.wait_for(3).await;
     let mut full: Vec<_> = requests[..2].iter().map(messages).collect();
     full.sort();
     assert_eq!(full, [named(0..3), named(3..6)]);
-    assert_eq!(messages(&requests[2]), named(6..8), "what came meanwhile goes along");
+    assert_eq!(messages(&requests[2]), named(6..8), "a later event joins the batch");
     for request in &requests {
         assert_signed(request);
         assert_eq!(request.header("content-type"), Some("application/json"));
@@ -90,7 +90,7 @@ async fn a_batch_goes_when_it_is_full_and_the_rest_after_its_linger() {
     track_all(&app, 8..9).await;
     app.clock.advance(2 * SECOND);
     let alone = receiver.wait_for(4).await.swap_remove(3);
-    assert_eq!(messages(&alone), named(8..9), "one alone is an array of one");
+    assert_eq!(messages(&alone), named(8..9), "a single event is an array of one");
     assert_signed(&alone);
     assert!(alone.header("webhook-id").unwrap().starts_with("dlv_"));
     app.until_settled(9).await;
@@ -98,7 +98,7 @@ async fn a_batch_goes_when_it_is_full_and_the_rest_after_its_linger() {
 }
 
 #[tokio::test]
-async fn a_thousand_events_are_one_request_that_is_kept_once() {
+async fn a_batch_of_a_thousand_events_is_one_request_stored_once() {
     let receiver = Receiver::start(Behaviour::ok().body("thanks")).await;
     let app = start(&receiver, json!({}), json!({})).await;
     track_all(&app, 0..500).await;
@@ -111,8 +111,8 @@ async fn a_thousand_events_are_one_request_that_is_kept_once() {
     for row in [&rows[0], &rows[999]] {
         let attempts = attempts_of(&app, row).await;
         assert_eq!(attempts.len(), 1);
-        let made = &attempts[0].made;
-        let batch = made.batch.as_ref().expect("it was in a batch");
+        let made = &attempts[0].result;
+        let batch = made.batch.as_ref().expect("part of a batch");
         assert_eq!((batch.size, batch.status, made.status), (1_000, Some(200), Some(200)));
         assert_eq!(Some(batch.webhook_id.as_str()), request.header("webhook-id"));
         let exchange = made.exchange();
@@ -147,7 +147,7 @@ async fn a_batch_has_at_most_four_megabytes() {
 }
 
 #[tokio::test]
-async fn one_bad_event_takes_no_other_with_it() {
+async fn a_rejected_batch_is_split_down_to_the_rejected_event() {
     let receiver = Receiver::start(by_request(|request| {
         let is_bad = messages(request).contains(&"m-42".to_owned());
         Behaviour::status(if is_bad { 400 } else { 200 })
@@ -159,32 +159,32 @@ async fn one_bad_event_takes_no_other_with_it() {
     assert_eq!(count(&rows, State::Delivered), 99);
     let dead = rows.iter().find(|row| row.delivery.state == State::Dead).expect("one");
     assert_eq!((dead.message_id.as_str(), dead.delivery.reason), ("m-42", Some(Reason::Rejected)));
-    assert_eq!(dead.delivery.tried, 1, "refused batches are no reason to wait longer");
+    assert_eq!(dead.delivery.tried, 1, "rejected batches do not count towards the backoff");
     let attempts = attempts_of(&app, dead).await;
     let sizes: Vec<_> =
-        attempts.iter().map(|it| it.made.batch.as_ref().map(|it| it.size)).collect();
-    let halving = [Some(100), Some(50), Some(25), Some(13), Some(7), Some(4), Some(2), None];
-    // Which half it falls into decides by how little the last ones differ.
-    assert_eq!(sizes[..3], halving[..3]);
+        attempts.iter().map(|it| it.result.batch.as_ref().map(|it| it.size)).collect();
+    let splits = [Some(100), Some(50), Some(25), Some(13), Some(7), Some(4), Some(2), None];
+    // The last sizes depend on the half that the event falls into.
+    assert_eq!(sizes[..3], splits[..3]);
     assert_eq!(sizes.last(), Some(&None));
     assert!((7..=8).contains(&sizes.len()), "{sizes:?}");
     for (attempt, number) in attempts.iter().zip(1..) {
         assert_eq!((attempt.number, attempt.late), (number, false));
-        assert_eq!((attempt.made.outcome, attempt.made.status), (Outcome::Rejected, Some(400)));
+        assert_eq!((attempt.result.outcome, attempt.result.status), (Outcome::Rejected, Some(400)));
     }
-    let taken: Vec<String> = receiver
+    let accepted: Vec<String> = receiver
         .requests()
         .iter()
         .map(messages)
         .filter(|names| !names.contains(&"m-42".to_owned()))
         .flatten()
         .collect();
-    assert_eq!(taken.len(), 99, "each of the others was taken once");
+    assert_eq!(accepted.len(), 99, "each of the others was accepted once");
     app.ledger().await;
 }
 
 #[tokio::test]
-async fn a_multi_status_answer_judges_each_event() {
+async fn a_multi_status_answer_gives_each_event_its_own_outcome() {
     let answer = json!({"multistatus": [
         {"status": 200, "body": {}},
         {"status": 400, "errormessage": "no such plan"},
@@ -203,20 +203,20 @@ async fn a_multi_status_answer_judges_each_event() {
     let id = PublicId::new(Noun::Delivery, rows[1].delivery.accepted_at, rows[1].delivery.id.0);
     let (_, shown) = app.client.get(&format!("/api/v1/deliveries/{id}")).await.unwrap();
     let attempt = &shown["attempts"][0];
-    assert_eq!(attempt["error"], "its part of the batch was answered 400: no such plan");
+    assert_eq!(attempt["error"], "batch item answered 400: no such plan");
     assert_eq!((&attempt["status"], &attempt["batch"]["status"]), (&json!(400), &json!(207)));
     assert_eq!(attempt["batch"]["size"], 4);
     assert_eq!(attempt["response_body"], answer.to_string());
     app.advance_to_due().await;
     let requests = receiver.wait_for(2).await;
-    assert_eq!(messages(&requests[1]), named(2..4), "what is retried comes due together");
+    assert_eq!(messages(&requests[1]), named(2..4), "retries of one batch come due together");
     let rows = app.until_settled(4).await;
     assert_eq!((count(&rows, State::Delivered), count(&rows, State::Dead)), (3, 1));
     app.ledger().await;
 }
 
 #[tokio::test]
-async fn what_fails_as_a_batch_is_tried_again_as_the_same_batch() {
+async fn a_failed_batch_is_retried_as_the_same_batch() {
     let script = in_turn(vec![Behaviour::status(503), Behaviour::close(), Behaviour::ok()]);
     let receiver = Receiver::start(script).await;
     let app = start(&receiver, json!({"size": 50}), json!({})).await;
@@ -241,13 +241,13 @@ async fn what_fails_as_a_batch_is_tried_again_as_the_same_batch() {
         assert_eq!(request.header("webhook-id"), requests[0].header("webhook-id"));
     }
     let attempts = attempts_of(&app, &app.delivery(7).await).await;
-    let outcomes: Vec<_> = attempts.iter().map(|it| (it.number, it.made.outcome)).collect();
+    let outcomes: Vec<_> = attempts.iter().map(|it| (it.number, it.result.outcome)).collect();
     assert_eq!(outcomes, [(1, Outcome::ServerError), (2, Outcome::Reset), (3, Outcome::Delivered)]);
     app.ledger().await;
 }
 
 #[tokio::test]
-async fn a_batch_without_an_answer_times_out_as_one() {
+async fn a_batch_times_out_as_a_whole() {
     let receiver = Receiver::start(in_turn(vec![Behaviour::hang(), Behaviour::ok()])).await;
     let app = start(&receiver, json!({"size": 10}), json!({"timeout_ms": 1_000})).await;
     track_all(&app, 0..10).await;
@@ -263,7 +263,7 @@ async fn a_batch_without_an_answer_times_out_as_one() {
 }
 
 #[tokio::test]
-async fn stopping_gives_back_what_gathers() {
+async fn shutdown_releases_lingering_deliveries() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = start(&receiver, json!({"linger_ms": 60_000}), json!({})).await;
     track_all(&app, 0..5).await;
@@ -271,13 +271,13 @@ async fn stopping_gives_back_what_gathers() {
     assert_eq!(receiver.requests().len(), 0);
     let app = Builder::after(dir, clock).start().await;
     let rows = app.until_settled(5).await;
-    assert!(rows.iter().all(|it| it.delivery.tried == 1), "no attempt was lost");
-    assert_eq!(receiver.requests().len(), 1, "what has waited in the store goes at once");
+    assert!(rows.iter().all(|it| it.delivery.tried == 1), "a released lease is no attempt");
+    assert_eq!(receiver.requests().len(), 1, "deliveries claimed from the store do not linger");
     app.ledger().await;
 }
 
 #[tokio::test]
-async fn what_gathers_is_held_while_its_destination_is_disabled() {
+async fn lingering_deliveries_are_held_while_their_destination_is_disabled() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let batching = json!({"linger_ms": 60_000});
     let app = start(&receiver, batching.clone(), json!({})).await;
@@ -309,7 +309,7 @@ async fn a_rate_limit_counts_requests_not_events() {
 }
 
 #[tokio::test]
-async fn events_share_a_request_only_where_url_and_headers_are_the_same() {
+async fn events_share_a_request_only_with_equal_url_and_headers() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let mapping = json!({
         "name": "all",
@@ -348,7 +348,7 @@ async fn events_share_a_request_only_where_url_and_headers_are_the_same() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_rendered_leaves_its_batch_to_the_others() {
+async fn an_event_that_cannot_be_rendered_does_not_affect_its_batch() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let data = json!({"@path": "$.properties"});
     let mapping =

@@ -1,4 +1,4 @@
-//! The clock: hours of retries, deadlines, last tries, jumps. Nothing here waits for real time.
+//! Retries, deadlines and clock steps over hours of simulated time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::receiver::{Behaviour, Receiver};
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
-async fn four_hours_of_failures_end_with_a_last_try_just_before_the_deadline() {
+async fn four_hours_of_failures_end_with_a_last_attempt_just_before_the_deadline() {
     let receiver = Receiver::start(Behaviour::status(500)).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     let accepted_at = app.clock.now();
@@ -25,7 +25,7 @@ async fn four_hours_of_failures_end_with_a_last_try_just_before_the_deadline() {
         if row.delivery.state == State::Dead {
             break row.delivery;
         }
-        // From the tenth failure on the circuit is open: probes come when it lets them.
+        // From the tenth failure on the circuit is open, and only probes are sent.
         app.advance_to_due().await;
         app.clock.advance(
             Duration::from_secs(60)
@@ -37,7 +37,7 @@ async fn four_hours_of_failures_end_with_a_last_try_just_before_the_deadline() {
     assert_eq!(dead.deadline_at, accepted_at + 4 * HOUR);
     let attempts = app.attempts(dead.id).await;
     let last = attempts.last().unwrap();
-    assert_eq!(last.made.started_at, dead.deadline_at - Duration::from_secs(5));
+    assert_eq!(last.result.started_at, dead.deadline_at - Duration::from_secs(5));
     assert_eq!(attempts.len(), receiver.requests().len());
     assert!(attempts.len() > 15, "{} attempts", attempts.len());
     app.clock.advance(10 * HOUR);
@@ -49,7 +49,7 @@ async fn four_hours_of_failures_end_with_a_last_try_just_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn retry_after_is_a_floor_under_the_wait_and_the_window_its_ceiling() {
+async fn retry_after_is_honoured_within_the_window() {
     let receiver = Receiver::start(Behaviour::status(429).header("retry-after", "1800")).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     app.track("later").await;
@@ -62,51 +62,51 @@ async fn retry_after_is_a_floor_under_the_wait_and_the_window_its_ceiling() {
 }
 
 #[tokio::test]
-async fn a_jump_of_the_clock_moves_the_schedule_instead_of_killing_or_stalling_it() {
-    for jump in [5 * 3_600_000_000, -5 * 3_600_000_000] {
+async fn a_clock_step_shifts_the_schedule() {
+    for step in [5 * 3_600_000_000, -5 * 3_600_000_000] {
         let receiver = Receiver::start(Behaviour::status(500)).await;
         let app = Builder::new().threads().start().await;
         app.apply(pipeline(&[("one", &receiver.url("/"), json!({}))])).await;
-        app.track("jumped").await;
+        app.track("stepped").await;
         let before = app.until_tried(0, 1).await.delivery;
-        app.clock.jump(jump);
-        assert_eq!(app.app.dispatcher.resync_clock().await, Some(jump));
+        app.clock.jump(step);
+        assert_eq!(app.app.dispatcher.resync_clock().await, Some(step));
         app.app.dispatcher.shift_schedule().await.unwrap();
         let after = app.delivery(0).await.delivery;
-        assert_eq!(after.due_at, before.due_at.map(|at| at.shifted(jump)));
-        assert_eq!(after.deadline_at, before.deadline_at.shifted(jump));
+        assert_eq!(after.due_at, before.due_at.map(|at| at.shifted(step)));
+        assert_eq!(after.deadline_at, before.deadline_at.shifted(step));
         receiver.set_script(Behaviour::ok());
         app.advance_to_due().await;
         let row = app.until_settled(1).await.swap_remove(0);
-        assert_eq!(row.delivery.state, State::Delivered, "after a jump of {jump}");
+        assert_eq!(row.delivery.state, State::Delivered, "after a step of {step}");
         app.ledger().await;
     }
 }
 
 #[tokio::test]
-async fn nothing_goes_by_a_schedule_that_could_not_be_moved_with_the_clock() {
-    let jump = 5 * 3_600_000_000;
+async fn nothing_is_claimed_or_expired_until_the_schedule_is_shifted() {
+    let step = 5 * 3_600_000_000;
     let receiver = Receiver::start(Behaviour::status(500)).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
-    app.track("jumped").await;
+    app.track("stepped").await;
     let before = app.until_tried(0, 1).await.delivery;
     let refuse = "CREATE TRIGGER no_move BEFORE UPDATE OF deadline_at ON deliveries
                   BEGIN SELECT RAISE(ABORT, 'no move'); END";
     execute(app.dir.path(), refuse).await;
-    app.clock.jump(jump);
+    app.clock.jump(step);
     let dispatcher = &app.app.dispatcher;
-    assert_eq!(dispatcher.resync_clock().await, Some(jump));
+    assert_eq!(dispatcher.resync_clock().await, Some(step));
     for _ in 0..2 {
         dispatcher.shift_schedule().await.unwrap_err();
         assert_eq!(dispatcher.settle_overdue().await.unwrap(), 0);
-        assert_eq!(dispatcher.resync_clock().await, None, "it jumped once");
+        assert_eq!(dispatcher.resync_clock().await, None, "one step");
     }
     execute(app.dir.path(), "DROP TRIGGER no_move").await;
     dispatcher.shift_schedule().await.unwrap();
     dispatcher.settle_overdue().await.unwrap();
     let after = app.delivery(0).await.delivery;
-    assert_eq!(after.state, State::Pending, "a deadline that was not moved is none");
-    assert_eq!(after.deadline_at, before.deadline_at.shifted(jump));
+    assert_eq!(after.state, State::Pending, "an unshifted deadline does not apply");
+    assert_eq!(after.deadline_at, before.deadline_at.shifted(step));
     receiver.set_script(Behaviour::ok());
     app.advance_to_due().await;
     let row = app.until_settled(1).await.swap_remove(0);
@@ -115,11 +115,11 @@ async fn nothing_goes_by_a_schedule_that_could_not_be_moved_with_the_clock() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_tried_in_time_gets_its_one_try() {
+async fn an_unattempted_delivery_past_its_deadline_gets_one_attempt() {
     let receiver = Receiver::start(Behaviour::status(500)).await;
     let url = receiver.url("/");
     let app = TestApp::with(&[("one", &url, json!({}))]).await;
-    // What is accepted while the circuit is open waits untried.
+    // A delivery accepted while the circuit is open is not attempted.
     app.open_circuit(&receiver).await;
     app.track("untried").await;
     let (dir, clock) = app.stop().await;
@@ -131,11 +131,11 @@ async fn what_could_not_be_tried_in_time_gets_its_one_try() {
     }
     let untried = &rows[10].delivery;
     let attempts = app.attempts(untried.id).await;
-    assert_eq!(attempts.len(), 1, "one try, after its deadline");
-    assert!(attempts[0].made.started_at > untried.deadline_at);
+    assert_eq!(attempts.len(), 1, "one attempt, after its deadline");
+    assert!(attempts[0].result.started_at > untried.deadline_at);
     for row in &rows[..10] {
         for attempt in app.attempts(row.delivery.id).await {
-            assert!(attempt.made.started_at <= row.delivery.deadline_at);
+            assert!(attempt.result.started_at <= row.delivery.deadline_at);
         }
     }
     app.ledger().await;
@@ -165,7 +165,7 @@ async fn a_disabled_destination_holds_its_deliveries_and_gives_them_a_fresh_wind
 }
 
 #[tokio::test]
-async fn a_lease_without_an_outcome_becomes_unknown_and_is_tried_again() {
+async fn an_expired_lease_is_recorded_as_unknown_and_retried() {
     let receiver = Receiver::start(Behaviour::hang()).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({"timeout_ms": 30_000}))]).await;
     app.track("hung").await;

@@ -1,4 +1,4 @@
-//! From intake to a recorded outcome.
+//! Deliveries end to end, from intake to a recorded outcome.
 
 use http::StatusCode;
 use postrider::domain::attempt::Outcome;
@@ -21,7 +21,7 @@ fn assert_signed(request: &Received, secret: &str) {
 }
 
 #[tokio::test]
-async fn every_type_arrives_once_signed_and_recorded() {
+async fn every_event_type_is_delivered_once_signed_and_recorded() {
     let receiver = Receiver::start(Behaviour::ok().header("x-answer", "yes").body("thanks")).await;
     let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
     let calls = [
@@ -55,7 +55,7 @@ async fn every_type_arrives_once_signed_and_recorded() {
     let delivery = app.delivery(0).await.delivery;
     let attempts = app.attempts(delivery.id).await;
     assert_eq!(attempts.len(), 1);
-    let made = &attempts[0].made;
+    let made = &attempts[0].result;
     assert_eq!((made.outcome, made.status, &made.error), (Outcome::Delivered, Some(200), &None));
     assert_eq!(made.url, receiver.url("/hook"));
     assert!(made.request_headers.contains("webhook-id: dlv_"), "{}", made.request_headers);
@@ -67,7 +67,7 @@ async fn every_type_arrives_once_signed_and_recorded() {
 }
 
 #[tokio::test]
-async fn a_retry_carries_the_same_id_and_body_with_a_fresh_timestamp() {
+async fn a_retry_has_the_same_webhook_id_and_body_with_a_fresh_timestamp() {
     let script = in_turn(vec![Behaviour::status(503), Behaviour::reset(), Behaviour::ok()]);
     let receiver = Receiver::start(script).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
@@ -75,7 +75,7 @@ async fn a_retry_carries_the_same_id_and_body_with_a_fresh_timestamp() {
     for tries in 1..3 {
         let row = app.until_tried(0, tries).await;
         assert_eq!(row.delivery.state, State::Pending);
-        // At once: a step that ends between now and then would let the next try begin too early.
+        // In one advance: the next attempt must not start before it.
         let due_in = row.delivery.due_at.unwrap().since(app.clock.now());
         app.clock.advance(due_in.max(std::time::Duration::from_secs(1)));
     }
@@ -90,12 +90,12 @@ async fn a_retry_carries_the_same_id_and_body_with_a_fresh_timestamp() {
     assert_ne!(requests[0].header("webhook-timestamp"), requests[2].header("webhook-timestamp"));
     let delivery = app.delivery(0).await.delivery;
     let outcomes: Vec<_> =
-        app.attempts(delivery.id).await.iter().map(|it| (it.number, it.made.outcome)).collect();
+        app.attempts(delivery.id).await.iter().map(|it| (it.number, it.result.outcome)).collect();
     assert_eq!(outcomes, [(1, Outcome::ServerError), (2, Outcome::Reset), (3, Outcome::Delivered)]);
 }
 
 #[tokio::test]
-async fn what_is_not_retried_is_a_dead_letter_at_once() {
+async fn a_non_retryable_answer_makes_a_dead_letter_at_once() {
     let elsewhere = Receiver::start(Behaviour::ok()).await;
     let target = elsewhere.url("/");
     let cases = [
@@ -125,12 +125,12 @@ async fn an_address_that_is_no_longer_allowed_gets_no_request() {
     let row = app.until_settled(1).await.swap_remove(0);
     assert_eq!(row.delivery.reason, Some(Reason::Address));
     let attempts = app.attempts(row.delivery.id).await;
-    assert!(attempts[0].made.error.as_ref().unwrap().contains("127.0.0.1"));
+    assert!(attempts[0].result.error.as_ref().unwrap().contains("127.0.0.1"));
     assert_eq!(receiver.connections(), 0);
 }
 
 #[tokio::test]
-async fn while_a_secret_is_rotated_both_sign_and_then_only_the_new_one() {
+async fn during_rotation_both_secrets_sign_and_then_only_the_new_one() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let url = receiver.url("/");
     let app = TestApp::with(&[("one", &url, json!({}))]).await;
@@ -153,7 +153,7 @@ async fn while_a_secret_is_rotated_both_sign_and_then_only_the_new_one() {
 }
 
 #[tokio::test]
-async fn an_event_goes_to_every_mapping_once_and_a_duplicate_to_none() {
+async fn an_event_becomes_one_delivery_per_mapping_and_a_duplicate_none() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let (a, b) = (receiver.url("/a"), receiver.url("/b"));
     let app = TestApp::with(&[("one", &a, json!({})), ("two", &b, json!({}))]).await;

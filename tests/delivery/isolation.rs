@@ -1,4 +1,4 @@
-//! One endpoint's trouble stays its own.
+//! Isolation: a failing or slow endpoint does not affect others; limits, circuits, shutdown.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn a_hanging_endpoint_does_not_delay_another_mapping_of_the_same_destinati
     };
     app.until(delivered).await;
     let hanging = receiver.requests().iter().filter(|it| it.path == "/hangs").count();
-    assert_eq!(hanging, 3, "all places but the one that is the other mapping's");
+    assert_eq!(hanging, 3, "all in-flight slots but the other mapping's");
 }
 
 #[tokio::test]
@@ -42,15 +42,15 @@ async fn an_open_circuit_spends_no_attempts_and_closes_with_the_first_success() 
     }
     let untried = app.deliveries().await.iter().filter(|it| it.delivery.token == 0).count();
     assert_eq!(untried, 40);
-    // A failed probe leaves it open.
+    // A failed probe keeps the circuit open.
     app.clock.advance(Duration::from_secs(1));
     receiver.wait_for(11).await;
-    // Recorded, not only leased: its wait for the next probe begins when it has ended.
+    // Until it is recorded: the next probe interval starts at its end.
     app.until(|rows| rows.iter().map(|it| it.delivery.tried).sum::<u32>() == 11).await;
     assert_eq!(app.app.dispatcher.open_circuits().len(), 1);
     receiver.set_script(Behaviour::ok());
     app.clock.advance(Duration::from_secs(2));
-    // Those that opened it were asked to wait.
+    // The ten that opened the circuit are in backoff.
     app.until(|rows| rows.iter().filter(|it| it.delivery.settled_at.is_some()).count() == 40).await;
     app.clock.advance(Duration::from_secs(600));
     let settled = app.until_settled(50).await;
@@ -91,7 +91,7 @@ async fn a_rate_limit_spaces_the_requests() {
 }
 
 #[tokio::test]
-async fn what_waits_longer_than_its_lease_is_no_attempt() {
+async fn a_prefetched_delivery_is_never_recorded_as_an_attempt() {
     const EVENTS: usize = 60;
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({"rate_per_second": 1}))]).await;
@@ -118,7 +118,7 @@ fn settled(rows: &[DeliveryRow]) -> usize {
 }
 
 #[tokio::test]
-async fn stopping_lets_attempts_end_and_gives_back_what_only_waits() {
+async fn shutdown_drains_requests_in_flight_and_releases_prefetched_deliveries() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({"rate_per_second": 1}))]).await;
     for number in 0..5 {
@@ -134,11 +134,7 @@ async fn stopping_lets_attempts_end_and_gives_back_what_only_waits() {
     let rows = app.until_settled(5).await;
     assert_eq!(receiver.requests().len(), 5, "each once");
     for row in rows {
-        assert_eq!(
-            app.attempts(row.delivery.id).await.len(),
-            1,
-            "a lease given back is no attempt"
-        );
+        assert_eq!(app.attempts(row.delivery.id).await.len(), 1, "a released lease is no attempt");
     }
     app.ledger().await;
 }

@@ -1,4 +1,4 @@
-//! Redrives and discards through the API, run by the job runner.
+//! Redrive and discard jobs, created through the API.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ async fn a_redrive_delivers_under_the_same_id_in_a_fresh_window() {
 }
 
 #[tokio::test]
-async fn a_capped_redrive_survives_a_restart_half_way() {
+async fn a_rate_limited_redrive_resumes_after_a_restart() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_dead_letters(&receiver, 6).await;
     receiver.set_script(Behaviour::ok());
@@ -81,7 +81,7 @@ async fn a_capped_redrive_survives_a_restart_half_way() {
 }
 
 #[tokio::test]
-async fn a_discard_gives_up_dead_letters_for_good() {
+async fn a_discard_makes_dead_letters_discarded() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_dead_letters(&receiver, 2).await;
     let id = app.client.get("/api/v1/deliveries").await.unwrap().1["items"][0]["id"].clone();

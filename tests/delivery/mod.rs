@@ -1,5 +1,5 @@
-//! Door to door in one process: an event in by HTTP, deliveries out to receivers that misbehave, and
-//! a clock that the test moves.
+//! End-to-end tests in one process: events over HTTP, deliveries to misbehaving receivers, a manual
+//! clock.
 
 mod batches;
 mod deadlines;

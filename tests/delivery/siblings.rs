@@ -1,4 +1,4 @@
-//! Delivery policy `any`: one success is enough for an event.
+//! Policy `any`: one success settles the sibling deliveries of an event.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn two_mappings(receiver: &Receiver, more: serde_json::Value) -> serde_json::Val
 }
 
 #[tokio::test]
-async fn one_success_ends_the_retries_of_the_other_mappings() {
+async fn with_policy_any_one_success_ends_the_retries_of_its_siblings() {
     let receiver = Receiver::start(by_request(|it| {
         Behaviour::status(if it.path == "/first" { 503 } else { 200 })
     }))
@@ -37,7 +37,7 @@ async fn one_success_ends_the_retries_of_the_other_mappings() {
         app.clock.advance(Duration::from_secs(600));
         app.app.dispatcher.refresh().await.expect("the store answers");
     }
-    // Another event's deliveries come after whatever could still have been sent of the first.
+    // Another event's deliveries are sent after any that the first event could still have had.
     app.track("another").await;
     app.until_settled(4).await;
     let again = receiver.requests().into_iter().skip(sent);
@@ -46,7 +46,7 @@ async fn one_success_ends_the_retries_of_the_other_mappings() {
 }
 
 #[tokio::test]
-async fn what_waits_in_hand_is_not_sent_after_another_success() {
+async fn a_prefetched_delivery_is_not_sent_after_a_sibling_was_delivered() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let one_at_a_time = two_mappings(&receiver, json!({"max_in_flight": 1}));
     let app = TestApp::with(&[("one", "", one_at_a_time)]).await;
@@ -61,7 +61,7 @@ async fn what_waits_in_hand_is_not_sent_after_another_success() {
 }
 
 #[tokio::test]
-async fn when_nobody_takes_it_each_mapping_is_retried_and_dies_on_its_own() {
+async fn without_a_success_each_sibling_is_retried_on_its_own() {
     let receiver = Receiver::start(by_request(|it| {
         Behaviour::status(if it.path == "/first" { 410 } else { 503 })
     }))
@@ -74,6 +74,6 @@ async fn when_nobody_takes_it_each_mapping_is_retried_and_dies_on_its_own() {
     app.advance_to_due().await;
     let rows = app.until_settled(2).await;
     let states = rows.iter().map(|row| row.delivery.state).collect::<Vec<_>>();
-    assert_eq!(states, [State::Dead, State::Delivered], "what is dead stays dead");
+    assert_eq!(states, [State::Dead, State::Delivered], "a dead letter stays dead");
     app.ledger().await;
 }

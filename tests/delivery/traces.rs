@@ -1,5 +1,5 @@
-//! Traces: what a sender says of its trace reaches the receivers, over retries and restarts, and nothing
-//! is added where it says nothing.
+//! Tracing: W3C Trace Context from senders to receivers over retries and restarts, and spans exported
+//! over OTLP.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn event(message_id: &str) -> Value {
     json!({"event": "Traced", "userId": "u1", "messageId": message_id})
 }
 
-/// The span's id, after the trace was looked at.
+/// The span id of a request, after checking its trace id.
 fn span(request: &Received) -> String {
     let parts: Vec<_> = request.header("traceparent").unwrap().split('-').collect();
     assert_eq!([parts[0], parts[1], parts[3]], ["00", TRACE, "01"]);
@@ -39,7 +39,7 @@ fn span(request: &Received) -> String {
 }
 
 #[tokio::test]
-async fn a_trace_reaches_the_receiver_with_a_span_for_each_attempt_over_a_restart() {
+async fn trace_context_is_propagated_with_one_span_per_attempt_over_a_restart() {
     let receiver = Receiver::start(Behaviour::status(503)).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     let given = [("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")];
@@ -56,12 +56,12 @@ async fn a_trace_reaches_the_receiver_with_a_span_for_each_attempt_over_a_restar
     let spans: Vec<_> = requests.iter().map(span).collect();
     assert_eq!(spans.len(), 3);
     assert_ne!(spans[0], spans[1]);
-    assert!(!spans.contains(&"00f067aa0ba902b7".to_owned()), "a child, not the parent again");
+    assert!(!spans.contains(&"00f067aa0ba902b7".to_owned()), "a child span, not the parent");
     assert!(requests.iter().all(|it| it.header("tracestate") == Some("a=1,b=2")));
-    // It is on record with the attempt.
+    // The attempt records its span.
     let attempts = app.attempts(row.delivery.id).await;
     for (attempt, span) in attempts.iter().zip(&spans) {
-        assert!(attempt.made.request_headers.contains(&format!("{TRACE}-{span}-01")));
+        assert!(attempt.result.request_headers.contains(&format!("{TRACE}-{span}-01")));
     }
     let (_, rows) = app.client.get("/api/v1/deliveries").await.unwrap();
     let id = rows["items"][0]["id"].as_str().unwrap();
@@ -70,7 +70,7 @@ async fn a_trace_reaches_the_receiver_with_a_span_for_each_attempt_over_a_restar
 }
 
 #[tokio::test]
-async fn without_a_trace_nothing_is_added_and_what_is_none_is_left_out() {
+async fn without_a_valid_trace_context_no_trace_header_is_sent() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     send(&app, "/v1/track", &event("m1"), &[]).await;
@@ -88,7 +88,7 @@ async fn without_a_trace_nothing_is_added_and_what_is_none_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_batch_is_part_of_the_trace_that_all_its_events_share() {
+async fn a_batch_has_a_trace_only_when_its_events_share_one() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let mapping = json!({"mappings": [{
         "name": "batched", "url": receiver.url("/"), "batching": {"size": 2, "linger_ms": 60_000},
@@ -105,10 +105,10 @@ async fn a_batch_is_part_of_the_trace_that_all_its_events_share() {
     app.until_settled(4).await;
     let requests = receiver.requests();
     span(&requests[0]);
-    assert_eq!(requests[1].header("traceparent"), None, "its events are not of the same trace");
+    assert_eq!(requests[1].header("traceparent"), None, "its events belong to different traces");
 }
 
-/// Holds requests against OpenTelemetry's own definitions.
+/// Validates export requests against OpenTelemetry's protobuf definitions.
 fn conform(requests: &[&str]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metrics");
     let mut reading = Command::new(folder.join(".venv/bin/python"))
@@ -123,7 +123,7 @@ fn conform(requests: &[&str]) {
     assert!(reading.wait().unwrap().success(), "{requests:#?}");
 }
 
-/// The spans that a collector was told.
+/// The spans exported to a collector.
 fn spans(collector: &Receiver) -> Vec<Value> {
     let requests = collector.requests();
     assert!(requests.iter().all(|it| it.path == "/v1/traces"));
@@ -140,40 +140,43 @@ fn named<'a>(spans: &'a [Value], name: &str) -> &'a Value {
     spans.iter().find(|span| span["name"] == name).unwrap()
 }
 
-async fn telling(endpoint: String, receiver: &Receiver) -> TestApp {
+async fn exporting(endpoint: String, receiver: &Receiver) -> TestApp {
     let app = Builder::new().settings(|it| it.otlp_endpoint = Some(endpoint)).start().await;
     app.apply(pipeline(&[("one", &receiver.url("/"), json!({}))])).await;
     app
 }
 
 #[tokio::test]
-async fn with_a_collector_each_request_and_each_attempt_is_a_span_of_one_trace() {
+async fn with_a_collector_requests_and_attempts_are_exported_as_spans_of_one_trace() {
     let collector = Receiver::start(Behaviour::ok()).await;
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let app = telling(collector.url(""), &receiver).await;
+    let app = exporting(collector.url(""), &receiver).await;
     send(&app, "/v1/track", &event("m1"), &[]).await;
     app.until_settled(1).await;
-    // What waits is told before the service has stopped.
+    // Shutdown flushes the exporter.
     app.stop().await;
     let spans = spans(&collector);
     let (accept, deliver) = (named(&spans, "accept"), named(&spans, "deliver"));
     assert_eq!((spans.len(), &accept["kind"], &deliver["kind"]), (2, &json!(2), &json!(3)));
-    assert_eq!(accept.get("parentSpanId"), None, "the trace begins here");
+    assert_eq!(accept.get("parentSpanId"), None, "a root span");
     assert_eq!(deliver["parentSpanId"], accept["spanId"]);
     assert_eq!(deliver["traceId"], accept["traceId"]);
     assert!(deliver.get("status").is_none());
     let (trace, span) = (deliver["traceId"].as_str().unwrap(), deliver["spanId"].as_str().unwrap());
     let sent = receiver.requests()[0].header("traceparent").unwrap().to_owned();
     assert_eq!(sent, format!("00-{trace}-{span}-01"));
-    let facts = deliver["attributes"].to_string();
-    assert!(facts.contains("website/one/everything") && facts.contains("dlv_"), "{facts}");
+    let attributes = deliver["attributes"].to_string();
+    assert!(
+        attributes.contains("website/one/everything") && attributes.contains("dlv_"),
+        "{attributes}"
+    );
 }
 
 #[tokio::test]
-async fn a_trace_that_came_goes_on_and_one_that_is_not_recorded_is_not_told() {
+async fn an_incoming_trace_is_continued_and_an_unsampled_one_is_not_exported() {
     let collector = Receiver::start(Behaviour::ok()).await;
     let receiver = Receiver::start(Behaviour::status(410)).await;
-    let app = telling(collector.url(""), &receiver).await;
+    let app = exporting(collector.url(""), &receiver).await;
     send(&app, "/v1/track", &event("m1"), &[("traceparent", PARENT)]).await;
     let unrecorded = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     send(&app, "/v1/track", &event("m2"), &[("traceparent", unrecorded)]).await;
@@ -184,17 +187,19 @@ async fn a_trace_that_came_goes_on_and_one_that_is_not_recorded_is_not_told() {
     assert_eq!(named(&spans, "accept")["parentSpanId"], "00f067aa0ba902b7");
     let deliver = named(&spans, "deliver");
     assert_eq!((&deliver["traceId"], &deliver["status"]["code"]), (&json!(TRACE), &json!(2)));
-    let told = receiver.requests();
-    assert!(told.iter().any(|it| it.header("traceparent").is_some_and(|it| it.ends_with("-00"))));
+    let requests = receiver.requests();
+    assert!(
+        requests.iter().any(|it| it.header("traceparent").is_some_and(|it| it.ends_with("-00")))
+    );
 }
 
 #[tokio::test]
-async fn a_collector_that_is_down_delays_nothing_and_what_it_missed_is_counted() {
+async fn an_unreachable_collector_delays_nothing_and_lost_spans_are_counted() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", free.local_addr().unwrap());
     drop(free);
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let app = telling(endpoint, &receiver).await;
+    let app = exporting(endpoint, &receiver).await;
     app.track("m1").await;
     app.until_settled(1).await;
     let (metrics, ledger) = (Arc::clone(&app.app.metrics), app.app.store.ledger());

@@ -40,7 +40,7 @@ async fn the_returned_event_is_sent_and_signed_and_console_output_is_recorded() 
         (State::Delivered, Some(Outcome::Delivered))
     );
     let attempts = app.attempts(delivery.id).await;
-    assert_eq!(attempts[0].made.console.as_deref(), Some("log: saw Bought\n"));
+    assert_eq!(attempts[0].result.console.as_deref(), Some("log: saw Bought\n"));
     let (_, list) = app.client.get("/api/v1/deliveries").await.unwrap();
     let id = list["items"][0]["id"].as_str().unwrap();
     let (_, shown) = app.client.get(&format!("/api/v1/deliveries/{id}")).await.unwrap();
@@ -67,10 +67,10 @@ async fn dropped_events_are_discarded_and_counted() {
     assert_eq!(ends, [delivered, dropped, delivered, dropped]);
     assert_eq!(receiver.requests().len(), 2);
     let attempts = app.attempts(rows[1].delivery.id).await;
-    let error = attempts[0].made.error.clone().unwrap();
+    let error = attempts[0].result.error.clone().unwrap();
     assert!(error.starts_with("DropEvent: not b (line 1, column "), "{error}");
     let attempts = app.attempts(rows[3].delivery.id).await;
-    let error = attempts[0].made.error.as_deref();
+    let error = attempts[0].result.error.as_deref();
     assert_eq!(error, Some("EventNotSupported: the function has no onIdentify"));
     let ledger = app.ledger().await;
     assert_eq!((ledger.delivered, ledger.discarded, ledger.dead), (2, 2, 0));
@@ -85,7 +85,7 @@ async fn a_failed_function_makes_a_dead_letter_that_can_be_redriven() {
     let row = app.until_settled(1).await.swap_remove(0);
     assert_eq!((row.delivery.state, row.delivery.reason), (State::Dead, Some(Reason::Function)));
     let attempts = app.attempts(row.delivery.id).await;
-    let made = &attempts[0].made;
+    let made = &attempts[0].result;
     assert_eq!((made.outcome, made.status, made.body_sha256), (Outcome::Function, None, None));
     let error = made.error.clone().unwrap();
     assert!(error.starts_with("TypeError: ") && error.contains("(line 2, column "), "{error}");

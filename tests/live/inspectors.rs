@@ -56,7 +56,7 @@ async fn an_inspector_simulates_failures_from_its_script() {
     let row = app.until_tried(0, 1).await;
     assert_eq!((row.delivery.state, row.delivery.last_status), (State::Pending, Some(503)));
     let attempts = app.attempts(row.delivery.id).await;
-    assert_eq!(&attempts[0].made.response_body[..], b"come back");
+    assert_eq!(&attempts[0].result.response_body[..], b"come back");
     app.advance_to_due().await;
     let row = app.until_settled(1).await.swap_remove(0);
     assert_eq!(row.delivery.state, State::Delivered);

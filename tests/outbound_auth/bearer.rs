@@ -21,7 +21,7 @@ async fn a_bearer_token_is_sent_and_recorded_masked() {
     assert_eq!(request.header("authorization"), Some("Bearer t0ken-of-the-operator"));
     assert!(request.header("x-signature").is_some(), "it is signed as well");
     let attempt = app.attempts(row.delivery.id).await.remove(0);
-    assert!(attempt.made.request_headers.contains("authorization: ***\n"));
+    assert!(attempt.result.request_headers.contains("authorization: ***\n"));
 
     // An omitted token is kept; a new one replaces it immediately.
     let mut kept = document.clone();
@@ -50,7 +50,7 @@ async fn a_refused_bearer_token_has_outcome_rejected_and_its_echo_is_masked() {
     let row = app.until_settled(1).await.remove(0);
     assert_eq!(row.delivery.reason.unwrap().as_str(), "rejected");
     assert_eq!(server.resource_requests().len(), 1, "there is no other token to try");
-    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    let made = app.attempts(row.delivery.id).await.remove(0).result;
     let body = String::from_utf8(made.response_body.to_vec()).unwrap();
     assert!(body.contains("Bearer ***") && !body.contains("wr0ng"), "{body}");
     assert!(made.response_headers.contains("x-echo: ***"), "{}", made.response_headers);

@@ -152,7 +152,7 @@ async fn a_revoked_grant_holds_deliveries_until_connected_again() {
     app.track("two").await;
     let row = app.until_tried(1, 1).await;
     assert_eq!(row.delivery.state, State::Pending, "not dead: it waits");
-    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    let made = app.attempts(row.delivery.id).await.remove(0).result;
     assert_eq!((made.outcome, made.status), (Outcome::Auth, Some(401)));
     let message = made.error.unwrap();
     assert!(message.contains("answered 401, and the destination is not connected"), "{message}");
@@ -183,7 +183,7 @@ async fn tokens_are_not_used_before_they_are_stored() {
     execute(app.dir.path(), refuse).await;
     app.track("one").await;
     let row = app.until_tried(0, 1).await;
-    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    let made = app.attempts(row.delivery.id).await.remove(0).result;
     assert_eq!(made.outcome, Outcome::Auth);
     let message = made.error.unwrap();
     assert!(message.starts_with("a new token could not be stored"), "{message}");

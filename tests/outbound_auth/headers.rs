@@ -26,7 +26,7 @@ async fn secret_headers_are_sent_with_every_request_and_masked_in_records() {
     let request = receiver.requests().remove(0);
     assert_eq!(request.header("x-api-key"), Some("k3y-of-the-receiver"));
     assert_eq!(request.header("x-tenant"), Some("ten4nt"));
-    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    let made = app.attempts(row.delivery.id).await.remove(0).result;
     assert!(made.request_headers.contains("x-api-key: ***\n"), "{}", made.request_headers);
     assert!(made.request_headers.contains("x-tenant: ***\n"), "{}", made.request_headers);
     assert_eq!(made.response_body.as_ref(), b"you sent ***");

@@ -26,7 +26,7 @@ async fn error_of(failure: Behaviour) -> String {
     app.track("one").await;
     let row = app.until_tried(0, 1).await;
     assert_eq!(row.delivery.state, State::Pending);
-    let made = app.attempts(row.delivery.id).await.remove(0).made;
+    let made = app.attempts(row.delivery.id).await.remove(0).result;
     assert_eq!((made.outcome, made.status), (Outcome::Auth, None));
     assert_eq!(server.resource_requests().len(), 0, "nothing was sent");
     let asked = server.token_requests();

@@ -65,7 +65,7 @@ pub(crate) async fn a_batch_is_kept_once_and_shown_with_each_of_its_attempts(wor
         for record in records.iter() {
             let attempts = world.store.attempts(record.delivery_id).await.expect("attempts");
             assert_eq!(attempts.len(), 1);
-            assert_eq!(attempts[0].made, record.attempt);
+            assert_eq!(attempts[0].result, record.attempt);
         }
         assert_eq!(world.state(records[3].delivery_id).await, State::Pending);
         world.check().await;
@@ -119,7 +119,7 @@ pub(crate) async fn a_batch_goes_with_the_last_of_its_attempts(world: World) {
     world.clock.advance(31 * DAY);
     assert_eq!(prune(&world).await, 1);
     let left = world.store.attempts(ids[1]).await.expect("attempts");
-    assert_eq!(left[0].made.batch.as_ref(), Some(&batch), "it is still shown whole");
+    assert_eq!(left[0].result.batch.as_ref(), Some(&batch), "it is still shown whole");
     world.clock.advance(60 * DAY);
     // The examination would find a batch that outlived its attempts.
     assert_eq!(prune(&world).await, 1);

@@ -103,7 +103,7 @@ pub(crate) async fn a_job_goes_on_after_a_restart(mut world: World) {
     world.reopen().await;
     let read = world.store.job(job.id).await.expect("read").expect("the job");
     assert_eq!((read.state, read.done), (JobState::Running, 4));
-    assert_eq!(read.asked, job.asked);
+    assert_eq!(read.spec, job.spec);
     let (job, _) = finish(&world, job.id, 4).await;
     assert_eq!((job.state, job.done), (JobState::Done, 7));
     assert_eq!(world.store.ledger().pending, 7);
@@ -197,7 +197,7 @@ pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
         assert_eq!((found, preview.matched), (wanted.clone(), wanted.len() as u64), "{filter:?}");
         let job = create(&world, JobAction::Redrive, filter.clone()).await;
         let read = world.store.job(job.id).await.expect("read").expect("the job");
-        assert_eq!(read.asked.filter, filter);
+        assert_eq!(read.spec.filter, filter);
         world.store.cancel_job(job.id, world.act()).await.expect("cancelled");
     }
     let filter = JobFilter { state: Some(State::Pending), ..any };

@@ -147,7 +147,7 @@ pub(crate) async fn a_record_after_the_expiry_is_late(world: World) {
     let row = world.delivery(id).await;
     assert_eq!((row.state, row.last_outcome), (State::Pending, Some(Outcome::Unknown)));
     let attempts = world.store.attempts(id).await.expect("attempts");
-    let late: Vec<_> = attempts.iter().map(|made| (made.made.outcome, made.late)).collect();
+    let late: Vec<_> = attempts.iter().map(|made| (made.result.outcome, made.late)).collect();
     assert_eq!(late, [(Outcome::Unknown, false), (Outcome::Delivered, true)]);
     world.check().await;
 }
@@ -238,7 +238,7 @@ pub(crate) async fn what_its_function_drops_is_discarded_for_good(world: World) 
     assert_eq!(row.last_outcome, Some(Outcome::Dropped));
     assert!(world.claim(world.a, 10).await.deliveries.is_empty());
     let attempts = world.store.attempts(id).await.expect("attempts");
-    assert_eq!(attempts[0].made.console.as_deref(), Some("log: not for us"));
+    assert_eq!(attempts[0].result.console.as_deref(), Some("log: not for us"));
     let ledger = world.store.ledger();
     assert_eq!((ledger.leased, ledger.dead, ledger.discarded), (0, 0, 1));
     world.check().await;

@@ -256,8 +256,8 @@ pub(crate) async fn attempts_come_in_the_order_recorded(world: World) {
     world.record(second.clone()).await;
     let attempts = world.store.attempts(id).await.expect("attempts");
     assert_eq!(attempts.len(), 2);
-    assert_eq!(attempts[0].made, first.attempt);
-    assert_eq!(attempts[1].made, second.attempt);
+    assert_eq!(attempts[0].result, first.attempt);
+    assert_eq!(attempts[1].result, second.attempt);
     assert_eq!((attempts[0].number, attempts[0].delivery_id), (1, id));
     assert_eq!((attempts[0].recorded_at, attempts[1].recorded_at), (super::START, world.now()));
     assert!(attempts[0].id < attempts[1].id);

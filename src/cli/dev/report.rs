@@ -113,7 +113,7 @@ fn delivery_report(row: &DeliveryRow, attempts: &[Attempt], arrivals: &Arrivals)
     let delivery = &row.delivery;
     let id = PublicId::new(Noun::Delivery, delivery.accepted_at, delivery.id.0).to_string();
     let (verified, count) = arrivals.of(&id);
-    let flaky = attempts.iter().any(|it| it.made.url.ends_with(super::FLAKY_PATH));
+    let flaky = attempts.iter().any(|it| it.result.url.ends_with(super::FLAKY_PATH));
     let settled_at = delivery.settled_at.unwrap_or(delivery.accepted_at);
     DeliveryReport {
         id,
@@ -127,7 +127,7 @@ fn delivery_report(row: &DeliveryRow, attempts: &[Attempt], arrivals: &Arrivals)
 }
 
 fn attempt_words(attempt: &Attempt) -> String {
-    match (attempt.made.outcome, attempt.made.status) {
+    match (attempt.result.outcome, attempt.result.status) {
         (Outcome::Delivered, Some(status)) => format!("{status}"),
         (outcome, Some(status)) => format!("{status} ({})", outcome.as_str()),
         (outcome, None) => outcome.as_str().to_owned(),

@@ -57,8 +57,8 @@ impl DeliverySummary<'_> {
             1 => "once".to_owned(),
             count => format!("{count} times"),
         };
-        write!(out, "attempted {times}, last: {}", last.made.outcome.as_str())?;
-        match (&last.made.error, last.made.status) {
+        write!(out, "attempted {times}, last: {}", last.result.outcome.as_str())?;
+        match (&last.result.error, last.result.status) {
             (Some(error), _) => write!(out, ", {error}"),
             (None, Some(status)) => write!(out, " ({status})"),
             (None, None) => Ok(()),

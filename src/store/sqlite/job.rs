@@ -53,7 +53,7 @@ fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
     let done = count(from.take()?);
     let created_at = from.at()?;
     let finished_at = from.maybe_at()?;
-    let job = Job { id, asked, state, matched, more, done, created_at, finished_at };
+    let job = Job { id, spec: asked, state, matched, more, done, created_at, finished_at };
     Ok(StoredJob { job, upper_id: from.take()?, cursor: from.take()? })
 }
 
@@ -123,11 +123,11 @@ const fn made(action: JobAction) -> Action {
 /// Writes an audit entry of a job.
 async fn tell(tx: &mut Tx<'_>, act: &Act, action: Action, job: &Job) -> Result<(), Failure> {
     let filter: serde_json::Value =
-        json("a job's filter", &to_json(&KeptFilter::of(&job.asked.filter))?)?;
+        json("a job's filter", &to_json(&KeptFilter::of(&job.spec.filter))?)?;
     let after = serde_json::json!({
-        "action": job.asked.action.as_str(),
+        "action": job.spec.action.as_str(),
         "filter": filter,
-        "rate_per_second": job.asked.rate_per_second,
+        "rate_per_second": job.spec.rate_per_second,
         "state": job.state.as_str(),
         "matched": job.matched,
         "done": job.done,
@@ -172,7 +172,7 @@ impl Step for Create {
         .await?;
         let job = Job {
             id: JobId(done.last_insert_rowid()),
-            asked: asked.clone(),
+            spec: asked.clone(),
             state: JobState::Running,
             matched: counted.matched,
             more: counted.more,
@@ -215,7 +215,7 @@ impl Step for Advance {
         }
         let selected = self.select(tx, &mut stored).await?;
         for one in &selected {
-            match stored.job.asked.action {
+            match stored.job.spec.action {
                 JobAction::Redrive => redrive(tx, one, self.now).await?,
                 JobAction::Discard => discard(tx, one, self.now).await?,
             }
@@ -226,7 +226,7 @@ impl Step for Advance {
             let act = Act::of_the_service("jobs", self.now);
             tell(tx, &act, Action::FinishJob, &stored.job).await?;
         }
-        let mut due: Vec<MappingId> = match stored.job.asked.action {
+        let mut due: Vec<MappingId> = match stored.job.spec.action {
             JobAction::Redrive => selected.iter().map(|one| one.mapping_id).collect(),
             JobAction::Discard => Vec::new(),
         };
@@ -243,7 +243,7 @@ impl Advance {
         tx: &mut Tx<'_>,
         stored: &mut StoredJob,
     ) -> Result<Vec<Selected>, Failure> {
-        let asked = &stored.job.asked;
+        let asked = &stored.job.spec;
         let keys = (stored.cursor, stored.upper_id);
         let mut selection = Selection::of(tx.conn, asked.action, &asked.filter, keys).await?;
         let mut selected = Vec::new();

@@ -203,7 +203,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
         (made.response_headers, made.response_body) = (response_headers, response_body);
         made.response_truncated = response_truncated;
     }
-    Ok(Attempt { id, delivery_id, number, late, recorded_at, made })
+    Ok(Attempt { id, delivery_id, number, late, recorded_at, result: made })
 }
 
 /// The headers that a row keeps packed.

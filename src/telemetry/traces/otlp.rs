@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::span::{Fact, Span, SpanKind};
+use crate::domain::span::{AttributeValue, Span, SpanKind};
 
 /// Values of OTLP's enums `SpanKind` and `StatusCode`.
 const SERVER: u8 = 2;
@@ -13,9 +13,9 @@ const ERROR: u8 = 2;
 /// The body of an export request with these spans.
 pub(super) fn request(node_name: &str, spans: &[Span]) -> Value {
     let resource = [
-        attribute("service.name", &Fact::Text("postrider".to_owned())),
-        attribute("service.version", &Fact::Text(env!("CARGO_PKG_VERSION").to_owned())),
-        attribute("service.instance.id", &Fact::Text(node_name.to_owned())),
+        attribute("service.name", &AttributeValue::Text("postrider".to_owned())),
+        attribute("service.version", &AttributeValue::Text(env!("CARGO_PKG_VERSION").to_owned())),
+        attribute("service.instance.id", &AttributeValue::Text(node_name.to_owned())),
     ];
     let spans: Vec<_> = spans.iter().map(span).collect();
     json!({"resourceSpans": [{
@@ -27,7 +27,8 @@ pub(super) fn request(node_name: &str, spans: &[Span]) -> Value {
 fn span(span: &Span) -> Value {
     let started_ns = i128::from(span.started_at.as_micros()) * 1_000;
     let ended_ns = started_ns + i128::try_from(span.duration.as_nanos()).unwrap_or(0);
-    let attributes: Vec<_> = span.facts.iter().map(|(name, fact)| attribute(name, fact)).collect();
+    let attributes: Vec<_> =
+        span.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
     let mut shown = json!({
         "traceId": hex::encode(span.trace.trace_id),
         "spanId": hex::encode(span.trace.parent_id),
@@ -49,10 +50,10 @@ fn span(span: &Span) -> Value {
     shown
 }
 
-fn attribute(name: &str, fact: &Fact) -> Value {
-    let value = match fact {
-        Fact::Text(text) => json!({"stringValue": text}),
-        Fact::Number(number) => json!({"intValue": number.to_string()}),
+fn attribute(name: &str, value: &AttributeValue) -> Value {
+    let value = match value {
+        AttributeValue::Text(text) => json!({"stringValue": text}),
+        AttributeValue::Number(number) => json!({"intValue": number.to_string()}),
     };
     json!({"key": name, "value": value})
 }

@@ -1,14 +1,13 @@
-//! One request under way: what a destination's settings say about how it is authorized and sent.
-//! A token that a receiver refuses is renewed once and the request made once more, within the
-//! attempt's time.
+//! Authorizes and sends one request by its destination's settings. When the receiver answers 401 to a
+//! token, the token is renewed once and the request sent again, within the attempt's timeout.
 
 use std::time::Instant;
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::Shared;
-use super::renderer::Unprepared;
+use super::context::Context;
+use super::renderer::PrepareError;
 use crate::domain::attempt::Outcome;
 use crate::domain::error_chain;
 use crate::domain::outbound_auth::Auth;
@@ -16,14 +15,14 @@ use crate::outbound_auth::AuthError;
 use crate::routing::MappingRoute;
 use crate::sender::{Exchange, Outgoing};
 
-impl Shared {
-    /// Adds what the destination's requests are authorized by, marked as sensitive. Without a token
-    /// there is no request.
+impl Context {
+    /// Adds the destination's secret headers and token, marked as sensitive. Fails when no token can be
+    /// obtained: no request is sent without it.
     pub(super) async fn authorize(
         &self,
         route: &MappingRoute,
         headers: &mut HeaderMap,
-    ) -> Result<(), Unprepared> {
+    ) -> Result<(), PrepareError> {
         add_secret_headers(route, headers);
         if route.settings.auth != Auth::None {
             let timeout = route.settings.timeout();
@@ -33,13 +32,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends a signed and authorized request. What the receiver echoes of its secrets is masked.
+    /// Sends a signed and authorized request. Secrets that the receiver echoes are masked.
     pub(super) async fn send(&self, route: &MappingRoute, outgoing: Outgoing) -> Exchange {
         if route.settings.auth == Auth::None && route.secret_headers.is_empty() {
             return self.parts.sender.send(outgoing).await;
         }
         let started = Instant::now();
-        let again = route.settings.auth.client().is_some().then(|| Outgoing {
+        let resend = route.settings.auth.client().is_some().then(|| Outgoing {
             method: outgoing.method.clone(),
             url: outgoing.url.clone(),
             headers: outgoing.headers.clone(),
@@ -47,19 +46,19 @@ impl Shared {
             timeout: outgoing.timeout,
             multistatus_bytes: outgoing.multistatus_bytes,
         });
-        let mut secrets = secrets(&outgoing.headers);
+        let mut secrets = secret_values(&outgoing.headers);
         let mut exchange = self.parts.sender.send(outgoing).await;
-        if let Some(mut again) = again
+        if let Some(mut resend) = resend
             && exchange.status == Some(StatusCode::UNAUTHORIZED.as_u16())
-            && let Some(refused) = again.headers.get(AUTHORIZATION).cloned()
+            && let Some(refused) = resend.headers.get(AUTHORIZATION).cloned()
         {
             let timeout = route.settings.timeout();
             match self.parts.auth.renew(route.destination_id, timeout, &refused).await {
                 Ok(Some(token)) => {
-                    again.headers.insert(AUTHORIZATION, token);
-                    again.timeout = again.timeout.saturating_sub(exchange.duration);
-                    secrets.extend(self::secrets(&again.headers));
-                    exchange = self.parts.sender.send(again).await;
+                    resend.headers.insert(AUTHORIZATION, token);
+                    resend.timeout = resend.timeout.saturating_sub(exchange.duration);
+                    secrets.extend(secret_values(&resend.headers));
+                    exchange = self.parts.sender.send(resend).await;
                 }
                 Ok(None) => {}
                 Err(fault) => {
@@ -75,9 +74,8 @@ impl Shared {
     }
 }
 
-/// Adds what stands where [`Shared::authorize`] would add something, for a request that is only shown: no
-/// token is asked for.
-pub(super) fn stand_in_for_authorization(route: &MappingRoute, headers: &mut HeaderMap) {
+/// Adds an empty token in the place of [`Context::authorize`]'s, for a preview: no token is requested.
+pub(super) fn add_placeholder_authorization(route: &MappingRoute, headers: &mut HeaderMap) {
     add_secret_headers(route, headers);
     if route.settings.auth != Auth::None {
         let mut hidden = HeaderValue::from_static("");
@@ -92,12 +90,12 @@ fn add_secret_headers(route: &MappingRoute, headers: &mut HeaderMap) {
     }
 }
 
-fn unauthorized(error: &AuthError) -> Unprepared {
-    Unprepared { outcome: Outcome::Auth, error: error_chain::display(error) }
+fn unauthorized(error: &AuthError) -> PrepareError {
+    PrepareError { outcome: Outcome::Auth, error: error_chain::display(error) }
 }
 
-/// What of a request's headers is secret: whole values, and tokens without the word before them.
-fn secrets(headers: &HeaderMap) -> Vec<String> {
+/// The secrets in a request's headers: sensitive values, without the `Bearer` scheme.
+fn secret_values(headers: &HeaderMap) -> Vec<String> {
     let sensitive = headers.values().filter(|value| value.is_sensitive());
     let texts = sensitive.filter_map(|value| value.to_str().ok());
     texts.map(|text| text.strip_prefix("Bearer ").unwrap_or(text).to_owned()).collect()

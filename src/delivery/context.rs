@@ -1,0 +1,236 @@
+//! The context that the parts of the delivery room share: what the dispatcher was given, the limiters,
+//! the queue of completions, counters, and signals. It releases leases and reads due times; it starts no
+//! request.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU32};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use http::HeaderValue;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::completion_queue::CompletionSender;
+use super::expiring_windows::ExpiringWindows;
+use super::limiter::Limiter;
+use super::memory_budget::MemoryBudget;
+use super::schedule::Schedule;
+use super::siblings::UnrecordedSuccesses;
+use super::statistics::MinuteStatistics;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::id::{DestinationId, MappingId, NodeId};
+use crate::functions::FunctionPool;
+use crate::outbound_auth::Authorizer;
+use crate::routing::LiveRoutes;
+use crate::sender::Sender;
+use crate::store::{LeaseRef, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Tracer;
+
+/// What the dispatcher is made of.
+pub struct DispatcherParts {
+    /// The outbox.
+    pub store: Arc<dyn Store>,
+    /// The HTTP client.
+    pub sender: Arc<Sender>,
+    /// The workers that run insert functions.
+    pub functions: Arc<FunctionPool>,
+    /// The tokens that authorize requests.
+    pub auth: Authorizer,
+    /// The routes in force.
+    pub routes: LiveRoutes,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The node that owns the leases.
+    pub node_id: NodeId,
+    /// Starts and exports spans; none without a collector.
+    pub spans: Option<Tracer>,
+    /// Requests in flight at once over all destinations.
+    pub max_in_flight: u32,
+    /// `User-Agent` where the mapping sets none.
+    pub user_agent: HeaderValue,
+    /// Seeds the jitter of retries.
+    pub seed: u64,
+    /// The runtime that deliveries run on.
+    pub deliver_on: Handle,
+}
+
+pub(super) struct Context {
+    pub(super) parts: DispatcherParts,
+    limiters: RwLock<Limiters>,
+    budget: MemoryBudget,
+    /// Requests in flight over all destinations.
+    pub(super) in_flight: AtomicU32,
+    /// Limiters that wait for a slot below the limit over all destinations, oldest first.
+    pub(super) starved: Mutex<VecDeque<Arc<Limiter>>>,
+    /// Wakes the claimer.
+    pub(super) claim_wanted: Notify,
+    pub(super) completions: CompletionSender,
+    /// Counts commits of attempts.
+    pub(super) recorded: watch::Sender<u64>,
+    rng: Mutex<StdRng>,
+    pub(super) statistics: MinuteStatistics,
+    pub(super) successes: UnrecordedSuccesses,
+    pub(super) expiring_windows: ExpiringWindows,
+    /// The sum of all clock steps, in microseconds: an attempt in flight adds the difference to its times.
+    pub(super) clock_offset: AtomicI64,
+    pub(super) schedule: Schedule,
+    pub(super) stopping: CancellationToken,
+    /// Requests in flight.
+    pub(super) requests: TaskTracker,
+    /// Background tasks: claimer, completer, timers, releases.
+    pub(super) tasks: TaskTracker,
+}
+
+#[derive(Default)]
+struct Limiters {
+    by_destination: HashMap<DestinationId, Arc<Limiter>>,
+    by_mapping: HashMap<MappingId, Arc<Limiter>>,
+}
+
+impl Context {
+    pub(super) fn new(parts: DispatcherParts, completions: CompletionSender) -> Self {
+        let rng = Mutex::new(StdRng::seed_from_u64(parts.seed));
+        Self {
+            parts,
+            limiters: RwLock::default(),
+            budget: MemoryBudget::default(),
+            in_flight: AtomicU32::new(0),
+            starved: Mutex::default(),
+            claim_wanted: Notify::new(),
+            completions,
+            recorded: watch::Sender::new(0),
+            rng,
+            statistics: MinuteStatistics::default(),
+            successes: UnrecordedSuccesses::default(),
+            expiring_windows: ExpiringWindows::default(),
+            clock_offset: AtomicI64::new(0),
+            schedule: Schedule::default(),
+            stopping: CancellationToken::new(),
+            requests: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn read_limiters(&self) -> RwLockReadGuard<'_, Limiters> {
+        self.limiters.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The limiter of every destination.
+    pub(super) fn limiters(&self) -> Vec<Arc<Limiter>> {
+        self.read_limiters().by_destination.values().cloned().collect()
+    }
+
+    /// The limiter of this mapping's destination.
+    pub(super) fn limiter(&self, mapping_id: MappingId) -> Option<Arc<Limiter>> {
+        self.read_limiters().by_mapping.get(&mapping_id).map(Arc::clone)
+    }
+
+    /// Configures the limiters by the routes in force, releases what was queued for mappings that are no
+    /// longer enabled, and reads due times.
+    pub(super) fn reload(self: &Arc<Self>) {
+        let routes = self.parts.routes.current();
+        let mut enabled: HashMap<DestinationId, Vec<_>> = HashMap::new();
+        let mut settings = HashMap::new();
+        for mapping in routes.mappings() {
+            settings.entry(mapping.destination_id).or_insert_with(|| mapping.settings.clone());
+            let of_destination = enabled.entry(mapping.destination_id).or_default();
+            if mapping.delivers() {
+                of_destination.push((mapping.id, mapping.batching));
+            }
+        }
+        let mut drained = Vec::new();
+        {
+            let mut limiters = self.limiters.write().unwrap_or_else(PoisonError::into_inner);
+            for (destination_id, settings) in &settings {
+                let limiter = limiters.by_destination.entry(*destination_id);
+                let limiter = Arc::clone(
+                    limiter.or_insert_with(|| Arc::new(Limiter::new(self.budget.clone()))),
+                );
+                let mappings = &enabled[destination_id];
+                drained.append(&mut limiter.configure(settings, mappings));
+                for (mapping_id, _) in mappings {
+                    limiters.by_mapping.insert(*mapping_id, Arc::clone(&limiter));
+                }
+            }
+            let kept: HashSet<_> = settings.keys().copied().collect();
+            for (destination_id, limiter) in &limiters.by_destination {
+                if !kept.contains(destination_id) {
+                    drained.append(&mut limiter.configure(&Default::default(), &[]));
+                }
+            }
+        }
+        self.release_in_background(drained);
+        let context = Arc::clone(self);
+        self.tasks.spawn(async move { context.refresh_or_log().await });
+    }
+
+    /// Reads the earliest due time of every mapping that delivers, and wakes the claimer.
+    pub(super) async fn refresh(&self) -> Result<(), StoreError> {
+        let mappings: Vec<_> = {
+            let routes = self.parts.routes.current();
+            routes.mappings().filter(|it| it.delivers()).map(|it| it.id).collect()
+        };
+        for (mapping_id, due_at) in self.parts.store.next_due(&mappings).await? {
+            self.note_due(mapping_id, due_at);
+        }
+        self.claim_wanted.notify_one();
+        Ok(())
+    }
+
+    async fn refresh_or_log(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::error!(%error, "due times could not be read; the next refresh reads them");
+        }
+    }
+
+    /// Notes that a delivery of this mapping is due at this time.
+    pub(super) fn note_due(&self, mapping_id: MappingId, due_at: Timestamp) {
+        if let Some(limiter) = self.limiter(mapping_id) {
+            limiter.note_due(mapping_id, due_at);
+        }
+    }
+
+    /// Releases leases; their deliveries are pending and due at once.
+    pub(super) async fn release(&self, leases: Vec<LeaseRef>) {
+        if leases.is_empty() {
+            return;
+        }
+        let count = leases.len();
+        if let Err(error) = self.parts.store.release(leases, self.parts.clock.now()).await {
+            tracing::error!(%error, count, "leases could not be released; they will expire");
+        }
+    }
+
+    /// Releases leases in a background task, then reads due times.
+    pub(super) fn release_in_background(self: &Arc<Self>, leases: Vec<LeaseRef>) {
+        if leases.is_empty() {
+            return;
+        }
+        let context = Arc::clone(self);
+        self.tasks.spawn(async move {
+            context.release(leases).await;
+            context.refresh_or_log().await;
+        });
+    }
+
+    fn rng(&self) -> MutexGuard<'_, StdRng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The jitter of a backoff, uniform in `[0, 1)`.
+    pub(super) fn jitter(&self) -> f64 {
+        self.rng().random()
+    }
+
+    /// A span id, never all zeros.
+    pub(super) fn span_id(&self) -> [u8; 8] {
+        self.rng().random_range(1..=u64::MAX).to_be_bytes()
+    }
+}

@@ -1,0 +1,162 @@
+//! The dispatcher: the delivery room's API. Intake reserves slots and dispatches leased deliveries;
+//! scheduled jobs expire leases and refresh due times; the server starts and stops it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::completion_queue::completion_queue;
+use super::context::{Context, DispatcherParts};
+use super::{claimer, completer, lease_reaper, scheduler};
+use crate::domain::id::{MappingId, NodeId};
+use crate::store::{ExpiryScope, LeasedDelivery, StoreError};
+
+/// Prefetched deliveries are released this long before their lease expires: longer than the interval
+/// of lease expiry and the time of a commit.
+const RELEASE_BEFORE_EXPIRY: Duration = Duration::from_secs(15);
+
+/// The dispatcher; cheap to clone.
+#[derive(Clone)]
+pub struct Dispatcher {
+    pub(super) context: Arc<Context>,
+}
+
+impl Dispatcher {
+    /// Starts the completer and the claimer.
+    #[must_use]
+    pub fn start(parts: DispatcherParts) -> Self {
+        let (completions, queue) = completion_queue();
+        let context = Arc::new(Context::new(parts, completions));
+        context.reload();
+        let deliver_on = &context.parts.deliver_on;
+        context.tasks.spawn_on(completer::run(Arc::clone(&context), queue), deliver_on);
+        context.tasks.spawn_on(claimer::run(Arc::clone(&context)), deliver_on);
+        Self { context }
+    }
+
+    /// The node that owns the leases.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.context.parts.node_id
+    }
+
+    /// Applies the routes in force; to be called after they were swapped.
+    pub fn reload(&self) {
+        self.context.reload();
+    }
+
+    /// Reserves slots for up to `count` deliveries of this mapping; each is either dispatched or
+    /// released. None while its circuit is open, it does not deliver, or the process stops.
+    #[must_use]
+    pub fn reserve(&self, mapping_id: MappingId, count: u32) -> u32 {
+        if self.context.stopping.is_cancelled() {
+            return 0;
+        }
+        let limiter = self.context.limiter(mapping_id);
+        limiter.map_or(0, |limiter| limiter.reserve(mapping_id, count))
+    }
+
+    /// Releases reserved slots that were not used.
+    pub fn release(&self, mapping_id: MappingId, count: u32) {
+        if let Some(limiter) = self.context.limiter(mapping_id) {
+            limiter.release(mapping_id, count);
+        }
+    }
+
+    /// Dispatches deliveries that were committed as leased to this node, into their reserved slots.
+    pub fn dispatch(&self, deliveries: Vec<LeasedDelivery>) {
+        let accepted_at = self.context.parts.clock.now();
+        for delivery in &deliveries {
+            self.context.statistics.accepted(delivery.mapping_id, accepted_at);
+        }
+        scheduler::enqueue(&self.context, deliveries, true);
+    }
+
+    /// Deliveries of these mappings, one entry each, were committed as pending and are due.
+    pub fn notify_due(&self, mappings: &[MappingId]) {
+        let now = self.context.parts.clock.now();
+        for mapping_id in mappings {
+            self.context.statistics.accepted(*mapping_id, now);
+        }
+        self.notify_redriven(mappings);
+    }
+
+    /// Deliveries of these mappings were redriven and are due.
+    pub fn notify_redriven(&self, mappings: &[MappingId]) {
+        let now = self.context.parts.clock.now();
+        for mapping_id in mappings {
+            self.context.note_due(*mapping_id, now);
+        }
+        self.context.claim_wanted.notify_one();
+    }
+
+    /// Reads due times from the store and wakes the claimer.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.context.refresh().await
+    }
+
+    /// Releases prefetched deliveries whose lease is about to expire, and records an `unknown` attempt
+    /// for every lease that expired without an outcome. Returns how many expired.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn expire_leases(&self) -> Result<u64, StoreError> {
+        let Some(_schedule) = self.context.schedule.read().await else { return Ok(0) };
+        let now = self.context.parts.clock.now();
+        // A prefetched delivery has not been attempted: its lease must not become an attempt.
+        let until = now + RELEASE_BEFORE_EXPIRY;
+        let limiters = self.context.limiters();
+        let prefetched: Vec<_> =
+            limiters.iter().flat_map(|limiter| limiter.drain_expiring(until)).collect();
+        if !prefetched.is_empty() {
+            self.context.release(prefetched).await;
+            self.context.refresh().await?;
+        }
+        lease_reaper::run(&self.context, ExpiryScope::Until(now)).await
+    }
+
+    /// Expires the leases of all other nodes at startup: on SQLite, earlier processes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn expire_other_nodes(&self) -> Result<u64, StoreError> {
+        let node_id = self.context.parts.node_id;
+        lease_reaper::run(&self.context, ExpiryScope::OtherThan(node_id)).await
+    }
+
+    /// Makes dead letters of attempted deliveries past their deadline: while a circuit is open, no claim
+    /// finds them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn settle_overdue(&self) -> Result<u64, StoreError> {
+        let Some(_schedule) = self.context.schedule.read().await else { return Ok(0) };
+        claimer::settle_overdue(&self.context).await
+    }
+
+    /// Shuts down: stops claiming, releases prefetched deliveries, and drains the requests in flight
+    /// within `grace`, their attempts recorded. Leases that are left expire.
+    pub async fn stop(&self, grace: Duration) {
+        let context = &self.context;
+        context.stopping.cancel();
+        let limiters = context.limiters();
+        let prefetched: Vec<_> = limiters.iter().flat_map(|limiter| limiter.drain()).collect();
+        context.release(prefetched).await;
+        context.requests.close();
+        if tokio::time::timeout(grace, context.requests.wait()).await.is_err() {
+            let left = context.requests.len();
+            tracing::warn!(
+                left,
+                "requests did not end within the grace time; their leases will expire"
+            );
+        }
+        context.tasks.close();
+        if tokio::time::timeout(grace, context.tasks.wait()).await.is_err() {
+            tracing::error!(
+                "attempts could not be recorded within the grace time; their leases will expire"
+            );
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What the dispatcher reports: gauges, open circuits, expiring windows, statistics, commits.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::dispatcher::Dispatcher;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::MappingId;
+use crate::store::StatisticsRow;
+
+impl Dispatcher {
+    /// The mappings whose circuit is open, each with the time it opened.
+    #[must_use]
+    pub fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
+        self.context.limiters().iter().flat_map(|limiter| limiter.open_circuits()).collect()
+    }
+
+    /// The mappings with deliveries whose window was found to be expiring since the last call, each with
+    /// the earliest deadline.
+    #[must_use]
+    pub fn take_expiring_windows(&self) -> Vec<(MappingId, Timestamp)> {
+        self.context.expiring_windows.take()
+    }
+
+    /// Statistics that are not stored yet.
+    #[must_use]
+    pub fn unstored_statistics(&self) -> Vec<StatisticsRow> {
+        self.context.statistics.unstored()
+    }
+
+    /// Subtracts statistics that were stored.
+    pub fn subtract_statistics(&self, stored: &[StatisticsRow]) {
+        self.context.statistics.subtract(stored);
+    }
+
+    /// A counter of the commits of attempts, to wait for the next one.
+    #[must_use]
+    pub fn recorded(&self) -> watch::Receiver<u64> {
+        self.context.recorded.subscribe()
+    }
+
+    /// Updates the gauges.
+    pub fn observe(&self) {
+        let parts = &self.context.parts;
+        let now = parts.clock.now();
+        let limiters = self.context.limiters();
+        let open: usize = limiters.iter().map(|it| it.open_circuits().len()).sum();
+        let oldest = limiters.iter().filter_map(|it| it.oldest_due()).min();
+        let age = oldest.map_or(Duration::ZERO, |at| now.since(at));
+        let metrics = &parts.metrics;
+        metrics.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        metrics.oldest_due_seconds.set(age.as_secs_f64());
+        let routes = parts.routes.current();
+        let held = routes.mappings().filter(|it| it.enabled && it.held);
+        let held: HashSet<_> = held.map(|it| it.destination_id).collect();
+        metrics.destinations_held.set(i64::try_from(held.len()).unwrap_or(i64::MAX));
+        metrics.in_flight.set(i64::from(self.context.in_flight.load(Ordering::Relaxed)));
+    }
+}

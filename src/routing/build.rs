@@ -1,0 +1,178 @@
+//! Builds the snapshot from the pipeline: opens secrets and compiles mappings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::route::{DestinationRoute, MappingRoute, SourceRoute};
+use super::snapshot::Routes;
+use crate::domain::clock::Timestamp;
+use crate::domain::destination::Destination;
+use crate::domain::id::DestinationId;
+use crate::domain::mapping::Mapping;
+use crate::domain::source::Source;
+use crate::functions::Function;
+use crate::mapping::CompiledMapping;
+use crate::sender::Signer;
+use crate::settings::secrets::Purpose;
+use crate::store::{CredentialSlot, Pipeline, SealedSecret, SharedSecret};
+
+/// Opens sealed secrets.
+pub trait OpenSecret {
+    /// Why a secret cannot be opened.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// The secret in clear.
+    ///
+    /// # Errors
+    /// When its sealing key is missing or it was tampered with.
+    fn open_secret(
+        &self,
+        sealed: &SealedSecret,
+        purpose: Purpose,
+    ) -> Result<SecretString, Self::Error>;
+}
+
+impl Routes {
+    /// Builds the snapshot. A mapping that this version cannot compile is held, with an error in the log,
+    /// until a version or a revision can.
+    ///
+    /// # Errors
+    /// When a secret cannot be opened: no request is sent unsigned.
+    pub fn build<O: OpenSecret>(
+        pipeline: &Pipeline,
+        secrets: &O,
+        now: Timestamp,
+    ) -> Result<Self, O::Error> {
+        let is_active = |shared: &&SharedSecret| shared.secret.retires_at.is_none_or(|at| at > now);
+        let mut shared_secrets: HashMap<DestinationId, Vec<SecretString>> = HashMap::new();
+        for shared in pipeline.shared_secrets.iter().filter(is_active) {
+            let secret = secrets.open_secret(&shared.secret, Purpose::SharedSecret)?;
+            shared_secrets.entry(shared.destination_id).or_default().push(secret);
+        }
+        let active = pipeline.shared_secrets.iter().filter(is_active);
+        let mut routes = Self {
+            version: pipeline.version,
+            secret_retires_at: active.filter_map(|it| it.secret.retires_at).min(),
+            ..Self::default()
+        };
+        for source in &pipeline.sources {
+            let mut route = SourceRoute {
+                id: source.id,
+                name: source.name.clone(),
+                enabled: source.enabled,
+                destinations: Vec::new(),
+            };
+            for destination in pipeline.destinations.iter().filter(|it| it.source_id == source.id) {
+                let keys = Keys {
+                    shared_secrets: shared_secrets
+                        .remove(&destination.id)
+                        .unwrap_or_default()
+                        .into(),
+                    headers: secret_headers(pipeline, destination.id, secrets)?,
+                };
+                let route_of_destination = destination_route(pipeline, source, destination, &keys);
+                for mapping in &route_of_destination.mappings {
+                    routes.mappings.insert(mapping.id, Arc::clone(mapping));
+                }
+                route.destinations.push(Arc::new(route_of_destination));
+            }
+            routes.sources.insert(source.id, Arc::new(route));
+        }
+        for key in &pipeline.write_keys {
+            if let Some(source) = routes.sources.get(&key.source_id) {
+                routes.sources_by_key.insert(key.digest, Arc::clone(source));
+            }
+        }
+        Ok(routes)
+    }
+}
+
+/// A destination's opened secrets.
+struct Keys {
+    shared_secrets: Arc<[SecretString]>,
+    headers: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+fn destination_route(
+    pipeline: &Pipeline,
+    source: &Source,
+    destination: &Destination,
+    keys: &Keys,
+) -> DestinationRoute {
+    let signer = Arc::new(Signer::new(&keys.shared_secrets));
+    let held = pipeline.held(destination).is_some();
+    let connection = pipeline.connection(destination.id);
+    let connected_at = connection.and_then(|one| one.connected_at).unwrap_or_default();
+    let resumed_at = destination.resumed_at.max(connected_at);
+    let mut mappings = Vec::new();
+    for mapping in pipeline.mappings.iter().filter(|it| it.destination_id == destination.id) {
+        let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
+        let Some((compiled, function)) = compile(mapping, &name) else { continue };
+        mappings.push(Arc::new(MappingRoute {
+            id: mapping.id,
+            name,
+            enabled: mapping.enabled && destination.enabled,
+            held,
+            resumed_at: mapping.resumed_at.max(resumed_at),
+            revision_id: mapping.revision.id,
+            destination_id: destination.id,
+            settings: destination.settings.clone(),
+            batching: mapping.revision.definition.batching,
+            signer: Arc::clone(&signer),
+            shared_secrets: Arc::clone(&keys.shared_secrets),
+            function,
+            secret_headers: Arc::clone(&keys.headers),
+            compiled,
+        }));
+    }
+    DestinationRoute {
+        id: destination.id,
+        name: destination.name.clone(),
+        enabled: destination.enabled,
+        settings: destination.settings.clone(),
+        mappings,
+    }
+}
+
+/// The destination's secret headers. They were validated when they were saved.
+fn secret_headers<O: OpenSecret>(
+    pipeline: &Pipeline,
+    id: DestinationId,
+    secrets: &O,
+) -> Result<Arc<[(HeaderName, HeaderValue)]>, O::Error> {
+    let mut headers = Vec::new();
+    for credential in pipeline.credentials.iter().filter(|one| one.destination_id == id) {
+        let CredentialSlot::Header(name) = &credential.slot else { continue };
+        let value = secrets.open_secret(&credential.secret, Purpose::SecretHeader)?;
+        let name = HeaderName::try_from(name.as_str());
+        let value = HeaderValue::try_from(value.expose_secret());
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            value.set_sensitive(true);
+            headers.push((name, value));
+        }
+    }
+    Ok(headers.into())
+}
+
+fn compile(mapping: &Mapping, name: &str) -> Option<(CompiledMapping, Option<Function>)> {
+    let definition = &mapping.revision.definition;
+    let function = match definition.function.as_deref().map(Function::of).transpose() {
+        Ok(function) => function,
+        Err((field, message)) => {
+            tracing::error!(mapping = name, "held: function.{field} {message}");
+            return None;
+        }
+    };
+    match CompiledMapping::compile(definition) {
+        Ok(compiled) => Some((compiled, function)),
+        Err(faults) => {
+            for fault in faults {
+                tracing::error!(mapping = name, path = fault.path, "held: {}", fault.message);
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The routes of a snapshot: a source, its destinations, and their mappings with all that an attempt
+//! needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use secrecy::SecretString;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::destination::DestinationSettings;
+use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
+use crate::domain::mapping::Batching;
+use crate::functions::Function;
+use crate::json::Value;
+use crate::mapping::CompiledMapping;
+use crate::sender::Signer;
+
+/// A source with its destinations.
+#[derive(Debug)]
+pub struct SourceRoute {
+    /// The key.
+    pub id: SourceId,
+    /// The identity.
+    pub name: String,
+    /// A disabled source rejects events.
+    pub enabled: bool,
+    /// Its destinations.
+    pub destinations: Vec<Arc<DestinationRoute>>,
+}
+
+/// A destination with its mappings.
+#[derive(Debug)]
+pub struct DestinationRoute {
+    /// The key.
+    pub id: DestinationId,
+    /// The identity within its source; the key in an event's `integrations`.
+    pub name: String,
+    /// A disabled destination gets no deliveries.
+    pub enabled: bool,
+    /// Its settings.
+    pub settings: DestinationSettings,
+    /// Its mappings.
+    pub mappings: Vec<Arc<MappingRoute>>,
+}
+
+/// A mapping with all that an attempt needs.
+#[derive(Debug)]
+pub struct MappingRoute {
+    /// The key.
+    pub id: MappingId,
+    /// `source/destination/mapping`, for logs.
+    pub name: String,
+    /// Whether it and its destination are enabled; otherwise its deliveries are held.
+    pub enabled: bool,
+    /// Whether its destination is not connected yet: its deliveries are held, new ones too.
+    pub held: bool,
+    /// When it or its destination was last enabled or connected; held deliveries get a fresh window from
+    /// here.
+    pub resumed_at: Timestamp,
+    /// The current revision.
+    pub revision_id: RevisionId,
+    /// Its destination.
+    pub destination_id: DestinationId,
+    /// Its destination's settings.
+    pub settings: DestinationSettings,
+    /// Batching of events into requests; none: one request per event.
+    pub batching: Option<Batching>,
+    /// Signs with its destination's shared secrets.
+    pub signer: Arc<Signer>,
+    /// Its destination's active shared secrets, to verify signatures with.
+    pub shared_secrets: Arc<[SecretString]>,
+    /// The insert function that events pass before they are rendered.
+    pub function: Option<Function>,
+    /// Its destination's secret headers, marked as sensitive.
+    pub secret_headers: Arc<[(HeaderName, HeaderValue)]>,
+    pub(super) compiled: CompiledMapping,
+}
+
+impl MappingRoute {
+    /// Whether the trigger matches an event's document.
+    #[must_use]
+    pub fn matches(&self, document: &Value<'_>) -> bool {
+        self.compiled.matches(document)
+    }
+
+    /// Whether its deliveries are sent; otherwise they are held.
+    #[must_use]
+    pub const fn delivers(&self) -> bool {
+        self.enabled && !self.held
+    }
+
+    /// The compiled definition, which renders requests.
+    #[must_use]
+    pub const fn compiled(&self) -> &CompiledMapping {
+        &self.compiled
+    }
+
+    /// The duration of a lease of its deliveries: the attempt's, and the linger time of a batch.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.settings.lease() + self.batching.map_or(Duration::ZERO, |it| it.linger())
+    }
+
+    /// Earlier deadlines are from before it was last resumed; this one replaces them.
+    #[must_use]
+    pub fn resumed_deadline_at(&self) -> Timestamp {
+        self.resumed_at + self.settings.window()
+    }
+}
