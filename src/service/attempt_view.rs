@@ -90,7 +90,7 @@ impl ResultView {
 
 impl AttemptView {
     pub(super) fn of(attempt: &Attempt) -> Self {
-        let made = &attempt.made;
+        let made = &attempt.result;
         let exchange = made.exchange();
         Self {
             id: PublicId::new(Noun::Attempt, attempt.recorded_at, attempt.id.0).to_string(),
