@@ -120,7 +120,7 @@ pub(super) fn to_store(context: &'static str, failure: Failure) -> StoreError {
         Failure::Refused(error) => error,
         Failure::Sql(sqlx::Error::PoolClosed) => StoreError::Closed,
         Failure::Sql(error) if reach(&error) == Reach::Full => StoreError::Full,
-        Failure::Sql(source) => StoreError::Database { context, source },
+        Failure::Sql(source) => StoreError::Database { context, source: source.into() },
     }
 }
 
@@ -130,5 +130,5 @@ pub(super) fn shared(context: &'static str, error: &Arc<sqlx::Error>) -> StoreEr
         return StoreError::Full;
     }
     let source = sqlx::Error::Io(std::io::Error::other(Arc::clone(error)));
-    StoreError::Database { context, source }
+    StoreError::Database { context, source: source.into() }
 }

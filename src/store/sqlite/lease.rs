@@ -9,7 +9,7 @@ use super::row::Columns;
 use super::writer::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, MappingId, NodeId};
-use crate::store::{ExpiredLease, ExpiryScope, LeaseRef};
+use crate::store::{ExpiredLease, LeaseRef};
 
 /// Gives leases back unused.
 #[derive(Debug)]
@@ -42,6 +42,15 @@ impl Step for Release {
         tx.memory.ledger.pending += released;
         Ok(released)
     }
+}
+
+/// Which leases count as expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExpiryScope {
+    /// Those whose `lease_expires_at` is at or before this.
+    Until(Timestamp),
+    /// Those of every other node, which have all ended.
+    OtherThan(NodeId),
 }
 
 /// Leases in `scope`, oldest expiry first.

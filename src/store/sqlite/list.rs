@@ -14,7 +14,8 @@ use crate::domain::delivery::{Reason, State};
 use crate::domain::id::{DeliveryId, DestinationId, EventId};
 use crate::domain::job::JobFilter;
 use crate::store::{
-    DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, StatusRange, StoredEvent,
+    Cursor, DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, StatusRange,
+    StoredEvent,
 };
 
 /// Which rows of `deliveries` a list can be in, by the index that holds them.
@@ -71,7 +72,7 @@ pub(super) async fn events(
     look: Look,
 ) -> Result<Listed<StoredEvent>, Failure> {
     let walk = if query.rejected { Walk::REJECTED } else { Walk::EVENTS };
-    let before = query.before.map(|id| id.0);
+    let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let bounds = walk.bounds(conn, span).await?;
     if !query.rejected
@@ -140,7 +141,8 @@ pub(super) fn listed<T>(
     bounds: Bounds,
 ) -> Listed<T> {
     let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    Listed { rows, looked_to: end.filter(|(id, _)| !is_full && *id > bounds.floor) }
+    let end = end.filter(|(id, _)| !is_full && *id > bounds.floor);
+    Listed { rows, looked_to: end.map(|(key, at)| Cursor { at, key }) }
 }
 
 /// One delivery.
@@ -163,7 +165,7 @@ pub(super) async fn deliveries(
     look: Look,
 ) -> Result<Listed<DeliveryRow>, Failure> {
     let walk = Walk::deliveries(quickest(conn, (query.state, query.reason), look).await?);
-    let before = query.before.map(|id| id.0);
+    let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let mut bounds = walk.bounds(conn, span).await?;
     if let Some(event_id) = query.event_id {

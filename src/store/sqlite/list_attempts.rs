@@ -20,7 +20,7 @@ pub(super) async fn list(
     look: Look,
 ) -> Result<Listed<AttemptRow>, Failure> {
     let walk = Walk::ATTEMPTS;
-    let before = query.before.map(|id| id.0);
+    let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.recorded_from, until: query.recorded_until };
     let bounds = walk.bounds(conn, span).await?;
     let end = match query.delivery_id {

@@ -7,7 +7,7 @@ use super::pipeline::{bytes, sealed};
 use super::row::Columns;
 use super::writer::{Step, Tx};
 use crate::domain::clock::Timestamp;
-use crate::store::{Repeat, RepeatKey, SealedSecret};
+use crate::store::{IdempotencyKey, IdempotencyState, SealedSecret};
 
 /// How long a key stands for its request.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -15,7 +15,7 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Begins a request, unless one under its key was begun before.
 #[derive(Debug)]
 pub(super) struct Begin {
-    pub(super) key: RepeatKey,
+    pub(super) key: IdempotencyKey,
     pub(super) fingerprint: [u8; 32],
     pub(super) process: Timestamp,
     pub(super) now: Timestamp,
@@ -23,10 +23,10 @@ pub(super) struct Begin {
 
 #[async_trait::async_trait]
 impl Step for Begin {
-    type Answer = Repeat;
+    type Answer = IdempotencyState;
     const CONTEXT: &'static str = "begin a request once";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Repeat, Failure> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<IdempotencyState, Failure> {
         sqlx::query("DELETE FROM repeats WHERE begun_at <= ?")
             .bind((self.now - KEPT).as_micros())
             .execute(&mut *tx.conn)
@@ -51,25 +51,29 @@ impl Step for Begin {
             .bind(self.now.as_micros())
             .execute(&mut *tx.conn)
             .await?;
-            return Ok(Repeat::First);
+            return Ok(IdempotencyState::New);
         };
         let mut from = Columns::from(&row, 0);
         let fingerprint: [u8; 32] = bytes(&mut from, "a request's fingerprint")?;
         let process = from.at()?;
         if fingerprint != self.fingerprint {
-            return Ok(Repeat::Other);
+            return Ok(IdempotencyState::Mismatch);
         }
         if Columns::from(&row, 2).take::<Option<Vec<u8>>>()?.is_some() {
-            return Ok(Repeat::Answered(sealed(&mut from)?));
+            return Ok(IdempotencyState::Completed(sealed(&mut from)?));
         }
-        Ok(if process == self.process { Repeat::UnderWay } else { Repeat::Interrupted })
+        Ok(if process == self.process {
+            IdempotencyState::InProgress
+        } else {
+            IdempotencyState::Interrupted
+        })
     }
 }
 
 /// Keeps how a request was answered, or frees its key.
 #[derive(Debug)]
 pub(super) struct End {
-    pub(super) key: RepeatKey,
+    pub(super) key: IdempotencyKey,
     pub(super) answer: Option<SealedSecret>,
 }
 
