@@ -42,7 +42,7 @@ pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) ->
     Intake::new(IntakeParts {
         routes: made.routes.clone(),
         store: made.store.clone(),
-        dispatch: Arc::new(made.running.courier.clone()),
+        dispatch: Arc::new(made.running.dispatcher.clone()),
         live,
         spans: made.telling.as_ref().map(|(spans, _)| spans.clone()),
         clock: Arc::clone(&parts.clock),
@@ -56,7 +56,7 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
         store: made.store.clone(),
-        courier: made.running.courier.clone(),
+        dispatcher: made.running.dispatcher.clone(),
         routes: made.routes.clone(),
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&made.metrics),
@@ -71,7 +71,7 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
         store: made.store.clone(),
         jobs: made.store.clone(),
         engine_duties: Arc::clone(&made.store).duties(),
-        courier: made.running.courier.clone(),
+        dispatcher: made.running.dispatcher.clone(),
         access: Arc::clone(&made.access),
         clock: Arc::clone(&parts.clock),
         node_id: made.node_id,
