@@ -44,7 +44,12 @@ pub struct TestResult {
 
 impl Dispatcher {
     /// Tries the revision in force of a mapping on an event; none when there is no such mapping.
-    pub async fn test(&self, mapping_id: MappingId, event: &Event, send: bool) -> Option<TestResult> {
+    pub async fn test(
+        &self,
+        mapping_id: MappingId,
+        event: &Event,
+        send: bool,
+    ) -> Option<TestResult> {
         let routes = self.shared.parts.routes.current();
         let route = routes.mapping(mapping_id)?;
         Some(self.shared.test(route, event, send).await)

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::delivery::Dispatcher;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
@@ -41,7 +41,7 @@ pub struct Duties {
     /// What delivers.
     pub dispatcher: Dispatcher,
     /// Who is let in.
-    pub access: Arc<Access>,
+    pub authenticator: Arc<Authenticator>,
     /// What operators should know.
     pub alerts: Alerts,
     /// Time.
@@ -200,7 +200,7 @@ impl Duties {
     /// # Errors
     /// When the store does not take it.
     pub async fn note_uses(self) -> Result<(), StoreError> {
-        self.access.note_uses().await
+        self.authenticator.note_uses().await
     }
 
     /// Removes everything past its retention.

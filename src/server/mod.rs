@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::delivery::{Dispatcher, DispatcherParts};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::id::NodeId;
@@ -46,7 +46,7 @@ use listener::{ListenError, ListenerOptions};
 use process::Running;
 use router::Front;
 use threads::Threads;
-use wiring::{Made, desk, duties, intake_of};
+use wiring::{Made, duties, intake_of, service};
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +216,7 @@ impl App {
         let keyring = Arc::new(keyring(&parts, &*store).await?);
         let token = secrets::operator_token(&parts.settings.token_file)?;
         let clock = Arc::clone(&parts.clock);
-        let access = Arc::new(Access::open(store.clone(), store.clone(), clock, &token).await?);
+        let authenticator = Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?);
         let node_id = enter(&parts, &*store, schedule.as_deref()).await?;
         let sender = Arc::new(sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
@@ -267,7 +267,7 @@ impl App {
             stopping: stopping.clone(),
             taking_over: tokio::sync::Mutex::default(),
         });
-        let made = Made { store, access, metrics, keyring, node_id, routes, running, telling };
+        let made = Made { store, authenticator, metrics, keyring, node_id, routes, running, telling };
         Self::run(parts, listener, made, threads).await
     }
 
@@ -281,11 +281,11 @@ impl App {
         let settings = &parts.settings;
         let address = local_address(&listener, settings)?;
         let live = Feed::new(made.running.stopping.clone());
-        let desk = desk(&parts, &made, live.clone(), address);
+        let service = service(&parts, &made, live.clone(), address);
         let intake = Arc::new(intake_of(&parts, &made, live));
         let duties = duties(&parts, &made, Arc::clone(&intake));
         let Made { store, metrics, running, telling, .. } = made;
-        let operator = doors::operator(desk, &metrics, parts.origins);
+        let operator = doors::operator(service, &metrics, parts.origins);
         let front = Front::new(Arc::clone(&intake), operator);
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = listener_options(settings, grace);
