@@ -19,8 +19,8 @@ use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Me
 use postrider::domain::source::Source;
 use postrider::intake::{Dispatch, Intake, IntakeParts};
 use postrider::routing::{LiveRoutes, OpenSecret, Routes};
-use postrider::server::router::Front;
 use postrider::server::listener::{self, ListenerOptions};
+use postrider::server::router::Front;
 use postrider::settings::secrets::Purpose;
 use postrider::store::{
     Accepted, LeasedDelivery, NewEvent, Pipeline, SealedSecret, StoreError, WriteKey,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use postrider::domain::clock::{Clock, ManualClock};
 use postrider::domain::event::Event;
 use postrider::domain::id::DeliveryId;
-use postrider::store::sqlite::{Look, OpenError, OpenOptions, SqliteStore, schema_version};
+use postrider::store::sqlite::{OpenError, OpenOptions, ScanLimits, SqliteStore, schema_version};
 use postrider::store::{
     DeliveryQuery, EventConditions, EventQuery, NewEvent, Recorded, Store, StoreError,
 };
@@ -35,7 +35,7 @@ impl SqliteFactory {
 
     /// Whose lists look at few rows at once.
     pub(super) fn short_sighted() -> Self {
-        Self::with(|it| OpenOptions { look: Look { deliveries: 10, events: 4 }, ..it })
+        Self::with(|it| OpenOptions { scan_limits: ScanLimits { deliveries: 10, events: 4 }, ..it })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::failure::to_store;
-use super::{SqliteStore, audit, repeat, token};
+use super::error::to_store;
+use super::{SqliteStore, audit, idempotency, token};
 use crate::domain::audit::{Entry, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
@@ -40,7 +40,7 @@ impl AccessStore for SqliteStore {
         process: Timestamp,
         now: Timestamp,
     ) -> Result<Repeat, StoreError> {
-        self.queue.step(repeat::Begin { key, fingerprint, process, now }).await
+        self.queue.step(idempotency::Begin { key, fingerprint, process, now }).await
     }
 
     async fn end_once(
@@ -48,7 +48,7 @@ impl AccessStore for SqliteStore {
         key: RepeatKey,
         answer: Option<SealedSecret>,
     ) -> Result<(), StoreError> {
-        self.queue.step(repeat::End { key, answer }).await
+        self.queue.step(idempotency::End { key, answer }).await
     }
 
     async fn note(&self, act: Act, done: NewEntry) -> Result<(), StoreError> {

@@ -1,5 +1,5 @@
-//! The store on SQLite: one thread writes, grouping what is queued into one commit; a few read-only
-//! connections answer queries. Each noun's SQL is in the file of its name.
+//! The store on SQLite: one writer thread with group commit on its own connection, and a pool of read-only
+//! connections for queries. The SQL of each noun is in the file of its name.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::SqlitePool;
 use sqlx::pool::PoolConnection;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::{
@@ -27,57 +26,49 @@ use crate::domain::mapping::MappingRevision;
 
 mod accept;
 mod alert;
+mod attempt_list;
 mod audit;
 mod auth;
-mod change;
 mod claim;
+mod conditions;
 mod credential;
 mod dead_letters;
 mod dedup;
-mod direct;
-mod disk;
-mod examine;
-mod failure;
-mod fetch;
-mod filter;
-mod group;
+mod error;
+mod event_reader;
+mod idempotency;
+mod integrity_check;
 mod job;
+mod job_selection;
+mod keyset;
 mod lease;
 mod list;
-mod list_attempts;
-#[cfg(test)]
-mod list_tests;
 mod lock;
-mod memory;
-mod message;
+mod node;
 mod open;
-mod pace;
 mod pipeline;
+mod pipeline_audit;
+mod pipeline_change;
 mod prune;
-mod queue;
-mod recent;
+#[cfg(test)]
+mod query_plan_tests;
 mod record;
-mod repeat;
 mod row;
-mod selection;
-mod shared;
+mod scan;
 mod siblings;
-mod snapshot;
 mod statistics;
 mod test_send;
 mod token;
-mod upkeep;
-mod walk;
 mod writer;
 
+pub use keyset::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
-pub use walk::Look;
 
 use accept::Arrival;
-use failure::{Failure, to_store};
-use fetch::Fetch;
-use queue::Queue;
-use shared::Shared;
+use error::to_store;
+use event_reader::EventReader;
+use writer::queue::Queue;
+use writer::status::WriterStatus;
 
 /// The store on a SQLite file. Dropping it without [`Store::close`] loses nothing that was
 /// answered; what is queued is still committed.
@@ -85,10 +76,10 @@ use shared::Shared;
 pub struct SqliteStore {
     queue: Queue,
     readers: SqlitePool,
-    fetch: Fetch,
-    shared: Arc<Shared>,
+    event_reader: EventReader,
+    status: Arc<WriterStatus>,
     writer_ended: Mutex<Option<oneshot::Receiver<()>>>,
-    look: Look,
+    scan_limits: ScanLimits,
 }
 
 impl SqliteStore {
@@ -103,32 +94,28 @@ impl SqliteStore {
         open::check_file(&options.path)?;
         open::prepare(&options).await?;
         let readers = open::readers(&options);
-        let fetch = Fetch::new(&options);
-        let look = options.look;
-        let shared = Arc::new(Shared::new());
-        let (queue, asked) = Queue::new(options.max_queued_events, options.max_queued_bytes);
+        let event_reader = EventReader::new(&options);
+        let scan_limits = options.scan_limits;
+        let status = Arc::new(WriterStatus::new());
+        let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
         let path = options.path.display().to_string();
-        let failed = |source| OpenError::Database { path, source };
-        let writer_ended =
-            match writer::Writer::open(options, Arc::clone(&shared), asked, lock).await {
-                Ok(writer) => writer.start(Handle::current()).map_err(sqlx::Error::Io),
-                Err(error) => Err(error),
-            };
-        let writer_ended = Mutex::new(Some(writer_ended.map_err(failed)?));
-        Ok(Self { queue, readers, fetch, shared, writer_ended, look })
+        let writer_ended = writer::start(options, Arc::clone(&status), commands, lock).await;
+        let writer_ended = writer_ended.map_err(|error| OpenError::database(&path, error))?;
+        let writer_ended = Mutex::new(Some(writer_ended));
+        Ok(Self { queue, readers, event_reader, status, writer_ended, scan_limits })
     }
 
     /// Returns, with the cause, once the database has failed in a way after which only a restart
     /// can tell what is on disk: the process must end. Never returns otherwise.
     pub async fn failed(&self) -> String {
-        self.shared.failed().await
+        self.status.failed().await
     }
 
     async fn reader(
         &self,
         context: &'static str,
     ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
-        self.readers.acquire().await.map_err(|error| to_store(context, Failure::Sql(error)))
+        self.readers.acquire().await.map_err(|error| to_store(context, error))
     }
 
     /// Gives each claimed delivery its event, one copy for all deliveries of an event.
@@ -138,7 +125,8 @@ impl SqliteStore {
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
         const CONTEXT: &str = "read the events of claimed deliveries";
         let ids = claimed.iter().map(|delivery| delivery.event_id).collect();
-        let events = self.fetch.events(ids).await.map_err(|error| to_store(CONTEXT, error))?;
+        let events =
+            self.event_reader.events(ids).await.map_err(|error| to_store(CONTEXT, error))?;
         claimed
             .iter()
             .map(|delivery| {
@@ -197,9 +185,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<ExpiredLease>, StoreError> {
         const CONTEXT: &str = "look for expired leases";
         let mut conn = self.reader(CONTEXT).await?;
-        lease::expired(&mut conn, scope, limit)
-            .await
-            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+        lease::expired(&mut conn, scope, limit).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn settle_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError> {
@@ -210,7 +196,7 @@ impl Store for SqliteStore {
             for want in &request.wants {
                 let mut overdue = claim::find_overdue(&mut conn, want, request.now)
                     .await
-                    .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))?;
+                    .map_err(|error| to_store(CONTEXT, error))?;
                 found.append(&mut overdue);
             }
         }
@@ -226,9 +212,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
         const CONTEXT: &str = "look for what is due next";
         let mut conn = self.reader(CONTEXT).await?;
-        claim::next_due(&mut conn, mappings)
-            .await
-            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+        claim::next_due(&mut conn, mappings).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn shift_schedule(&self, micros: i64) -> Result<(), StoreError> {
@@ -263,7 +247,15 @@ impl Store for SqliteStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Option<JobStep>, StoreError> {
-        self.queue.step(job::Advance { id, limit, now }).await
+        const CONTEXT: &str = "select the deliveries of a job";
+        let selected = {
+            let mut conn = self.reader(CONTEXT).await?;
+            job::select(&mut conn, id, limit).await.map_err(|error| to_store(CONTEXT, error))?
+        };
+        match selected {
+            Some(selected) => self.queue.step(job::Advance { selected, now }).await,
+            None => Ok(None),
+        }
     }
 
     async fn cancel_job(&self, id: JobId, act: Act) -> Result<Option<Job>, StoreError> {
@@ -295,7 +287,7 @@ impl Store for SqliteStore {
         changes: Vec<PipelineChange>,
         act: Act,
     ) -> Result<i64, StoreError> {
-        self.queue.step(change::ChangePipeline { expected_version, changes, act }).await
+        self.queue.step(pipeline_change::ChangePipeline { expected_version, changes, act }).await
     }
 
     async fn put_connection(&self, change: ConnectionChange, act: Act) -> Result<i64, StoreError> {
@@ -339,7 +331,9 @@ impl Store for SqliteStore {
     async fn events(&self, query: EventQuery) -> Result<ListedEvents, StoreError> {
         const CONTEXT: &str = "list events";
         let mut conn = self.reader(CONTEXT).await?;
-        list::events(&mut conn, &query, self.look).await.map_err(|error| to_store(CONTEXT, error))
+        list::events(&mut conn, &query, self.scan_limits)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, StoreError> {
@@ -351,7 +345,7 @@ impl Store for SqliteStore {
     async fn deliveries(&self, query: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError> {
         const CONTEXT: &str = "list deliveries";
         let mut conn = self.reader(CONTEXT).await?;
-        list::deliveries(&mut conn, &query, self.look)
+        list::deliveries(&mut conn, &query, self.scan_limits)
             .await
             .map_err(|error| to_store(CONTEXT, error))
     }
@@ -384,7 +378,7 @@ impl Store for SqliteStore {
     async fn list_attempts(&self, query: AttemptQuery) -> Result<Listed<AttemptRow>, StoreError> {
         const CONTEXT: &str = "list attempts";
         let mut conn = self.reader(CONTEXT).await?;
-        let found = list_attempts::list(&mut conn, &query, self.look).await;
+        let found = attempt_list::list(&mut conn, &query, self.scan_limits).await;
         found.map_err(|error| to_store(CONTEXT, error))
     }
 
@@ -395,27 +389,25 @@ impl Store for SqliteStore {
     }
 
     fn ledger(&self) -> Ledger {
-        self.shared.ledger()
+        self.status.ledger()
     }
 
     fn has_room(&self) -> bool {
-        self.shared.has_room()
+        self.status.has_room()
     }
 
     async fn register_node(&self, name: &str, now: Timestamp) -> Result<NodeId, StoreError> {
-        self.queue.step(upkeep::RegisterNode { name: name.to_owned(), now }).await
+        self.queue.step(node::RegisterNode { name: name.to_owned(), now }).await
     }
 
     async fn heartbeat(&self, node_id: NodeId, now: Timestamp) -> Result<(), StoreError> {
-        self.queue.step(upkeep::Heartbeat { node_id, now }).await
+        self.queue.step(node::Heartbeat { node_id, now }).await
     }
 
     async fn last_seen_at(&self) -> Result<Option<Timestamp>, StoreError> {
         const CONTEXT: &str = "read the newest heartbeat";
         let mut conn = self.reader(CONTEXT).await?;
-        upkeep::last_seen_at(&mut conn)
-            .await
-            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+        node::last_seen_at(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError> {
@@ -423,15 +415,15 @@ impl Store for SqliteStore {
     }
 
     async fn rotate_deduplication(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut until = self.queue.step(dedup::Merge { now, until: None }).await?;
+        let mut until = self.queue.step(dedup::tables::Compact { now, until: None }).await?;
         while until.is_some() {
-            until = self.queue.step(dedup::Merge { now, until }).await?;
+            until = self.queue.step(dedup::tables::Compact { now, until }).await?;
         }
-        self.queue.step(dedup::Rotate { now }).await
+        self.queue.step(dedup::tables::Rotate { now }).await
     }
 
     async fn tidy(&self) -> Result<(), StoreError> {
-        self.queue.tidy().await
+        self.queue.checkpoint().await
     }
 
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError> {
@@ -453,23 +445,23 @@ impl Store for SqliteStore {
     }
 
     async fn examine(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
-        const CONTEXT: &str = "examine the database";
+        const CONTEXT: &str = "check the database";
         let mut conn = self.reader(CONTEXT).await?;
-        examine::examine(&mut conn, now, self.shared.has_room())
+        integrity_check::check(&mut conn, now, self.status.has_room())
             .await
             .map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn close(&self) {
-        // The writer empties the log last, which readers would keep it from.
+        // Readers would keep the writer from truncating the WAL.
         self.readers.close().await;
-        self.fetch.close().await;
+        self.event_reader.close().await;
         self.queue.close().await;
         let ended = self.writer_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended
             && ended.await.is_err()
         {
-            tracing::error!("the writer did not end in order");
+            tracing::error!("the writer did not stop in order");
         }
     }
 }
