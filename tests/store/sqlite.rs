@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use postrider::domain::clock::ManualClock;
-use postrider::store::sqlite::{Look, OpenError, OpenOptions, SqliteStore, schema_version};
+use postrider::store::sqlite::{OpenError, OpenOptions, ScanLimits, SqliteStore, schema_version};
 use postrider::store::{Engine as _, Maintenance as _, Store};
 use postrider::telemetry::metrics::Metrics;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -36,7 +36,7 @@ impl SqliteFactory {
 
     /// With a low bound on the rows that a query scans.
     pub(super) fn with_short_scans() -> Self {
-        Self::with(|it| OpenOptions { look: Look { deliveries: 10, events: 4 }, ..it })
+        Self::with(|it| OpenOptions { scan_limits: ScanLimits { deliveries: 10, events: 4 }, ..it })
     }
 }
 

@@ -1,10 +1,11 @@
-//! Alerts: those that stand, and those whose end is yet to be told.
+//! Alerts: those that are raised, and those whose end is not yet notified.
 
+use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::failure::Failure;
+use super::error::Failure;
 use super::row::{Columns, foreign};
-use super::writer::{Step, Tx};
+use super::writer::step::{Step, Tx};
 use crate::domain::alert::{Alert, AlertKind};
 
 pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
@@ -17,7 +18,7 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Fail
     let mut alerts = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut from = Columns::from(row, 0);
-        let kind: &str = from.take()?;
+        let kind = from.text()?;
         alerts.push(Alert {
             kind: AlertKind::parse(kind).ok_or_else(|| foreign("the alert", kind))?,
             subject: from.take()?,
@@ -30,51 +31,48 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Fail
     Ok(alerts)
 }
 
-/// Keeps an alert, in place of the one about the same.
+/// Upserts an alert.
 #[derive(Debug)]
 pub(super) struct Put(pub(super) Alert);
 
-#[async_trait::async_trait]
 impl Step for Put {
     type Answer = ();
-    const CONTEXT: &'static str = "keep an alert";
+    const CONTEXT: &'static str = "save an alert";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let alert = &self.0;
-        sqlx::query(
+        tx.execute(
             "INSERT OR REPLACE INTO alerts (kind, subject, detail, raised_at, cleared_at, told)
              VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(alert.kind.as_str())
-        .bind(alert.subject.as_str())
-        .bind(alert.detail.as_str())
-        .bind(alert.raised_at.as_micros())
-        .bind(alert.cleared_at.map(crate::domain::clock::Timestamp::as_micros))
-        .bind(alert.told)
-        .execute(&mut *tx.conn)
-        .await?;
+            params![
+                alert.kind.as_str(),
+                alert.subject.as_str(),
+                alert.detail.as_str(),
+                alert.raised_at.as_micros(),
+                alert.cleared_at.map(crate::domain::clock::Timestamp::as_micros),
+                alert.told
+            ],
+        )?;
         Ok(())
     }
 }
 
-/// Forgets an alert.
+/// Deletes an alert.
 #[derive(Debug)]
 pub(super) struct Forget {
     pub(super) kind: AlertKind,
     pub(super) subject: String,
 }
 
-#[async_trait::async_trait]
 impl Step for Forget {
     type Answer = ();
-    const CONTEXT: &'static str = "forget an alert";
+    const CONTEXT: &'static str = "delete an alert";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        sqlx::query("DELETE FROM alerts WHERE kind = ? AND subject = ?")
-            .bind(self.kind.as_str())
-            .bind(self.subject.as_str())
-            .execute(&mut *tx.conn)
-            .await?;
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        tx.execute(
+            "DELETE FROM alerts WHERE kind = ? AND subject = ?",
+            params![self.kind.as_str(), self.subject.as_str()],
+        )?;
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! The store on SQLite: one writer thread with group commit, and a small pool of read-only
-//! connections. Each noun's SQL is in the file of its name; `traits` maps the store's traits to it.
+//! The store on SQLite: one writer thread with group commit on its own connection, and a pool of read-only
+//! connections for queries. The SQL of each noun is in the file of its name; `traits` maps the store's
+//! traits to it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::SqlitePool;
 use sqlx::pool::PoolConnection;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::StoreError;
@@ -13,56 +13,48 @@ use crate::domain::id::NodeId;
 
 mod accept;
 mod alert;
+mod attempt_list;
 mod audit;
-mod change;
 mod claim;
+mod conditions;
 mod credential;
 mod dead_letters;
 mod dedup;
-mod direct;
-mod disk;
-mod examine;
-mod failure;
-mod fetch;
-mod filter;
-mod group;
+mod error;
+mod event_reader;
+mod idempotency;
+mod integrity_check;
 mod job;
+mod job_selection;
+mod keyset;
 mod lease;
 mod list;
-mod list_attempts;
-#[cfg(test)]
-mod list_tests;
 mod lock;
-mod memory;
-mod message;
+mod node;
 mod open;
-mod pace;
 mod pipeline;
+mod pipeline_audit;
+mod pipeline_change;
 mod prune;
-mod queue;
-mod recent;
+#[cfg(test)]
+mod query_plan_tests;
 mod record;
-mod repeat;
 mod row;
-mod selection;
-mod shared;
+mod scan;
 mod siblings;
-mod snapshot;
 mod statistics;
 mod test_send;
 mod token;
 mod traits;
-mod upkeep;
-mod walk;
 mod writer;
 
+pub use keyset::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
-pub use walk::Look;
 
-use failure::{Failure, to_store};
-use fetch::Fetch;
-use queue::Queue;
-use shared::Shared;
+use error::to_store;
+use event_reader::EventReader;
+use writer::queue::Queue;
+use writer::status::WriterStatus;
 
 /// The store on a SQLite file, for one process. Dropping it without [`super::Engine::close`] loses
 /// nothing: what is queued is still committed.
@@ -70,10 +62,10 @@ use shared::Shared;
 pub struct SqliteStore {
     queue: Queue,
     readers: SqlitePool,
-    fetch: Fetch,
-    shared: Arc<Shared>,
+    event_reader: EventReader,
+    status: Arc<WriterStatus>,
     writer_ended: Mutex<Option<oneshot::Receiver<()>>>,
-    look: Look,
+    scan_limits: ScanLimits,
     /// The node of this process, while leases of the processes before it may remain.
     predecessors: Mutex<Option<NodeId>>,
 }
@@ -90,34 +82,23 @@ impl SqliteStore {
         open::check_file(&options.path)?;
         open::prepare(&options).await?;
         let readers = open::readers(&options);
-        let fetch = Fetch::new(&options);
-        let look = options.look;
-        let shared = Arc::new(Shared::new());
-        let (queue, asked) = Queue::new(options.max_queued_events, options.max_queued_bytes);
+        let event_reader = EventReader::new(&options);
+        let scan_limits = options.scan_limits;
+        let status = Arc::new(WriterStatus::new());
+        let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
         let path = options.path.display().to_string();
-        let failed = |source| OpenError::Database { path, source };
-        let writer_ended =
-            match writer::Writer::open(options, Arc::clone(&shared), asked, lock).await {
-                Ok(writer) => writer.start(Handle::current()).map_err(sqlx::Error::Io),
-                Err(error) => Err(error),
-            };
-        let writer_ended = Mutex::new(Some(writer_ended.map_err(failed)?));
-        Ok(Self {
-            queue,
-            readers,
-            fetch,
-            shared,
-            writer_ended,
-            look,
-            predecessors: Mutex::new(None),
-        })
+        let writer_ended = writer::start(options, Arc::clone(&status), commands, lock).await;
+        let writer_ended = writer_ended.map_err(|error| OpenError::database(&path, error))?;
+        let writer_ended = Mutex::new(Some(writer_ended));
+        let predecessors = Mutex::new(None);
+        Ok(Self { queue, readers, event_reader, status, writer_ended, scan_limits, predecessors })
     }
 
     async fn reader(
         &self,
         context: &'static str,
     ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
-        self.readers.acquire().await.map_err(|error| to_store(context, Failure::Sql(error)))
+        self.readers.acquire().await.map_err(|error| to_store(context, error))
     }
 
     /// The lock file admits one process: with this node registered, every other node has ended.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::super::failure::to_store;
+use super::super::error::to_store;
 use super::super::{SqliteStore, alert};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::store::{AlertStore, StoreError};

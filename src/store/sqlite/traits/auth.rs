@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::super::failure::to_store;
-use super::super::{SqliteStore, audit, repeat, token};
+use super::super::error::to_store;
+use super::super::{SqliteStore, audit, idempotency, token};
 use crate::domain::audit::{Entry, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
@@ -48,7 +48,7 @@ impl IdempotencyKeys for SqliteStore {
         process: Timestamp,
         now: Timestamp,
     ) -> Result<IdempotencyState, StoreError> {
-        self.queue.step(repeat::Begin { key, fingerprint, process, now }).await
+        self.queue.step(idempotency::Begin { key, fingerprint, process, now }).await
     }
 
     async fn complete_request(
@@ -56,7 +56,7 @@ impl IdempotencyKeys for SqliteStore {
         key: IdempotencyKey,
         response: Option<SealedSecret>,
     ) -> Result<(), StoreError> {
-        self.queue.step(repeat::End { key, answer: response }).await
+        self.queue.step(idempotency::End { key, answer: response }).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::super::failure::{Failure, to_store};
+use super::super::error::to_store;
 use super::super::lease::ExpiryScope;
 use super::super::{SqliteStore, claim, lease, list};
 use crate::domain::clock::Timestamp;
@@ -24,9 +24,7 @@ impl DueTimes for SqliteStore {
     ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
         const CONTEXT: &str = "look for what is due next";
         let mut conn = self.reader(CONTEXT).await?;
-        claim::next_due(&mut conn, mappings)
-            .await
-            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+        claim::next_due(&mut conn, mappings).await.map_err(|error| to_store(CONTEXT, error))
     }
 }
 
@@ -82,7 +80,7 @@ impl DeliveryQueue for SqliteStore {
             for want in &request.wants {
                 let mut overdue = claim::find_overdue(&mut conn, want, request.now)
                     .await
-                    .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))?;
+                    .map_err(|error| to_store(CONTEXT, error))?;
                 found.append(&mut overdue);
             }
         }
@@ -109,9 +107,7 @@ impl SqliteStore {
     ) -> Result<Vec<ExpiredLease>, StoreError> {
         const CONTEXT: &str = "look for expired leases";
         let mut conn = self.reader(CONTEXT).await?;
-        lease::expired(&mut conn, scope, limit)
-            .await
-            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+        lease::expired(&mut conn, scope, limit).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     /// Joins claimed deliveries with their events; deliveries of one event share a copy.
@@ -121,7 +117,8 @@ impl SqliteStore {
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
         const CONTEXT: &str = "read the events of claimed deliveries";
         let ids = claimed.iter().map(|delivery| delivery.event_id).collect();
-        let events = self.fetch.events(ids).await.map_err(|error| to_store(CONTEXT, error))?;
+        let events =
+            self.event_reader.events(ids).await.map_err(|error| to_store(CONTEXT, error))?;
         claimed
             .iter()
             .map(|delivery| {

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 
-use super::super::failure::{Failure, to_store};
-use super::super::{SqliteStore, dedup, examine, lease, schema_version, upkeep};
+use super::super::error::to_store;
+use super::super::{SqliteStore, dedup, integrity_check, lease, node, schema_version};
 use crate::domain::clock::Timestamp;
 use crate::store::{ConsistencyCheck, Engine, EngineDuty, Finding, NodeTimeSchedule, StoreError};
 
@@ -15,7 +15,7 @@ impl ConsistencyCheck for SqliteStore {
     async fn check_consistency(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
         const CONTEXT: &str = "check the database";
         let mut conn = self.reader(CONTEXT).await?;
-        examine::examine(&mut conn, now, self.shared.has_room())
+        integrity_check::check(&mut conn, now, self.status.has_room())
             .await
             .map_err(|error| to_store(CONTEXT, error))
     }
@@ -26,9 +26,7 @@ impl NodeTimeSchedule for SqliteStore {
     async fn last_heartbeat_at(&self) -> Result<Option<Timestamp>, StoreError> {
         const CONTEXT: &str = "read the newest heartbeat";
         let mut conn = self.reader(CONTEXT).await?;
-        upkeep::last_seen_at(&mut conn)
-            .await
-            .map_err(|error| to_store(CONTEXT, Failure::Sql(error)))
+        node::last_seen_at(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn shift(&self, micros: i64) -> Result<(), StoreError> {
@@ -47,7 +45,7 @@ impl Engine for SqliteStore {
         vec![
             EngineDuty::new("tidy", "*/10 * * * * *", move |_now| {
                 let store = Arc::clone(&checkpointed);
-                async move { store.queue.tidy().await }
+                async move { store.queue.checkpoint().await }
             }),
             EngineDuty::new("deduplication", "25 0 * * * *", move |now| {
                 let store = Arc::clone(&rotated);
@@ -61,19 +59,19 @@ impl Engine for SqliteStore {
     }
 
     async fn failed(&self) -> String {
-        self.shared.failed().await
+        self.status.failed().await
     }
 
     async fn close(&self) {
-        // Readers first: they would block the writer's final checkpoint.
+        // Readers would keep the writer from truncating the WAL.
         self.readers.close().await;
-        self.fetch.close().await;
+        self.event_reader.close().await;
         self.queue.close().await;
         let ended = self.writer_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended
             && ended.await.is_err()
         {
-            tracing::error!("the writer did not end in order");
+            tracing::error!("the writer did not stop in order");
         }
     }
 }
@@ -81,10 +79,10 @@ impl Engine for SqliteStore {
 impl SqliteStore {
     /// Compacts the de-duplication log and drops tables past their age.
     async fn rotate_deduplication(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut until = self.queue.step(dedup::Merge { now, until: None }).await?;
+        let mut until = self.queue.step(dedup::tables::Compact { now, until: None }).await?;
         while until.is_some() {
-            until = self.queue.step(dedup::Merge { now, until }).await?;
+            until = self.queue.step(dedup::tables::Compact { now, until }).await?;
         }
-        self.queue.step(dedup::Rotate { now }).await
+        self.queue.step(dedup::tables::Rotate { now }).await
     }
 }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::super::failure::to_store;
-use super::super::{SqliteStore, dead_letters, list, list_attempts, pipeline};
+use super::super::error::to_store;
+use super::super::{SqliteStore, attempt_list, dead_letters, list, pipeline};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{DeliveryId, EventId};
@@ -29,7 +29,9 @@ impl History for SqliteStore {
     async fn events(&self, query: EventQuery) -> Result<Listed<StoredEvent>, StoreError> {
         const CONTEXT: &str = "list events";
         let mut conn = self.reader(CONTEXT).await?;
-        list::events(&mut conn, &query, self.look).await.map_err(|error| to_store(CONTEXT, error))
+        list::events(&mut conn, &query, self.scan_limits)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, StoreError> {
@@ -41,7 +43,7 @@ impl History for SqliteStore {
     async fn deliveries(&self, query: DeliveryQuery) -> Result<Listed<DeliveryRow>, StoreError> {
         const CONTEXT: &str = "list deliveries";
         let mut conn = self.reader(CONTEXT).await?;
-        list::deliveries(&mut conn, &query, self.look)
+        list::deliveries(&mut conn, &query, self.scan_limits)
             .await
             .map_err(|error| to_store(CONTEXT, error))
     }
@@ -61,7 +63,7 @@ impl History for SqliteStore {
     async fn attempts(&self, query: AttemptQuery) -> Result<Listed<AttemptRow>, StoreError> {
         const CONTEXT: &str = "list attempts";
         let mut conn = self.reader(CONTEXT).await?;
-        let found = list_attempts::list(&mut conn, &query, self.look).await;
+        let found = attempt_list::list(&mut conn, &query, self.scan_limits).await;
         found.map_err(|error| to_store(CONTEXT, error))
     }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::super::failure::to_store;
+use super::super::error::to_store;
 use super::super::{SqliteStore, job};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
@@ -36,7 +36,15 @@ impl Jobs for SqliteStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Option<JobStep>, StoreError> {
-        self.queue.step(job::Advance { id, limit, now }).await
+        const CONTEXT: &str = "select the deliveries of a job";
+        let selected = {
+            let mut conn = self.reader(CONTEXT).await?;
+            job::select(&mut conn, id, limit).await.map_err(|error| to_store(CONTEXT, error))?
+        };
+        match selected {
+            Some(selected) => self.queue.step(job::Advance { selected, now }).await,
+            None => Ok(None),
+        }
     }
 
     async fn cancel_job(&self, id: JobId, act: Act) -> Result<Option<Job>, StoreError> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::super::{SqliteStore, job, prune, statistics, upkeep};
+use super::super::{SqliteStore, job, node, prune, statistics};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::NodeId;
 use crate::store::{Maintenance, PruneRequest, Pruned, StatisticsRow, StoreError};
@@ -10,14 +10,14 @@ use crate::store::{Maintenance, PruneRequest, Pruned, StatisticsRow, StoreError}
 #[async_trait]
 impl Maintenance for SqliteStore {
     async fn register_node(&self, name: &str, now: Timestamp) -> Result<NodeId, StoreError> {
-        let step = upkeep::RegisterNode { name: name.to_owned(), now };
+        let step = node::RegisterNode { name: name.to_owned(), now };
         let node_id = self.queue.step(step).await?;
         self.succeeds_others(node_id);
         Ok(node_id)
     }
 
     async fn heartbeat(&self, node_id: NodeId, now: Timestamp) -> Result<(), StoreError> {
-        self.queue.step(upkeep::Heartbeat { node_id, now }).await
+        self.queue.step(node::Heartbeat { node_id, now }).await
     }
 
     async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError> {

@@ -8,7 +8,7 @@ use crate::store::{Accepted, Capacity, NewEvent, Outbox, StoreError};
 
 impl Capacity for SqliteStore {
     fn has_room(&self) -> bool {
-        self.shared.has_room()
+        self.status.has_room()
     }
 }
 

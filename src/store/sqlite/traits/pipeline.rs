@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::super::failure::to_store;
-use super::super::{SqliteStore, change, credential, pipeline, test_send};
+use super::super::error::to_store;
+use super::super::{SqliteStore, credential, pipeline, pipeline_change, test_send};
 use crate::domain::auth::Act;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::MappingRevision;
@@ -38,7 +38,7 @@ impl PipelineStore for SqliteStore {
         changes: Vec<PipelineChange>,
         act: Act,
     ) -> Result<i64, StoreError> {
-        self.queue.step(change::ChangePipeline { expected_version, changes, act }).await
+        self.queue.step(pipeline_change::ChangePipeline { expected_version, changes, act }).await
     }
 
     async fn change_connection(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::failure::to_store;
+use super::super::error::to_store;
 use super::super::{SqliteStore, statistics};
 use crate::domain::clock::Timestamp;
 use crate::domain::ledger::Ledger;
@@ -14,7 +14,7 @@ use crate::store::{BacklogSample, Statistics, StatisticsQuery, StatisticsRow, St
 #[async_trait]
 impl Statistics for SqliteStore {
     async fn ledger(&self) -> Result<Ledger, StoreError> {
-        Ok(self.shared.ledger())
+        Ok(self.status.ledger())
     }
 
     async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError> {

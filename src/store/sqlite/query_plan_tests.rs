@@ -1,12 +1,13 @@
-//! That no list reads more of a table than it says: by the plans of the very statements.
+//! Query plans: every list and every query of a job is a bounded scan by key.
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
 
-use super::list::{candidates, dead_for, statement_of_deliveries, statement_of_events};
-use super::selection::Selection;
-use super::walk::{Bounds, Walk};
-use super::{list_attempts, message};
+use super::attempt_list;
+use super::dedup::lookup;
+use super::job_selection::Selection;
+use super::keyset::{KeyRange, Scan};
+use super::scan::{candidates, dead_for, statement_of_deliveries, statement_of_events};
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
@@ -15,7 +16,7 @@ use crate::domain::job::{JobAction, JobFilter};
 use crate::store::{AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatusRange};
 
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_outbox.sql");
-const BOUNDS: Bounds = Bounds { floor: 1, before: 9 };
+const BOUNDS: KeyRange = KeyRange { floor: 1, before: 9 };
 
 /// The steps of a statement's plan.
 async fn plan(conn: &mut SqliteConnection, sql: QueryBuilder<Sqlite>) -> Vec<String> {
@@ -31,7 +32,7 @@ async fn database() -> SqliteConnection {
     conn
 }
 
-/// Whether a plan only steps through keys in their order.
+/// Whether a plan only scans keys in their order.
 fn is_bounded(plan: &[String]) -> bool {
     plan.iter().all(|step| {
         let scans = step.starts_with("SCAN") && !step.contains("json_each");
@@ -50,7 +51,7 @@ fn conditions() -> EventConditions {
 }
 
 #[tokio::test]
-async fn every_list_of_attempts_steps_through_keys() {
+async fn every_list_of_attempts_is_a_scan_by_key() {
     let mut conn = database().await;
     let all = AttemptQuery { limit: 50, ..AttemptQuery::default() };
     let at = Some(Timestamp::from_micros(1));
@@ -64,13 +65,13 @@ async fn every_list_of_attempts_steps_through_keys() {
         AttemptQuery { status: Some(StatusRange { from: 500, to: 599 }), ..all.clone() },
         AttemptQuery { recorded_from: at, recorded_until: at, ..all.clone() },
     ] {
-        let steps = plan(&mut conn, list_attempts::statement(&query, BOUNDS)).await;
+        let steps = plan(&mut conn, attempt_list::statement(&query, BOUNDS)).await;
         assert!(is_bounded(&steps), "{query:?}: {steps:#?}");
     }
 }
 
 #[tokio::test]
-async fn every_list_of_deliveries_steps_through_keys() {
+async fn every_list_of_deliveries_is_a_scan_by_key() {
     let mut conn = database().await;
     let all = DeliveryQuery { limit: 50, ..DeliveryQuery::default() };
     let at = Some(Timestamp::from_micros(1));
@@ -89,15 +90,15 @@ async fn every_list_of_deliveries_steps_through_keys() {
     let rows = Reason::ALL.map(dead_for);
     for query in queries {
         for rows in rows.into_iter().chain([candidates(None), candidates(Some(State::Dead))]) {
-            let walk = Walk::deliveries(rows);
-            let plan = plan(&mut conn, statement_of_deliveries(&query, walk, BOUNDS)).await;
+            let scan = Scan::deliveries(rows);
+            let plan = plan(&mut conn, statement_of_deliveries(&query, scan, BOUNDS)).await;
             assert!(is_bounded(&plan), "{query:?} {rows}: {plan:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn every_list_of_events_steps_through_keys() {
+async fn every_list_of_events_is_a_scan_by_key() {
     let mut conn = database().await;
     let all = EventQuery { limit: 50, ..EventQuery::default() };
     let at = Some(Timestamp::from_micros(1));
@@ -108,8 +109,8 @@ async fn every_list_of_events_steps_through_keys() {
         EventQuery { accepted_from: at, accepted_until: at, ..all },
     ];
     for query in queries {
-        for walk in [Walk::EVENTS, Walk::REJECTED] {
-            let plan = plan(&mut conn, statement_of_events(&query, walk, BOUNDS)).await;
+        for scan in [Scan::EVENTS, Scan::REJECTED] {
+            let plan = plan(&mut conn, statement_of_events(&query, scan, BOUNDS)).await;
             assert!(is_bounded(&plan), "{query:?}: {plan:?}");
         }
     }
@@ -118,7 +119,7 @@ async fn every_list_of_events_steps_through_keys() {
 #[tokio::test]
 async fn a_message_is_looked_up_by_its_key() {
     let mut conn = database().await;
-    let steps = plan(&mut conn, QueryBuilder::new(message::FIND)).await;
+    let steps = plan(&mut conn, QueryBuilder::new(lookup::FIND)).await;
     let scanned = steps.iter().filter_map(|step| step.strip_prefix("SCAN "));
     let tables: Vec<_> = scanned.filter(|it| it.starts_with("dedup")).collect();
     assert_eq!(tables, ["dedup_log"], "{steps:?}");
@@ -126,7 +127,7 @@ async fn a_message_is_looked_up_by_its_key() {
 }
 
 #[tokio::test]
-async fn every_look_of_a_job_steps_through_keys() {
+async fn every_query_of_a_job_is_a_scan_by_key() {
     let mut conn = database().await;
     let at = Some(Timestamp::from_micros(1));
     let filters = [
@@ -150,7 +151,7 @@ async fn every_look_of_a_job_steps_through_keys() {
 }
 
 #[tokio::test]
-async fn a_list_that_scans_or_sorts_would_be_noticed() {
+async fn a_full_scan_or_sort_is_not_bounded() {
     let mut conn = database().await;
     for sql in ["SELECT * FROM deliveries", "SELECT * FROM events ORDER BY received_at"] {
         let plan = plan(&mut conn, QueryBuilder::new(sql)).await;

@@ -1,13 +1,14 @@
-//! The list of attempts: a walk down their keys like the other lists', but for those of one delivery,
-//! which are few and have an index.
+//! The list of attempts: a scan by key like the other lists, except for the attempts of one delivery, which
+//! are few and have an index.
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::failure::Failure;
-use super::list::{listed, push_among};
+use super::conditions::push_among;
+use super::error::Failure;
+use super::keyset::{KeyRange, Scan, ScanLimits, Span};
 use super::row;
-use super::walk::{Bounds, Look, Span, Walk};
+use super::scan::listed;
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DestinationId, MappingId};
@@ -17,28 +18,28 @@ use crate::store::{AttemptQuery, AttemptRow, Listed, StatusRange};
 pub(super) async fn list(
     conn: &mut SqliteConnection,
     query: &AttemptQuery,
-    look: Look,
+    limits: ScanLimits,
 ) -> Result<Listed<AttemptRow>, Failure> {
-    let walk = Walk::ATTEMPTS;
+    let scan = Scan::ATTEMPTS;
     let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.recorded_from, until: query.recorded_until };
-    let bounds = walk.bounds(conn, span).await?;
+    let range = scan.range(conn, span).await?;
     let end = match query.delivery_id {
         Some(_) => None,
-        None => walk.end_of_look(conn, bounds, look.events).await?,
+        None => scan.end_of_scan(conn, range, limits.events).await?,
     };
-    let floor = end.map_or(bounds.floor, |(id, _)| id);
-    let mut sql = statement(query, Bounds { floor, ..bounds });
+    let floor = end.map_or(range.floor, |(id, _)| id);
+    let mut sql = statement(query, KeyRange { floor, ..range });
     let found = sql.build().persistent(false).fetch_all(conn).await?;
     let rows = found.iter().map(attempt_row).collect::<Result<Vec<_>, _>>()?;
-    Ok(listed(rows, query.limit, end, bounds))
+    Ok(listed(rows, query.limit, end, range))
 }
 
-/// What reads the attempts between these keys.
-pub(super) fn statement(query: &AttemptQuery, bounds: Bounds) -> QueryBuilder<Sqlite> {
+/// The query of the attempts of a range.
+pub(super) fn statement(query: &AttemptQuery, range: KeyRange) -> QueryBuilder<Sqlite> {
     let rows = match query.delivery_id {
         Some(_) => "attempts INDEXED BY attempts_delivery WHERE delivery_id = ",
-        None => Walk::ATTEMPTS.rows,
+        None => Scan::ATTEMPTS.rows,
     };
     let mut sql = QueryBuilder::<Sqlite>::new(format!(
         "SELECT {}, d.mapping_id, d.destination_id, d.accepted_at FROM (SELECT * FROM {rows}",
@@ -47,8 +48,8 @@ pub(super) fn statement(query: &AttemptQuery, bounds: Bounds) -> QueryBuilder<Sq
     if let Some(id) = query.delivery_id {
         sql.push_bind(id.0);
     }
-    sql.push(" AND id >= ").push_bind(bounds.floor);
-    sql.push(" AND id < ").push_bind(bounds.before);
+    sql.push(" AND id >= ").push_bind(range.floor);
+    sql.push(" AND id < ").push_bind(range.before);
     sql.push(
         ") AS a CROSS JOIN deliveries AS d ON d.id = a.delivery_id
          LEFT JOIN batches AS b ON b.id = a.batch_id WHERE TRUE",
@@ -78,7 +79,7 @@ pub(super) fn statement(query: &AttemptQuery, bounds: Bounds) -> QueryBuilder<Sq
     sql
 }
 
-/// An attempt's own columns, then those of its delivery.
+/// An attempt's columns, then its delivery's.
 fn attempt_row(found: &SqliteRow) -> Result<AttemptRow, Failure> {
     let own = row::ATTEMPT_COLUMN_COUNT;
     Ok(AttemptRow {

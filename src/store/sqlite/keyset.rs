@@ -1,5 +1,5 @@
-//! Walking a table's keys from the newest down: where a walk begins and ends, and how far one look goes.
-//! Keys rise with the time of acceptance, but for what a clock that was set back accepted.
+//! Keyset pagination: scans of a table from its newest key down, and how many rows one query scans. Keys rise
+//! with the time of acceptance, except for rows accepted after the clock was set back.
 
 use std::time::Duration;
 
@@ -8,30 +8,29 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::domain::clock::Timestamp;
 
-/// How far keys may be out of the order of times: requests that are under way at once, and clocks
-/// that are corrected.
+/// How far the order of keys may differ from the order of times: concurrent requests and clock
+/// corrections.
 const SLACK: Duration = Duration::from_secs(600);
 
-/// How many rows one look goes over at most: many where only they are read, fewer where each brings
-/// its event, whose body fills pages.
+/// How many rows one query scans at most: fewer where each row needs its event, whose body fills pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct ScanLimits {
     /// Deliveries.
     pub deliveries: u32,
     /// Events, and deliveries with their events.
     pub events: u32,
 }
 
-impl Default for Look {
+impl Default for ScanLimits {
     fn default() -> Self {
         Self { deliveries: 50_000, events: 10_000 }
     }
 }
 
-/// Where rows stand in the order of their keys.
+/// A table, or the rows of one of its indexes, in the order of keys.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Walk {
-    /// The table, with the index that holds the rows and the condition that they meet.
+pub(super) struct Scan {
+    /// The table, with an index and the condition of its rows.
     pub(super) rows: &'static str,
     table: &'static str,
     time: &'static str,
@@ -39,13 +38,13 @@ pub(super) struct Walk {
 
 /// Keys from `floor` on, below `before`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct KeyRange {
     pub(super) floor: i64,
     pub(super) before: i64,
 }
 
-impl Bounds {
-    /// Between these there is nothing.
+impl KeyRange {
+    /// The empty range.
     pub(super) const NONE: Self = Self { floor: 0, before: 0 };
 
     pub(super) const fn only(key: i64) -> Self {
@@ -56,18 +55,18 @@ impl Bounds {
         self.floor <= key && key < self.before
     }
 
-    /// What is below this key, and the rest.
+    /// The keys below this one, and the rest.
     pub(super) fn split(self, at: i64) -> (Self, Self) {
         (Self { before: self.before.min(at), ..self }, Self { floor: self.floor.max(at), ..self })
     }
 
-    /// What is between others too.
+    /// The intersection with another range.
     pub(super) fn within(self, other: Self) -> Self {
         Self { floor: self.floor.max(other.floor), before: self.before.min(other.before) }
     }
 }
 
-/// What a walk is narrowed to by cursor and time.
+/// The cursor and times that limit a scan.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     pub(super) before: Option<i64>,
@@ -75,7 +74,7 @@ pub(super) struct Span {
     pub(super) until: Option<Timestamp>,
 }
 
-impl Walk {
+impl Scan {
     pub(super) const EVENTS: Self = Self::events("events NOT INDEXED WHERE TRUE");
     pub(super) const REJECTED: Self =
         Self::events("events INDEXED BY events_rejected WHERE rejection IS NOT NULL");
@@ -91,23 +90,23 @@ impl Walk {
         Self { rows, table: "deliveries", time: "accepted_at" }
     }
 
-    /// The keys between which everything of the span lies.
-    pub(super) async fn bounds(
+    /// The keys of all rows of the span.
+    pub(super) async fn range(
         &self,
         conn: &mut SqliteConnection,
         span: Span,
-    ) -> Result<Bounds, sqlx::Error> {
-        let mut bounds = Bounds { floor: 0, before: span.before.unwrap_or(i64::MAX) };
+    ) -> Result<KeyRange, sqlx::Error> {
+        let mut range = KeyRange { floor: 0, before: span.before.unwrap_or(i64::MAX) };
         if let Some(until) = span.until {
-            bounds.before = bounds.before.min(self.key_at(conn, until + SLACK).await?);
+            range.before = range.before.min(self.key_at(conn, until + SLACK).await?);
         }
         if let Some(from) = span.from {
-            bounds.floor = self.key_at(conn, from - SLACK).await?;
+            range.floor = self.key_at(conn, from - SLACK).await?;
         }
-        Ok(bounds)
+        Ok(range)
     }
 
-    /// The first key that is not from before this time, by halving.
+    /// The first key that is not older than this time, by binary search.
     async fn key_at(&self, conn: &mut SqliteConnection, at: Timestamp) -> Result<i64, sqlx::Error> {
         let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {}", self.table);
         let mut high: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
@@ -128,11 +127,11 @@ impl Walk {
         Ok(low)
     }
 
-    /// The last key of a look over so many rows, with its time; none when the look takes in all.
-    pub(super) async fn end_of_look(
+    /// The last key of a scan over so many rows, with its time; none when the scan reaches the end.
+    pub(super) async fn end_of_scan(
         &self,
         conn: &mut SqliteConnection,
-        bounds: Bounds,
+        range: KeyRange,
         rows: u32,
     ) -> Result<Option<(i64, Timestamp)>, sqlx::Error> {
         let sql = format!(
@@ -140,12 +139,12 @@ impl Walk {
             self.time, self.rows
         );
         let found = sqlx::query(AssertSqlSafe(sql))
-            .bind(bounds.before)
-            .bind(bounds.floor)
+            .bind(range.before)
+            .bind(range.floor)
             .bind(i64::from(rows.max(1)) - 1)
             .fetch_all(conn)
             .await?;
-        // Without a row beyond it, it is the end of all.
+        // Without a row beyond it, the scan reaches the end.
         let [end, _beyond] = found.as_slice() else { return Ok(None) };
         Ok(Some((end.try_get(0)?, Timestamp::from_micros(end.try_get(1)?))))
     }

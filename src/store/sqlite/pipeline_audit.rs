@@ -1,18 +1,18 @@
-//! What the audit log tells of a change of what is set up: each source, destination and mapping that
-//! it names, as it was and as it is. Of secrets it tells whether they are there, when they were set,
-//! and a mark: the beginning of the random id of their row, which another secret does not share.
+//! The audit entries of a pipeline change: each source, destination and mapping it names, before and after.
+//! Of a secret they have whether it is set, since when, and a mark: the first bytes of its row's random id.
 
+use rusqlite::params;
 use serde_json::Value;
 
 use super::audit;
-use super::failure::Failure;
-use super::pipeline::json;
-use super::writer::Tx;
+use super::error::Failure;
+use super::row::from_json;
+use super::writer::step::Tx;
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::store::PipelineChange;
 
-/// What a change names, by its path.
+/// What a change names: a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Source(String),
@@ -50,8 +50,8 @@ impl Subject {
         }
     }
 
-    /// How it stands; none when it is not there.
-    async fn read(&self, tx: &mut Tx<'_>) -> Result<Option<Value>, Failure> {
+    /// Its state for the audit log; none when it does not exist.
+    fn read(&self, tx: &mut Tx<'_>) -> Result<Option<Value>, Failure> {
         let (sql, source, destination, mapping) = match self {
             Self::Source(source) => (SOURCE, source, "", ""),
             Self::Destination(source, name) => (DESTINATION, source, name.as_str(), ""),
@@ -59,13 +59,9 @@ impl Subject {
                 (MAPPING, source, destination.as_str(), name.as_str())
             }
         };
-        let found: Option<String> = sqlx::query_scalar(sql)
-            .bind(source)
-            .bind(destination)
-            .bind(mapping)
-            .fetch_optional(&mut *tx.conn)
-            .await?;
-        found.map(|text| json("an audit entry", &text)).transpose()
+        let found: Option<String> =
+            tx.sqlite.first(sql, params![source, destination, mapping], |row| row.get(0))?;
+        found.map(|text| from_json("an audit entry", &text)).transpose()
     }
 }
 
@@ -107,35 +103,35 @@ const BELOW: &str = "
     LEFT JOIN mappings AS m ON m.destination_id = d.id AND m.removed_at IS NULL
     WHERE s.name = ?1 AND s.removed_at IS NULL AND (?2 IS NULL OR d.name = ?2)";
 
-/// What some changes name, as it was before them.
+/// What a request names, as it was before the request.
 pub(super) struct Before(Vec<(Subject, Option<Value>)>);
 
 impl Before {
-    /// Reads what the changes name, and what goes with what they remove.
-    pub(super) async fn read(tx: &mut Tx<'_>, changes: &[PipelineChange]) -> Result<Self, Failure> {
+    /// Reads what the changes name, and what they remove with it.
+    pub(super) fn read(tx: &mut Tx<'_>, changes: &[PipelineChange]) -> Result<Self, Failure> {
         let mut subjects: Vec<Subject> = changes.iter().map(Subject::of).collect();
         for change in changes {
             if let PipelineChange::RemoveSource { source } = change {
-                subjects.extend(below(tx, source, None).await?);
+                subjects.extend(below(tx, source, None)?);
             }
             if let PipelineChange::RemoveDestination { source, destination } = change {
-                subjects.extend(below(tx, source, Some(destination)).await?);
+                subjects.extend(below(tx, source, Some(destination))?);
             }
         }
         subjects.sort_unstable();
         subjects.dedup();
         let mut found = Vec::with_capacity(subjects.len());
         for subject in subjects {
-            let before = subject.read(tx).await?;
+            let before = subject.read(tx)?;
             found.push((subject, before));
         }
         Ok(Self(found))
     }
 
-    /// Writes an entry for each that is not as it was.
-    pub(super) async fn tell(self, tx: &mut Tx<'_>, act: &Act) -> Result<(), Failure> {
+    /// Appends an entry for each that has changed.
+    pub(super) fn append_audit(self, tx: &mut Tx<'_>, act: &Act) -> Result<(), Failure> {
         for (subject, before) in self.0 {
-            let after = subject.read(tx).await?;
+            let after = subject.read(tx)?;
             let action = match (&before, &after) {
                 (None, Some(_)) => Action::Create,
                 (Some(_), None) => Action::Remove,
@@ -143,19 +139,21 @@ impl Before {
                 (Some(_), Some(_)) | (None, None) => continue,
             };
             let done = NewEntry { action, subject: subject.path(), before, after };
-            audit::append(tx, act, &done).await?;
+            audit::append(tx, act, &done)?;
         }
         Ok(())
     }
 }
 
-async fn below(
+fn below(
     tx: &mut Tx<'_>,
     source: &str,
     destination: Option<&str>,
 ) -> Result<Vec<Subject>, Failure> {
     let rows: Vec<(String, String, Option<String>)> =
-        sqlx::query_as(BELOW).bind(source).bind(destination).fetch_all(&mut *tx.conn).await?;
+        tx.sqlite.all(BELOW, params![source, destination], |row| {
+            Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
     let subjects = rows.into_iter().flat_map(|(source, destination, mapping)| {
         let mapping =
             mapping.map(|name| Subject::Mapping(source.clone(), destination.clone(), name));

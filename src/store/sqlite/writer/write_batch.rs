@@ -1,46 +1,47 @@
-//! What one transaction does: the commands it takes, in what order and how many, and what became of
-//! each. Events come first, and what else it takes is bounded by them: an event waits for no more work
-//! than its own commit brings, however much there is to claim and to record.
+//! A write batch: the commands of one batch commit, their order, the limits on their number, and their
+//! answers. Events come first and bound the claims and records beside them, so that an event never waits for
+//! a backlog.
 
 use std::sync::Arc;
 
-use super::accept::Arrival;
-use super::claim::Leased;
-use super::failure::shared;
-use super::pace::{Allowance, WORK};
-use super::queue::{Accept, ClaimDue, Queued, RecordAll};
-use super::writer::Writing;
-use super::{accept, claim, dedup, record, siblings};
+use super::super::accept::Arrival;
+use super::super::claim::Leased;
+use super::super::dedup::tables;
+use super::super::error::{SqliteError, shared};
+use super::super::{accept, claim, record, siblings};
+use super::pacing::{Allowance, WORK};
+use super::queue::{Accept, ClaimDue, QueuedStep, RecordAll};
+use super::step::Tx;
 use crate::store::{Accepted, Record, Recorded, StoreError};
 
-/// Events that one transaction takes at most, and bytes of them.
+/// Limits of one transaction: events, and bytes of them.
 const EVENTS: usize = 2_048;
 const EVENT_BYTES: usize = 8 << 20;
-/// About what a row costs the log beside its body.
+/// About what a row adds to the WAL beside its body.
 const ROW_BYTES: usize = 512;
 
-/// What one transaction does, and what it gave.
+/// The commands of one transaction and their answers.
 #[derive(Default)]
-pub(super) struct Group {
+pub(super) struct WriteBatch {
     accepts: Vec<Accept>,
     records: Vec<RecordAll>,
     claims: Vec<ClaimDue>,
-    pub(super) steps: Vec<Box<dyn Queued>>,
+    pub(super) steps: Vec<Box<dyn QueuedStep>>,
     accepted: Vec<Accepted>,
     recorded: Vec<Recorded>,
     leased: Vec<Leased>,
     allowance: Allowance,
-    /// Events; a rare step counts as one, here and below.
+    /// Events; any other step counts as one, here and below.
     events: usize,
     event_bytes: usize,
     /// Rows of events and their deliveries.
     event_rows: usize,
-    /// Rows of records, and as many as its claims may take.
+    /// Rows of records, and the most rows of its claims.
     work: usize,
 }
 
-impl Group {
-    /// Of a transaction that takes so much work.
+impl WriteBatch {
+    /// An empty batch with this much room for work.
     pub(super) fn new(allowance: Allowance) -> Self {
         Self { allowance, ..Self::default() }
     }
@@ -57,17 +58,17 @@ impl Group {
         self.accepts.len() + self.records.len() + self.claims.len() + self.steps.len()
     }
 
-    /// Whether more events find a place.
+    /// Whether more events fit.
     pub(super) fn takes_events(&self) -> bool {
         self.events < EVENTS && self.event_bytes < EVENT_BYTES
     }
 
-    /// Whether more to claim and to record finds a place.
+    /// Whether more claims and records fit.
     pub(super) fn takes_work(&self) -> bool {
         self.work < self.allowance.rows.max(self.event_rows)
     }
 
-    /// Whether nobody minds when it waits a moment: an attempt that has been made is done with.
+    /// Whether it may wait for events: it holds records alone, which delay nothing.
     pub(super) fn is_patient(&self) -> bool {
         self.commands() == self.records.len() && self.takes_work()
     }
@@ -82,18 +83,18 @@ impl Group {
         self.event_rows
     }
 
-    /// Rows of the work that it did: a claim may take less than it asks for.
+    /// Rows of work written: a claim may find fewer than it asks for.
     pub(super) fn work_rows(&self) -> usize {
         let leased: usize = self.leased.iter().map(|it| it.deliveries.len()).sum();
         self.recorded.len() + leased
     }
 
-    /// How many rows it wrote, an event's deliveries not counted.
+    /// Rows written, without the deliveries of events.
     pub(super) fn rows(&self) -> usize {
         self.events + self.work_rows()
     }
 
-    /// About how many bytes of the log it wrote.
+    /// About how many bytes of WAL it wrote.
     pub(super) fn bytes(&self) -> usize {
         self.event_bytes.saturating_add(self.rows().saturating_mul(ROW_BYTES))
     }
@@ -115,26 +116,26 @@ impl Group {
         self.claims.push(claim);
     }
 
-    pub(super) fn add_step(&mut self, step: Box<dyn Queued>) {
+    pub(super) fn add_step(&mut self, step: Box<dyn QueuedStep>) {
         self.events += 1;
         self.event_rows += 1;
         self.steps.push(step);
     }
 
-    /// One group for each command, for finding the one that cannot be done.
+    /// One batch for each command, to isolate the one that fails.
     pub(super) fn split(self) -> Vec<Self> {
         let mut alone = Vec::with_capacity(self.commands());
-        alone.extend(self.accepts.into_iter().map(|it| Self::of(|group| group.add_accept(it))));
-        alone.extend(self.records.into_iter().map(|it| Self::of(|group| group.add_record(it))));
-        alone.extend(self.claims.into_iter().map(|it| Self::of(|group| group.add_claim(it))));
-        alone.extend(self.steps.into_iter().map(|it| Self::of(|group| group.add_step(it))));
+        alone.extend(self.accepts.into_iter().map(|it| Self::of(|batch| batch.add_accept(it))));
+        alone.extend(self.records.into_iter().map(|it| Self::of(|batch| batch.add_record(it))));
+        alone.extend(self.claims.into_iter().map(|it| Self::of(|batch| batch.add_claim(it))));
+        alone.extend(self.steps.into_iter().map(|it| Self::of(|batch| batch.add_step(it))));
         alone
     }
 
     fn of(add: impl FnOnce(&mut Self)) -> Self {
-        let mut group = Self::default();
-        add(&mut group);
-        group
+        let mut batch = Self::default();
+        add(&mut batch);
+        batch
     }
 
     /// Answers all: committed.
@@ -142,7 +143,7 @@ impl Group {
         let mut accepted = self.accepted.into_iter();
         for accept in self.accepts {
             let given = accepted.by_ref().take(accept.arrivals.len()).collect();
-            // Whoever asked may have gone away; likewise below.
+            // The caller may be gone; likewise below.
             let _ = accept.answer.send(Ok(given));
         }
         let mut recorded = self.recorded.into_iter();
@@ -158,8 +159,8 @@ impl Group {
         }
     }
 
-    /// Answers all: nothing was written.
-    pub(super) fn refuse(self, error: sqlx::Error) {
+    /// Answers all with the error that rolled them back.
+    pub(super) fn refuse(self, error: SqliteError) {
         let error = Arc::new(error);
         for accept in self.accepts {
             let _ = accept.answer.send(Err(shared("accept events", &error)));
@@ -176,27 +177,27 @@ impl Group {
         }
     }
 
-    /// Answers the accepts: no space. What makes room or uses little goes on.
+    /// Answers the accepts: the disk is full. Records and claims, which use little space, go on.
     pub(super) fn refuse_accepts(&mut self) {
         for accept in self.accepts.drain(..) {
             let _ = accept.answer.send(Err(StoreError::Full));
         }
     }
 
-    /// Writes what every event takes.
-    pub(super) fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), sqlx::Error> {
+    /// Writes events, records and claims; the other steps follow in savepoints of their own.
+    pub(super) fn write(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
         let arrivals = self.accepts.iter().flat_map(|accept| &accept.arrivals);
-        self.accepted = accept::accept(writing, arrivals)?;
+        self.accepted = accept::accept(tx, arrivals)?;
         let records: Vec<&Record> =
             self.records.iter().flat_map(|record| record.records.iter()).collect();
-        self.recorded = record::record(writing, &records)?;
-        dedup::merge(writing)?;
-        siblings::settle(writing, &records, &self.recorded)?;
+        self.recorded = record::record(tx, &records)?;
+        tables::compact(tx)?;
+        siblings::settle(tx, &records, &self.recorded)?;
         let at_most = self.at_most();
         self.leased = self
             .claims
             .iter()
-            .map(|it| claim::claim(writing, &it.request, at_most))
+            .map(|it| claim::claim(tx, &it.request, at_most))
             .collect::<Result<_, _>>()?;
         Ok(())
     }
@@ -227,40 +228,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_goes_before_what_is_to_be_claimed() {
-        let (queue, mut asked) = Queue::new(10, 1 << 20);
+    async fn an_event_has_priority_over_a_claim() {
+        let (queue, mut commands) = Queue::new(10, 1 << 20);
         let claiming = queue.claim(claim(1).request);
         let accepting = queue.accept(Vec::new());
         tokio::pin!(claiming, accepting);
-        // Both hand theirs in, and wait for an answer that nobody gives.
+        // Both are queued and wait for an answer that never comes.
         assert!(futures_util::poll!(&mut claiming).is_pending());
         assert!(futures_util::poll!(&mut accepting).is_pending());
-        assert!(matches!(asked.try_next(true, true), Some(Command::Accept(_))));
-        assert!(asked.try_next(true, false).is_none(), "the transaction takes no more work");
-        assert!(matches!(asked.try_next(true, true), Some(Command::Claim(_))));
+        assert!(matches!(commands.try_next(true, true), Some(Command::Accept(_))));
+        assert!(commands.try_next(true, false).is_none(), "the transaction takes no more work");
+        assert!(matches!(commands.try_next(true, true), Some(Command::Claim(_))));
     }
 
     #[test]
-    fn a_transaction_takes_little_work_or_as_much_as_it_takes_events() {
-        let mut group = Group::new(Allowance { rows: WORK, in_parts: false });
-        group.add_claim(claim(40));
-        assert!(group.takes_work());
-        group.add_claim(claim(40));
-        assert!(!group.takes_work() && group.takes_events());
-        group.event_rows = 100;
-        assert!(group.takes_work(), "80 rows of work beside 100 of events");
-        let resting = Group::new(Allowance { rows: 0, in_parts: true });
-        assert!(!resting.takes_work() && resting.takes_events());
+    fn a_batch_takes_little_work_or_as_much_as_it_takes_events() {
+        let mut batch = WriteBatch::new(Allowance { rows: WORK, in_parts: false });
+        batch.add_claim(claim(40));
+        assert!(batch.takes_work());
+        batch.add_claim(claim(40));
+        assert!(!batch.takes_work() && batch.takes_events());
+        batch.event_rows = 100;
+        assert!(batch.takes_work(), "80 rows of work beside 100 of events");
+        let throttled = WriteBatch::new(Allowance { rows: 0, in_parts: true });
+        assert!(!throttled.takes_work() && throttled.takes_events());
     }
 
     #[test]
-    fn while_events_come_a_claim_is_served_in_parts() {
-        let mut group = Group::new(Allowance { rows: WORK, in_parts: true });
-        group.add_claim(claim(256));
-        assert_eq!((group.at_most(), group.work), (WORK, WORK));
-        group.event_rows = 100;
-        assert_eq!(group.at_most(), 100, "as many as its events have");
-        let mut alone = Group::new(Allowance { rows: WORK, in_parts: false });
+    fn while_events_arrive_a_claim_is_served_in_parts() {
+        let mut batch = WriteBatch::new(Allowance { rows: WORK, in_parts: true });
+        batch.add_claim(claim(256));
+        assert_eq!((batch.at_most(), batch.work), (WORK, WORK));
+        batch.event_rows = 100;
+        assert_eq!(batch.at_most(), 100, "as many as its events have");
+        let mut alone = WriteBatch::new(Allowance { rows: WORK, in_parts: false });
         alone.add_claim(claim(256));
         assert_eq!((alone.at_most(), alone.work), (usize::MAX, 256));
     }

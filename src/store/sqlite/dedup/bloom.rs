@@ -1,24 +1,22 @@
-//! Filters before the de-duplication tables: each tells in memory that its table does not hold a key, for
-//! most of those that it does not, so that few events are looked up in it. They are made as keys are
-//! merged; what a table held when the process began is read beside the writer.
+//! Bloom filters, one before each de-duplication table, so that few new messages cost a lookup in it. They
+//! are filled by compaction; what a table held at start is read by a thread beside the writer.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
-use super::dedup::Key;
-use super::failure::direct_error;
-use super::open;
+use super::super::open;
+use super::key::Key;
 
-/// A filter's blocks: 4 MiB. Of the keys that are not among five million one in 23 is looked up in vain,
-/// with twenty million two of three.
+/// A filter's blocks: 4 MiB. The false positive rate is 1/23 with five million keys, 2/3 with twenty
+/// million.
 const BLOCKS: usize = 1 << 16;
-/// Words of a block, which is what one key touches: a line of the processor's cache.
+/// Words of a block. The bits of a key are all in one block: one cache line.
 const WORDS: usize = 8;
-/// Bits of one key.
+/// Bits of a key.
 const BITS: usize = 4;
-/// Keys that are read at once, so that no transaction is long.
+/// Keys read in one transaction, so that none is long.
 const AT_ONCE: i64 = 16_384;
 
 const READ: [&str; 3] = [
@@ -27,52 +25,52 @@ const READ: [&str; 3] = [
     "SELECT key FROM dedup_2 WHERE key > ? ORDER BY key LIMIT ?",
 ];
 
-/// The filter of each table.
+/// The filters, by table.
 #[derive(Debug)]
-pub(super) struct Filters([Filter; 3]);
+pub(crate) struct Filters([Filter; 3]);
 
 impl Filters {
-    /// Of tables of which these hold any key already.
-    pub(super) fn open(path: &Path, filled: [bool; 3]) -> Self {
-        Self(std::array::from_fn(|slot| {
-            let rest = filled[slot].then(|| read_beside(path.to_owned(), slot));
+    /// Begins to read the tables that hold any key.
+    pub(crate) fn open(path: &Path, filled: [bool; 3]) -> Self {
+        Self(std::array::from_fn(|table| {
+            let rest = filled[table].then(|| read_beside(path.to_owned(), table));
             Filter { bits: Bits::default(), rest }
         }))
     }
 
-    /// Takes what was read meanwhile.
-    pub(super) fn look(&mut self) {
-        self.0.iter_mut().for_each(Filter::look);
+    /// Takes the filters of tables that have been read since.
+    pub(crate) fn poll(&mut self) {
+        self.0.iter_mut().for_each(Filter::poll);
     }
 
-    /// A table that holds nothing begins to be filled.
-    pub(super) fn begin(&mut self, slot: usize) {
-        self.0[slot] = Filter { bits: Bits::default(), rest: None };
+    /// Empties the filter of an empty table.
+    pub(super) fn reset(&mut self, table: usize) {
+        self.0[table] = Filter { bits: Bits::default(), rest: None };
     }
 
-    /// A key is merged into a table.
-    pub(super) fn add(&mut self, slot: usize, key: &Key) {
-        self.0[slot].bits.add(key);
+    /// Adds a key that is written to a table.
+    pub(super) fn insert(&mut self, table: usize, key: &Key) {
+        self.0[table].bits.insert(key);
     }
 
-    /// Whether a table may hold a key.
-    pub(super) fn may_hold(&self, slot: usize, key: &Key) -> bool {
-        let filter = &self.0[slot];
-        filter.rest.is_some() || filter.bits.may_hold(key)
+    /// Whether a table may contain a key.
+    pub(super) fn may_contain(&self, table: usize, key: &Key) -> bool {
+        let filter = &self.0[table];
+        filter.rest.is_some() || filter.bits.may_contain(key)
     }
 }
 
-/// One table's.
+/// The filter of one table.
 #[derive(Debug)]
 struct Filter {
     bits: Bits,
-    /// Brings what the table held when the process began. Until then, and for good when it cannot be
-    /// read, the table may hold anything.
+    /// Delivers what the table held at start. Until then, and for good when it cannot be read, the table may
+    /// contain any key.
     rest: Option<oneshot::Receiver<Bits>>,
 }
 
 impl Filter {
-    fn look(&mut self) {
+    fn poll(&mut self) {
         if let Some(rest) = &mut self.rest
             && let Ok(rest) = rest.try_recv()
         {
@@ -82,13 +80,12 @@ impl Filter {
     }
 }
 
-/// A Bloom filter whose bits for one key are all in one block. Keys are digests: their bytes are as good
-/// as any hash of them.
+/// A blocked Bloom filter. Keys are digests: their own bytes select the bits, without further hashing.
 #[derive(Debug, Default)]
 struct Bits(Vec<u64>);
 
 impl Bits {
-    /// Where a key's bits are: their words, and the bits in them.
+    /// The bits of a key: their words, and the masks in them.
     fn places(key: &Key) -> [(usize, u64); BITS] {
         let (pieces, _) = key.as_chunks();
         let piece = |at: usize| u16::from_be_bytes(pieces[at]);
@@ -100,7 +97,7 @@ impl Bits {
         })
     }
 
-    fn add(&mut self, key: &Key) {
+    fn insert(&mut self, key: &Key) {
         if self.0.is_empty() {
             self.0 = vec![0; BLOCKS * WORDS];
         }
@@ -109,7 +106,7 @@ impl Bits {
         }
     }
 
-    fn may_hold(&self, key: &Key) -> bool {
+    fn may_contain(&self, key: &Key) -> bool {
         !self.0.is_empty() && Self::places(key).iter().all(|(word, bit)| self.0[*word] & bit != 0)
     }
 
@@ -122,49 +119,52 @@ impl Bits {
     }
 }
 
-/// Reads a table on a connection of its own. What is merged meanwhile may be missing: whoever merges it
-/// adds it. It ends early when nobody waits for it any more.
-fn read_beside(path: PathBuf, slot: usize) -> oneshot::Receiver<Bits> {
+/// Reads a table on a thread and connection of its own. Keys compacted meanwhile may be missing: compaction
+/// adds them to the filter itself. Stops early when the receiver is dropped.
+fn read_beside(path: PathBuf, table: usize) -> oneshot::Receiver<Bits> {
     let (read, rest) = oneshot::channel();
-    tokio::task::spawn_blocking(move || {
+    let work = move || {
         let mut bits = Bits::default();
-        match read_into(&mut bits, &path, slot, || read.is_closed()) {
-            // Nobody may wait for it any more.
+        match read_into(&mut bits, &path, table, || read.is_closed()) {
+            // The receiver may be dropped.
             Ok(()) => drop(read.send(bits)),
             Err(error) => tracing::warn!(
                 %error,
-                "de-duplication keys could not be read: every event is looked up among them"
+                "no Bloom filter: the de-duplication table could not be read"
             ),
         }
-    });
+    };
+    if let Err(error) = std::thread::Builder::new().name("bloom".to_owned()).spawn(work) {
+        tracing::warn!(%error, "no Bloom filter: no thread to read the de-duplication table");
+    }
     rest
 }
 
 fn read_into(
     bits: &mut Bits,
     path: &Path,
-    slot: usize,
+    table: usize,
     is_over: impl Fn() -> bool,
-) -> Result<(), sqlx::Error> {
-    let sqlite = open::connect_to_fetch(path)?;
+) -> rusqlite::Result<()> {
+    let sqlite = open::connect_reader(path)?;
     let mut last: Vec<u8> = Vec::new();
-    while !is_over() && read_some(bits, &sqlite, slot, &mut last).map_err(direct_error)? {}
+    while !is_over() && read_some(bits, &sqlite, table, &mut last)? {}
     Ok(())
 }
 
-/// Reads the keys that follow the last one. False when there are none.
+/// Reads the keys after the last one. False when there are none.
 fn read_some(
     bits: &mut Bits,
     sqlite: &Connection,
-    slot: usize,
+    table: usize,
     last: &mut Vec<u8>,
 ) -> rusqlite::Result<bool> {
-    let mut statement = sqlite.prepare_cached(READ[slot])?;
+    let mut statement = sqlite.prepare_cached(READ[table])?;
     let mut rows = statement.query(params![&last[..], AT_ONCE])?;
     let mut found = None;
     while let Some(row) = rows.next()? {
         let key: Key = row.get(0)?;
-        bits.add(&key);
+        bits.insert(&key);
         found = Some(key);
     }
     if let Some(key) = found {
@@ -192,19 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_table_may_be_and_little_else() {
+    fn a_filter_has_no_false_negatives_and_few_false_positives() {
         let mut filters = filters(None);
-        keys(0..500_000).for_each(|key| filters.add(0, &key));
-        assert!(keys(0..500_000).all(|key| filters.may_hold(0, &key)));
-        let in_vain = keys(500_000..600_000).filter(|key| filters.may_hold(0, key)).count();
-        assert!(in_vain < 100, "{in_vain} of 100,000");
-        assert!(keys(0..1_000).all(|key| !filters.may_hold(1, &key)), "each has its own");
-        filters.begin(0);
-        assert!(keys(0..1_000).all(|key| !filters.may_hold(0, &key)), "begun anew");
+        keys(0..500_000).for_each(|key| filters.insert(0, &key));
+        assert!(keys(0..500_000).all(|key| filters.may_contain(0, &key)));
+        let false_positives =
+            keys(500_000..600_000).filter(|key| filters.may_contain(0, key)).count();
+        assert!(false_positives < 100, "{false_positives} of 100,000");
+        assert!(keys(0..1_000).all(|key| !filters.may_contain(1, &key)), "each has its own");
+        filters.reset(0);
+        assert!(keys(0..1_000).all(|key| !filters.may_contain(0, &key)), "after a reset");
     }
 
     #[test]
-    fn a_table_is_read_whole() {
+    fn a_filter_is_read_from_its_whole_table() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("one.db");
         let mut sqlite = Connection::open(&path).expect("a database");
@@ -217,33 +218,33 @@ mod tests {
         transaction.commit().expect("committed");
         let mut bits = Bits::default();
         read_into(&mut bits, &path, 1, || false).expect("read");
-        assert!(keys(0..40_000).all(|key| bits.may_hold(&key)));
-        let in_vain = keys(40_000..50_000).filter(|key| bits.may_hold(key)).count();
-        assert!(in_vain < 10, "{in_vain} of 10,000");
+        assert!(keys(0..40_000).all(|key| bits.may_contain(&key)));
+        let false_positives = keys(40_000..50_000).filter(|key| bits.may_contain(key)).count();
+        assert!(false_positives < 10, "{false_positives} of 10,000");
     }
 
     #[test]
-    fn before_a_table_is_read_it_may_hold_anything() {
+    fn a_table_that_is_not_read_yet_may_contain_any_key() {
         let (read, rest) = oneshot::channel();
         let mut filters = filters(Some(rest));
         let [before, meanwhile, never] = [0, 1, 2].map(|at| keys(at..at + 1).next().expect("one"));
-        filters.add(0, &meanwhile);
-        filters.look();
-        assert!(filters.may_hold(0, &never));
+        filters.insert(0, &meanwhile);
+        filters.poll();
+        assert!(filters.may_contain(0, &never));
         let mut bits = Bits::default();
-        bits.add(&before);
-        read.send(bits).expect("somebody waits");
-        filters.look();
-        let held = [before, meanwhile, never].map(|key| filters.may_hold(0, &key));
+        bits.insert(&before);
+        read.send(bits).expect("received");
+        filters.poll();
+        let held = [before, meanwhile, never].map(|key| filters.may_contain(0, &key));
         assert_eq!(held, [true, true, false]);
     }
 
     #[test]
-    fn a_table_that_cannot_be_read_may_hold_anything() {
+    fn a_table_that_cannot_be_read_may_contain_any_key() {
         let (read, rest) = oneshot::channel();
         drop(read);
         let mut filters = filters(Some(rest));
-        filters.look();
-        assert!(keys(0..1_000).all(|key| filters.may_hold(0, &key)));
+        filters.poll();
+        assert!(keys(0..1_000).all(|key| filters.may_contain(0, &key)));
     }
 }

@@ -1,19 +1,18 @@
-//! Examination: what `doctor` asks. Every check reads the rows themselves and compares them with
-//! what the store says of them.
+//! The integrity check of `doctor`: SQLite's own check of the file, and consistency checks that compare the
+//! rows with the ledger, the counters and each other.
 
 use futures_util::TryStreamExt as _;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::failure::Failure;
-use super::memory::read_ledger;
-use super::row::{self, count};
+use super::error::Failure;
+use super::row::{self, count, read_ledger};
 use crate::domain::clock::Timestamp;
 use crate::store::Finding;
 use crate::store::consistency::{self, CountedDeliveries};
 
 /// Runs every check.
-pub(super) async fn examine(
+pub(super) async fn check(
     conn: &mut SqliteConnection,
     now: Timestamp,
     has_room: bool,
@@ -44,7 +43,7 @@ async fn foreign_keys(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     Ok(Finding { check: "foreign_keys", ok: broken == 0, detail })
 }
 
-/// Compares the totals with counted rows, both as of one moment.
+/// Compares the ledger with counted rows, both in one snapshot.
 async fn ledger(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     let row = sqlx::query(
         "WITH states (pending, leased, delivered, dead, discarded) AS (SELECT
@@ -58,7 +57,7 @@ async fn ledger(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     )
     .fetch_one(conn)
     .await?;
-    let kept = read_ledger(&row)?;
+    let kept = read_ledger(|column| row.try_get::<i64, _>(column))?;
     let counted = |index: usize| row.try_get::<i64, _>(index).map(count);
     let counted = CountedDeliveries {
         pending: counted(12)?,
@@ -70,7 +69,7 @@ async fn ledger(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     Ok(consistency::ledger(&kept, &counted))
 }
 
-/// Looks for rows without the row they belong to: the hot tables have no foreign keys.
+/// Finds rows without the row they refer to: the hot tables have no foreign keys.
 async fn orphans(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     let checks = [
         (
@@ -130,7 +129,7 @@ async fn orphans(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     Ok(Finding { check: "orphans", ok: faults.is_empty(), detail })
 }
 
-/// Unpacks what rows keep packed: that it is damaged is no fault of a page, and no CHECK sees it.
+/// Unpacks headers: damage within them is not detected by page checks or CHECKs.
 async fn headers(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     const PACKED: [&str; 2] = [
         "SELECT request_headers, response_headers FROM attempts WHERE batch_id IS NULL",
@@ -152,7 +151,7 @@ async fn headers(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     Ok(Finding { check: "headers", ok: unreadable == 0, detail })
 }
 
-/// Keys are handed out once: the counters are above every key.
+/// The key counters are above every key, so that no key is used twice.
 async fn keys(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     let row = sqlx::query(
         "SELECT next_event_id, next_delivery_id, next_attempt_id,
@@ -169,7 +168,7 @@ async fn keys(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     Ok(Finding { check: "keys", ok: row.try_get(3)?, detail })
 }
 
-/// A lease long past its end was not expired: the duty that does it is not running.
+/// An overdue lease means that the lease reaper is not running.
 async fn leases(conn: &mut SqliteConnection, now: Timestamp) -> Result<Finding, Failure> {
     const OVERDUE_US: i64 = 5 * 60 * 1_000_000;
     let row = sqlx::query(

@@ -1,13 +1,14 @@
-//! What a job selects: its filter as it is kept, and the deliveries that it is made to mean. A look goes
-//! over a bounded number of rows, by the index that holds them, and the next goes on behind it.
+//! A job's selection: its stored filter and the deliveries that match it. A query scans at most N rows of the
+//! index that contains them; the next resumes behind it.
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::list::{Conditions, push_conditions, push_event, quickest, range_of};
+use super::conditions::{Conditions, push_conditions, push_event};
+use super::keyset::{KeyRange, Scan, ScanLimits, Span};
 use super::row::{DELIVERY_COLUMNS, count};
-use super::walk::{Bounds, Look, Span, Walk};
+use super::scan::{quickest, range_of};
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
 use crate::domain::condition::{EventConditions, StatusRange};
@@ -16,15 +17,15 @@ use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};
 
-/// Deliveries that a look goes over at most; a step acts on fewer.
-const WINDOW: i64 = 20_000;
-/// The same where each brings its event: a step holds the writer, and events fill pages.
-const WINDOW_OF_EVENTS: i64 = 5_000;
+/// Deliveries that one query scans at most; a step acts on fewer.
+const SCANNED: i64 = 20_000;
+/// The same where each row needs its event, whose body fills pages.
+const SCANNED_WITH_EVENTS: i64 = 5_000;
 
-/// A filter as it is kept: JSON, what is not asked for left out.
+/// A filter as it is stored: JSON without absent conditions.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct KeptFilter {
+pub(super) struct StoredFilter {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     delivery_ids: Vec<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,8 +60,8 @@ pub(super) struct KeptFilter {
     accepted_until: Option<Timestamp>,
 }
 
-impl KeptFilter {
-    /// To be kept.
+impl StoredFilter {
+    /// To store.
     pub(super) fn of(filter: &JobFilter) -> Self {
         let event = &filter.event;
         Self {
@@ -83,7 +84,7 @@ impl KeptFilter {
         }
     }
 
-    /// Read back.
+    /// As it was stored.
     pub(super) fn into_filter(self) -> JobFilter {
         JobFilter {
             delivery_ids: self.delivery_ids.into_iter().map(DeliveryId).collect(),
@@ -108,12 +109,12 @@ impl KeptFilter {
     }
 }
 
-/// What a job selects from.
+/// The rows that a job selects from.
 #[derive(Clone, Copy)]
 pub(super) struct Selection<'a> {
     pub(super) action: JobAction,
     pub(super) filter: &'a JobFilter,
-    /// The rows that hold its deliveries, as they are quickest walked by key.
+    /// The rows that contain its deliveries, in the cheapest form to scan by key.
     pub(super) rows: &'static str,
     /// Keys above this …
     pub(super) after: i64,
@@ -133,26 +134,26 @@ impl<'a> Selection<'a> {
             JobAction::Redrive => Some(State::Dead),
             JobAction::Discard => filter.state,
         };
-        let rows = quickest(conn, (state, filter.reason), Look::default()).await?;
+        let rows = quickest(conn, (state, filter.reason), ScanLimits::default()).await?;
         let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
-        let mut bounds = Walk::deliveries(rows).bounds(conn, span).await?;
+        let mut range = Scan::deliveries(rows).range(conn, span).await?;
         if let Some(event_id) = filter.event_id {
-            bounds = bounds.within(range_of(conn, event_id).await?.unwrap_or(Bounds::NONE));
+            range = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
         }
-        let (after, upto) = (after.max(bounds.floor - 1), upto.min(bounds.before - 1));
+        let (after, upto) = (after.max(range.floor - 1), upto.min(range.before - 1));
         Ok(Self { action, filter, rows, after, upto })
     }
 
-    /// The last key that one look goes to, a bounded number of rows on; none at the end.
-    pub(super) async fn end_of_look(
+    /// The last key that one query scans; none at the end.
+    pub(super) async fn end_of_scan(
         &self,
         conn: &mut SqliteConnection,
     ) -> Result<Option<i64>, sqlx::Error> {
-        let rows = if self.filter.event.are_none() { WINDOW } else { WINDOW_OF_EVENTS };
+        let rows = if self.filter.event.are_none() { SCANNED } else { SCANNED_WITH_EVENTS };
         self.statement_of_end(rows).build_query_scalar().persistent(false).fetch_one(conn).await
     }
 
-    /// What tells the end of a look over so many rows.
+    /// The query of the last key of a scan over so many rows.
     pub(super) fn statement_of_end(&self, rows: i64) -> QueryBuilder<Sqlite> {
         let mut sql = QueryBuilder::<Sqlite>::new("SELECT max(id) FROM (SELECT id FROM ");
         sql.push(self.rows);
@@ -161,7 +162,7 @@ impl<'a> Selection<'a> {
         sql
     }
 
-    /// How many match, up to the end of a look.
+    /// How many match, up to the end of a limits.
     pub(super) async fn matched(
         &self,
         conn: &mut SqliteConnection,
@@ -172,7 +173,7 @@ impl<'a> Selection<'a> {
         sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
     }
 
-    /// The first that match, up to the end of a look.
+    /// The first that match, up to the end of a limits.
     pub(super) async fn first(
         &self,
         conn: &mut SqliteConnection,
@@ -183,7 +184,7 @@ impl<'a> Selection<'a> {
         sql.build().persistent(false).fetch_all(conn).await
     }
 
-    /// What reads the first that match.
+    /// The query of the first that match.
     pub(super) fn statement_of_first(&self, limit: u32) -> QueryBuilder<Sqlite> {
         let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {DELIVERY_COLUMNS}"));
         self.push_from(&mut sql);

@@ -1,5 +1,5 @@
-//! The lines of header texts that are usual, and beginnings of them. What rows are packed with: a line
-//! keeps its place for ever, others are added at the end.
+//! The static dictionary of header compression: common header lines and prefixes of lines. Part of the file
+//! format: an entry keeps its number for ever, new ones are appended.
 
 /// The lines: what stands in attempts of ours, then what stands in answers.
 pub(super) const LINES: [&str; 110] = [
