@@ -160,8 +160,8 @@ pub trait DeliveryQueue: DueTimes {
     /// Returns how many were released.
     async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError>;
 
-    /// Leases without an outcome that nobody will record: past their expiry at `now`, or owned by a
-    /// node that the engine knows to have ended. The caller records each as `unknown`, after which it
+    /// Leases without an outcome whose owner will not record one: past their expiry at `now`, or owned
+    /// by a node that the engine knows to have ended. The caller records each as `unknown`, after which it
     /// is no longer found.
     async fn expired_leases(
         &self,

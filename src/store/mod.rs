@@ -23,16 +23,13 @@ mod open;
 mod outbox;
 mod pipeline;
 mod pipeline_change;
+mod pipeline_store;
 pub mod sqlite;
 mod statistics;
 mod test_sends;
 mod tokens;
 
 pub use crate::domain::condition::{EventConditions, StatusRange};
-// Private: the engines' name for what moved to the domain.
-use crate::domain::event::StoredEvent;
-use crate::domain::ledger::Ledger;
-use crate::domain::secret::SealedSecret;
 pub use alerts::AlertStore;
 pub use audit::{AuditLog, AuditQuery, AuditVerdict};
 pub use consistency::{ConsistencyCheck, Finding};
@@ -53,9 +50,10 @@ pub use open::{OpenError, OpenRequest, open};
 pub use outbox::{Accepted, Capacity, DeliveryIds, Lease, NewDelivery, NewEvent, Outbox, Skip};
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, HoldReason,
-    Pipeline, PipelineStore, SharedSecret, WriteKey,
+    Pipeline, SharedSecret, WriteKey,
 };
 pub use pipeline_change::PipelineChange;
+pub use pipeline_store::PipelineStore;
 pub use statistics::{
     BacklogSample, LATENCY_STEPS_US, Latencies, Statistics, StatisticsQuery, StatisticsRow,
 };

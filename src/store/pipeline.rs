@@ -1,14 +1,10 @@
 //! The pipeline at rest: sources, destinations, mappings and their secrets, under one version.
 
-use async_trait::async_trait;
-
-use super::StoreError;
-use super::pipeline_change::PipelineChange;
-use crate::domain::auth::{Act, Scope};
+use crate::domain::auth::Scope;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
-use crate::domain::id::{DestinationId, MappingId, SourceId};
-use crate::domain::mapping::{Mapping, MappingRevision};
+use crate::domain::id::{DestinationId, SourceId};
+use crate::domain::mapping::Mapping;
 use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 
@@ -179,36 +175,4 @@ impl std::fmt::Display for HoldReason<'_> {
             Self::Lost(why) => write!(out, "not connected any more: {why}"),
         }
     }
-}
-
-/// The stored pipeline.
-#[async_trait]
-pub trait PipelineStore: Send + Sync + 'static {
-    /// The whole pipeline, of one snapshot.
-    async fn pipeline(&self) -> Result<Pipeline, StoreError>;
-
-    /// A mapping's revisions, newest first; with `before` only those numbered below it.
-    async fn revisions(
-        &self,
-        mapping_id: MappingId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<Vec<MappingRevision>, StoreError>;
-
-    /// Commits all changes or none: [`StoreError::Conflict`] when the version is no longer
-    /// `expected_version` (optimistic locking). Returns the new version.
-    async fn change_pipeline(
-        &self,
-        expected_version: i64,
-        changes: Vec<PipelineChange>,
-        act: Act,
-    ) -> Result<i64, StoreError>;
-
-    /// Changes a connection's state: [`StoreError::Conflict`] when its number is another or the
-    /// destination was removed. Returns the new number.
-    async fn change_connection(
-        &self,
-        change: ConnectionChange,
-        act: Act,
-    ) -> Result<i64, StoreError>;
 }

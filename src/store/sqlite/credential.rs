@@ -13,9 +13,9 @@ use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::DestinationId;
+use crate::domain::secret::SealedSecret;
 use crate::store::{
-    Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, SealedSecret,
-    StoreError,
+    Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, StoreError,
 };
 
 /// The rows of [`credential`].

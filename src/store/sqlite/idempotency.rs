@@ -8,7 +8,8 @@ use super::error::Failure;
 use super::row::Columns;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
-use crate::store::{IdempotencyKey, IdempotencyState, SealedSecret};
+use crate::domain::secret::SealedSecret;
+use crate::store::{IdempotencyKey, IdempotencyState};
 
 /// How long a key is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -10,8 +10,9 @@ use super::keyset::{KeyRange, Scan, ScanLimits, Span};
 use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
 use super::scan::{quickest, range_of, scan_deliveries, scan_events};
 use crate::domain::attempt::Attempt;
+use crate::domain::event::StoredEvent;
 use crate::domain::id::{DeliveryId, EventId};
-use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, Listed, StoredEvent};
+use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, Listed};
 
 /// One event.
 pub(super) async fn event(

@@ -12,7 +12,8 @@ use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
-use crate::store::{PipelineChange, SealedSecret, StoreError};
+use crate::domain::secret::SealedSecret;
+use crate::store::{PipelineChange, StoreError};
 
 /// The kind of auth that holds deliveries without a connection: a change to another kind resumes them.
 const NEEDS_CONNECTION: &str = "authorization_code";

@@ -10,8 +10,9 @@ use super::writer::step::Tx;
 use crate::domain::attempt::{Batch, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
+use crate::domain::ledger::Ledger;
 use crate::domain::retry::Next;
-use crate::store::{Ledger, Record, Recorded};
+use crate::store::{Record, Recorded};
 
 const SETTLE: &str = "UPDATE deliveries SET state = ?3, due_at = ?4, settled_at = ?5, reason = ?6,
         token = token + (?9 IS NOT NULL), tried = tried + (?9 IS NULL),

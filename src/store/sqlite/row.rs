@@ -16,8 +16,10 @@ use crate::domain::event::{Document, Event, EventType, StoredEvent};
 use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
+use crate::domain::ledger::Ledger;
+use crate::domain::secret::SealedSecret;
 use crate::domain::trace::Trace;
-use crate::store::{DeliveryRow, Ledger, SealedSecret, StoreError, TestSend, TestSendRow};
+use crate::store::{DeliveryRow, StoreError, TestSend, TestSendRow};
 
 mod dictionary;
 pub(super) mod headers;

@@ -10,8 +10,9 @@ use super::keyset::{KeyRange, Scan, ScanLimits};
 use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
+use crate::domain::event::StoredEvent;
 use crate::domain::id::EventId;
-use crate::store::{Cursor, DeliveryQuery, DeliveryRow, EventQuery, Listed, StoredEvent};
+use crate::store::{Cursor, DeliveryQuery, DeliveryRow, EventQuery, Listed};
 
 /// The rows of `deliveries` in a state, by the index that contains them.
 pub(super) fn candidates(state: Option<State>) -> &'static str {

@@ -9,8 +9,9 @@ use super::super::error::Failure;
 use super::super::keyset::{KeyRange, Scan, ScanLimits};
 use super::super::scan::{range_of, read_deliveries, read_events, scan_deliveries, scan_events};
 use super::key::key;
+use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, SourceId};
-use crate::store::{DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed, StoredEvent};
+use crate::store::{DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed};
 
 /// The events of keys, which are given as a JSON array of hexadecimal text.
 pub(crate) const FIND: &str = "WITH wanted (key) AS (SELECT unhex(value) FROM json_each(?))

@@ -7,7 +7,7 @@ use rusqlite::params;
 use super::super::dedup::rotation::Rotation;
 use super::super::row::{int, read_ledger};
 use super::connection::Connection;
-use crate::store::Ledger;
+use crate::domain::ledger::Ledger;
 
 /// The state as of the last commit, plus the running transaction's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

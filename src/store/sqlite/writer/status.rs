@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::store::Ledger;
+use crate::domain::ledger::Ledger;
 
 /// Shared by the writer and the store's callers.
 #[derive(Debug)]
