@@ -25,7 +25,7 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Fail
             detail: from.take()?,
             raised_at: from.at()?,
             cleared_at: from.maybe_at()?,
-            told: from.take()?,
+            published: from.take()?,
         });
     }
     Ok(alerts)
@@ -50,7 +50,7 @@ impl Step for Put {
                 alert.detail.as_str(),
                 alert.raised_at.as_micros(),
                 alert.cleared_at.map(crate::domain::clock::Timestamp::as_micros),
-                alert.told
+                alert.published
             ],
         )?;
         Ok(())
