@@ -17,7 +17,7 @@ use crate::domain::auth::DestinationPath;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::MappingId;
 use crate::routing::LiveRoutes;
-use crate::store::{StatisticsRow, Store, StoreError};
+use crate::store::{AlertStore, StatisticsRow, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
 
 use rules::{DestinationStatistics, Minute};
@@ -46,7 +46,7 @@ pub trait PublishAlert: Send + Sync + 'static {
 /// What alerts are built from.
 pub struct AlertParts {
     /// Keeps the active alerts.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn AlertStore>,
     /// Reports open circuits and closing windows.
     pub dispatcher: Dispatcher,
     /// The active pipeline.
@@ -218,7 +218,7 @@ impl Alerts {
             alert.published = true;
             self.parts.store.put_alert(alert).await
         } else {
-            self.parts.store.forget_alert(alert.kind, &alert.subject).await
+            self.parts.store.remove_alert(alert.kind, &alert.subject).await
         }
     }
 }

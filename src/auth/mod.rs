@@ -14,7 +14,7 @@ use crate::domain::auth::{Act, Caller, Forbidden, Role, Scope};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::TokenId;
 use crate::settings::secrets::{SecretError, digest, generate};
-use crate::store::{NewToken, Revocation, Store, StoreError, Token};
+use crate::store::{AuditLog, NewToken, Revocation, StoreError, Token, Tokens};
 
 mod rate_limit;
 mod token_request;
@@ -133,7 +133,8 @@ fn address(from: Option<Peer>) -> String {
 
 /// Authenticates bearer tokens and owns their life cycle.
 pub struct Authenticator {
-    store: Arc<dyn Store>,
+    tokens: Arc<dyn Tokens>,
+    audit: Arc<dyn AuditLog>,
     clock: Arc<dyn Clock>,
     live: RwLock<Arc<[Arc<ActiveToken>]>>,
     refusals: Mutex<Refusals>,
@@ -156,7 +157,8 @@ impl Authenticator {
     /// # Errors
     /// [`StoreError`] when the store fails.
     pub async fn open(
-        store: Arc<dyn Store>,
+        tokens: Arc<dyn Tokens>,
+        audit: Arc<dyn AuditLog>,
         clock: Arc<dyn Clock>,
         operator: &SecretString,
     ) -> Result<Self, StoreError> {
@@ -168,10 +170,11 @@ impl Authenticator {
             expires_at: None,
         };
         let is_let_in = token.digest;
-        store.admit_token(token, Act::of_the_service("start", clock.now())).await?;
+        tokens.admit_token(token, Act::of_the_service("start", clock.now())).await?;
         let changing = tokio::sync::Mutex::default();
         let live = RwLock::new(Arc::new([]) as Arc<[_]>);
-        let authenticator = Self { store, clock, live, refusals: Mutex::default(), changing };
+        let authenticator =
+            Self { tokens, audit, clock, live, refusals: Mutex::default(), changing };
         authenticator.reload().await?;
         if !authenticator.live().iter().any(|it| it.token.made.digest == is_let_in) {
             tracing::warn!(
@@ -188,7 +191,7 @@ impl Authenticator {
     /// Reloads the store's tokens.
     async fn reload(&self) -> Result<(), StoreError> {
         let before = self.live();
-        let tokens = self.store.tokens().await?;
+        let tokens = self.tokens.tokens().await?;
         let live = tokens.into_iter().map(|token| {
             // The entry in memory is kept: it has a time of last use that is not stored yet.
             let held = before.iter().find(|it| it.token.id == token.id);
@@ -293,7 +296,7 @@ impl Authenticator {
     async fn note(&self, act: Act, action: Action, subject: &str, after: Option<Value>) {
         let (actor, from) = (act.actor.clone(), act.from.clone());
         let done = NewEntry { action, subject: subject.to_owned(), before: None, after };
-        if let Err(error) = self.store.note(act, done).await {
+        if let Err(error) = self.audit.append_audit(act, done).await {
             let action = action.as_str();
             tracing::error!(action, actor, from, %error, "not in the audit log: the store failed");
         }
@@ -339,7 +342,7 @@ impl Authenticator {
         let token = terms.token(digest(secret.expose_secret()));
         let _one_at_a_time = self.changing.lock().await;
         let name = token.name.clone();
-        let token = match self.store.create_token(token, caller.act(now)).await {
+        let token = match self.tokens.create_token(token, caller.act(now)).await {
             Err(StoreError::Conflict) => return Err(CreateTokenError::NameTaken(name)),
             other => other.map_err(CreateTokenError::Store)?,
         };
@@ -356,7 +359,7 @@ impl Authenticator {
             return Ok(Revocation::Unknown);
         }
         let _one_at_a_time = self.changing.lock().await;
-        let revocation = self.store.revoke_token(name, caller.act(self.clock.now())).await?;
+        let revocation = self.tokens.revoke_token(name, caller.act(self.clock.now())).await?;
         self.reload().await?;
         Ok(revocation)
     }
@@ -374,7 +377,7 @@ impl Authenticator {
             .filter(|(it, used_at)| *used_at > it.noted_at.load(Ordering::Relaxed))
             .collect();
         let uses = changed.iter().map(|(it, at)| (it.token.id, Timestamp::from_micros(*at)));
-        self.store.note_token_uses(uses.collect()).await?;
+        self.tokens.record_token_uses(uses.collect()).await?;
         for (it, used_at) in changed {
             it.noted_at.fetch_max(used_at, Ordering::Relaxed);
         }

@@ -12,7 +12,7 @@ use crate::domain::error_chain;
 use crate::server::AppError;
 use crate::settings::ConfigError;
 use crate::settings::secrets::SecretError;
-use crate::store::sqlite::OpenError;
+use crate::store::OpenError;
 
 /// Exit codes, as `--help` lists them.
 pub mod exit {

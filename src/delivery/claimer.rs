@@ -152,7 +152,7 @@ pub(super) async fn settle_overdue(context: &Context) -> Result<u64, StoreError>
     for want in wants {
         let (mapping_id, now) = (want.mapping_id, context.parts.clock.now());
         let request = ClaimRequest { node_id: context.parts.node_id, now, wants: vec![want] };
-        let settled = context.parts.store.settle_overdue(request).await?;
+        let settled = context.parts.store.bury_overdue(request).await?;
         count_overdue(context, mapping_id, settled);
         sum += settled;
     }

@@ -32,7 +32,9 @@ impl Dispatcher {
         let context = &self.context;
         let mut pending_shift = context.schedule.pending_shift().await;
         if *pending_shift != 0 {
-            context.parts.store.shift_schedule(*pending_shift).await?;
+            if let Some(schedule) = &context.parts.schedule {
+                schedule.shift(*pending_shift).await?;
+            }
             *pending_shift = 0;
             context.claim_wanted.notify_one();
         }

@@ -27,14 +27,16 @@ use crate::functions::FunctionPool;
 use crate::outbound_auth::Authorizer;
 use crate::routing::LiveRoutes;
 use crate::sender::Sender;
-use crate::store::{LeaseRef, Store, StoreError};
+use crate::store::{DeliveryQueue, LeaseRef, NodeTimeSchedule, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Tracer;
 
 /// What the dispatcher is made of.
 pub struct DispatcherParts {
     /// The outbox.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn DeliveryQueue>,
+    /// The stored schedules, where they follow this node's clock.
+    pub schedule: Option<Arc<dyn NodeTimeSchedule>>,
     /// The HTTP client.
     pub sender: Arc<Sender>,
     /// The workers that run insert functions.

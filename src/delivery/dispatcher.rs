@@ -8,7 +8,7 @@ use super::completion_queue::completion_queue;
 use super::context::{Context, DispatcherParts};
 use super::{claimer, completer, lease_reaper, scheduler};
 use crate::domain::id::{MappingId, NodeId};
-use crate::store::{ExpiryScope, LeasedDelivery, StoreError};
+use crate::store::{LeasedDelivery, StoreError};
 
 /// Prefetched deliveries are released this long before their lease expires: longer than the interval
 /// of lease expiry and the time of a commit.
@@ -114,16 +114,7 @@ impl Dispatcher {
             self.context.release(prefetched).await;
             self.context.refresh().await?;
         }
-        lease_reaper::run(&self.context, ExpiryScope::Until(now)).await
-    }
-
-    /// Expires the leases of all other nodes at startup: on SQLite, earlier processes.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn expire_other_nodes(&self) -> Result<u64, StoreError> {
-        let node_id = self.context.parts.node_id;
-        lease_reaper::run(&self.context, ExpiryScope::OtherThan(node_id)).await
+        lease_reaper::run(&self.context).await
     }
 
     /// Makes dead letters of attempted deliveries past their deadline: while a circuit is open, no claim

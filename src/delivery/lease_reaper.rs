@@ -11,19 +11,19 @@ use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{MappingId, RevisionId};
 use crate::domain::retry::{AttemptEnd, decide};
-use crate::store::{ExpiredLease, ExpiryScope, Record, Recorded, StoreError};
+use crate::store::{ExpiredLease, Record, Recorded, StoreError};
 
 /// Leases in one store step.
 const STEP_LEASES: u32 = 500;
 
-/// Expires every lease in `scope`; returns how many.
-pub(super) async fn run(context: &Context, scope: ExpiryScope) -> Result<u64, StoreError> {
+/// Expires every lease that ended without an outcome; returns how many.
+pub(super) async fn run(context: &Context) -> Result<u64, StoreError> {
     let now = context.parts.clock.now();
     // With batching, a mapping's expired deliveries share their jitter, as those of one request do.
     let mut jitters = HashMap::new();
     let mut expired = 0;
     loop {
-        let leases = context.parts.store.expired_leases(scope, STEP_LEASES).await?;
+        let leases = context.parts.store.expired_leases(now, STEP_LEASES).await?;
         if leases.is_empty() {
             return Ok(expired);
         }

@@ -9,7 +9,7 @@ use crate::domain::destination::DeliveryPolicy;
 use crate::domain::id::{DeliveryId, DestinationId, EventId};
 use crate::domain::retry::Next;
 use crate::routing::MappingRoute;
-use crate::store::{LeasedDelivery, Record, Store};
+use crate::store::{DeliveryQueue, LeasedDelivery, Record};
 
 /// Successes that the store does not have yet, by delivery.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl UnrecordedSuccesses {
     /// delivery is sent: a duplicate is better than a loss.
     pub(super) async fn settled(
         &self,
-        store: &dyn Store,
+        store: &dyn DeliveryQueue,
         route: &MappingRoute,
         delivery: &LeasedDelivery,
     ) -> bool {
@@ -51,8 +51,8 @@ impl UnrecordedSuccesses {
         if self.entries().values().any(|it| *it == event) {
             return true;
         }
-        match store.delivery(delivery.id).await {
-            Ok(row) => row.is_some_and(|row| row.delivery.state == State::Delivered),
+        match store.delivery_state(delivery.id).await {
+            Ok(state) => state == Some(State::Delivered),
             Err(error) => {
                 tracing::warn!(%error, "a sibling delivery's state could not be read");
                 false

@@ -9,10 +9,10 @@ use super::response::Refusal;
 use super::slots::ReservedSlots;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
-use crate::domain::id::{DeliveryId, MappingId};
+use crate::domain::id::MappingId;
 use crate::live::{Feed, LiveEvent};
 use crate::routing::SourceRoute;
-use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Store, StoreError};
+use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Outbox, StoreError};
 
 /// How many messages of a request were stored and how many were duplicates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct Tally {
 pub(super) async fn accept(
     write: OutboxWrite,
     mut slots: ReservedSlots,
-    store: &dyn Store,
+    store: &dyn Outbox,
     live: &Feed<LiveEvent>,
 ) -> Result<Tally, Refusal> {
     let committed = Committed::of(&write);
@@ -98,15 +98,15 @@ impl Committed {
         for ((event, count), accepted) in self.events.iter().zip(accepted) {
             let deliveries;
             (deliveries, rest) = rest.split_at(*count);
-            match *accepted {
+            match accepted {
                 Accepted::Duplicate => effects.tally.duplicates += 1,
-                Accepted::Stored { event_id, first_delivery_id } => {
+                Accepted::Stored { event_id, delivery_ids } => {
                     effects.tally.stored += 1;
-                    for (id, delivery) in (first_delivery_id.0..).zip(deliveries) {
+                    for (id, delivery) in delivery_ids.iter().zip(deliveries) {
                         if let Some(lease) = delivery.lease {
                             effects.leased.push(LeasedDelivery {
-                                id: DeliveryId(id),
-                                event_id,
+                                id,
+                                event_id: *event_id,
                                 event: Arc::clone(event),
                                 mapping_id: delivery.mapping_id,
                                 token: 1,

@@ -34,7 +34,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::json;
 use crate::live::{Feed, LiveEvent};
 use crate::routing::{LiveRoutes, Routes, SourceRoute};
-use crate::store::Store;
+use crate::store::Outbox;
 use crate::telemetry::metrics::{Answer, Metrics};
 use crate::telemetry::traces::Tracer;
 
@@ -43,7 +43,7 @@ pub struct IntakeParts {
     /// The routing table.
     pub routes: LiveRoutes,
     /// Stores events and deliveries.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Outbox>,
     /// Takes leased deliveries for their first attempt.
     pub dispatch: Arc<dyn Dispatch>,
     /// Records trace spans; none if tracing is not configured.
@@ -63,7 +63,7 @@ pub struct IntakeParts {
 /// The tracking API.
 pub struct Intake {
     pub(super) routes: LiveRoutes,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Outbox>,
     pub(super) dispatch: Arc<dyn Dispatch>,
     spans: Option<Tracer>,
     live: Feed<LiveEvent>,

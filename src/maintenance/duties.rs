@@ -12,7 +12,7 @@ use crate::auth::Authenticator;
 use crate::delivery::Dispatcher;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
-use crate::store::{PruneRequest, Store, StoreError};
+use crate::store::{EngineDuty, Jobs, Maintenance, PruneRequest, StoreError};
 
 /// Deliveries of removed mappings discarded in one write step.
 const DISCARD_BATCH: u32 = 1_000;
@@ -23,8 +23,12 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the duties run on.
 #[derive(Clone)]
 pub struct Duties {
-    /// The store.
-    pub store: Arc<dyn Store>,
+    /// The store's maintenance steps.
+    pub store: Arc<dyn Maintenance>,
+    /// Redrive and discard jobs.
+    pub jobs: Arc<dyn Jobs>,
+    /// Duties that only the store's engine has.
+    pub engine_duties: Vec<EngineDuty>,
     /// Deliveries.
     pub dispatcher: Dispatcher,
     /// Authenticator control: tokens and their last use.
@@ -80,11 +84,6 @@ impl Duties {
         Ok(())
     }
 
-    /// Runs the store's own maintenance, such as the checkpoint.
-    pub(super) async fn tidy_store(self) -> Result<(), StoreError> {
-        self.store.tidy().await
-    }
-
     /// Ends deliveries past their deadline, and discards those of removed mappings.
     pub(super) async fn settle_overdue(self) -> Result<(), StoreError> {
         self.dispatcher.settle_overdue().await?;
@@ -103,7 +102,7 @@ impl Duties {
             self.dispatcher.subtract_statistics(&rows);
             self.alerts.add_statistics(&rows);
         }
-        self.store.note_level(self.clock.now()).await
+        self.store.record_backlog(self.clock.now()).await
     }
 
     /// Stores the last use of tokens.
@@ -145,10 +144,5 @@ impl Duties {
     pub(super) async fn retire_secrets(self) -> Result<(), StoreError> {
         self.secrets.retire_secrets().await;
         Ok(())
-    }
-
-    /// Rotates the de-duplication tables.
-    pub(super) async fn rotate_deduplication(self) -> Result<(), StoreError> {
-        self.store.rotate_deduplication(self.clock.now()).await
     }
 }

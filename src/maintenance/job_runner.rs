@@ -63,7 +63,7 @@ async fn step_all(duties: &Duties, next_steps: &mut NextSteps) -> Result<bool, S
     let mut still_running = false;
     let running =
         JobQuery { state: Some(JobState::Running), limit: MAX_JOBS, ..JobQuery::default() };
-    let jobs = duties.store.jobs(running).await?;
+    let jobs = duties.jobs.jobs(running).await?;
     next_steps.retain(|id, _| jobs.iter().any(|job| job.id == *id));
     for job in &jobs {
         let now = duties.clock.now();
@@ -80,7 +80,7 @@ async fn step_all(duties: &Duties, next_steps: &mut NextSteps) -> Result<bool, S
 async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
     let limit = job.spec.rate_per_second.unwrap_or(STEP_DELIVERIES);
     loop {
-        let step = duties.store.step_job(job.id, limit, duties.clock.now()).await?;
+        let step = duties.jobs.advance_job(job.id, limit, duties.clock.now()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
         duties.dispatcher.notify_redriven(&step.due);
         let is_limited = job.spec.rate_per_second.is_some();

@@ -1,4 +1,4 @@
-//! The schedule: which duty runs when, on tokio-cron-scheduler. A run that is still going on when the next
+//! The schedule: which duty runs when, those of the store's engine included, on tokio-cron-scheduler. A run that is still going on when the next
 //! one is due makes that one be skipped.
 
 use std::future::Future;
@@ -27,21 +27,19 @@ const fn duty(name: &'static str, cron: &'static str, run: fn(Duties) -> Run) ->
 }
 
 /// Every few seconds: what deliveries wait for.
-const INTERVAL_DUTIES: [ScheduledDuty; 5] = [
+const INTERVAL_DUTIES: [ScheduledDuty; 4] = [
     duty("clock", "* * * * * *", |it| Box::pin(it.follow_clock())),
     duty("expiry", "*/5 * * * * *", |it| Box::pin(it.expire_leases())),
-    duty("tidy", "*/10 * * * * *", |it| Box::pin(it.tidy_store())),
     duty("alerts", "3/10 * * * * *", |it| Box::pin(it.evaluate_alerts())),
     duty("overdue", "*/30 * * * * *", |it| Box::pin(it.settle_overdue())),
 ];
 
 /// At fixed times of a minute or an hour: rotation, statistics, retention.
-const CALENDAR_DUTIES: [ScheduledDuty; 5] = [
+const CALENDAR_DUTIES: [ScheduledDuty; 4] = [
     duty("rotation", "0 * * * * *", |it| Box::pin(it.retire_secrets())),
     duty("tokens", "45 * * * * *", |it| Box::pin(it.store_last_used())),
     duty("statistics", "5 * * * * *", |it| Box::pin(it.roll_up())),
     duty("retention", "15 */10 * * * *", |it| Box::pin(it.prune())),
-    duty("deduplication", "25 0 * * * *", |it| Box::pin(it.rotate_deduplication())),
 ];
 
 /// The running schedule; [`Schedule::stop`] ends it.
@@ -60,7 +58,15 @@ impl Schedule {
         let scheduler = JobScheduler::new().await?;
         let runs = TaskTracker::new();
         for duty in INTERVAL_DUTIES.iter().chain(&CALENDAR_DUTIES) {
-            scheduler.add(job(duty, duties.clone(), runs.clone())?).await?;
+            scheduler.add(job((duty.name, duty.cron), duty.run, duties, &runs)?).await?;
+        }
+        for duty in &duties.engine_duties {
+            let (name, cron, duty) = (duty.name, duty.schedule, duty.clone());
+            let run = move |duties: Duties| -> Run {
+                let duty = duty.clone();
+                Box::pin(async move { duty.run(duties.clock.now()).await })
+            };
+            scheduler.add(job((name, cron), run, duties, &runs)?).await?;
         }
         scheduler.start().await?;
         Ok(Self { scheduler, runs })
@@ -77,20 +83,22 @@ impl Schedule {
 }
 
 fn job(
-    duty: &'static ScheduledDuty,
-    duties: Duties,
-    runs: TaskTracker,
+    (name, cron): (&'static str, &'static str),
+    run: impl Fn(Duties) -> Run + Clone + Send + Sync + 'static,
+    duties: &Duties,
+    runs: &TaskTracker,
 ) -> Result<Job, JobSchedulerError> {
+    let (duties, runs) = (duties.clone(), runs.clone());
     let running = Arc::new(Mutex::new(()));
-    Job::new_async(duty.cron, move |_id, _scheduler| {
-        let (duties, running) = (duties.clone(), Arc::clone(&running));
+    Job::new_async(cron, move |_id, _scheduler| {
+        let (duties, running, run) = (duties.clone(), Arc::clone(&running), run.clone());
         Box::pin(runs.track_future(async move {
             if duties.stopping.is_cancelled() {
                 return;
             }
             let Ok(_only_run) = running.try_lock() else { return };
-            if let Err(error) = (duty.run)(duties).await {
-                tracing::error!(duty = duty.name, %error, "duty failed; its next run retries");
+            if let Err(error) = run(duties).await {
+                tracing::error!(duty = name, %error, "duty failed; its next run retries");
             }
         }))
     })

@@ -22,7 +22,7 @@ use crate::domain::id::DestinationId;
 use crate::domain::outbound_auth::Auth as AuthSettings;
 use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{CredentialSlot, Pipeline, Store, StoreError};
+use crate::store::{CredentialSlot, Pipeline, PipelineStore, StoreError};
 
 pub use authorization::{AuthorizationError, AuthorizationRequest};
 pub use error::{AuthError, ConnectError};
@@ -34,7 +34,7 @@ use token_cache::{CacheConfig, Resources, TokenCache};
 /// The dependencies of an authorizer.
 pub struct AuthorizerParts {
     /// Stores connections.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn PipelineStore>,
     /// Sends token requests.
     pub sender: Arc<Sender>,
     /// Encrypts tokens.

@@ -19,11 +19,10 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::error_chain;
 use crate::domain::id::DestinationId;
 use crate::domain::outbound_auth::{Auth, CodeClient};
+use crate::domain::secret::SealedSecret;
 use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{
-    Connection, ConnectionChange, ConnectionState, SealedSecret, Store, StoreError,
-};
+use crate::store::{Connection, ConnectionChange, ConnectionState, PipelineStore, StoreError};
 
 /// A token is refreshed this long before it expires, or after three quarters of its lifetime if that is
 /// later.
@@ -36,7 +35,7 @@ const RENEWAL_COOLDOWN: Duration = Duration::from_secs(10);
 
 /// What all token caches share.
 pub(super) struct Resources {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn PipelineStore>,
     pub(super) sender: Arc<Sender>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
@@ -433,7 +432,7 @@ impl TokenCache {
             expected_number: self.number(),
             state,
         };
-        match resources.store.put_connection(change, act).await {
+        match resources.store.change_connection(change, act).await {
             Ok(number) => {
                 self.number.store(number, Ordering::SeqCst);
                 Ok(())

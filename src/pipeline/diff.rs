@@ -10,9 +10,10 @@ use super::given_secret::{NOTHING_KEPT, is_kept, value};
 use super::plan::{DestinationPair, GeneratedWriteKey, Plan, PlanContext, Planner};
 use crate::domain::destination::Destination;
 use crate::domain::mapping::Mapping;
+use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 use crate::settings::secrets::{Purpose, SecretError, digest, generate};
-use crate::store::{PipelineChange, SealedSecret};
+use crate::store::PipelineChange;
 
 /// Computes the plan.
 pub(super) fn diff(context: PlanContext<'_>, document: &Document) -> Result<Plan, SecretError> {

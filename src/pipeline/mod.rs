@@ -12,7 +12,7 @@ use crate::domain::auth::{Admin, Forbidden};
 use crate::domain::clock::Clock;
 use crate::settings::Settings;
 use crate::settings::secrets::{Keyring, SecretError};
-use crate::store::{Pipeline, PipelineChange, Store, StoreError};
+use crate::store::{Pipeline, PipelineChange, PipelineStore, StoreError};
 
 mod activation;
 mod auth_document;
@@ -116,7 +116,7 @@ pub enum ApplyError {
 /// Changes the pipeline.
 pub struct Editor {
     /// The store.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn PipelineStore>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The key that seals secrets.

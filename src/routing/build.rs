@@ -12,12 +12,13 @@ use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::id::DestinationId;
 use crate::domain::mapping::Mapping;
+use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
 use crate::settings::secrets::Purpose;
-use crate::store::{CredentialSlot, Pipeline, SealedSecret, SharedSecret};
+use crate::store::{CredentialSlot, Pipeline, SharedSecret};
 
 /// Opens sealed secrets.
 pub trait OpenSecret {

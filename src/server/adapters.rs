@@ -10,11 +10,12 @@ use crate::alerts::{Publication, PublishAlert};
 use crate::delivery::Dispatcher;
 use crate::domain::auth::DestinationPath;
 use crate::domain::id::{MappingId, NodeId};
+use crate::domain::secret::SealedSecret;
 use crate::inspector::{InspectorName, KnownSecret, KnownSecrets};
 use crate::intake::{Dispatch, Intake};
 use crate::routing::{LiveRoutes, MappingRoute, OpenSecret};
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{LeasedDelivery, SealedSecret, StoreError};
+use crate::store::{LeasedDelivery, StoreError};
 
 /// Alerts are published as events through intake.
 pub(super) struct IntakePublisher(pub(super) Arc<Intake>);

@@ -26,7 +26,6 @@ use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::routing::LiveRoutes;
 use crate::settings::secrets;
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::SpanExporter;
 
@@ -42,7 +41,6 @@ pub struct App {
     pub duties: Duties,
     /// Its metrics.
     pub metrics: Arc<Metrics>,
-    sqlite: Arc<SqliteStore>,
     pub(super) functions: Arc<FunctionPool>,
     pub(super) threads: DeliveryThreads,
     pub(super) intake: Arc<Intake>,
@@ -65,20 +63,21 @@ impl App {
         let listener = listener::bind(&parts.settings.listen).await?;
         let user_agent = startup::user_agent(&parts.settings)?;
         let metrics = Arc::new(Metrics::new());
-        let sqlite = startup::open_store(&parts, &metrics).await?;
-        let store = Arc::clone(&sqlite) as Arc<dyn Store>;
+        let store = startup::open_store(&parts, &metrics).await?;
+        let schedule = Arc::clone(&store).node_time_schedule();
         let keyring = Arc::new(startup::load_keyring(&parts, &*store).await?);
         let token = secrets::operator_token(&parts.settings.token_file)?;
         let clock = Arc::clone(&parts.clock);
-        let authenticator = Arc::new(Authenticator::open(Arc::clone(&store), clock, &token).await?);
-        let node_id = startup::register_node(&parts, &*store).await?;
+        let authenticator =
+            Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?);
+        let node_id = startup::register_node(&parts, &*store, schedule.as_deref()).await?;
         let sender = Arc::new(startup::sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
             workers: parts.settings.function_workers,
             ..parts.functions.clone()
         }));
         let auth = Authorizer::new(AuthorizerParts {
-            store: Arc::clone(&store),
+            store: store.clone(),
             sender: Arc::clone(&sender),
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&parts.clock),
@@ -89,7 +88,8 @@ impl App {
         let threads =
             DeliveryThreads::start(parts.deliver_on.clone()).map_err(AppError::Threads)?;
         let dispatcher = Dispatcher::start(DispatcherParts {
-            store: Arc::clone(&store),
+            store: store.clone(),
+            schedule,
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
             auth: auth.clone(),
@@ -103,7 +103,7 @@ impl App {
             seed: parts.seed,
             deliver_on: threads.handle().clone(),
         });
-        let expired = dispatcher.expire_other_nodes().await?;
+        let expired = dispatcher.expire_leases().await?;
         if expired > 0 {
             tracing::warn!(
                 expired,
@@ -111,7 +111,7 @@ impl App {
             );
         }
         let node = Arc::new(RunningNode {
-            store: Arc::clone(&store),
+            store: store.clone(),
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&parts.clock),
             sender,
@@ -123,17 +123,8 @@ impl App {
             stopping: CancellationToken::new(),
             reloading: tokio::sync::Mutex::default(),
         });
-        let components = Components {
-            sqlite,
-            store,
-            authenticator,
-            metrics,
-            keyring,
-            node_id,
-            routes,
-            node,
-            exporter,
-        };
+        let components =
+            Components { store, authenticator, metrics, keyring, node_id, routes, node, exporter };
         Self::run(parts, listener, components, threads).await
     }
 
@@ -150,7 +141,7 @@ impl App {
         let service = wiring::service(&parts, &components, live.clone(), address);
         let intake = Arc::new(wiring::intake(&parts, &components, live));
         let duties = wiring::duties(&parts, &components, Arc::clone(&intake));
-        let Components { sqlite, store, metrics, node, exporter, .. } = components;
+        let Components { store, metrics, node, exporter, .. } = components;
         let operator = router::operator(service, &metrics, parts.origins);
         let router = RequestRouter::new(Arc::clone(&intake), operator);
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
@@ -162,7 +153,6 @@ impl App {
             store,
             dispatcher: node.dispatcher.clone(),
             metrics,
-            sqlite,
             functions: Arc::clone(&node.functions),
             threads,
             intake,
@@ -180,6 +170,6 @@ impl App {
 
     /// Resolves when the database has failed, with the cause; only a restart recovers.
     pub async fn failed(&self) -> String {
-        self.sqlite.failed().await
+        self.store.failed().await
     }
 }

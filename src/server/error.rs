@@ -3,8 +3,7 @@
 use super::listener::ListenError;
 use crate::sender::{ApiClientError, SenderError};
 use crate::settings::secrets::SecretError;
-use crate::store::StoreError;
-use crate::store::sqlite::OpenError;
+use crate::store::{OpenError, StoreError};
 
 /// Why the service does not start, or ends before it is stopped.
 #[derive(Debug, thiserror::Error)]

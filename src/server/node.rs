@@ -20,13 +20,13 @@ use crate::routing::{LiveRoutes, Routes};
 use crate::sender::Sender;
 use crate::service::{Node, OpenCircuit};
 use crate::settings::secrets::Keyring;
-use crate::store::{Pipeline, StatisticsRow, Store};
+use crate::store::{OperatorStore, Pipeline, PipelineStore, StatisticsRow};
 
 use super::error::AppError;
 
 /// Builds the routes of the stored pipeline, and makes its credentials the current ones.
 pub(super) async fn load_routes(
-    store: &dyn Store,
+    store: &dyn PipelineStore,
     keyring: &Keyring,
     clock: &dyn Clock,
     auth: &Authorizer,
@@ -38,7 +38,7 @@ pub(super) async fn load_routes(
 }
 
 pub(super) struct RunningNode {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn OperatorStore>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sender: Arc<Sender>,

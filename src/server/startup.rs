@@ -15,20 +15,22 @@ use crate::domain::id::NodeId;
 use crate::sender::{AddressPolicy, Sender, SenderOptions};
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
-use crate::store::Store;
-use crate::store::sqlite::{OpenOptions, SqliteStore};
+use crate::store::{self, NodeTimeSchedule, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{ExporterOptions, SpanExporter, Tracer};
 
 pub(super) async fn open_store(
     parts: &AppParts,
     metrics: &Arc<Metrics>,
-) -> Result<Arc<SqliteStore>, AppError> {
+) -> Result<Arc<dyn Store>, AppError> {
     let settings = &parts.settings;
-    let mut options =
-        OpenOptions::new(&settings.database, Arc::clone(metrics), Arc::clone(&parts.clock));
-    options.min_free_disk_bytes = settings.min_free_disk_mib.saturating_mul(1024 * 1024);
-    Ok(Arc::new(SqliteStore::open(options).await?))
+    let request = OpenRequest {
+        database: &settings.database,
+        min_free_disk_bytes: settings.min_free_disk_mib.saturating_mul(1024 * 1024),
+        metrics: Arc::clone(metrics),
+        clock: Arc::clone(&parts.clock),
+    };
+    Ok(store::open(request).await?)
 }
 
 /// Loads the sealing key; creates one unless the database already holds sealed secrets.
@@ -43,14 +45,20 @@ pub(super) async fn load_keyring(parts: &AppParts, store: &dyn Store) -> Result<
     Ok(Keyring::load(given, &settings.secret_key_file, has_sealed_secrets)?)
 }
 
-/// Registers the node. When the clock is behind the last heartbeat of any node, it was set back during
-/// the outage: the schedule is shifted by the difference.
-pub(super) async fn register_node(parts: &AppParts, store: &dyn Store) -> Result<NodeId, AppError> {
+/// Registers the node. Where schedules are in the node's time and its clock is behind the last heartbeat
+/// of any node, it was set back during the outage: the schedule is shifted by the difference.
+pub(super) async fn register_node(
+    parts: &AppParts,
+    store: &dyn Store,
+    schedule: Option<&dyn NodeTimeSchedule>,
+) -> Result<NodeId, AppError> {
     let now = parts.clock.now();
-    if let Some(last_seen_at) = store.last_seen_at().await?.filter(|at| *at > now) {
+    if let Some(schedule) = schedule
+        && let Some(last_seen_at) = schedule.last_heartbeat_at().await?.filter(|at| *at > now)
+    {
         let micros = now.as_micros() - last_seen_at.as_micros();
         tracing::warn!(micros, "the clock was set back while the service was down");
-        store.shift_schedule(micros).await?;
+        schedule.shift(micros).await?;
     }
     Ok(store.register_node(&parts.settings.node_name, now).await?)
 }

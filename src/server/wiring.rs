@@ -24,13 +24,11 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{SpanExporter, Tracer};
 
 /// The parts that are created before the tasks start.
 pub(super) struct Components {
-    pub(super) sqlite: Arc<SqliteStore>,
     pub(super) store: Arc<dyn Store>,
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) metrics: Arc<Metrics>,
@@ -44,7 +42,7 @@ pub(super) struct Components {
 pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveEvent>) -> Intake {
     Intake::new(IntakeParts {
         routes: components.routes.clone(),
-        store: Arc::clone(&components.store),
+        store: components.store.clone(),
         dispatch: Arc::new(components.node.dispatcher.clone()),
         live,
         spans: components.exporter.as_ref().map(|(tracer, _)| tracer.clone()),
@@ -58,7 +56,7 @@ pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveE
 pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Intake>) -> Duties {
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
-        store: Arc::clone(&components.store),
+        store: components.store.clone(),
         dispatcher: components.node.dispatcher.clone(),
         routes: components.routes.clone(),
         clock: Arc::clone(&parts.clock),
@@ -71,7 +69,9 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
     });
     Duties {
         alerts,
-        store: Arc::clone(&components.store),
+        store: components.store.clone(),
+        jobs: components.store.clone(),
+        engine_duties: Arc::clone(&components.store).duties(),
         dispatcher: components.node.dispatcher.clone(),
         authenticator: Arc::clone(&components.authenticator),
         clock: Arc::clone(&parts.clock),
@@ -97,7 +97,7 @@ pub(super) fn service(
         Arc::new(Inspectors::new(secrets, clock, stopping))
     });
     let editor = Arc::new(Editor {
-        store: Arc::clone(&components.store),
+        store: components.store.clone(),
         clock: Arc::clone(&parts.clock),
         keyring: Arc::clone(&components.keyring),
         settings: settings.clone(),
@@ -105,7 +105,7 @@ pub(super) fn service(
         activation: Arc::clone(&components.node) as _,
     });
     Arc::new(Service {
-        store: Arc::clone(&components.store),
+        store: components.store.clone(),
         clock: Arc::clone(&parts.clock),
         authenticator: Arc::clone(&components.authenticator),
         editor,

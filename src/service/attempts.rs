@@ -9,7 +9,7 @@ use super::scope::visible_destinations;
 use super::{Condition, Refusal, Service, destination_path, filter, mapping_path};
 use crate::domain::auth::Caller;
 use crate::domain::id::{Noun, PublicId};
-use crate::store::{AttemptRow, Pipeline};
+use crate::store::{AttemptRow, Cursor, Pipeline};
 
 /// An attempt in a list, with the delivery that it was made for.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -57,8 +57,8 @@ impl Service {
         let limit = query.limit;
         // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
-        let listed = self.store.list_attempts(query).await?;
-        let at = |it: &AttemptRow| (it.attempt.id.0, it.attempt.recorded_at);
+        let listed = self.store.attempts(query).await?;
+        let at = |it: &AttemptRow| Cursor { at: it.attempt.recorded_at, key: it.attempt.id.0 };
         Ok(Page::of(listed, limit, Noun::Attempt, at, |row| ListedAttempt::of(row, &pipeline)))
     }
 }

@@ -86,7 +86,7 @@ impl Service {
         (before, after): (Option<Value>, Option<Value>),
     ) -> Result<(), StoreError> {
         let done = NewEntry { action, subject, before, after };
-        self.store.note(caller.act(self.clock.now()), done).await
+        self.store.append_audit(caller.act(self.clock.now()), done).await
     }
 
     /// A page of the audit entries that match, newest first. A caller with a destination scope sees
@@ -105,7 +105,7 @@ impl Service {
         let limit = query.limit;
         // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
-        let entries = self.store.audit(query).await?;
+        let entries = self.store.audit_entries(query).await?;
         Ok(Page::numbered(entries, limit, |it| it.number, EntryView::of))
     }
 

@@ -13,7 +13,7 @@ use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
-use crate::store::{DeliveryQuery, DeliveryRow, Pipeline};
+use crate::store::{Cursor, DeliveryQuery, DeliveryRow, Pipeline};
 
 /// A delivery. Times are RFC 3339, UTC.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -147,7 +147,7 @@ impl Service {
         // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let listed = self.store.deliveries(query).await?;
-        let at = |it: &DeliveryRow| (it.delivery.id.0, it.delivery.accepted_at);
+        let at = |it: &DeliveryRow| Cursor { at: it.delivery.accepted_at, key: it.delivery.id.0 };
         Ok(Page::of(listed, limit, Noun::Delivery, at, |row| DeliveryView::of(row, pipeline)))
     }
 
@@ -165,7 +165,7 @@ impl Service {
             .filter(|row| row.delivery.accepted_at == id.created_at)
             .filter(|row| seen.is_none_or(|ids| ids.contains(&row.delivery.destination_id)))
             .ok_or_else(|| Refusal::Missing(format!("delivery {text}")))?;
-        let attempts = self.store.attempts(row.delivery.id).await?;
+        let attempts = self.store.attempts_of(row.delivery.id).await?;
         let event = self.store.event(row.delivery.event_id).await?;
         Ok(DeliveryDetail {
             delivery: DeliveryView::of(&row, &pipeline),

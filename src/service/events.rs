@@ -12,7 +12,7 @@ use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, Noun, PublicId};
-use crate::store::DeliveryQuery;
+use crate::store::{Cursor, DeliveryQuery};
 
 /// The maximum number of deliveries in an event; the list of deliveries has all.
 const DELIVERIES_SHOWN: u32 = 1_000;
@@ -43,7 +43,7 @@ impl Service {
         // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
         let listed = self.store.events(query).await?;
-        let at = |it: &StoredEvent| (it.id.0, it.event.received_at);
+        let at = |it: &StoredEvent| Cursor { at: it.event.received_at, key: it.id.0 };
         Ok(Page::of(listed, limit, Noun::Event, at, |event| EventView::of(event, &pipeline)))
     }
 

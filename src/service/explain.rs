@@ -184,7 +184,7 @@ async fn find(
     let listed = service.store.events(query).await?;
     let mut found = listed.rows.into_iter();
     let stored = found.next().ok_or_else(|| {
-        let since = listed.looked_to.map(|(_, at)| format!(" accepted since {at}"));
+        let since = listed.looked_to.map(|cursor| format!(" accepted since {}", cursor.at));
         let since = since.unwrap_or_default();
         Refusal::Missing(format!("event with the id or messageId {text}{since}"))
     })?;
@@ -219,7 +219,7 @@ impl<'a> Known<'a> {
         row: &DeliveryRow,
         set_up: Option<(&Destination, &Mapping)>,
     ) -> Result<MappingExplanation, Refusal> {
-        let attempts = service.store.attempts(row.delivery.id).await?;
+        let attempts = service.store.attempts_of(row.delivery.id).await?;
         let settled_by = match row.delivery.settled_by {
             Some(id) => service.store.delivery(id).await?,
             None => None,

@@ -14,7 +14,7 @@ use crate::outbound_auth::Authorizer;
 use crate::pipeline::{ApplyError, Editor, FieldError};
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
-use crate::store::{Pipeline, Store, StoreError};
+use crate::store::{OperatorStore, Pipeline, StoreError};
 
 pub mod attempt_view;
 pub mod attempts;
@@ -47,7 +47,7 @@ pub use node::{Node, OpenCircuit};
 /// The operator's operations, and what they use.
 pub struct Service {
     /// The store.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn OperatorStore>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Authentication.

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::clock::Timestamp;
 use crate::domain::id::{Noun, PublicId};
-use crate::store::Listed;
+use crate::store::{Cursor, Listed};
 
 /// A page of a list, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -31,12 +30,12 @@ impl<T> Page<T> {
         listed: Listed<R>,
         limit: u32,
         noun: Noun,
-        at: impl Fn(&R) -> (i64, Timestamp),
+        at: impl Fn(&R) -> Cursor,
         view: impl Fn(&R) -> T,
     ) -> Self {
         let Listed { mut rows, looked_to } = listed;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let id = |(key, at): (i64, Timestamp)| PublicId::new(noun, at, key).to_string();
+        let id = |cursor: Cursor| PublicId::new(noun, cursor.at, cursor.key).to_string();
         if rows.len() > limit {
             rows.truncate(limit);
             let next = rows.last().map(|last| id(at(last)));
@@ -45,7 +44,7 @@ impl<T> Page<T> {
         Self {
             items: rows.iter().map(view).collect(),
             next: looked_to.map(id),
-            looked_to: looked_to.map(|(_, at)| at.to_iso()),
+            looked_to: looked_to.map(|cursor| cursor.at.to_iso()),
         }
     }
 

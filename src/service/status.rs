@@ -7,7 +7,8 @@ use super::filter::{destination_path, mapping_path};
 use super::{Refusal, Service};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
-use crate::store::{Finding, Ledger, Pipeline};
+use crate::domain::ledger::Ledger;
+use crate::store::{Finding, Pipeline};
 
 /// The status of the service.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -139,7 +140,7 @@ impl Service {
             uptime_s: self.clock.now().since(self.started_at).as_secs(),
             not_ready: self.not_ready(),
             pipeline_version: pipeline.version,
-            ledger: self.store.ledger(),
+            ledger: self.store.ledger().await?,
             held: held(&pipeline),
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
@@ -181,7 +182,7 @@ impl Service {
     /// [`Refusal`] when the store fails.
     pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, Refusal> {
         operator.reaches_everything()?;
-        let findings = self.store.examine(self.clock.now()).await?;
+        let findings = self.store.check_consistency(self.clock.now()).await?;
         let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
         findings.push(connections(&self.store.pipeline().await?));
         Ok(findings)

@@ -69,7 +69,7 @@ async fn an_open_circuit_raises_and_clears_one_alert_across_a_restart() {
     assert_eq!(about["subject"], "website/one/everything");
     assert_eq!((&about["cleared_at"], &about["node"]), (&Value::Null, &json!("postrider")));
     app.until(|rows| rows.last().is_some_and(|it| it.delivery.state == State::Delivered)).await;
-    let scrape = app.app.metrics.encode(&app.app.store.ledger());
+    let scrape = app.app.metrics.encode(&app.app.store.ledger().await.unwrap());
     assert!(scrape.contains("postrider_alerts{alert=\"circuit_open\"} 1"), "{scrape}");
     assert!(scrape.contains("postrider_alerts_raised_total{alert=\"circuit_open\"} 1"));
     let (_, status) = app.client.get("/api/v1/status").await.unwrap();
@@ -171,7 +171,7 @@ async fn an_alert_published_before_a_crash_is_a_duplicate_after_it() {
     let (dir, clock) = app.stop().await;
     let app = with_alerts(Builder::after(dir, clock), PAGER).start().await;
     evaluate(&app).await;
-    assert_eq!(app.app.store.ledger().events_duplicate, 1);
+    assert_eq!(app.app.store.ledger().await.unwrap().events_duplicate, 1);
     assert!(app.app.store.alerts().await.unwrap()[0].published);
     assert_eq!(pager.requests().len(), 1);
 }

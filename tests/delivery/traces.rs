@@ -202,7 +202,7 @@ async fn an_unreachable_collector_delays_nothing_and_lost_spans_are_counted() {
     let app = exporting(endpoint, &receiver).await;
     app.track("m1").await;
     app.until_settled(1).await;
-    let (metrics, ledger) = (Arc::clone(&app.app.metrics), app.app.store.ledger());
+    let (metrics, ledger) = (Arc::clone(&app.app.metrics), app.app.store.ledger().await.unwrap());
     app.stop().await;
     let scrape = metrics.encode(&ledger);
     assert!(scrape.contains("postrider_spans_lost_total 2"), "{scrape}");

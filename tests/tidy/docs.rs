@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use postrider::store::Ledger;
+use postrider::domain::ledger::Ledger;
 use postrider::telemetry::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason};
 
 use super::tokens::tokens;

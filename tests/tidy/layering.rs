@@ -17,9 +17,9 @@ const GROUND: [&str; 1] = ["json"];
 const ARROWS: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("domain", &[]),
-    ("settings", &["domain", "store"]),
+    ("settings", &["domain"]),
     ("store", &["domain", "telemetry"]),
-    ("telemetry", &["domain", "sender", "settings", "store"]),
+    ("telemetry", &["domain", "sender", "settings"]),
     ("trigger", &[]),
     ("mapping", &["domain", "trigger"]),
     ("sender", &["domain"]),

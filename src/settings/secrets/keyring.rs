@@ -15,7 +15,7 @@ use super::error::SecretError;
 use super::{private_file, random};
 use crate::domain::clock::Timestamp;
 use crate::domain::digest::sha256;
-use crate::store::SealedSecret;
+use crate::domain::secret::SealedSecret;
 
 /// What a sealed secret is used for; it cannot be opened for another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

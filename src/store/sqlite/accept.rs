@@ -2,14 +2,15 @@
 
 use rusqlite::params;
 
-use super::dedup::{self, Admission, Key};
-use super::direct::{Held, Statement};
+use super::dedup::admission::Admission;
+use super::dedup::{self, Key};
 use super::row::int;
-use super::writer::Writing;
+use super::writer::connection::Statement;
+use super::writer::step::Tx;
 use crate::domain::delivery::State;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, EventId};
-use crate::store::{Accepted, NewEvent};
+use crate::store::{Accepted, DeliveryIds, NewEvent};
 
 const EVENT: &str =
     "INSERT INTO events (id, source_id, received_at, type, message_id, name, user_id,
@@ -21,7 +22,7 @@ const DELIVERY: &str =
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)";
 const SKIP: &str = "INSERT INTO skips (event_id, destination_id) VALUES (?, ?)";
 
-/// An event on its way in, with the key that stands for it; rejected ones have none.
+/// An event to be accepted, with its de-duplication key; a rejected one has none.
 #[derive(Debug)]
 pub(super) struct Arrival {
     key: Option<Key>,
@@ -29,19 +30,19 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Made by the caller, so that hashing is not the writer's work.
+    /// Hashes the key on the caller's thread, not the writer's.
     pub(super) fn new(new: NewEvent) -> Self {
         let event = &new.event;
         let key = event.rejection.is_none().then(|| dedup::key(event.source_id, &event.message_id));
         Self { key, new }
     }
 
-    /// How many rows it becomes.
+    /// How many rows it is written as.
     pub(super) fn rows(&self) -> usize {
         1 + self.new.deliveries.len()
     }
 
-    /// About how much it holds of the queue.
+    /// About how many bytes of the queue it takes.
     pub(super) fn bytes(&self) -> usize {
         const ROW: usize = 256;
         let event = &self.new.event;
@@ -53,27 +54,27 @@ impl Arrival {
 
 /// Writes the arrivals; answers are in their order.
 pub(super) fn accept<'a>(
-    writing: &mut Writing<'_>,
+    tx: &mut Tx<'_>,
     arrivals: impl Iterator<Item = &'a Arrival>,
-) -> Result<Vec<Accepted>, sqlx::Error> {
-    let mut admission = Admission::new(writing)?;
-    let mut rows = Rows::new(writing.held)?;
+) -> rusqlite::Result<Vec<Accepted>> {
+    let mut admission = Admission::new(tx)?;
+    let mut rows = Rows::new(tx)?;
     let mut answers = Vec::with_capacity(arrivals.size_hint().0);
     for Arrival { key, new } in arrivals {
         if let Some(key) = key
-            && !admission.admits(writing, key)?
+            && !admission.admits(tx, key)?
         {
-            writing.memory.ledger.events_duplicate += 1;
+            tx.state.ledger.events_duplicate += 1;
             answers.push(Accepted::Duplicate);
         } else {
-            answers.push(rows.write(writing, new)?);
+            answers.push(rows.write(tx, new)?);
         }
     }
-    admission.log(writing.held)?;
+    admission.append_log(tx.sqlite)?;
     Ok(answers)
 }
 
-/// The statements, one row each.
+/// The prepared statements.
 struct Rows<'a> {
     event: Statement<'a>,
     delivery: Statement<'a>,
@@ -81,32 +82,28 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(held: &'a Held<'_>) -> Result<Self, sqlx::Error> {
+    fn new(tx: &Tx<'a>) -> rusqlite::Result<Self> {
         Ok(Self {
-            event: held.prepare(EVENT)?,
-            delivery: held.prepare(DELIVERY)?,
-            skip: held.prepare(SKIP)?,
+            event: tx.prepare(EVENT)?,
+            delivery: tx.prepare(DELIVERY)?,
+            skip: tx.prepare(SKIP)?,
         })
     }
 
-    fn write(
-        &mut self,
-        writing: &mut Writing<'_>,
-        new: &NewEvent,
-    ) -> Result<Accepted, sqlx::Error> {
-        let memory = &mut *writing.memory;
-        let event_id = memory.next_event_id;
-        let first_delivery_id = memory.next_delivery_id;
+    fn write(&mut self, tx: &mut Tx<'_>, new: &NewEvent) -> rusqlite::Result<Accepted> {
+        let state = &mut *tx.state;
+        let event_id = state.next_event_id;
+        let first_delivery_id = state.next_delivery_id;
         let delivery_count = int(new.deliveries.len() as u64);
-        memory.next_event_id += 1;
-        memory.next_delivery_id += delivery_count;
+        state.next_event_id += 1;
+        state.next_delivery_id += delivery_count;
         if new.event.rejection.is_some() {
-            memory.ledger.events_rejected += 1;
+            state.ledger.events_rejected += 1;
         } else {
-            memory.ledger.events_accepted += 1;
+            state.ledger.events_accepted += 1;
         }
         let event = &*new.event;
-        self.event.change(params![
+        self.event.execute(params![
             event_id,
             event.source_id.0,
             event.received_at.as_micros(),
@@ -121,25 +118,25 @@ impl<'a> Rows<'a> {
             event.trace.as_ref().map(|trace| trace.to_text()),
             &event.body[..],
         ])?;
-        self.write_deliveries(writing, event_id, new)?;
+        self.write_deliveries(tx, event_id, new)?;
         for skip in &new.skips {
-            self.skip.change(params![event_id, skip.destination_id.0])?;
+            self.skip.execute(params![event_id, skip.destination_id.0])?;
         }
         Ok(Accepted::Stored {
             event_id: EventId(event_id),
-            first_delivery_id: DeliveryId(first_delivery_id),
+            delivery_ids: DeliveryIds::block(DeliveryId(first_delivery_id), new.deliveries.len()),
         })
     }
 
     fn write_deliveries(
         &mut self,
-        writing: &mut Writing<'_>,
+        tx: &mut Tx<'_>,
         event_id: i64,
         new: &NewEvent,
-    ) -> Result<(), sqlx::Error> {
+    ) -> rusqlite::Result<()> {
         let accepted_at = new.event.received_at.as_micros();
-        let ledger = &mut writing.memory.ledger;
-        let after = writing.memory.next_delivery_id;
+        let ledger = &mut tx.state.ledger;
+        let after = tx.state.next_delivery_id;
         let first = after - int(new.deliveries.len() as u64);
         for (delivery, id) in new.deliveries.iter().zip(first..after) {
             ledger.accepted += 1;
@@ -150,7 +147,7 @@ impl<'a> Rows<'a> {
                 ledger.pending += 1;
                 (State::Pending, 0, Some(accepted_at))
             };
-            self.delivery.change(params![
+            self.delivery.execute(params![
                 id,
                 event_id,
                 delivery.mapping_id.0,

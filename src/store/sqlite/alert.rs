@@ -1,32 +1,14 @@
-//! Alerts: those that stand, and those whose end is yet to be told.
+//! Alerts: those that are raised, and those whose end is not yet notified.
 
+use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::SqliteStore;
-use super::failure::{Failure, to_store};
+use super::error::Failure;
 use super::row::{Columns, foreign};
-use super::writer::{Step, Tx};
+use super::writer::step::{Step, Tx};
 use crate::domain::alert::{Alert, AlertKind};
-use crate::store::{AlertStore, StoreError};
 
-#[async_trait::async_trait]
-impl AlertStore for SqliteStore {
-    async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
-        const CONTEXT: &str = "read the alerts";
-        let mut conn = self.reader(CONTEXT).await?;
-        read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
-    }
-
-    async fn put_alert(&self, alert: Alert) -> Result<(), StoreError> {
-        self.queue.step(Put(alert)).await
-    }
-
-    async fn forget_alert(&self, kind: AlertKind, subject: &str) -> Result<(), StoreError> {
-        self.queue.step(Forget { kind, subject: subject.to_owned() }).await
-    }
-}
-
-async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
+pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
     let rows = sqlx::query(
         "SELECT kind, subject, detail, raised_at, cleared_at, told FROM alerts
          ORDER BY raised_at, kind, subject",
@@ -36,7 +18,7 @@ async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
     let mut alerts = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut from = Columns::from(row, 0);
-        let kind: &str = from.take()?;
+        let kind = from.text()?;
         alerts.push(Alert {
             kind: AlertKind::parse(kind).ok_or_else(|| foreign("the alert", kind))?,
             subject: from.take()?,
@@ -49,51 +31,48 @@ async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
     Ok(alerts)
 }
 
-/// Keeps an alert, in place of the one about the same.
+/// Upserts an alert.
 #[derive(Debug)]
-struct Put(Alert);
+pub(super) struct Put(pub(super) Alert);
 
-#[async_trait::async_trait]
 impl Step for Put {
     type Answer = ();
-    const CONTEXT: &'static str = "keep an alert";
+    const CONTEXT: &'static str = "save an alert";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let alert = &self.0;
-        sqlx::query(
+        tx.execute(
             "INSERT OR REPLACE INTO alerts (kind, subject, detail, raised_at, cleared_at, told)
              VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(alert.kind.as_str())
-        .bind(alert.subject.as_str())
-        .bind(alert.detail.as_str())
-        .bind(alert.raised_at.as_micros())
-        .bind(alert.cleared_at.map(crate::domain::clock::Timestamp::as_micros))
-        .bind(alert.published)
-        .execute(&mut *tx.conn)
-        .await?;
+            params![
+                alert.kind.as_str(),
+                alert.subject.as_str(),
+                alert.detail.as_str(),
+                alert.raised_at.as_micros(),
+                alert.cleared_at.map(crate::domain::clock::Timestamp::as_micros),
+                alert.published
+            ],
+        )?;
         Ok(())
     }
 }
 
-/// Forgets an alert.
+/// Deletes an alert.
 #[derive(Debug)]
-struct Forget {
-    kind: AlertKind,
-    subject: String,
+pub(super) struct Forget {
+    pub(super) kind: AlertKind,
+    pub(super) subject: String,
 }
 
-#[async_trait::async_trait]
 impl Step for Forget {
     type Answer = ();
-    const CONTEXT: &'static str = "forget an alert";
+    const CONTEXT: &'static str = "delete an alert";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        sqlx::query("DELETE FROM alerts WHERE kind = ? AND subject = ?")
-            .bind(self.kind.as_str())
-            .bind(self.subject.as_str())
-            .execute(&mut *tx.conn)
-            .await?;
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        tx.execute(
+            "DELETE FROM alerts WHERE kind = ? AND subject = ?",
+            params![self.kind.as_str(), self.subject.as_str()],
+        )?;
         Ok(())
     }
 }

@@ -1,14 +1,14 @@
-//! The audit log: entries written in the commits of what they tell of, each chained to the one
-//! before it.
+//! The audit log: each entry is written in the commit of the change it describes, and is chained by its hash
+//! to the entry before it.
 
+use rusqlite::params;
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::failure::Failure;
-use super::pipeline::{bytes, json};
-use super::row::{Columns, foreign};
-use super::writer::{Step, Tx};
+use super::error::Failure;
+use super::row::{Columns, foreign, from_json};
+use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, CHAIN_START, Entry, NewEntry, chained};
 use crate::domain::auth::{Act, Role};
 use crate::domain::clock::Timestamp;
@@ -17,38 +17,37 @@ use crate::store::{AuditQuery, AuditVerdict};
 /// Entries verified in one read.
 const VERIFIED_AT_ONCE: i64 = 1_000;
 
-/// Writes an entry behind the last one.
-pub(super) async fn append(tx: &mut Tx<'_>, act: &Act, done: &NewEntry) -> Result<(), Failure> {
-    let last = sqlx::query("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1")
-        .fetch_optional(&mut *tx.conn)
-        .await?;
-    let (number, previous) = match last {
-        Some(row) => {
-            let mut from = Columns::from(&row, 0);
-            (from.take::<i64>()? + 1, bytes(&mut from, "an audit entry's hash")?)
-        }
-        None => (1, CHAIN_START),
-    };
+/// Appends an entry.
+pub(super) fn append(tx: &mut Tx<'_>, act: &Act, done: &NewEntry) -> Result<(), Failure> {
+    let last = tx.sqlite.first(
+        "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1",
+        &[],
+        |row| {
+            let mut from = Columns::from(row, 0);
+            Ok::<_, Failure>((from.take::<i64>()?, from.bytes("an audit entry's hash")?))
+        },
+    )?;
+    let (number, previous) = last.map_or((1, CHAIN_START), |(number, hash)| (number + 1, hash));
     let hash = chained(&previous, number, act, done);
-    sqlx::query(
+    tx.execute(
         "INSERT INTO audit (number, at, actor, role, from_address, request_id, note, action,
              subject, before, after, hash)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(number)
-    .bind(act.at.as_micros())
-    .bind(&act.actor)
-    .bind(act.role.map(Role::as_str))
-    .bind(&act.from)
-    .bind(&act.request_id)
-    .bind(&act.note)
-    .bind(done.action.as_str())
-    .bind(&done.subject)
-    .bind(done.before.as_ref().map(Value::to_string))
-    .bind(done.after.as_ref().map(Value::to_string))
-    .bind(&hash[..])
-    .execute(&mut *tx.conn)
-    .await?;
+        params![
+            number,
+            act.at.as_micros(),
+            &act.actor,
+            act.role.map(Role::as_str),
+            &act.from,
+            &act.request_id,
+            &act.note,
+            done.action.as_str(),
+            &done.subject,
+            done.before.as_ref().map(Value::to_string),
+            done.after.as_ref().map(Value::to_string),
+            &hash[..]
+        ],
+    )?;
     Ok(())
 }
 
@@ -56,18 +55,18 @@ fn entry(row: &SqliteRow) -> Result<Entry, Failure> {
     let mut from = Columns::from(row, 0);
     let (number, at) = (from.take()?, from.at()?);
     let actor = from.take()?;
-    let role = match from.take::<Option<&str>>()? {
+    let role = match from.maybe_text()? {
         Some(word) => Some(Role::parse(word).ok_or_else(|| foreign("the role", word))?),
         None => None,
     };
     let act =
         Act { actor, role, from: from.take()?, request_id: from.take()?, note: from.take()?, at };
-    let word: &str = from.take()?;
+    let word = from.text()?;
     let action = Action::parse(word).ok_or_else(|| foreign("the action", word))?;
     let subject = from.take()?;
-    let value = |text: Option<&str>| text.map(|text| json("an audit entry", text)).transpose();
-    let (before, after) = (value(from.take()?)?, value(from.take()?)?);
-    let hash = bytes(&mut from, "an audit entry's hash")?;
+    let value = |text: Option<&str>| text.map(|text| from_json("an audit entry", text)).transpose();
+    let (before, after) = (value(from.maybe_text()?)?, value(from.maybe_text()?)?);
+    let hash = from.bytes("an audit entry's hash")?;
     Ok(Entry { number, act, done: NewEntry { action, subject, before, after }, hash })
 }
 
@@ -76,7 +75,7 @@ pub(super) async fn list(
     conn: &mut SqliteConnection,
     query: &AuditQuery,
 ) -> Result<Vec<Entry>, Failure> {
-    // A limited caller sees what is told of its destinations: them and what is below them.
+    // A caller with a limited scope sees the entries of its destinations and of what is below them.
     let within = query.within.as_ref().map(|paths| Value::from(paths.clone()).to_string());
     let rows = sqlx::query(
         "SELECT number, at, actor, role, from_address, request_id, note, action, subject, before,
@@ -104,7 +103,7 @@ pub(super) async fn list(
     rows.iter().map(entry).collect()
 }
 
-/// Works every hash out again, from the first entry on.
+/// Recomputes every hash from the first entry on.
 pub(super) async fn verify(conn: &mut SqliteConnection) -> Result<AuditVerdict, Failure> {
     let (mut count, mut head) = (0, CHAIN_START);
     loop {
@@ -122,7 +121,7 @@ pub(super) async fn verify(conn: &mut SqliteConnection) -> Result<AuditVerdict, 
         }
         for row in &rows {
             let number: i64 = row.try_get(0)?;
-            // What cannot be read any more was changed just as what reads differently.
+            // An entry that cannot be decoded was tampered with, like one that decodes differently.
             let whole = entry(row).ok().filter(|it| {
                 number == count + 1 && chained(&head, number, &it.act, &it.done) == it.hash
             });
@@ -143,22 +142,21 @@ pub(super) async fn hash_of(
         .bind(number)
         .fetch_optional(conn)
         .await?;
-    row.map(|row| bytes(&mut Columns::from(&row, 0), "an audit entry's hash")).transpose()
+    row.map(|row| Columns::from(&row, 0).bytes("an audit entry's hash")).transpose()
 }
 
-/// Writes an entry of what changed nothing else.
+/// Appends an entry of an act that writes nothing else.
 #[derive(Debug)]
 pub(super) struct Note {
     pub(super) act: Act,
     pub(super) done: NewEntry,
 }
 
-#[async_trait::async_trait]
 impl Step for Note {
     type Answer = ();
     const CONTEXT: &'static str = "write an audit entry";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        append(tx, &self.act, &self.done).await
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        append(tx, &self.act, &self.done)
     }
 }

@@ -1,25 +1,23 @@
-//! Claim: leasing due deliveries, each wanted mapping on its own, and making dead letters of those
-//! that were tried in vain until their deadline and stand before them. It reads what it leases and
-//! buries and nothing more, so that its cost does not grow with the backlog.
+//! Claim: leases due deliveries, mapping by mapping, and makes dead letters of the overdue ones that precede
+//! them. It reads no other rows, so that its cost does not grow with the backlog.
 
 use std::sync::Arc;
 
 use rusqlite::{Row, params};
 use sqlx::sqlite::SqliteConnection;
 
-use super::direct::Held;
-use super::failure::Failure;
+use super::error::Failure;
 use super::row::{int, small};
-use super::writer::{Step, Tx, Writing};
+use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId};
 use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 
-/// Overdue deliveries that a claim buries at most beside those it leases.
+/// The most overdue deliveries that a claim makes dead letters of for each mapping.
 const OVERDUE_AT_ONCE: i64 = 256;
 
-/// What a mapping gets of a claim however many share it.
+/// The least that a mapping's share of a claim is, however many mappings share it.
 const LEAST: u32 = 16;
 
 const DUE: &str = "SELECT id, event_id, token, tried, accepted_at, deadline_at FROM deliveries
@@ -30,12 +28,12 @@ const LEASE: &str = "UPDATE deliveries SET state = 'leased', due_at = NULL, toke
 const BURY: &str = "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
         settled_at = ?2
      WHERE id = ?1";
-/// Those that a reader found, unless they changed meanwhile.
+/// The overdue deliveries that a reader found, unless they have changed since.
 const BURY_FOUND: &str = "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
         settled_at = ?2
      WHERE id IN (SELECT value FROM json_each(?1))
         AND state = 'pending' AND tried > 0 AND deadline_at <= ?2";
-/// For each mapping given, when its next pending delivery is due.
+/// For each given mapping, when its next pending delivery is due.
 const NEXT_DUE: &str = "SELECT wanted.value, (SELECT min(due_at) FROM deliveries
         WHERE state = 'pending' AND mapping_id = wanted.value)
      FROM json_each(?) AS wanted";
@@ -55,13 +53,13 @@ fn due(mapping_id: i64, due_at: Option<i64>) -> Option<(MappingId, Timestamp)> {
     Some((MappingId(mapping_id), Timestamp::from_micros(due_at?)))
 }
 
-/// Keys as SQLite takes many of them in one value.
+/// Keys as a JSON array, for `json_each`.
 fn json(keys: impl Iterator<Item = i64>) -> String {
     let keys: Vec<String> = keys.map(|key| key.to_string()).collect();
     format!("[{}]", keys.join(","))
 }
 
-/// A delivery that was leased; its event is yet to be read.
+/// A leased delivery, without its event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claimed {
     pub(super) id: DeliveryId,
@@ -80,7 +78,7 @@ impl Claimed {
         LeaseRef { delivery_id: self.id, token: self.token }
     }
 
-    /// Whether it was tried in vain until its deadline.
+    /// Whether it was tried and its deadline has passed.
     fn is_overdue(&self, now: Timestamp) -> bool {
         self.tried > 0 && self.deadline_at <= now
     }
@@ -101,7 +99,7 @@ impl Claimed {
     }
 }
 
-/// What the writer's part of a claim gives.
+/// The result of the writer's part of a claim.
 #[derive(Debug, Default)]
 pub(super) struct Leased {
     pub(super) deliveries: Vec<Claimed>,
@@ -109,44 +107,42 @@ pub(super) struct Leased {
     pub(super) overdue: Vec<(MappingId, u64)>,
 }
 
-/// Leases what is due for each mapping that wants it: no more than about `at_most` in all, shared among
-/// them; the rest is due again at once.
+/// Leases due deliveries for each mapping of the request: about `at_most` in all, shared among the mappings;
+/// the rest stays due.
 pub(super) fn claim(
-    writing: &mut Writing<'_>,
+    tx: &mut Tx<'_>,
     request: &ClaimRequest,
     at_most: usize,
-) -> Result<Leased, sqlx::Error> {
+) -> rusqlite::Result<Leased> {
     let mut leased = Leased::default();
     let share = u32::try_from(at_most / request.wants.len().max(1)).unwrap_or(u32::MAX);
     for want in &request.wants {
         let limit = want.limit.min(share.max(LEAST));
-        serve(writing, request, &ClaimWant { limit, ..*want }, &mut leased)?;
+        serve(tx, request, &ClaimWant { limit, ..*want }, &mut leased)?;
     }
     let wanted = json(request.wants.iter().map(|want| want.mapping_id.0));
-    let found = writing
-        .held
-        .prepare(NEXT_DUE)?
-        .find(params![wanted], |row| Ok(due(row.get(0)?, row.get(1)?)))?;
+    let read = |row: &Row<'_>| Ok::<_, rusqlite::Error>(due(row.get(0)?, row.get(1)?));
+    let found = tx.sqlite.all(NEXT_DUE, params![wanted], read)?;
     leased.next_due = found.into_iter().flatten().collect();
     Ok(leased)
 }
 
 /// Serves one mapping.
 fn serve(
-    writing: &mut Writing<'_>,
+    tx: &mut Tx<'_>,
     request: &ClaimRequest,
     want: &ClaimWant,
     leased: &mut Leased,
-) -> Result<(), sqlx::Error> {
+) -> rusqlite::Result<()> {
     let (now, before) = (request.now, leased.deliveries.len());
-    let mut lease = writing.held.prepare(LEASE)?;
+    let mut lease = tx.prepare(LEASE)?;
     let mut buried = 0;
-    for claimed in find_due(writing.held, want, now)? {
+    for claimed in find_due(tx, want, now)? {
         if claimed.is_overdue(now) {
-            writing.held.change(BURY, params![claimed.id.0, now.as_micros()])?;
+            tx.execute(BURY, params![claimed.id.0, now.as_micros()])?;
             buried += 1;
         } else {
-            lease.change(params![
+            lease.execute(params![
                 claimed.id.0,
                 claimed.token,
                 claimed.tried,
@@ -158,7 +154,7 @@ fn serve(
         }
     }
     let count = u64::try_from(leased.deliveries.len() - before).unwrap_or(u64::MAX);
-    let ledger = &mut writing.memory.ledger;
+    let ledger = &mut tx.state.ledger;
     ledger.pending = ledger.pending.saturating_sub(count + buried);
     ledger.leased += count;
     ledger.dead += buried;
@@ -168,13 +164,9 @@ fn serve(
     Ok(())
 }
 
-/// What is due, up to the last that is wanted, as it will be when leased: a deadline from before the
-/// mapping was resumed gives way to the resumed window, whose tries start from none.
-fn find_due(
-    held: &Held<'_>,
-    want: &ClaimWant,
-    now: Timestamp,
-) -> Result<Vec<Claimed>, sqlx::Error> {
+/// Due deliveries up to the limit, as they will be leased: a deadline from before the mapping was resumed
+/// is replaced by that of the resumed window, which starts with no tries.
+fn find_due(tx: &Tx<'_>, want: &ClaimWant, now: Timestamp) -> rusqlite::Result<Vec<Claimed>> {
     if want.limit == 0 {
         return Ok(Vec::new());
     }
@@ -188,7 +180,7 @@ fn find_due(
         let tried = small(row.get(3)?);
         let deadline_at = Timestamp::from_micros(row.get(5)?);
         let is_resumed = deadline_at < want.resumed_deadline_at;
-        Ok(Claimed {
+        Ok::<_, rusqlite::Error>(Claimed {
             id: DeliveryId(row.get(0)?),
             event_id: EventId(row.get(1)?),
             mapping_id: want.mapping_id,
@@ -200,35 +192,30 @@ fn find_due(
         })
     };
     let values = params![want.mapping_id.0, now.as_micros(), most];
-    held.prepare(DUE)?.find_until(values, read, is_last)
+    tx.prepare(DUE)?.until(values, read, is_last)
 }
 
-/// Overdue deliveries that a reader found, to be made dead letters unless they changed meanwhile.
+/// Makes dead letters of overdue deliveries that a reader found, unless they have changed since.
 #[derive(Debug)]
 pub(super) struct Bury {
     pub(super) found: Vec<i64>,
     pub(super) now: Timestamp,
 }
 
-#[async_trait::async_trait]
 impl Step for Bury {
     type Answer = u64;
     const CONTEXT: &'static str = "settle overdue deliveries";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
-        let done = sqlx::query(BURY_FOUND)
-            .bind(json(self.found.iter().copied()))
-            .bind(self.now.as_micros())
-            .execute(&mut *tx.conn)
-            .await?;
-        let buried = done.rows_affected();
-        tx.memory.ledger.pending = tx.memory.ledger.pending.saturating_sub(buried);
-        tx.memory.ledger.dead += buried;
+    fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
+        let found = json(self.found.iter().copied());
+        let buried = tx.execute(BURY_FOUND, params![found, self.now.as_micros()])?;
+        tx.state.ledger.pending = tx.state.ledger.pending.saturating_sub(buried);
+        tx.state.ledger.dead += buried;
         Ok(buried)
     }
 }
 
-/// Finds deliveries for [`Bury`]. On a reader: it may look at the mapping's whole backlog.
+/// Finds deliveries for [`Bury`]. On a reader: it may scan the mapping's whole backlog.
 pub(super) async fn find_overdue(
     conn: &mut SqliteConnection,
     want: &ClaimWant,

@@ -1,29 +1,29 @@
-//! Credentials and connections: what the operator gave for a destination's requests, and the tokens
-//! that were granted to it. Sealed when they come here and sealed when they leave.
+//! Credentials, which an operator sets for a destination's requests, and connections, which hold the tokens
+//! granted to it. Both are sealed outside the store.
 
+use rusqlite::params;
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
 use super::audit;
-use super::failure::Failure;
-use super::pipeline::sealed;
+use super::error::Failure;
 use super::row::{Columns, foreign};
-use super::writer::{Step, Tx};
+use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::DestinationId;
+use crate::domain::secret::SealedSecret;
 use crate::store::{
-    Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, SealedSecret,
-    StoreError,
+    Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, StoreError,
 };
 
-/// What [`credential`] reads.
+/// The rows of [`credential`].
 pub(super) const SELECT: &str = "
     SELECT destination_id, slot, header, sealed_id, key_id, sealed, created_at, NULL
     FROM credentials ORDER BY destination_id, slot, header";
 
-/// What [`connection`] reads.
+/// The rows of [`connection`].
 pub(super) const SELECT_CONNECTIONS: &str = "
     SELECT destination_id, number, connected_at, expires_at, fault,
         sealed_id, key_id, sealed, created_at, NULL
@@ -40,14 +40,14 @@ fn columns(slot: &CredentialSlot) -> (&'static str, &str) {
 pub(super) fn credential(row: &SqliteRow) -> Result<Credential, Failure> {
     let mut from = Columns::from(row, 0);
     let destination_id = DestinationId(from.take()?);
-    let (word, header): (&str, String) = (from.take()?, from.take()?);
+    let (word, header) = (from.text()?, from.take()?);
     let slot = match word {
         "bearer_token" => CredentialSlot::BearerToken,
         "client_secret" => CredentialSlot::ClientSecret,
         "header" => CredentialSlot::Header(header),
         other => return Err(foreign("the credential", other)),
     };
-    Ok(Credential { destination_id, slot, secret: sealed(&mut from)? })
+    Ok(Credential { destination_id, slot, secret: from.sealed()? })
 }
 
 pub(super) fn connection(row: &SqliteRow) -> Result<Connection, Failure> {
@@ -57,104 +57,93 @@ pub(super) fn connection(row: &SqliteRow) -> Result<Connection, Failure> {
     let expires_at = from.maybe_at()?;
     let state = match from.take::<Option<String>>()? {
         Some(fault) => ConnectionState::Lost { fault },
-        None => ConnectionState::Connected { tokens: sealed(&mut from)?, expires_at },
+        None => ConnectionState::Connected { tokens: from.sealed()?, expires_at },
     };
     Ok(Connection { destination_id, number, connected_at, state })
 }
 
-/// Puts a credential into its slot, or takes it out.
-pub(super) async fn put(
+/// Sets or removes the credential of a slot.
+pub(super) fn put(
     tx: &mut Tx<'_>,
     destination_id: i64,
     slot: &CredentialSlot,
     secret: Option<&SealedSecret>,
 ) -> Result<(), Failure> {
     let (word, header) = columns(slot);
-    sqlx::query("DELETE FROM credentials WHERE destination_id = ? AND slot = ? AND header = ?")
-        .bind(destination_id)
-        .bind(word)
-        .bind(header)
-        .execute(&mut *tx.conn)
-        .await?;
+    tx.execute(
+        "DELETE FROM credentials WHERE destination_id = ? AND slot = ? AND header = ?",
+        params![destination_id, word, header],
+    )?;
     let Some(secret) = secret else { return Ok(()) };
-    sqlx::query(
+    tx.execute(
         "INSERT INTO credentials
             (destination_id, slot, header, sealed_id, key_id, sealed, created_at)
          VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(destination_id)
-    .bind(word)
-    .bind(header)
-    .bind(&secret.id[..])
-    .bind(&secret.key_id)
-    .bind(&secret.sealed)
-    .bind(secret.created_at.as_micros())
-    .execute(&mut *tx.conn)
-    .await?;
+        params![
+            destination_id,
+            word,
+            header,
+            &secret.id[..],
+            &secret.key_id,
+            &secret.sealed,
+            secret.created_at.as_micros()
+        ],
+    )?;
     Ok(())
 }
 
-/// Ends a connection. A destination that has none gets its number raised all the same: a grant that
-/// is under way must not become one.
-pub(super) async fn disconnect(
-    tx: &mut Tx<'_>,
-    destination_id: i64,
-    fault: &str,
-) -> Result<(), Failure> {
-    sqlx::query(
+/// Ends a connection. The number of a destination without one is raised too, so that a grant in progress
+/// does not become a connection.
+pub(super) fn disconnect(tx: &mut Tx<'_>, destination_id: i64, fault: &str) -> Result<(), Failure> {
+    tx.execute(
         "INSERT INTO connections (destination_id, number, fault) VALUES (?1, 1, ?2)
          ON CONFLICT (destination_id) DO UPDATE SET number = number + 1, fault = ?2,
             expires_at = NULL, sealed_id = NULL, key_id = NULL, sealed = NULL, created_at = NULL",
-    )
-    .bind(destination_id)
-    .bind(fault)
-    .execute(&mut *tx.conn)
-    .await?;
+        params![destination_id, fault],
+    )?;
     Ok(())
 }
 
-/// One change of a connection while the service runs.
+/// A change of a connection by the running service.
 #[derive(Debug)]
 pub(super) struct PutConnection {
     pub(super) change: ConnectionChange,
     pub(super) act: Act,
 }
 
-#[async_trait::async_trait]
 impl Step for PutConnection {
     type Answer = i64;
     const CONTEXT: &'static str = "change a connection";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, Failure> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<i64, Failure> {
         let id = self.change.destination_id.0;
-        let found: Option<(i64, bool, String)> = sqlx::query_as(
+        let found: Option<(i64, bool, String)> = tx.sqlite.first(
             "SELECT coalesce(c.number, 0), c.sealed IS NOT NULL, s.name || '/' || d.name
              FROM destinations AS d JOIN sources AS s ON s.id = d.source_id
              LEFT JOIN connections AS c ON c.destination_id = d.id
              WHERE d.id = ? AND d.removed_at IS NULL",
-        )
-        .bind(id)
-        .fetch_optional(&mut *tx.conn)
-        .await?;
+            params![id],
+            |row| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
         let found = found.filter(|(number, _, _)| *number == self.change.expected_number);
         let Some((_, connected, path)) = found else {
             return Err(StoreError::Conflict.into());
         };
         match &self.change.state {
             ConnectionState::Connected { tokens, expires_at } => {
-                self.connect(tx, tokens, *expires_at).await?;
+                self.connect(tx, tokens, *expires_at)?;
             }
-            ConnectionState::Lost { fault } => disconnect(tx, id, fault).await?,
+            ConnectionState::Lost { fault } => disconnect(tx, id, fault)?,
         }
         if let Some(done) = self.entry(connected, path) {
-            audit::append(tx, &self.act, &done).await?;
+            audit::append(tx, &self.act, &done)?;
         }
         Ok(self.change.expected_number + 1)
     }
 }
 
 impl PutConnection {
-    /// What the audit log tells: that it was connected or is not any more, not that it was refreshed.
+    /// Its audit entry: connecting and disconnecting have one, a refresh has none.
     fn entry(&self, connected: bool, path: String) -> Option<NewEntry> {
         let (action, after) = match &self.change.state {
             ConnectionState::Connected { .. } if connected => return None,
@@ -167,30 +156,30 @@ impl PutConnection {
         Some(NewEntry { action, subject: path, before, after: Some(after) })
     }
 
-    /// Tokens that replace others keep the time since when it is connected.
-    async fn connect(
+    /// New tokens of a connection keep its `connected_at`.
+    fn connect(
         &self,
         tx: &mut Tx<'_>,
         tokens: &SealedSecret,
         expires_at: Option<Timestamp>,
     ) -> Result<(), Failure> {
-        sqlx::query(
+        tx.execute(
             "INSERT INTO connections (destination_id, number, connected_at, expires_at,
                 sealed_id, key_id, sealed, created_at)
              VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (destination_id) DO UPDATE SET number = number + 1, fault = NULL,
                 connected_at = CASE WHEN sealed IS NULL THEN ?2 ELSE connected_at END,
                 expires_at = ?3, sealed_id = ?4, key_id = ?5, sealed = ?6, created_at = ?7",
-        )
-        .bind(self.change.destination_id.0)
-        .bind(self.act.at.as_micros())
-        .bind(expires_at.map(Timestamp::as_micros))
-        .bind(&tokens.id[..])
-        .bind(&tokens.key_id)
-        .bind(&tokens.sealed)
-        .bind(tokens.created_at.as_micros())
-        .execute(&mut *tx.conn)
-        .await?;
+            params![
+                self.change.destination_id.0,
+                self.act.at.as_micros(),
+                expires_at.map(Timestamp::as_micros),
+                &tokens.id[..],
+                &tokens.key_id,
+                &tokens.sealed,
+                tokens.created_at.as_micros()
+            ],
+        )?;
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
-//! Dead letters in groups: by the index that holds them in the order of destination and reason, each
-//! group found by one step into it and counted as far as it is worth.
+//! Dead letters by destination and reason. Each group is found by one seek in the index that has this order,
+//! and counted up to a limit.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::failure::Failure;
+use super::error::Failure;
 use super::row::{Columns, count, foreign};
 use crate::domain::delivery::Reason;
 use crate::domain::id::DestinationId;

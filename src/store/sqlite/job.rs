@@ -1,17 +1,16 @@
-//! Jobs: redriving and discarding many deliveries, a bounded step at a time. What a job selects is
-//! fixed when it is made by the highest delivery key of that moment; its cursor moves in the same
-//! commit as the deliveries, so that a restart goes on where it stopped.
+//! Jobs: redriving and discarding many deliveries, at most N rows a step. A job's selection is bounded by the
+//! highest delivery key at its creation; its cursor moves in the same commit as the deliveries, so that a
+//! restart resumes at the cursor.
 
+use rusqlite::params;
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 
 use super::audit;
-use super::change::to_json;
-use super::failure::Failure;
-use super::pipeline::json;
-use super::row::{self, Columns, count, foreign, int};
-use super::selection::{KeptFilter, Selection};
-use super::writer::{Step, Tx};
+use super::error::Failure;
+use super::job_selection::{Selection, StoredFilter};
+use super::row::{self, Columns, Row, count, foreign, from_json, int, to_json};
+use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
@@ -20,10 +19,10 @@ use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::store::{JobPreview, JobQuery, JobStep};
 
-/// Looks that are counted before a job is made.
-const LOOKS: u32 = 25;
+/// Scans of a preview.
+const SCANS: u32 = 25;
 
-/// A job with what only the store needs.
+/// A job with its cursor and bound.
 #[derive(Debug)]
 pub(super) struct StoredJob {
     pub(super) job: Job,
@@ -34,12 +33,12 @@ pub(super) struct StoredJob {
 const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, state, matched, more, done, \
      created_at, finished_at, upper_id, cursor";
 
-fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
+fn read_job<'a>(row: impl Into<Row<'a>>) -> Result<StoredJob, Failure> {
     let mut from = Columns::from(row, 0);
     let id = JobId(from.take()?);
-    let word: &str = from.take()?;
+    let word = from.text()?;
     let action = JobAction::parse(word).ok_or_else(|| foreign("the job action", word))?;
-    let filter: KeptFilter = json("a job's filter", from.take()?)?;
+    let filter: StoredFilter = from_json("a job's filter", from.text()?)?;
     let asked = NewJob {
         action,
         filter: filter.into_filter(),
@@ -47,7 +46,7 @@ fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
         actor: from.take()?,
         note: from.take()?,
     };
-    let word: &str = from.take()?;
+    let word = from.text()?;
     let state = JobState::parse(word).ok_or_else(|| foreign("the job state", word))?;
     let (matched, more) = (count(from.take()?), from.take()?);
     let done = count(from.take()?);
@@ -57,6 +56,12 @@ fn read_job(row: &SqliteRow) -> Result<StoredJob, Failure> {
     Ok(StoredJob { job, upper_id: from.take()?, cursor: from.take()? })
 }
 
+/// One job, in the writer's transaction.
+fn read_in(tx: &Tx<'_>, id: JobId) -> Result<Option<StoredJob>, Failure> {
+    let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?");
+    tx.sqlite.first(&sql, params![id.0], |row| read_job(row))
+}
+
 /// One job.
 pub(super) async fn read(
     conn: &mut SqliteConnection,
@@ -64,7 +69,7 @@ pub(super) async fn read(
 ) -> Result<Option<StoredJob>, Failure> {
     let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?");
     let found = sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_optional(conn).await?;
-    found.as_ref().map(read_job).transpose()
+    found.as_ref().map(|row| read_job(row)).transpose()
 }
 
 /// Jobs that meet all conditions, newest first.
@@ -78,7 +83,7 @@ pub(super) async fn list(
          ORDER BY id DESC LIMIT ?4"
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(query.before.map_or(i64::MAX, |id| id.0))
+        .bind(query.before.map_or(i64::MAX, |cursor| cursor.key))
         .bind(query.action.map(JobAction::as_str))
         .bind(query.state.map(JobState::as_str))
         .bind(query.limit)
@@ -87,8 +92,8 @@ pub(super) async fn list(
     rows.iter().map(|row| Ok(read_job(row)?.job)).collect()
 }
 
-/// What a job would do. Each look is a read of its own, and counting ends after so many: whoever waits
-/// for the answer does not wait for a walk over everything.
+/// What a job would select. Each scan is a query of its own and their number is limited, so that the answer
+/// does not wait for a scan of the whole table.
 pub(super) async fn preview(
     conn: &mut SqliteConnection,
     action: JobAction,
@@ -97,8 +102,8 @@ pub(super) async fn preview(
 ) -> Result<JobPreview, Failure> {
     let mut selection = Selection::of(conn, action, filter, (0, i64::MAX)).await?;
     let mut preview = JobPreview { matched: 0, more: false, sample: Vec::new() };
-    for _ in 0..LOOKS {
-        let Some(end) = selection.end_of_look(conn).await? else { return Ok(preview) };
+    for _ in 0..SCANS {
+        let Some(end) = selection.end_of_scan(conn).await? else { return Ok(preview) };
         let wanted = sample.saturating_sub(u32::try_from(preview.sample.len()).unwrap_or(sample));
         let matched = selection.matched(conn, end).await?;
         if wanted > 0 && matched > 0 {
@@ -109,21 +114,21 @@ pub(super) async fn preview(
         preview.matched += matched;
         selection.after = end;
     }
-    preview.more = selection.end_of_look(conn).await?.is_some();
+    preview.more = selection.end_of_scan(conn).await?.is_some();
     Ok(preview)
 }
 
-const fn made(action: JobAction) -> Action {
+const fn creation(action: JobAction) -> Action {
     match action {
         JobAction::Redrive => Action::Redrive,
         JobAction::Discard => Action::Discard,
     }
 }
 
-/// Writes an audit entry of a job.
-async fn tell(tx: &mut Tx<'_>, act: &Act, action: Action, job: &Job) -> Result<(), Failure> {
+/// Appends the audit entry of a job.
+fn append_audit(tx: &mut Tx<'_>, act: &Act, action: Action, job: &Job) -> Result<(), Failure> {
     let filter: serde_json::Value =
-        json("a job's filter", &to_json(&KeptFilter::of(&job.spec.filter))?)?;
+        from_json("a job's filter", &to_json(&StoredFilter::of(&job.spec.filter))?)?;
     let after = serde_json::json!({
         "action": job.spec.action.as_str(),
         "filter": filter,
@@ -134,44 +139,30 @@ async fn tell(tx: &mut Tx<'_>, act: &Act, action: Action, job: &Job) -> Result<(
     });
     let subject = PublicId::new(Noun::Job, job.created_at, job.id.0).to_string();
     let done = NewEntry { action, subject, before: None, after: Some(after) };
-    audit::append(tx, act, &done).await
+    audit::append(tx, act, &done)
 }
 
-/// Makes a job.
+/// Creates a job.
 #[derive(Debug)]
 pub(super) struct Create {
     pub(super) job: NewJob,
-    /// What was counted just before: the writer has no time for it.
+    /// The preview that a reader counted: the writer must not wait for it.
     pub(super) counted: JobPreview,
     pub(super) act: Act,
 }
 
-#[async_trait::async_trait]
 impl Step for Create {
     type Answer = Job;
-    const CONTEXT: &'static str = "make a job";
+    const CONTEXT: &'static str = "create a job";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Job, Failure> {
-        let upper_id = tx.memory.next_delivery_id - 1;
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Job, Failure> {
+        let upper_id = tx.state.next_delivery_id - 1;
         let (asked, counted) = (&self.job, &self.counted);
-        let done = sqlx::query(
-            "INSERT INTO jobs (action, filter, rate_per_second, actor, note, state, matched, more, done,
+        let id = tx.sqlite.insert("INSERT INTO jobs (action, filter, rate_per_second, actor, note, state, matched, more, done,
                 upper_id, cursor, created_at)
-             VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 0, ?, 0, ?)",
-        )
-        .bind(asked.action.as_str())
-        .bind(to_json(&KeptFilter::of(&asked.filter))?)
-        .bind(asked.rate_per_second)
-        .bind(&asked.actor)
-        .bind(&asked.note)
-        .bind(int(counted.matched))
-        .bind(counted.more)
-        .bind(upper_id)
-        .bind(self.act.at.as_micros())
-        .execute(&mut *tx.conn)
-        .await?;
+             VALUES (?, ?, ?, ?, ?, 'running', ?, ?, 0, ?, 0, ?)", params![asked.action.as_str(), to_json(&StoredFilter::of(&asked.filter))?, asked.rate_per_second, &asked.actor, &asked.note, int(counted.matched), counted.more, upper_id, self.act.at.as_micros()])?;
         let job = Job {
-            id: JobId(done.last_insert_rowid()),
+            id: JobId(id),
             spec: asked.clone(),
             state: JobState::Running,
             matched: counted.matched,
@@ -180,172 +171,179 @@ impl Step for Create {
             created_at: self.act.at,
             finished_at: None,
         };
-        tell(tx, &self.act, made(asked.action), &job).await?;
+        append_audit(tx, &self.act, creation(asked.action), &job)?;
         Ok(job)
     }
 }
 
-/// Takes a running job further.
+/// Runs a step of a job: acts on the deliveries that a reader selected, and moves the cursor behind them.
 #[derive(Debug)]
 pub(super) struct Advance {
-    pub(super) id: JobId,
-    pub(super) limit: u32,
+    pub(super) selected: Selected,
     pub(super) now: Timestamp,
 }
 
-/// What a step selected.
-struct Selected {
+/// What a step acts on.
+#[derive(Debug)]
+pub(super) struct Selected {
+    stored: StoredJob,
+    deliveries: Vec<SelectedDelivery>,
+    /// The job's cursor behind them.
+    cursor: i64,
+    /// Whether there are no more.
+    is_last: bool,
+}
+
+/// A delivery as it was selected.
+#[derive(Debug)]
+struct SelectedDelivery {
     id: i64,
     mapping_id: MappingId,
     destination_id: i64,
     state: State,
 }
 
-#[async_trait::async_trait]
+/// Selects what the next step of a job acts on; none when there is no such job. On a reader: a selection may
+/// scan many rows to find few, and the writer must not wait for it.
+pub(super) async fn select(
+    conn: &mut SqliteConnection,
+    id: JobId,
+    limit: u32,
+) -> Result<Option<Selected>, Failure> {
+    let Some(stored) = read(conn, id).await? else { return Ok(None) };
+    let cursor = stored.cursor;
+    let mut selected = Selected { stored, deliveries: Vec::new(), cursor, is_last: true };
+    let job = &selected.stored.job;
+    if job.state != JobState::Running {
+        return Ok(Some(selected));
+    }
+    let keys = (cursor, selected.stored.upper_id);
+    let mut selection = Selection::of(conn, job.spec.action, &job.spec.filter, keys).await?;
+    if let Some(end) = selection.end_of_scan(conn).await? {
+        for found in &selection.first(conn, end, limit).await? {
+            let found = row::delivery_row(found)?.delivery;
+            selected.deliveries.push(SelectedDelivery {
+                id: found.id.0,
+                mapping_id: found.mapping_id,
+                destination_id: found.destination_id.0,
+                state: found.state,
+            });
+        }
+        let is_cut = selected.deliveries.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let last = selected.deliveries.last().filter(|_| is_cut);
+        selection.after = last.map_or(end, |last| last.id);
+    }
+    selected.cursor = selection.after;
+    selected.is_last = selection.end_of_scan(conn).await?.is_none();
+    Ok(Some(selected))
+}
+
 impl Step for Advance {
     type Answer = Option<JobStep>;
-    const CONTEXT: &'static str = "take a job further";
+    const CONTEXT: &'static str = "run a step of a job";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<JobStep>, Failure> {
-        let Some(mut stored) = read(tx.conn, self.id).await? else {
-            return Ok(None);
-        };
-        if stored.job.state != JobState::Running {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Option<JobStep>, Failure> {
+        let Some(mut stored) = read_in(tx, self.selected.stored.job.id)? else { return Ok(None) };
+        // Cancelled, or advanced by another step, since the selection.
+        if stored.job.state != JobState::Running || stored.cursor != self.selected.stored.cursor {
             return Ok(Some(JobStep { job: stored.job, due: Vec::new() }));
         }
-        let selected = self.select(tx, &mut stored).await?;
-        for one in &selected {
-            match stored.job.spec.action {
-                JobAction::Redrive => redrive(tx, one, self.now).await?,
-                JobAction::Discard => discard(tx, one, self.now).await?,
+        let action = stored.job.spec.action;
+        let mut due = Vec::new();
+        for delivery in &self.selected.deliveries {
+            let is_done = match action {
+                JobAction::Redrive => redrive(tx, delivery, self.now)?,
+                JobAction::Discard => discard(tx, delivery, self.now)?,
+            };
+            stored.job.done += u64::from(is_done);
+            if is_done && action == JobAction::Redrive {
+                due.push(delivery.mapping_id);
             }
         }
-        stored.job.done += u64::try_from(selected.len()).unwrap_or(0);
-        self.save(tx, &stored).await?;
+        stored.cursor = self.selected.cursor;
+        if self.selected.is_last {
+            stored.job.state = JobState::Done;
+            stored.job.finished_at = Some(self.now);
+        }
+        save(tx, &stored)?;
         if stored.job.state == JobState::Done {
             let act = Act::of_the_service("jobs", self.now);
-            tell(tx, &act, Action::FinishJob, &stored.job).await?;
+            append_audit(tx, &act, Action::FinishJob, &stored.job)?;
         }
-        let mut due: Vec<MappingId> = match stored.job.spec.action {
-            JobAction::Redrive => selected.iter().map(|one| one.mapping_id).collect(),
-            JobAction::Discard => Vec::new(),
-        };
         due.sort_unstable();
         due.dedup();
         Ok(Some(JobStep { job: stored.job, due }))
     }
 }
 
-impl Advance {
-    /// The next deliveries; moves the cursor behind them, and ends the job after the last.
-    async fn select(
-        &self,
-        tx: &mut Tx<'_>,
-        stored: &mut StoredJob,
-    ) -> Result<Vec<Selected>, Failure> {
-        let asked = &stored.job.spec;
-        let keys = (stored.cursor, stored.upper_id);
-        let mut selection = Selection::of(tx.conn, asked.action, &asked.filter, keys).await?;
-        let mut selected = Vec::new();
-        if let Some(end) = selection.end_of_look(tx.conn).await? {
-            for found in &selection.first(tx.conn, end, self.limit).await? {
-                let found = row::delivery_row(found)?.delivery;
-                selected.push(Selected {
-                    id: found.id.0,
-                    mapping_id: found.mapping_id,
-                    destination_id: found.destination_id.0,
-                    state: found.state,
-                });
-            }
-            let is_cut = selected.len() == usize::try_from(self.limit).unwrap_or(usize::MAX);
-            stored.cursor = selected.last().filter(|_| is_cut).map_or(end, |last| last.id);
-            selection.after = stored.cursor;
-        }
-        if selection.end_of_look(tx.conn).await?.is_none() {
-            stored.job.state = JobState::Done;
-            stored.job.finished_at = Some(self.now);
-        }
-        Ok(selected)
-    }
-
-    async fn save(&self, tx: &mut Tx<'_>, stored: &StoredJob) -> Result<(), Failure> {
-        sqlx::query(
-            "UPDATE jobs SET state = ?, done = ?, cursor = ?, finished_at = ? WHERE id = ?",
-        )
-        .bind(stored.job.state.as_str())
-        .bind(int(stored.job.done))
-        .bind(stored.cursor)
-        .bind(stored.job.finished_at.map(Timestamp::as_micros))
-        .bind(self.id.0)
-        .execute(&mut *tx.conn)
-        .await?;
-        Ok(())
-    }
+fn save(tx: &Tx<'_>, stored: &StoredJob) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE jobs SET state = ?, done = ?, cursor = ?, finished_at = ? WHERE id = ?",
+        params![
+            stored.job.state.as_str(),
+            int(stored.job.done),
+            stored.cursor,
+            stored.job.finished_at.map(Timestamp::as_micros),
+            stored.job.id.0,
+        ],
+    )?;
+    Ok(())
 }
 
-async fn redrive(tx: &mut Tx<'_>, one: &Selected, now: Timestamp) -> Result<(), Failure> {
-    sqlx::query(
+/// Makes a dead letter due again; false when it has changed since the selection.
+fn redrive(tx: &mut Tx<'_>, it: &SelectedDelivery, now: Timestamp) -> rusqlite::Result<bool> {
+    let changed = tx.execute(
         "UPDATE deliveries SET state = 'pending', due_at = ?1, tried = 0,
             settled_at = NULL, reason = NULL,
             deadline_at = ?1 + 1000 * coalesce(
                 (SELECT json_extract(settings, '$.window_ms') FROM destinations WHERE id = ?2),
                 14400000)
          WHERE id = ?3 AND state = 'dead'",
-    )
-    .bind(now.as_micros())
-    .bind(one.destination_id)
-    .bind(one.id)
-    .execute(&mut *tx.conn)
-    .await?;
-    tx.memory.ledger.dead = tx.memory.ledger.dead.saturating_sub(1);
-    tx.memory.ledger.pending += 1;
-    Ok(())
+        params![now.as_micros(), it.destination_id, it.id],
+    )?;
+    tx.state.ledger.dead = tx.state.ledger.dead.saturating_sub(changed);
+    tx.state.ledger.pending += changed;
+    Ok(changed > 0)
 }
 
-async fn discard(tx: &mut Tx<'_>, one: &Selected, now: Timestamp) -> Result<(), Failure> {
-    sqlx::query(
+/// Discards a delivery; false when it has changed since the selection.
+fn discard(tx: &mut Tx<'_>, it: &SelectedDelivery, now: Timestamp) -> rusqlite::Result<bool> {
+    let changed = tx.execute(
         "UPDATE deliveries SET state = 'discarded', due_at = NULL, settled_at = ?, reason = NULL
-         WHERE id = ? AND state IN ('pending', 'dead')",
-    )
-    .bind(now.as_micros())
-    .bind(one.id)
-    .execute(&mut *tx.conn)
-    .await?;
-    let ledger = &mut tx.memory.ledger;
-    match one.state {
-        State::Pending => ledger.pending = ledger.pending.saturating_sub(1),
-        State::Dead => ledger.dead = ledger.dead.saturating_sub(1),
-        // The selection has none of these, and the statement's guard leaves them alone.
-        State::Leased | State::Delivered | State::Discarded => return Ok(()),
+         WHERE id = ? AND state = ? AND state IN ('pending', 'dead')",
+        params![now.as_micros(), it.id, it.state.as_str()],
+    )?;
+    let ledger = &mut tx.state.ledger;
+    match it.state {
+        State::Pending => ledger.pending = ledger.pending.saturating_sub(changed),
+        State::Dead => ledger.dead = ledger.dead.saturating_sub(changed),
+        // Not selected, and the statement's guard leaves them alone.
+        State::Leased | State::Delivered | State::Discarded => return Ok(false),
     }
-    ledger.discarded += 1;
-    Ok(())
+    ledger.discarded += changed;
+    Ok(changed > 0)
 }
 
-/// Stops a running job.
+/// Cancels a running job.
 #[derive(Debug)]
 pub(super) struct Cancel {
     pub(super) id: JobId,
     pub(super) act: Act,
 }
 
-#[async_trait::async_trait]
 impl Step for Cancel {
     type Answer = Option<Job>;
     const CONTEXT: &'static str = "cancel a job";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Job>, Failure> {
-        let done = sqlx::query(
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Job>, Failure> {
+        let cancelled = tx.execute(
             "UPDATE jobs SET state = 'cancelled', finished_at = ?
              WHERE id = ? AND state = 'running'",
-        )
-        .bind(self.act.at.as_micros())
-        .bind(self.id.0)
-        .execute(&mut *tx.conn)
-        .await?;
-        let job = read(tx.conn, self.id).await?.map(|stored| stored.job);
-        if let (Some(job), 1) = (&job, done.rows_affected()) {
-            tell(tx, &self.act, Action::CancelJob, job).await?;
+            params![self.act.at.as_micros(), self.id.0],
+        )?;
+        let job = read_in(tx, self.id)?.map(|stored| stored.job);
+        if let (Some(job), 1) = (&job, cancelled) {
+            append_audit(tx, &self.act, Action::CancelJob, job)?;
         }
         Ok(job)
     }
@@ -358,26 +356,21 @@ pub(super) struct DiscardRemoved {
     pub(super) limit: u32,
 }
 
-#[async_trait::async_trait]
 impl Step for DiscardRemoved {
     type Answer = u64;
     const CONTEXT: &'static str = "discard deliveries of removed mappings";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
-        let done = sqlx::query(
+    fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
+        let discarded = tx.execute(
             "UPDATE deliveries SET state = 'discarded', due_at = NULL, settled_at = ?
              WHERE id IN (
                 SELECT d.id FROM mappings AS m CROSS JOIN deliveries AS d
                     INDEXED BY deliveries_pending
                 WHERE m.removed_at IS NOT NULL AND d.mapping_id = m.id AND d.state = 'pending'
                 LIMIT ?)",
-        )
-        .bind(self.now.as_micros())
-        .bind(i64::from(self.limit))
-        .execute(&mut *tx.conn)
-        .await?;
-        let discarded = done.rows_affected();
-        let ledger = &mut tx.memory.ledger;
+            params![self.now.as_micros(), i64::from(self.limit)],
+        )?;
+        let ledger = &mut tx.state.ledger;
         ledger.pending = ledger.pending.saturating_sub(discarded);
         ledger.discarded += discarded;
         Ok(discarded)

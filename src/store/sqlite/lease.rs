@@ -1,47 +1,52 @@
-//! Leases between claim and record: giving them back, finding those without an outcome, and moving
-//! the whole schedule when the clock jumps.
+//! Leases between claim and record: release, expired leases without an outcome, and the shift of the whole
+//! schedule when the clock steps.
 
+use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::dedup;
-use super::failure::Failure;
+use super::dedup::tables;
+use super::error::Failure;
 use super::row::Columns;
-use super::writer::{Step, Tx};
+use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, MappingId, NodeId};
-use crate::store::{ExpiredLease, ExpiryScope, LeaseRef};
+use crate::store::{ExpiredLease, LeaseRef};
 
-/// Gives leases back unused.
+/// Releases leases unused.
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) leases: Vec<LeaseRef>,
     pub(super) due_at: Timestamp,
 }
 
-#[async_trait::async_trait]
 impl Step for Release {
     type Answer = u64;
     const CONTEXT: &'static str = "release leases";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
         let mut released = 0;
+        let mut release = tx.prepare(
+            "UPDATE deliveries SET state = 'pending', due_at = ?,
+                lease_node_id = NULL, lease_expires_at = NULL
+             WHERE id = ? AND token = ? AND state = 'leased'",
+        )?;
         for lease in &self.leases {
-            let done = sqlx::query(
-                "UPDATE deliveries SET state = 'pending', due_at = ?,
-                    lease_node_id = NULL, lease_expires_at = NULL
-                 WHERE id = ? AND token = ? AND state = 'leased'",
-            )
-            .bind(self.due_at.as_micros())
-            .bind(lease.delivery_id.0)
-            .bind(i64::from(lease.token))
-            .execute(&mut *tx.conn)
-            .await?;
-            released += done.rows_affected();
+            let LeaseRef { delivery_id, token } = lease;
+            released += release.execute(params![self.due_at.as_micros(), delivery_id.0, token])?;
         }
-        tx.memory.ledger.leased = tx.memory.ledger.leased.saturating_sub(released);
-        tx.memory.ledger.pending += released;
+        tx.state.ledger.leased = tx.state.ledger.leased.saturating_sub(released);
+        tx.state.ledger.pending += released;
         Ok(released)
     }
+}
+
+/// Which leases count as expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExpiryScope {
+    /// Those whose `lease_expires_at` is at or before this.
+    Until(Timestamp),
+    /// Those of every other node, which have all ended.
+    OtherThan(NodeId),
 }
 
 /// Leases in `scope`, oldest expiry first.
@@ -49,7 +54,7 @@ pub(super) async fn expired(
     conn: &mut SqliteConnection,
     scope: ExpiryScope,
     limit: u32,
-) -> Result<Vec<ExpiredLease>, sqlx::Error> {
+) -> Result<Vec<ExpiredLease>, Failure> {
     let (until, other_than) = match scope {
         ExpiryScope::Until(at) => (at.as_micros(), None),
         ExpiryScope::OtherThan(node_id) => (i64::MAX, Some(node_id.0)),
@@ -68,7 +73,7 @@ pub(super) async fn expired(
     rows.iter().map(read_expired).collect()
 }
 
-fn read_expired(row: &sqlx::sqlite::SqliteRow) -> Result<ExpiredLease, sqlx::Error> {
+fn read_expired(row: &sqlx::sqlite::SqliteRow) -> Result<ExpiredLease, Failure> {
     let mut from = Columns::from(row, 0);
     Ok(ExpiredLease {
         delivery_id: DeliveryId(from.take()?),
@@ -81,18 +86,17 @@ fn read_expired(row: &sqlx::sqlite::SqliteRow) -> Result<ExpiredLease, sqlx::Err
     })
 }
 
-/// Moves the schedule by a jump of the clock.
+/// Shifts the schedule by a step of the clock.
 #[derive(Debug)]
 pub(super) struct Shift {
     pub(super) micros: i64,
 }
 
-#[async_trait::async_trait]
 impl Step for Shift {
     type Answer = ();
     const CONTEXT: &'static str = "shift the schedule";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         for sql in [
             "UPDATE deliveries SET due_at = due_at + ?1, deadline_at = deadline_at + ?1
              WHERE state = 'pending'",
@@ -100,9 +104,9 @@ impl Step for Shift {
              SET lease_expires_at = lease_expires_at + ?1, deadline_at = deadline_at + ?1
              WHERE state = 'leased'",
         ] {
-            sqlx::query(sql).bind(self.micros).execute(&mut *tx.conn).await?;
+            tx.execute(sql, params![self.micros])?;
         }
-        dedup::shift(tx, self.micros).await?;
+        tables::shift(tx, self.micros)?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-//! Opening a database: everything that can be wrong with the file is told before anything in it is
-//! changed; then migrations, forward only; then connections of the two kinds, writer and reader.
+//! Opening a database: the file is checked before anything in it is changed; then migrations, forward only;
+//! then the connections: writer, checkpoint, readers.
 
+use std::error::Error;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,56 +14,56 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 
-use super::failure::direct_error;
-use super::walk::Look;
+use super::error::SqliteError;
+use super::keyset::ScanLimits;
 use crate::domain::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
-/// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that had moved pages around
-/// costs a walk over the whole cache's hash table, so a larger one makes every commit dearer.
-const CACHE_SIZE: &str = "-8192";
-/// Pages of 8 KiB at which the log is brought into the file: 64 MiB.
-const LOG_PAGES: i64 = 8_192;
-/// What the log's file keeps of its length when it begins anew, 256 MiB: above what it usually comes to,
-/// for cutting it and letting it grow again costs milliseconds.
-const LOG_BYTES: &str = "268435456";
+/// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that moved pages scans the whole
+/// cache's hash table, so a larger cache makes every commit slower.
+const CACHE_SIZE: i64 = -8_192;
+/// The checkpoint threshold: 64 MiB of WAL in pages of 8 KiB.
+const WAL_PAGES: i64 = 8_192;
+/// The WAL file is cut to 256 MiB by a WAL reset. That is above its usual size: to cut it and let it grow
+/// again costs milliseconds.
+const WAL_BYTES: i64 = 268_435_456;
 /// How long a connection waits for another's lock.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Rows do not span pages where they fit into one: of events of 1 KB, a page of 4 KiB takes three and is
-/// a sixth empty, one of 8 KiB takes seven.
+/// A row does not span pages if it fits into one: a page of 4 KiB takes three events of 1 KB and is a sixth
+/// empty, one of 8 KiB takes seven.
 const PAGE_SIZE: &str = "PRAGMA page_size = 8192";
 
-/// The table's pages that gathered keys fall on are nearly all of them once it holds millions: the more
-/// are gathered, the fewer of its pages an event writes. A set takes seven keys for eight places, and with
-/// one more twice the memory; the last transaction before a merge finds room for its keys too.
-const GATHERED_KEYS: usize = (1 << 18) / 8 * 7 - 4_096;
+/// The memtable's capacity. A compaction touches nearly every page of a table of millions of keys: the more
+/// keys it writes, the fewer page writes per event. A hash map fills seven of eight buckets and then doubles;
+/// the keys of the transaction that begins the compaction must fit too.
+const MEMTABLE_KEYS: usize = (1 << 18) / 8 * 7 - 4_096;
 
 /// What the store needs to know to open.
 #[derive(Clone)]
 pub struct OpenOptions {
-    /// The database file; made when missing, its directory is not.
+    /// The database file; created when missing, its directory is not.
     pub path: PathBuf,
-    /// Where commits and sizes are counted.
+    /// Counts commits and sizes.
     pub metrics: Arc<Metrics>,
-    /// What tells when a row was written.
+    /// The time at which a row was written.
     pub clock: Arc<dyn Clock>,
     /// Below this much free space [`crate::store::Store::has_room`] is false.
     pub min_free_disk_bytes: u64,
-    /// How far one look at a list goes.
-    pub look: Look,
-    /// Connections that answer queries.
+    /// How many rows one query of a list scans.
+    pub scan_limits: ScanLimits,
+    /// Connections of the read pool.
     pub readers: u32,
-    /// Events that may wait for the writer before it refuses more.
+    /// Events in the writer's queue before backpressure refuses more.
     pub max_queued_events: usize,
-    /// Bytes of events that may wait for the writer before it refuses more.
+    /// Bytes of events in the writer's queue before backpressure refuses more.
     pub max_queued_bytes: usize,
-    /// De-duplication keys that gather in memory before they are merged into a table.
+    /// De-duplication keys in the memtable before it is compacted into a table.
     pub gathered_keys: usize,
-    /// Pages in the log, but not yet in the file, at which it is brought there. A page that was
-    /// written often meanwhile is brought there once.
+    /// The checkpoint threshold: WAL frames that are not checkpointed yet. A page that was written several
+    /// times is checkpointed once.
     pub log_pages: i64,
-    /// The database grows to at most so many pages of 8 KiB: a full disk on purpose.
+    /// The database grows to at most so many pages of 8 KiB, as on a full disk.
     pub max_pages: Option<u32>,
 }
 
@@ -75,12 +76,12 @@ impl OpenOptions {
             metrics,
             clock,
             min_free_disk_bytes: 0,
-            look: Look::default(),
+            scan_limits: ScanLimits::default(),
             readers: 3,
             max_queued_events: 65_536,
             max_queued_bytes: 64 << 20,
-            gathered_keys: GATHERED_KEYS,
-            log_pages: LOG_PAGES,
+            gathered_keys: MEMTABLE_KEYS,
+            log_pages: WAL_PAGES,
             max_pages: None,
         }
     }
@@ -95,8 +96,8 @@ impl fmt::Debug for OpenOptions {
     }
 }
 
-/// Why a database could not be opened; each is one line with its cause, and [`OpenError::hint`]
-/// says what to do. Nothing in the file was changed, unless a migration began and was rolled back.
+/// Why a database could not be opened; [`OpenError::hint`] says what to do. Nothing in the file was changed,
+/// unless a migration began and was rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Its directory does not exist.
@@ -168,11 +169,15 @@ pub enum OpenError {
         path: String,
         /// Why.
         #[source]
-        source: sqlx::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl OpenError {
+    pub(super) fn database(path: &str, error: impl Into<SqliteError>) -> Self {
+        Self::Database { path: path.to_owned(), source: Box::new(error.into()) }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -212,7 +217,7 @@ pub fn schema_version() -> i64 {
     migrations().iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// Looks for the directory, before the lock file would be made in it.
+/// Checks the directory, before the lock file is created in it.
 pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if directory.is_some_and(|parent| !parent.is_dir()) {
@@ -221,7 +226,7 @@ pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Looks at the file without SQLite and makes it, mode 0600, when it is missing.
+/// Checks the file without SQLite and creates it, mode 0600, when it is missing.
 pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
     let shown = || path.display().to_string();
     let unreadable = |source| OpenError::Unreadable { path: shown(), source };
@@ -246,52 +251,50 @@ fn base(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
-        .busy_timeout(BUSY)
+        .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging()
 }
 
-/// A connection for the writer. After a full disk or an I/O error it is dropped and made anew.
-pub(super) async fn connect_writer(options: &OpenOptions) -> Result<SqliteConnection, sqlx::Error> {
-    let mut connect = base(&options.path)
-        .thread_name(|_| "sqlite-writer".to_owned())
-        .pragma("synchronous", "FULL")
-        .pragma("wal_autocheckpoint", "0")
-        .pragma("mmap_size", "0")
-        .pragma("temp_store", "MEMORY")
-        .pragma("cache_size", CACHE_SIZE)
-        .pragma("journal_size_limit", LOG_BYTES);
+/// The writer's connection.
+pub(super) fn connect_writer(options: &OpenOptions) -> rusqlite::Result<rusqlite::Connection> {
+    let sqlite = connect(&options.path)?;
+    sqlite.pragma_update(None, "foreign_keys", true)?;
+    sqlite.pragma_update(None, "synchronous", "FULL")?;
+    sqlite.pragma_update(None, "mmap_size", 0)?;
+    sqlite.pragma_update(None, "temp_store", "MEMORY")?;
+    sqlite.pragma_update(None, "cache_size", CACHE_SIZE)?;
+    sqlite.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     if let Some(pages) = options.max_pages {
-        connect = connect.pragma("max_page_count", pages.to_string());
+        sqlite.pragma_update(None, "max_page_count", pages)?;
     }
-    connect.connect().await
+    Ok(sqlite)
 }
 
-/// A connection that brings the log into the file beside the writer.
-pub(super) async fn connect_beside(options: &OpenOptions) -> Result<SqliteConnection, sqlx::Error> {
-    let connect = base(&options.path)
-        .thread_name(|_| "sqlite-log".to_owned())
-        .pragma("synchronous", "FULL")
-        .pragma("wal_autocheckpoint", "0");
-    connect.connect().await
+/// A connection that checkpoints beside the writer.
+pub(super) fn connect_checkpoint(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
+    let sqlite = connect(path)?;
+    sqlite.pragma_update(None, "synchronous", "FULL")?;
+    Ok(sqlite)
 }
 
-/// A connection that reads row by row where it is called; it cannot write.
-pub(super) fn connect_to_fetch(path: &Path) -> Result<rusqlite::Connection, sqlx::Error> {
-    let open = || {
-        let connection = rusqlite::Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        connection.pragma_update(None, "mmap_size", 0)?;
-        connection.pragma_update(None, "query_only", true)?;
-        Ok(connection)
-    };
-    open().map_err(direct_error)
+/// A read-only connection beside the pool, for reads of a row or a few at high rates.
+pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
+    let sqlite = connect(path)?;
+    sqlite.pragma_update(None, "mmap_size", 0)?;
+    sqlite.pragma_update(None, "query_only", true)?;
+    Ok(sqlite)
 }
 
-/// The connections that answer queries; they cannot write.
+/// A connection that never checkpoints by itself.
+fn connect(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let sqlite = rusqlite::Connection::open_with_flags(path, flags)?;
+    sqlite.busy_timeout(BUSY_TIMEOUT)?;
+    sqlite.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(sqlite)
+}
+
+/// The read pool; its connections cannot write.
 pub(super) fn readers(options: &OpenOptions) -> SqlitePool {
     let connect = base(&options.path)
         .thread_name(|id| format!("sqlite-reader-{id}"))
@@ -350,20 +353,23 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
-/// SQLite tells only when it first reads the file that it is damaged beyond recognition.
+/// SQLite reports only at its first read that a file is not a database.
 fn not_a_database(path: &str, source: sqlx::Error) -> OpenError {
     const SQLITE_NOTADB: &str = "26";
-    let path = path.to_owned();
     let is_foreign = source
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code == SQLITE_NOTADB);
-    if is_foreign { OpenError::NotADatabase { path } } else { OpenError::Database { path, source } }
+    if is_foreign {
+        OpenError::NotADatabase { path: path.to_owned() }
+    } else {
+        OpenError::database(path, source)
+    }
 }
 
 /// Refuses databases of other programs and of later versions of this one.
 async fn check_origin(conn: &mut SqliteConnection, path: &str) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let failed = |error: sqlx::Error| OpenError::database(path, error);
     let application: i32 =
         sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
     if application != APPLICATION_ID {

@@ -1,40 +1,39 @@
-//! Reading what is set up: sources, write keys, destinations, secrets, mappings with their current
-//! revision, all as of one moment.
+//! Reads the pipeline in one snapshot: sources, write keys, destinations, secrets, mappings with their current
+//! revision.
 
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::failure::Failure;
-use super::row::{Columns, foreign};
+use super::credential;
+use super::error::Failure;
+use super::row::{Columns, from_json};
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, EventId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::{Mapping, MappingRevision};
 use crate::domain::source::Source;
-use crate::store::{Pipeline, Routing, SealedSecret, SharedSecret, WriteKey};
-
-use super::credential;
+use crate::store::{Pipeline, Routing, SharedSecret, WriteKey};
 
 /// Reads all of it.
 pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failure> {
-    let mut moment = conn.begin().await?;
+    let mut snapshot = conn.begin().await?;
     let version =
-        sqlx::query_scalar("SELECT version FROM pipeline").fetch_one(&mut *moment).await?;
+        sqlx::query_scalar("SELECT version FROM pipeline").fetch_one(&mut *snapshot).await?;
     let sources = rows(
-        &mut moment,
+        &mut snapshot,
         "SELECT id, name, enabled, created_at FROM sources
          WHERE removed_at IS NULL ORDER BY name",
         source,
     )
     .await?;
     let write_keys = rows(
-        &mut moment,
+        &mut snapshot,
         "SELECT source_id, digest, sealed_id, key_id, sealed, created_at, retires_at
          FROM write_keys ORDER BY source_id",
         write_key,
     )
     .await?;
     let destinations = rows(
-        &mut moment,
+        &mut snapshot,
         "SELECT d.id, d.source_id, d.name, d.enabled, d.resumed_at, d.settings, d.created_at
          FROM destinations AS d JOIN sources AS s ON s.id = d.source_id
          WHERE d.removed_at IS NULL ORDER BY s.name, d.name",
@@ -42,14 +41,14 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
     )
     .await?;
     let shared_secrets = rows(
-        &mut moment,
+        &mut snapshot,
         "SELECT destination_id, sealed_id, key_id, sealed, created_at, retires_at
          FROM shared_secrets ORDER BY destination_id, retires_at IS NOT NULL, id DESC",
         shared_secret,
     )
     .await?;
     let mappings = rows(
-        &mut moment,
+        &mut snapshot,
         "SELECT m.id, m.destination_id, m.name, m.enabled, m.resumed_at, m.created_at,
             r.id, r.number, r.definition, r.created_at, r.created_by
          FROM mappings AS m
@@ -60,10 +59,10 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
         mapping,
     )
     .await?;
-    let credentials = rows(&mut moment, credential::SELECT, credential::credential).await?;
+    let credentials = rows(&mut snapshot, credential::SELECT, credential::credential).await?;
     let connections =
-        rows(&mut moment, credential::SELECT_CONNECTIONS, credential::connection).await?;
-    moment.rollback().await?;
+        rows(&mut snapshot, credential::SELECT_CONNECTIONS, credential::connection).await?;
+    snapshot.rollback().await?;
     Ok(Pipeline {
         version,
         sources,
@@ -76,7 +75,7 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
     })
 }
 
-/// What decided where an event went.
+/// The skips and revisions that decided an event's routing.
 pub(super) async fn routing(
     conn: &mut SqliteConnection,
     event_id: EventId,
@@ -149,34 +148,14 @@ fn write_key(row: &SqliteRow) -> Result<WriteKey, Failure> {
     let mut from = Columns::from(row, 0);
     Ok(WriteKey {
         source_id: SourceId(from.take()?),
-        digest: bytes(&mut from, "a write key's digest")?,
-        sealed: sealed(&mut from)?,
+        digest: from.bytes("a write key's digest")?,
+        sealed: from.sealed()?,
     })
 }
 
 fn shared_secret(row: &SqliteRow) -> Result<SharedSecret, Failure> {
     let mut from = Columns::from(row, 0);
-    Ok(SharedSecret { destination_id: DestinationId(from.take()?), secret: sealed(&mut from)? })
-}
-
-pub(super) fn sealed(from: &mut Columns<'_>) -> Result<SealedSecret, Failure> {
-    Ok(SealedSecret {
-        id: bytes(from, "a secret's id")?,
-        key_id: from.take()?,
-        sealed: from.take()?,
-        created_at: from.at()?,
-        retires_at: from.maybe_at()?,
-    })
-}
-
-/// The next column as exactly so many bytes.
-pub(super) fn bytes<const N: usize>(
-    from: &mut Columns<'_>,
-    what: &str,
-) -> Result<[u8; N], Failure> {
-    let found: Vec<u8> = from.take()?;
-    let length = found.len();
-    found.try_into().map_err(|_wrong| foreign(what, &format!("{length} bytes long")))
+    Ok(SharedSecret { destination_id: DestinationId(from.take()?), secret: from.sealed()? })
 }
 
 fn destination(row: &SqliteRow) -> Result<Destination, Failure> {
@@ -187,7 +166,7 @@ fn destination(row: &SqliteRow) -> Result<Destination, Failure> {
         name: from.take()?,
         enabled: from.take()?,
         resumed_at: from.at()?,
-        settings: json("destination settings", from.take()?)?,
+        settings: from_json("destination settings", from.text()?)?,
         created_at: from.at()?,
     })
 }
@@ -209,13 +188,8 @@ fn revision(from: &mut Columns<'_>) -> Result<MappingRevision, Failure> {
     Ok(MappingRevision {
         id: RevisionId(from.take()?),
         number: from.small()?,
-        definition: json("a mapping definition", from.take()?)?,
+        definition: from_json("a mapping definition", from.text()?)?,
         created_at: from.at()?,
         created_by: from.take()?,
     })
-}
-
-/// Reads JSON that this program wrote.
-pub(super) fn json<T: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<T, Failure> {
-    serde_json::from_str(text).map_err(|error| foreign(what, &error.to_string()))
 }

@@ -1,17 +1,18 @@
-//! Record: attempts and what follows from each, guarded by delivery and token.
+//! Record: attempts and the state changes that follow, guarded by delivery and fencing token.
 
 use std::sync::Arc;
 
 use rusqlite::params;
 
-use super::direct::{Held, Statement};
 use super::row::{headers, int};
-use super::writer::Writing;
+use super::writer::connection::{Connection, Statement};
+use super::writer::step::Tx;
 use crate::domain::attempt::{Batch, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
+use crate::domain::ledger::Ledger;
 use crate::domain::retry::Next;
-use crate::store::{Ledger, Record, Recorded};
+use crate::store::{Record, Recorded};
 
 const SETTLE: &str = "UPDATE deliveries SET state = ?3, due_at = ?4, settled_at = ?5, reason = ?6,
         token = token + (?9 IS NOT NULL), tried = tried + (?9 IS NULL),
@@ -27,12 +28,9 @@ const BATCH: &str = "INSERT INTO batches (id, attempt_count, size, webhook_id, s
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Writes the records, in their order; so are the answers.
-pub(super) fn record(
-    writing: &mut Writing<'_>,
-    records: &[&Record],
-) -> Result<Vec<Recorded>, sqlx::Error> {
-    let mut settle = writing.held.prepare(SETTLE)?;
-    let mut attempts = Attempts::new(writing)?;
+pub(super) fn record(tx: &mut Tx<'_>, records: &[&Record]) -> rusqlite::Result<Vec<Recorded>> {
+    let mut settle = tx.prepare(SETTLE)?;
+    let mut attempts = Attempts::new(tx)?;
     let mut answers = Vec::with_capacity(records.len());
     for record in records {
         let is_late = !apply(&mut settle, record)?;
@@ -43,17 +41,17 @@ pub(super) fn record(
             }
         } else {
             answers.push(Recorded::Applied);
-            count(&mut writing.memory.ledger, record.next);
+            count(&mut tx.state.ledger, record.next);
         }
-        let id = writing.memory.next_attempt_id;
-        writing.memory.next_attempt_id += 1;
+        let id = tx.state.next_attempt_id;
+        tx.state.next_attempt_id += 1;
         attempts.write(id, record, is_late)?;
     }
-    attempts.end(writing.held)?;
+    attempts.end(tx.sqlite)?;
     Ok(answers)
 }
 
-/// What a delivery becomes.
+/// The new state of a delivery.
 struct Change {
     state: State,
     due_at: Option<Timestamp>,
@@ -84,10 +82,10 @@ impl Change {
     }
 }
 
-/// Changes the delivery, if the record's lease still stands; whether it did.
-fn apply(settle: &mut Statement<'_>, record: &Record) -> Result<bool, sqlx::Error> {
+/// Changes the delivery if its fencing token is still that of the record; returns whether it was.
+fn apply(settle: &mut Statement<'_>, record: &Record) -> rusqlite::Result<bool> {
     let change = Change::of(record);
-    let changed = settle.change(params![
+    let changed = settle.execute(params![
         record.delivery_id.0,
         record.token,
         change.state.as_str(),
@@ -143,20 +141,20 @@ struct BatchRow {
 }
 
 impl<'a> Attempts<'a> {
-    fn new(writing: &Writing<'a>) -> Result<Self, sqlx::Error> {
-        let statement = writing.held.prepare(ATTEMPT)?;
-        let recorded_at = writing.clock.now();
+    fn new(tx: &Tx<'a>) -> rusqlite::Result<Self> {
+        let statement = tx.prepare(ATTEMPT)?;
+        let recorded_at = tx.clock.now();
         Ok(Self { statement, recorded_at, batches: Vec::new(), headers: Headers::default() })
     }
 
-    fn write(&mut self, id: i64, record: &Record, is_late: bool) -> Result<(), sqlx::Error> {
+    fn write(&mut self, id: i64, record: &Record, is_late: bool) -> rusqlite::Result<()> {
         let made = &record.attempt;
         let batch_id = made.batch.as_ref().map(|batch| self.batch(id, batch));
         let alone = batch_id.is_none().then_some(made);
         if let Some(it) = alone {
             self.headers.pack(&it.request_headers, &it.response_headers);
         }
-        self.statement.change(params![
+        self.statement.execute(params![
             id,
             record.delivery_id.0,
             record.token,
@@ -195,10 +193,10 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn end(mut self, held: &Held<'_>) -> Result<(), sqlx::Error> {
+    fn end(mut self, sqlite: &Connection) -> rusqlite::Result<()> {
         for BatchRow { id, attempts, batch } in self.batches {
             self.headers.pack(&batch.request_headers, &batch.response_headers);
-            held.change(
+            sqlite.execute(
                 BATCH,
                 params![
                     id,

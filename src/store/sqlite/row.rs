@@ -1,13 +1,14 @@
-//! Rows to words and numbers of the domain, and back. A word that no version of this program
-//! writes is [`StoreError::Foreign`], never a panic and never a guess.
+//! Decoding of rows into domain types. A value that no version of this program writes is
+//! [`StoreError::Foreign`], never a panic and never a guess.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sqlx::Row;
+use rusqlite::types::{FromSql, FromSqlError};
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::failure::Failure;
+use super::error::{Failure, SqliteError};
 use crate::domain::attempt::{Attempt, Batch, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Delivery, Reason, State};
@@ -15,23 +16,25 @@ use crate::domain::event::{Document, Event, EventType, StoredEvent};
 use crate::domain::id::{
     AttemptId, DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
+use crate::domain::ledger::Ledger;
+use crate::domain::secret::SealedSecret;
 use crate::domain::trace::Trace;
 use crate::store::{DeliveryRow, StoreError, TestSend, TestSendRow};
 
+mod dictionary;
 pub(super) mod headers;
-mod usual;
 
-/// A count as SQLite keeps it.
+/// A count as an SQLite integer.
 pub(super) fn int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A count as the file holds it; CHECKs keep it from being negative.
+/// A count from an SQLite integer; CHECKs keep it from being negative.
 pub(super) fn count(int: i64) -> u64 {
     u64::try_from(int).unwrap_or(0)
 }
 
-/// A small count as the file holds it.
+/// A small count from an SQLite integer.
 pub(super) fn small(int: i64) -> u32 {
     u32::try_from(int).unwrap_or(u32::MAX)
 }
@@ -53,42 +56,150 @@ fn maybe_word<T>(
     found.map(|found| word(what, found, parse)).transpose()
 }
 
+/// A row of either client of SQLite: of a reader's query or of a write step's.
+#[derive(Clone, Copy)]
+pub(super) enum Row<'a> {
+    /// From the read pool.
+    Sqlx(&'a SqliteRow),
+    /// From the writer, or a reader beside the pool.
+    Rusqlite(&'a rusqlite::Row<'a>),
+}
+
+impl<'a> From<&'a SqliteRow> for Row<'a> {
+    fn from(row: &'a SqliteRow) -> Self {
+        Self::Sqlx(row)
+    }
+}
+
+impl<'a> From<&'a rusqlite::Row<'_>> for Row<'a> {
+    fn from(row: &'a rusqlite::Row<'_>) -> Self {
+        Self::Rusqlite(row)
+    }
+}
+
 /// Reads columns one after the other.
 pub(super) struct Columns<'a> {
-    row: &'a SqliteRow,
+    row: Row<'a>,
     next: usize,
 }
 
 impl<'a> Columns<'a> {
     /// From the column `first` on.
-    pub(super) fn from(row: &'a SqliteRow, first: usize) -> Self {
-        Self { row, next: first }
+    pub(super) fn from(row: impl Into<Row<'a>>, first: usize) -> Self {
+        Self { row: row.into(), next: first }
+    }
+
+    fn step(&mut self) -> usize {
+        self.next += 1;
+        self.next - 1
     }
 
     /// The next column.
-    pub(super) fn take<T>(&mut self) -> Result<T, sqlx::Error>
+    pub(super) fn take<T>(&mut self) -> Result<T, SqliteError>
     where
-        T: sqlx::Decode<'a, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+        T: sqlx::Decode<'a, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + FromSql,
     {
-        let value = self.row.try_get(self.next);
-        self.next += 1;
-        value
+        let column = self.step();
+        match self.row {
+            Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Rusqlite(row) => Ok(row.get(column)?),
+        }
+    }
+
+    /// The next column as text, if it is not NULL.
+    pub(super) fn maybe_text(&mut self) -> Result<Option<&'a str>, SqliteError> {
+        let column = self.step();
+        match self.row {
+            Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Rusqlite(row) => Ok(row.get_ref(column)?.as_str_or_null().map_err(mistyped)?),
+        }
+    }
+
+    /// The next column as text.
+    pub(super) fn text(&mut self) -> Result<&'a str, SqliteError> {
+        let column = self.step();
+        match self.row {
+            Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Rusqlite(row) => Ok(row.get_ref(column)?.as_str().map_err(mistyped)?),
+        }
+    }
+
+    /// The next column as bytes.
+    pub(super) fn blob(&mut self) -> Result<&'a [u8], SqliteError> {
+        let column = self.step();
+        match self.row {
+            Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Rusqlite(row) => Ok(row.get_ref(column)?.as_blob().map_err(mistyped)?),
+        }
     }
 
     /// The next column as a small count.
-    pub(super) fn small(&mut self) -> Result<u32, sqlx::Error> {
+    pub(super) fn small(&mut self) -> Result<u32, SqliteError> {
         self.take::<i64>().map(small)
     }
 
     /// The next column as a time.
-    pub(super) fn at(&mut self) -> Result<Timestamp, sqlx::Error> {
+    pub(super) fn at(&mut self) -> Result<Timestamp, SqliteError> {
         self.take::<i64>().map(Timestamp::from_micros)
     }
 
-    /// The next column as a time, if it holds one.
-    pub(super) fn maybe_at(&mut self) -> Result<Option<Timestamp>, sqlx::Error> {
+    /// The next column as a time, if it is not NULL.
+    pub(super) fn maybe_at(&mut self) -> Result<Option<Timestamp>, SqliteError> {
         Ok(self.take::<Option<i64>>()?.map(Timestamp::from_micros))
     }
+
+    /// The next column as exactly so many bytes.
+    pub(super) fn bytes<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Failure> {
+        let found = self.blob()?;
+        found.try_into().map_err(|_wrong| foreign(what, &format!("{} bytes long", found.len())))
+    }
+
+    /// The next five columns as a sealed secret.
+    pub(super) fn sealed(&mut self) -> Result<SealedSecret, Failure> {
+        Ok(SealedSecret {
+            id: self.bytes("a secret's id")?,
+            key_id: self.take()?,
+            sealed: self.take()?,
+            created_at: self.at()?,
+            retires_at: self.maybe_at()?,
+        })
+    }
+}
+
+fn mistyped(error: FromSqlError) -> rusqlite::Error {
+    error.into()
+}
+
+/// Parses JSON text that this program wrote.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(
+    what: &str,
+    text: &str,
+) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| foreign(what, &error.to_string()))
+}
+
+/// JSON text of what this program defines.
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| foreign("a value", &error.to_string()))
+}
+
+/// The ledger, from a row that begins with its twelve columns.
+pub(super) fn read_ledger<E>(column: impl Fn(usize) -> Result<i64, E>) -> Result<Ledger, E> {
+    let at = |index: usize| column(index).map(count);
+    Ok(Ledger {
+        events_accepted: at(0)?,
+        events_rejected: at(1)?,
+        events_duplicate: at(2)?,
+        accepted: at(3)?,
+        pending: at(4)?,
+        leased: at(5)?,
+        delivered: at(6)?,
+        dead: at(7)?,
+        discarded: at(8)?,
+        delivered_pruned: at(9)?,
+        dead_pruned: at(10)?,
+        discarded_pruned: at(11)?,
+    })
 }
 
 /// The columns that [`event`] reads, of `events` as `e`.
@@ -96,13 +207,13 @@ pub(super) const EVENT_COLUMNS: &str = "e.id, e.source_id, e.type, e.message_id,
      e.name, e.user_id, e.body, e.envelope, e.rejection, e.trace";
 
 /// An event from a row of [`EVENT_COLUMNS`].
-pub(super) fn event(row: &SqliteRow) -> Result<StoredEvent, Failure> {
+pub(super) fn event<'a>(row: impl Into<Row<'a>>) -> Result<StoredEvent, Failure> {
     let mut from = Columns::from(row, 0);
     Ok(StoredEvent {
         id: EventId(from.take()?),
         event: Event {
             source_id: SourceId(from.take()?),
-            kind: maybe_word("the event type", from.take()?, EventType::parse)?,
+            kind: maybe_word("the event type", from.maybe_text()?, EventType::parse)?,
             message_id: from.take()?,
             received_at: from.at()?,
             name: from.take()?,
@@ -110,7 +221,7 @@ pub(super) fn event(row: &SqliteRow) -> Result<StoredEvent, Failure> {
             body: Bytes::from(from.take::<Vec<u8>>()?),
             envelope: from.take()?,
             rejection: from.take()?,
-            trace: maybe_word("the trace", from.take()?, Trace::parse_text)?.map(Arc::new),
+            trace: maybe_word("the trace", from.maybe_text()?, Trace::parse_text)?.map(Arc::new),
             document: Document::default(),
         },
     })
@@ -130,7 +241,7 @@ pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
         event_id: EventId(from.take()?),
         mapping_id: MappingId(from.take()?),
         destination_id: DestinationId(from.take()?),
-        state: word("the delivery state", from.take()?, State::parse)?,
+        state: word("the delivery state", from.text()?, State::parse)?,
         accepted_at: from.at()?,
         due_at: from.maybe_at()?,
         deadline_at: from.at()?,
@@ -139,14 +250,14 @@ pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
         lease_node_id: from.take::<Option<i64>>()?.map(NodeId),
         lease_expires_at: from.maybe_at()?,
         settled_at: from.maybe_at()?,
-        reason: maybe_word("the reason", from.take()?, Reason::parse)?,
-        last_outcome: maybe_word("the outcome", from.take()?, Outcome::parse)?,
+        reason: maybe_word("the reason", from.maybe_text()?, Reason::parse)?,
+        last_outcome: maybe_word("the outcome", from.maybe_text()?, Outcome::parse)?,
         last_status: status(from.take()?),
         settled_by: from.take::<Option<i64>>()?.map(DeliveryId),
     };
     Ok(DeliveryRow {
         delivery,
-        event_type: maybe_word("the event type", from.take()?, EventType::parse)?,
+        event_type: maybe_word("the event type", from.maybe_text()?, EventType::parse)?,
         event_name: from.take()?,
         message_id: from.take()?,
     })
@@ -171,7 +282,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
     let (number, late, recorded_at) = (from.small()?, from.take()?, from.at()?);
     let (node_id, revision_id) = (NodeId(from.take()?), RevisionId(from.take()?));
     let (started_at, duration_us) = (from.at()?, count(from.take()?));
-    let outcome = word("the outcome", from.take()?, Outcome::parse)?;
+    let outcome = word("the outcome", from.text()?, Outcome::parse)?;
     let mut made = NewAttempt {
         duration_us,
         status: status(from.take()?),
@@ -181,9 +292,9 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
     };
     let is_in_batch = from.take::<Option<i64>>()?.is_some();
     let url = from.take()?;
-    let request_headers = headers(from.take()?)?;
+    let request_headers = headers(from.blob()?)?;
     let body_sha256 = from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok());
-    let response_headers = headers(from.take()?)?;
+    let response_headers = headers(from.blob()?)?;
     let response_body = Bytes::from(from.take::<Vec<u8>>()?);
     let response_truncated = from.take()?;
     if is_in_batch {
@@ -206,7 +317,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
     Ok(Attempt { id, delivery_id, number, late, recorded_at, result: made })
 }
 
-/// The headers that a row keeps packed.
+/// Unpacks the headers of a row.
 pub(super) fn headers(packed: &[u8]) -> Result<String, Failure> {
     headers::unpack(packed).ok_or_else(|| foreign("the headers", &hex::encode(packed)))
 }
@@ -215,19 +326,19 @@ fn status(found: Option<i64>) -> Option<u16> {
     found.and_then(|status| u16::try_from(status).ok())
 }
 
-/// A mapping's test send: its id, its event's, and what it gave.
+/// A mapping's test send: its id, its event's, and its attempt.
 pub(super) fn test_send(row: &SqliteRow, mapping_id: MappingId) -> Result<TestSendRow, Failure> {
     let mut from = Columns::from(row, 0);
     let id = from.take()?;
     let event_id = from.take::<Option<i64>>()?.map(EventId);
-    let attempt = tried(&mut from)?;
+    let attempt = test_attempt(&mut from)?;
     Ok(TestSendRow { id, test: TestSend { mapping_id, event_id, attempt } })
 }
 
-fn tried(from: &mut Columns<'_>) -> Result<NewAttempt, Failure> {
+fn test_attempt(from: &mut Columns<'_>) -> Result<NewAttempt, Failure> {
     let (node_id, revision_id) = (NodeId(from.take()?), RevisionId(from.take()?));
     let (started_at, duration_us) = (from.at()?, count(from.take()?));
-    let outcome = word("the outcome", from.take()?, Outcome::parse)?;
+    let outcome = word("the outcome", from.text()?, Outcome::parse)?;
     Ok(NewAttempt {
         duration_us,
         status: status(from.take()?),

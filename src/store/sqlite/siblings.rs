@@ -1,15 +1,14 @@
-//! Where one success is enough (delivery policy `any`), a delivery that was delivered settles the
-//! event's others of its destination, in the same commit. Records of the policy `all`, which is the
-//! rule, cost it nothing but a look at each.
+//! Delivery policy `any`: a successful delivery settles the event's other deliveries to the same destination
+//! in the same commit. Records of the default policy `all` cost no statement.
 
 use rusqlite::params;
 
-use super::writer::Writing;
+use super::writer::step::Tx;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::retry::Next;
 use crate::store::{Record, Recorded};
 
-/// The order of the joins is fixed: an event's deliveries are a short range of keys.
+/// The join order is fixed: an event's deliveries are a short range of keys.
 const FIND: &str = "SELECT d.id, d.state = 'leased', w.settled_at FROM deliveries AS w
      CROSS JOIN events AS e ON e.id = w.event_id
      CROSS JOIN deliveries AS d ON d.id >= e.first_delivery_id
@@ -19,20 +18,20 @@ const SETTLE: &str =
     "UPDATE deliveries SET state = 'delivered', due_at = NULL, lease_node_id = NULL,
         lease_expires_at = NULL, settled_at = ?, settled_by = ? WHERE id = ?";
 
-/// A delivery that another's success settles.
+/// A delivery that is settled by another's success.
 struct Sibling {
     id: i64,
     is_leased: bool,
     settled_at: i64,
 }
 
-/// Settles the siblings of what the records delivered; a record that was late settles nobody's. Of
-/// several that won in one commit, the first of the event's settles.
+/// Settles the siblings of delivered records; a late record settles none. Of several winners of one event in
+/// one commit, the first settles.
 pub(super) fn settle(
-    writing: &mut Writing<'_>,
+    tx: &mut Tx<'_>,
     records: &[&Record],
     answers: &[Recorded],
-) -> Result<(), sqlx::Error> {
+) -> rusqlite::Result<()> {
     let won = |(record, answer): (&&Record, &Recorded)| {
         let is_enough = record.policy == DeliveryPolicy::Any
             && record.next == Next::Delivered
@@ -41,17 +40,21 @@ pub(super) fn settle(
     };
     let mut winners: Vec<i64> = records.iter().zip(answers).filter_map(won).collect();
     winners.sort_unstable();
-    winners.into_iter().try_for_each(|winner| settle_others(writing, winner))
+    winners.into_iter().try_for_each(|winner| settle_others(tx, winner))
 }
 
-fn settle_others(writing: &mut Writing<'_>, winner: i64) -> Result<(), sqlx::Error> {
-    let siblings = writing.held.prepare(FIND)?.find(params![winner], |row| {
-        Ok(Sibling { id: row.get(0)?, is_leased: row.get(1)?, settled_at: row.get(2)? })
+fn settle_others(tx: &mut Tx<'_>, winner: i64) -> rusqlite::Result<()> {
+    let siblings = tx.sqlite.all(FIND, params![winner], |row| {
+        Ok::<_, rusqlite::Error>(Sibling {
+            id: row.get(0)?,
+            is_leased: row.get(1)?,
+            settled_at: row.get(2)?,
+        })
     })?;
-    let mut settle = writing.held.prepare(SETTLE)?;
+    let mut settle = tx.prepare(SETTLE)?;
     for Sibling { id, is_leased, settled_at } in siblings {
-        settle.change(params![settled_at, winner, id])?;
-        let ledger = &mut writing.memory.ledger;
+        settle.execute(params![settled_at, winner, id])?;
+        let ledger = &mut tx.state.ledger;
         let left = if is_leased { &mut ledger.leased } else { &mut ledger.pending };
         *left = left.saturating_sub(1);
         ledger.delivered += 1;

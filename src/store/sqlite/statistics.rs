@@ -1,17 +1,18 @@
-//! Statistics: minutes and the hours that they add up to, each column only rising until it is dropped;
-//! and levels, how much waited and was dead at the end of a minute.
+//! Statistics: counters by minute and by hour, and levels: how many deliveries were waiting and dead at the
+//! end of a minute.
 
 use std::ops::Range;
 use std::time::Duration;
 
+use rusqlite::{ToSql, params};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::failure::Failure;
+use super::error::Failure;
 use super::row::{Columns, count, int};
-use super::writer::{Step, Tx};
+use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
-use crate::store::{Level, StatisticsQuery, StatisticsRow};
+use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -49,98 +50,89 @@ fn values(row: &StatisticsRow) -> impl Iterator<Item = i64> {
     sums.into_iter().chain(row.latencies).map(int)
 }
 
-/// Minutes to be added to what is kept.
+/// Adds counts to their minutes and hours.
 pub(super) struct AddStatistics(pub(super) Vec<StatisticsRow>);
 
-#[async_trait::async_trait]
 impl Step for AddStatistics {
     type Answer = ();
     const CONTEXT: &'static str = "add statistics";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let Some(newest_at) = self.0.iter().map(|row| row.minute_at).max() else { return Ok(()) };
         for row in &self.0 {
             let hour_at = row.minute_at.start_of(HOUR_MICROS);
-            add(tx, "statistics", row.minute_at, row).await?;
-            add(tx, "statistics_hours", hour_at, row).await?;
+            add(tx, "statistics", row.minute_at, row)?;
+            add(tx, "statistics_hours", hour_at, row)?;
         }
         for (table, kept) in [("statistics", MINUTES_KEPT), ("statistics_hours", HOURS_KEPT)] {
-            let mut sql = QueryBuilder::<Sqlite>::new(format!("DELETE FROM {table}"));
-            sql.push(" WHERE minute_at < ").push_bind((newest_at - kept).as_micros());
-            sql.build().execute(&mut *tx.conn).await?;
+            let sql = format!("DELETE FROM {table} WHERE minute_at < ?");
+            tx.execute(&sql, params![(newest_at - kept).as_micros()])?;
         }
         Ok(())
     }
 }
 
-async fn add(
-    tx: &mut Tx<'_>,
+fn add(
+    tx: &Tx<'_>,
     table: &'static str,
     minute_at: Timestamp,
     row: &StatisticsRow,
-) -> Result<(), sqlx::Error> {
-    let mut sql =
-        QueryBuilder::<Sqlite>::new(format!("INSERT INTO {table} (minute_at, mapping_id"));
-    for column in COUNTED {
-        sql.push(", ").push(column);
-    }
-    sql.push(") VALUES (").push_bind(minute_at.as_micros()).push(", ").push_bind(row.mapping_id);
-    for value in values(row) {
-        sql.push(", ").push_bind(value);
-    }
-    sql.push(") ON CONFLICT (minute_at, mapping_id) DO UPDATE SET ");
-    for (at, column) in COUNTED.into_iter().enumerate() {
-        let comma = if at == 0 { "" } else { ", " };
-        sql.push(format!("{comma}{column} = {column} + excluded.{column}"));
-    }
-    sql.build().execute(&mut *tx.conn).await?;
-    Ok(())
+) -> rusqlite::Result<()> {
+    let columns = COUNTED.join(", ");
+    let marks = ", ?".repeat(COUNTED.len());
+    let sums = COUNTED.map(|column| format!("{column} = {column} + excluded.{column}")).join(", ");
+    let sql = format!(
+        "INSERT INTO {table} (minute_at, mapping_id, {columns}) VALUES (?, ?{marks})
+         ON CONFLICT (minute_at, mapping_id) DO UPDATE SET {sums}"
+    );
+    let counts: Vec<i64> = values(row).collect();
+    let minute_at = minute_at.as_micros();
+    let mut bound: Vec<&dyn ToSql> = vec![&minute_at, &row.mapping_id];
+    bound.extend(counts.iter().map(|it| it as &dyn ToSql));
+    tx.execute(&sql, &bound).map(|_| ())
 }
 
-/// How much waits and is dead now, to be kept for this minute if that is news.
+/// Saves how many deliveries are waiting and dead now, if that has changed.
 pub(super) struct NoteLevel {
     pub(super) now: Timestamp,
 }
 
-#[async_trait::async_trait]
 impl Step for NoteLevel {
     type Answer = ();
-    const CONTEXT: &'static str = "note how much waits";
+    const CONTEXT: &'static str = "save the level";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        let ledger = tx.memory.ledger;
-        // What the newest row says already is not said again; a clock set back leaves newer ones.
-        sqlx::query(
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let ledger = tx.state.ledger;
+        // A row equal to the newest one is not written; a clock that was set back leaves newer rows.
+        tx.execute(
             "INSERT INTO levels (minute_at, waiting, dead) SELECT ?1, ?2, ?3
              WHERE NOT EXISTS (SELECT 1 FROM levels
                  WHERE minute_at = (SELECT max(minute_at) FROM levels)
                      AND waiting = ?2 AND dead = ?3)
              ON CONFLICT (minute_at) DO UPDATE SET waiting = ?2, dead = ?3",
-        )
-        .bind(self.now.start_of(MINUTE_MICROS).as_micros())
-        .bind(int(ledger.waiting()))
-        .bind(int(ledger.dead_letters()))
-        .execute(&mut *tx.conn)
-        .await?;
-        // The last of the old ones tells how it stood until the first of the others.
-        sqlx::query(
+            params![
+                self.now.start_of(MINUTE_MICROS).as_micros(),
+                int(ledger.waiting()),
+                int(ledger.dead_letters())
+            ],
+        )?;
+        // The newest of the expired rows is the level up to the first of the others.
+        tx.execute(
             "DELETE FROM levels
              WHERE minute_at < (SELECT max(minute_at) FROM levels WHERE minute_at < ?)",
-        )
-        .bind((self.now - LEVELS_KEPT).as_micros())
-        .execute(&mut *tx.conn)
-        .await?;
+            params![(self.now - LEVELS_KEPT).as_micros()],
+        )?;
         Ok(())
     }
 }
 
-/// The level at the end of each step in which it changed, and before that as it stood at first.
+/// The level at the start, then at the end of each step in which it changed.
 pub(super) async fn levels(
     conn: &mut SqliteConnection,
     span: Range<Timestamp>,
     step: Duration,
-) -> Result<Vec<Level>, Failure> {
-    // Beside max() the other columns are those of the row that has it.
+) -> Result<Vec<BacklogSample>, Failure> {
+    // With max(), SQLite takes the other columns from the row that has the maximum.
     let found = sqlx::query(
         "SELECT minute_at / ?3 * ?3 AS step, waiting, dead, max(minute_at) FROM levels
          WHERE minute_at < ?2 AND minute_at >= coalesce(
@@ -152,22 +144,22 @@ pub(super) async fn levels(
     .bind(i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1))
     .fetch_all(conn)
     .await?;
-    let read = |row: &SqliteRow| -> Result<Level, Failure> {
+    let read = |row: &SqliteRow| -> Result<BacklogSample, Failure> {
         let mut from = Columns::from(row, 0);
         let (at, waiting, dead) = (from.at()?, from.take()?, from.take()?);
-        Ok(Level { at, waiting: count(waiting), dead: count(dead) })
+        Ok(BacklogSample { at, waiting: count(waiting), dead: count(dead) })
     };
     found.iter().map(read).collect()
 }
 
-/// What rows are added up by.
+/// What rows are grouped by.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum By {
     Time,
     Mapping,
 }
 
-/// Rows of some mappings, added up.
+/// The sums of the rows of some mappings.
 pub(super) async fn statistics(
     conn: &mut SqliteConnection,
     query: &StatisticsQuery,

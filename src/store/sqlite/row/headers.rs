@@ -1,15 +1,15 @@
-//! Header texts as rows keep them: packed, and given back byte for byte. Nearly all that stands in them
-//! stands in every attempt's: usual lines (`usual.rs`) take a byte, and digests, ids and dates take as
-//! much as they mean. Each row is read by itself, with nothing that others would have to keep for it.
+//! Compression of header texts in rows, lossless to the byte. Attempts have nearly the same headers: lines of
+//! a static dictionary (`dictionary.rs`) take a byte, and digests, ids and dates are stored in binary. A row
+//! is decoded without any other.
 //!
-//! A packed text is a sequence of pieces; the lowest bits of a piece's first byte count, from one:
+//! A packed text is a sequence of pieces; the lowest bits of a piece's first byte are a count, from one:
 //!
-//! | first byte | what follows | what it stands for |
+//! | first byte | followed by | meaning |
 //! | --- | --- | --- |
 //! | `000n nnnn`, `001n nnnn` | 1 to 64 bytes | these bytes |
 //! | `010n nnnn` | 1 to 32 bytes | their digits in hexadecimal |
 //! | `011n nnnn` | 1 to 32 bytes | their base64 |
-//! | `1nnn nnnn` | nothing | the usual line, or beginning of one, of this number |
+//! | `1nnn nnnn` | nothing | the dictionary entry of this number |
 //! | `1111 1111` | 4 bytes, little-endian | an HTTP date, by its seconds since the Unix epoch |
 
 use std::time::{Duration, SystemTime};
@@ -17,30 +17,30 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::usual;
+use super::dictionary;
 
 const HEX: u8 = 0x40;
 const BASE64: u8 = 0x60;
-const USUAL: u8 = 0x80;
+const DICTIONARY: u8 = 0x80;
 const DATE: u8 = 0xFF;
 
-/// How much text one piece holds, and how long a run of digits is looked at.
+/// The most text of one piece, and the longest run of digits that is examined.
 const TEXT: usize = 64;
-/// Fewer digits are not worth a piece of their own.
+/// The least digits of a piece: fewer save nothing.
 const HEX_DIGITS: usize = 8;
 const BASE64_DIGITS: usize = 16;
-/// The most that a piece takes of them, with padding and without.
+/// The most digits of a piece, with padding and without.
 const BASE64_END: usize = 44;
 const BASE64_PART: usize = 40;
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 const DATE_LEN: usize = 29;
 
-/// Packs a text; without text it is nothing.
+/// Packs a text; the empty text is packed as no bytes.
 pub(in crate::store::sqlite) fn pack(text: &str, packed: &mut Vec<u8>) {
     if text.is_empty() {
         return;
     }
-    // Every line then begins alike, the first one too.
+    // Every line then begins with a line feed, the first one too.
     let lines = [b"\n", text.as_bytes()].concat();
     let mut packing = Packing { lines: &lines, text_from: 0, at: 0, packed };
     while packing.at < lines.len() {
@@ -49,7 +49,7 @@ pub(in crate::store::sqlite) fn pack(text: &str, packed: &mut Vec<u8>) {
     packing.end_text();
 }
 
-/// A text being packed: what comes before `text_from` is, what comes before `at` is looked at.
+/// A text being packed: packed up to `text_from`, examined up to `at`.
 struct Packing<'a> {
     lines: &'a [u8],
     text_from: usize,
@@ -58,11 +58,11 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    /// Packs what begins here, or leaves it to the text.
+    /// Packs the piece that begins here, or adds a word to the text.
     fn step(&mut self) {
         let rest = &self.lines[self.at..];
-        if let Some((number, length)) = usual::longest(rest) {
-            self.piece(USUAL + number, length, &[]);
+        if let Some((number, length)) = dictionary::longest(rest) {
+            self.piece(DICTIONARY + number, length, &[]);
         } else if let Some(seconds) = date(rest) {
             self.piece(DATE, DATE_LEN, &seconds.to_le_bytes());
         } else {
@@ -94,7 +94,7 @@ impl Packing<'_> {
         self.piece(kind | last(bytes), length, bytes);
     }
 
-    /// A piece that stands for so much of the text.
+    /// A piece that replaces so many bytes of the text.
     fn piece(&mut self, first: u8, length: usize, bytes: &[u8]) {
         self.end_text();
         self.packed.push(first);
@@ -116,7 +116,7 @@ fn last(bytes: &[u8]) -> u8 {
     u8::try_from(bytes.len() - 1).unwrap_or(u8::MAX)
 }
 
-/// How many bytes it begins with that are such, as far as is looked at.
+/// The number of leading bytes that match, up to the examined length.
 fn run(rest: &[u8], is_such: impl Fn(u8) -> bool) -> usize {
     rest.iter().take(TEXT).take_while(|it| is_such(**it)).count()
 }
@@ -159,11 +159,13 @@ pub(super) fn unpack(packed: &[u8]) -> Option<String> {
                 lines.extend_from_slice(printed(u32::from_le_bytes(*seconds)).as_bytes());
                 after
             }
-            USUAL..DATE => {
-                lines.extend_from_slice(usual::LINES.get(usize::from(first - USUAL))?.as_bytes());
+            DICTIONARY..DATE => {
+                lines.extend_from_slice(
+                    dictionary::LINES.get(usize::from(first - DICTIONARY))?.as_bytes(),
+                );
                 after
             }
-            BASE64..USUAL => {
+            BASE64..DICTIONARY => {
                 let (bytes, after) = after.split_at_checked(usize::from(first - BASE64) + 1)?;
                 lines.extend_from_slice(STANDARD.encode(bytes).as_bytes());
                 after
@@ -258,7 +260,7 @@ mod tests {
             "[ -~]{0,80}",
             "[0-9a-f]{0,140}",
             "[0-9A-Za-z+/]{0,140}={0,3}",
-            prop::sample::select(&usual::LINES[..]).prop_map(str::to_owned),
+            prop::sample::select(&dictionary::LINES[..]).prop_map(str::to_owned),
             bytes().prop_map(hex::encode),
             bytes().prop_map(|bytes| STANDARD.encode(bytes)),
             seconds,

@@ -1,0 +1,112 @@
+//! Idempotent requests: the fingerprint and the response of each `Idempotency-Key`, for a day.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::error::Failure;
+use super::row::Columns;
+use super::writer::step::{Step, Tx};
+use crate::domain::clock::Timestamp;
+use crate::domain::secret::SealedSecret;
+use crate::store::{IdempotencyKey, IdempotencyState};
+
+/// How long a key is kept.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Begins a request, unless its key was used before.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub(super) key: IdempotencyKey,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) process: Timestamp,
+    pub(super) now: Timestamp,
+}
+
+impl Step for Begin {
+    type Answer = IdempotencyState;
+    const CONTEXT: &'static str = "begin an idempotent request";
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<IdempotencyState, Failure> {
+        tx.execute(
+            "DELETE FROM repeats WHERE begun_at <= ?",
+            params![(self.now - KEPT).as_micros()],
+        )?;
+        let found = tx.sqlite.first(
+            "SELECT fingerprint, process, sealed_id IS NOT NULL, sealed_id, key_id, sealed,
+                answered_at, NULL
+             FROM repeats WHERE token_id = ? AND key = ?",
+            params![self.key.token_id.0, self.key.key],
+            |row| self.repeat(&mut Columns::from(row, 0)),
+        )?;
+        if let Some(repeat) = found {
+            return Ok(repeat);
+        }
+        tx.execute(
+            "INSERT INTO repeats (token_id, key, fingerprint, process, begun_at)
+             VALUES (?, ?, ?, ?, ?)",
+            params![
+                self.key.token_id.0,
+                self.key.key,
+                &self.fingerprint[..],
+                self.process.as_micros(),
+                self.now.as_micros(),
+            ],
+        )?;
+        Ok(IdempotencyState::New)
+    }
+}
+
+impl Begin {
+    /// What the key was used for before.
+    fn repeat(&self, from: &mut Columns<'_>) -> Result<IdempotencyState, Failure> {
+        let fingerprint: [u8; 32] = from.bytes("a request's fingerprint")?;
+        let process = from.at()?;
+        if fingerprint != self.fingerprint {
+            return Ok(IdempotencyState::Mismatch);
+        }
+        if from.take()? {
+            return Ok(IdempotencyState::Completed(from.sealed()?));
+        }
+        Ok(if process == self.process {
+            IdempotencyState::InProgress
+        } else {
+            IdempotencyState::Interrupted
+        })
+    }
+}
+
+/// Saves the response of a request, or frees its key.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) key: IdempotencyKey,
+    pub(super) answer: Option<SealedSecret>,
+}
+
+impl Step for End {
+    type Answer = ();
+    const CONTEXT: &'static str = "end an idempotent request";
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let key = &self.key;
+        match &self.answer {
+            None => tx.execute(
+                "DELETE FROM repeats WHERE token_id = ? AND key = ?",
+                params![key.token_id.0, key.key],
+            )?,
+            Some(answer) => tx.execute(
+                "UPDATE repeats SET sealed_id = ?3, key_id = ?4, sealed = ?5, answered_at = ?6
+                 WHERE token_id = ?1 AND key = ?2",
+                params![
+                    key.token_id.0,
+                    key.key,
+                    &answer.id[..],
+                    answer.key_id,
+                    answer.sealed,
+                    answer.created_at.as_micros(),
+                ],
+            )?,
+        };
+        Ok(())
+    }
+}

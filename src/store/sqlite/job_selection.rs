@@ -1,0 +1,222 @@
+//! A job's selection: its stored filter and the deliveries that match it. A query scans at most N rows of the
+//! index that contains them; the next resumes behind it.
+
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::conditions::{Conditions, push_conditions, push_event};
+use super::keyset::{KeyRange, Scan, ScanLimits, Span};
+use super::row::{DELIVERY_COLUMNS, count};
+use super::scan::{quickest, range_of};
+use crate::domain::attempt::Outcome;
+use crate::domain::clock::Timestamp;
+use crate::domain::condition::{EventConditions, StatusRange};
+use crate::domain::delivery::{Reason, State};
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
+use crate::domain::job::{JobAction, JobFilter};
+
+/// Deliveries that one query scans at most; a step acts on fewer.
+const SCANNED: i64 = 20_000;
+/// The same where each row needs its event, whose body fills pages.
+const SCANNED_WITH_EVENTS: i64 = 5_000;
+
+/// A filter as it is stored: JSON without absent conditions.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct StoredFilter {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    delivery_ids: Vec<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    among: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_type: Option<EventType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<StatusRange>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_until: Option<Timestamp>,
+}
+
+impl StoredFilter {
+    /// To store.
+    pub(super) fn of(filter: &JobFilter) -> Self {
+        let event = &filter.event;
+        Self {
+            delivery_ids: filter.delivery_ids.iter().map(|id| id.0).collect(),
+            destination_id: filter.destination_id.map(|id| id.0),
+            among: filter.among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect()),
+            mapping_id: filter.mapping_id.map(|id| id.0),
+            state: filter.state,
+            reason: filter.reason,
+            event_id: filter.event_id.map(|id| id.0),
+            source_id: event.source_id.map(|id| id.0),
+            event_type: event.kind,
+            event_name: event.name.clone(),
+            user_id: event.user_id.clone(),
+            message_id: event.message_id.clone(),
+            outcome: filter.outcome,
+            status: filter.status,
+            accepted_from: filter.accepted_from,
+            accepted_until: filter.accepted_until,
+        }
+    }
+
+    /// As it was stored.
+    pub(super) fn into_filter(self) -> JobFilter {
+        JobFilter {
+            delivery_ids: self.delivery_ids.into_iter().map(DeliveryId).collect(),
+            destination_id: self.destination_id.map(DestinationId),
+            among: self.among.map(|ids| ids.into_iter().map(DestinationId).collect()),
+            mapping_id: self.mapping_id.map(MappingId),
+            state: self.state,
+            reason: self.reason,
+            event_id: self.event_id.map(EventId),
+            event: EventConditions {
+                source_id: self.source_id.map(SourceId),
+                kind: self.event_type,
+                name: self.event_name,
+                user_id: self.user_id,
+                message_id: self.message_id,
+            },
+            outcome: self.outcome,
+            status: self.status,
+            accepted_from: self.accepted_from,
+            accepted_until: self.accepted_until,
+        }
+    }
+}
+
+/// The rows that a job selects from.
+#[derive(Clone, Copy)]
+pub(super) struct Selection<'a> {
+    pub(super) action: JobAction,
+    pub(super) filter: &'a JobFilter,
+    /// The rows that contain its deliveries, in the cheapest form to scan by key.
+    pub(super) rows: &'static str,
+    /// Keys above this …
+    pub(super) after: i64,
+    /// … up to and including this.
+    pub(super) upto: i64,
+}
+
+impl<'a> Selection<'a> {
+    /// The keys above `after`, up to and including `upto`, between which its deliveries can lie.
+    pub(super) async fn of(
+        conn: &mut SqliteConnection,
+        action: JobAction,
+        filter: &'a JobFilter,
+        (after, upto): (i64, i64),
+    ) -> Result<Self, sqlx::Error> {
+        let state = match action {
+            JobAction::Redrive => Some(State::Dead),
+            JobAction::Discard => filter.state,
+        };
+        let rows = quickest(conn, (state, filter.reason), ScanLimits::default()).await?;
+        let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
+        let mut range = Scan::deliveries(rows).range(conn, span).await?;
+        if let Some(event_id) = filter.event_id {
+            range = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
+        }
+        let (after, upto) = (after.max(range.floor - 1), upto.min(range.before - 1));
+        Ok(Self { action, filter, rows, after, upto })
+    }
+
+    /// The last key that one query scans; none at the end.
+    pub(super) async fn end_of_scan(
+        &self,
+        conn: &mut SqliteConnection,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let rows = if self.filter.event.are_none() { SCANNED } else { SCANNED_WITH_EVENTS };
+        self.statement_of_end(rows).build_query_scalar().persistent(false).fetch_one(conn).await
+    }
+
+    /// The query of the last key of a scan over so many rows.
+    pub(super) fn statement_of_end(&self, rows: i64) -> QueryBuilder<Sqlite> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT max(id) FROM (SELECT id FROM ");
+        sql.push(self.rows);
+        self.push_range(&mut sql);
+        sql.push(" ORDER BY id LIMIT ").push_bind(rows).push(")");
+        sql
+    }
+
+    /// How many match, up to the end of a limits.
+    pub(super) async fn matched(
+        &self,
+        conn: &mut SqliteConnection,
+        end: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT count(*)");
+        Self { upto: end, ..*self }.push_from(&mut sql);
+        sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
+    }
+
+    /// The first that match, up to the end of a limits.
+    pub(super) async fn first(
+        &self,
+        conn: &mut SqliteConnection,
+        end: i64,
+        limit: u32,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let mut sql = Self { upto: end, ..*self }.statement_of_first(limit);
+        sql.build().persistent(false).fetch_all(conn).await
+    }
+
+    /// The query of the first that match.
+    pub(super) fn statement_of_first(&self, limit: u32) -> QueryBuilder<Sqlite> {
+        let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {DELIVERY_COLUMNS}"));
+        self.push_from(&mut sql);
+        sql.push(" ORDER BY d.id LIMIT ").push_bind(i64::from(limit));
+        sql
+    }
+
+    /// Adds `FROM … WHERE …` over `deliveries` as `d` and `events` as `e`.
+    fn push_from(&self, sql: &mut QueryBuilder<Sqlite>) {
+        sql.push(" FROM (SELECT * FROM ").push(self.rows);
+        self.push_range(sql);
+        // A cross join keeps to this order: each delivery finds its event by key.
+        sql.push(") AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE ");
+        sql.push(match self.action {
+            JobAction::Redrive => "d.state = 'dead'",
+            JobAction::Discard => "d.state IN ('pending', 'dead')",
+        });
+        let filter = self.filter;
+        if let Some(state) = filter.state {
+            sql.push(" AND d.state = ").push_bind(state.as_str());
+        }
+        push_conditions(sql, &Conditions::of_filter(filter));
+        push_event(sql, &filter.event);
+    }
+
+    fn push_range(&self, sql: &mut QueryBuilder<Sqlite>) {
+        sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
+        if !self.filter.delivery_ids.is_empty() {
+            // As JSON, because there may be more ids than a statement takes parameters.
+            let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();
+            let ids = serde_json::Value::from(ids).to_string();
+            sql.push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+        }
+    }
+}

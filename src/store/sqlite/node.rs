@@ -1,0 +1,58 @@
+//! Nodes and their heartbeats.
+
+use rusqlite::params;
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::Failure;
+use super::writer::step::{Step, Tx};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::NodeId;
+
+/// Registers a node.
+#[derive(Debug)]
+pub(super) struct RegisterNode {
+    pub(super) name: String,
+    pub(super) now: Timestamp,
+}
+
+impl Step for RegisterNode {
+    type Answer = NodeId;
+    const CONTEXT: &'static str = "register the node";
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<NodeId, Failure> {
+        let id = tx.sqlite.insert(
+            "INSERT INTO nodes (name, started_at, last_seen_at) VALUES (?1, ?2, ?2)",
+            params![self.name, self.now.as_micros()],
+        )?;
+        Ok(NodeId(id))
+    }
+}
+
+/// Records a node's heartbeat.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    pub(super) node_id: NodeId,
+    pub(super) now: Timestamp,
+}
+
+impl Step for Heartbeat {
+    type Answer = ();
+    const CONTEXT: &'static str = "record a heartbeat";
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        tx.execute(
+            "UPDATE nodes SET last_seen_at = ? WHERE id = ?",
+            params![self.now.as_micros(), self.node_id.0],
+        )?;
+        Ok(())
+    }
+}
+
+/// The newest heartbeat of any node.
+pub(super) async fn last_seen_at(
+    conn: &mut SqliteConnection,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(last_seen_at) FROM nodes").fetch_one(conn).await?;
+    Ok(newest.map(Timestamp::from_micros))
+}

@@ -1,0 +1,160 @@
+//! Query plans: every list and every query of a job is a bounded scan by key.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
+
+use super::attempt_list;
+use super::dedup::lookup;
+use super::job_selection::Selection;
+use super::keyset::{KeyRange, Scan};
+use super::scan::{candidates, dead_for, statement_of_deliveries, statement_of_events};
+use crate::domain::attempt::Outcome;
+use crate::domain::clock::Timestamp;
+use crate::domain::delivery::{Reason, State};
+use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
+use crate::domain::job::{JobAction, JobFilter};
+use crate::store::{AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatusRange};
+
+const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_outbox.sql");
+const BOUNDS: KeyRange = KeyRange { floor: 1, before: 9 };
+
+/// The steps of a statement's plan.
+async fn plan(conn: &mut SqliteConnection, sql: QueryBuilder<Sqlite>) -> Vec<String> {
+    let text = format!("EXPLAIN QUERY PLAN {}", sql.sql().as_str());
+    let steps: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(AssertSqlSafe(text)).fetch_all(conn).await.unwrap();
+    steps.into_iter().map(|(_, _, _, step)| step).collect()
+}
+
+async fn database() -> SqliteConnection {
+    let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(SCHEMA)).execute(&mut conn).await.unwrap();
+    conn
+}
+
+/// Whether a plan only scans keys in their order.
+fn is_bounded(plan: &[String]) -> bool {
+    plan.iter().all(|step| {
+        let scans = step.starts_with("SCAN") && !step.contains("json_each");
+        !scans && !step.contains("TEMP B-TREE")
+    })
+}
+
+fn conditions() -> EventConditions {
+    EventConditions {
+        source_id: Some(SourceId(1)),
+        kind: None,
+        name: Some("name".to_owned()),
+        user_id: Some("user".to_owned()),
+        message_id: Some("message".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn every_list_of_attempts_is_a_scan_by_key() {
+    let mut conn = database().await;
+    let all = AttemptQuery { limit: 50, ..AttemptQuery::default() };
+    let at = Some(Timestamp::from_micros(1));
+    for query in [
+        all.clone(),
+        AttemptQuery { mapping_id: Some(MappingId(1)), ..all.clone() },
+        AttemptQuery { destination_id: Some(DestinationId(1)), ..all.clone() },
+        AttemptQuery { among: Some(vec![DestinationId(1)]), ..all.clone() },
+        AttemptQuery { delivery_id: Some(DeliveryId(1)), ..all.clone() },
+        AttemptQuery { outcome: Some(Outcome::Delivered), ..all.clone() },
+        AttemptQuery { status: Some(StatusRange { from: 500, to: 599 }), ..all.clone() },
+        AttemptQuery { recorded_from: at, recorded_until: at, ..all.clone() },
+    ] {
+        let steps = plan(&mut conn, attempt_list::statement(&query, BOUNDS)).await;
+        assert!(is_bounded(&steps), "{query:?}: {steps:#?}");
+    }
+}
+
+#[tokio::test]
+async fn every_list_of_deliveries_is_a_scan_by_key() {
+    let mut conn = database().await;
+    let all = DeliveryQuery { limit: 50, ..DeliveryQuery::default() };
+    let at = Some(Timestamp::from_micros(1));
+    let queries = [
+        all.clone(),
+        DeliveryQuery { mapping_id: Some(MappingId(1)), ..all.clone() },
+        DeliveryQuery { destination_id: Some(DestinationId(1)), ..all.clone() },
+        DeliveryQuery { among: Some(vec![DestinationId(1)]), ..all.clone() },
+        DeliveryQuery { outcome: Some(Outcome::ServerError), ..all.clone() },
+        DeliveryQuery { status: Some(StatusRange { from: 500, to: 599 }), ..all.clone() },
+        DeliveryQuery { event: conditions(), ..all.clone() },
+        DeliveryQuery { accepted_from: at, accepted_until: at, ..all.clone() },
+        DeliveryQuery { state: Some(State::Delivered), ..all.clone() },
+        DeliveryQuery { reason: Some(Reason::Deadline), ..all },
+    ];
+    let rows = Reason::ALL.map(dead_for);
+    for query in queries {
+        for rows in rows.into_iter().chain([candidates(None), candidates(Some(State::Dead))]) {
+            let scan = Scan::deliveries(rows);
+            let plan = plan(&mut conn, statement_of_deliveries(&query, scan, BOUNDS)).await;
+            assert!(is_bounded(&plan), "{query:?} {rows}: {plan:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_list_of_events_is_a_scan_by_key() {
+    let mut conn = database().await;
+    let all = EventQuery { limit: 50, ..EventQuery::default() };
+    let at = Some(Timestamp::from_micros(1));
+    let queries = [
+        all.clone(),
+        EventQuery { event: conditions(), ..all.clone() },
+        EventQuery { among: Some(vec![SourceId(1)]), ..all.clone() },
+        EventQuery { accepted_from: at, accepted_until: at, ..all },
+    ];
+    for query in queries {
+        for scan in [Scan::EVENTS, Scan::REJECTED] {
+            let plan = plan(&mut conn, statement_of_events(&query, scan, BOUNDS)).await;
+            assert!(is_bounded(&plan), "{query:?}: {plan:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_looked_up_by_its_key() {
+    let mut conn = database().await;
+    let steps = plan(&mut conn, QueryBuilder::new(lookup::FIND)).await;
+    let scanned = steps.iter().filter_map(|step| step.strip_prefix("SCAN "));
+    let tables: Vec<_> = scanned.filter(|it| it.starts_with("dedup")).collect();
+    assert_eq!(tables, ["dedup_log"], "{steps:?}");
+    assert_eq!(steps.iter().filter(|step| step.starts_with("SEARCH dedup_")).count(), 3);
+}
+
+#[tokio::test]
+async fn every_query_of_a_job_is_a_scan_by_key() {
+    let mut conn = database().await;
+    let at = Some(Timestamp::from_micros(1));
+    let filters = [
+        JobFilter::default(),
+        JobFilter { event: conditions(), ..JobFilter::default() },
+        JobFilter { among: Some(vec![DestinationId(1)]), ..JobFilter::default() },
+        JobFilter { outcome: Some(Outcome::ServerError), ..JobFilter::default() },
+        JobFilter { accepted_from: at, accepted_until: at, ..JobFilter::default() },
+        JobFilter { delivery_ids: vec![DeliveryId(1), DeliveryId(2)], ..JobFilter::default() },
+    ];
+    for filter in &filters {
+        for state in [None, Some(State::Dead)] {
+            let (action, rows) = (JobAction::Discard, candidates(state));
+            let selection = Selection { action, filter, rows, after: 1, upto: 9 };
+            for sql in [selection.statement_of_end(5), selection.statement_of_first(5)] {
+                let plan = plan(&mut conn, sql).await;
+                assert!(is_bounded(&plan), "{filter:?} {state:?}: {plan:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_scan_or_sort_is_not_bounded() {
+    let mut conn = database().await;
+    for sql in ["SELECT * FROM deliveries", "SELECT * FROM events ORDER BY received_at"] {
+        let plan = plan(&mut conn, QueryBuilder::new(sql)).await;
+        assert!(!is_bounded(&plan), "{sql}: {plan:?}");
+    }
+}

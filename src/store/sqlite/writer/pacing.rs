@@ -1,0 +1,87 @@
+//! Throttling of claims and records ("work") while events arrive: a transaction takes as many rows of work
+//! as of events, or a few; after more than that, work is throttled for as long as the transaction took. So
+//! the commit latency of an event does not grow with the backlog.
+
+use std::time::{Duration, Instant};
+
+/// Rows of work that a transaction takes beside few events.
+pub(super) const WORK: usize = 64;
+/// Events count as arriving while the last one is no older. Without events nothing is throttled.
+const ARRIVING: Duration = Duration::from_millis(100);
+
+/// When events arrived, and until when work is throttled.
+#[derive(Debug, Default)]
+pub(super) struct Pacing {
+    event_at: Option<Instant>,
+    throttled_until: Option<Instant>,
+}
+
+/// How much work a transaction takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// Rows, where its events have fewer.
+    pub(super) rows: usize,
+    /// Whether a claim for more rows is served in parts.
+    pub(super) in_parts: bool,
+}
+
+impl Pacing {
+    /// What the next transaction may take.
+    pub(super) fn allowance(&self, now: Instant) -> Allowance {
+        let rows = if self.throttled_until(now).is_some() { 0 } else { WORK };
+        Allowance { rows, in_parts: self.is_arriving(now) }
+    }
+
+    /// Until when work is throttled, if it is.
+    pub(super) fn throttled_until(&self, now: Instant) -> Option<Instant> {
+        self.throttled_until.filter(|until| *until > now)
+    }
+
+    /// Notes a commit with so many rows of events and of work.
+    pub(super) fn committed(&mut self, began: Instant, now: Instant, events: usize, work: usize) {
+        if events > 0 {
+            self.event_at = Some(now);
+        }
+        if work > events && self.is_arriving(began) {
+            self.throttled_until = Some(now + (now - began));
+        }
+    }
+
+    fn is_arriving(&self, now: Instant) -> bool {
+        self.event_at.is_some_and(|at| now.saturating_duration_since(at) < ARRIVING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn work_is_throttled_after_more_of_it_than_of_events_for_as_long_as_it_took() {
+        let (mut pacing, start) = (Pacing::default(), Instant::now());
+        pacing.committed(start, start + MS, 10, 10);
+        let now = start + MS;
+        assert_eq!(pacing.allowance(now), Allowance { rows: WORK, in_parts: true });
+        pacing.committed(now, now + 3 * MS, 2, 64);
+        let now = now + 3 * MS;
+        assert_eq!(pacing.throttled_until(now), Some(now + 3 * MS));
+        assert_eq!(pacing.allowance(now + MS), Allowance { rows: 0, in_parts: true });
+        pacing.committed(now + MS, now + 2 * MS, 2, 2);
+        let until = pacing.throttled_until(now + 2 * MS);
+        assert_eq!(until, Some(now + 3 * MS), "events do not end it");
+        assert_eq!(pacing.allowance(now + 3 * MS).rows, WORK, "it has ended");
+    }
+
+    #[test]
+    fn work_is_not_throttled_where_no_events_arrive() {
+        let (mut pacing, start) = (Pacing::default(), Instant::now());
+        pacing.committed(start, start + MS, 0, 64);
+        assert_eq!(pacing.allowance(start + MS), Allowance { rows: WORK, in_parts: false });
+        pacing.committed(start, start + MS, 1, 0);
+        let later = start + MS + ARRIVING;
+        pacing.committed(later, later + MS, 0, 64);
+        assert_eq!(pacing.allowance(later + MS), Allowance { rows: WORK, in_parts: false });
+    }
+}

@@ -1,0 +1,291 @@
+//! The queue to the writer: commands, their answers, and backpressure by count and bytes. A caller that is
+//! dropped before its answer changes nothing: its step is committed as a whole or not at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::accept::Arrival;
+use super::super::claim::Leased;
+use super::super::error::{Failure, Reach, SqliteError, to_store};
+use super::step::{Step, Tx};
+use crate::store::{Accepted, ClaimRequest, Record, Recorded, StoreError};
+
+/// Commands of a priority that may be queued; beyond it callers wait.
+const COMMANDS: usize = 8_192;
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Events to be accepted.
+#[derive(Debug)]
+pub(crate) struct Accept {
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) answer: Answer<Vec<Accepted>>,
+    pub(crate) _permit: Permit,
+    pub(crate) bytes: usize,
+}
+
+/// Attempts to be recorded.
+#[derive(Debug)]
+pub(crate) struct RecordAll {
+    pub(crate) records: Arc<Vec<Record>>,
+    pub(crate) answer: Answer<Vec<Recorded>>,
+}
+
+/// Due deliveries to be leased.
+#[derive(Debug)]
+pub(crate) struct ClaimDue {
+    pub(crate) request: ClaimRequest,
+    pub(crate) answer: Answer<Leased>,
+}
+
+impl ClaimDue {
+    /// How many rows it may change.
+    pub(crate) fn rows(&self) -> usize {
+        let limits = self.request.wants.iter().map(|want| want.limit);
+        limits.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)).sum()
+    }
+}
+
+/// A command to the writer.
+pub(crate) enum Command {
+    /// Accept events.
+    Accept(Accept),
+    /// Record attempts.
+    Record(RecordAll),
+    /// Claim due deliveries.
+    Claim(ClaimDue),
+    /// Run any other write step.
+    Step(Box<dyn QueuedStep>),
+    /// Checkpoint and truncate the WAL, unless the writer is busy.
+    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    /// Commit what is queued and stop.
+    Close,
+}
+
+/// The writer's end of the queue. It has two priorities: commands that a caller waits for, then the work of
+/// delivering (claims and records).
+pub(crate) struct Commands {
+    commands: mpsc::Receiver<Command>,
+    work: mpsc::Receiver<Command>,
+    /// Wakes the writer's thread; made on it by the first wait.
+    waker: Option<Waker>,
+}
+
+/// Wakes a parked thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Commands {
+    /// A queued command, of the priorities that are taken.
+    pub(crate) fn try_next(&mut self, takes_events: bool, takes_work: bool) -> Option<Command> {
+        let first = takes_events.then(|| self.commands.try_recv().ok()).flatten();
+        first.or_else(|| takes_work.then(|| self.work.try_recv().ok()).flatten())
+    }
+
+    /// Blocks until the next command; none when every sender is gone.
+    pub(crate) fn next(&mut self) -> Option<Command> {
+        self.wait(true, None)
+    }
+
+    /// Blocks until the next command, at most until `deadline`.
+    pub(crate) fn next_until(&mut self, deadline: Instant) -> Option<Command> {
+        self.wait(true, Some(deadline))
+    }
+
+    /// The same without claims and records.
+    pub(crate) fn next_command_until(&mut self, deadline: Instant) -> Option<Command> {
+        self.wait(false, Some(deadline))
+    }
+
+    /// Blocks the writer's thread, which belongs to no runtime: it is parked until a sender or the deadline
+    /// wakes it.
+    fn wait(&mut self, takes_work: bool, deadline: Option<Instant>) -> Option<Command> {
+        let unpark = || Waker::from(Arc::new(Unpark(thread::current())));
+        let waker = self.waker.get_or_insert_with(unpark).clone();
+        let mut context = Context::from_waker(&waker);
+        loop {
+            let commands = self.commands.poll_recv(&mut context);
+            if let Poll::Ready(Some(command)) = commands {
+                return Some(command);
+            }
+            let work =
+                if takes_work { self.work.poll_recv(&mut context) } else { Poll::Ready(None) };
+            if let Poll::Ready(Some(work)) = work {
+                return Some(work);
+            }
+            if commands.is_ready() && work.is_ready() {
+                return None;
+            }
+            match deadline.map(|it| it.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(Duration::ZERO) => return None,
+                Some(left) => thread::park_timeout(left),
+            }
+        }
+    }
+
+    /// Refuses further commands; those queued remain.
+    pub(crate) fn close(&mut self) {
+        self.commands.close();
+        self.work.close();
+    }
+}
+
+/// A queued step, whatever its answer's type.
+pub(crate) trait QueuedStep: Send {
+    /// What it does, for errors.
+    fn context(&self) -> &'static str;
+    /// Runs it within a transaction and keeps its answer. False: it failed or refused, and a rollback to its
+    /// savepoint undoes it. An error: the whole transaction is lost.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqliteError>;
+    /// Answers its caller, after the commit or with the error that undid it.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// A step with its answer.
+struct Pending<S: Step> {
+    step: S,
+    given: Option<Result<S::Answer, StoreError>>,
+    answer: Answer<S::Answer>,
+}
+
+impl<S: Step> QueuedStep for Pending<S> {
+    fn context(&self) -> &'static str {
+        S::CONTEXT
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqliteError> {
+        self.given = None;
+        let given = match self.step.run(tx) {
+            Err(Failure::Sql(error)) if error.reach() != Reach::Statement => return Err(error),
+            given => given.map_err(|failure| to_store(S::CONTEXT, failure)),
+        };
+        let is_done = given.is_ok();
+        self.given = Some(given);
+        Ok(is_done)
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let given = match committed {
+            Ok(()) => self.given.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
+        // The caller may be gone.
+        let _ = self.answer.send(given);
+    }
+}
+
+/// Events in the queue.
+#[derive(Debug)]
+struct Load {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A part of the queue's capacity, released when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    load: Arc<Load>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.load.events.fetch_sub(self.events, Ordering::AcqRel);
+        self.load.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// The callers' end of the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    commands: mpsc::Sender<Command>,
+    work: mpsc::Sender<Command>,
+    load: Arc<Load>,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+impl Queue {
+    /// A queue and the writer's end of it.
+    pub(crate) fn new(max_events: usize, max_bytes: usize) -> (Self, Commands) {
+        let (commands, commanded) = mpsc::channel(COMMANDS);
+        let (work, worked) = mpsc::channel(COMMANDS);
+        let load = Arc::new(Load { events: AtomicUsize::new(0), bytes: AtomicUsize::new(0) });
+        let receiver = Commands { commands: commanded, work: worked, waker: None };
+        (Self { commands, work, load, max_events, max_bytes }, receiver)
+    }
+
+    /// Takes capacity for events; [`StoreError::Overloaded`] when the queue is full. A request that alone is
+    /// over the limit is let through when the queue is empty.
+    fn acquire(&self, events: usize, bytes: usize) -> Result<Permit, StoreError> {
+        let waiting = self.load.events.fetch_add(events, Ordering::AcqRel);
+        let waiting_bytes = self.load.bytes.fetch_add(bytes, Ordering::AcqRel);
+        let permit = Permit { load: Arc::clone(&self.load), events, bytes };
+        let is_over = waiting + events > self.max_events || waiting_bytes + bytes > self.max_bytes;
+        if is_over && waiting > 0 { Err(StoreError::Overloaded) } else { Ok(permit) }
+    }
+
+    /// Accepts events.
+    pub(crate) async fn accept(&self, arrivals: Vec<Arrival>) -> Result<Vec<Accepted>, StoreError> {
+        let bytes = arrivals.iter().map(Arrival::bytes).sum();
+        let permit = self.acquire(arrivals.len(), bytes)?;
+        let (answer, given) = oneshot::channel();
+        send(&self.commands, Command::Accept(Accept { arrivals, answer, _permit: permit, bytes }))
+            .await?;
+        given.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Records attempts.
+    pub(crate) async fn record(
+        &self,
+        records: Arc<Vec<Record>>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let (answer, given) = oneshot::channel();
+        send(&self.work, Command::Record(RecordAll { records, answer })).await?;
+        given.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Claims due deliveries.
+    pub(crate) async fn claim(&self, request: ClaimRequest) -> Result<Leased, StoreError> {
+        let (answer, given) = oneshot::channel();
+        send(&self.work, Command::Claim(ClaimDue { request, answer })).await?;
+        given.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs a step.
+    pub(crate) async fn step<S: Step>(&self, step: S) -> Result<S::Answer, StoreError> {
+        let (answer, given) = oneshot::channel();
+        send(&self.commands, Command::Step(Box::new(Pending { step, given: None, answer })))
+            .await?;
+        given.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Checkpoints and truncates the WAL, unless the writer is busy.
+    pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
+        let (answer, given) = oneshot::channel();
+        send(&self.commands, Command::Checkpoint(answer)).await?;
+        given.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Stops the writer once it has committed what is queued. Does not wait for it.
+    pub(crate) async fn close(&self) {
+        // It may have stopped already.
+        let _ = self.commands.send(Command::Close).await;
+    }
+}
+
+async fn send(to: &mpsc::Sender<Command>, command: Command) -> Result<(), StoreError> {
+    to.send(command).await.map_err(|_ended| StoreError::Closed)
+}
