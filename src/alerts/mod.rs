@@ -17,7 +17,7 @@ use crate::domain::auth::DestinationPath;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::MappingId;
 use crate::routing::LiveRoutes;
-use crate::store::{StatisticsRow, Store, StoreError};
+use crate::store::{AlertStore, StatisticsRow, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
 
 use rules::{Minute, Signs};
@@ -42,7 +42,7 @@ pub trait Tell: Send + Sync + 'static {
 /// What alerts work with.
 pub struct AlertParts {
     /// Where they are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn AlertStore>,
     /// What knows of circuits and windows.
     pub courier: Courier,
     /// What is set up.
@@ -207,7 +207,7 @@ impl Alerts {
             alert.told = true;
             self.parts.store.put_alert(alert).await
         } else {
-            self.parts.store.forget_alert(alert.kind, &alert.subject).await
+            self.parts.store.remove_alert(alert.kind, &alert.subject).await
         }
     }
 }

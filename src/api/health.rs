@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
+use super::{Api, Problem};
 
 /// Whether the process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "machines",
@@ -33,8 +33,8 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "machines",
     responses((status = 200, description = "OpenMetrics text", body = String,
         content_type = "application/openmetrics-text")))]
-pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = api.metrics.encode(&api.desk.store.ledger());
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+    let text = api.metrics.encode(&api.desk.store.ledger().await?);
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -16,7 +16,7 @@ use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::domain::digest::sha256;
 use crate::settings::secrets::Purpose;
-use crate::store::{Repeat, RepeatKey};
+use crate::store::{IdempotencyKey, IdempotencyState};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -44,7 +44,7 @@ pub(super) async fn once(
     if request.method() != Method::POST {
         return Ok(next.run(request).await);
     }
-    let key = RepeatKey { token_id: caller.token_id, key: key(given)? };
+    let key = IdempotencyKey { token_id: caller.token_id, key: key(given)? };
     let (head, sent) = request.into_parts();
     let sent = to_bytes(sent, body::LIMIT).await.map_err(|error| body::unreadable(&error))?;
     let target = head.uri.path_and_query().map_or("", |it| it.as_str());
@@ -53,28 +53,28 @@ pub(super) async fn once(
     let fingerprint = sha256(&[&length, target.as_bytes(), &kind.len().to_be_bytes(), kind, &sent]);
     let now = api.desk.clock.now();
     let store = &api.desk.store;
-    match store.begin_once(key.clone(), fingerprint, api.desk.started_at, now).await? {
-        Repeat::First => {}
-        Repeat::UnderWay => {
+    match store.begin_request(key.clone(), fingerprint, api.desk.started_at, now).await? {
+        IdempotencyState::New => {}
+        IdempotencyState::InProgress => {
             return Err(Problem::conflict(
                 "idempotency_under_way",
                 "the first request with this Idempotency-Key is under way: ask again later",
             ));
         }
-        Repeat::Interrupted => {
+        IdempotencyState::Interrupted => {
             return Err(Problem::conflict(
                 "idempotency_interrupted",
                 "the service stopped during the first request with this Idempotency-Key: see \
                  whether it was done, then use another key",
             ));
         }
-        Repeat::Other => {
+        IdempotencyState::Mismatch => {
             return Err(Problem::unprocessable(
                 "idempotency_reused",
                 "this Idempotency-Key was used for another request: each has its own",
             ));
         }
-        Repeat::Answered(sealed) => {
+        IdempotencyState::Completed(sealed) => {
             let text = api.desk.editor.keyring.open(&sealed, Purpose::Answer)?;
             return replay(text.expose_secret());
         }
@@ -98,10 +98,10 @@ fn key(given: &HeaderValue) -> Result<String, Problem> {
 }
 
 /// Keeps what was done; what did nothing leaves its key free.
-async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response, Problem> {
+async fn keep(api: &Api, key: IdempotencyKey, response: Response) -> Result<Response, Problem> {
     let store = &api.desk.store;
     if !response.status().is_success() {
-        store.end_once(key, None).await?;
+        store.complete_request(key, None).await?;
         return Ok(response);
     }
     let (head, body) = response.into_parts();
@@ -117,7 +117,7 @@ async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response,
     let text = serde_json::to_string(&answer).map(SecretString::from);
     let text = text.map_err(|_never| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, ""))?;
     let sealed = api.desk.editor.keyring.seal(&text, Purpose::Answer, api.desk.clock.now())?;
-    store.end_once(key, Some(sealed)).await?;
+    store.complete_request(key, Some(sealed)).await?;
     Ok(Response::from_parts(head, Body::from(bytes)))
 }
 

@@ -14,7 +14,7 @@ use crate::domain::auth::{Act, Caller, Forbidden, Role, Scope};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::TokenId;
 use crate::settings::secrets::{SecretError, digest, generate};
-use crate::store::{NewToken, Revocation, Store, StoreError, Token};
+use crate::store::{AuditLog, NewToken, Revocation, StoreError, Token, Tokens};
 
 mod asked;
 mod rate;
@@ -131,7 +131,8 @@ fn address(from: Option<Peer>) -> String {
 
 /// The tokens in force.
 pub struct Access {
-    store: Arc<dyn Store>,
+    tokens: Arc<dyn Tokens>,
+    audit: Arc<dyn AuditLog>,
     clock: Arc<dyn Clock>,
     live: RwLock<Arc<[Arc<Live>]>>,
     refusals: Mutex<Refusals>,
@@ -152,7 +153,8 @@ impl Access {
     /// # Errors
     /// [`StoreError`] when they cannot be read or written.
     pub async fn open(
-        store: Arc<dyn Store>,
+        tokens: Arc<dyn Tokens>,
+        audit: Arc<dyn AuditLog>,
         clock: Arc<dyn Clock>,
         operator: &SecretString,
     ) -> Result<Self, StoreError> {
@@ -164,10 +166,10 @@ impl Access {
             expires_at: None,
         };
         let is_let_in = token.digest;
-        store.admit_token(token, Act::of_the_service("start", clock.now())).await?;
+        tokens.admit_token(token, Act::of_the_service("start", clock.now())).await?;
         let changing = tokio::sync::Mutex::default();
         let live = RwLock::new(Arc::new([]) as Arc<[_]>);
-        let access = Self { store, clock, live, refusals: Mutex::default(), changing };
+        let access = Self { tokens, audit, clock, live, refusals: Mutex::default(), changing };
         access.reload().await?;
         if !access.live().iter().any(|it| it.token.made.digest == is_let_in) {
             tracing::warn!(
@@ -184,7 +186,7 @@ impl Access {
     /// Takes the store's tokens into use.
     async fn reload(&self) -> Result<(), StoreError> {
         let before = self.live();
-        let tokens = self.store.tokens().await?;
+        let tokens = self.tokens.tokens().await?;
         let live = tokens.into_iter().map(|token| {
             // What is held goes on being held: it knows uses that the store does not yet.
             let held = before.iter().find(|it| it.token.id == token.id);
@@ -283,7 +285,7 @@ impl Access {
     async fn note(&self, act: Act, action: Action, subject: &str, after: Option<Value>) {
         let (actor, from) = (act.actor.clone(), act.from.clone());
         let done = NewEntry { action, subject: subject.to_owned(), before: None, after };
-        if let Err(error) = self.store.note(act, done).await {
+        if let Err(error) = self.audit.append_audit(act, done).await {
             let action = action.as_str();
             tracing::error!(action, actor, from, %error, "not on record: the store did not take it");
         }
@@ -325,7 +327,7 @@ impl Access {
         let token = terms.token(digest(secret.expose_secret()));
         let _one_at_a_time = self.changing.lock().await;
         let name = token.name.clone();
-        let token = match self.store.create_token(token, caller.act(now)).await {
+        let token = match self.tokens.create_token(token, caller.act(now)).await {
             Err(StoreError::Conflict) => return Err(MakeError::Taken(name)),
             other => other.map_err(MakeError::Store)?,
         };
@@ -342,7 +344,7 @@ impl Access {
             return Ok(Revocation::Unknown);
         }
         let _one_at_a_time = self.changing.lock().await;
-        let revocation = self.store.revoke_token(name, caller.act(self.clock.now())).await?;
+        let revocation = self.tokens.revoke_token(name, caller.act(self.clock.now())).await?;
         self.reload().await?;
         Ok(revocation)
     }
@@ -360,7 +362,7 @@ impl Access {
             .filter(|(it, used_at)| *used_at > it.noted_at.load(Ordering::Relaxed))
             .collect();
         let uses = changed.iter().map(|(it, at)| (it.token.id, Timestamp::from_micros(*at)));
-        self.store.note_token_uses(uses.collect()).await?;
+        self.tokens.record_token_uses(uses.collect()).await?;
         for (it, used_at) in changed {
             it.noted_at.fetch_max(used_at, Ordering::Relaxed);
         }

@@ -11,7 +11,7 @@ use super::output;
 use crate::server::AppError;
 use crate::settings::ConfigError;
 use crate::settings::secrets::SecretError;
-use crate::store::sqlite::OpenError;
+use crate::store::OpenError;
 
 /// Exit codes; the help tells them.
 pub mod exit {

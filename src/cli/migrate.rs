@@ -11,8 +11,7 @@ use super::globals::Globals;
 use crate::domain::clock::{Clock as _, SystemClock};
 use crate::service::status::FindingView;
 use crate::settings::{SettingFlags, Settings};
-use crate::store::Store as _;
-use crate::store::sqlite::{OpenOptions, SqliteStore, schema_version};
+use crate::store::{self, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 
 /// Bring a database's schema up to date; `serve` does the same at its start.
@@ -27,9 +26,10 @@ impl MigrateArgs {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let settings = globals.settings(&SettingFlags::default())?.settings;
         // Opening a database brings its schema up to date.
-        open(&settings).await?.close().await;
+        let store = open(&settings).await?;
+        let version = store.schema_version();
+        store.close().await;
         let database = settings.database.display().to_string();
-        let version = schema_version();
         let mut out = globals.output();
         if out.is_json() {
             out.json(&json!({ "database": database, "schema_version": version }))?;
@@ -44,18 +44,23 @@ impl MigrateArgs {
 pub(super) async fn examine(globals: &Globals) -> anyhow::Result<Vec<FindingView>> {
     let settings = globals.settings(&SettingFlags::default())?.settings;
     let store = open(&settings).await?;
-    let findings = store.examine(SystemClock::new().now()).await;
+    let findings = store.check_consistency(SystemClock::new().now()).await;
     store.close().await;
     Ok(findings?.into_iter().map(FindingView::from).collect())
 }
 
-async fn open(settings: &Settings) -> anyhow::Result<SqliteStore> {
+async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let path = &settings.database;
     if !path.exists() {
         return Err(Failure::new(exit::NOT_FOUND, format!("there is no {}", path.display()))
             .hint("name it with the setting database, or in the folder of postrider.toml")
             .into());
     }
-    let metrics = Arc::new(Metrics::new());
-    Ok(SqliteStore::open(OpenOptions::new(path, metrics, Arc::new(SystemClock::new()))).await?)
+    let request = OpenRequest {
+        database: path,
+        min_free_disk_bytes: 0,
+        metrics: Arc::new(Metrics::new()),
+        clock: Arc::new(SystemClock::new()),
+    };
+    Ok(store::open(request).await?)
 }

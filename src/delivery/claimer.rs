@@ -152,7 +152,7 @@ pub(super) async fn settle_overdue(shared: &Arc<Shared>) -> Result<u64, StoreErr
     for want in wants {
         let (mapping_id, now) = (want.mapping_id, shared.parts.clock.now());
         let request = ClaimRequest { node_id: shared.parts.node_id, now, wants: vec![want] };
-        let settled = shared.parts.store.settle_overdue(request).await?;
+        let settled = shared.parts.store.bury_overdue(request).await?;
         shared.count_overdue(mapping_id, settled);
         sum += settled;
     }

@@ -50,7 +50,9 @@ impl Courier {
         let shared = &self.shared;
         let mut behind = shared.schedule.behind.write().await;
         if *behind != 0 {
-            shared.parts.store.shift_schedule(*behind).await?;
+            if let Some(schedule) = &shared.parts.schedule {
+                schedule.shift(*behind).await?;
+            }
             *behind = 0;
             shared.claim_wanted.notify_one();
         }

@@ -11,18 +11,18 @@ use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{MappingId, RevisionId};
 use crate::domain::retry::{Ended, decide};
-use crate::store::{ExpiredLease, ExpiryScope, Record, Recorded, StoreError};
+use crate::store::{ExpiredLease, Record, Recorded, StoreError};
 
 const AT_ONCE: u32 = 500;
 
-/// Expires every lease in `scope`; returns how many.
-pub(super) async fn run(shared: &Arc<Shared>, scope: ExpiryScope) -> Result<u64, StoreError> {
+/// Expires every lease that ended without an outcome; returns how many.
+pub(super) async fn run(shared: &Arc<Shared>) -> Result<u64, StoreError> {
     let now = shared.parts.clock.now();
     // Those of one mapping that share requests were likely in one: they come due together again.
     let mut jitters = HashMap::new();
     let mut expired = 0;
     loop {
-        let leases = shared.parts.store.expired_leases(scope, AT_ONCE).await?;
+        let leases = shared.parts.store.expired_leases(now, AT_ONCE).await?;
         if leases.is_empty() {
             return Ok(expired);
         }

@@ -40,7 +40,7 @@ use crate::functions::FunctionPool;
 use crate::outbound_auth::Auth;
 use crate::routing::LiveRoutes;
 use crate::sender::Sender;
-use crate::store::{LeaseRef, LeasedDelivery, Store, StoreError};
+use crate::store::{DeliveryQueue, LeaseRef, LeasedDelivery, NodeTimeSchedule, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Spans;
 
@@ -64,7 +64,9 @@ const GUARANTEED_IN_FLIGHT: u32 = 2;
 /// What the courier works with.
 pub struct CourierParts {
     /// Where deliveries live.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn DeliveryQueue>,
+    /// The stored schedules, where they follow this node's clock.
+    pub schedule: Option<Arc<dyn NodeTimeSchedule>>,
     /// What sends them.
     pub sender: Arc<Sender>,
     /// What insert functions run in.
@@ -237,16 +239,7 @@ impl Courier {
             self.shared.release(waiting).await;
             self.shared.refresh().await?;
         }
-        lease_reaper::run(&self.shared, crate::store::ExpiryScope::Until(now)).await
-    }
-
-    /// The same for the leases of processes that ran before this one on the same SQLite file.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn expire_predecessors(&self) -> Result<u64, StoreError> {
-        let node_id = self.shared.parts.node_id;
-        lease_reaper::run(&self.shared, crate::store::ExpiryScope::OtherThan(node_id)).await
+        lease_reaper::run(&self.shared).await
     }
 
     /// Makes dead letters of what was tried in vain until its deadline; such deliveries wait unclaimed

@@ -50,8 +50,8 @@ impl Shared {
         if self.successes.entries().values().any(|it| *it == event) {
             return true;
         }
-        match self.parts.store.delivery(delivery.id).await {
-            Ok(row) => row.is_some_and(|row| row.delivery.state == State::Delivered),
+        match self.parts.store.delivery_state(delivery.id).await {
+            Ok(state) => state == Some(State::Delivered),
             Err(error) => {
                 tracing::warn!(%error, "whether one success was enough could not be read");
                 false

@@ -9,10 +9,10 @@ use super::plan::Plan;
 use super::slots::Reserved;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
-use crate::domain::id::{DeliveryId, MappingId};
+use crate::domain::id::MappingId;
 use crate::live::{Feed, LiveEvent};
 use crate::routing::SourceRoute;
-use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Store, StoreError};
+use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Outbox, StoreError};
 
 /// What became of a request's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct Tally {
 pub(super) async fn accept(
     plan: Plan,
     mut reserved: Reserved,
-    store: &dyn Store,
+    store: &dyn Outbox,
     live: &Feed<LiveEvent>,
 ) -> Result<Tally, Refusal> {
     let written = Written::of(&plan);
@@ -94,15 +94,15 @@ impl Written {
         for ((event, count), accepted) in self.events.iter().zip(accepted) {
             let deliveries;
             (deliveries, rest) = rest.split_at(*count);
-            match *accepted {
+            match accepted {
                 Accepted::Duplicate => settled.tally.duplicates += 1,
-                Accepted::Stored { event_id, first_delivery_id } => {
+                Accepted::Stored { event_id, delivery_ids } => {
                     settled.tally.stored += 1;
-                    for (id, delivery) in (first_delivery_id.0..).zip(deliveries) {
+                    for (id, delivery) in delivery_ids.iter().zip(deliveries) {
                         if let Some(lease) = delivery.lease {
                             settled.leased.push(LeasedDelivery {
-                                id: DeliveryId(id),
-                                event_id,
+                                id,
+                                event_id: *event_id,
                                 event: Arc::clone(event),
                                 mapping_id: delivery.mapping_id,
                                 token: 1,

@@ -51,7 +51,7 @@ use crate::domain::trace::Trace;
 use crate::json;
 use crate::live::{Feed, LiveEvent};
 use crate::routing::{LiveRoutes, Routes, SourceRoute};
-use crate::store::Store;
+use crate::store::Outbox;
 use crate::telemetry::metrics::{Answer, Metrics};
 use crate::telemetry::traces::Spans;
 
@@ -63,7 +63,7 @@ pub struct IntakeParts {
     /// What is set up.
     pub routes: LiveRoutes,
     /// Where events are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Outbox>,
     /// Who makes the first attempts.
     pub dispatch: Arc<dyn Dispatch>,
     /// What requests are told to as spans, where somebody gathers them.
@@ -83,7 +83,7 @@ pub struct IntakeParts {
 /// The tracking API at work.
 pub struct Intake {
     routes: LiveRoutes,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Outbox>,
     dispatch: Arc<dyn Dispatch>,
     spans: Option<Spans>,
     live: Feed<LiveEvent>,

@@ -62,7 +62,7 @@ type Beats = HashMap<JobId, Timestamp>;
 async fn step_all(duties: &Duties, beats: &mut Beats) -> Result<bool, StoreError> {
     let mut left = false;
     let running = JobQuery { state: Some(JobState::Running), limit: JOBS, ..JobQuery::default() };
-    let jobs = duties.store.jobs(running).await?;
+    let jobs = duties.jobs.jobs(running).await?;
     beats.retain(|id, _| jobs.iter().any(|job| job.id == *id));
     for job in &jobs {
         let now = duties.clock.now();
@@ -79,7 +79,7 @@ async fn step_all(duties: &Duties, beats: &mut Beats) -> Result<bool, StoreError
 async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
     let limit = job.asked.rate_per_second.unwrap_or(STEP);
     loop {
-        let step = duties.store.step_job(job.id, limit, duties.clock.now()).await?;
+        let step = duties.jobs.advance_job(job.id, limit, duties.clock.now()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
         duties.courier.redriven(&step.due);
         let capped = job.asked.rate_per_second.is_some();

@@ -19,7 +19,7 @@ use crate::auth::Access;
 use crate::delivery::Courier;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
-use crate::store::{PruneRequest, Store, StoreError};
+use crate::store::{EngineDuty, Jobs, Maintenance, PruneRequest, StoreError};
 
 pub use jobs::JobRunner;
 
@@ -32,8 +32,12 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the duties work with.
 #[derive(Clone)]
 pub struct Duties {
-    /// Where everything is kept.
-    pub store: Arc<dyn Store>,
+    /// What retention and roll-ups work on.
+    pub store: Arc<dyn Maintenance>,
+    /// Redrive and discard jobs.
+    pub jobs: Arc<dyn Jobs>,
+    /// Duties that only the store's engine has.
+    pub engine_duties: Vec<EngineDuty>,
     /// What delivers.
     pub courier: Courier,
     /// Who is let in.
@@ -70,17 +74,15 @@ struct Duty {
     run: fn(Duties) -> Run,
 }
 
-const DUTIES: [Duty; 10] = [
+const DUTIES: [Duty; 8] = [
     Duty { name: "clock", schedule: "* * * * * *", run: |it| Box::pin(it.follow_clock()) },
     Duty { name: "expiry", schedule: "*/5 * * * * *", run: |it| Box::pin(it.expire()) },
-    Duty { name: "tidy", schedule: "*/10 * * * * *", run: |it| Box::pin(it.tidy()) },
     Duty { name: "alerts", schedule: "3/10 * * * * *", run: |it| Box::pin(it.look_for_alerts()) },
     Duty { name: "overdue", schedule: "*/30 * * * * *", run: |it| Box::pin(it.settle()) },
     Duty { name: "rotation", schedule: "0 * * * * *", run: |it| Box::pin(it.retire_secrets()) },
     Duty { name: "tokens", schedule: "45 * * * * *", run: |it| Box::pin(it.note_uses()) },
     Duty { name: "statistics", schedule: "5 * * * * *", run: |it| Box::pin(it.roll_up()) },
     Duty { name: "retention", schedule: "15 */10 * * * *", run: |it| Box::pin(it.prune()) },
-    Duty { name: "deduplication", schedule: "25 0 * * * *", run: |it| Box::pin(it.rotate()) },
 ];
 
 /// The scheduler with its duties; ends with `stop`.
@@ -99,21 +101,16 @@ impl Schedule {
         let scheduler = JobScheduler::new().await?;
         let tracker = TaskTracker::new();
         for duty in &DUTIES {
-            let (duties, runs) = (duties.clone(), tracker.clone());
-            let running = Arc::new(Mutex::new(()));
-            let job = Job::new_async(duty.schedule, move |_id, _scheduler| {
-                let (duties, running) = (duties.clone(), Arc::clone(&running));
-                Box::pin(runs.track_future(async move {
-                    if duties.stopping.is_cancelled() {
-                        return;
-                    }
-                    let Ok(_only_one) = running.try_lock() else { return };
-                    if let Err(error) = (duty.run)(duties).await {
-                        tracing::error!(duty = duty.name, %error, "the next run tries again");
-                    }
-                }))
-            })?;
+            let job = job(duties, &tracker, (duty.name, duty.schedule), |it| (duty.run)(it))?;
             scheduler.add(job).await?;
+        }
+        for duty in &duties.engine_duties {
+            let (name, schedule, duty) = (duty.name, duty.schedule, duty.clone());
+            let run = move |duties: Duties| -> Run {
+                let duty = duty.clone();
+                Box::pin(async move { duty.run(duties.clock.now()).await })
+            };
+            scheduler.add(job(duties, &tracker, (name, schedule), run)?).await?;
         }
         scheduler.start().await?;
         Ok(Self { scheduler, running: tracker })
@@ -127,6 +124,29 @@ impl Schedule {
         self.running.close();
         self.running.wait().await;
     }
+}
+
+/// One duty as the scheduler runs it: a run that is due while the one before goes on is skipped.
+fn job(
+    duties: &Duties,
+    tracker: &TaskTracker,
+    (name, schedule): (&'static str, &'static str),
+    run: impl Fn(Duties) -> Run + Clone + Send + Sync + 'static,
+) -> Result<Job, JobSchedulerError> {
+    let (duties, runs) = (duties.clone(), tracker.clone());
+    let running = Arc::new(Mutex::new(()));
+    Job::new_async(schedule, move |_id, _scheduler| {
+        let (duties, running, run) = (duties.clone(), Arc::clone(&running), run.clone());
+        Box::pin(runs.track_future(async move {
+            if duties.stopping.is_cancelled() {
+                return;
+            }
+            let Ok(_only_one) = running.try_lock() else { return };
+            if let Err(error) = run(duties).await {
+                tracing::error!(duty = name, %error, "the next run tries again");
+            }
+        }))
+    })
 }
 
 impl Duties {
@@ -155,10 +175,6 @@ impl Duties {
         Ok(())
     }
 
-    async fn tidy(self) -> Result<(), StoreError> {
-        self.store.tidy().await
-    }
-
     async fn settle(self) -> Result<(), StoreError> {
         self.courier.settle_overdue().await?;
         while self.store.discard_removed(self.clock.now(), DISCARDED_AT_ONCE).await? > 0 {}
@@ -176,7 +192,7 @@ impl Duties {
             self.courier.forget_statistics(&rows);
             self.alerts.learn(&rows);
         }
-        self.store.note_level(self.clock.now()).await
+        self.store.record_backlog(self.clock.now()).await
     }
 
     /// Stores when tokens were last used.
@@ -217,9 +233,5 @@ impl Duties {
     async fn retire_secrets(self) -> Result<(), StoreError> {
         self.secrets.retire_secrets().await;
         Ok(())
-    }
-
-    async fn rotate(self) -> Result<(), StoreError> {
-        self.store.rotate_deduplication(self.clock.now()).await
     }
 }

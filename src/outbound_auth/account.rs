@@ -18,11 +18,10 @@ use crate::domain::auth::Act;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::DestinationId;
 use crate::domain::outbound_auth::{Auth, CodeClient};
+use crate::domain::secret::SealedSecret;
 use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{
-    Connection, ConnectionChange, ConnectionState, SealedSecret, Store, StoreError,
-};
+use crate::store::{Connection, ConnectionChange, ConnectionState, PipelineStore, StoreError};
 
 /// A token is refreshed this long before its end, or a quarter of its life if that is less.
 const AHEAD: Duration = Duration::from_secs(60);
@@ -34,7 +33,7 @@ const RENEWED_ONCE: Duration = Duration::from_secs(10);
 
 /// What accounts work with.
 pub(super) struct Tools {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn PipelineStore>,
     pub(super) sender: Arc<Sender>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
@@ -414,7 +413,7 @@ impl Account {
             expected_number: self.number(),
             state,
         };
-        match tools.store.put_connection(change, act).await {
+        match tools.store.change_connection(change, act).await {
             Ok(number) => {
                 self.number.store(number, Ordering::SeqCst);
                 Ok(())

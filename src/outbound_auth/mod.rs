@@ -22,7 +22,7 @@ use crate::domain::id::DestinationId;
 use crate::domain::outbound_auth::Auth as AuthSettings;
 use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{CredentialSlot, Pipeline, Store, StoreError};
+use crate::store::{CredentialSlot, Pipeline, PipelineStore, StoreError};
 
 pub use consent::{BeginError, Begun};
 pub use fault::{AuthFault, ConnectError};
@@ -34,7 +34,7 @@ use consent::{Consents, StateRefused};
 /// What the room works with.
 pub struct AuthParts {
     /// Where connections are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn PipelineStore>,
     /// What asks token endpoints.
     pub sender: Arc<Sender>,
     /// What seals tokens.

@@ -13,7 +13,7 @@ use crate::domain::clock::Clock;
 use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::{Keyring, SecretError};
-use crate::store::{Pipeline, PipelineChange, Store, StoreError};
+use crate::store::{Pipeline, PipelineChange, PipelineStore, StoreError};
 
 mod change;
 mod check;
@@ -114,7 +114,7 @@ pub enum ApplyError {
 /// What changes the pipeline, whoever asks for it.
 pub struct Editor {
     /// Where it is kept.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn PipelineStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The key that seals secrets.

@@ -14,9 +14,10 @@ use super::words;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::Mapping;
+use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 use crate::settings::secrets::{Keyring, Purpose, SecretError, digest, generate};
-use crate::store::{Pipeline, PipelineChange, SealedSecret};
+use crate::store::{Pipeline, PipelineChange};
 
 /// What a line of the difference is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -13,12 +13,13 @@ use crate::domain::destination::DestinationSettings;
 use crate::domain::digest::sha256;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::{Batching, Mapping};
+use crate::domain::secret::SealedSecret;
 use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
 use crate::settings::secrets::Purpose;
-use crate::store::{CredentialSlot, Pipeline, SealedSecret, SharedSecret};
+use crate::store::{CredentialSlot, Pipeline, SharedSecret};
 
 /// A source and where its events go.
 #[derive(Debug)]

@@ -38,8 +38,7 @@ use crate::routing::LiveRoutes;
 use crate::sender::{AddressPolicy, OperatorError, Resolve, Sender, SenderError, SenderOptions};
 use crate::settings::secrets::{self, Keyring, SecretError};
 use crate::settings::{Loaded, Origin, Settings};
-use crate::store::sqlite::{OpenError, OpenOptions, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::{self, NodeTimeSchedule, OpenError, OpenRequest, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{SpanParts, Spans, Telling};
 
@@ -150,7 +149,6 @@ pub struct App {
     pub duties: Duties,
     /// What it counts.
     pub metrics: Arc<Metrics>,
-    sqlite: Arc<SqliteStore>,
     functions: Arc<FunctionPool>,
     threads: Threads,
     intake: Arc<Intake>,
@@ -213,20 +211,20 @@ impl App {
         let listener = listener::bind(&parts.settings.listen).await?;
         let user_agent = user_agent(&parts.settings)?;
         let metrics = Arc::new(Metrics::new());
-        let sqlite = open(&parts, &metrics).await?;
-        let store = Arc::clone(&sqlite) as Arc<dyn Store>;
+        let store = open(&parts, &metrics).await?;
+        let schedule = Arc::clone(&store).node_time_schedule();
         let keyring = Arc::new(keyring(&parts, &*store).await?);
         let token = secrets::operator_token(&parts.settings.token_file)?;
         let clock = Arc::clone(&parts.clock);
-        let access = Arc::new(Access::open(Arc::clone(&store), clock, &token).await?);
-        let node_id = enter(&parts, &*store).await?;
+        let access = Arc::new(Access::open(store.clone(), store.clone(), clock, &token).await?);
+        let node_id = enter(&parts, &*store, schedule.as_deref()).await?;
         let sender = Arc::new(sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
             workers: parts.settings.function_workers,
             ..parts.functions.clone()
         }));
         let auth = Auth::new(AuthParts {
-            store: Arc::clone(&store),
+            store: store.clone(),
             sender: Arc::clone(&sender),
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&parts.clock),
@@ -236,7 +234,8 @@ impl App {
         let telling = telling(&parts, &metrics)?;
         let threads = Threads::of(parts.deliver_on.clone()).map_err(AppError::Threads)?;
         let courier = Courier::start(CourierParts {
-            store: Arc::clone(&store),
+            store: store.clone(),
+            schedule,
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
             auth: auth.clone(),
@@ -250,13 +249,13 @@ impl App {
             seed: parts.seed,
             deliver_on: threads.handle().clone(),
         });
-        let expired = courier.expire_predecessors().await?;
+        let expired = courier.expire_leases().await?;
         if expired > 0 {
             tracing::warn!(expired, "leases of the process before; their outcome is not known");
         }
         let stopping = CancellationToken::new();
         let running = Arc::new(Running {
-            store: Arc::clone(&store),
+            store: store.clone(),
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&parts.clock),
             sender,
@@ -268,8 +267,7 @@ impl App {
             stopping: stopping.clone(),
             taking_over: tokio::sync::Mutex::default(),
         });
-        let made =
-            Made { sqlite, store, access, metrics, keyring, node_id, routes, running, telling };
+        let made = Made { store, access, metrics, keyring, node_id, routes, running, telling };
         Self::run(parts, listener, made, threads).await
     }
 
@@ -286,7 +284,7 @@ impl App {
         let desk = desk(&parts, &made, live.clone(), address);
         let intake = Arc::new(intake_of(&parts, &made, live));
         let duties = duties(&parts, &made, Arc::clone(&intake));
-        let Made { sqlite, store, metrics, running, telling, .. } = made;
+        let Made { store, metrics, running, telling, .. } = made;
         let operator = doors::operator(desk, &metrics, parts.origins);
         let front = Front::new(Arc::clone(&intake), operator);
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
@@ -298,7 +296,6 @@ impl App {
             store,
             courier: running.courier.clone(),
             metrics,
-            sqlite,
             functions: Arc::clone(&running.functions),
             threads,
             intake,
@@ -316,7 +313,7 @@ impl App {
 
     /// Resolves when the database has failed for good, with what failed.
     pub async fn failed(&self) -> String {
-        self.sqlite.failed().await
+        self.store.failed().await
     }
 
     /// Stops in order; what is under way has the grace to end.
@@ -352,12 +349,15 @@ impl App {
     }
 }
 
-async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Arc<SqliteStore>, AppError> {
+async fn open(parts: &AppParts, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>, AppError> {
     let settings = &parts.settings;
-    let mut options =
-        OpenOptions::new(&settings.database, Arc::clone(metrics), Arc::clone(&parts.clock));
-    options.min_free_disk_bytes = settings.min_free_disk_mib.saturating_mul(1024 * 1024);
-    Ok(Arc::new(SqliteStore::open(options).await?))
+    let request = OpenRequest {
+        database: &settings.database,
+        min_free_disk_bytes: settings.min_free_disk_mib.saturating_mul(1024 * 1024),
+        metrics: Arc::clone(metrics),
+        clock: Arc::clone(&parts.clock),
+    };
+    Ok(store::open(request).await?)
 }
 
 /// Reads or makes the key.
@@ -370,14 +370,20 @@ async fn keyring(parts: &AppParts, store: &dyn Store) -> Result<Keyring, AppErro
     Ok(Keyring::of(&parts.settings, sealed_before)?)
 }
 
-/// Enters this process into the list of nodes. Where the clock stands before the last time any node
-/// was seen, it went back while none ran: what is scheduled goes back with it.
-async fn enter(parts: &AppParts, store: &dyn Store) -> Result<NodeId, AppError> {
+/// Registers this process as a node. Where schedules follow the node's clock and it is behind the
+/// newest heartbeat, it went back while no node ran: the schedules are shifted back with it.
+async fn enter(
+    parts: &AppParts,
+    store: &dyn Store,
+    schedule: Option<&dyn NodeTimeSchedule>,
+) -> Result<NodeId, AppError> {
     let now = parts.clock.now();
-    if let Some(last_seen_at) = store.last_seen_at().await?.filter(|at| *at > now) {
+    if let Some(schedule) = schedule
+        && let Some(last_seen_at) = schedule.last_heartbeat_at().await?.filter(|at| *at > now)
+    {
         let micros = now.as_micros() - last_seen_at.as_micros();
         tracing::warn!(micros, "the clock went back while the service was down");
-        store.shift_schedule(micros).await?;
+        schedule.shift(micros).await?;
     }
     Ok(store.register_node(&parts.settings.node_name, now).await?)
 }

@@ -12,6 +12,7 @@ use crate::delivery::{Courier, Tested};
 use crate::domain::clock::Clock;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
+use crate::domain::secret::SealedSecret;
 use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
 use crate::outbound_auth::Auth;
@@ -19,7 +20,7 @@ use crate::process::{OpenCircuit, Process};
 use crate::routing::{LiveRoutes, OpenSecret, Routes};
 use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{Pipeline, SealedSecret, StatisticsRow, Store};
+use crate::store::{OperatorStore, Pipeline, PipelineStore, StatisticsRow};
 
 use super::AppError;
 
@@ -37,7 +38,7 @@ impl OpenSecret for Keyring {
 
 /// The routes of what the store holds now; their tokens are in use when they are returned.
 pub(super) async fn load_routes(
-    store: &dyn Store,
+    store: &dyn PipelineStore,
     keyring: &Keyring,
     clock: &dyn Clock,
     auth: &Auth,
@@ -49,7 +50,7 @@ pub(super) async fn load_routes(
 }
 
 pub(super) struct Running {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn OperatorStore>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sender: Arc<Sender>,

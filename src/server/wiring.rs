@@ -23,13 +23,11 @@ use crate::service::Desk;
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Spans, Telling};
 
 /// What the app has made before it is set going.
 pub(super) struct Made {
-    pub(super) sqlite: Arc<SqliteStore>,
     pub(super) store: Arc<dyn Store>,
     pub(super) access: Arc<Access>,
     pub(super) metrics: Arc<Metrics>,
@@ -43,7 +41,7 @@ pub(super) struct Made {
 pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) -> Intake {
     Intake::new(IntakeParts {
         routes: made.routes.clone(),
-        store: Arc::clone(&made.store),
+        store: made.store.clone(),
         dispatch: Arc::new(made.running.courier.clone()),
         live,
         spans: made.telling.as_ref().map(|(spans, _)| spans.clone()),
@@ -57,7 +55,7 @@ pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) ->
 pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duties {
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
-        store: Arc::clone(&made.store),
+        store: made.store.clone(),
         courier: made.running.courier.clone(),
         routes: made.routes.clone(),
         clock: Arc::clone(&parts.clock),
@@ -70,7 +68,9 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     });
     Duties {
         alerts,
-        store: Arc::clone(&made.store),
+        store: made.store.clone(),
+        jobs: made.store.clone(),
+        engine_duties: Arc::clone(&made.store).duties(),
         courier: made.running.courier.clone(),
         access: Arc::clone(&made.access),
         clock: Arc::clone(&parts.clock),
@@ -96,14 +96,14 @@ pub(super) fn desk(
         Arc::new(Inspectors::new(secrets, clock, stopping))
     });
     let editor = Arc::new(Editor {
-        store: Arc::clone(&made.store),
+        store: made.store.clone(),
         clock: Arc::clone(&parts.clock),
         keyring: Arc::clone(&made.keyring),
         settings: settings.clone(),
         process: Arc::clone(&made.running) as _,
     });
     Arc::new(Desk {
-        store: Arc::clone(&made.store),
+        store: made.store.clone(),
         clock: Arc::clone(&parts.clock),
         access: Arc::clone(&made.access),
         editor,

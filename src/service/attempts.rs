@@ -7,7 +7,7 @@ use super::deliveries::{AttemptView, Page, among};
 use super::{Condition, Desk, Refusal, destination_path, filter, mapping_path};
 use crate::domain::auth::Caller;
 use crate::domain::id::{Noun, PublicId};
-use crate::store::{AttemptRow, Pipeline};
+use crate::store::{AttemptRow, Cursor, Pipeline};
 
 /// An attempt in a list, with the delivery that it was made for.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -55,8 +55,8 @@ impl Desk {
         let limit = query.limit;
         // One more than asked for tells whether there is a next page.
         query.limit += 1;
-        let listed = self.store.list_attempts(query).await?;
-        let at = |it: &AttemptRow| (it.attempt.id.0, it.attempt.recorded_at);
+        let listed = self.store.attempts(query).await?;
+        let at = |it: &AttemptRow| Cursor { at: it.attempt.recorded_at, key: it.attempt.id.0 };
         Ok(Page::of(listed, limit, Noun::Attempt, at, |row| ListedAttempt::of(row, &pipeline)))
     }
 }

@@ -87,7 +87,7 @@ impl Desk {
         (before, after): (Option<Value>, Option<Value>),
     ) -> Result<(), StoreError> {
         let done = NewEntry { action, subject, before, after };
-        self.store.note(caller.act(self.clock.now()), done).await
+        self.store.append_audit(caller.act(self.clock.now()), done).await
     }
 
     /// A page of the audit entries that meet the conditions, newest first. A caller that is limited
@@ -105,7 +105,7 @@ impl Desk {
         query.within = limits.map(|paths| paths.iter().map(ToString::to_string).collect());
         let limit = query.limit as usize;
         query.limit += 1;
-        let entries = self.store.audit(query).await?;
+        let entries = self.store.audit_entries(query).await?;
         let more = entries.len() > limit;
         let items: Vec<_> = entries.iter().take(limit).map(EntryView::of).collect();
         let next = items.last().filter(|_| more).map(|last| last.number.to_string());

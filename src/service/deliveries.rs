@@ -11,7 +11,7 @@ use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, DestinationId, Noun, PublicId};
-use crate::store::{DeliveryQuery, DeliveryRow, Listed, Pipeline};
+use crate::store::{Cursor, DeliveryQuery, DeliveryRow, Listed, Pipeline};
 
 /// A page of a list, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -247,7 +247,7 @@ impl Desk {
         // One more than asked for tells whether there is a next page.
         query.limit += 1;
         let listed = self.store.deliveries(query).await?;
-        let at = |it: &DeliveryRow| (it.delivery.id.0, it.delivery.accepted_at);
+        let at = |it: &DeliveryRow| Cursor { at: it.delivery.accepted_at, key: it.delivery.id.0 };
         Ok(Page::of(listed, limit, Noun::Delivery, at, |row| DeliveryView::of(row, pipeline)))
     }
 
@@ -265,7 +265,7 @@ impl Desk {
             .filter(|row| row.delivery.accepted_at == id.created_at)
             .filter(|row| seen.is_none_or(|ids| ids.contains(&row.delivery.destination_id)))
             .ok_or_else(|| Refusal::Missing(format!("delivery {text}")))?;
-        let attempts = self.store.attempts(row.delivery.id).await?;
+        let attempts = self.store.attempts_of(row.delivery.id).await?;
         let event = self.store.event(row.delivery.event_id).await?;
         Ok(DeliveryDetail {
             delivery: DeliveryView::of(&row, &pipeline),
@@ -292,12 +292,12 @@ impl<T> Page<T> {
         listed: Listed<R>,
         limit: u32,
         noun: Noun,
-        at: impl Fn(&R) -> (i64, Timestamp),
+        at: impl Fn(&R) -> Cursor,
         view: impl Fn(&R) -> T,
     ) -> Self {
         let Listed { mut rows, looked_to } = listed;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let id = |(key, at): (i64, Timestamp)| PublicId::new(noun, at, key).to_string();
+        let id = |cursor: Cursor| PublicId::new(noun, cursor.at, cursor.key).to_string();
         if rows.len() > limit {
             rows.truncate(limit);
             let next = rows.last().map(|last| id(at(last)));
@@ -306,7 +306,7 @@ impl<T> Page<T> {
         Self {
             items: rows.iter().map(view).collect(),
             next: looked_to.map(id),
-            looked_to: looked_to.map(|(_, at)| at.to_iso()),
+            looked_to: looked_to.map(|cursor| cursor.at.to_iso()),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::auth::Caller;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{EventId, Noun, PublicId, SourceId};
 use crate::live::LiveEvent;
-use crate::store::{DeliveryQuery, Pipeline};
+use crate::store::{Cursor, DeliveryQuery, Pipeline};
 
 /// Deliveries shown with their event at most; the list of deliveries has them all.
 const DELIVERIES_SHOWN: u32 = 1_000;
@@ -100,7 +100,7 @@ impl Desk {
         // One more than asked for tells whether there is a next page.
         query.limit += 1;
         let listed = self.store.events(query).await?;
-        let at = |it: &StoredEvent| (it.id.0, it.event.received_at);
+        let at = |it: &StoredEvent| Cursor { at: it.event.received_at, key: it.id.0 };
         Ok(Page::of(listed, limit, Noun::Event, at, |event| EventView::of(event, &pipeline)))
     }
 

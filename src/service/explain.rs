@@ -183,7 +183,7 @@ async fn find(
     let listed = desk.store.events(query).await?;
     let mut found = listed.rows.into_iter();
     let stored = found.next().ok_or_else(|| {
-        let since = listed.looked_to.map(|(_, at)| format!(" accepted since {at}"));
+        let since = listed.looked_to.map(|cursor| format!(" accepted since {}", cursor.at));
         let since = since.unwrap_or_default();
         Refusal::Missing(format!("event with the id or messageId {text}{since}"))
     })?;
@@ -218,7 +218,7 @@ impl<'a> Known<'a> {
         row: &DeliveryRow,
         set_up: Option<(&Destination, &Mapping)>,
     ) -> Result<MappingExplanation, Refusal> {
-        let attempts = desk.store.attempts(row.delivery.id).await?;
+        let attempts = desk.store.attempts_of(row.delivery.id).await?;
         let settled_by = match row.delivery.settled_by {
             Some(id) => desk.store.delivery(id).await?,
             None => None,

@@ -12,14 +12,13 @@ use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::destination::Destination;
 use crate::domain::event::EventType;
-use crate::domain::id::{
-    AttemptId, DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId,
-};
+use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, Noun, PublicId, SourceId};
 use crate::live::EventFilter;
 use crate::pipeline::Fault;
 use crate::settings::nearest;
 use crate::store::{
-    AttemptQuery, AuditQuery, DeliveryQuery, EventConditions, EventQuery, Pipeline, StatusRange,
+    AttemptQuery, AuditQuery, Cursor, DeliveryQuery, EventConditions, EventQuery, Pipeline,
+    StatusRange,
 };
 
 mod jobs;
@@ -72,10 +71,10 @@ pub(super) fn attempts(
             "status" => query.status = Some(status(value)?),
             "destination" => query.destination_id = Some(destination(value, pipeline)?),
             "mapping" => query.mapping_id = Some(mapping(value, pipeline)?),
-            "delivery" => query.delivery_id = Some(DeliveryId(cursor(value, Noun::Delivery)?)),
+            "delivery" => query.delivery_id = Some(DeliveryId(key(value, Noun::Delivery)?)),
             "since" => query.recorded_from = Some(time(value)?),
             "until" => query.recorded_until = Some(time(value)?),
-            "before" => query.before = Some(AttemptId(cursor(value, Noun::Attempt)?)),
+            "before" => query.before = Some(cursor(value, Noun::Attempt)?),
             "limit" => query.limit = limit(value)?,
             _ => return Err(unknown(parameters::ATTEMPTS, name)),
         }
@@ -94,7 +93,7 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
             }
             "since" => query.accepted_from = Some(time(value)?),
             "until" => query.accepted_until = Some(time(value)?),
-            "before" => query.before = Some(EventId(cursor(value, Noun::Event)?)),
+            "before" => query.before = Some(cursor(value, Noun::Event)?),
             "limit" => query.limit = limit(value)?,
             _ => return of_event(&mut query.event, name, value, pipeline, parameters::EVENTS),
         }
@@ -207,11 +206,11 @@ fn set(
         "outcome" => query.outcome = Some(outcome(value)?),
         "destination" => query.destination_id = Some(destination(value, pipeline)?),
         "mapping" => query.mapping_id = Some(mapping(value, pipeline)?),
-        "event" => query.event_id = Some(EventId(cursor(value, Noun::Event)?)),
+        "event" => query.event_id = Some(EventId(key(value, Noun::Event)?)),
         "status" => query.status = Some(status(value)?),
         "since" => query.accepted_from = Some(time(value)?),
         "until" => query.accepted_until = Some(time(value)?),
-        "before" => query.before = Some(DeliveryId(cursor(value, Noun::Delivery)?)),
+        "before" => query.before = Some(cursor(value, Noun::Delivery)?),
         "limit" => query.limit = limit(value)?,
         _ => return of_event(&mut query.event, name, value, pipeline, parameters::DELIVERIES),
     }
@@ -275,8 +274,14 @@ pub(super) fn time(value: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| format!("should be a time such as 2026-03-01T12:00:00Z, not {value:?}"))
 }
 
-fn cursor(value: &str, noun: Noun) -> Result<i64, String> {
-    PublicId::parse_as(value, noun).map(|id| id.key).map_err(|error| error.to_string())
+fn key(value: &str, noun: Noun) -> Result<i64, String> {
+    cursor(value, noun).map(|cursor| cursor.key)
+}
+
+/// The position of the row that this public id names: the id carries its time and key.
+fn cursor(value: &str, noun: Noun) -> Result<Cursor, String> {
+    let id = PublicId::parse_as(value, noun).map_err(|error| error.to_string())?;
+    Ok(Cursor { at: id.created_at, key: id.key })
 }
 
 /// One thing that can be named: its path from the source down, its key, its public id.

@@ -14,7 +14,7 @@ use crate::pipeline::{ApplyError, Editor, Fault};
 use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
-use crate::store::{Pipeline, Store, StoreError};
+use crate::store::{OperatorStore, Pipeline, StoreError};
 
 pub mod attempts;
 pub mod audit;
@@ -41,7 +41,7 @@ pub use filter::{Condition, destination_path, mapping_path};
 /// All that is asked and done with.
 pub struct Desk {
     /// The store.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn OperatorStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who is let in.

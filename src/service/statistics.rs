@@ -15,7 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::id::MappingId;
 use crate::pipeline::{Found, Target};
-use crate::store::{Level, Pipeline, StatisticsQuery, StatisticsRow};
+use crate::store::{BacklogSample, Pipeline, StatisticsQuery, StatisticsRow};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
@@ -287,13 +287,13 @@ impl Desk {
     async fn levels(&self, asked: &Asked, now: Timestamp) -> Result<Vec<LevelView>, Refusal> {
         let minutes = u64::try_from(asked.step_minutes).unwrap_or(1);
         let step = Duration::from_secs(60 * minutes);
-        let mut levels = self.store.levels(asked.from..asked.until, step).await?;
+        let mut levels = self.store.backlog(asked.from..asked.until, step).await?;
         if asked.until >= now {
-            let ledger = self.store.ledger();
+            let ledger = self.store.ledger().await?;
             let at = asked.step_of(now);
             let (waiting, dead) = (ledger.waiting(), ledger.dead_letters());
             levels.retain(|level| level.at < at);
-            levels.push(Level { at, waiting, dead });
+            levels.push(BacklogSample { at, waiting, dead });
         }
         let views = levels.into_iter().map(|level| LevelView {
             at: level.at.to_iso(),

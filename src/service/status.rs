@@ -7,7 +7,8 @@ use super::filter::{destination_path, mapping_path};
 use super::{Desk, Refusal};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
-use crate::store::{Finding, Ledger, Pipeline};
+use crate::domain::ledger::Ledger;
+use crate::store::{Finding, Pipeline};
 
 /// The service as it stands.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -178,7 +179,7 @@ impl Desk {
             uptime_s: self.clock.now().since(self.started_at).as_secs(),
             not_ready: self.not_ready(),
             pipeline_version: pipeline.version,
-            ledger: self.store.ledger().into(),
+            ledger: self.store.ledger().await?.into(),
             held: held(&pipeline),
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
@@ -220,7 +221,7 @@ impl Desk {
     /// [`Refusal`] when the store fails.
     pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, Refusal> {
         operator.reaches_everything()?;
-        let findings = self.store.examine(self.clock.now()).await?;
+        let findings = self.store.check_consistency(self.clock.now()).await?;
         let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
         findings.push(connections(&self.store.pipeline().await?));
         Ok(findings)

@@ -140,7 +140,7 @@ impl Desk {
         {
             let event_id = chosen.id;
             let test = TestSend { mapping_id, event_id, attempt: attempt.clone() };
-            self.store.record_test(test, operator.act(self.clock.now())).await?;
+            self.store.record_test_send(test, operator.act(self.clock.now())).await?;
         }
         Ok(TestView::of(&chosen, &tested, body.send))
     }

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::digest::sha256;
+use crate::domain::secret::SealedSecret;
 use crate::settings::Settings;
-use crate::store::SealedSecret;
 
 /// What went wrong with a secret; none of it tells the secret.
 #[derive(Debug, thiserror::Error)]

@@ -1,83 +1,73 @@
-//! What is set up, as the store keeps it, and the changes that can be made to it.
+//! The pipeline at rest: sources, destinations, mappings and their secrets, under one version.
 
-use crate::domain::auth::Scope;
+use async_trait::async_trait;
+
+use super::StoreError;
+use super::pipeline_change::PipelineChange;
+use crate::domain::auth::{Act, Scope};
 use crate::domain::clock::Timestamp;
-use crate::domain::destination::{Destination, DestinationSettings};
-use crate::domain::id::{DestinationId, SourceId};
-use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::domain::destination::Destination;
+use crate::domain::id::{DestinationId, MappingId, SourceId};
+use crate::domain::mapping::{Mapping, MappingRevision};
+use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 
-/// A write key as the store keeps it.
+/// A stored write key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteKey {
-    /// The source it lets in to.
+    /// The source that it authenticates for.
     pub source_id: SourceId,
-    /// SHA-256 of the key: what a sender's key is looked up by.
+    /// SHA-256 of the key, which lookups use.
     pub digest: [u8; 32],
     /// The key, sealed.
     pub sealed: SealedSecret,
 }
 
-/// A secret as the store keeps it: never in clear.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedSecret {
-    /// The row's own random id; part of the associated data.
-    pub id: [u8; 16],
-    /// Which key sealed it.
-    pub key_id: String,
-    /// Nonce, ciphertext and tag.
-    pub sealed: Vec<u8>,
-    /// When it was saved.
-    pub created_at: Timestamp,
-    /// When it stops being used beside its successor; none for the one in force.
-    pub retires_at: Option<Timestamp>,
-}
-
-/// A destination's shared secret; there are two while one is being rotated.
+/// A destination's shared secret; during a rotation there are two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedSecret {
-    /// Whose.
+    /// The destination.
     pub destination_id: DestinationId,
     /// The secret.
     pub secret: SealedSecret,
 }
 
-/// What a credential is.
+/// The use of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSlot {
-    /// The token that authorizes requests.
+    /// The bearer token of requests.
     BearerToken,
-    /// What the service shows to an authorization server.
+    /// The OAuth client secret.
     ClientSecret,
-    /// The value of this header of every request; its name in lower case.
+    /// The value of this request header; the name in lower case.
     Header(String),
 }
 
-/// A destination's credential, as the operator gave it.
+/// A destination's credential, as entered by an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// Whose.
+    /// The destination.
     pub destination_id: DestinationId,
-    /// What it is.
+    /// Its use.
     pub slot: CredentialSlot,
     /// The secret.
     pub secret: SealedSecret,
 }
 
-/// What is known of a destination that somebody has to connect.
+/// The OAuth connection of a destination (authorization code grant).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// Whose.
+    /// The destination.
     pub destination_id: DestinationId,
-    /// Rises with every change.
+    /// Incremented by every change.
     pub number: i64,
-    /// When it last became connected: held deliveries have a window from here.
+    /// When it last became connected; held deliveries get a fresh retry window from here.
     pub connected_at: Option<Timestamp>,
-    /// Where it stands.
+    /// Its state.
     pub state: ConnectionState,
 }
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
     /// Tokens were granted.
@@ -87,42 +77,42 @@ pub enum ConnectionState {
         /// When the access token ends, where that is known.
         expires_at: Option<Timestamp>,
     },
-    /// Deliveries are held until somebody connects it again.
+    /// The grant ended: deliveries are held until an operator connects it again.
     Lost {
         /// Why.
         fault: String,
     },
 }
 
-/// A change of a connection while the service runs: the pipeline's version stays.
+/// A change of a connection's state; the pipeline's version stays.
 #[derive(Clone, Debug)]
 pub struct ConnectionChange {
-    /// Whose.
+    /// The destination.
     pub destination_id: DestinationId,
-    /// The number it must still have; 0 when there must be none.
+    /// The number it must still have; 0: there is none yet.
     pub expected_number: i64,
-    /// Where it stands from now on.
+    /// The new state.
     pub state: ConnectionState,
 }
 
-/// All that is set up: sources, destinations, mappings and their secrets; removed ones left out.
+/// Sources, destinations, mappings and their secrets; removed ones are omitted.
 #[derive(Clone, Debug, Default)]
 pub struct Pipeline {
-    /// Rises with every change.
+    /// Incremented by every change.
     pub version: i64,
-    /// Sources by name.
+    /// Sources, sorted by name.
     pub sources: Vec<Source>,
     /// Their write keys.
     pub write_keys: Vec<WriteKey>,
-    /// Destinations by source and name.
+    /// Destinations, sorted by source and name.
     pub destinations: Vec<Destination>,
-    /// Shared secrets, the one in force first.
+    /// Shared secrets, the current one first.
     pub shared_secrets: Vec<SharedSecret>,
-    /// Mappings by destination and name, each with its current revision.
+    /// Mappings, sorted by destination and name, each with its current revision.
     pub mappings: Vec<Mapping>,
-    /// What authorizes requests.
+    /// Credentials.
     pub credentials: Vec<Credential>,
-    /// What was connected.
+    /// Connections.
     pub connections: Vec<Connection>,
 }
 
@@ -146,21 +136,21 @@ impl Pipeline {
         self.connections.retain(|it| covered(it.destination_id));
     }
 
-    /// What is known of a destination's connection.
+    /// A destination's connection.
     #[must_use]
     pub fn connection(&self, id: DestinationId) -> Option<&Connection> {
         self.connections.iter().find(|one| one.destination_id == id)
     }
 
-    /// Why a destination's deliveries are held although it is enabled; none when they are not.
+    /// Why an enabled destination's deliveries are held; none when they are not.
     #[must_use]
-    pub fn held(&self, destination: &Destination) -> Option<Held<'_>> {
+    pub fn held(&self, destination: &Destination) -> Option<HoldReason<'_>> {
         if !destination.settings.auth.needs_connection() {
             return None;
         }
         match self.connection(destination.id).map(|one| &one.state) {
-            None => Some(Held::NeverConnected),
-            Some(ConnectionState::Lost { fault }) => Some(Held::Lost(fault)),
+            None => Some(HoldReason::NeverConnected),
+            Some(ConnectionState::Lost { fault }) => Some(HoldReason::Lost(fault)),
             Some(ConnectionState::Connected { .. }) => None,
         }
     }
@@ -173,16 +163,16 @@ impl Pipeline {
     }
 }
 
-/// Why deliveries are held.
+/// Why an enabled destination's deliveries are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held<'a> {
-    /// Nobody has connected the destination yet.
+pub enum HoldReason<'a> {
+    /// It was never connected.
     NeverConnected,
     /// Its connection ended.
     Lost(&'a str),
 }
 
-impl std::fmt::Display for Held<'_> {
+impl std::fmt::Display for HoldReason<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NeverConnected => out.write_str("not connected yet"),
@@ -191,102 +181,34 @@ impl std::fmt::Display for Held<'_> {
     }
 }
 
-/// One change of the pipeline. Names are the identity; a later change may name what an earlier one
-/// made. Removed things are kept for history and free their name.
-#[derive(Clone, Debug)]
-pub enum PipelineChange {
-    /// Makes or changes a source.
-    PutSource {
-        /// Its name.
-        source: String,
-        /// Whether it takes events.
-        enabled: bool,
-    },
-    /// Gives a source its write key, in place of any it had.
-    PutWriteKey {
-        /// The source's name.
-        source: String,
-        /// SHA-256 of the key.
-        digest: [u8; 32],
-        /// The key, sealed.
-        sealed: SealedSecret,
-    },
-    /// Removes a source with all below it.
-    RemoveSource {
-        /// Its name.
-        source: String,
-    },
-    /// Makes or changes a destination. Disabled to enabled sets `resumed_at`.
-    PutDestination {
-        /// Its source's name.
-        source: String,
-        /// Its name.
-        destination: String,
-        /// Whether it takes deliveries.
-        enabled: bool,
-        /// The rest.
-        settings: DestinationSettings,
-    },
-    /// Gives a destination its shared secret; the one before it stays valid until `retire_at`
-    /// (any older one ends at once).
-    PutSharedSecret {
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-        /// The secret; none takes it away at once.
-        secret: Option<SealedSecret>,
-        /// When the one before it ends.
-        retire_at: Timestamp,
-    },
-    /// Gives a destination a credential, in place of any it had in this slot.
-    PutCredential {
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-        /// What it is.
-        slot: CredentialSlot,
-        /// The secret; none takes it away.
-        secret: Option<SealedSecret>,
-    },
-    /// Ends what connection a destination has or is about to get.
-    Disconnect {
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-        /// Why.
-        fault: String,
-    },
-    /// Removes a destination with its mappings.
-    RemoveDestination {
-        /// The source's name.
-        source: String,
-        /// Its name.
-        destination: String,
-    },
-    /// Makes or changes a mapping. A definition that differs from the current one becomes a new
-    /// revision. Disabled to enabled sets `resumed_at`.
-    PutMapping {
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-        /// Its name.
-        mapping: String,
-        /// Whether it takes deliveries.
-        enabled: bool,
-        /// What it says.
-        definition: MappingDefinition,
-    },
-    /// Removes a mapping; its pending deliveries are discarded by [`super::Store::discard_removed`].
-    RemoveMapping {
-        /// The source's name.
-        source: String,
-        /// The destination's name.
-        destination: String,
-        /// Its name.
-        mapping: String,
-    },
+/// The stored pipeline.
+#[async_trait]
+pub trait PipelineStore: Send + Sync + 'static {
+    /// The whole pipeline, of one snapshot.
+    async fn pipeline(&self) -> Result<Pipeline, StoreError>;
+
+    /// A mapping's revisions, newest first; with `before` only those numbered below it.
+    async fn revisions(
+        &self,
+        mapping_id: MappingId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<MappingRevision>, StoreError>;
+
+    /// Commits all changes or none: [`StoreError::Conflict`] when the version is no longer
+    /// `expected_version` (optimistic locking). Returns the new version.
+    async fn change_pipeline(
+        &self,
+        expected_version: i64,
+        changes: Vec<PipelineChange>,
+        act: Act,
+    ) -> Result<i64, StoreError>;
+
+    /// Changes a connection's state: [`StoreError::Conflict`] when its number is another or the
+    /// destination was removed. Returns the new number.
+    async fn change_connection(
+        &self,
+        change: ConnectionChange,
+        act: Act,
+    ) -> Result<i64, StoreError>;
 }

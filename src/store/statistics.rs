@@ -1,22 +1,29 @@
-//! What happened in a minute and in an hour: counts of each mapping, with a histogram of how long its
-//! attempts took.
+//! Statistics of each mapping by minute and by hour: counters and a latency histogram; the backlog
+//! over time; the ledger.
 
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::StoreError;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
+use crate::domain::ledger::Ledger;
 
-/// How long attempts take at most in each step of the histogram but the last, in microseconds.
+/// Upper bounds of the latency histogram's buckets but the last, in microseconds.
 pub const LATENCY_STEPS_US: [u64; 11] = [
     5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000,
 ];
 
-/// Attempts by how long they took: one count a step, the last for all that took longer.
+/// The latency histogram: one count a bucket, the last for everything above the bounds.
 pub type Latencies = [u64; LATENCY_STEPS_US.len() + 1];
 
-/// One minute of one mapping, for history.
+/// Counters of one mapping in one minute or hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatisticsRow {
-    /// The minute's start.
+    /// The start of the minute or hour.
     pub minute_at: Timestamp,
     /// The mapping.
     pub mapping_id: i64,
@@ -26,16 +33,16 @@ pub struct StatisticsRow {
     pub attempts: u64,
     /// Deliveries delivered.
     pub delivered: u64,
-    /// Deliveries that died.
+    /// Deliveries that became dead letters.
     pub dead: u64,
     /// Sum of attempt durations, in microseconds.
     pub attempt_us: u64,
-    /// Attempts by how long they took.
+    /// Attempts by latency.
     pub latencies: Latencies,
 }
 
 impl StatisticsRow {
-    /// Counts an attempt that took so long.
+    /// Counts an attempt with this latency.
     pub fn attempted(&mut self, took_us: u64) {
         self.attempts += 1;
         self.attempt_us += took_us;
@@ -46,7 +53,7 @@ impl StatisticsRow {
         }
     }
 
-    /// Adds what another row counted.
+    /// Adds another row's counters.
     pub fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         self.attempts += other.attempts;
@@ -58,7 +65,7 @@ impl StatisticsRow {
         }
     }
 
-    /// Takes away what another row counted, which is a part of this.
+    /// Subtracts the counters of a row that is part of this one.
     pub fn subtract(&mut self, part: &Self) {
         self.accepted -= part.accepted;
         self.attempts -= part.attempts;
@@ -70,15 +77,15 @@ impl StatisticsRow {
         }
     }
 
-    /// Whether nothing is counted.
+    /// Whether every counter is zero.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self { minute_at, mapping_id, .. } = *self;
         *self == Self { minute_at, mapping_id, ..Self::default() }
     }
 
-    /// How long this share of the attempts took at most, in microseconds: an estimate, on a straight
-    /// line within the histogram's step. None without attempts.
+    /// The latency at this quantile (500: p50), in microseconds, interpolated linearly within the
+    /// histogram's bucket. None without attempts.
     #[must_use]
     pub fn latency_us(&self, permille: u64) -> Option<u64> {
         let total: u64 = self.latencies.iter().sum();
@@ -99,18 +106,18 @@ impl StatisticsRow {
     }
 }
 
-/// How much waited and how much was dead, as it stood at the end of a step.
+/// The backlog at the end of a step of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Level {
+pub struct BacklogSample {
     /// The step's start.
     pub at: Timestamp,
     /// Deliveries pending or leased.
     pub waiting: u64,
-    /// Dead letters kept.
+    /// Dead letters that are not pruned.
     pub dead: u64,
 }
 
-/// Which statistics are asked for.
+/// Filter of statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatisticsQuery {
     /// From this time on.
@@ -123,12 +130,37 @@ pub struct StatisticsQuery {
     pub hours: bool,
 }
 
+/// Stored statistics.
+#[async_trait]
+pub trait Statistics: Send + Sync + 'static {
+    /// The ledger as of a recent commit, of all nodes. An engine with one node may answer from memory;
+    /// others sum the nodes' rows.
+    async fn ledger(&self) -> Result<Ledger, StoreError>;
+
+    /// Statistics of these mappings together, one row a minute or hour, oldest first.
+    async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError>;
+
+    /// Statistics of the whole span, one row a mapping; mappings without any are omitted.
+    async fn statistics_by_mapping(
+        &self,
+        query: StatisticsQuery,
+    ) -> Result<Vec<StatisticsRow>, StoreError>;
+
+    /// The backlog at the end of each step of the span in which it changed. The first sample is the
+    /// one in force when the span begins.
+    async fn backlog(
+        &self,
+        span: Range<Timestamp>,
+        step: Duration,
+    ) -> Result<Vec<BacklogSample>, StoreError>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_share_of_attempts_is_estimated_within_its_step() {
+    fn a_latency_quantile_is_interpolated_within_its_bucket() {
         let mut row = StatisticsRow::default();
         assert_eq!(row.latency_us(500), None);
         for _ in 0..98 {
@@ -143,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_counted_in_the_step_that_it_fits() {
+    fn an_attempt_is_counted_in_the_bucket_of_its_latency() {
         for (step, most) in LATENCY_STEPS_US.into_iter().enumerate() {
             let mut row = StatisticsRow::default();
             row.attempted(most);

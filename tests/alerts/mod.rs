@@ -68,7 +68,7 @@ async fn a_circuit_that_opens_and_closes_is_told_once_each_over_a_restart() {
     assert_eq!(about["subject"], "website/one/everything");
     assert_eq!((&about["cleared_at"], &about["node"]), (&Value::Null, &json!("postrider")));
     app.until(|rows| rows.last().is_some_and(|it| it.delivery.state == State::Delivered)).await;
-    let scrape = app.app.metrics.encode(&app.app.store.ledger());
+    let scrape = app.app.metrics.encode(&app.app.store.ledger().await.unwrap());
     assert!(scrape.contains("postrider_alerts{alert=\"circuit_open\"} 1"), "{scrape}");
     assert!(scrape.contains("postrider_alerts_raised_total{alert=\"circuit_open\"} 1"));
     let (_, status) = app.client.get("/api/v1/status").await.unwrap();
@@ -170,7 +170,7 @@ async fn what_was_told_before_a_crash_is_a_duplicate_after_it() {
     let (dir, clock) = app.stop().await;
     let app = telling(Builder::after(dir, clock), PAGER).start().await;
     look(&app).await;
-    assert_eq!(app.app.store.ledger().events_duplicate, 1);
+    assert_eq!(app.app.store.ledger().await.unwrap().events_duplicate, 1);
     assert!(app.app.store.alerts().await.unwrap()[0].told);
     assert_eq!(pager.requests().len(), 1);
 }

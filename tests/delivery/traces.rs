@@ -197,7 +197,7 @@ async fn a_collector_that_is_down_delays_nothing_and_what_it_missed_is_counted()
     let app = telling(endpoint, &receiver).await;
     app.track("m1").await;
     app.until_settled(1).await;
-    let (metrics, ledger) = (Arc::clone(&app.app.metrics), app.app.store.ledger());
+    let (metrics, ledger) = (Arc::clone(&app.app.metrics), app.app.store.ledger().await.unwrap());
     app.stop().await;
     let scrape = metrics.encode(&ledger);
     assert!(scrape.contains("postrider_spans_lost_total 2"), "{scrape}");

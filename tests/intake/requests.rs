@@ -260,7 +260,7 @@ async fn answers_are_counted() {
     let stage = Stage::new().await;
     stage.send(&Request::post("/v1/track", TRACK)).await.assert_success();
     stage.send(&Request::post("/v1/track", "x")).await.assert_refused(400, "invalid_json");
-    let text = stage.metrics.encode(&postrider::store::Ledger::default());
+    let text = stage.metrics.encode(&postrider::domain::ledger::Ledger::default());
     for line in [
         "postrider_intake_answers_total{status=\"200\"} 1",
         "postrider_intake_answers_total{status=\"400\"} 1",

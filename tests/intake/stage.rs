@@ -16,15 +16,14 @@ use postrider::domain::id::{
     DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
 use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Method};
+use postrider::domain::secret::SealedSecret;
 use postrider::domain::source::Source;
 use postrider::intake::{Dispatch, Intake, IntakeParts};
 use postrider::routing::{LiveRoutes, OpenSecret, Routes};
 use postrider::server::listener::{self, ListenerOptions};
 use postrider::server::router::Front;
 use postrider::settings::secrets::Purpose;
-use postrider::store::{
-    Accepted, LeasedDelivery, NewEvent, Pipeline, SealedSecret, StoreError, WriteKey,
-};
+use postrider::store::{Accepted, LeasedDelivery, NewEvent, Pipeline, StoreError, WriteKey};
 use postrider::telemetry::metrics::Metrics;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -291,13 +290,9 @@ impl MemoryStore {
         let mut answers = Vec::new();
         for event in events {
             if seen.insert(event.event.message_id.clone()) {
-                answers.push(Accepted::Stored {
-                    event_id: EventId(self.next_id()),
-                    first_delivery_id: DeliveryId(self.next_id()),
-                });
-                for _ in 0..event.deliveries.len() {
-                    self.next_id();
-                }
+                let event_id = EventId(self.next_id());
+                let ids = event.deliveries.iter().map(|_| DeliveryId(self.next_id()));
+                answers.push(Accepted::Stored { event_id, delivery_ids: ids.collect() });
                 kept.push(event);
             } else {
                 answers.push(Accepted::Duplicate);

@@ -22,7 +22,7 @@ async fn a_preview_sends_nothing_and_a_test_send_is_recorded_but_never_counted()
     app.track("first").await;
     app.track("second").await;
     app.until_settled(2).await;
-    let before = app.app.store.ledger();
+    let before = app.app.store.ledger().await.unwrap();
     assert_eq!(receiver.requests().len(), 2);
 
     let (status, preview) = test(&app, json!({})).await;
@@ -49,7 +49,7 @@ async fn a_preview_sends_nothing_and_a_test_send_is_recorded_but_never_counted()
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
     assert_eq!(list["items"][0]["event"], Value::Null);
     assert_eq!(list["items"][1]["event"], preview["event"]);
-    assert_eq!(app.app.store.ledger(), before);
+    assert_eq!(app.app.store.ledger().await.unwrap(), before);
     assert_eq!(app.deliveries().await.len(), 2);
     app.stop().await;
 }

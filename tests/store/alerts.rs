@@ -35,7 +35,7 @@ pub(crate) async fn a_forgotten_alert_is_gone_and_no_other(world: World) {
     }
     for (kind, subject) in [(AlertKind::DiskLow, "website/one"), (AlertKind::DeadLetters, "other")]
     {
-        world.store.forget_alert(kind, subject).await.expect("forgotten");
+        world.store.remove_alert(kind, subject).await.expect("forgotten");
     }
     let kept: Vec<_> = world.store.alerts().await.expect("read").iter().map(|it| it.kind).collect();
     assert_eq!(kept.len(), 4);

@@ -6,9 +6,8 @@ use postrider::domain::audit::{Action, Entry, NewEntry};
 use postrider::domain::auth::{Act, Role};
 use postrider::domain::delivery::State;
 use postrider::domain::job::{JobAction, JobFilter, NewJob};
-use postrider::store::{
-    AuditQuery, ConnectionChange, ConnectionState, PipelineChange, SealedSecret,
-};
+use postrider::domain::secret::SealedSecret;
+use postrider::store::{AuditQuery, ConnectionChange, ConnectionState, PipelineChange};
 use serde_json::{Value, json};
 
 use super::tokens::token;
@@ -16,7 +15,7 @@ use super::world::{World, put_mapping};
 
 async fn entries(world: &World, query: AuditQuery) -> Vec<Entry> {
     let limit = if query.limit == 0 { 1_000 } else { query.limit };
-    world.store.audit(AuditQuery { limit, ..query }).await.expect("entries")
+    world.store.audit_entries(AuditQuery { limit, ..query }).await.expect("entries")
 }
 
 /// The entries since the one with this number, oldest first: action and subject.
@@ -68,7 +67,7 @@ pub(crate) async fn each_change_leaves_its_entry_and_no_other(world: World) {
     };
     let job = world.store.create_job(job, world.act().noted(Some("why".to_owned()))).await;
     let id = job.expect("made").id;
-    world.store.step_job(id, 10, world.now()).await.expect("stepped");
+    world.store.advance_job(id, 10, world.now()).await.expect("stepped");
     world.store.cancel_job(id, world.act()).await.expect("told: it is done already");
     let connected = ConnectionState::Connected { tokens: sealed(3, &world), expires_at: None };
     for (number, state) in [
@@ -81,7 +80,7 @@ pub(crate) async fn each_change_leaves_its_entry_and_no_other(world: World) {
             expected_number: number,
             state,
         };
-        world.store.put_connection(change, world.act()).await.expect("changed");
+        world.store.change_connection(change, world.act()).await.expect("changed");
     }
     let told = since(&world, start).await;
     let told: Vec<_> = told.iter().map(|(action, subject)| (*action, subject.as_str())).collect();
@@ -139,7 +138,7 @@ pub(crate) async fn entries_are_narrowed_by_every_condition(world: World) {
             before: None,
             after: Some(Value::from(1.5)),
         };
-        world.store.note(act, done).await.expect("noted");
+        world.store.append_audit(act, done).await.expect("noted");
     };
     let start = last(&world).await;
     note("x", Action::SignIn, "x", 10).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use postrider::domain::attempt::{Batch, NewAttempt, Outcome};
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::retry::Next;
-use postrider::store::{ExpiryScope, PruneRequest, Record, Recorded};
+use postrider::store::{PruneRequest, Record, Recorded};
 
 use super::world::{LEASE, World};
 
@@ -63,7 +63,7 @@ pub(crate) async fn a_batch_is_kept_once_and_shown_with_each_of_its_attempts(wor
         let answers = world.store.record(Arc::clone(&records)).await.expect("recorded");
         assert!(answers.iter().all(|answer| *answer == Recorded::Applied));
         for record in records.iter() {
-            let attempts = world.store.attempts(record.delivery_id).await.expect("attempts");
+            let attempts = world.store.attempts_of(record.delivery_id).await.expect("attempts");
             assert_eq!(attempts.len(), 1);
             assert_eq!(attempts[0].made, record.attempt);
         }
@@ -99,8 +99,7 @@ pub(crate) async fn a_renewed_lease_goes_on_under_the_next_token(world: World) {
     assert_eq!(world.deliver(ids[0], 1).await, Recorded::Late, "the token before");
     assert_eq!(world.deliver(ids[0], 2).await, Recorded::Applied);
     world.clock.advance(2 * LEASE);
-    let scope = ExpiryScope::Until(world.now());
-    let expired = world.store.expired_leases(scope, 10).await.expect("expired");
+    let expired = world.store.expired_leases(world.now(), 10).await.expect("expired");
     assert_eq!(expired.len(), 1);
     assert_eq!((expired[0].delivery_id, expired[0].token, expired[0].tried), (ids[1], 2, 0));
     world.check().await;
@@ -118,7 +117,7 @@ pub(crate) async fn a_batch_goes_with_the_last_of_its_attempts(world: World) {
     world.store.record(Arc::new(vec![delivered, dead])).await.expect("recorded");
     world.clock.advance(31 * DAY);
     assert_eq!(prune(&world).await, 1);
-    let left = world.store.attempts(ids[1]).await.expect("attempts");
+    let left = world.store.attempts_of(ids[1]).await.expect("attempts");
     assert_eq!(left[0].made.batch.as_ref(), Some(&batch), "it is still shown whole");
     world.clock.advance(60 * DAY);
     // The examination would find a batch that outlived its attempts.

@@ -9,7 +9,7 @@ use postrider::domain::delivery::{Reason, State};
 use postrider::domain::event::EventType;
 use postrider::domain::id::{DeliveryId, EventId, JobId};
 use postrider::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
-use postrider::store::{JobQuery, NewEvent, PipelineChange, Recorded};
+use postrider::store::{Cursor, JobQuery, NewEvent, PipelineChange, Recorded};
 
 use super::world::{WINDOW, World, put_mapping};
 
@@ -34,7 +34,7 @@ async fn create(world: &World, action: JobAction, filter: JobFilter) -> Job {
 /// Steps the job to its end; gives it and how many steps that took.
 async fn finish(world: &World, id: JobId, limit: u32) -> (Job, u32) {
     for steps in 1..1_000 {
-        let step = world.store.step_job(id, limit, world.now()).await.expect("a step");
+        let step = world.store.advance_job(id, limit, world.now()).await.expect("a step");
         let job = step.expect("the job").job;
         world.check().await;
         if job.state != JobState::Running {
@@ -54,7 +54,7 @@ async fn dead_letters(world: &World, count: usize) -> Vec<DeliveryId> {
 
 pub(crate) async fn a_preview_changes_nothing(world: World) {
     let ids = dead_letters(&world, 5).await;
-    let before = world.store.ledger();
+    let before = world.store.ledger().await.expect("the ledger");
     let preview = world
         .store
         .preview_job(JobAction::Redrive, of_destination(&world), 2)
@@ -63,7 +63,7 @@ pub(crate) async fn a_preview_changes_nothing(world: World) {
     assert_eq!(preview.matched, 5);
     let sample: Vec<_> = preview.sample.iter().map(|row| row.delivery.id).collect();
     assert_eq!(sample, ids[..2]);
-    assert_eq!(world.store.ledger(), before);
+    assert_eq!(world.store.ledger().await.expect("the ledger"), before);
     assert!(world.store.jobs(newest(10)).await.expect("jobs").is_empty());
 }
 
@@ -72,7 +72,8 @@ pub(crate) async fn a_redrive_gives_a_fresh_window(world: World) {
     world.clock.advance(10 * WINDOW);
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
     assert_eq!((job.state, job.matched, job.done), (JobState::Running, 1, 0));
-    let step = world.store.step_job(job.id, 10, world.now()).await.expect("a step").expect("job");
+    let step =
+        world.store.advance_job(job.id, 10, world.now()).await.expect("a step").expect("job");
     assert_eq!(step.due, [world.a.mapping_id]);
     let row = world.delivery(id).await;
     assert_eq!((row.state, row.due_at, row.tried), (State::Pending, Some(world.now()), 0));
@@ -92,34 +93,35 @@ pub(crate) async fn a_redrive_goes_in_steps_and_leaves_later_deaths(world: World
     assert_eq!((job.done, job.matched), (10, 10));
     assert_eq!(steps, 4);
     assert_eq!(world.state(later).await, State::Dead);
-    let again = world.store.step_job(job.id, 3, world.now()).await.expect("a step").expect("job");
+    let again =
+        world.store.advance_job(job.id, 3, world.now()).await.expect("a step").expect("job");
     assert_eq!((again.job, again.due.len()), (job, 0));
 }
 
 pub(crate) async fn a_job_goes_on_after_a_restart(mut world: World) {
     dead_letters(&world, 7).await;
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
-    world.store.step_job(job.id, 4, world.now()).await.expect("a step");
+    world.store.advance_job(job.id, 4, world.now()).await.expect("a step");
     world.reopen().await;
     let read = world.store.job(job.id).await.expect("read").expect("the job");
     assert_eq!((read.state, read.done), (JobState::Running, 4));
     assert_eq!(read.asked, job.asked);
     let (job, _) = finish(&world, job.id, 4).await;
     assert_eq!((job.state, job.done), (JobState::Done, 7));
-    assert_eq!(world.store.ledger().pending, 7);
+    assert_eq!(world.store.ledger().await.expect("the ledger").pending, 7);
 }
 
 pub(crate) async fn a_cancelled_job_stops(world: World) {
     dead_letters(&world, 5).await;
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
-    world.store.step_job(job.id, 2, world.now()).await.expect("a step");
+    world.store.advance_job(job.id, 2, world.now()).await.expect("a step");
     world.clock.advance(Duration::from_secs(1));
     let job = world.store.cancel_job(job.id, world.act()).await.expect("done").expect("the job");
     assert_eq!((job.state, job.done), (JobState::Cancelled, 2));
     assert_eq!(job.finished_at, Some(world.now()));
-    let step = world.store.step_job(job.id, 2, world.now()).await.expect("a step").expect("job");
+    let step = world.store.advance_job(job.id, 2, world.now()).await.expect("a step").expect("job");
     assert_eq!((&step.job, step.due.len()), (&job, 0));
-    assert_eq!(world.store.ledger().dead, 3);
+    assert_eq!(world.store.ledger().await.expect("the ledger").dead, 3);
     world.clock.advance(Duration::from_secs(1));
     let again = world.store.cancel_job(job.id, world.act()).await.expect("done");
     assert_eq!(again, Some(job), "cancelling twice changes nothing");
@@ -143,7 +145,7 @@ pub(crate) async fn a_discard_takes_pending_and_dead(world: World) {
     assert_eq!(world.state(leased).await, State::Leased);
     assert_eq!(world.state(other).await, State::Pending);
     assert_eq!(world.deliver(leased, 1).await, Recorded::Applied);
-    assert_eq!(world.store.ledger().discarded, 2);
+    assert_eq!(world.store.ledger().await.expect("the ledger").discarded, 2);
 }
 
 pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
@@ -224,7 +226,7 @@ pub(crate) async fn a_job_that_seeks_events_looks_at_a_bounded_number_a_step(wor
     let (job, steps) = finish(&world, job.id, 500).await;
     assert_eq!((job.matched, job.done), (1, 1));
     assert!(steps >= 3, "12,000 deliveries were gone over in {steps} steps");
-    assert_eq!(world.store.ledger().discarded, 1);
+    assert_eq!(world.store.ledger().await.expect("the ledger").discarded, 1);
 }
 
 fn newest(limit: u32) -> JobQuery {
@@ -243,9 +245,10 @@ pub(crate) async fn jobs_are_listed_newest_first(world: World) {
     assert_eq!(listed(redrives.clone()).await, made);
     let first = JobQuery { limit: 2, ..redrives.clone() };
     assert_eq!(listed(first).await, made[..2]);
-    let rest = JobQuery { before: Some(made[1].id), ..redrives.clone() };
+    let before = Some(Cursor { at: made[1].created_at, key: made[1].id.0 });
+    let rest = JobQuery { before, ..redrives.clone() };
     assert_eq!(listed(rest).await, made[2..]);
-    let step = world.store.step_job(made[0].id, 5, world.now()).await.expect("a step");
+    let step = world.store.advance_job(made[0].id, 5, world.now()).await.expect("a step");
     assert_eq!(step.expect("the job").job.state, JobState::Done, "nothing to do");
     let running = JobQuery { state: Some(JobState::Running), ..redrives };
     assert_eq!(listed(running).await, made[1..]);
@@ -254,7 +257,7 @@ pub(crate) async fn jobs_are_listed_newest_first(world: World) {
 pub(crate) async fn unknown_jobs_are_none(world: World) {
     let id = JobId(99);
     assert!(world.store.job(id).await.expect("read").is_none());
-    assert!(world.store.step_job(id, 1, world.now()).await.expect("read").is_none());
+    assert!(world.store.advance_job(id, 1, world.now()).await.expect("read").is_none());
     assert!(world.store.cancel_job(id, world.act()).await.expect("read").is_none());
 }
 

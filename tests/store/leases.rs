@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider::domain::attempt::Outcome;
-use postrider::domain::clock::Timestamp;
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::id::NodeId;
 use postrider::domain::retry::Next;
-use postrider::store::{ClaimWant, ExpiryScope, Recorded};
+use postrider::store::{ClaimWant, Recorded};
 
 use super::world::{LEASE, WINDOW, World, lease_of};
 
@@ -29,7 +28,7 @@ pub(crate) async fn a_claim_leases_what_is_due(world: World) {
     assert_eq!((claim.next_due.len(), claim.overdue.len()), (0, 0));
     let row = world.delivery(id).await;
     assert_eq!((row.state, row.token, row.lease_node_id), (State::Leased, 1, Some(world.node)));
-    assert_eq!(world.store.ledger().leased, 1);
+    assert_eq!(world.store.ledger().await.expect("the ledger").leased, 1);
     assert!(world.claim(world.a, 10).await.deliveries.is_empty());
     world.check().await;
 }
@@ -106,7 +105,7 @@ pub(crate) async fn each_lease_has_the_next_token(world: World) {
         let claim = world.claim(world.a, 1).await;
         assert_eq!((claim.deliveries[0].token, claim.deliveries[0].tried), (token + 1, token));
     }
-    let numbers: Vec<_> = world.store.attempts(id).await.expect("attempts");
+    let numbers: Vec<_> = world.store.attempts_of(id).await.expect("attempts");
     let numbers: Vec<_> = numbers.iter().map(|attempt| attempt.number).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
     world.check().await;
@@ -116,10 +115,10 @@ pub(crate) async fn a_stale_record_is_late(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     assert_eq!(world.fail(id, 1, Duration::ZERO).await, Recorded::Applied);
     world.claim(world.a, 1).await;
-    let before = (world.delivery(id).await, world.store.ledger());
+    let before = (world.delivery(id).await, world.store.ledger().await.expect("the ledger"));
     assert_eq!(world.deliver(id, 1).await, Recorded::Late);
-    assert_eq!((world.delivery(id).await, world.store.ledger()), before);
-    let attempts = world.store.attempts(id).await.expect("attempts");
+    assert_eq!((world.delivery(id).await, world.store.ledger().await.expect("the ledger")), before);
+    let attempts = world.store.attempts_of(id).await.expect("attempts");
     let late: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.late)).collect();
     assert_eq!(late, [(1, false), (1, true)]);
     assert_eq!(world.deliver(id, 3).await, Recorded::Late, "a token from the future");
@@ -133,7 +132,7 @@ pub(crate) async fn a_late_unknown_is_not_written(world: World) {
     let next = Next::Retry { due_at: world.now() };
     let unknown = world.record_of(id, 1, Outcome::Unknown, next);
     assert_eq!(world.record(unknown).await, Recorded::Late);
-    assert_eq!(world.store.attempts(id).await.expect("attempts").len(), 1);
+    assert_eq!(world.store.attempts_of(id).await.expect("attempts").len(), 1);
     assert_eq!(world.state(id).await, State::Delivered);
     world.check().await;
 }
@@ -146,7 +145,7 @@ pub(crate) async fn a_record_after_the_expiry_is_late(world: World) {
     assert_eq!(world.deliver(id, 1).await, Recorded::Late);
     let row = world.delivery(id).await;
     assert_eq!((row.state, row.last_outcome), (State::Pending, Some(Outcome::Unknown)));
-    let attempts = world.store.attempts(id).await.expect("attempts");
+    let attempts = world.store.attempts_of(id).await.expect("attempts");
     let late: Vec<_> = attempts.iter().map(|made| (made.made.outcome, made.late)).collect();
     assert_eq!(late, [(Outcome::Unknown, false), (Outcome::Delivered, true)]);
     world.check().await;
@@ -155,8 +154,7 @@ pub(crate) async fn a_record_after_the_expiry_is_late(world: World) {
 pub(crate) async fn an_expiry_after_the_record_changes_nothing(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     world.clock.advance(LEASE);
-    let scope = ExpiryScope::Until(world.now());
-    let expired = world.store.expired_leases(scope, 10).await.expect("expired");
+    let expired = world.store.expired_leases(world.now(), 10).await.expect("expired");
     assert_eq!(expired.len(), 1);
     // The outcome comes between the look and the expiry.
     assert_eq!(world.fail(id, 1, SECOND).await, Recorded::Applied);
@@ -197,7 +195,7 @@ pub(crate) async fn a_release_makes_no_attempt(world: World) {
     let row = world.delivery(id).await;
     assert_eq!((row.state, row.due_at, row.tried, row.token), (State::Pending, Some(due_at), 0, 1));
     assert_eq!(world.state(stale).await, State::Leased);
-    assert!(world.store.attempts(id).await.expect("attempts").is_empty());
+    assert!(world.store.attempts_of(id).await.expect("attempts").is_empty());
     assert_eq!(world.deliver(id, 1).await, Recorded::Late);
     world.check().await;
 }
@@ -224,7 +222,7 @@ pub(crate) async fn a_dead_letter_has_its_reason(world: World) {
         assert_eq!((row.state, row.reason), (State::Dead, Some(reason)));
         assert_eq!(row.settled_at, Some(world.now() + Duration::from_micros(1_500)));
     }
-    assert_eq!(world.store.ledger().dead, Reason::ALL.len() as u64);
+    assert_eq!(world.store.ledger().await.expect("the ledger").dead, Reason::ALL.len() as u64);
     world.check().await;
 }
 
@@ -237,9 +235,9 @@ pub(crate) async fn what_its_function_drops_is_discarded_for_good(world: World) 
     assert_eq!((row.state, row.reason), (State::Discarded, None));
     assert_eq!(row.last_outcome, Some(Outcome::Dropped));
     assert!(world.claim(world.a, 10).await.deliveries.is_empty());
-    let attempts = world.store.attempts(id).await.expect("attempts");
+    let attempts = world.store.attempts_of(id).await.expect("attempts");
     assert_eq!(attempts[0].made.console.as_deref(), Some("log: not for us"));
-    let ledger = world.store.ledger();
+    let ledger = world.store.ledger().await.expect("the ledger");
     assert_eq!((ledger.leased, ledger.dead, ledger.discarded), (0, 0, 1));
     world.check().await;
 }
@@ -253,8 +251,8 @@ pub(crate) async fn overdue_deliveries_die_when_they_were_tried(world: World) {
     let claim = world.claim(world.a, 10).await;
     assert_eq!((claim.deliveries.len(), claim.overdue), (0, vec![(world.a.mapping_id, 1)]));
     let request = world.request(vec![world.want(world.b, 10)]);
-    assert_eq!(world.store.settle_overdue(request.clone()).await.expect("settled"), 1);
-    assert_eq!(world.store.settle_overdue(request).await.expect("settled"), 0);
+    assert_eq!(world.store.bury_overdue(request.clone()).await.expect("settled"), 1);
+    assert_eq!(world.store.bury_overdue(request).await.expect("settled"), 0);
     for id in [claimed, settled] {
         let row = world.delivery(id).await;
         assert_eq!((row.state, row.reason), (State::Dead, Some(Reason::Deadline)));
@@ -267,7 +265,7 @@ pub(crate) async fn overdue_deliveries_that_were_never_tried_are_leased(world: W
     let id = world.accept_pending("m-1", world.a).await;
     world.clock.advance(2 * WINDOW);
     let request = world.request(vec![world.want(world.a, 10)]);
-    assert_eq!(world.store.settle_overdue(request).await.expect("settled"), 0);
+    assert_eq!(world.store.bury_overdue(request).await.expect("settled"), 0);
     let claim = world.claim(world.a, 10).await;
     assert_eq!((claim.deliveries[0].id, claim.overdue), (id, Vec::new()));
 }
@@ -281,7 +279,7 @@ pub(crate) async fn a_resumed_mapping_gives_a_fresh_window(world: World) {
     let resumed_deadline_at = world.now() + WINDOW / 2;
     let want = ClaimWant { resumed_deadline_at, ..world.want(world.a, 10) };
     let request = world.request(vec![want]);
-    assert_eq!(world.store.settle_overdue(request.clone()).await.expect("settled"), 0);
+    assert_eq!(world.store.bury_overdue(request.clone()).await.expect("settled"), 0);
     let claim = world.store.claim_due(request).await.expect("a claim");
     let windows: Vec<_> = claim
         .deliveries
@@ -301,26 +299,25 @@ pub(crate) async fn expired_leases_are_found_oldest_first(world: World) {
     world.clock.advance(SECOND);
     world.accept_leased("m-3", world.b).await;
     let at = super::START + LEASE + SECOND;
-    let found = world.store.expired_leases(ExpiryScope::Until(at), 10).await.expect("found");
+    let found = world.store.expired_leases(at, 10).await.expect("found");
     let ids: Vec<_> = found.iter().map(|lease| lease.delivery_id).collect();
     assert_eq!(ids, [first, second]);
     let lease = found[0];
     assert_eq!((lease.token, lease.tried, lease.node_id), (1, 0, world.node));
     assert_eq!(lease.expires_at, super::START + LEASE);
     assert_eq!((lease.mapping_id, lease.deadline_at), (world.a.mapping_id, super::START + WINDOW));
-    let found = world.store.expired_leases(ExpiryScope::Until(at), 1).await.expect("found");
+    let found = world.store.expired_leases(at, 1).await.expect("found");
     assert_eq!(found.len(), 1);
 }
 
-pub(crate) async fn leases_of_other_nodes_are_found(mut world: World) {
+pub(crate) async fn leases_of_ended_nodes_expire_at_once(mut world: World) {
     let old = world.accept_leased("m-1", world.a).await;
     world.reopen().await;
     let dead_node: NodeId = world.node;
     world.node = world.store.register_node("one", world.now()).await.expect("a node");
     assert_ne!(world.node, dead_node);
     world.accept_leased("m-2", world.a).await;
-    let scope = ExpiryScope::OtherThan(world.node);
-    let found = world.store.expired_leases(scope, 10).await.expect("found");
+    let found = world.store.expired_leases(world.now(), 10).await.expect("found");
     let found: Vec<_> = found.iter().map(|lease| (lease.delivery_id, lease.node_id)).collect();
     assert_eq!(found, [(old, dead_node)]);
 }
@@ -334,25 +331,6 @@ pub(crate) async fn next_due_tells_what_waits(world: World) {
     world.accept_pending("m-3", world.c).await;
     let next = world.store.next_due(&mappings).await.expect("told");
     assert_eq!(next, [(world.a.mapping_id, super::START), (world.c.mapping_id, world.now())]);
-}
-
-pub(crate) async fn the_schedule_moves_with_the_clock(world: World) {
-    let pending = world.accept_pending("m-1", world.a).await;
-    let leased = world.accept_leased("m-2", world.a).await;
-    let dead = world.dead("m-3", world.a).await;
-    let settled = world.delivery(dead).await;
-    for micros in [3_600_000_000, -7_200_000_000] {
-        let before = (world.delivery(pending).await, world.delivery(leased).await);
-        world.store.shift_schedule(micros).await.expect("shifted");
-        let moved = |at: Option<Timestamp>| at.map(|at| at.shifted(micros));
-        let after = (world.delivery(pending).await, world.delivery(leased).await);
-        assert_eq!(after.0.due_at, moved(before.0.due_at));
-        assert_eq!(after.0.deadline_at, before.0.deadline_at.shifted(micros));
-        assert_eq!(after.1.lease_expires_at, moved(before.1.lease_expires_at));
-        assert_eq!(after.1.deadline_at, before.1.deadline_at.shifted(micros));
-    }
-    assert_eq!(world.delivery(dead).await, settled);
-    world.check().await;
 }
 
 pub(crate) async fn deliveries_of_an_event_share_it_in_memory(world: World) {

@@ -1,4 +1,4 @@
-//! What can be asked: lists, their filters and cursors, single rows, small records.
+//! History and statistics: filters, keyset pagination, single rows.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use postrider::domain::event::EventType;
 use postrider::domain::id::{DeliveryId, EventId, MappingId};
 use postrider::domain::retry::Next;
 use postrider::store::{
-    AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatisticsQuery, StatisticsRow,
-    StatusRange, StoreError,
+    Accepted, AttemptQuery, Cursor, DeliveryQuery, EventConditions, EventQuery, StatisticsQuery,
+    StatisticsRow, StatusRange, StoreError,
 };
 
 use super::world::World;
@@ -56,7 +56,7 @@ pub(crate) async fn attempts_are_narrowed_by_every_condition_and_come_in_pages(w
         (AttemptQuery { recorded_until: now, ..all.clone() }, vec![retried, dead]),
     ];
     for (query, expected) in cases {
-        let rows = world.store.list_attempts(query.clone()).await.expect("listed").rows;
+        let rows = world.store.attempts(query.clone()).await.expect("listed").rows;
         let found: Vec<_> = rows.iter().map(|row| row.attempt.delivery_id).collect();
         assert_eq!(found, expected, "{query:?}");
         for row in rows {
@@ -64,17 +64,17 @@ pub(crate) async fn attempts_are_narrowed_by_every_condition_and_come_in_pages(w
             assert_eq!(row.mapping_id, delivery.mapping_id);
             assert_eq!(row.destination_id, delivery.destination_id);
             assert_eq!(row.accepted_at, delivery.accepted_at);
-            let own = world.store.attempts(delivery.id).await.expect("its own");
+            let own = world.store.attempts_of(delivery.id).await.expect("its own");
             assert_eq!(own, [row.attempt], "as it is shown with its delivery");
         }
     }
     let (mut found, mut before) = (Vec::new(), None);
     loop {
         let page = AttemptQuery { before, limit: 1, ..AttemptQuery::default() };
-        let rows = world.store.list_attempts(page).await.expect("listed").rows;
+        let rows = world.store.attempts(page).await.expect("listed").rows;
         let Some(row) = rows.first() else { break };
         found.push(row.attempt.delivery_id);
-        before = Some(row.attempt.id);
+        before = Some(Cursor { at: row.attempt.recorded_at, key: row.attempt.id.0 });
     }
     assert_eq!(found, [delivered, retried, dead]);
 }
@@ -125,7 +125,10 @@ pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
             vec![delivered, leased],
         ),
         (DeliveryQuery { accepted_until: Some(world.now()), ..all.clone() }, vec![retried, dead]),
-        (DeliveryQuery { before: Some(leased), ..all.clone() }, vec![retried, dead]),
+        (
+            DeliveryQuery { before: Some(world.cursor(leased).await), ..all.clone() },
+            vec![retried, dead],
+        ),
         (DeliveryQuery { limit: 1, ..all.clone() }, vec![delivered]),
         (DeliveryQuery { limit: 0, ..all }, vec![]),
     ];
@@ -199,7 +202,7 @@ pub(crate) async fn deliveries_come_newest_first_in_pages(world: World) {
             let Some(last) = rows.last() else {
                 break;
             };
-            before = Some(last.delivery.id);
+            before = Some(Cursor { at: last.delivery.accepted_at, key: last.delivery.id.0 });
             found.extend(rows.iter().map(|row| row.delivery.id));
         }
         assert_eq!(found, all);
@@ -207,6 +210,7 @@ pub(crate) async fn deliveries_come_newest_first_in_pages(world: World) {
 }
 
 pub(crate) async fn events_come_newest_first_in_pages(world: World) {
+    let mut ids = Vec::new();
     for number in 0..7 {
         let mut event = world.event(&format!("m-{number}"));
         if number % 2 == 1 {
@@ -215,8 +219,12 @@ pub(crate) async fn events_come_newest_first_in_pages(world: World) {
         if number % 3 == 0 {
             event.rejection = Some("no".to_owned());
         }
-        world.accept_one(event, Vec::new()).await;
+        let Accepted::Stored { event_id, .. } = world.accept_one(event, Vec::new()).await else {
+            panic!("a duplicate");
+        };
+        ids.push(event_id);
     }
+    let before = Some(Cursor { at: world.now(), key: ids[5].0 });
     let all = EventQuery { limit: 100, ..EventQuery::default() };
     let of = |id| EventConditions { source_id: Some(id), ..EventConditions::default() };
     let like = |message_id: &str| EventConditions {
@@ -230,14 +238,15 @@ pub(crate) async fn events_come_newest_first_in_pages(world: World) {
         (EventQuery { accepted_from: Some(world.now()), limit: 1, ..all.clone() }, vec![7]),
         (all.clone(), vec![7, 6, 5, 4, 3, 2, 1]),
         (EventQuery { limit: 2, ..all.clone() }, vec![7, 6]),
-        (EventQuery { before: Some(EventId(6)), limit: 2, ..all.clone() }, vec![5, 4]),
+        (EventQuery { before, limit: 2, ..all.clone() }, vec![5, 4]),
         (EventQuery { event: of(world.app), ..all.clone() }, vec![6, 4, 2]),
         (EventQuery { rejected: true, ..all.clone() }, vec![7, 4, 1]),
         (EventQuery { rejected: true, event: of(world.web), ..all.clone() }, vec![7, 1]),
     ];
     for (query, wanted) in cases {
         let found = world.store.events(query.clone()).await.expect("listed").rows;
-        let found: Vec<_> = found.iter().map(|stored| stored.id.0).collect();
+        let place = |id| ids.iter().position(|it| *it == id).map(|index| index + 1);
+        let found: Vec<_> = found.iter().filter_map(|stored| place(stored.id)).collect();
         assert_eq!(found, wanted, "{query:?}");
     }
 }
@@ -254,7 +263,7 @@ pub(crate) async fn attempts_come_in_the_order_recorded(world: World) {
     world.claim(world.a, 1).await;
     let second = world.record_of(id, 2, Outcome::Delivered, Next::Delivered);
     world.record(second.clone()).await;
-    let attempts = world.store.attempts(id).await.expect("attempts");
+    let attempts = world.store.attempts_of(id).await.expect("attempts");
     assert_eq!(attempts.len(), 2);
     assert_eq!(attempts[0].made, first.attempt);
     assert_eq!(attempts[1].made, second.attempt);
@@ -266,15 +275,7 @@ pub(crate) async fn attempts_come_in_the_order_recorded(world: World) {
 pub(crate) async fn what_does_not_exist_is_none(world: World) {
     assert!(world.store.event(EventId(5)).await.expect("read").is_none());
     assert!(world.store.delivery(DeliveryId(5)).await.expect("read").is_none());
-    assert!(world.store.attempts(DeliveryId(5)).await.expect("read").is_empty());
-}
-
-pub(crate) async fn nodes_and_heartbeats_are_kept(mut world: World) {
-    assert_eq!(world.store.last_seen_at().await.expect("read"), Some(super::START));
-    world.clock.advance(Duration::from_secs(9));
-    world.store.heartbeat(world.node, world.now()).await.expect("noted");
-    world.reopen().await;
-    assert_eq!(world.store.last_seen_at().await.expect("read"), Some(world.now()));
+    assert!(world.store.attempts_of(DeliveryId(5)).await.expect("read").is_empty());
 }
 
 pub(crate) async fn statistics_add_up(world: World) {
@@ -319,24 +320,24 @@ pub(crate) async fn statistics_add_up(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn levels_are_kept_for_the_minutes_in_which_they_changed(world: World) {
+pub(crate) async fn the_backlog_is_recorded_for_the_minutes_in_which_it_changed(world: World) {
     let minute = Duration::from_secs(60);
     let start = Timestamp::from_micros((super::START.as_micros() / 60_000_000 + 1) * 60_000_000);
     let at = |minutes: u32| start + minute * minutes;
     let told = async |from, until, step| {
-        let levels = world.store.levels(from..until, step).await.expect("read");
+        let levels = world.store.backlog(from..until, step).await.expect("read");
         levels.iter().map(|it| (it.at, it.waiting, it.dead)).collect::<Vec<_>>()
     };
     assert_eq!(told(start, at(9), minute).await, []);
     world.accept_pending("m-1", world.a).await;
-    world.store.note_level(at(0)).await.expect("noted");
+    world.store.record_backlog(at(0)).await.expect("noted");
     world.accept_pending("m-2", world.a).await;
-    world.store.note_level(at(0)).await.expect("noted");
-    world.store.note_level(at(1)).await.expect("nothing new to note");
+    world.store.record_backlog(at(0)).await.expect("noted");
+    world.store.record_backlog(at(1)).await.expect("nothing new to note");
     world.dead("m-3", world.a).await;
-    world.store.note_level(at(2)).await.expect("noted");
+    world.store.record_backlog(at(2)).await.expect("noted");
     world.accept_pending("m-4", world.a).await;
-    world.store.note_level(at(3)).await.expect("noted");
+    world.store.record_backlog(at(3)).await.expect("noted");
     let all = [(at(0), 2, 0), (at(2), 2, 1), (at(3), 3, 1)];
     assert_eq!(told(start, at(9), minute).await, all);
     assert_eq!(told(at(1), at(3), minute).await, all[..2], "the first tells how it stood before");
@@ -344,7 +345,7 @@ pub(crate) async fn levels_are_kept_for_the_minutes_in_which_they_changed(world:
     let hour = Duration::from_secs(3_600);
     let steps = told(start, at(9), hour).await;
     assert_eq!(steps.last().map(|it| (it.1, it.2)), Some((3, 1)), "as it stood at the end");
-    world.store.note_level(at(60 * 24 * 41)).await.expect("noted");
+    world.store.record_backlog(at(60 * 24 * 41)).await.expect("noted");
     assert_eq!(told(start, at(9), minute).await, all[2..], "what is old goes, but for the last");
     world.check().await;
 }
@@ -381,6 +382,8 @@ pub(crate) async fn a_closed_store_says_so(world: World) {
     }]);
     assert!(matches!(accept.await, Err(StoreError::Closed)));
     assert!(matches!(world.store.pipeline().await, Err(StoreError::Closed)));
-    assert!(matches!(world.store.tidy().await, Err(StoreError::Closed)));
-    assert_eq!(world.store.ledger().accepted, 1);
+    for duty in std::sync::Arc::clone(&world.store).duties() {
+        assert!(matches!(duty.run(world.now()).await, Err(StoreError::Closed)), "{}", duty.name);
+    }
+    assert_eq!(world.store.ledger().await.expect("the ledger").accepted, 1);
 }

@@ -12,8 +12,9 @@ use postrider::domain::delivery::{Reason, State};
 use postrider::domain::destination::DeliveryPolicy;
 use postrider::domain::id::DeliveryId;
 use postrider::domain::job::{JobAction, JobFilter, JobState, NewJob};
+use postrider::domain::ledger::Ledger;
 use postrider::domain::retry::Next;
-use postrider::store::{Accepted, ExpiryScope, Ledger, PruneRequest, Record, Recorded};
+use postrider::store::{Accepted, PruneRequest, Record, Recorded};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -90,7 +91,7 @@ pub(crate) async fn random_steps_agree_with_a_simple_model(world: World) {
     for round in 0..ROUNDS {
         let what = run.step().await;
         assert_eq!(
-            run.world.store.ledger(),
+            run.world.store.ledger().await.expect("the ledger"),
             run.model.ledger(),
             "round {round}, {what}; POSTRIDER_TEST_SEED={seed}"
         );
@@ -143,10 +144,10 @@ impl Run {
                 assert!(self.model.messages.contains(&message), "{message} is new");
                 self.model.duplicates += 1;
             }
-            Accepted::Stored { event_id, first_delivery_id } => {
+            Accepted::Stored { event_id, delivery_ids } => {
                 assert!(self.model.messages.insert(message), "a duplicate was stored");
                 let now = self.world.now();
-                for (id, (target, leased)) in (first_delivery_id.0..).zip(chosen) {
+                for (DeliveryId(id), (target, leased)) in delivery_ids.iter().zip(chosen) {
                     let row = Row {
                         target,
                         event: event_id.0,
@@ -326,8 +327,7 @@ impl Run {
 
     async fn expire(&mut self) -> &'static str {
         let now = self.world.now();
-        let scope = ExpiryScope::Until(now);
-        let found = self.world.store.expired_leases(scope, 1_000).await.expect("found");
+        let found = self.world.store.expired_leases(now, 1_000).await.expect("found");
         let mut ids: Vec<i64> = found.iter().map(|lease| lease.delivery_id.0).collect();
         ids.sort_unstable();
         let expired: Vec<i64> = self
@@ -357,7 +357,7 @@ impl Run {
         let job = NewJob { action, filter, rate_per_second: None, actor, note: None };
         let mut job = self.world.store.create_job(job, self.world.act()).await.expect("made");
         while job.state == JobState::Running {
-            let step = self.world.store.step_job(job.id, 7, now).await.expect("a step");
+            let step = self.world.store.advance_job(job.id, 7, now).await.expect("a step");
             job = step.expect("the job").job;
         }
         let mut done = 0;
@@ -382,9 +382,7 @@ impl Run {
 
     async fn shift(&mut self) -> &'static str {
         let micros = self.rng.random_range(-3_600_000_000i64..3_600_000_000);
-        self.world.clock.jump(micros);
-        postrider::domain::clock::Clock::resync(&*self.world.clock);
-        self.world.store.shift_schedule(micros).await.expect("shifted");
+        self.world.jump_clock(micros).await;
         for row in self.model.rows.values_mut() {
             if matches!(row.state, State::Pending | State::Leased) {
                 row.deadline_at = row.deadline_at.shifted(micros);
@@ -441,7 +439,7 @@ impl Run {
         for (id, row) in &self.model.rows {
             let found = self.world.store.delivery(DeliveryId(*id)).await.expect("read");
             let found = found.unwrap_or_else(|| panic!("{id} is gone; {place}")).delivery;
-            let attempts = self.world.store.attempts(DeliveryId(*id)).await.expect("attempts");
+            let attempts = self.world.store.attempts_of(DeliveryId(*id)).await.expect("attempts");
             let read = Row {
                 target: row.target,
                 event: found.event_id.0,

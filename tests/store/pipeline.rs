@@ -5,8 +5,9 @@ use std::time::Duration;
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::domain::mapping::MappingRevision;
 use postrider::domain::outbound_auth::{Auth, ClientAuth, CodeClient, OauthClient};
+use postrider::domain::secret::SealedSecret;
 use postrider::store::{
-    ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, SealedSecret, StoreError,
+    ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, StoreError,
 };
 use serde_json::json;
 
@@ -95,7 +96,7 @@ pub(crate) async fn a_connection_is_changed_by_whoever_saw_it_last(mut world: Wo
     };
     let put = async |world: &World, expected_number, state| {
         let change = ConnectionChange { destination_id, expected_number, state };
-        world.store.put_connection(change, world.act()).await
+        world.store.change_connection(change, world.act()).await
     };
     let lost = || ConnectionState::Lost { fault: "revoked".to_owned() };
     let read = async |world: &World| {
@@ -254,7 +255,7 @@ pub(crate) async fn a_failing_change_undoes_the_others(world: World) {
             .await;
     assert!(matches!(changed, Err(StoreError::Database { .. })));
     assert!(world.store.pipeline().await.expect("read").write_keys.is_empty());
-    assert_eq!(world.store.ledger().accepted, 1);
+    assert_eq!(world.store.ledger().await.expect("the ledger").accepted, 1);
     world.check().await;
 }
 

@@ -45,8 +45,8 @@ pub(crate) async fn settled_events_go_after_their_retention(world: World) {
     let all = Pruned { events: 1, deliveries: 2, attempts: 3, more: false };
     assert_eq!(prune(&world).await, all);
     assert_eq!(events(&world).await, 0);
-    assert!(world.store.attempts(DeliveryId(1)).await.expect("attempts").is_empty());
-    let ledger = world.store.ledger();
+    assert!(world.store.attempts_of(DeliveryId(1)).await.expect("attempts").is_empty());
+    let ledger = world.store.ledger().await.expect("the ledger");
     assert_eq!((ledger.accepted, ledger.delivered, ledger.delivered_pruned), (2, 2, 2));
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn dead_letters_have_their_own_retention(world: World) {
     assert_eq!(prune(&world).await.events, 0);
     world.clock.advance(31 * DAY);
     assert_eq!(prune(&world).await.events, 1);
-    assert_eq!(world.store.ledger().dead_pruned, 1);
+    assert_eq!(world.store.ledger().await.expect("the ledger").dead_pruned, 1);
 }
 
 pub(crate) async fn one_young_delivery_keeps_its_event(world: World) {
@@ -139,6 +139,6 @@ pub(crate) async fn keys_are_not_used_again_after_pruning(mut world: World) {
     let (later_event, later_delivery) = world.accept("m-2", vec![world.leased(world.a)]).await;
     assert!(later_event > event && later_delivery > delivery);
     world.deliver(later_delivery, 1).await;
-    let attempts = world.store.attempts(later_delivery).await.expect("attempts");
+    let attempts = world.store.attempts_of(later_delivery).await.expect("attempts");
     assert_eq!(attempts[0].id.0, 2);
 }

@@ -96,7 +96,7 @@ pub(crate) async fn a_use_is_noted_and_never_moves_back(world: World) {
     let id = make(&world, token("ci", Role::Viewer, 1)).await.id;
     let noted = async |seconds| {
         let at = world.now() + Duration::from_secs(seconds);
-        world.store.note_token_uses(vec![(id, at)]).await.expect("noted");
+        world.store.record_token_uses(vec![(id, at)]).await.expect("noted");
         let tokens = world.store.tokens().await.expect("tokens");
         tokens[0].last_used_at.map(|at| at.since(world.now()).as_secs())
     };

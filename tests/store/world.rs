@@ -1,6 +1,5 @@
 //! A store with a small pipeline, and short words for the steps that tests make.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use postrider::domain::id::{
 use postrider::domain::mapping::{MappingDefinition, Method};
 use postrider::domain::retry::Next;
 use postrider::store::{
-    Accepted, Claim, ClaimRequest, ClaimWant, Lease, LeaseRef, NewDelivery, NewEvent, Pipeline,
-    PipelineChange, Record, Recorded, Store,
+    Accepted, Claim, ClaimRequest, ClaimWant, Cursor, Lease, LeaseRef, NewDelivery, NewEvent,
+    Pipeline, PipelineChange, Record, Recorded, Store,
 };
 
 use super::{START, StoreFactory};
@@ -94,11 +93,6 @@ impl World {
         self.store = self.factory.open(Arc::clone(&self.clock)).await;
     }
 
-    /// Where the store's data is.
-    pub(crate) fn place(&self) -> PathBuf {
-        self.factory.place()
-    }
-
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -136,19 +130,31 @@ impl World {
 
     pub(crate) async fn accept_one(&self, event: Event, deliveries: Vec<NewDelivery>) -> Accepted {
         let new = NewEvent { event: Arc::new(event), deliveries, skips: Vec::new() };
-        self.store.accept(vec![new]).await.expect("accepted")[0]
+        self.store.accept(vec![new]).await.expect("accepted").swap_remove(0)
     }
 
-    /// Accepts a new event with these deliveries; gives its key and that of the first.
+    /// Accepts a new event with these deliveries; returns its key and theirs.
+    pub(crate) async fn accept_all(
+        &self,
+        message_id: &str,
+        deliveries: Vec<NewDelivery>,
+    ) -> (EventId, Vec<DeliveryId>) {
+        match self.accept_one(self.event(message_id), deliveries).await {
+            Accepted::Stored { event_id, delivery_ids } => {
+                (event_id, delivery_ids.iter().collect())
+            }
+            Accepted::Duplicate => panic!("{message_id} is a duplicate"),
+        }
+    }
+
+    /// Accepts a new event with these deliveries; returns its key and that of the first, if any.
     pub(crate) async fn accept(
         &self,
         message_id: &str,
         deliveries: Vec<NewDelivery>,
     ) -> (EventId, DeliveryId) {
-        match self.accept_one(self.event(message_id), deliveries).await {
-            Accepted::Stored { event_id, first_delivery_id } => (event_id, first_delivery_id),
-            Accepted::Duplicate => panic!("{message_id} is a duplicate"),
-        }
+        let (event_id, ids) = self.accept_all(message_id, deliveries).await;
+        (event_id, ids.first().copied().unwrap_or(DeliveryId(0)))
     }
 
     pub(crate) async fn accept_pending(&self, message_id: &str, target: Target) -> DeliveryId {
@@ -251,25 +257,46 @@ impl World {
         self.store.delivery(id).await.expect("read").expect("a delivery").delivery
     }
 
+    /// A delivery's position in lists.
+    pub(crate) async fn cursor(&self, id: DeliveryId) -> Cursor {
+        Cursor { at: self.delivery(id).await.accepted_at, key: id.0 }
+    }
+
     pub(crate) async fn state(&self, id: DeliveryId) -> State {
         self.delivery(id).await.state
     }
 
-    /// Lets time pass, and the duty that forgets de-duplication keys run every hour.
+    /// Runs each of the engine's own duties once.
+    pub(crate) async fn run_engine_duties(&self) {
+        for duty in Arc::clone(&self.store).duties() {
+            duty.run(self.now()).await.expect(duty.name);
+        }
+    }
+
+    /// Steps the wall clock; schedules in the node's time are shifted with it.
+    pub(crate) async fn jump_clock(&self, micros: i64) {
+        self.clock.jump(micros);
+        assert_eq!(self.clock.resync(), Some(micros));
+        if let Some(schedule) = Arc::clone(&self.store).node_time_schedule() {
+            schedule.shift(micros).await.expect("shifted");
+        }
+    }
+
+    /// Lets time pass, with the engine's duties once an hour.
     pub(crate) async fn let_hours_pass(&self, hours: u32) {
         for _ in 0..hours {
             self.clock.advance(Duration::from_secs(3_600));
-            self.store.rotate_deduplication(self.now()).await.expect("rotated");
+            self.run_engine_duties().await;
         }
     }
 
     /// The invariant that must hold after every step, and what the store itself says of its rows.
     pub(crate) async fn check(&self) {
-        let ledger = self.store.ledger();
+        let ledger = self.store.ledger().await.expect("the ledger");
         let sum =
             ledger.pending + ledger.leased + ledger.delivered + ledger.dead + ledger.discarded;
         assert_eq!(ledger.accepted, sum, "{ledger:?}");
-        for finding in self.store.examine(self.now()).await.expect("examined") {
+        for finding in self.store.check_consistency(self.now()).await.expect("examined") {
             assert!(finding.ok || finding.check == "leases", "{finding:?}");
         }
     }

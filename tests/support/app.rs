@@ -11,11 +11,12 @@ use postrider::domain::attempt::Attempt;
 use postrider::domain::clock::{Clock, ManualClock, Timestamp};
 use postrider::domain::delivery::State;
 use postrider::domain::id::DeliveryId;
+use postrider::domain::ledger::Ledger;
 use postrider::functions::PoolOptions;
 use postrider::sender::OperatorClient;
 use postrider::server::{App, AppParts};
 use postrider::settings::Settings;
-use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
+use postrider::store::{DeliveryQuery, DeliveryRow};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
@@ -206,7 +207,7 @@ impl TestApp {
     }
 
     pub(crate) async fn attempts(&self, id: DeliveryId) -> Vec<Attempt> {
-        self.app.store.attempts(id).await.unwrap()
+        self.app.store.attempts_of(id).await.unwrap()
     }
 
     /// Returns once the deliveries are as wanted; looks again with every commit of attempts.
@@ -230,13 +231,23 @@ impl TestApp {
 
     /// Returns once every delivery is delivered, dead or discarded.
     pub(crate) async fn until_settled(&self, count: usize) -> Vec<DeliveryRow> {
-        self.until(|rows| {
-            // The ledger in memory comes a moment after the commit that readers see.
-            rows.len() == count
-                && rows.iter().all(|row| row.delivery.settled_at.is_some())
-                && self.app.store.ledger().leased == 0
-        })
-        .await
+        let mut recorded = self.app.courier.recorded();
+        let settled = |rows: &[DeliveryRow]| {
+            rows.len() == count && rows.iter().all(|row| row.delivery.settled_at.is_some())
+        };
+        let rows = self.until(settled).await;
+        // The ledger in memory comes a moment after the commit that readers see.
+        let counted = async {
+            loop {
+                recorded.borrow_and_update();
+                if self.app.store.ledger().await.unwrap().leased == 0 {
+                    return;
+                }
+                recorded.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, Box::pin(counted)).await.expect("still leased");
+        rows
     }
 
     /// Returns once so many attempts have been made for this delivery and it is not leased.
@@ -272,11 +283,11 @@ impl TestApp {
 
     /// The ledger, after it was held against the rows.
     pub(crate) async fn ledger(&self) -> Ledger {
-        let findings = self.app.store.examine(self.clock.now()).await.unwrap();
+        let findings = self.app.store.check_consistency(self.clock.now()).await.unwrap();
         for finding in &findings {
             assert!(finding.ok, "{finding:?}");
         }
-        let ledger = self.app.store.ledger();
+        let ledger = self.app.store.ledger().await.unwrap();
         let sum =
             ledger.pending + ledger.leased + ledger.delivered + ledger.dead + ledger.discarded;
         assert_eq!(ledger.accepted, sum);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use postrider::store::Ledger;
+use postrider::domain::ledger::Ledger;
 use postrider::telemetry::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason};
 
 use super::lexer::tokens;

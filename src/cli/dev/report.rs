@@ -56,7 +56,7 @@ impl Report {
         for sample in samples {
             let mut deliveries = Vec::new();
             for row in rows.iter().filter(|row| row.message_id == sample.message_id) {
-                let attempts = app.store.attempts(row.delivery.id).await?;
+                let attempts = app.store.attempts_of(row.delivery.id).await?;
                 deliveries.push(delivery_report(row, &attempts, arrivals));
             }
             let well = |it: &&DeliveryReport| it.verified && it.state == State::Delivered.as_str();

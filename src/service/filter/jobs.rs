@@ -1,7 +1,7 @@
 //! The conditions of jobs: of a list of them, and of what one selects.
 
 use super::{DEFAULT_LIMIT, OF_A_PAGE, cursor, deliveries, each, limit, unknown, word};
-use crate::domain::id::{DeliveryId, JobId, Noun, PublicId};
+use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::domain::job::{JobAction, JobFilter, JobState};
 use crate::pipeline::Fault;
 use crate::service::{Condition, Refusal, parameters};
@@ -24,7 +24,7 @@ pub(in crate::service) fn jobs(
                 let words = JobState::ALL.map(JobState::as_str);
                 query.state = Some(word(value, &words, JobState::parse)?);
             }
-            "before" => query.before = Some(JobId(cursor(value, Noun::Job)?)),
+            "before" => query.before = Some(cursor(value, Noun::Job)?),
             "limit" => query.limit = limit(value)?,
             _ => return Err(unknown(known, name)),
         }

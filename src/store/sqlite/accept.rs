@@ -10,7 +10,7 @@ use super::writer::step::Tx;
 use crate::domain::delivery::State;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, EventId};
-use crate::store::{Accepted, NewEvent};
+use crate::store::{Accepted, DeliveryIds, NewEvent};
 
 const EVENT: &str =
     "INSERT INTO events (id, source_id, received_at, type, message_id, name, user_id,
@@ -124,7 +124,7 @@ impl<'a> Rows<'a> {
         }
         Ok(Accepted::Stored {
             event_id: EventId(event_id),
-            first_delivery_id: DeliveryId(first_delivery_id),
+            delivery_ids: DeliveryIds::block(DeliveryId(first_delivery_id), new.deliveries.len()),
         })
     }
 

@@ -3,31 +3,12 @@
 use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::SqliteStore;
-use super::error::{Failure, to_store};
+use super::error::Failure;
 use super::row::{Columns, foreign};
 use super::writer::step::{Step, Tx};
 use crate::domain::alert::{Alert, AlertKind};
-use crate::store::{AlertStore, StoreError};
 
-#[async_trait::async_trait]
-impl AlertStore for SqliteStore {
-    async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
-        const CONTEXT: &str = "read the alerts";
-        let mut conn = self.reader(CONTEXT).await?;
-        read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
-    }
-
-    async fn put_alert(&self, alert: Alert) -> Result<(), StoreError> {
-        self.queue.step(Put(alert)).await
-    }
-
-    async fn forget_alert(&self, kind: AlertKind, subject: &str) -> Result<(), StoreError> {
-        self.queue.step(Forget { kind, subject: subject.to_owned() }).await
-    }
-}
-
-async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
+pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
     let rows = sqlx::query(
         "SELECT kind, subject, detail, raised_at, cleared_at, told FROM alerts
          ORDER BY raised_at, kind, subject",
@@ -52,7 +33,7 @@ async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
 
 /// Upserts an alert.
 #[derive(Debug)]
-struct Put(Alert);
+pub(super) struct Put(pub(super) Alert);
 
 impl Step for Put {
     type Answer = ();
@@ -78,9 +59,9 @@ impl Step for Put {
 
 /// Deletes an alert.
 #[derive(Debug)]
-struct Forget {
-    kind: AlertKind,
-    subject: String,
+pub(super) struct Forget {
+    pub(super) kind: AlertKind,
+    pub(super) subject: String,
 }
 
 impl Step for Forget {

@@ -21,7 +21,7 @@ pub(super) async fn list(
     limits: ScanLimits,
 ) -> Result<Listed<AttemptRow>, Failure> {
     let scan = Scan::ATTEMPTS;
-    let before = query.before.map(|id| id.0);
+    let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.recorded_from, until: query.recorded_until };
     let range = scan.range(conn, span).await?;
     let end = match query.delivery_id {

@@ -112,14 +112,6 @@ impl SqliteError {
             },
         }
     }
-
-    /// As sqlx has it, for errors that name it as their source.
-    pub(super) fn into_sqlx(self) -> sqlx::Error {
-        match self {
-            Self::Sqlx(error) => error,
-            error @ Self::Rusqlite(_) => sqlx::Error::Io(std::io::Error::other(error)),
-        }
-    }
 }
 
 /// The error that the caller of the step `context` gets.
@@ -128,7 +120,7 @@ pub(super) fn to_store(context: &'static str, failure: impl Into<Failure>) -> St
         Failure::Refused(error) => error,
         Failure::Sql(SqliteError::Sqlx(sqlx::Error::PoolClosed)) => StoreError::Closed,
         Failure::Sql(error) if error.reach() == Reach::Full => StoreError::Full,
-        Failure::Sql(error) => StoreError::Database { context, source: error.into_sqlx() },
+        Failure::Sql(error) => StoreError::Database { context, source: error.into() },
     }
 }
 
@@ -137,6 +129,5 @@ pub(super) fn shared(context: &'static str, error: &Arc<SqliteError>) -> StoreEr
     if error.reach() == Reach::Full {
         return StoreError::Full;
     }
-    let source = sqlx::Error::Io(std::io::Error::other(Arc::clone(error)));
-    StoreError::Database { context, source }
+    StoreError::Database { context, source: Arc::clone(error).into() }
 }

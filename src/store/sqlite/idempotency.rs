@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::row::Columns;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
-use crate::store::{Repeat, RepeatKey, SealedSecret};
+use crate::store::{IdempotencyKey, IdempotencyState, SealedSecret};
 
 /// How long a key is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -16,17 +16,17 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Begins a request, unless its key was used before.
 #[derive(Debug)]
 pub(super) struct Begin {
-    pub(super) key: RepeatKey,
+    pub(super) key: IdempotencyKey,
     pub(super) fingerprint: [u8; 32],
     pub(super) process: Timestamp,
     pub(super) now: Timestamp,
 }
 
 impl Step for Begin {
-    type Answer = Repeat;
+    type Answer = IdempotencyState;
     const CONTEXT: &'static str = "begin an idempotent request";
 
-    fn run(&self, tx: &mut Tx<'_>) -> Result<Repeat, Failure> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<IdempotencyState, Failure> {
         tx.execute(
             "DELETE FROM repeats WHERE begun_at <= ?",
             params![(self.now - KEPT).as_micros()],
@@ -36,10 +36,10 @@ impl Step for Begin {
                 answered_at, NULL
              FROM repeats WHERE token_id = ? AND key = ?",
             params![self.key.token_id.0, self.key.key],
-            |row| self.repeat(&mut Columns::from(row, 0)),
+            |row| self.state(&mut Columns::from(row, 0)),
         )?;
-        if let Some(repeat) = found {
-            return Ok(repeat);
+        if let Some(state) = found {
+            return Ok(state);
         }
         tx.execute(
             "INSERT INTO repeats (token_id, key, fingerprint, process, begun_at)
@@ -52,29 +52,33 @@ impl Step for Begin {
                 self.now.as_micros(),
             ],
         )?;
-        Ok(Repeat::First)
+        Ok(IdempotencyState::New)
     }
 }
 
 impl Begin {
     /// What the key was used for before.
-    fn repeat(&self, from: &mut Columns<'_>) -> Result<Repeat, Failure> {
+    fn state(&self, from: &mut Columns<'_>) -> Result<IdempotencyState, Failure> {
         let fingerprint: [u8; 32] = from.bytes("a request's fingerprint")?;
         let process = from.at()?;
         if fingerprint != self.fingerprint {
-            return Ok(Repeat::Other);
+            return Ok(IdempotencyState::Mismatch);
         }
         if from.take()? {
-            return Ok(Repeat::Answered(from.sealed()?));
+            return Ok(IdempotencyState::Completed(from.sealed()?));
         }
-        Ok(if process == self.process { Repeat::UnderWay } else { Repeat::Interrupted })
+        Ok(if process == self.process {
+            IdempotencyState::InProgress
+        } else {
+            IdempotencyState::Interrupted
+        })
     }
 }
 
 /// Saves the response of a request, or frees its key.
 #[derive(Debug)]
 pub(super) struct End {
-    pub(super) key: RepeatKey,
+    pub(super) key: IdempotencyKey,
     pub(super) answer: Option<SealedSecret>,
 }
 

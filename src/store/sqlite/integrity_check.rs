@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::error::Failure;
 use super::row::{self, count, read_ledger};
 use crate::domain::clock::Timestamp;
-use crate::store::{Finding, Ledger};
+use crate::store::Finding;
+use crate::store::consistency::{self, CountedDeliveries};
 
 /// Runs every check.
 pub(super) async fn check(
@@ -58,31 +59,14 @@ async fn ledger(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
     .await?;
     let kept = read_ledger(|column| row.try_get::<i64, _>(column))?;
     let counted = |index: usize| row.try_get::<i64, _>(index).map(count);
-    let pairs = [
-        ("pending", kept.pending, counted(12)?),
-        ("leased", kept.leased, counted(13)?),
-        ("delivered", kept.delivered, counted(14)? + kept.delivered_pruned),
-        ("dead", kept.dead, counted(15)? + kept.dead_pruned),
-        ("discarded", kept.discarded, counted(16)? + kept.discarded_pruned),
-    ];
-    let mut faults: Vec<String> = pairs
-        .iter()
-        .filter(|(_, kept, counted)| kept != counted)
-        .map(|(state, kept, counted)| format!("{state}: {kept} in the ledger, {counted} counted"))
-        .collect();
-    let Ledger { accepted, pending, leased, delivered, dead, discarded, .. } = kept;
-    if accepted != pending + leased + delivered + dead + discarded {
-        faults.push(format!("accepted: {accepted} in the ledger is not the sum of the states"));
-    }
-    let detail = if faults.is_empty() {
-        format!(
-            "{accepted} accepted = {pending} pending + {leased} leased + {delivered} delivered \
-             + {dead} dead + {discarded} discarded"
-        )
-    } else {
-        faults.join("; ")
+    let counted = CountedDeliveries {
+        pending: counted(12)?,
+        leased: counted(13)?,
+        delivered: counted(14)?,
+        dead: counted(15)?,
+        discarded: counted(16)?,
     };
-    Ok(Finding { check: "ledger", ok: faults.is_empty(), detail })
+    Ok(consistency::ledger(&kept, &counted))
 }
 
 /// Finds rows without the row they refer to: the hot tables have no foreign keys.

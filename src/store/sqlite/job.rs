@@ -83,7 +83,7 @@ pub(super) async fn list(
          ORDER BY id DESC LIMIT ?4"
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(query.before.map_or(i64::MAX, |id| id.0))
+        .bind(query.before.map_or(i64::MAX, |cursor| cursor.key))
         .bind(query.action.map(JobAction::as_str))
         .bind(query.state.map(JobState::as_str))
         .bind(query.limit)

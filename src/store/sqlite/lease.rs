@@ -10,7 +10,7 @@ use super::row::Columns;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, MappingId, NodeId};
-use crate::store::{ExpiredLease, ExpiryScope, LeaseRef};
+use crate::store::{ExpiredLease, LeaseRef};
 
 /// Releases leases unused.
 #[derive(Debug)]
@@ -38,6 +38,15 @@ impl Step for Release {
         tx.state.ledger.pending += released;
         Ok(released)
     }
+}
+
+/// Which leases count as expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExpiryScope {
+    /// Those whose `lease_expires_at` is at or before this.
+    Until(Timestamp),
+    /// Those of every other node, which have all ended.
+    OtherThan(NodeId),
 }
 
 /// Leases in `scope`, oldest expiry first.

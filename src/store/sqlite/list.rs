@@ -30,7 +30,7 @@ pub(super) async fn events(
     limits: ScanLimits,
 ) -> Result<Listed<StoredEvent>, Failure> {
     let scan = if query.rejected { Scan::REJECTED } else { Scan::EVENTS };
-    let before = query.before.map(|id| id.0);
+    let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let range = scan.range(conn, span).await?;
     if !query.rejected
@@ -61,7 +61,7 @@ pub(super) async fn deliveries(
     limits: ScanLimits,
 ) -> Result<Listed<DeliveryRow>, Failure> {
     let scan = Scan::deliveries(quickest(conn, (query.state, query.reason), limits).await?);
-    let before = query.before.map(|id| id.0);
+    let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let mut range = scan.range(conn, span).await?;
     if let Some(event_id) = query.event_id {

@@ -11,7 +11,7 @@ use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::id::EventId;
-use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, Listed, StoredEvent};
+use crate::store::{Cursor, DeliveryQuery, DeliveryRow, EventQuery, Listed, StoredEvent};
 
 /// The rows of `deliveries` in a state, by the index that contains them.
 pub(super) fn candidates(state: Option<State>) -> &'static str {
@@ -107,7 +107,8 @@ pub(super) fn listed<T>(
     range: KeyRange,
 ) -> Listed<T> {
     let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    Listed { rows, looked_to: end.filter(|(id, _)| !is_full && *id > range.floor) }
+    let end = end.filter(|(id, _)| !is_full && *id > range.floor);
+    Listed { rows, looked_to: end.map(|(key, at)| Cursor { at, key }) }
 }
 
 /// Scans the deliveries of a range, up to the limit.

@@ -12,7 +12,7 @@ use super::error::Failure;
 use super::row::{Columns, count, int};
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
-use crate::store::{Level, StatisticsQuery, StatisticsRow};
+use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -131,7 +131,7 @@ pub(super) async fn levels(
     conn: &mut SqliteConnection,
     span: Range<Timestamp>,
     step: Duration,
-) -> Result<Vec<Level>, Failure> {
+) -> Result<Vec<BacklogSample>, Failure> {
     // With max(), SQLite takes the other columns from the row that has the maximum.
     let found = sqlx::query(
         "SELECT minute_at / ?3 * ?3 AS step, waiting, dead, max(minute_at) FROM levels
@@ -144,10 +144,10 @@ pub(super) async fn levels(
     .bind(i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1))
     .fetch_all(conn)
     .await?;
-    let read = |row: &SqliteRow| -> Result<Level, Failure> {
+    let read = |row: &SqliteRow| -> Result<BacklogSample, Failure> {
         let mut from = Columns::from(row, 0);
         let (at, waiting, dead) = (from.at()?, from.take()?, from.take()?);
-        Ok(Level { at, waiting: count(waiting), dead: count(dead) })
+        Ok(BacklogSample { at, waiting: count(waiting), dead: count(dead) })
     };
     found.iter().map(read).collect()
 }

@@ -67,7 +67,7 @@ impl Lookup {
         for id in self.events.iter().filter(|id| late.hold(**id)) {
             rows.extend(read_events(conn, query, Scan::EVENTS, KeyRange::only(*id)).await?);
         }
-        rows.retain(|row| looked_to.is_none_or(|(end, _)| row.id.0 >= end));
+        rows.retain(|row| looked_to.is_none_or(|end| row.id.0 >= end.key));
         rows.sort_by_key(|row| Reverse(row.id.0));
         let left = left(query.limit, &mut rows);
         if left == 0 {

@@ -1,20 +1,21 @@
-//! The steps on what lets operators in, handed to the writer and to readers.
+//! Tokens, idempotency keys and the audit log on SQLite.
 
 use async_trait::async_trait;
 
-use super::error::to_store;
-use super::{SqliteStore, audit, idempotency, token};
+use super::super::error::to_store;
+use super::super::{SqliteStore, audit, idempotency, token};
 use crate::domain::audit::{Entry, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
+use crate::domain::secret::SealedSecret;
 use crate::store::{
-    AccessStore, AuditQuery, AuditVerdict, NewToken, Repeat, RepeatKey, Revocation, SealedSecret,
-    StoreError, Token,
+    AuditLog, AuditQuery, AuditVerdict, IdempotencyKey, IdempotencyKeys, IdempotencyState,
+    NewToken, Revocation, StoreError, Token, Tokens,
 };
 
 #[async_trait]
-impl AccessStore for SqliteStore {
+impl Tokens for SqliteStore {
     async fn create_token(&self, token: NewToken, act: Act) -> Result<Token, StoreError> {
         self.queue.step(token::CreateToken { token, act }).await
     }
@@ -33,29 +34,39 @@ impl AccessStore for SqliteStore {
         token::read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
     }
 
-    async fn begin_once(
+    async fn record_token_uses(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError> {
+        if uses.is_empty() { Ok(()) } else { self.queue.step(token::NoteUses(uses)).await }
+    }
+}
+
+#[async_trait]
+impl IdempotencyKeys for SqliteStore {
+    async fn begin_request(
         &self,
-        key: RepeatKey,
+        key: IdempotencyKey,
         fingerprint: [u8; 32],
         process: Timestamp,
         now: Timestamp,
-    ) -> Result<Repeat, StoreError> {
+    ) -> Result<IdempotencyState, StoreError> {
         self.queue.step(idempotency::Begin { key, fingerprint, process, now }).await
     }
 
-    async fn end_once(
+    async fn complete_request(
         &self,
-        key: RepeatKey,
-        answer: Option<SealedSecret>,
+        key: IdempotencyKey,
+        response: Option<SealedSecret>,
     ) -> Result<(), StoreError> {
-        self.queue.step(idempotency::End { key, answer }).await
+        self.queue.step(idempotency::End { key, answer: response }).await
     }
+}
 
-    async fn note(&self, act: Act, done: NewEntry) -> Result<(), StoreError> {
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn append_audit(&self, act: Act, done: NewEntry) -> Result<(), StoreError> {
         self.queue.step(audit::Note { act, done }).await
     }
 
-    async fn audit(&self, query: AuditQuery) -> Result<Vec<Entry>, StoreError> {
+    async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<Entry>, StoreError> {
         const CONTEXT: &str = "list audit entries";
         let mut conn = self.reader(CONTEXT).await?;
         audit::list(&mut conn, &query).await.map_err(|error| to_store(CONTEXT, error))
@@ -71,9 +82,5 @@ impl AccessStore for SqliteStore {
         const CONTEXT: &str = "read an audit entry";
         let mut conn = self.reader(CONTEXT).await?;
         audit::hash_of(&mut conn, number).await.map_err(|error| to_store(CONTEXT, error))
-    }
-
-    async fn note_token_uses(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<(), StoreError> {
-        if uses.is_empty() { Ok(()) } else { self.queue.step(token::NoteUses(uses)).await }
     }
 }

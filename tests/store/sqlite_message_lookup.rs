@@ -1,12 +1,11 @@
-//! A message is found by its de-duplication key, however many events came since; once that is forgotten,
-//! by walking.
+//! Events by messageId on SQLite: found by the de-duplication key while it is stored, by a scan after.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider::domain::event::Event;
-use postrider::domain::id::{DeliveryId, EventId, SourceId};
-use postrider::store::{DeliveryQuery, EventConditions, EventQuery, NewEvent};
+use postrider::domain::id::{DeliveryId, SourceId};
+use postrider::store::{Cursor, DeliveryQuery, EventConditions, EventQuery, NewEvent};
 
 use super::sqlite::SqliteFactory;
 use super::world::World;
@@ -23,7 +22,12 @@ fn of(message_id: &str) -> EventQuery {
 async fn look(world: &World, query: EventQuery) -> (Vec<i64>, Option<i64>) {
     let listed = world.store.events(query).await.expect("listed");
     let ids = listed.rows.iter().map(|row| row.id.0).collect();
-    (ids, listed.looked_to.map(|(key, _)| key))
+    (ids, listed.looked_to.map(|cursor| cursor.key))
+}
+
+/// SQLite goes by the key alone.
+fn below(key: i64) -> Cursor {
+    Cursor { at: super::START, key }
 }
 
 async fn accept_others(world: &World, numbers: std::ops::Range<u32>) {
@@ -60,7 +64,7 @@ async fn find_wanted(world: &World, [first, second]: [DeliveryId; 2], place: &st
     let among = Some(vec![world.app]);
     assert_eq!(look(world, EventQuery { among, ..of("wanted") }).await, (vec![3], None), "{place}");
     for id in [3, 2, 1] {
-        let page = EventQuery { before: Some(EventId(id + 1)), limit: 1, ..of("wanted") };
+        let page = EventQuery { before: Some(below(id + 1)), limit: 1, ..of("wanted") };
         assert_eq!(look(world, page).await, (vec![id], None), "{place}");
     }
     assert_eq!(look(world, of("other-7")).await, (vec![11], None), "{place}");
@@ -73,12 +77,12 @@ async fn find_wanted(world: &World, [first, second]: [DeliveryId; 2], place: &st
     };
     assert_eq!(deliveries(None, 5).await, [second, first], "{place}");
     assert_eq!(deliveries(None, 1).await, [second], "{place}");
-    assert_eq!(deliveries(Some(second), 5).await, [first], "{place}");
+    assert_eq!(deliveries(Some(below(second.0)), 5).await, [first], "{place}");
 }
 
 #[tokio::test]
 async fn a_message_is_found_in_one_look_however_many_came_since() {
-    let mut world = World::new(SqliteFactory::short_sighted()).await;
+    let mut world = World::new(SqliteFactory::with_short_scans()).await;
     world.let_hours_pass(1).await;
     let deliveries = accept_wanted(&world).await;
     accept_others(&world, 0..40).await;
@@ -94,7 +98,7 @@ async fn a_message_is_found_in_one_look_however_many_came_since() {
 
 #[tokio::test]
 async fn a_message_whose_key_is_forgotten_is_walked_for() {
-    let world = World::new(SqliteFactory::short_sighted()).await;
+    let world = World::new(SqliteFactory::with_short_scans()).await;
     world.let_hours_pass(1).await;
     world.accept_pending("wanted", world.b).await;
     accept_others(&world, 0..10).await;
@@ -104,10 +108,10 @@ async fn a_message_whose_key_is_forgotten_is_walked_for() {
     for expected in [(vec![], Some(8)), (vec![], Some(4)), (vec![1], None)] {
         let query = EventQuery { before, ..of("wanted") };
         assert_eq!(look(&world, query).await, expected);
-        before = expected.1.map(EventId);
+        before = expected.1.map(below);
     }
     assert_eq!(look(&world, of("other-15")).await, (vec![17], Some(8)));
     let deliveries = DeliveryQuery { event: like("wanted"), limit: 5, ..Default::default() };
     let listed = world.store.deliveries(deliveries).await.expect("listed");
-    assert_eq!((listed.rows.len(), listed.looked_to.map(|(key, _)| key)), (0, Some(8)));
+    assert_eq!((listed.rows.len(), listed.looked_to.map(|cursor| cursor.key)), (0, Some(8)));
 }

@@ -1,4 +1,4 @@
-//! SQLite's log: emptied when there is little to do, begun anew while there is much.
+//! SQLite's WAL: truncated by a checkpoint when idle, reset under load.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,23 +12,26 @@ use super::sqlite::SqliteFactory;
 use super::world::World;
 
 #[tokio::test]
-async fn tidying_empties_the_log() {
-    let world = World::new(SqliteFactory::new()).await;
+async fn an_idle_checkpoint_truncates_the_wal() {
+    let factory = SqliteFactory::new();
+    let path = factory.path();
+    let world = World::new(factory).await;
     for number in 0..50 {
         world.accept_pending(&format!("m-{number}"), world.a).await;
     }
-    let log = PathBuf::from(format!("{}-wal", world.place().display()));
+    let log = PathBuf::from(format!("{}-wal", path.display()));
     assert!(std::fs::metadata(&log).expect("the log").len() > 0);
-    world.store.tidy().await.expect("tidied");
+    world.run_engine_duties().await;
     assert_eq!(std::fs::metadata(&log).expect("the log").len(), 0);
     world.check().await;
 }
 
 #[tokio::test]
-async fn the_log_begins_anew_while_events_go_on_coming_in() {
+async fn the_wal_is_reset_under_load() {
     let factory = SqliteFactory::with(|it| OpenOptions { log_pages: 32, ..it });
+    let path = factory.path();
     let world = World::new(factory).await;
-    let log = PathBuf::from(format!("{}-wal", world.place().display()));
+    let log = PathBuf::from(format!("{}-wal", path.display()));
     let (mut longest, mut sum) = (0, 0);
     while sum < 32 << 20 {
         let mut event = world.event(&format!("m-{sum}"));
@@ -44,12 +47,13 @@ async fn the_log_begins_anew_while_events_go_on_coming_in() {
 }
 
 #[tokio::test]
-async fn a_log_that_a_reader_kept_from_beginning_anew_does_so_soon_after() {
+async fn a_wal_reset_that_a_reader_blocked_follows_soon_after() {
     const LOG_PAGES: i64 = 4_096;
     const LOG: usize = 8_192 * 4_096;
     let factory = SqliteFactory::with(|it| OpenOptions { log_pages: LOG_PAGES, ..it });
+    let path = factory.path();
     let world = World::new(factory).await;
-    let place = sqlx::sqlite::SqliteConnectOptions::new().filename(world.place());
+    let place = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let connect = || SqliteConnection::connect_with(&place);
     let (mut outside, mut reader) =
         (connect().await.expect("open"), connect().await.expect("open"));

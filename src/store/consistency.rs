@@ -1,0 +1,94 @@
+//! The consistency check. Every engine compares the ledger with counted rows, by [`ledger`]; what
+//! else there is to check (pages, foreign keys, partitions) is the engine's own.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::clock::Timestamp;
+use crate::domain::ledger::Ledger;
+
+/// One result of the consistency check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The check: `ledger`, `leases`, and the engine's own, such as `integrity`.
+    pub check: &'static str,
+    /// Whether it passed.
+    pub ok: bool,
+    /// The result, with numbers.
+    pub detail: String,
+}
+
+/// Checks the store against itself.
+#[async_trait]
+pub trait ConsistencyCheck: Send + Sync + 'static {
+    /// Runs every check, [`ledger`] among them. Slow: reads every row.
+    async fn check_consistency(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError>;
+}
+
+/// Deliveries counted by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountedDeliveries {
+    /// In state pending.
+    pub pending: u64,
+    /// In state leased.
+    pub leased: u64,
+    /// In state delivered.
+    pub delivered: u64,
+    /// In state dead.
+    pub dead: u64,
+    /// In state discarded.
+    pub discarded: u64,
+}
+
+/// Compares the stored ledger with counted rows; both must be of one snapshot.
+#[must_use]
+pub fn ledger(stored: &Ledger, counted: &CountedDeliveries) -> Finding {
+    let pairs = [
+        ("pending", stored.pending, counted.pending),
+        ("leased", stored.leased, counted.leased),
+        ("delivered", stored.delivered, counted.delivered + stored.delivered_pruned),
+        ("dead", stored.dead, counted.dead + stored.dead_pruned),
+        ("discarded", stored.discarded, counted.discarded + stored.discarded_pruned),
+    ];
+    let mut faults: Vec<String> = pairs
+        .iter()
+        .filter(|(_, stored, counted)| stored != counted)
+        .map(|(state, stored, counted)| {
+            format!("{state}: {stored} in the ledger, {counted} counted")
+        })
+        .collect();
+    let Ledger { accepted, pending, leased, delivered, dead, discarded, .. } = stored;
+    if !stored.is_balanced() {
+        faults.push(format!("accepted: {accepted} in the ledger is not the sum of the states"));
+    }
+    let detail = if faults.is_empty() {
+        format!(
+            "{accepted} accepted = {pending} pending + {leased} leased + {delivered} delivered \
+             + {dead} dead + {discarded} discarded"
+        )
+    } else {
+        faults.join("; ")
+    };
+    Finding { check: "ledger", ok: faults.is_empty(), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_differs_from_the_rows_fails() {
+        let stored = Ledger {
+            accepted: 3,
+            pending: 1,
+            delivered: 2,
+            delivered_pruned: 1,
+            ..Ledger::default()
+        };
+        let counted =
+            CountedDeliveries { pending: 1, delivered: 1, ..CountedDeliveries::default() };
+        assert!(ledger(&stored, &counted).ok);
+        assert!(!ledger(&stored, &CountedDeliveries { pending: 2, ..counted }).ok);
+        assert!(!ledger(&Ledger { accepted: 4, ..stored }, &counted).ok);
+    }
+}

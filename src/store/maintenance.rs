@@ -1,0 +1,56 @@
+//! Maintenance that every engine needs: the node registry, retention, statistics roll-up.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use super::statistics::StatisticsRow;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::NodeId;
+
+/// What retention prunes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Events all of whose deliveries were delivered or discarded before this, and events without
+    /// deliveries that were received before it.
+    pub settled_before: Timestamp,
+    /// Events whose remaining deliveries died before this.
+    pub dead_before: Timestamp,
+    /// At most so many events in this step.
+    pub limit: u32,
+}
+
+/// What one step of retention pruned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Events.
+    pub events: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Attempts.
+    pub attempts: u64,
+    /// Whether another step may find more.
+    pub more: bool,
+}
+
+/// Periodic steps of every engine. Each is idempotent, so several nodes may run them.
+#[async_trait]
+pub trait Maintenance: Send + Sync + 'static {
+    /// Registers this process as a node and returns its key, which no other process gets.
+    async fn register_node(&self, name: &str, now: Timestamp) -> Result<NodeId, StoreError>;
+
+    /// Records that the node is alive. An engine with several nodes ends those that stay silent: their
+    /// leases expire, and they may not write under the ended key.
+    async fn heartbeat(&self, node_id: NodeId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Prunes what is past its retention, a bounded step at a time. Never anything pending or leased.
+    async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError>;
+
+    /// Discards pending deliveries of removed mappings, a bounded step at a time. Returns how many.
+    async fn discard_removed(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Adds minutes to the stored statistics and their hours; prunes those past their retention.
+    async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;
+
+    /// Records the backlog and the number of dead letters of this minute, if they changed.
+    async fn record_backlog(&self, now: Timestamp) -> Result<(), StoreError>;
+}

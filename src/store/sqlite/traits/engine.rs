@@ -1,0 +1,88 @@
+//! What only SQLite needs: checkpoints, compaction and rotation of the de-duplication tables,
+//! schedules that follow the node's clock, and the consistency check of the file.
+
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+
+use super::super::error::to_store;
+use super::super::{SqliteStore, dedup, integrity_check, lease, node, schema_version};
+use crate::domain::clock::Timestamp;
+use crate::store::{ConsistencyCheck, Engine, EngineDuty, Finding, NodeTimeSchedule, StoreError};
+
+#[async_trait]
+impl ConsistencyCheck for SqliteStore {
+    async fn check_consistency(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+        const CONTEXT: &str = "check the database";
+        let mut conn = self.reader(CONTEXT).await?;
+        integrity_check::check(&mut conn, now, self.status.has_room())
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
+    }
+}
+
+#[async_trait]
+impl NodeTimeSchedule for SqliteStore {
+    async fn last_heartbeat_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        const CONTEXT: &str = "read the newest heartbeat";
+        let mut conn = self.reader(CONTEXT).await?;
+        node::last_seen_at(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn shift(&self, micros: i64) -> Result<(), StoreError> {
+        self.queue.step(lease::Shift { micros }).await
+    }
+}
+
+#[async_trait]
+impl Engine for SqliteStore {
+    fn schema_version(&self) -> i64 {
+        schema_version()
+    }
+
+    fn duties(self: Arc<Self>) -> Vec<EngineDuty> {
+        let (checkpointed, rotated) = (Arc::clone(&self), self);
+        vec![
+            EngineDuty::new("tidy", "*/10 * * * * *", move |_now| {
+                let store = Arc::clone(&checkpointed);
+                async move { store.queue.checkpoint().await }
+            }),
+            EngineDuty::new("deduplication", "25 0 * * * *", move |now| {
+                let store = Arc::clone(&rotated);
+                async move { store.rotate_deduplication(now).await }
+            }),
+        ]
+    }
+
+    fn node_time_schedule(self: Arc<Self>) -> Option<Arc<dyn NodeTimeSchedule>> {
+        Some(self)
+    }
+
+    async fn failed(&self) -> String {
+        self.status.failed().await
+    }
+
+    async fn close(&self) {
+        // Readers first: they would block the writer's final checkpoint.
+        self.readers.close().await;
+        self.event_reader.close().await;
+        self.queue.close().await;
+        let ended = self.writer_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended
+            && ended.await.is_err()
+        {
+            tracing::error!("the writer did not end in order");
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Compacts the de-duplication log and drops tables past their age.
+    async fn rotate_deduplication(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut until = self.queue.step(dedup::tables::Compact { now, until: None }).await?;
+        while until.is_some() {
+            until = self.queue.step(dedup::tables::Compact { now, until }).await?;
+        }
+        self.queue.step(dedup::tables::Rotate { now }).await
+    }
+}
