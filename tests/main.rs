@@ -20,4 +20,5 @@ mod sender;
 mod store;
 mod support;
 mod tidy;
+mod upgrade;
 mod web;

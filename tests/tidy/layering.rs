@@ -10,9 +10,9 @@ const GROUND: [&str; 1] = ["json"];
 const ARROWS: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("domain", &[]),
-    ("settings", &["domain", "store"]),
+    ("settings", &["domain"]),
     ("store", &["domain", "telemetry"]),
-    ("telemetry", &["domain", "sender", "settings", "store"]),
+    ("telemetry", &["domain", "sender", "settings"]),
     ("trigger", &["domain"]),
     ("mapping", &["domain", "trigger"]),
     ("sender", &["domain"]),
