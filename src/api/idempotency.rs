@@ -116,7 +116,8 @@ async fn keep(api: &Api, key: IdempotencyKey, response: Response) -> Result<Resp
     };
     let text = serde_json::to_string(&answer).map(SecretString::from);
     let text = text.map_err(|_never| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, ""))?;
-    let sealed = api.service.editor.keyring.seal(&text, Purpose::Answer, api.service.clock.now())?;
+    let sealed =
+        api.service.editor.keyring.seal(&text, Purpose::Answer, api.service.clock.now())?;
     store.complete_request(key, Some(sealed)).await?;
     Ok(Response::from_parts(head, Body::from(bytes)))
 }

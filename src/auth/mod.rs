@@ -171,7 +171,8 @@ impl Authenticator {
         tokens.admit_token(token, Act::of_the_service("start", clock.now())).await?;
         let changing = tokio::sync::Mutex::default();
         let live = RwLock::new(Arc::new([]) as Arc<[_]>);
-        let authenticator = Self { tokens, audit, clock, live, refusals: Mutex::default(), changing };
+        let authenticator =
+            Self { tokens, audit, clock, live, refusals: Mutex::default(), changing };
         authenticator.reload().await?;
         if !authenticator.live().iter().any(|it| it.token.made.digest == is_let_in) {
             tracing::warn!(

@@ -216,7 +216,8 @@ impl App {
         let keyring = Arc::new(keyring(&parts, &*store).await?);
         let token = secrets::operator_token(&parts.settings.token_file)?;
         let clock = Arc::clone(&parts.clock);
-        let authenticator = Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?);
+        let authenticator =
+            Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?);
         let node_id = enter(&parts, &*store, schedule.as_deref()).await?;
         let sender = Arc::new(sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
@@ -267,7 +268,8 @@ impl App {
             stopping: stopping.clone(),
             taking_over: tokio::sync::Mutex::default(),
         });
-        let made = Made { store, authenticator, metrics, keyring, node_id, routes, running, telling };
+        let made =
+            Made { store, authenticator, metrics, keyring, node_id, routes, running, telling };
         Self::run(parts, listener, made, threads).await
     }
 

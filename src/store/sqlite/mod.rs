@@ -1,5 +1,6 @@
-//! The store on SQLite: one writer thread with group commit, and a small pool of read-only
-//! connections. Each noun's SQL is in the file of its name; `traits` maps the store's traits to it.
+//! The store on SQLite: one writer thread with group commit on its own connection, and a pool of read-only
+//! connections for queries. The SQL of each noun is in the file of its name; `traits` maps the store's
+//! traits to it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,15 +89,9 @@ impl SqliteStore {
         let path = options.path.display().to_string();
         let writer_ended = writer::start(options, Arc::clone(&status), commands, lock).await;
         let writer_ended = writer_ended.map_err(|error| OpenError::database(&path, error))?;
-        Ok(Self {
-            queue,
-            readers,
-            event_reader,
-            status,
-            writer_ended: Mutex::new(Some(writer_ended)),
-            scan_limits,
-            predecessors: Mutex::new(None),
-        })
+        let writer_ended = Mutex::new(Some(writer_ended));
+        let predecessors = Mutex::new(None);
+        Ok(Self { queue, readers, event_reader, status, writer_ended, scan_limits, predecessors })
     }
 
     async fn reader(

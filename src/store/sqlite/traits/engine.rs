@@ -63,7 +63,7 @@ impl Engine for SqliteStore {
     }
 
     async fn close(&self) {
-        // Readers first: they would block the writer's final checkpoint.
+        // Readers would keep the writer from truncating the WAL.
         self.readers.close().await;
         self.event_reader.close().await;
         self.queue.close().await;
@@ -71,7 +71,7 @@ impl Engine for SqliteStore {
         if let Some(ended) = ended
             && ended.await.is_err()
         {
-            tracing::error!("the writer did not end in order");
+            tracing::error!("the writer did not stop in order");
         }
     }
 }
