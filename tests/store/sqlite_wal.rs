@@ -53,7 +53,8 @@ async fn the_wal_is_reset_under_load() {
 async fn a_wal_reset_that_a_reader_blocked_follows_soon_after() {
     const CHECKPOINT_PAGES: i64 = 4_096;
     const LOG: usize = 8_192 * 4_096;
-    let factory = SqliteFactory::with(|it| OpenOptions { checkpoint_pages: CHECKPOINT_PAGES, ..it });
+    let factory =
+        SqliteFactory::with(|it| OpenOptions { checkpoint_pages: CHECKPOINT_PAGES, ..it });
     let path = factory.path();
     let world = World::new(factory).await;
     let place = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
