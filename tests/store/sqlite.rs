@@ -41,7 +41,7 @@ impl SqliteFactory {
 }
 
 /// Few enough that a test compacts them several times.
-const GATHERED_KEYS: usize = 16_384;
+const MEMTABLE_KEYS: usize = 16_384;
 
 pub(super) fn options(path: &Path, clock: Arc<ManualClock>) -> OpenOptions {
     OpenOptions::new(path, Arc::new(Metrics::new()), clock)
@@ -50,7 +50,7 @@ pub(super) fn options(path: &Path, clock: Arc<ManualClock>) -> OpenOptions {
 #[async_trait]
 impl StoreFactory for SqliteFactory {
     async fn open(&self, clock: Arc<ManualClock>) -> Arc<dyn Store> {
-        let options = OpenOptions { gathered_keys: GATHERED_KEYS, ..options(&self.path(), clock) };
+        let options = OpenOptions { memtable_keys: MEMTABLE_KEYS, ..options(&self.path(), clock) };
         Arc::new(SqliteStore::open((self.options)(options)).await.expect("a store"))
     }
 }

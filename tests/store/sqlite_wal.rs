@@ -21,14 +21,17 @@ async fn an_idle_checkpoint_truncates_the_wal() {
     }
     let log = PathBuf::from(format!("{}-wal", path.display()));
     assert!(std::fs::metadata(&log).expect("the log").len() > 0);
-    world.run_engine_duties().await;
+    // Alone: the rotation of de-duplication tables, which is another duty, writes.
+    for duty in Arc::clone(&world.store).duties().into_iter().filter(|it| it.name == "tidy") {
+        duty.run(world.now()).await.expect(duty.name);
+    }
     assert_eq!(std::fs::metadata(&log).expect("the log").len(), 0);
     world.check().await;
 }
 
 #[tokio::test]
 async fn the_wal_is_reset_under_load() {
-    let factory = SqliteFactory::with(|it| OpenOptions { log_pages: 32, ..it });
+    let factory = SqliteFactory::with(|it| OpenOptions { checkpoint_pages: 32, ..it });
     let path = factory.path();
     let world = World::new(factory).await;
     let log = PathBuf::from(format!("{}-wal", path.display()));
@@ -48,9 +51,10 @@ async fn the_wal_is_reset_under_load() {
 
 #[tokio::test]
 async fn a_wal_reset_that_a_reader_blocked_follows_soon_after() {
-    const LOG_PAGES: i64 = 4_096;
+    const CHECKPOINT_PAGES: i64 = 4_096;
     const LOG: usize = 8_192 * 4_096;
-    let factory = SqliteFactory::with(|it| OpenOptions { log_pages: LOG_PAGES, ..it });
+    let factory =
+        SqliteFactory::with(|it| OpenOptions { checkpoint_pages: CHECKPOINT_PAGES, ..it });
     let path = factory.path();
     let world = World::new(factory).await;
     let place = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
@@ -68,7 +72,7 @@ async fn a_wal_reset_that_a_reader_blocked_follows_soon_after() {
         let frames = noop.fetch_one(&mut outside).await.expect("told");
         (frames.get::<i64, _>(1), frames.get::<i64, _>(2))
     };
-    while write().await.0 < LOG_PAGES * 7 / 8 {}
+    while write().await.0 < CHECKPOINT_PAGES * 7 / 8 {}
     let read = "BEGIN; SELECT count(*) FROM events";
     sqlx::raw_sql(read).execute(&mut reader).await.expect("read");
     while write().await.1 == 0 {}

@@ -25,11 +25,13 @@ const DUE: &str = "SELECT id, event_id, token, tried, accepted_at, deadline_at F
 const LEASE: &str = "UPDATE deliveries SET state = 'leased', due_at = NULL, token = ?2, tried = ?3,
         deadline_at = ?4, lease_node_id = ?5, lease_expires_at = ?6
      WHERE id = ?1";
-const BURY: &str = "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
+const DEAD_LETTER: &str =
+    "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
         settled_at = ?2
      WHERE id = ?1";
 /// The overdue deliveries that a reader found, unless they have changed since.
-const BURY_FOUND: &str = "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
+const DEAD_LETTER_FOUND: &str =
+    "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
         settled_at = ?2
      WHERE id IN (SELECT value FROM json_each(?1))
         AND state = 'pending' AND tried > 0 AND deadline_at <= ?2";
@@ -136,11 +138,11 @@ fn serve(
 ) -> rusqlite::Result<()> {
     let (now, before) = (request.now, leased.deliveries.len());
     let mut lease = tx.prepare(LEASE)?;
-    let mut buried = 0;
+    let mut dead = 0;
     for claimed in find_due(tx, want, now)? {
         if claimed.is_overdue(now) {
-            tx.execute(BURY, params![claimed.id.0, now.as_micros()])?;
-            buried += 1;
+            tx.execute(DEAD_LETTER, params![claimed.id.0, now.as_micros()])?;
+            dead += 1;
         } else {
             lease.execute(params![
                 claimed.id.0,
@@ -155,11 +157,11 @@ fn serve(
     }
     let count = u64::try_from(leased.deliveries.len() - before).unwrap_or(u64::MAX);
     let ledger = &mut tx.state.ledger;
-    ledger.pending = ledger.pending.saturating_sub(count + buried);
+    ledger.pending = ledger.pending.saturating_sub(count + dead);
     ledger.leased += count;
-    ledger.dead += buried;
-    if buried > 0 {
-        leased.overdue.push((want.mapping_id, buried));
+    ledger.dead += dead;
+    if dead > 0 {
+        leased.overdue.push((want.mapping_id, dead));
     }
     Ok(())
 }
@@ -197,25 +199,25 @@ fn find_due(tx: &Tx<'_>, want: &ClaimWant, now: Timestamp) -> rusqlite::Result<V
 
 /// Makes dead letters of overdue deliveries that a reader found, unless they have changed since.
 #[derive(Debug)]
-pub(super) struct Bury {
+pub(super) struct DeadLetterOverdue {
     pub(super) found: Vec<i64>,
     pub(super) now: Timestamp,
 }
 
-impl Step for Bury {
+impl Step for DeadLetterOverdue {
     type Answer = u64;
     const CONTEXT: &'static str = "settle overdue deliveries";
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
         let found = json(self.found.iter().copied());
-        let buried = tx.execute(BURY_FOUND, params![found, self.now.as_micros()])?;
-        tx.state.ledger.pending = tx.state.ledger.pending.saturating_sub(buried);
-        tx.state.ledger.dead += buried;
-        Ok(buried)
+        let dead = tx.execute(DEAD_LETTER_FOUND, params![found, self.now.as_micros()])?;
+        tx.state.ledger.pending = tx.state.ledger.pending.saturating_sub(dead);
+        tx.state.ledger.dead += dead;
+        Ok(dead)
     }
 }
 
-/// Finds deliveries for [`Bury`]. On a reader: it may scan the mapping's whole backlog.
+/// Finds deliveries for [`DeadLetterOverdue`]. On a reader: it may scan the mapping's whole backlog.
 pub(super) async fn find_overdue(
     conn: &mut SqliteConnection,
     want: &ClaimWant,

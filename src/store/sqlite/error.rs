@@ -35,7 +35,7 @@ impl From<rusqlite::Error> for SqliteError {
     }
 }
 
-/// The extended result code tells apart what the message does not: "disk I/O error" has thirty.
+/// With the extended result code: "disk I/O error" stands for thirty of them.
 fn with_code(error: &rusqlite::Error) -> String {
     match error.sqlite_error() {
         Some(it) => format!("(code: {}) {error}", it.extended_code),
@@ -98,7 +98,7 @@ impl SqliteError {
         }
     }
 
-    /// What it makes the writer roll back.
+    /// How far the writer has to roll back.
     pub(super) fn reach(&self) -> Reach {
         match self.code() {
             None => Reach::Connection,

@@ -37,10 +37,10 @@ impl Step for Begin {
                 answered_at, NULL
              FROM repeats WHERE token_id = ? AND key = ?",
             params![self.key.token_id.0, self.key.key],
-            |row| self.repeat(&mut Columns::from(row, 0)),
+            |row| self.state(&mut Columns::from(row, 0)),
         )?;
-        if let Some(repeat) = found {
-            return Ok(repeat);
+        if let Some(state) = found {
+            return Ok(state);
         }
         tx.execute(
             "INSERT INTO repeats (token_id, key, fingerprint, process, begun_at)
@@ -59,7 +59,7 @@ impl Step for Begin {
 
 impl Begin {
     /// What the key was used for before.
-    fn repeat(&self, from: &mut Columns<'_>) -> Result<IdempotencyState, Failure> {
+    fn state(&self, from: &mut Columns<'_>) -> Result<IdempotencyState, Failure> {
         let fingerprint: [u8; 32] = from.bytes("a request's fingerprint")?;
         let process = from.at()?;
         if fingerprint != self.fingerprint {

@@ -1,5 +1,5 @@
-//! The lock file beside the database: one process at a time. It is held as long as the store is
-//! open and says who holds it; the file itself stays, so that no two processes lock different ones.
+//! The lock file beside the database admits one process. It is locked as long as the store is open and has the
+//! process id of its holder. The file is never removed: two processes would then lock different files.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::open::OpenError;
 
-/// The lock, held until dropped.
+/// The lock, released when dropped.
 #[derive(Debug)]
 pub(super) struct FileLock {
     _file: File,
@@ -48,7 +48,7 @@ fn lock_path(database: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Who holds the lock, in words; the note in the file may be missing or half written.
+/// The holder of the lock; the process id in the file may be missing or incomplete.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     match file.read_to_string(&mut text) {

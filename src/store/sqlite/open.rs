@@ -39,7 +39,7 @@ const PAGE_SIZE: &str = "PRAGMA page_size = 8192";
 /// the keys of the transaction that begins the compaction must fit too.
 const MEMTABLE_KEYS: usize = (1 << 18) / 8 * 7 - 4_096;
 
-/// What the store needs to know to open.
+/// Options of the store.
 #[derive(Clone)]
 pub struct OpenOptions {
     /// The database file; created when missing, its directory is not.
@@ -59,16 +59,16 @@ pub struct OpenOptions {
     /// Bytes of events in the writer's queue before backpressure refuses more.
     pub max_queued_bytes: usize,
     /// De-duplication keys in the memtable before it is compacted into a table.
-    pub gathered_keys: usize,
+    pub memtable_keys: usize,
     /// The checkpoint threshold: WAL frames that are not checkpointed yet. A page that was written several
     /// times is checkpointed once.
-    pub log_pages: i64,
+    pub checkpoint_pages: i64,
     /// The database grows to at most so many pages of 8 KiB, as on a full disk.
     pub max_pages: Option<u32>,
 }
 
 impl OpenOptions {
-    /// The usual options for the database at `path`.
+    /// The defaults for the database at `path`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -80,8 +80,8 @@ impl OpenOptions {
             readers: 3,
             max_queued_events: 65_536,
             max_queued_bytes: 64 << 20,
-            gathered_keys: MEMTABLE_KEYS,
-            log_pages: WAL_PAGES,
+            memtable_keys: MEMTABLE_KEYS,
+            checkpoint_pages: WAL_PAGES,
             max_pages: None,
         }
     }
@@ -153,7 +153,7 @@ pub enum OpenError {
         /// Its version.
         found: String,
     },
-    /// A schema change could not be made.
+    /// A migration failed.
     #[error("the schema of the database {path} could not be brought up to date")]
     Migration {
         /// The file.
@@ -206,6 +206,7 @@ const APPLICATION_ID: i32 = 0x506F_7374;
 /// The first SQLite without the WAL-reset defect.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
+/// A migration is frozen once released: every database has its checksum, comments included.
 fn migrations() -> Vec<Migration> {
     let outbox = include_str!("../../../migrations/sqlite/0001_outbox.sql");
     vec![Migration::new(1, "outbox".into(), MigrationType::Simple, outbox.into_sql_str(), false)]
@@ -310,7 +311,7 @@ pub(super) fn readers(options: &OpenOptions) -> SqlitePool {
         .connect_lazy_with(connect)
 }
 
-/// Checks library and file, then brings the schema up to date.
+/// Checks library and file, then migrates the schema.
 pub(super) async fn prepare(options: &OpenOptions) -> Result<(), OpenError> {
     let path = options.path.display().to_string();
     let failed = |source| not_a_database(&path, source);

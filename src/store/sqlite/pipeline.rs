@@ -13,7 +13,7 @@ use crate::domain::mapping::{Mapping, MappingRevision};
 use crate::domain::source::Source;
 use crate::store::{Pipeline, Routing, SharedSecret, WriteKey};
 
-/// Reads all of it.
+/// Reads the whole pipeline.
 pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failure> {
     let mut snapshot = conn.begin().await?;
     let version =

@@ -1,7 +1,7 @@
 //! The static dictionary of header compression: common header lines and prefixes of lines. Part of the file
 //! format: an entry keeps its number for ever, new ones are appended.
 
-/// The lines: what stands in attempts of ours, then what stands in answers.
+/// The entries: headers of requests, then headers of responses.
 pub(super) const LINES: [&str; 110] = [
     "\n",
     "\ncontent-type: application/json",
@@ -115,7 +115,7 @@ pub(super) const LINES: [&str; 110] = [
     "\nreport-to: ",
 ];
 
-/// The number and the length of the longest line that `rest` begins with; none unless a line does.
+/// The number and length of the longest entry that is a prefix of `rest`; none unless a line begins here.
 pub(super) fn longest(rest: &[u8]) -> Option<(u8, usize)> {
     if rest.first() != Some(&b'\n') {
         return None;
@@ -127,12 +127,12 @@ pub(super) fn longest(rest: &[u8]) -> Option<(u8, usize)> {
     Some((number, LINES[usize::from(number)].len()))
 }
 
-/// The lines by their keys, the longest of each first.
+/// The entries by hash, the longest of each first.
 const ORDER: [u8; LINES.len()] = order();
-/// Where in it those of a key begin.
+/// Where the entries of a hash begin in it.
 const FIRST: [u8; 257] = first();
 
-/// What tells most lines apart: two letters of their names.
+/// A hash that separates most entries: two letters of their names.
 const fn key(line: &[u8]) -> u8 {
     if line.len() < 4 { 0 } else { line[1].wrapping_mul(8) ^ line[3] }
 }
@@ -177,12 +177,12 @@ mod tests {
     use super::*;
     use crate::domain::digest::sha256;
 
-    /// The lines that rows may have been packed with; with lines added, this is added to.
+    /// The digest of the first entries. When entries are appended, a line is appended here.
     const KEPT: [(usize, &str); 1] =
         [(110, "27a927f3d49cb15b10d21341134711ba436917c47d3f823e2fc147a0065cc11f")];
 
     #[test]
-    fn a_line_keeps_its_place() {
+    fn an_entry_keeps_its_number() {
         for (count, digest) in KEPT {
             let lines = LINES[..count].concat();
             assert_eq!(hex::encode(sha256(&[lines.as_bytes()])), digest, "the first {count}");

@@ -121,7 +121,7 @@ fn run(rest: &[u8], is_such: impl Fn(u8) -> bool) -> usize {
     rest.iter().take(TEXT).take_while(|it| is_such(**it)).count()
 }
 
-/// How many of so many digits, and of the padding behind them, a piece takes.
+/// How many of these digits, with the padding behind them, one piece takes.
 fn base64_digits(rest: &[u8], word: usize) -> usize {
     let padding = (4 - word % 4) % 4;
     let is_padded = matches!(padding, 1 | 2) && rest[word..].starts_with(&b"=="[..padding]);
@@ -132,8 +132,8 @@ fn base64_digits(rest: &[u8], word: usize) -> usize {
     }
 }
 
-/// The seconds of the HTTP date that this begins with. Of this length the one form that is sent today is
-/// the only one, and each date in it is printed in one way.
+/// The seconds of the HTTP date that this begins with. Dates of this length have one form, IMF-fixdate, which
+/// formats each time in one way.
 fn date(rest: &[u8]) -> Option<u32> {
     let text = rest.get(..DATE_LEN).filter(|text| text.ends_with(b" GMT"))?;
     let at = httpdate::parse_http_date(str::from_utf8(text).ok()?).ok()?;
@@ -145,7 +145,7 @@ fn printed(seconds: u32) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()))
 }
 
-/// The text that was packed; none when no version of this program packs so.
+/// The text that was packed; none for bytes that no version of this program writes.
 pub(super) fn unpack(packed: &[u8]) -> Option<String> {
     if packed.is_empty() {
         return Some(String::new());
@@ -205,16 +205,16 @@ mod tests {
     }
 
     #[track_caller]
-    fn comes_back(text: &str) {
+    fn is_lossless(text: &str) {
         let packed = packed(text);
         assert_eq!(unpack(&packed).as_deref(), Some(text), "{packed:02x?}");
         let most = text.len() + text.len() / TEXT + text.matches('\n').count() + 2;
         assert!(packed.len() <= most, "{text:?}: {packed:02x?}");
     }
 
-    /// What is in files stays readable: a change of this is a change of their format.
+    /// The packed form is part of the file format.
     #[test]
-    fn what_was_packed_once_is_read_for_ever() {
+    fn packed_headers_of_older_files_are_read() {
         let request = "818204302e312e30834f01a1ff57146970f4800000000000752e8544179528525987531cf3\
             027cc1bd871725469c8411e187d3a4b6092d867f9a47036879fd42d136990a0afd094ebe51b6790b301d14d\
             dd00d2951eb28ea6f80";
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unlike_headers_comes_back() {
+    fn text_that_is_not_headers_is_lossless() {
         for text in [
             "\n",
             "\n\n\n",
@@ -243,11 +243,11 @@ mod tests {
             "a: ABCDEFGHIJKLMNOPR==\nb: ABCDEFGHIJKLMNOPQR=\nc: ABCDEFGHIJKLMNOP===\n",
             "a: \u{fffd}\u{fffd}é\nb: 0123456789ab…",
         ] {
-            comes_back(text);
+            is_lossless(text);
         }
         for length in 0..200 {
             for digit in ["0", "A", "…", "\n", "="] {
-                comes_back(&format!("a: {}=\n", digit.repeat(length)));
+                is_lossless(&format!("a: {}=\n", digit.repeat(length)));
             }
         }
     }
@@ -269,12 +269,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_comes_back(pieces in prop::collection::vec(pieces(), 0..12)) {
-            comes_back(&pieces.concat());
+        fn any_text_is_lossless(pieces in prop::collection::vec(pieces(), 0..12)) {
+            is_lossless(&pieces.concat());
         }
 
         #[test]
-        fn whatever_stands_in_a_file_is_no_panic(packed in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_content_of_a_file_panics(packed in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = unpack(&packed);
         }
     }

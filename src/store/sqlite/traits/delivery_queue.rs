@@ -87,7 +87,7 @@ impl DeliveryQueue for SqliteStore {
         if found.is_empty() {
             return Ok(0);
         }
-        self.queue.step(claim::Bury { found, now: request.now }).await
+        self.queue.step(claim::DeadLetterOverdue { found, now: request.now }).await
     }
 
     async fn delivery_state(&self, id: DeliveryId) -> Result<Option<State>, StoreError> {

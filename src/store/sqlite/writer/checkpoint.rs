@@ -119,11 +119,11 @@ impl Checkpointer {
             if waiting >= WAL_PAGES_WITHOUT_ROOM {
                 checkpoint(sqlite, PASSIVE)?;
             }
-        } else if waiting >= self.options.log_pages * MAX_WAL_FACTOR {
+        } else if waiting >= self.options.checkpoint_pages * MAX_WAL_FACTOR {
             checkpoint(sqlite, PASSIVE)?;
         } else if self.background.is_some() {
             // The frames it leaves are checkpointed when it has ended.
-        } else if waiting >= self.options.log_pages {
+        } else if waiting >= self.options.checkpoint_pages {
             self.background = checkpoint_beside(self.options.clone(), Arc::clone(&self.file));
         } else if frames.checkpointed > 0 {
             // A reader's snapshot kept the WAL from being reset: the few new frames are checkpointed again,

@@ -66,7 +66,7 @@ pub(super) async fn start(
     let (open, opened) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     let work = move || {
-        // Nobody may be waiting, here and below.
+        // The receivers may be dropped.
         match Writer::open(options, status, commands) {
             Ok(writer) => {
                 let _ = open.send(Ok(()));
@@ -94,7 +94,7 @@ impl Writer {
     ) -> Result<Self, SqliteError> {
         let sqlite = Connection::open(&options)?;
         let state = WriterState::load(&sqlite)?;
-        let memtable = Memtable::load(&sqlite, options.gathered_keys)?;
+        let memtable = Memtable::load(&sqlite, options.memtable_keys)?;
         let filters = Filters::open(&options.path, state.rotation.filled);
         status.publish(state.ledger);
         let mut checkpointer =

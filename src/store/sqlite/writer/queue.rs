@@ -72,7 +72,7 @@ pub(crate) enum Command {
 pub(crate) struct Commands {
     commands: mpsc::Receiver<Command>,
     work: mpsc::Receiver<Command>,
-    /// Wakes the writer's thread; made on it by the first wait.
+    /// Wakes the writer's thread; created on that thread by the first wait.
     waker: Option<Waker>,
 }
 

@@ -1,4 +1,4 @@
-//! A write step and the transaction it runs in: what every file that writes needs of the writer.
+//! Write steps and the transaction they run in: the writer's interface for every file that writes.
 
 use rusqlite::ToSql;
 
