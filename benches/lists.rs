@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use postrider::domain::clock::{ManualClock, Timestamp};
 use postrider::domain::delivery::{Reason, State};
-use postrider::domain::id::{DeliveryId, DestinationId, EventId, MappingId};
+use postrider::domain::id::{DestinationId, MappingId};
 use postrider::store::sqlite::{OpenOptions, SqliteStore};
-use postrider::store::{DeliveryQuery, EventConditions, EventQuery, StatusRange, Store};
+use postrider::store::{
+    Cursor, DeliveryQuery, Engine as _, EventConditions, EventQuery, History as _, StatusRange,
+};
 use postrider::telemetry::metrics::Metrics;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
@@ -32,6 +34,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// SQLite compares the key alone.
+const fn position(key: i64) -> Cursor {
+    Cursor { at: Timestamp::from_micros(START), key }
+}
+
 async fn measure(rows: i64) -> Result<u32, Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("postrider.db");
@@ -47,7 +54,7 @@ async fn measure(rows: i64) -> Result<u32, Box<dyn std::error::Error>> {
     let mut slow = 0;
     for (name, query) in deliveries(rows) {
         for before in [rows + 1, rows / 2] {
-            let query = DeliveryQuery { before: Some(DeliveryId(before)), ..query.clone() };
+            let query = DeliveryQuery { before: Some(position(before)), ..query.clone() };
             let mut took = Vec::with_capacity(TIMES);
             for _ in 0..TIMES {
                 let began = Instant::now();
@@ -58,7 +65,7 @@ async fn measure(rows: i64) -> Result<u32, Box<dyn std::error::Error>> {
         }
     }
     for (name, query) in events() {
-        let query = EventQuery { before: Some(EventId(rows / 4)), ..query };
+        let query = EventQuery { before: Some(position(rows / 4)), ..query };
         let mut took = Vec::with_capacity(TIMES);
         for _ in 0..TIMES {
             let began = Instant::now();

@@ -139,7 +139,7 @@ enum Timed {
 
 /// A store in a file, with one mapping.
 struct World {
-    store: SqliteStore,
+    store: Arc<dyn Store>,
     clock: Arc<ManualClock>,
     node_id: NodeId,
     source_id: SourceId,
@@ -152,7 +152,7 @@ impl World {
     async fn open(path: &std::path::Path) -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let options = OpenOptions::new(path, Arc::new(Metrics::new()), Arc::clone(&clock) as _);
-        let store = SqliteStore::open(options).await.expect("a store");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options).await.expect("a store"));
         let [source, destination, mapping] = ["web", "crm", "all"].map(str::to_owned);
         let changes = vec![
             PipelineChange::PutSource { source: source.clone(), enabled: true },
@@ -260,7 +260,7 @@ impl World {
 
 fn first(accepted: &Accepted) -> DeliveryId {
     match accepted {
-        Accepted::Stored { first_delivery_id, .. } => *first_delivery_id,
+        Accepted::Stored { delivery_ids, .. } => delivery_ids.iter().next().expect("one delivery"),
         Accepted::Duplicate => unreachable!("every message has its own id"),
     }
 }

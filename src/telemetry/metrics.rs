@@ -127,11 +127,13 @@ impl Metrics {
             deliveries: Family::default(),
             events: Family::default(),
         };
-        metrics.register();
+        metrics.register_traffic();
+        metrics.register_store();
         metrics
     }
 
-    fn register(&mut self) {
+    /// Registers the metrics of intake, delivery and alerts.
+    fn register_traffic(&mut self) {
         let to = &mut self.registry;
         to.register(
             "intake_answers",
@@ -181,6 +183,11 @@ impl Metrics {
             "Spans dropped before they were exported",
             self.spans_lost.clone(),
         );
+    }
+
+    /// Registers the metrics of the database and its ledger.
+    fn register_store(&mut self) {
+        let to = &mut self.registry;
         to.register("commit_rows", "Events and attempts per write batch", self.commit_rows.clone());
         to.register_with_unit(
             "commit",

@@ -69,7 +69,7 @@ pub(super) async fn read(
 ) -> Result<Option<StoredJob>, Failure> {
     let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?");
     let found = sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_optional(conn).await?;
-    found.as_ref().map(|row| read_job(row)).transpose()
+    found.as_ref().map(read_job).transpose()
 }
 
 /// Jobs that meet all conditions, newest first.

@@ -21,7 +21,7 @@ pub(super) async fn event(
 ) -> Result<Option<StoredEvent>, Failure> {
     let sql = format!("SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id = ?");
     let found = sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_optional(conn).await?;
-    found.as_ref().map(|row| row::event(row)).transpose()
+    found.as_ref().map(row::event).transpose()
 }
 
 /// Events, newest first.

@@ -73,7 +73,7 @@ pub(super) async fn read_events(
 ) -> Result<Vec<StoredEvent>, Failure> {
     let mut sql = statement_of_events(query, scan, range);
     let found = sql.build().persistent(false).fetch_all(conn).await?;
-    found.iter().map(|row| row::event(row)).collect()
+    found.iter().map(row::event).collect()
 }
 
 /// The query of the events of a range.
