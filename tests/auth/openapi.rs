@@ -81,7 +81,7 @@ async fn exactly_the_filters_of_each_list_are_described() {
         let path = path.replace("/x/x/x", "/website/x/everything");
         let (status, problem) = app.client.get(&format!("{path}?no-such=1")).await.unwrap();
         let told = problem["faults"][0]["message"].as_str().unwrap_or_default();
-        let Some((_, known)) = told.split_once("(there are ") else {
+        let Some((_, known)) = told.split_once("(filters: ") else {
             // What has a query of a fixed shape, or none.
             let fixed = ["/audit/verification", "/diff"].iter().any(|end| path.ends_with(end));
             assert_eq!(fixed, !described.is_empty(), "{path} takes none: {problem}");

@@ -120,13 +120,13 @@ async fn every_mapping_explains_its_delivery_or_why_there_is_none() {
     says(
         "website/crm/d-wants",
         &[
-            "properties.plan = \"pro\" does not hold: properties.plan was \"free\"",
+            "properties.plan = \"pro\" is false: properties.plan was \"free\"",
             "that was revision 1, and revision 2 is current since",
         ],
     );
     assert_eq!(why["mappings"][3]["unmet"]["found"], "\"free\"");
     says("website/crm/e-off", &["inferred: it was disabled", "enabled again at"]);
-    says("website/erp/pages", &["type = \"page\" or type = \"screen\" does not hold"]);
+    says("website/erp/pages", &["type = \"page\" or type = \"screen\" is false"]);
     assert!(why["notes"][0].as_str().unwrap().contains("within 24 hours"), "{why}");
     app.stop().await;
 }
@@ -138,7 +138,7 @@ async fn explain_prints_text_and_json() {
     let (code, stdout, stderr) = ask(&app, &["explain", "m/1 é"]).await;
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("website/crm/a-takes\tdelivered\tdlv_"), "{stdout}");
-    let kept = "website/erp/all\tintegrations\t-\tthe event's integrations object keeps it";
+    let kept = "website/erp/all\tintegrations\t-\tthe event's integrations object excludes";
     assert!(stdout.contains(kept), "{stdout}");
 
     let why = explain(&app, "m%2F1%20%C3%A9").await;

@@ -139,6 +139,18 @@ async fn a_newer_database_is_refused_and_unchanged() {
 }
 
 #[tokio::test]
+async fn a_database_of_a_build_with_another_migration_is_refused_and_the_hint_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("postrider.db");
+    new_database(&path).await;
+    let other = "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1";
+    execute(&path, other).await.expect("changed");
+    let error = open(&path).await.expect_err("refused");
+    assert!(matches!(error, OpenError::Migration { .. }), "{error}");
+    assert!(error.hint().contains("a build with other migrations"), "{}", error.hint());
+}
+
+#[tokio::test]
 async fn one_process_at_a_time() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("postrider.db");

@@ -192,8 +192,15 @@ impl OpenError {
                 "stop the other process, or talk to it over its API; one process uses a database"
             }
             Self::Library { .. } => "build Postrider with its bundled SQLite",
+            Self::Migration {
+                source: MigrateError::VersionMismatch(_) | MigrateError::VersionMissing(_),
+                ..
+            } => {
+                "a build with other migrations wrote the file, which is unchanged: \
+                 run that build, or set `database` to another path"
+            }
             Self::Migration { .. } => {
-                "the file is as it was before; check space and file integrity"
+                "the file is unchanged; check the free disk space and the file with `postrider doctor`"
             }
             Self::Database { .. } => "check the file with `postrider doctor` or restore a backup",
         }
