@@ -293,7 +293,7 @@ pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<rusqlite::Connecti
     Ok(sqlite)
 }
 
-/// A connection that never checkpoints by itself.
+/// A connection that never checkpoints on its own.
 fn connect(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sqlite = rusqlite::Connection::open_with_flags(path, flags)?;

@@ -276,7 +276,7 @@ impl Writer {
         }
         match reach {
             Reach::Statement => {}
-            // SQLite has rolled back by itself, and the connection must not be used again.
+            // SQLite has already rolled back, and the connection must not be used again.
             Reach::Full | Reach::Connection => match Connection::open(&self.options) {
                 Ok(fresh) => {
                     let failed = std::mem::replace(&mut self.sqlite, fresh);
