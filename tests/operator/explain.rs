@@ -121,7 +121,7 @@ async fn every_mapping_explains_its_delivery_or_why_there_is_none() {
         "website/crm/d-wants",
         &[
             "properties.plan = \"pro\" is false: properties.plan was \"free\"",
-            "that was revision 1, and revision 2 is current since",
+            "that was revision 1; revision 2 is current since",
         ],
     );
     assert_eq!(why["mappings"][3]["unmet"]["found"], "\"free\"");

@@ -118,14 +118,14 @@ fn every_promise_names_a_test_that_exists() {
 }
 
 /// The names of the functions under an attribute that has the word `test` in it, and of those that
-/// `conformance!` makes tests of.
+/// `cases!` makes tests of.
 fn tests_in(source: &str) -> Vec<String> {
     let tokens = tokens(source);
     let (mut names, mut under_test, mut in_attribute) = (Vec::new(), false, false);
     let mut in_conformance = false;
     for (before, token) in tokens.iter().zip(tokens.iter().skip(1)) {
         match (before.text.as_str(), token.text.as_str()) {
-            ("conformance", "!") => in_conformance = true,
+            ("cases", "!") => in_conformance = true,
             (_, "}") => in_conformance = false,
             (_, name) if in_conformance => names.push(name.to_owned()),
             ("#", "[") => in_attribute = true,
@@ -145,7 +145,7 @@ fn tests_in(source: &str) -> Vec<String> {
 fn only_tests_prove() {
     let source = "#[test] fn a() {} fn b() {} #[tokio::test(flavor = \"x\")] async fn c() {}";
     assert_eq!(tests_in(source), ["a", "c"]);
-    let listed = tests_in("conformance! { outbox: d e; } fn f() {}");
+    let listed = tests_in("cases! { outbox: d e; } fn f() {}");
     assert!(listed.contains(&"e".to_owned()) && !listed.contains(&"f".to_owned()));
 }
 
