@@ -1,6 +1,6 @@
 //! What authorizes a destination's requests: bearer tokens as given, OAuth 2.0 tokens got, kept,
 //! refreshed and connected. Tokens in use are here; what must outlive the process is in the store,
-//! sealed. It sends nothing to receivers: that is the courier's.
+//! sealed. It sends nothing to receivers: that is the dispatcher's.
 
 mod account;
 mod consent;

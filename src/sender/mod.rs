@@ -1,5 +1,5 @@
 //! The only HTTP client: signs, guards addresses, sends, and says how each try ended.
-//! It keeps no state of deliveries and never retries: that is the courier's.
+//! It keeps no state of deliveries and never retries: that is the dispatcher's.
 
 mod address;
 mod answer;

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
-use crate::delivery::{Courier, CourierParts};
+use crate::delivery::{Dispatcher, DispatcherParts};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::id::NodeId;
 use crate::functions::{FunctionPool, PoolOptions};
@@ -144,8 +144,8 @@ pub struct App {
     pub address: SocketAddr,
     /// Its store.
     pub store: Arc<dyn Store>,
-    /// Its courier.
-    pub courier: Courier,
+    /// Its dispatcher.
+    pub dispatcher: Dispatcher,
     /// Its duties.
     pub duties: Duties,
     /// What it counts.
@@ -235,7 +235,7 @@ impl App {
         let routes = LiveRoutes::new(routes);
         let telling = telling(&parts, &metrics)?;
         let threads = Threads::of(parts.deliver_on.clone()).map_err(AppError::Threads)?;
-        let courier = Courier::start(CourierParts {
+        let dispatcher = Dispatcher::start(DispatcherParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
@@ -250,7 +250,7 @@ impl App {
             seed: parts.seed,
             deliver_on: threads.handle().clone(),
         });
-        let expired = courier.expire_predecessors().await?;
+        let expired = dispatcher.expire_other_nodes().await?;
         if expired > 0 {
             tracing::warn!(expired, "leases of the process before; their outcome is not known");
         }
@@ -263,7 +263,7 @@ impl App {
             functions,
             auth,
             routes: routes.clone(),
-            courier: courier.clone(),
+            dispatcher: dispatcher.clone(),
             jobs: JobRunner::default(),
             stopping: stopping.clone(),
             taking_over: tokio::sync::Mutex::default(),
@@ -305,7 +305,7 @@ impl App {
         Ok(Self {
             address,
             store,
-            courier: running.courier.clone(),
+            dispatcher: running.dispatcher.clone(),
             metrics,
             sqlite,
             functions: Arc::clone(&running.functions),
@@ -345,7 +345,7 @@ impl App {
         if let Err(error) = self.connections.await {
             tracing::error!(%error, "lost connections were not followed");
         }
-        self.courier.stop(self.grace).await;
+        self.dispatcher.stop(self.grace).await;
         drop(self.threads);
         self.functions.stop();
         if let Err(error) = self.duties.clone().note_uses().await {

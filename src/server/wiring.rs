@@ -44,7 +44,7 @@ pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) ->
     Intake::new(IntakeParts {
         routes: made.routes.clone(),
         store: Arc::clone(&made.store),
-        dispatch: Arc::new(made.running.courier.clone()),
+        dispatch: Arc::new(made.running.dispatcher.clone()),
         live,
         spans: made.telling.as_ref().map(|(spans, _)| spans.clone()),
         clock: Arc::clone(&parts.clock),
@@ -58,7 +58,7 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
         store: Arc::clone(&made.store),
-        courier: made.running.courier.clone(),
+        dispatcher: made.running.dispatcher.clone(),
         routes: made.routes.clone(),
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&made.metrics),
@@ -71,7 +71,7 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     Duties {
         alerts,
         store: Arc::clone(&made.store),
-        courier: made.running.courier.clone(),
+        dispatcher: made.running.dispatcher.clone(),
         authenticator: Arc::clone(&made.authenticator),
         clock: Arc::clone(&parts.clock),
         node_id: made.node_id,

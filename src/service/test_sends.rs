@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::events::sources_among;
 use super::{Refusal, Service};
-use crate::delivery::Tested;
+use crate::delivery::TestResult;
 use crate::domain::attempt::NewAttempt;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::event::{Document, Event, EventType};
@@ -286,7 +286,7 @@ fn public(id: EventId, event: &Event) -> String {
 }
 
 impl TestView {
-    pub(super) fn of(chosen: &Chosen, tested: &Tested, sent: bool) -> Self {
+    pub(super) fn of(chosen: &Chosen, tested: &TestResult, sent: bool) -> Self {
         let request = tested.request.as_ref().map(|request| RequestView {
             method: request.method.to_string(),
             url: request.url.clone(),
