@@ -40,8 +40,8 @@ pub(super) async fn accept(
     if !settled.due.is_empty() {
         reserved.dispatch.hint_due(&settled.due);
     }
-    if live.is_watched() {
-        written.tell(&accepted, live);
+    if live.has_subscribers() {
+        written.publish(&accepted, live);
     }
     Ok(settled.tally)
 }
@@ -78,12 +78,12 @@ impl Written {
     }
 
     /// Tells those who watch what was stored.
-    fn tell(&self, accepted: &[Accepted], live: &Feed<LiveEvent>) {
+    fn publish(&self, accepted: &[Accepted], live: &Feed<LiveEvent>) {
         let source: Arc<str> = self.source.name.as_str().into();
         for ((event, _), accepted) in self.events.iter().zip(accepted) {
             if let Accepted::Stored { event_id, .. } = accepted {
                 let (source, event) = (Arc::clone(&source), Arc::clone(event));
-                live.tell(LiveEvent { id: *event_id, source, event });
+                live.publish(LiveEvent { id: *event_id, source, event });
             }
         }
     }

@@ -53,7 +53,7 @@ use crate::live::{Feed, LiveEvent};
 use crate::routing::{LiveRoutes, Routes, SourceRoute};
 use crate::store::Store;
 use crate::telemetry::metrics::{Answer, Metrics};
-use crate::telemetry::traces::Spans;
+use crate::telemetry::traces::Tracer;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -67,7 +67,7 @@ pub struct IntakeParts {
     /// Who makes the first attempts.
     pub dispatch: Arc<dyn Dispatch>,
     /// What requests are told to as spans, where somebody gathers them.
-    pub spans: Option<Spans>,
+    pub spans: Option<Tracer>,
     /// Where those who watch are told of what was accepted.
     pub live: Feed<LiveEvent>,
     /// The time.
@@ -85,7 +85,7 @@ pub struct Intake {
     routes: LiveRoutes,
     store: Arc<dyn Store>,
     dispatch: Arc<dyn Dispatch>,
-    spans: Option<Spans>,
+    spans: Option<Tracer>,
     live: Feed<LiveEvent>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,

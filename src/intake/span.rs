@@ -9,18 +9,18 @@ use super::answer::Refusal;
 use crate::domain::clock::Timestamp;
 use crate::domain::span::{Fact, Span, SpanKind};
 use crate::domain::trace::Trace;
-use crate::telemetry::traces::Spans;
+use crate::telemetry::traces::Tracer;
 
 /// A request that is being accepted.
 pub(super) struct AcceptSpan {
-    spans: Spans,
+    spans: Tracer,
     trace: Trace,
     parent_id: Option<[u8; 8]>,
 }
 
 impl AcceptSpan {
     /// Begins it: what follows from the request is a child of it.
-    pub(super) fn begin(spans: &Spans, head: &mut Head) -> Self {
+    pub(super) fn begin(spans: &Tracer, head: &mut Head) -> Self {
         let before = head.trace.as_deref();
         let parent_id = before.map(|it| it.parent_id);
         let trace = before.map_or_else(|| spans.begin(), |it| it.child(spans.span_id()));

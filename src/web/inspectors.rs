@@ -21,10 +21,10 @@ use super::time::{RelativeTime, TimeOfDay};
 use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
+use crate::live::sse;
 use crate::pipeline::Fault;
 use crate::service::Refusal;
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
-use crate::sse;
 
 /// The fields of the response form.
 const FIELDS: [&str; 4] = ["statuses", "delay_ms", "body", "secret"];
@@ -229,7 +229,7 @@ pub(super) async fn stream(
     let lines = web.service.watch_inspector(&caller, Some(&name))?;
     let lines = lines.only_while(web.session_of(&headers));
     // Writing a row to a String does not fail.
-    Ok(sse::answer(lines, |view| Row::of(view).render().unwrap_or_default()))
+    Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
 }
 
 /// Saves the configured response.

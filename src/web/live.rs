@@ -19,9 +19,9 @@ use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
+use crate::live::sse;
 use crate::pipeline::Fault;
 use crate::service::events::EventView;
-use crate::sse;
 
 /// The path of the page.
 pub(super) const PAGE: &str = "/live";
@@ -132,5 +132,5 @@ pub(super) async fn stream(
     let lines = web.service.watch_events(&caller, &form.conditions(&[])).await?;
     let lines = lines.only_while(web.session_of(&headers));
     // Writing a row to a String does not fail.
-    Ok(sse::answer(lines, |view| Row::of(view).render().unwrap_or_default()))
+    Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
 }

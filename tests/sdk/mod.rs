@@ -1,5 +1,5 @@
-//! Door to door with the real program: the official Node and Python SDKs send every call type, and a
-//! receiver in Node verifies what arrives as the documentation of Segment's webhooks shows it.
+//! End to end with the real program: the official Node and Python SDKs send every call type, and a receiver
+//! in Node verifies the signatures as in the documentation of Segment's webhooks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdout, Command};
 
 const SECRET: &str = "clé secrète";
 const WRITE_KEY: &str = "sdk-write-key";
-/// Hung processes end the test with a name instead of keeping it for ever.
+/// Time limit: a hung process fails the test by name.
 const LIMIT: Duration = Duration::from_secs(60);
 const TYPES: [&str; 6] = ["alias", "group", "identify", "page", "screen", "track"];
 
@@ -113,7 +113,7 @@ impl Program {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Stops it as an operator would.
+    /// Stops it with a signal.
     async fn stop(mut self) {
         let id = i32::try_from(self.service.id().unwrap()).unwrap();
         let process = rustix::process::Pid::from_raw(id).unwrap();
@@ -192,7 +192,7 @@ async fn the_official_sdks_deliver_every_call_type_once_with_signatures_that_ver
 }
 
 impl Verifier {
-    /// What it printed since, once its input has ended.
+    /// The rest of its output, after its input is closed.
     async fn rest(mut self) -> Vec<Value> {
         drop(self.child.stdin.take());
         let mut rest = Vec::new();

@@ -1,4 +1,4 @@
-//! Generated data and events, as JSON text: so that numbers and escapes come in every spelling.
+//! Generated data and events, as JSON text, with every spelling of numbers and escapes.
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;

@@ -1,10 +1,10 @@
-//! The differential run: generated triggers and mappings, evaluated by Segment's published packages
-//! in Node and by `postrider render`, have to give the same. A case in which Segment's code throws
-//! has to be refused by us, as a mapping or for that event.
+//! Differential test: generated triggers and mappings, evaluated by Segment's published packages in Node
+//! and by `postrider render`, have the same results. A case in which Segment's code throws has to be
+//! refused, as a mapping or for that event.
 //!
-//! Left out of what is generated, because there the two differ on purpose: names that JavaScript's
+//! Not generated, because the two differ by design: names that JavaScript's
 //! objects inherit, and, of triggers, `and` beside `or` without parentheses, groups in groups,
-//! functions in groups, `!( … )` and single quotes, all of which Segment's parser reads wrongly.
+//! functions in groups, `!( … )` and single quotes, which Segment's parser gets wrong.
 
 mod mappings;
 mod triggers;
@@ -80,7 +80,7 @@ fn by_segment(cases: &[Case]) -> Vec<Verdict> {
 }
 
 #[test]
-fn triggers_and_directives_give_what_segments_own_code_gives() {
+fn triggers_and_directives_have_the_results_of_segments_code() {
     let cases: Vec<Case> = (0..CASES).map(Case::generate).collect();
     let expected = by_segment(&cases);
     let lines: Vec<String> = cases.iter().flat_map(Case::for_postrider).collect();
@@ -112,7 +112,7 @@ fn pick<'t, T: ?Sized>(rng: &mut StdRng, from: &[&'t T]) -> &'t T {
     from[rng.random_range(0..from.len())]
 }
 
-/// Whether what happens once in so many times happens.
+/// True once in `times`.
 fn one_in(rng: &mut StdRng, times: u32) -> bool {
     rng.random_range(0..times) == 0
 }

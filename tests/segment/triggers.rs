@@ -1,4 +1,4 @@
-//! Generated triggers, within the grammar that both read the same.
+//! Generated triggers, within the common grammar.
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
