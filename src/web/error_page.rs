@@ -11,6 +11,7 @@ use tower_http::csrf::ProtectionError;
 use super::error::PageError;
 use super::layout::{Layout, page_with};
 use super::state::Web;
+use crate::domain::error_chain;
 use crate::pipeline::Fault;
 
 /// Carries the error from the handler to the middleware, which knows the layout.
@@ -72,7 +73,7 @@ fn render(web: &Web, layout: Layout, error: PageError) -> Response {
     let PageError { status, title, detail, faults, internal } = error;
     let request_id = internal.map(|error| {
         let request_id = web.next_request_id();
-        tracing::error!(request_id, error = causes(&*error), "a page failed");
+        tracing::error!(request_id, error = error_chain::display(&*error), "a page failed");
         request_id
     });
     let code = status.as_u16();
@@ -85,18 +86,6 @@ fn render(web: &Web, layout: Layout, error: PageError) -> Response {
         tracing::error!(failure = error.detail, "the page of a failure failed");
         status.into_response()
     })
-}
-
-/// An error with its causes in one line.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 pub(super) async fn no_such_page(uri: Uri) -> PageError {

@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use super::error::PageError;
+use crate::domain::error_chain;
 use crate::pipeline::Fault;
 use crate::service::deliveries::Page;
 use crate::service::{Condition, Refusal};
@@ -180,12 +181,8 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 }
 
 fn read_error(error: &axum::Error) -> PageError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<http_body_util::LengthLimitError>() {
-            return PageError::too_large(LIMIT);
-        }
-        cause = inner.source();
+    if error_chain::chain(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        return PageError::too_large(LIMIT);
     }
     PageError::malformed("The request body is incomplete.")
 }
