@@ -1,10 +1,10 @@
-//! The differential run: generated triggers and mappings, evaluated by Segment's published packages
-//! in Node and by `postrider render`, have to give the same. A case in which Segment's code throws
-//! has to be refused by us, as a mapping or for that event.
+//! Differential test: generated triggers and mappings are evaluated by Segment's published packages in
+//! Node and by `postrider render`, and the results have to be equal. Where Segment's code throws, we have to
+//! refuse the mapping or fail the event.
 //!
-//! Left out of what is generated, because there the two differ on purpose: names that JavaScript's
-//! objects inherit, and, of triggers, `and` beside `or` without parentheses, groups in groups,
-//! functions in groups, `!( … )` and single quotes, all of which Segment's parser reads wrongly.
+//! Not generated, because the two differ on purpose: names that JavaScript objects inherit, and in triggers
+//! `and` beside `or` without parentheses, nested groups, functions in groups, `!( … )` and single quotes,
+//! all of which Segment's parser misreads.
 
 mod mappings;
 mod triggers;
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::operator::render::render;
 
-/// Generated cases; the seed is fixed, so that a difference comes again.
+/// Number of generated cases; seeds are fixed, so that failures are reproducible.
 const CASES: u64 = 4_000;
 
 /// One case, its parts as JSON text.
@@ -45,7 +45,7 @@ impl Case {
         format!("{{\"trigger\":{trigger},\"data\":{},\"event\":{}}}", self.data, self.event)
     }
 
-    /// For us: the trigger with whole data, and the data with no trigger.
+    /// For us: the trigger without data, and the data without a trigger.
     fn for_postrider(&self) -> [String; 2] {
         let trigger = Value::from(self.trigger.as_str());
         [
@@ -93,7 +93,7 @@ fn triggers_and_directives_give_what_segments_own_code_gives() {
         if ours[0]["matched"] != expected.matched {
             differences.push(format!("{}\n  {}\n  {}", case.trigger, case.event, ours[0]));
         }
-        // What gives no object is no payload: Segment's code gives it, its destination refuses it.
+        // A payload that is not an object: Segment's code returns it, its destination refuses it.
         let body = expected.body.as_deref().filter(|body| body.starts_with('{'));
         if ours[1]["request"]["body"].as_str() != body {
             let (data, event) = (&case.data, &case.event);
@@ -102,17 +102,17 @@ fn triggers_and_directives_give_what_segments_own_code_gives() {
     }
     let shown: Vec<String> = differences.iter().take(5).cloned().collect();
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), shown.join("\n"));
-    // Cases that all fail or never match would prove nothing.
+    // Guards against vacuous cases that all fail or never match.
     assert!(matched > CASES / 5 && matched < CASES * 4 / 5, "{matched} of {CASES} matched");
     assert!(rendered > CASES / 2, "{rendered} of {CASES} rendered");
 }
 
-/// One of some.
+/// A random element.
 fn pick<'t, T: ?Sized>(rng: &mut StdRng, from: &[&'t T]) -> &'t T {
     from[rng.random_range(0..from.len())]
 }
 
-/// Whether what happens once in so many times happens.
+/// True with probability 1/`times`.
 fn one_in(rng: &mut StdRng, times: u32) -> bool {
     rng.random_range(0..times) == 0
 }
