@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::delivery::Tested;
+use crate::delivery::TestResult;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
@@ -34,7 +34,7 @@ pub trait Process: Send + Sync + 'static {
         mapping_id: MappingId,
         event: &Event,
         send: bool,
-    ) -> Option<Tested>;
+    ) -> Option<TestResult>;
 
     /// The same for a mapping of this pipeline, which need not be the one in use; sends nothing.
     async fn try_mapping(
@@ -42,7 +42,7 @@ pub trait Process: Send + Sync + 'static {
         pipeline: &Pipeline,
         mapping_id: MappingId,
         event: &Event,
-    ) -> Option<Tested>;
+    ) -> Option<TestResult>;
 
     /// Whether the policy for addresses lets deliveries go to this URL; why not, if not.
     async fn check_destination(&self, url: &url::Url) -> Result<(), String>;

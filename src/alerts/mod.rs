@@ -1,4 +1,4 @@
-//! Alerts: looks at what the courier, the store and the disk tell, keeps which alerts stand, and tells of
+//! Alerts: looks at what the dispatcher, the store and the disk tell, keeps which alerts stand, and tells of
 //! each once: a log line, a metric, and an event for the destination that the settings name. Never of
 //! that destination itself: it would be told by what it tells of.
 
@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use crate::delivery::Courier;
+use crate::delivery::Dispatcher;
 use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::auth::DestinationPath;
 use crate::domain::clock::{Clock, Timestamp};
@@ -44,7 +44,7 @@ pub struct AlertParts {
     /// Where they are kept.
     pub store: Arc<dyn Store>,
     /// What knows of circuits and windows.
-    pub courier: Courier,
+    pub dispatcher: Dispatcher,
     /// What is set up.
     pub routes: LiveRoutes,
     /// Time.
@@ -135,7 +135,7 @@ impl Alerts {
         let parts = &*self.parts;
         let routes = parts.routes.current();
         let mut found = Vec::new();
-        for (mapping_id, opened_at) in parts.courier.open_circuits() {
+        for (mapping_id, opened_at) in parts.dispatcher.open_circuits() {
             let Some(mapping) = routes.mapping(mapping_id) else { continue };
             found.push(Condition {
                 kind: AlertKind::CircuitOpen,
@@ -147,7 +147,7 @@ impl Alerts {
                 raises: true,
             });
         }
-        for (mapping_id, deadline_at) in parts.courier.take_closing() {
+        for (mapping_id, deadline_at) in parts.dispatcher.take_expiring_windows() {
             let Some(mapping) = routes.mapping(mapping_id) else { continue };
             found.push(Condition {
                 kind: AlertKind::WindowClosing,

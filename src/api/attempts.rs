@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 
+use super::authentication::As;
 use super::page::Paged;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
@@ -23,5 +23,5 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<ListedAttempt>, Problem> {
-    Ok(Paged(api.desk.attempts(&caller, &conditions).await?))
+    Ok(Paged(api.service.attempts(&caller, &conditions).await?))
 }

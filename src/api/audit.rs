@@ -7,8 +7,8 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::authentication::As;
 use super::page::Paged;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
@@ -25,7 +25,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<EntryView>, Problem> {
-    Ok(Paged(api.desk.audit(&caller, &conditions).await?))
+    Ok(Paged(api.service.audit(&caller, &conditions).await?))
 }
 
 /// What to verify against.
@@ -46,5 +46,5 @@ pub(super) async fn verify(
     State(api): State<Arc<Api>>,
     Query(asked): Query<Kept>,
 ) -> Result<Json<VerdictView>, Problem> {
-    Ok(Json(api.desk.verify_audit(&caller, asked.kept.as_deref()).await?))
+    Ok(Json(api.service.verify_audit(&caller, asked.kept.as_deref()).await?))
 }

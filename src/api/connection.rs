@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::token::As;
+use super::authentication::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::outbound_auth::{Callback, ConnectError};
@@ -31,7 +31,7 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    Ok(Json(api.desk.connection(&caller, &names).await?))
+    Ok(Json(api.service.connection(&caller, &names).await?))
 }
 
 /// Begin to connect a destination: the page to open in a browser.
@@ -44,7 +44,7 @@ pub(super) async fn begin(
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<BegunView>, Problem> {
-    Ok(Json(api.desk.connect(&operator, &names).await?))
+    Ok(Json(api.service.connect(&operator, &names).await?))
 }
 
 /// End a destination's connection: its deliveries are held from now on.
@@ -58,7 +58,7 @@ pub(super) async fn disconnect(
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    Ok(Json(api.desk.disconnect(&operator, &names).await?))
+    Ok(Json(api.service.disconnect(&operator, &names).await?))
 }
 
 /// What an authorization server adds to the way back (RFC 6749, 4.1.2).
@@ -102,7 +102,7 @@ pub(super) async fn callback(
     State(api): State<Arc<Api>>,
     Query(brought): Query<Brought>,
 ) -> Response {
-    match api.desk.finish_connection(brought.returned()).await {
+    match api.service.finish_connection(brought.returned()).await {
         Ok(path) => {
             page(StatusCode::OK, &format!("{path} is connected. You can close this window."))
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 
+use super::authentication::As;
 use super::page::Paged;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
@@ -23,7 +23,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<DeliveryView>, Problem> {
-    Ok(Paged(api.desk.dead_letters(&caller, &conditions).await?))
+    Ok(Paged(api.service.dead_letters(&caller, &conditions).await?))
 }
 
 /// Dead letters by destination and reason, the largest group first.
@@ -33,5 +33,5 @@ pub(super) async fn groups(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Result<Paged<DeadLetterGroupView>, Problem> {
-    Ok(Paged(api.desk.dead_letter_groups(&caller).await?))
+    Ok(Paged(api.service.dead_letter_groups(&caller).await?))
 }

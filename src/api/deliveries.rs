@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 
+use super::authentication::As;
 use super::page::Paged;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
@@ -23,7 +23,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<DeliveryView>, Problem> {
-    Ok(Paged(api.desk.deliveries(&caller, &conditions).await?))
+    Ok(Paged(api.service.deliveries(&caller, &conditions).await?))
 }
 
 /// A delivery with its event and its attempts.
@@ -34,5 +34,5 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<DeliveryDetail>, Problem> {
-    Ok(Json(api.desk.delivery(&caller, &id).await?))
+    Ok(Json(api.service.delivery(&caller, &id).await?))
 }

@@ -6,16 +6,16 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde_json::Value;
 
+use super::authentication::As;
 use super::body::Body;
 use super::page::Paged;
-use super::setup::{self, At};
-use super::token::As;
+use super::resource::{self, At};
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, DestinationDocument, Target};
 use crate::service::Condition;
 use crate::service::deliveries::Page;
-use crate::service::setup::{DestinationDetail, named};
+use crate::service::resources::{DestinationDetail, named};
 
 /// Every destination, by name.
 #[utoipa::path(get, path = "/destinations", tag = "destinations",
@@ -25,7 +25,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<DestinationDetail>, Problem> {
-    Ok(Paged(api.desk.destinations(&caller, &conditions).await?))
+    Ok(Paged(api.service.destinations(&caller, &conditions).await?))
 }
 
 /// Make a destination.
@@ -38,7 +38,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let [source, name] = named(&body, ["source", "name"])?;
     let target = Target::Destination(source, name);
-    setup::create(&api, &admin, &target, body).await
+    resource::create(&api, &admin, &target, body).await
 }
 
 /// A destination, with the ETag that a change of it can be guarded by.

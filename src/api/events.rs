@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 
+use super::authentication::As;
 use super::page::Paged;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
@@ -27,7 +27,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<EventView>, Problem> {
-    Ok(Paged(api.desk.events(&caller, &conditions).await?))
+    Ok(Paged(api.service.events(&caller, &conditions).await?))
 }
 
 /// An event with its deliveries.
@@ -38,7 +38,7 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<EventDetail>, Problem> {
-    Ok(Json(api.desk.event(&caller, &id).await?))
+    Ok(Json(api.service.event(&caller, &id).await?))
 }
 
 /// What became of an event at each mapping of its source, or why it did not go there.
@@ -49,7 +49,7 @@ pub(super) async fn explain(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<Explanation>, Problem> {
-    Ok(Json(api.desk.explain(&caller, &id).await?))
+    Ok(Json(api.service.explain(&caller, &id).await?))
 }
 
 /// Events as they are accepted: server-sent events.
@@ -61,5 +61,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.desk.watch_events(&caller, &conditions).await?, sse::json))
+    Ok(sse::answer(api.service.watch_events(&caller, &conditions).await?, sse::json))
 }

@@ -21,7 +21,7 @@ pub(super) async fn alive() -> &'static str {
         (status = 200, description = "It does", body = String, content_type = "text/plain"),
         (status = 503, description = "Why not", body = String, content_type = "text/plain")))]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
-    match api.desk.not_ready() {
+    match api.service.not_ready() {
         None => "ready\n".into_response(),
         Some(why) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
@@ -35,6 +35,6 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Response {
         content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = api.metrics.encode(&api.desk.store.ledger());
+    let text = api.metrics.encode(&api.service.store.ledger());
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

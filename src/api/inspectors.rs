@@ -13,13 +13,13 @@ use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::authentication::As;
 use super::body::Body;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Clock;
 use crate::inspector::{InspectorName, Inspectors};
-use crate::service::Desk;
+use crate::service::Service;
 use crate::service::inspectors::{AnswerDocument, InspectorView};
 use crate::sse;
 
@@ -92,15 +92,15 @@ async fn read(body: RequestBody) -> Result<bytes::Bytes, StatusCode> {
 
 /// Where the inspectors take webhooks; a sender is told where the settings do not allow them. It is a
 /// receiver's door and no part of the API.
-pub(super) fn doors(desk: &Desk) -> Router<Arc<Api>> {
-    let Some(inspectors) = &desk.inspectors else {
+pub(super) fn doors(service: &Service) -> Router<Arc<Api>> {
+    let Some(inspectors) = &service.inspectors else {
         let shut = any(async || (StatusCode::NOT_FOUND, "there are no inspectors here\n"));
         return Router::new()
             .route("/inspect/{name}", shut.clone())
             .route("/inspect/{name}/{*below}", shut);
     };
-    let body_timeout = Duration::from_millis(desk.settings.body_timeout_ms);
-    let door = Door::new(Arc::clone(inspectors), Arc::clone(&desk.clock), body_timeout);
+    let body_timeout = Duration::from_millis(service.settings.body_timeout_ms);
+    let door = Door::new(Arc::clone(inspectors), Arc::clone(&service.clock), body_timeout);
     Router::new()
         .route("/inspect/{name}", any(take))
         .route("/inspect/{name}/{*below}", any(take_below))
@@ -130,7 +130,7 @@ pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Result<Json<Vec<InspectorView>>, Problem> {
-    Ok(Json(api.desk.list_inspectors(&caller)?))
+    Ok(Json(api.service.list_inspectors(&caller)?))
 }
 
 /// What arrived at an inspector, and what it answers.
@@ -141,7 +141,7 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Json<InspectorView>, Problem> {
-    Ok(Json(api.desk.inspector(&caller, &name)?))
+    Ok(Json(api.service.inspector(&caller, &name)?))
 }
 
 /// Tell an inspector what to answer.
@@ -153,7 +153,7 @@ pub(super) async fn set(
     Path(name): Path<String>,
     Body(answer): Body<AnswerDocument>,
 ) -> Result<Json<InspectorView>, Problem> {
-    Ok(Json(api.desk.set_inspector(&operator, &name, answer).await?))
+    Ok(Json(api.service.set_inspector(&operator, &name, answer).await?))
 }
 
 /// Forget what arrived at an inspector.
@@ -164,7 +164,7 @@ pub(super) async fn forget(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    api.desk.forget_inspector(&operator, &name).await?;
+    api.service.forget_inspector(&operator, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -177,5 +177,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.desk.watch_inspector(&caller, Some(&name))?, sse::json))
+    Ok(sse::answer(api.service.watch_inspector(&caller, Some(&name))?, sse::json))
 }

@@ -7,9 +7,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::authentication::As;
 use super::body::Body;
 use super::page::Paged;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
@@ -53,7 +53,7 @@ async fn ask(
     operator: &Operator,
     request: JobRequest,
 ) -> Result<Response, Problem> {
-    Ok(match api.desk.ask_job(action, operator, request).await? {
+    Ok(match api.service.ask_job(action, operator, request).await? {
         Asked::Preview(preview) => Json(preview).into_response(),
         Asked::Made(job) => (StatusCode::ACCEPTED, Json(job)).into_response(),
     })
@@ -67,7 +67,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<JobView>, Problem> {
-    Ok(Paged(api.desk.jobs(&caller, None, &conditions).await?))
+    Ok(Paged(api.service.jobs(&caller, None, &conditions).await?))
 }
 
 /// Redrives that meet all conditions, newest first.
@@ -78,7 +78,7 @@ pub(super) async fn list_redrives(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<JobView>, Problem> {
-    Ok(Paged(api.desk.jobs(&caller, Some(JobAction::Redrive), &conditions).await?))
+    Ok(Paged(api.service.jobs(&caller, Some(JobAction::Redrive), &conditions).await?))
 }
 
 /// Discards that meet all conditions, newest first.
@@ -89,7 +89,7 @@ pub(super) async fn list_discards(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<JobView>, Problem> {
-    Ok(Paged(api.desk.jobs(&caller, Some(JobAction::Discard), &conditions).await?))
+    Ok(Paged(api.service.jobs(&caller, Some(JobAction::Discard), &conditions).await?))
 }
 
 /// A job as it stands.
@@ -100,7 +100,7 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<JobView>, Problem> {
-    Ok(Json(api.desk.job(&caller, &id).await?))
+    Ok(Json(api.service.job(&caller, &id).await?))
 }
 
 /// Stop a job where it is; what it did stays done.
@@ -111,5 +111,5 @@ pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Json<JobView>, Problem> {
-    Ok(Json(api.desk.cancel_job(&operator, &id).await?))
+    Ok(Json(api.service.cancel_job(&operator, &id).await?))
 }

@@ -9,17 +9,17 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::authentication::As;
 use super::body::Body;
 use super::page::Paged;
-use super::setup::{self, At};
-use super::token::As;
+use super::resource::{self, At};
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, MappingDocument, Target};
 use crate::service::Condition;
 use crate::service::deliveries::Page;
+use crate::service::resources::{MappingDetail, named};
 use crate::service::revisions::{RevisionDiff, RevisionView, RollBackBody};
-use crate::service::setup::{MappingDetail, named};
 
 type Names = Path<(String, String, String)>;
 
@@ -39,7 +39,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<MappingDetail>, Problem> {
-    Ok(Paged(api.desk.mappings(&caller, &conditions).await?))
+    Ok(Paged(api.service.mappings(&caller, &conditions).await?))
 }
 
 /// Make a mapping.
@@ -52,7 +52,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let [source, destination, name] = named(&body, ["source", "destination", "name"])?;
     let target = Target::Mapping(source, destination, name);
-    setup::create(&api, &admin, &target, body).await
+    resource::create(&api, &admin, &target, body).await
 }
 
 /// A mapping, with the ETag that a change of it can be guarded by.
@@ -100,7 +100,7 @@ pub(super) async fn revisions(
     Path(names): Names,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<RevisionView>, Problem> {
-    Ok(Paged(api.desk.revisions(&caller, &names, &conditions).await?))
+    Ok(Paged(api.service.revisions(&caller, &names, &conditions).await?))
 }
 
 /// One revision of a mapping.
@@ -111,7 +111,7 @@ pub(super) async fn revision(
     State(api): State<Arc<Api>>,
     Path((source, destination, mapping, number)): Path<(String, String, String, u32)>,
 ) -> Result<Json<RevisionView>, Problem> {
-    Ok(Json(api.desk.revision(&caller, &(source, destination, mapping), number).await?))
+    Ok(Json(api.service.revision(&caller, &(source, destination, mapping), number).await?))
 }
 
 /// What differs between two revisions of a mapping.
@@ -124,7 +124,7 @@ pub(super) async fn compare(
     Path(names): Names,
     Query(Compared { from, to }): Query<Compared>,
 ) -> Result<Json<RevisionDiff>, Problem> {
-    Ok(Json(api.desk.compare_revisions(&caller, &names, from, to).await?))
+    Ok(Json(api.service.compare_revisions(&caller, &names, from, to).await?))
 }
 
 /// Make a new revision that says what an older one said.
@@ -139,9 +139,9 @@ pub(super) async fn roll_back(
     headers: HeaderMap,
     Body(RollBackBody { revision }): Body<RollBackBody>,
 ) -> Result<Response, Problem> {
-    let guard = setup::guard(&headers)?;
-    api.desk.roll_back(&admin, &names, &guard, revision).await?;
+    let guard = resource::guard(&headers)?;
+    api.service.roll_back(&admin, &names, &guard, revision).await?;
     let (source, destination, name) = names;
     let target = Target::Mapping(source, destination, name);
-    setup::answer(&api, &admin, &target, StatusCode::OK, None).await
+    resource::answer(&api, &admin, &target, StatusCode::OK, None).await
 }

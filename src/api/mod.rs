@@ -10,11 +10,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::service::Desk;
+use crate::service::Service;
 use crate::telemetry::metrics::Metrics;
 
 mod attempts;
 mod audit;
+mod authentication;
 mod body;
 pub mod connection;
 mod dead_letters;
@@ -23,7 +24,7 @@ mod destinations;
 mod docs;
 mod events;
 mod health;
-mod identity;
+mod idempotency;
 mod inspectors;
 mod jobs;
 mod mappings;
@@ -32,13 +33,12 @@ mod page;
 mod pipeline;
 mod problem;
 mod query;
-mod repeat;
-mod setup;
+mod request_id;
+mod resource;
 mod sources;
 mod statistics;
 mod status;
 mod test_sends;
-mod token;
 mod tokens;
 
 pub use problem::Problem;
@@ -47,7 +47,7 @@ pub use problem::Problem;
 #[derive(Debug)]
 pub struct Api {
     /// What an operator can ask and do.
-    pub desk: Arc<Desk>,
+    pub service: Arc<Service>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -55,20 +55,20 @@ pub struct Api {
 /// The routes of the admin API and of the machines' questions. It has no fallback of its own
 /// outside `/api/v1`, so that it can be merged with other routes.
 pub fn router(api: Arc<Api>) -> Router {
-    let counter = Arc::new(identity::Counter::default());
+    let counter = Arc::new(request_id::Counter::default());
     let (nouns, _) = nouns().split_for_parts();
     let nouns = nouns
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(page::link))
-        .layer(from_fn_with_state(Arc::clone(&api), repeat::once))
-        .layer(from_fn_with_state(Arc::clone(&api), token::authenticate))
-        .layer(from_fn_with_state((Arc::clone(&api), counter), identity::identify));
+        .layer(from_fn_with_state(Arc::clone(&api), idempotency::once))
+        .layer(from_fn_with_state(Arc::clone(&api), authentication::authenticate))
+        .layer(from_fn_with_state((Arc::clone(&api), counter), request_id::identify));
     let (machines, _) = machines().split_for_parts();
     Router::new()
         .nest(openapi::BASE, nouns)
         .merge(machines)
-        .merge(inspectors::doors(&api.desk))
+        .merge(inspectors::doors(&api.service))
         .merge(docs::routes(description))
         .with_state(api)
 }

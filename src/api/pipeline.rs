@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
+use super::authentication::As;
 use super::body::Body;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Applied, ApplyRequest, PipelineView};
@@ -19,7 +19,7 @@ pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Result<Json<PipelineView>, Problem> {
-    Ok(Json(PipelineView::of(&api.desk.pipeline(&caller).await?)))
+    Ok(Json(PipelineView::of(&api.service.pipeline(&caller).await?)))
 }
 
 /// Bring sources, destinations and mappings to what a document says: all of it or nothing.
@@ -30,5 +30,5 @@ pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     Body(request): Body<ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {
-    Ok(Json(api.desk.editor.apply(&admin, &request).await.map_err(Refusal::from)?))
+    Ok(Json(api.service.editor.apply(&admin, &request).await.map_err(Refusal::from)?))
 }

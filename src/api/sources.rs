@@ -7,15 +7,15 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde_json::Value;
 
+use super::authentication::As;
 use super::body::Body;
-use super::setup::{self, At};
-use super::token::As;
+use super::resource::{self, At};
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, SourceDocument, Target};
 use crate::service::Condition;
 use crate::service::deliveries::Page;
-use crate::service::setup::{SourceDetail, named};
+use crate::service::resources::{SourceDetail, named};
 
 /// Every source, by name.
 #[utoipa::path(get, path = "/sources", tag = "sources",
@@ -25,7 +25,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Json<Page<SourceDetail>>, Problem> {
-    Ok(Json(api.desk.sources(&caller, &conditions).await?))
+    Ok(Json(api.service.sources(&caller, &conditions).await?))
 }
 
 /// Make a source.
@@ -38,7 +38,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let [name] = named(&body, ["name"])?;
     let target = Target::Source(name);
-    setup::create(&api, &admin, &target, body).await
+    resource::create(&api, &admin, &target, body).await
 }
 
 /// A source, with the ETag that a change of it can be guarded by.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 
-use super::token::As;
+use super::authentication::As;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
 use crate::service::Condition;
@@ -19,7 +19,7 @@ pub(super) async fn show(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Json<StatisticsView>, Problem> {
-    Ok(Json(api.desk.statistics(&caller, &conditions).await?))
+    Ok(Json(api.service.statistics(&caller, &conditions).await?))
 }
 
 /// How each destination fares.
@@ -29,5 +29,5 @@ pub(super) async fn health(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Result<Json<Vec<HealthView>>, Problem> {
-    Ok(Json(api.desk.health(&caller).await?))
+    Ok(Json(api.service.health(&caller).await?))
 }

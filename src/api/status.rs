@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::token::As;
+use super::authentication::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::service::status::{FindingView, StatusView};
@@ -17,7 +17,7 @@ pub(super) async fn show(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Result<Json<StatusView>, Problem> {
-    Ok(Json(api.desk.status(&caller).await?))
+    Ok(Json(api.service.status(&caller).await?))
 }
 
 /// Examine the whole store. Slow: it reads everything.
@@ -27,5 +27,5 @@ pub(super) async fn doctor(
     As(operator): As<Operator>,
     State(api): State<Arc<Api>>,
 ) -> Result<Json<Vec<FindingView>>, Problem> {
-    Ok(Json(api.desk.doctor(&operator).await?))
+    Ok(Json(api.service.doctor(&operator).await?))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 
+use super::authentication::As;
 use super::body::Body;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::service::test_sends::{Names, TestBody, TestSendList, TestView};
@@ -21,7 +21,7 @@ pub(super) async fn test(
     Path(names): Path<Names>,
     Body(body): Body<TestBody>,
 ) -> Result<Json<TestView>, Problem> {
-    Ok(Json(api.desk.test_mapping(&operator, &names, &body).await?))
+    Ok(Json(api.service.test_mapping(&operator, &names, &body).await?))
 }
 
 /// A mapping's test sends that are kept, newest first.
@@ -32,5 +32,5 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<TestSendList>, Problem> {
-    Ok(Json(api.desk.test_sends(&caller, &names).await?))
+    Ok(Json(api.service.test_sends(&caller, &names).await?))
 }

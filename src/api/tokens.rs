@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
+use super::authentication::As;
 use super::body::Body;
-use super::token::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::service::deliveries::Page;
@@ -20,7 +20,7 @@ pub(super) async fn list(
     As(caller): As<Caller>,
     State(api): State<Arc<Api>>,
 ) -> Json<Page<TokenView>> {
-    Json(api.desk.tokens(&caller))
+    Json(api.service.tokens(&caller))
 }
 
 /// Make a token with no more rights than the one that asks.
@@ -33,7 +33,7 @@ pub(super) async fn create(
     State(api): State<Arc<Api>>,
     Body(request): Body<TokenRequest>,
 ) -> Result<(StatusCode, Json<MadeToken>), Problem> {
-    Ok((StatusCode::CREATED, Json(api.desk.make_token(&admin, request).await?)))
+    Ok((StatusCode::CREATED, Json(api.service.make_token(&admin, request).await?)))
 }
 
 /// Revoke a token: it lets nobody in any more, nor does what was signed in with it.
@@ -46,6 +46,6 @@ pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    api.desk.revoke_token(&admin, &name).await?;
+    api.service.revoke_token(&admin, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,13 +16,13 @@ use crate::domain::id::TokenId;
 use crate::settings::secrets::{SecretError, digest, generate};
 use crate::store::{NewToken, Revocation, Store, StoreError, Token};
 
-mod asked;
-mod rate;
+mod rate_limit;
+mod token_request;
 
-pub use asked::{AskedToken, TokenFault};
-pub use rate::{Allowance, WINDOW};
+pub use rate_limit::{Allowance, WINDOW};
+pub use token_request::{AskedToken, TokenFault};
 
-use rate::Window;
+use rate_limit::Window;
 
 /// The name of the token that is made at first start, for the command line on the same machine.
 pub const OPERATOR: &str = "operator";
@@ -130,7 +130,7 @@ fn address(from: Option<Peer>) -> String {
 }
 
 /// The tokens in force.
-pub struct Access {
+pub struct Authenticator {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     live: RwLock<Arc<[Arc<Live>]>>,
@@ -139,13 +139,15 @@ pub struct Access {
     changing: tokio::sync::Mutex<()>,
 }
 
-impl std::fmt::Debug for Access {
+impl std::fmt::Debug for Authenticator {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Access").field("tokens", &self.live().len()).finish_non_exhaustive()
+        out.debug_struct("Authenticator")
+            .field("tokens", &self.live().len())
+            .finish_non_exhaustive()
     }
 }
 
-impl Access {
+impl Authenticator {
     /// Takes the store's tokens into use; the token of the machine's token file is let in as an
     /// admin's, in place of the one that was let in under its name before.
     ///
@@ -167,14 +169,14 @@ impl Access {
         store.admit_token(token, Act::of_the_service("start", clock.now())).await?;
         let changing = tokio::sync::Mutex::default();
         let live = RwLock::new(Arc::new([]) as Arc<[_]>);
-        let access = Self { store, clock, live, refusals: Mutex::default(), changing };
-        access.reload().await?;
-        if !access.live().iter().any(|it| it.token.made.digest == is_let_in) {
+        let authenticator = Self { store, clock, live, refusals: Mutex::default(), changing };
+        authenticator.reload().await?;
+        if !authenticator.live().iter().any(|it| it.token.made.digest == is_let_in) {
             tracing::warn!(
                 "the token of the token file was revoked: the command line needs another"
             );
         }
-        Ok(access)
+        Ok(authenticator)
     }
 
     fn live(&self) -> Arc<[Arc<Live>]> {

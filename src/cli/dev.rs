@@ -110,7 +110,7 @@ async fn start_receiver(secret: secrecy::SecretString) -> anyhow::Result<Receive
 
 /// The samples' deliveries, oldest first, once each is settled.
 async fn until_settled(app: &App, count: usize) -> anyhow::Result<Vec<DeliveryRow>> {
-    let mut recorded = app.courier.recorded();
+    let mut recorded = app.dispatcher.recorded();
     let settled = async {
         loop {
             recorded.borrow_and_update();

@@ -20,7 +20,7 @@ const AT_ONCE_TO_BATCH: u32 = 1_024;
 /// The wait after a claim that failed.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 
-/// Claims until the courier stops.
+/// Claims until the dispatcher stops.
 pub(super) async fn run(shared: Arc<Shared>) {
     while !shared.stopping.is_cancelled() {
         let Some(schedule) = shared.schedule.go_by().await else {

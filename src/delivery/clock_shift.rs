@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-use super::Courier;
+use super::Dispatcher;
 use crate::store::StoreError;
 
 /// The due times, deadlines and leases that are stored.
@@ -24,10 +24,10 @@ impl Schedule {
     }
 }
 
-impl Courier {
+impl Dispatcher {
     /// Looks whether the machine's clock has jumped, and moves what is in hand by the jump, in
-    /// microseconds; returns it. What is stored follows by [`Self::move_schedule`].
-    pub async fn follow_clock(&self) -> Option<i64> {
+    /// microseconds; returns it. What is stored follows by [`Self::shift_schedule`].
+    pub async fn resync_clock(&self) -> Option<i64> {
         let shared = &self.shared;
         let mut behind = shared.schedule.behind.write().await;
         let micros = shared.parts.clock.resync()?;
@@ -46,7 +46,7 @@ impl Courier {
     ///
     /// # Errors
     /// When the store does not take it: nothing is claimed until a later call has moved it.
-    pub async fn move_schedule(&self) -> Result<(), StoreError> {
+    pub async fn shift_schedule(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         let mut behind = shared.schedule.behind.write().await;
         if *behind != 0 {

@@ -81,7 +81,7 @@ impl Queue {
     }
 }
 
-/// Records until the courier stops and the queue is empty.
+/// Records until the dispatcher stops and the queue is empty.
 pub(super) async fn run(shared: Arc<Shared>, mut queue: Queue) {
     let mut steps = FuturesUnordered::new();
     loop {
@@ -100,7 +100,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: Queue) {
     }
 }
 
-/// Resolves once the courier stops and no attempt is under way.
+/// Resolves once the dispatcher stops and no attempt is under way.
 async fn all_ended(shared: &Shared) {
     shared.stopping.cancelled().await;
     shared.attempts_under_way.wait().await;

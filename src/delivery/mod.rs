@@ -1,4 +1,4 @@
-//! The courier: takes leased deliveries straight from intake or claims due ones, sends each through
+//! The dispatcher: takes leased deliveries straight from intake or claims due ones, sends each through
 //! its destination's gate, records what came of it, and expires leases without an outcome. It keeps
 //! no state that the store could not give back: what is in memory here is leased or can be claimed.
 
@@ -44,7 +44,7 @@ use crate::store::{LeaseRef, LeasedDelivery, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Spans;
 
-pub use test_send::{TestRequest, Tested};
+pub use test_send::{TestRequest, TestResult};
 
 use clock_shift::Schedule;
 use completer::Records;
@@ -61,8 +61,8 @@ const GIVE_BACK_AHEAD: Duration = Duration::from_secs(15);
 /// A destination may have this many requests under way however busy the others are.
 const GUARANTEED_IN_FLIGHT: u32 = 2;
 
-/// What the courier works with.
-pub struct CourierParts {
+/// What the dispatcher works with.
+pub struct DispatcherParts {
     /// Where deliveries live.
     pub store: Arc<dyn Store>,
     /// What sends them.
@@ -91,14 +91,14 @@ pub struct CourierParts {
     pub deliver_on: Handle,
 }
 
-/// The courier; cheap to clone.
+/// The dispatcher; cheap to clone.
 #[derive(Clone)]
-pub struct Courier {
+pub struct Dispatcher {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    parts: CourierParts,
+    parts: DispatcherParts,
     gates: RwLock<Gates>,
     held: Held,
     in_flight: AtomicU32,
@@ -124,10 +124,10 @@ struct Gates {
     by_mapping: HashMap<MappingId, Arc<Gate>>,
 }
 
-impl Courier {
-    /// Starts the courier's loops.
+impl Dispatcher {
+    /// Starts the dispatcher's loops.
     #[must_use]
-    pub fn start(parts: CourierParts) -> Self {
+    pub fn start(parts: DispatcherParts) -> Self {
         let (records, queue) = Records::new();
         let rng = Mutex::new(StdRng::seed_from_u64(parts.seed));
         let shared = Arc::new(Shared {
@@ -149,13 +149,13 @@ impl Courier {
             attempts_under_way: TaskTracker::new(),
             loops: TaskTracker::new(),
         });
-        let courier = Self { shared };
-        courier.reload();
-        let shared = &courier.shared;
+        let dispatcher = Self { shared };
+        dispatcher.reload();
+        let shared = &dispatcher.shared;
         let deliver_on = &shared.parts.deliver_on;
         shared.loops.spawn_on(completer::run(Arc::clone(shared), queue), deliver_on);
         shared.loops.spawn_on(claimer::run(Arc::clone(shared)), deliver_on);
-        courier
+        dispatcher
     }
 
     /// The node that leases.
@@ -180,14 +180,14 @@ impl Courier {
     }
 
     /// Gives back room that was not used.
-    pub fn give_back(&self, mapping_id: MappingId, count: u32) {
+    pub fn release(&self, mapping_id: MappingId, count: u32) {
         if let Some(gate) = self.shared.gate(mapping_id) {
             gate.give_back(mapping_id, count);
         }
     }
 
     /// Takes deliveries that were committed as leased to this node, into the room reserved for them.
-    pub fn hand_over(&self, deliveries: Vec<LeasedDelivery>) {
+    pub fn dispatch(&self, deliveries: Vec<LeasedDelivery>) {
         let accepted_at = self.shared.parts.clock.now();
         for delivery in &deliveries {
             self.shared.minutes.accepted(delivery.mapping_id, accepted_at);
@@ -196,7 +196,7 @@ impl Courier {
     }
 
     /// Deliveries of these mappings, one each, were committed as pending and are due.
-    pub fn hint_due(&self, mappings: &[MappingId]) {
+    pub fn notify_due(&self, mappings: &[MappingId]) {
         let now = self.shared.parts.clock.now();
         for mapping_id in mappings {
             self.shared.minutes.accepted(*mapping_id, now);
@@ -206,7 +206,7 @@ impl Courier {
     }
 
     /// Deliveries of these mappings were made due by an operator.
-    pub fn redriven(&self, mappings: &[MappingId]) {
+    pub fn notify_redriven(&self, mappings: &[MappingId]) {
         let now = self.shared.parts.clock.now();
         for mapping_id in mappings {
             self.shared.note_due(*mapping_id, now);
@@ -214,7 +214,7 @@ impl Courier {
         self.shared.claim_wanted.notify_one();
     }
 
-    /// Something may be due that this courier was not told of: asks the store.
+    /// Something may be due that this dispatcher was not told of: asks the store.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -244,7 +244,7 @@ impl Courier {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn expire_predecessors(&self) -> Result<u64, StoreError> {
+    pub async fn expire_other_nodes(&self) -> Result<u64, StoreError> {
         let node_id = self.shared.parts.node_id;
         lease_reaper::run(&self.shared, crate::store::ExpiryScope::OtherThan(node_id)).await
     }

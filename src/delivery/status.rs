@@ -1,4 +1,4 @@
-//! What others may know of the courier's work: gauges, circuits, windows that run out, statistics.
+//! What others may know of the dispatcher's work: gauges, circuits, windows that run out, statistics.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Courier, Shared};
+use super::{Dispatcher, Shared};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::store::{LeasedDelivery, StatisticsRow};
@@ -31,7 +31,7 @@ impl Closing {
     }
 }
 
-impl Courier {
+impl Dispatcher {
     /// The mappings whose circuit is open, each with the time it opened.
     #[must_use]
     pub fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
@@ -42,7 +42,7 @@ impl Courier {
     /// Mappings with deliveries that came near the end of their window since the last call, each with
     /// the earliest end.
     #[must_use]
-    pub fn take_closing(&self) -> Vec<(MappingId, Timestamp)> {
+    pub fn take_expiring_windows(&self) -> Vec<(MappingId, Timestamp)> {
         self.shared.closing.take()
     }
 
@@ -58,7 +58,7 @@ impl Courier {
     }
 
     /// These are stored.
-    pub fn forget_statistics(&self, stored: &[StatisticsRow]) {
+    pub fn subtract_statistics(&self, stored: &[StatisticsRow]) {
         self.shared.minutes.forget(stored);
     }
 

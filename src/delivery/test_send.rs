@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::send::stand_in_for_authorization;
-use super::{Courier, Shared};
+use super::{Dispatcher, Shared};
 use crate::domain::attempt::{NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::digest::sha256;
@@ -30,7 +30,7 @@ pub struct TestRequest {
 
 /// What a test gave.
 #[derive(Clone, Debug)]
-pub struct Tested {
+pub struct TestResult {
     /// Whether the mapping is triggered by the event; the request is made all the same.
     pub matched: bool,
     /// The request; none where the event gives none.
@@ -42,22 +42,27 @@ pub struct Tested {
     pub attempt: Option<NewAttempt>,
 }
 
-impl Courier {
+impl Dispatcher {
     /// Tries the revision in force of a mapping on an event; none when there is no such mapping.
-    pub async fn test(&self, mapping_id: MappingId, event: &Event, send: bool) -> Option<Tested> {
+    pub async fn test(
+        &self,
+        mapping_id: MappingId,
+        event: &Event,
+        send: bool,
+    ) -> Option<TestResult> {
         let routes = self.shared.parts.routes.current();
         let route = routes.mapping(mapping_id)?;
         Some(self.shared.test(route, event, send).await)
     }
 
     /// Tries a mapping that need not be in use on an event, without sending.
-    pub async fn preview(&self, route: &MappingRoute, event: &Event) -> Tested {
+    pub async fn preview(&self, route: &MappingRoute, event: &Event) -> TestResult {
         self.shared.test(route, event, false).await
     }
 }
 
 impl Shared {
-    async fn test(&self, route: &MappingRoute, event: &Event, send: bool) -> Tested {
+    async fn test(&self, route: &MappingRoute, event: &Event, send: bool) -> TestResult {
         let started_at = self.parts.clock.now();
         let document = event.document().ok().and_then(|it| crate::json::parse(it).ok());
         let matched = document.is_some_and(|document| route.matches(&document));
@@ -71,7 +76,7 @@ impl Shared {
                 made.outcome = unprepared.outcome;
                 made.error = Some(unprepared.error);
                 let console = prepared.console;
-                return Tested { matched, request: None, console, attempt: Some(made) };
+                return TestResult { matched, request: None, console, attempt: Some(made) };
             }
         };
         let body = body_of(route, &rendered);
@@ -103,7 +108,7 @@ impl Shared {
                 Some(made)
             }
         };
-        Tested { matched, request: Some(request), console: prepared.console, attempt }
+        TestResult { matched, request: Some(request), console: prepared.console, attempt }
     }
 
     async fn try_out(

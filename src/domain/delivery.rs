@@ -1,10 +1,10 @@
 //! Deliveries: one event for one mapping. The state lives here.
 //!
 //! ```text
-//! pending -> leased -> delivered | pending | dead      (courier, by a recorded outcome)
-//! pending | leased -> delivered                        (courier, policy `any`: by another's success)
-//! leased -> discarded                                  (courier, its insert function dropped it)
-//! leased -> leased, under the next token               (courier, its batch was refused as a whole)
+//! pending -> leased -> delivered | pending | dead      (dispatcher, by a recorded outcome)
+//! pending | leased -> delivered                        (dispatcher, policy `any`: by another's success)
+//! leased -> discarded                                  (dispatcher, its insert function dropped it)
+//! leased -> leased, under the next token               (dispatcher, its batch was refused as a whole)
 //! dead -> pending                                      (operator, redrive)
 //! pending | dead -> discarded                          (operator, discard)
 //! ```

@@ -88,10 +88,10 @@ impl Receiver {
     ) -> Result<Self, ReceiverError> {
         let listener = server::bind(listen).await?;
         let (sender, arrivals) = mpsc::channel(WAITING_ARRIVALS);
-        let desk = Arc::new(Desk { options, tries: Tries::default(), sender, clock });
+        let service = Arc::new(Service { options, tries: Tries::default(), sender, clock });
         let server = Server::start(listener, move |request| {
-            let desk = Arc::clone(&desk);
-            async move { desk.take(request).await }
+            let service = Arc::clone(&service);
+            async move { service.take(request).await }
         });
         Ok(Self { server, arrivals })
     }
@@ -116,14 +116,14 @@ impl Receiver {
 }
 
 /// Takes one request after another.
-struct Desk {
+struct Service {
     options: ReceiverOptions,
     tries: Tries,
     sender: mpsc::Sender<Arrival>,
     clock: Arc<dyn Clock>,
 }
 
-impl Desk {
+impl Service {
     async fn take(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         if !matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {

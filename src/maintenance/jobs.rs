@@ -81,7 +81,7 @@ async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
     loop {
         let step = duties.store.step_job(job.id, limit, duties.clock.now()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
-        duties.courier.redriven(&step.due);
+        duties.dispatcher.notify_redriven(&step.due);
         let capped = job.asked.rate_per_second.is_some();
         if capped || step.job.state != JobState::Running || duties.stopping.is_cancelled() {
             return Ok(step.job.state);

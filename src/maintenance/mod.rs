@@ -1,5 +1,5 @@
 //! Duties: what is done by the clock rather than by an event. Each is one step of the store or the
-//! courier; a run that is still going on when the next is due lets that one pass.
+//! dispatcher; a run that is still going on when the next is due lets that one pass.
 
 mod jobs;
 
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
-use crate::auth::Access;
-use crate::delivery::Courier;
+use crate::auth::Authenticator;
+use crate::delivery::Dispatcher;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
 use crate::store::{PruneRequest, Store, StoreError};
@@ -35,9 +35,9 @@ pub struct Duties {
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
     /// What delivers.
-    pub courier: Courier,
+    pub dispatcher: Dispatcher,
     /// Who is let in.
-    pub access: Arc<Access>,
+    pub authenticator: Arc<Authenticator>,
     /// What operators should know.
     pub alerts: Alerts,
     /// Time.
@@ -131,11 +131,11 @@ impl Schedule {
 
 impl Duties {
     async fn follow_clock(self) -> Result<(), StoreError> {
-        self.courier.observe();
-        if let Some(micros) = self.courier.follow_clock().await {
+        self.dispatcher.observe();
+        if let Some(micros) = self.dispatcher.resync_clock().await {
             self.alerts.shift(micros).await;
         }
-        self.courier.move_schedule().await
+        self.dispatcher.shift_schedule().await
     }
 
     /// Looks once at what operators should know.
@@ -148,7 +148,7 @@ impl Duties {
 
     async fn expire(self) -> Result<(), StoreError> {
         self.store.heartbeat(self.node_id, self.clock.now()).await?;
-        let expired = self.courier.expire_leases().await?;
+        let expired = self.dispatcher.expire_leases().await?;
         if expired > 0 {
             tracing::warn!(expired, "leases ended without an outcome");
         }
@@ -160,9 +160,9 @@ impl Duties {
     }
 
     async fn settle(self) -> Result<(), StoreError> {
-        self.courier.settle_overdue().await?;
+        self.dispatcher.settle_overdue().await?;
         while self.store.discard_removed(self.clock.now(), DISCARDED_AT_ONCE).await? > 0 {}
-        self.courier.refresh().await
+        self.dispatcher.refresh().await
     }
 
     /// Stores the minutes gathered since the last run.
@@ -170,10 +170,10 @@ impl Duties {
     /// # Errors
     /// When the store does not take them.
     pub async fn roll_up(self) -> Result<(), StoreError> {
-        let rows = self.courier.unstored_statistics();
+        let rows = self.dispatcher.unstored_statistics();
         if !rows.is_empty() {
             self.store.add_statistics(rows.clone()).await?;
-            self.courier.forget_statistics(&rows);
+            self.dispatcher.subtract_statistics(&rows);
             self.alerts.learn(&rows);
         }
         self.store.note_level(self.clock.now()).await
@@ -184,7 +184,7 @@ impl Duties {
     /// # Errors
     /// When the store does not take it.
     pub async fn note_uses(self) -> Result<(), StoreError> {
-        self.access.note_uses().await
+        self.authenticator.note_uses().await
     }
 
     /// Removes everything past its retention.

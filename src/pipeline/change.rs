@@ -10,7 +10,7 @@ use super::document::{
 };
 use super::outbound_auth::header_faults;
 use super::plan::{Absent, Line, Plan, Sign};
-use super::target::{Found, Target, Written};
+use super::resource::{Found, Target, Written};
 use super::{Applied, ApplyError, Editor, Fault, check};
 use crate::domain::auth::Admin;
 use crate::domain::mapping::MappingDefinition;

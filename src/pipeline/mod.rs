@@ -20,14 +20,14 @@ mod check;
 mod connection;
 mod credentials;
 mod document;
-mod draft;
-mod fault;
+mod export;
+mod field_diff;
+mod field_error;
 mod outbound_auth;
 mod plan;
-mod target;
+mod preview;
+mod resource;
 mod view;
-mod words;
-mod written;
 
 pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
@@ -35,11 +35,11 @@ pub use document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, Hidden, MappingDocument,
     SourceDocument,
 };
-pub use draft::Draft;
-pub use fault::Fault;
+pub use field_error::Fault;
 pub use outbound_auth::{AuthDocument, AuthKind};
 pub use plan::{Line, Sign};
-pub use target::{Found, Target};
+pub use preview::Draft;
+pub use resource::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 
 use plan::{Absent, Plan, Terms};

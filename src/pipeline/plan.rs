@@ -10,7 +10,7 @@ use super::credentials::Pair;
 use super::document::{
     DestinationDocument, Document, GivenSecret, MappingDocument, SourceDocument,
 };
-use super::words;
+use super::field_diff;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::mapping::Mapping;
@@ -142,7 +142,7 @@ impl Planning<'_> {
         let mut details = Vec::new();
         match current {
             Some(current) => {
-                words::differ(&mut details, "enabled", &current.enabled, &wanted.enabled);
+                field_diff::differ(&mut details, "enabled", &current.enabled, &wanted.enabled);
             }
             None if !wanted.enabled => details.push("disabled".to_owned()),
             None => {}
@@ -254,7 +254,7 @@ impl Planning<'_> {
         });
         let mut details = Vec::new();
         match current {
-            Some(current) => words::destination(&mut details, current, wanted),
+            Some(current) => field_diff::destination(&mut details, current, wanted),
             None if !wanted.enabled => details.push("disabled".to_owned()),
             None => {}
         }
@@ -364,9 +364,11 @@ impl Planning<'_> {
         let definition = wanted.definition();
         let mut details = Vec::new();
         match current {
-            Some(current) => words::mapping(&mut details, current, wanted.enabled, &definition),
+            Some(current) => {
+                field_diff::mapping(&mut details, current, wanted.enabled, &definition)
+            }
             None => {
-                details.push(words::route(&definition));
+                details.push(field_diff::route(&definition));
                 if !wanted.enabled {
                     details.push("disabled".to_owned());
                 }

@@ -1,5 +1,5 @@
 //! What is set up, ready to use: an immutable snapshot of sources, destinations and mappings that
-//! intake routes by and the courier delivers by. A change of the pipeline swaps the snapshot.
+//! intake routes by and the dispatcher delivers by. A change of the pipeline swaps the snapshot.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::api::{self, Api};
-use crate::service::Desk;
+use crate::service::Service;
 use crate::settings::Origin;
 use crate::telemetry::metrics::Metrics;
 use crate::web::{self, Web, WebParts};
 
 /// Programs come in by the API's, browsers by the pages'.
 pub(super) fn operator(
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     metrics: &Arc<Metrics>,
     origins: BTreeMap<&'static str, Origin>,
 ) -> Router {
-    let web = Arc::new(Web::new(WebParts { desk: Arc::clone(&desk), origins }));
-    let api = Arc::new(Api { desk, metrics: Arc::clone(metrics) });
+    let web = Arc::new(Web::new(WebParts { service: Arc::clone(&service), origins }));
+    let api = Arc::new(Api { service, metrics: Arc::clone(metrics) });
     api::router(api).merge(web::router(web))
 }

@@ -25,8 +25,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Access;
-use crate::delivery::{Courier, CourierParts};
+use crate::auth::Authenticator;
+use crate::delivery::{Dispatcher, DispatcherParts};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::id::NodeId;
 use crate::functions::{FunctionPool, PoolOptions};
@@ -47,7 +47,7 @@ use listener::{ListenError, ListenerOptions};
 use process::Running;
 use router::Front;
 use threads::Threads;
-use wiring::{Made, desk, duties, intake_of};
+use wiring::{Made, duties, intake_of, service};
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,8 +144,8 @@ pub struct App {
     pub address: SocketAddr,
     /// Its store.
     pub store: Arc<dyn Store>,
-    /// Its courier.
-    pub courier: Courier,
+    /// Its dispatcher.
+    pub dispatcher: Dispatcher,
     /// Its duties.
     pub duties: Duties,
     /// What it counts.
@@ -218,7 +218,7 @@ impl App {
         let keyring = Arc::new(keyring(&parts, &*store).await?);
         let token = secrets::operator_token(&parts.settings.token_file)?;
         let clock = Arc::clone(&parts.clock);
-        let access = Arc::new(Access::open(Arc::clone(&store), clock, &token).await?);
+        let authenticator = Arc::new(Authenticator::open(Arc::clone(&store), clock, &token).await?);
         let node_id = enter(&parts, &*store).await?;
         let sender = Arc::new(sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
@@ -235,7 +235,7 @@ impl App {
         let routes = LiveRoutes::new(routes);
         let telling = telling(&parts, &metrics)?;
         let threads = Threads::of(parts.deliver_on.clone()).map_err(AppError::Threads)?;
-        let courier = Courier::start(CourierParts {
+        let dispatcher = Dispatcher::start(DispatcherParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
@@ -250,7 +250,7 @@ impl App {
             seed: parts.seed,
             deliver_on: threads.handle().clone(),
         });
-        let expired = courier.expire_predecessors().await?;
+        let expired = dispatcher.expire_other_nodes().await?;
         if expired > 0 {
             tracing::warn!(expired, "leases of the process before; their outcome is not known");
         }
@@ -263,13 +263,22 @@ impl App {
             functions,
             auth,
             routes: routes.clone(),
-            courier: courier.clone(),
+            dispatcher: dispatcher.clone(),
             jobs: JobRunner::default(),
             stopping: stopping.clone(),
             taking_over: tokio::sync::Mutex::default(),
         });
-        let made =
-            Made { sqlite, store, access, metrics, keyring, node_id, routes, running, telling };
+        let made = Made {
+            sqlite,
+            store,
+            authenticator,
+            metrics,
+            keyring,
+            node_id,
+            routes,
+            running,
+            telling,
+        };
         Self::run(parts, listener, made, threads).await
     }
 
@@ -283,11 +292,11 @@ impl App {
         let settings = &parts.settings;
         let address = local_address(&listener, settings)?;
         let live = Feed::new(made.running.stopping.clone());
-        let desk = desk(&parts, &made, live.clone(), address);
+        let service = service(&parts, &made, live.clone(), address);
         let intake = Arc::new(intake_of(&parts, &made, live));
         let duties = duties(&parts, &made, Arc::clone(&intake));
         let Made { sqlite, store, metrics, running, telling, .. } = made;
-        let operator = doors::operator(desk, &metrics, parts.origins);
+        let operator = doors::operator(service, &metrics, parts.origins);
         let front = Front::new(Arc::clone(&intake), operator);
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = listener_options(settings, grace);
@@ -296,7 +305,7 @@ impl App {
         Ok(Self {
             address,
             store,
-            courier: running.courier.clone(),
+            dispatcher: running.dispatcher.clone(),
             metrics,
             sqlite,
             functions: Arc::clone(&running.functions),
@@ -336,7 +345,7 @@ impl App {
         if let Err(error) = self.connections.await {
             tracing::error!(%error, "lost connections were not followed");
         }
-        self.courier.stop(self.grace).await;
+        self.dispatcher.stop(self.grace).await;
         drop(self.threads);
         self.functions.stop();
         if let Err(error) = self.duties.clone().note_uses().await {

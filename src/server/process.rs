@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::delivery::{Courier, Tested};
+use crate::delivery::{Dispatcher, TestResult};
 use crate::domain::clock::Clock;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
@@ -56,7 +56,7 @@ pub(super) struct Running {
     pub(super) functions: Arc<FunctionPool>,
     pub(super) auth: Authorizer,
     pub(super) routes: LiveRoutes,
-    pub(super) courier: Courier,
+    pub(super) dispatcher: Dispatcher,
     pub(super) jobs: JobRunner,
     pub(super) stopping: CancellationToken,
     /// One at a time: what was read earlier must not be put in force later.
@@ -69,7 +69,7 @@ impl Running {
         match load_routes(&*self.store, &self.keyring, &*self.clock, &self.auth).await {
             Ok(routes) => {
                 self.routes.swap(routes);
-                self.courier.reload();
+                self.dispatcher.reload();
             }
             Err(error) => tracing::error!(%error, "the pipeline in use stays the one before"),
         }
@@ -107,12 +107,12 @@ impl Process for Running {
     }
 
     fn open_circuits(&self) -> Vec<OpenCircuit> {
-        let open = self.courier.open_circuits().into_iter();
+        let open = self.dispatcher.open_circuits().into_iter();
         open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
     }
 
     fn unstored_statistics(&self) -> Vec<StatisticsRow> {
-        self.courier.unstored_statistics()
+        self.dispatcher.unstored_statistics()
     }
 
     async fn test_mapping(
@@ -120,8 +120,8 @@ impl Process for Running {
         mapping_id: MappingId,
         event: &Event,
         send: bool,
-    ) -> Option<Tested> {
-        self.courier.test(mapping_id, event, send).await
+    ) -> Option<TestResult> {
+        self.dispatcher.test(mapping_id, event, send).await
     }
 
     async fn try_mapping(
@@ -129,10 +129,10 @@ impl Process for Running {
         pipeline: &Pipeline,
         mapping_id: MappingId,
         event: &Event,
-    ) -> Option<Tested> {
+    ) -> Option<TestResult> {
         let routes = Routes::build(pipeline, &*self.keyring, self.clock.now());
         let routes = routes.inspect_err(|error| tracing::error!(%error, "not tried")).ok()?;
-        Some(self.courier.preview(routes.mapping(mapping_id)?, event).await)
+        Some(self.dispatcher.preview(routes.mapping(mapping_id)?, event).await)
     }
 
     async fn check_destination(&self, url: &Url) -> Result<(), String> {

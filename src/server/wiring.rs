@@ -1,4 +1,4 @@
-//! Wiring: what intake, the duties and the desk are made of, from what the app has made.
+//! Wiring: what intake, the duties and the service are made of, from what the app has made.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::process::Running;
 use super::{AppParts, alert_sink, inspector_secrets};
 use crate::alerts::{AlertParts, Alerts};
 use crate::api;
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::domain::id::NodeId;
 use crate::inspector::Inspectors;
 use crate::intake::{Intake, IntakeParts};
@@ -19,7 +19,7 @@ use crate::live::{Feed, LiveEvent};
 use crate::maintenance::Duties;
 use crate::pipeline::Editor;
 use crate::routing::LiveRoutes;
-use crate::service::Desk;
+use crate::service::Service;
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
 use crate::store::Store;
@@ -31,7 +31,7 @@ use crate::telemetry::traces::{Spans, Telling};
 pub(super) struct Made {
     pub(super) sqlite: Arc<SqliteStore>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) access: Arc<Access>,
+    pub(super) authenticator: Arc<Authenticator>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) node_id: NodeId,
@@ -44,7 +44,7 @@ pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) ->
     Intake::new(IntakeParts {
         routes: made.routes.clone(),
         store: Arc::clone(&made.store),
-        dispatch: Arc::new(made.running.courier.clone()),
+        dispatch: Arc::new(made.running.dispatcher.clone()),
         live,
         spans: made.telling.as_ref().map(|(spans, _)| spans.clone()),
         clock: Arc::clone(&parts.clock),
@@ -58,7 +58,7 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
         store: Arc::clone(&made.store),
-        courier: made.running.courier.clone(),
+        dispatcher: made.running.dispatcher.clone(),
         routes: made.routes.clone(),
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&made.metrics),
@@ -71,8 +71,8 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     Duties {
         alerts,
         store: Arc::clone(&made.store),
-        courier: made.running.courier.clone(),
-        access: Arc::clone(&made.access),
+        dispatcher: made.running.dispatcher.clone(),
+        authenticator: Arc::clone(&made.authenticator),
         clock: Arc::clone(&parts.clock),
         node_id: made.node_id,
         secrets: Arc::clone(&made.running) as _,
@@ -82,12 +82,12 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     }
 }
 
-pub(super) fn desk(
+pub(super) fn service(
     parts: &AppParts,
     made: &Made,
     live: Feed<LiveEvent>,
     address: SocketAddr,
-) -> Arc<Desk> {
+) -> Arc<Service> {
     let settings = &parts.settings;
     let base_url = base_url(settings, address);
     let inspectors = settings.inspector.then(|| {
@@ -102,10 +102,10 @@ pub(super) fn desk(
         settings: settings.clone(),
         process: Arc::clone(&made.running) as _,
     });
-    Arc::new(Desk {
+    Arc::new(Service {
         store: Arc::clone(&made.store),
         clock: Arc::clone(&parts.clock),
-        access: Arc::clone(&made.access),
+        authenticator: Arc::clone(&made.authenticator),
         editor,
         settings: settings.clone(),
         process: Arc::clone(&made.running) as _,

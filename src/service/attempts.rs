@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::deliveries::{AttemptView, Page, among};
-use super::{Condition, Desk, Refusal, destination_path, filter, mapping_path};
+use super::{Condition, Refusal, Service, destination_path, filter, mapping_path};
 use crate::domain::auth::Caller;
 use crate::domain::id::{Noun, PublicId};
 use crate::store::{AttemptRow, Pipeline};
@@ -39,7 +39,7 @@ impl ListedAttempt {
     }
 }
 
-impl Desk {
+impl Service {
     /// A page of the attempts that meet the conditions, newest first.
     ///
     /// # Errors

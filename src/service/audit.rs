@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::deliveries::Page;
-use super::{Condition, Desk, Refusal, filter};
+use super::{Condition, Refusal, Service, filter};
 use crate::domain::audit::{Action, Entry, NewEntry};
 use crate::domain::auth::{Caller, Role};
 use crate::store::StoreError;
@@ -76,7 +76,7 @@ impl EntryView {
     }
 }
 
-impl Desk {
+impl Service {
     /// Keeps on record what changes nothing in the store. To be done before the act: what cannot be
     /// kept is not done.
     pub(super) async fn note(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::destination::Destination;
@@ -41,7 +41,7 @@ fn nothing_to_connect() -> Refusal {
     Refusal::Conflict("its auth is not authorization_code: there is nothing to connect".to_owned())
 }
 
-impl Desk {
+impl Service {
     /// How a destination's connection stands.
     ///
     /// # Errors

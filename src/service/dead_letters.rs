@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, Page, among};
 use super::filter::{self, Condition, destination_path};
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 
 /// Dead letters that have reason and destination in common.
@@ -25,7 +25,7 @@ pub struct DeadLetterGroupView {
     pub newest_at: String,
 }
 
-impl Desk {
+impl Service {
     /// A page of the dead letters that meet the conditions, newest first.
     ///
     /// # Errors

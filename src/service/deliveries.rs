@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::events::EventView;
 use super::filter::{self, Condition, destination_path, mapping_path};
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::attempt::Attempt;
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
@@ -221,7 +221,7 @@ impl AttemptView {
     }
 }
 
-impl Desk {
+impl Service {
     /// A page of the deliveries that meet the conditions, newest first.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, Page, among};
 use super::filter::{self, Condition};
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::{EventId, Noun, PublicId, SourceId};
@@ -83,7 +83,7 @@ fn raw(body: &[u8]) -> Box<RawValue> {
     })
 }
 
-impl Desk {
+impl Service {
     /// A page of the events that meet the conditions, newest first.
     ///
     /// # Errors

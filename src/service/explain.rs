@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::deliveries::{DeliveryView, among};
 use super::events::{EventView, sources_among};
 use super::filter::mapping_path;
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 use crate::domain::destination::Destination;
 use crate::domain::event::StoredEvent;
@@ -121,7 +121,7 @@ struct Known<'a> {
     document: Option<json::Value<'a>>,
 }
 
-impl Desk {
+impl Service {
     /// What became of an event, by its id or its messageId.
     ///
     /// # Errors
@@ -165,14 +165,14 @@ struct Found {
 
 /// By its id, or else by its messageId: the newest that has it.
 async fn find(
-    desk: &Desk,
+    service: &Service,
     pipeline: &Pipeline,
     caller: &Caller,
     text: &str,
 ) -> Result<Found, Refusal> {
     let seen = sources_among(caller, pipeline);
     if let Ok(id) = PublicId::parse_as(text, Noun::Event)
-        && let Some(stored) = desk.store.event(EventId(id.key)).await?
+        && let Some(stored) = service.store.event(EventId(id.key)).await?
         && stored.event.received_at == id.created_at
         && seen.as_ref().is_none_or(|ids| ids.contains(&stored.event.source_id))
     {
@@ -180,7 +180,7 @@ async fn find(
     }
     let event = EventConditions { message_id: Some(text.to_owned()), ..EventConditions::default() };
     let query = EventQuery { event, among: seen, limit: MAX_OTHERS + 1, ..EventQuery::default() };
-    let listed = desk.store.events(query).await?;
+    let listed = service.store.events(query).await?;
     let mut found = listed.rows.into_iter();
     let stored = found.next().ok_or_else(|| {
         let since = listed.looked_to.map(|(_, at)| format!(" accepted since {at}"));
@@ -214,16 +214,16 @@ impl<'a> Known<'a> {
 
     async fn matched(
         &self,
-        desk: &Desk,
+        service: &Service,
         row: &DeliveryRow,
         set_up: Option<(&Destination, &Mapping)>,
     ) -> Result<MappingExplanation, Refusal> {
-        let attempts = desk.store.attempts(row.delivery.id).await?;
+        let attempts = service.store.attempts(row.delivery.id).await?;
         let settled_by = match row.delivery.settled_by {
-            Some(id) => desk.store.delivery(id).await?,
+            Some(id) => service.store.delivery(id).await?,
             None => None,
         };
-        let circuits = desk.process.open_circuits();
+        let circuits = service.process.open_circuits();
         let view = DeliveryView::of(row, self.pipeline);
         let fate = Fate {
             delivery: &row.delivery,
@@ -232,7 +232,7 @@ impl<'a> Known<'a> {
             settled_by: settled_by.map(|by| DeliveryView::of(&by, self.pipeline)),
             enabled: set_up.map(|(destination, mapping)| destination.enabled && mapping.enabled),
             circuit_open: circuits.iter().any(|it| it.mapping_id == row.delivery.mapping_id),
-            now: desk.clock.now(),
+            now: service.clock.now(),
         };
         Ok(MappingExplanation {
             mapping: view.mapping.clone(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::inspector::{
@@ -187,7 +187,7 @@ fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
     if faults.is_empty() { Ok((answer, secret)) } else { Err(Refusal::Invalid(faults)) }
 }
 
-impl Desk {
+impl Service {
     /// The inspectors; refused where the setting does not allow them.
     pub(super) fn inspectors(&self) -> Result<&Arc<Inspectors>, Refusal> {
         let off = "inspector here: start the service with the setting inspector = true";

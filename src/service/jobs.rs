@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, Page, among};
 use super::filter::{self, destination_path, mapping_path};
-use super::{Condition, Desk, Refusal};
+use super::{Condition, Refusal, Service};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId, Noun, PublicId, SourceId};
@@ -122,7 +122,7 @@ pub enum Asked {
     Made(JobView),
 }
 
-impl Desk {
+impl Service {
     /// Makes a job, or only tells what it would do.
     ///
     /// # Errors

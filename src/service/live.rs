@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::events::EventView;
 use super::filter::{self, Condition};
 use super::inspectors::RequestView;
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::Caller;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspected;
@@ -102,7 +102,7 @@ impl<T: 'static> LiveLines<T> {
     }
 }
 
-impl Desk {
+impl Service {
     /// The events that meet the conditions (`source`, `type`, `text`), from now on, for as long as
     /// the caller's token is in force.
     ///
@@ -149,10 +149,10 @@ impl Desk {
         T: 'static,
         F: Fn(&S) -> Option<T> + Send + 'static,
     {
-        let (access, token_id) = (Arc::clone(&self.access), caller.token_id);
+        let (authenticator, token_id) = (Arc::clone(&self.authenticator), caller.token_id);
         LiveLines {
             source: Some(Box::new(Shown { watch, show })),
-            may_go_on: Box::new(move || access.is_in_force(token_id)),
+            may_go_on: Box::new(move || authenticator.is_in_force(token_id)),
             clock: Arc::clone(&self.clock),
             quiet_at: self.clock.now() + QUIET,
         }

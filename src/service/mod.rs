@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::auth::Access;
+use crate::auth::Authenticator;
 use crate::domain::auth::{Caller, Forbidden};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
@@ -29,8 +29,8 @@ pub mod jobs;
 pub mod live;
 pub mod parameters;
 pub mod preview;
+pub mod resources;
 pub mod revisions;
-pub mod setup;
 pub mod statistics;
 pub mod status;
 pub mod test_sends;
@@ -39,13 +39,13 @@ pub mod tokens;
 pub use filter::{Condition, destination_path, mapping_path};
 
 /// All that is asked and done with.
-pub struct Desk {
+pub struct Service {
     /// The store.
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who is let in.
-    pub access: Arc<Access>,
+    pub authenticator: Arc<Authenticator>,
     /// What changes the pipeline.
     pub editor: Arc<Editor>,
     /// The settings in force.
@@ -66,9 +66,9 @@ pub struct Desk {
     pub started_at: Timestamp,
 }
 
-impl fmt::Debug for Desk {
+impl fmt::Debug for Service {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Desk").field("started_at", &self.started_at).finish_non_exhaustive()
+        out.debug_struct("Service").field("started_at", &self.started_at).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +104,7 @@ pub enum Refusal {
     Secret(#[from] SecretError),
 }
 
-impl Desk {
+impl Service {
     /// What is set up, as far as the caller may see it: what lies outside its limits is not there.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::explain::UnmetView;
 use super::test_sends::{TestBody, TestView, choose};
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::Operator;
 use crate::json;
 use crate::pipeline::{Found, Target};
@@ -22,7 +22,7 @@ pub struct Preview {
     pub test: TestView,
 }
 
-impl Desk {
+impl Service {
     /// A preview of a mapping as it is written.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::deliveries::Page;
 use super::filter::{self, Condition};
 use super::test_sends::Names;
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::id::MappingId;
 use crate::domain::mapping::{MappingDefinition, MappingRevision};
@@ -75,7 +75,7 @@ impl RevisionView {
     }
 }
 
-impl Desk {
+impl Service {
     /// A page of a mapping's revisions, newest first.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::parameters::MAX_STEP_MINUTES;
-use super::{Desk, Refusal, parameters};
+use super::{Refusal, Service, parameters};
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
@@ -194,7 +194,7 @@ fn default_step(minutes: i64) -> i64 {
     STEPS.into_iter().find(|step| minutes / step <= 150).unwrap_or(1_440)
 }
 
-impl Desk {
+impl Service {
     /// What happened over time.
     ///
     /// # Errors

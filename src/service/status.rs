@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
 use crate::store::{Finding, Ledger, Pipeline};
@@ -162,7 +162,7 @@ fn connections(pipeline: &Pipeline) -> FindingView {
     }
 }
 
-impl Desk {
+impl Service {
     /// The service as it stands.
     ///
     /// # Errors

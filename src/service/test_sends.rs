@@ -7,8 +7,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::events::sources_among;
-use super::{Desk, Refusal};
-use crate::delivery::Tested;
+use super::{Refusal, Service};
+use crate::delivery::TestResult;
 use crate::domain::attempt::NewAttempt;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::event::{Document, Event, EventType};
@@ -115,7 +115,7 @@ pub struct TestSendList {
 /// Source, destination and mapping by name.
 pub type Names = (String, String, String);
 
-impl Desk {
+impl Service {
     /// Tries a mapping, and sends what that gives if told to.
     ///
     /// # Errors
@@ -193,22 +193,22 @@ pub(super) struct Chosen {
 
 /// The event that a mapping is tried on: of what the caller may see.
 pub(super) async fn choose(
-    desk: &Desk,
+    service: &Service,
     caller: &Caller,
     source_id: SourceId,
     body: &TestBody,
 ) -> Result<Chosen, Refusal> {
     match (&body.event, &body.sample, &body.document) {
-        (Some(id), None, None) => by_id(desk, caller, id).await,
-        (None, Some(kind), None) => sample(desk, source_id, kind),
-        (None, None, Some(document)) => given(desk, source_id, document),
+        (Some(id), None, None) => by_id(service, caller, id).await,
+        (None, Some(kind), None) => sample(service, source_id, kind),
+        (None, None, Some(document)) => given(service, source_id, document),
         (None, None, None) => {
             let query = EventQuery {
                 event: EventConditions { source_id: Some(source_id), ..EventConditions::default() },
                 limit: LOOKED_AT,
                 ..EventQuery::default()
             };
-            let events = desk.store.events(query).await?.rows;
+            let events = service.store.events(query).await?.rows;
             let last = events.into_iter().find(|it| it.event.rejection.is_none());
             let last = last.ok_or_else(|| {
                 Refusal::Missing("event of this source yet: send one, or try a sample".to_owned())
@@ -223,11 +223,11 @@ pub(super) async fn choose(
     }
 }
 
-async fn by_id(desk: &Desk, caller: &Caller, id: &str) -> Result<Chosen, Refusal> {
+async fn by_id(service: &Service, caller: &Caller, id: &str) -> Result<Chosen, Refusal> {
     let wrong = |message: String| Refusal::at("event", message);
     let id = PublicId::parse_as(id, Noun::Event).map_err(|error| wrong(error.to_string()))?;
-    let seen = sources_among(caller, &desk.pipeline(caller).await?);
-    let stored = desk.store.event(EventId(id.key)).await?;
+    let seen = sources_among(caller, &service.pipeline(caller).await?);
+    let stored = service.store.event(EventId(id.key)).await?;
     let stored = stored
         .filter(|it| it.event.received_at == id.created_at)
         .filter(|it| seen.is_none_or(|ids| ids.contains(&it.event.source_id)));
@@ -238,28 +238,28 @@ async fn by_id(desk: &Desk, caller: &Caller, id: &str) -> Result<Chosen, Refusal
     Ok(Chosen { id: Some(stored.id), event: stored.event })
 }
 
-fn sample(desk: &Desk, source_id: SourceId, kind: &str) -> Result<Chosen, Refusal> {
+fn sample(service: &Service, source_id: SourceId, kind: &str) -> Result<Chosen, Refusal> {
     let words = EventType::ALL.map(EventType::as_str).join(", ");
     let wrong = || Refusal::at("sample", format!("should be one of {words}"));
     let kind = EventType::parse(kind).ok_or_else(wrong)?;
     let samples: Vec<Value> =
         serde_json::from_str(include_str!("../../assets/samples.json")).unwrap_or_default();
     let body = samples.into_iter().find(|it| it["type"] == kind.as_str()).ok_or_else(wrong)?;
-    Ok(unaccepted(desk, source_id, kind, &body, format!("sample-{}", kind.as_str())))
+    Ok(unaccepted(service, source_id, kind, &body, format!("sample-{}", kind.as_str())))
 }
 
-fn given(desk: &Desk, source_id: SourceId, document: &Value) -> Result<Chosen, Refusal> {
+fn given(service: &Service, source_id: SourceId, document: &Value) -> Result<Chosen, Refusal> {
     let kind = document["type"].as_str().and_then(EventType::parse).ok_or_else(|| {
         let words = EventType::ALL.map(EventType::as_str).join(", ");
         Refusal::at("document", format!("should be an object whose type is one of {words}"))
     })?;
     let message_id = document["messageId"].as_str().unwrap_or("given-here").to_owned();
-    Ok(unaccepted(desk, source_id, kind, document, message_id))
+    Ok(unaccepted(service, source_id, kind, document, message_id))
 }
 
 /// An event that is as if it were accepted now.
 fn unaccepted(
-    desk: &Desk,
+    service: &Service,
     source_id: SourceId,
     kind: EventType,
     body: &Value,
@@ -269,7 +269,7 @@ fn unaccepted(
         source_id,
         kind: Some(kind),
         message_id,
-        received_at: desk.clock.now(),
+        received_at: service.clock.now(),
         name: None,
         user_id: None,
         body: Bytes::from(body.to_string()),
@@ -286,7 +286,7 @@ fn public(id: EventId, event: &Event) -> String {
 }
 
 impl TestView {
-    pub(super) fn of(chosen: &Chosen, tested: &Tested, sent: bool) -> Self {
+    pub(super) fn of(chosen: &Chosen, tested: &TestResult, sent: bool) -> Self {
         let request = tested.request.as_ref().map(|request| RequestView {
             method: request.method.to_string(),
             url: request.url.clone(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::deliveries::Page;
-use super::{Desk, Refusal};
+use super::{Refusal, Service};
 use crate::auth::{AskedToken, MakeError};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::clock::Timestamp;
@@ -96,11 +96,11 @@ impl From<MakeError> for Refusal {
     }
 }
 
-impl Desk {
+impl Service {
     /// The tokens that the caller may see, by name.
     #[must_use]
     pub fn tokens(&self, caller: &Caller) -> Page<TokenView> {
-        let items = self.access.tokens(caller).iter().map(TokenView::of).collect();
+        let items = self.authenticator.tokens(caller).iter().map(TokenView::of).collect();
         Page::whole(items)
     }
 
@@ -115,7 +115,7 @@ impl Desk {
     ) -> Result<MadeToken, Refusal> {
         let TokenRequest { name, role, destinations, expires_at } = request;
         let asked = AskedToken { name, role, destinations, expires_at };
-        let made = self.access.make(&asked, admin).await?;
+        let made = self.authenticator.make(&asked, admin).await?;
         let secret = made.secret.expose_secret().to_owned();
         Ok(MadeToken { secret, token: TokenView::of(&made.token) })
     }
@@ -125,7 +125,7 @@ impl Desk {
     /// # Errors
     /// [`Refusal`] when there is none, or it is the last that can make others.
     pub async fn revoke_token(&self, admin: &Admin, name: &str) -> Result<(), Refusal> {
-        match self.access.revoke(name, admin).await? {
+        match self.authenticator.revoke(name, admin).await? {
             Revocation::Revoked => Ok(()),
             Revocation::Unknown => Err(Refusal::Missing(format!("token {name:?}"))),
             Revocation::LastAdmin => Err(Refusal::Conflict(

@@ -118,7 +118,7 @@ pub(super) async fn list(
     As(caller): As<Caller>,
     Asked(mut form): Asked,
 ) -> Result<Response, Failure> {
-    let found = match web.desk.audit(&caller, &form.conditions(&["verify", "kept"])).await {
+    let found = match web.service.audit(&caller, &form.conditions(&["verify", "kept"])).await {
         Ok(found) => found,
         Err(Refusal::Invalid(faults)) => {
             form.take_faults(faults);
@@ -156,7 +156,7 @@ pub(super) async fn list(
 impl Web {
     /// Whether every entry is as it was written, and the one that was kept, if one is held against it.
     async fn verdict(&self, caller: &Caller, form: &mut Form) -> Result<Option<Verdict>, Failure> {
-        match self.desk.verify_audit(caller, form.filled("kept")).await {
+        match self.service.verify_audit(caller, form.filled("kept")).await {
             Ok(verdict) => Ok(Some(verdict.into())),
             Err(Refusal::Invalid(faults)) => {
                 form.take_faults(faults);

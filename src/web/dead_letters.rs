@@ -102,7 +102,7 @@ pub(super) async fn list(
     Asked(form): Asked,
 ) -> Result<Response, Failure> {
     let groups = web.groups(&caller, &shell).await?;
-    let (found, faults) = match web.desk.dead_letters(&caller, &form.conditions(&[])).await {
+    let (found, faults) = match web.service.dead_letters(&caller, &form.conditions(&[])).await {
         Ok(found) => (found, Vec::new()),
         Err(Refusal::Invalid(faults)) => {
             (Page { items: Vec::new(), next: None, looked_to: None }, faults)
@@ -134,7 +134,7 @@ pub(super) async fn list(
 impl Web {
     /// Every group, the largest of them with the newest of its dead letters.
     async fn groups(&self, caller: &Caller, shell: &Shell) -> Result<Vec<Group>, Failure> {
-        let views = self.desk.dead_letter_groups(caller).await?.items;
+        let views = self.service.dead_letter_groups(caller).await?.items;
         let mut groups = Vec::with_capacity(views.len());
         for (at, view) in views.iter().enumerate() {
             let example = match &view.destination {
@@ -143,7 +143,7 @@ impl Web {
                         [("destination", path.as_str()), ("reason", &view.reason), ("limit", "1")];
                     let conditions: Vec<Condition> =
                         given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-                    let found = self.desk.dead_letters(caller, &conditions).await?;
+                    let found = self.service.dead_letters(caller, &conditions).await?;
                     found.items.first().map(|view| Row::of(view, shell))
                 }
                 Some(_) | None => None,

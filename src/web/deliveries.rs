@@ -128,7 +128,7 @@ pub(super) async fn list(
     Asked(mut form): Asked,
 ) -> Result<Response, Failure> {
     let conditions = form.conditions(&[]);
-    let found = match web.desk.deliveries(&caller, &conditions).await {
+    let found = match web.service.deliveries(&caller, &conditions).await {
         Ok(found) => found,
         Err(Refusal::Invalid(faults)) => {
             form.take_faults(faults);
@@ -142,7 +142,7 @@ pub(super) async fn list(
     };
     let first = form.filled("before").map(|_| here(""));
     let next = found.next.as_deref().map(here);
-    let pipeline = web.desk.pipeline(&caller).await?;
+    let pipeline = web.service.pipeline(&caller).await?;
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let offers = if form.is_right() && shell.may_operate() { offers(&form) } else { Vec::new() };
     let is_filtered = form.others(&PAGING).next().is_some();

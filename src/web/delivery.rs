@@ -154,10 +154,12 @@ pub(super) async fn show(
     // What was just asked for is a job, which does it a moment later. It is looked at before the
     // delivery: one that is done by then has left its trace there.
     let awaited = match asked.filled("job") {
-        Some(job) if web.desk.job(&caller, job).await.is_ok_and(|it| it.is_running()) => Some(job),
+        Some(job) if web.service.job(&caller, job).await.is_ok_and(|it| it.is_running()) => {
+            Some(job)
+        }
         Some(_) | None => None,
     };
-    let detail = web.desk.delivery(&caller, &id).await?;
+    let detail = web.service.delivery(&caller, &id).await?;
     let rendered = web.render_again(&detail).await?;
     let matched = web.why_matched(&caller, &detail).await;
     let mut shown = DeliveryPage::of(shell, detail, rendered.as_ref(), matched);
@@ -176,13 +178,13 @@ impl Web {
         let Ok(id) = PublicId::parse_as(&detail.delivery.id, Noun::Delivery) else {
             return Ok(None);
         };
-        let row = self.desk.store.delivery(DeliveryId(id.key)).await?;
+        let row = self.service.store.delivery(DeliveryId(id.key)).await?;
         let Some(row) = row.filter(|_| is_sent) else { return Ok(None) };
-        let Some(stored) = self.desk.store.event(row.delivery.event_id).await? else {
+        let Some(stored) = self.service.store.event(row.delivery.event_id).await? else {
             return Ok(None);
         };
         let mapping_id = row.delivery.mapping_id;
-        let tested = self.desk.process.test_mapping(mapping_id, &stored.event, false).await;
+        let tested = self.service.process.test_mapping(mapping_id, &stored.event, false).await;
         Ok(tested.and_then(|tested| tested.request).map(|request| Rendered {
             method: request.method.to_string(),
             sha256: hex::encode(sha256(&[&request.body])),
@@ -190,9 +192,9 @@ impl Web {
         }))
     }
 
-    /// What the desk says of why the mapping took the event; the page does without when it cannot.
+    /// What the service says of why the mapping took the event; the page does without when it cannot.
     async fn why_matched(&self, caller: &Caller, detail: &DeliveryDetail) -> Option<String> {
-        let explained = self.desk.explain(caller, &detail.event.as_ref()?.id).await.ok()?;
+        let explained = self.service.explain(caller, &detail.event.as_ref()?.id).await.ok()?;
         let mapping = detail.delivery.mapping.as_ref();
         let one = explained.mappings.into_iter().find(|it| it.mapping.as_ref() == mapping)?;
         let revision = one.revision.map(|number| format!(" (revision {number})"));
@@ -323,7 +325,7 @@ impl Web {
     ) -> Result<Moved, Failure> {
         let mut back = format!("/deliveries/{id}");
         let request = JobRequest { ids: vec![id], ..JobRequest::default() };
-        let asked = self.desk.ask_job(action, operator, request).await?;
+        let asked = self.service.ask_job(action, operator, request).await?;
         if let Asked::Made(job) = &asked {
             back = address(&back, [("job", job.id.as_str())]);
         }

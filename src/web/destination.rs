@@ -19,7 +19,7 @@ use super::text::{Outside, counted};
 use crate::domain::auth::{Admin, Caller, Operator};
 use crate::pipeline::{Found, Target};
 use crate::service::connection::{BegunView, Names};
-use crate::service::setup::{DestinationDetail, Detail, MappingDetail};
+use crate::service::resources::{DestinationDetail, Detail, MappingDetail};
 use crate::service::statistics::HealthView;
 use crate::settings::secrets::generate_shared_secret;
 
@@ -110,7 +110,7 @@ async fn detail(
     caller: &Caller,
     target: &Target,
 ) -> Result<(DestinationDetail, String), Failure> {
-    let found = web.desk.detail(caller, target).await?;
+    let found = web.service.detail(caller, target).await?;
     match found.detail {
         Detail::Destination(detail) => Ok((*detail, found.tag)),
         Detail::Source(_) | Detail::Mapping(_) => Err(Failure::not_found(&target.to_string())),
@@ -128,9 +128,9 @@ impl DestinationPage {
         let target = target(names);
         let (detail, tag) = detail(web, caller, &target).await?;
         let only = [("destination".to_owned(), detail.id.clone())];
-        let mappings = web.desk.mappings(caller, &only).await?.items;
-        let health = web.desk.destination_health(caller, &target).await?;
-        let pipeline = web.desk.pipeline(caller).await?;
+        let mappings = web.service.mappings(caller, &only).await?.items;
+        let health = web.service.destination_health(caller, &target).await?;
+        let pipeline = web.service.pipeline(caller).await?;
         let retires = match target.find(&pipeline) {
             Some(Found::Destination(one)) => {
                 let secrets = pipeline.shared_secrets.iter();
@@ -228,7 +228,7 @@ pub(super) async fn ask(
     As(admin): As<Admin>,
     Path(source): Path<String>,
 ) -> Result<Response, Failure> {
-    web.desk.detail(&admin, &Target::Source(source.clone())).await?;
+    web.service.detail(&admin, &Target::Source(source.clone())).await?;
     page(&new_page(shell, &source, Edit::blank()))
 }
 
@@ -273,7 +273,7 @@ pub(super) async fn connect(
     As(operator): As<Operator>,
     Path(names): Path<Names>,
 ) -> Result<Response, Failure> {
-    let begun = web.desk.connect(&operator, &names).await?;
+    let begun = web.service.connect(&operator, &names).await?;
     let mut shown = DestinationPage::of(&web, &operator, shell, &names, None).await?;
     let begun = Begun::of(begun, &shown.shell);
     if let Some(connection) = &mut shown.connection {
@@ -299,7 +299,7 @@ pub(super) async fn disconnect(
     As(operator): As<Operator>,
     Path(names): Path<Names>,
 ) -> Result<Moved, Failure> {
-    web.desk.disconnect(&operator, &names).await?;
+    web.service.disconnect(&operator, &names).await?;
     let told = Flash::good("Disconnected: its deliveries are held until it is connected again.");
     Ok(Moved::to(setup::path(&target(&names))).telling(told))
 }

@@ -37,7 +37,7 @@ pub(super) async fn examine(
     shell: Shell,
     As(operator): As<Operator>,
 ) -> Result<Response, Failure> {
-    let findings = web.desk.doctor(&operator).await?;
+    let findings = web.service.doctor(&operator).await?;
     let all_well = findings.iter().all(|finding| finding.ok);
     let lines = findings.into_iter().map(|finding| Line {
         check: finding.check.replace('_', " "),

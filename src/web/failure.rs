@@ -189,7 +189,7 @@ fn render(web: &Web, shell: Shell, failure: Failure) -> Response {
     let Failure { status, title, detail, faults, inside } = failure;
     let request_id = inside.map(|error| {
         let number = web.failures.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:x}-{number}", web.desk.started_at.as_seconds());
+        let id = format!("{:x}-{number}", web.service.started_at.as_seconds());
         tracing::error!(request_id = id, error = error_chain::display(&*error), "a page failed");
         id
     });

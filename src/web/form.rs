@@ -69,7 +69,7 @@ impl Form {
             .map(|(name, value)| (name.as_str(), value.trim()))
     }
 
-    /// What is filled in, but for these names, as the desk takes conditions.
+    /// What is filled in, but for these names, as the service takes conditions.
     pub(super) fn conditions(&self, but: &[&str]) -> Vec<Condition> {
         let others = self.others(but);
         others.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

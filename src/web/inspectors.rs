@@ -134,19 +134,19 @@ pub(super) async fn list(
     Asked(mut form): Asked,
 ) -> Result<Response, Failure> {
     caller.reaches_everything()?;
-    let is_on = web.desk.inspectors.is_some();
+    let is_on = web.service.inspectors.is_some();
     if !is_on {
         return page(&InspectorsPage { shell, form, is_on, lines: Vec::new() });
     }
     // A name that was typed leads to its page, whether anything has arrived there or not.
     if let Some(name) = form.filled("name") {
-        match web.desk.inspector(&caller, name) {
+        match web.service.inspector(&caller, name) {
             Ok(view) => return Ok(Moved::to(address(&view.name)).into_response()),
             Err(Refusal::Invalid(faults)) => form.take_faults(faults),
             Err(refusal) => return Err(refusal.into()),
         }
     }
-    let found = web.desk.list_inspectors(&caller)?;
+    let found = web.service.list_inspectors(&caller)?;
     let lines = found.iter().map(|view| Line::of(view, &shell)).collect();
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     page_with(status, &InspectorsPage { shell, form, is_on, lines })
@@ -220,7 +220,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
     Asked(search): Asked,
 ) -> Result<Response, Failure> {
-    let view = web.desk.inspector(&caller, &name)?;
+    let view = web.service.inspector(&caller, &name)?;
     page(&InspectorPage::of(shell, &view, None, search))
 }
 
@@ -231,7 +231,7 @@ pub(super) async fn stream(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let lines = web.desk.watch_inspector(&caller, Some(&name))?;
+    let lines = web.service.watch_inspector(&caller, Some(&name))?;
     let lines = lines.only_while(web.session_of(&headers));
     // A row has text of ours and text that is escaped: it can always be written.
     Ok(sse::answer(lines, |view| Row::of(view).render().unwrap_or_default()))
@@ -258,7 +258,7 @@ pub(super) async fn set(
         },
     };
     let set = if form.is_right() {
-        web.desk.set_inspector(&operator, &name, document).await
+        web.service.set_inspector(&operator, &name, document).await
     } else {
         Err(Refusal::Invalid(Vec::new()))
     };
@@ -269,7 +269,7 @@ pub(super) async fn set(
         }
         Err(Refusal::Invalid(faults)) => {
             form.take_faults(faults);
-            let view = web.desk.inspector(&operator, &name)?;
+            let view = web.service.inspector(&operator, &name)?;
             let page = InspectorPage::of(shell, &view, Some(form), Form::default());
             page_with(StatusCode::BAD_REQUEST, &page)
         }
@@ -282,7 +282,7 @@ pub(super) async fn forget(
     As(operator): As<Operator>,
     Path(name): Path<String>,
 ) -> Result<Moved, Failure> {
-    web.desk.forget_inspector(&operator, &name).await?;
+    web.service.forget_inspector(&operator, &name).await?;
     let told =
         Flash::good(format!("Inspector {name} has forgotten what arrived and what it was told."));
     Ok(Moved::to("/inspectors").telling(told))

@@ -81,7 +81,7 @@ pub(super) async fn list(
     As(caller): As<Caller>,
     Query(form): Query,
 ) -> Result<Response, Failure> {
-    let found = web.desk.jobs(&caller, None, &form.conditions(&[])).await?;
+    let found = web.service.jobs(&caller, None, &form.conditions(&[])).await?;
     let lines = found.items.iter().map(|view| Line::of(view, &shell)).collect();
     let first = form.filled("before").map(|_| "/jobs".to_owned());
     let next = found.next.map(|next| address("/jobs", [("before", next.as_str())]));
@@ -107,7 +107,7 @@ pub(super) async fn show(
     As(caller): As<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    let view = web.desk.job(&caller, &id).await?;
+    let view = web.service.job(&caller, &id).await?;
     let is_running = view.is_running();
     page(&JobPage {
         line: Line::of(&view, &shell),
@@ -126,7 +126,7 @@ pub(super) async fn cancel(
     As(operator): As<Operator>,
     Path(id): Path<String>,
 ) -> Result<Moved, Failure> {
-    let view = web.desk.cancel_job(&operator, &id).await?;
+    let view = web.service.cancel_job(&operator, &id).await?;
     let told = if view.state == "cancelled" {
         Flash::good("It is stopped. What it had done stays done.")
     } else {
@@ -189,7 +189,7 @@ async fn preview(
 ) -> Result<Response, Failure> {
     let action = action(&form)?;
     let request = JobRequest { dry_run: true, ..selection(&form) };
-    let asked = web.desk.ask_job(action, operator, request).await;
+    let asked = web.service.ask_job(action, operator, request).await;
     let found = match asked {
         Ok(Asked::Preview(preview)) => preview,
         Ok(Asked::Made(_)) => return Err(Failure::conflict("The job was made already.")),
@@ -250,7 +250,7 @@ pub(super) async fn make(
     }
     let note = form.filled("note").map(ToOwned::to_owned);
     let request = JobRequest { rate_per_second: rate, note, ..selection(&form) };
-    match web.desk.ask_job(action, &operator, request).await {
+    match web.service.ask_job(action, &operator, request).await {
         Ok(Asked::Made(job)) => Ok(Moved::to(format!("/jobs/{}", job.id)).into_response()),
         Ok(Asked::Preview(_)) => Err(Failure::conflict("The job was not made.")),
         Err(Refusal::Invalid(faults)) => {

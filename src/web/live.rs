@@ -105,7 +105,7 @@ pub(super) async fn show(
 ) -> Result<Response, Failure> {
     let mut conditions = form.conditions(&["text"]);
     conditions.push(("limit".to_owned(), NEWEST.to_owned()));
-    let mut found = match web.desk.events(&caller, &conditions).await {
+    let mut found = match web.service.events(&caller, &conditions).await {
         Ok(found) => found.items,
         Err(Refusal::Invalid(faults)) => {
             form.take_faults(faults);
@@ -118,7 +118,7 @@ pub(super) async fn show(
     }
     let of_source = |path: &str| address(path, [("source", form.text("source").trim())]);
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let pipeline = web.desk.pipeline(&caller).await?;
+    let pipeline = web.service.pipeline(&caller).await?;
     let is_filtered = form.others(&[]).next().is_some();
     let page = LivePage {
         stream: form.is_right().then(|| (of_source(STREAM), of_source(PAGE))),
@@ -139,7 +139,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
     Asked(form): Asked,
 ) -> Result<Response, Failure> {
-    let lines = web.desk.watch_events(&caller, &form.conditions(&[])).await?;
+    let lines = web.service.watch_events(&caller, &form.conditions(&[])).await?;
     let lines = lines.only_while(web.session_of(&headers));
     // A row has text of ours and text that is escaped: it can always be written.
     Ok(sse::answer(lines, |view| Row::of(view).render().unwrap_or_default()))

@@ -19,7 +19,7 @@ use crate::domain::auth::{Admin, Caller, Operator};
 use crate::domain::event::EventType;
 use crate::pipeline::Target;
 use crate::service::connection::Names as Above;
-use crate::service::setup::{Detail, MappingDetail};
+use crate::service::resources::{Detail, MappingDetail};
 use crate::service::test_sends::Names;
 
 mod form;
@@ -89,7 +89,7 @@ pub(super) async fn detail(
     names: &Names,
 ) -> Result<(MappingDetail, String), Failure> {
     let target = target(names);
-    let found = web.desk.detail(caller, &target).await?;
+    let found = web.service.detail(caller, &target).await?;
     match found.detail {
         Detail::Mapping(detail) => Ok((*detail, found.tag)),
         Detail::Source(_) | Detail::Destination(_) => Err(Failure::not_found(&target.to_string())),
@@ -220,7 +220,7 @@ pub(super) async fn ask(
     Path(above): Path<Above>,
 ) -> Result<Response, Failure> {
     let (source, destination) = above.clone();
-    web.desk.detail(&admin, &Target::Destination(source, destination)).await?;
+    web.service.detail(&admin, &Target::Destination(source, destination)).await?;
     page(&new_page(shell, &above, Edit::blank(), None))
 }
 

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::domain::clock::Timestamp;
-use crate::service::Desk;
+use crate::service::Service;
 use crate::settings::Origin;
 
 mod asset;
@@ -55,14 +55,14 @@ use session::Sessions;
 /// What the pages are made with.
 pub struct WebParts {
     /// What is asked and done with.
-    pub desk: Arc<Desk>,
+    pub service: Arc<Service>,
     /// Where each setting came from, by name.
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
 /// All that the handlers use.
 pub struct Web {
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     origins: BTreeMap<&'static str, Origin>,
     assets: Assets,
     sessions: Sessions,
@@ -81,7 +81,7 @@ impl Web {
     #[must_use]
     pub fn new(parts: WebParts) -> Self {
         Self {
-            desk: parts.desk,
+            service: parts.service,
             origins: parts.origins,
             assets: Assets::new(),
             sessions: Sessions::default(),
@@ -90,12 +90,12 @@ impl Web {
     }
 
     fn now(&self) -> Timestamp {
-        self.desk.clock.now()
+        self.service.clock.now()
     }
 
     /// Whether browsers come over TLS: then cookies are kept from going any other way.
     fn is_secure(&self) -> bool {
-        let url = self.desk.settings.public_url.as_deref();
+        let url = self.service.settings.public_url.as_deref();
         url.is_some_and(|url| url.starts_with("https://"))
     }
 }
@@ -159,7 +159,7 @@ pub fn router(web: Arc<Web>) -> Router {
         .route("/sign-in", get(session::ask).post(session::sign_in))
         .merge(pages)
         .method_not_allowed_fallback(failure::no_such_method)
-        .layer(guard::cross_site(web.desk.settings.public_url.as_deref()))
+        .layer(guard::cross_site(web.service.settings.public_url.as_deref()))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&web), shell::surround))
         .layer(axum::middleware::from_fn(guard::headers));
     Router::new().route(asset::ROUTE, get(asset::serve)).merge(open).with_state(web)

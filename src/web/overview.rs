@@ -102,10 +102,10 @@ pub(super) async fn show(
     let at = RANGES.iter().position(|(word, _, _)| *word == chosen).unwrap_or(USUAL);
     let (word, range, seconds) = RANGES[at];
     let statistics = web.looked_back(&caller, shell.now - Duration::from_secs(seconds)).await?;
-    let health = web.desk.health(&caller).await?;
-    let status = web.desk.status(&caller).await?;
-    let groups = web.desk.dead_letter_groups(&caller).await?.items;
-    let pipeline = web.desk.pipeline(&caller).await?;
+    let health = web.service.health(&caller).await?;
+    let status = web.service.status(&caller).await?;
+    let groups = web.service.dead_letter_groups(&caller).await?.items;
+    let pipeline = web.service.pipeline(&caller).await?;
     let here = |word: &str| address("/", [("range", word)]);
     page(&OverviewPage {
         here: here(word),
@@ -137,10 +137,10 @@ impl Web {
         since: crate::domain::clock::Timestamp,
     ) -> Result<StatisticsView, Failure> {
         let since = ("since".to_owned(), since.to_iso());
-        match self.desk.statistics(caller, std::slice::from_ref(&since)).await {
+        match self.service.statistics(caller, std::slice::from_ref(&since)).await {
             Err(Refusal::Invalid(_)) => {
                 let by_the_hour = ("step_minutes".to_owned(), "60".to_owned());
-                Ok(self.desk.statistics(caller, &[since, by_the_hour]).await?)
+                Ok(self.service.statistics(caller, &[since, by_the_hour]).await?)
             }
             answer => Ok(answer?),
         }

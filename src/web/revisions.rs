@@ -77,11 +77,11 @@ pub(super) async fn list(
     Asked(asked): Asked,
 ) -> Result<Response, Failure> {
     let (detail, tag) = mapping::detail(&web, &caller, &names).await?;
-    let found = web.desk.revisions(&caller, &names, &asked.conditions(&["from", "to"])).await?;
+    let found = web.service.revisions(&caller, &names, &asked.conditions(&["from", "to"])).await?;
     let (from, to) = (number(&asked, "from")?, number(&asked, "to")?);
     let compared = match (from, to) {
         (Some(from), Some(to)) => {
-            let difference = web.desk.compare_revisions(&caller, &names, from, to).await?;
+            let difference = web.service.compare_revisions(&caller, &names, from, to).await?;
             let changes = difference.changes.iter().map(Changed::of).collect();
             Some(Compared { from, to, changes })
         }
@@ -134,7 +134,7 @@ pub(super) async fn roll_back(
     let number = number(&form, "revision")?;
     let number = number.ok_or_else(|| Failure::malformed("revision: say which."))?;
     let guard = Guard::Tagged(vec![form.text(TAG).to_owned()]);
-    web.desk.roll_back(&admin, &names, &guard, number).await?;
+    web.service.roll_back(&admin, &names, &guard, number).await?;
     let (now, _) = mapping::detail(&web, &admin, &names).await?;
     let told =
         format!("Revision {} is in force, and says what revision {number} said.", now.revision);

@@ -101,7 +101,7 @@ impl Web {
         let cookie = Name::Session.read(request.headers(), self.is_secure())?;
         let token_id = self.sessions.token_of(&cookie, self.now())?;
         let from = request.extensions().get::<Peer>().copied();
-        let caller = self.desk.access.admit_again(token_id, from);
+        let caller = self.service.authenticator.admit_again(token_id, from);
         if caller.is_err() {
             self.sessions.close(&cookie);
         }
@@ -158,7 +158,7 @@ pub(super) async fn sign_in(
     let form = <Form as axum::extract::FromRequest<()>>::from_request(request, &()).await?;
     let next = local(form.text("next"));
     let caller = match form.filled("token") {
-        Some(token) => web.desk.access.sign_in(token, from).await,
+        Some(token) => web.service.authenticator.sign_in(token, from).await,
         None => Err(Refusal::Unknown),
     };
     let caller = match caller {
@@ -194,7 +194,7 @@ pub(super) async fn sign_out(
         web.sessions.close(&cookie);
     }
     if let Some(caller) = &shell.caller {
-        web.desk.access.sign_out(caller).await;
+        web.service.authenticator.sign_out(caller).await;
     }
     let told = Flash::good("You are signed out.");
     let mut response = Moved::to(SIGN_IN).telling(told).into_response();

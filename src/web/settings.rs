@@ -33,7 +33,7 @@ pub(super) async fn show(State(web): State<Arc<Web>>, shell: Shell) -> Result<Re
         Line {
             name: setting.name,
             help: setting.help,
-            value: setting.show(&web.desk.settings),
+            value: setting.show(&web.service.settings),
             origin: origin.to_string(),
             is_default: matches!(origin, Origin::Default | Origin::BesideDatabase),
             variable: setting.variable(),

@@ -79,7 +79,7 @@ pub(super) async fn save(
         Some(tag) => Guard::Tagged(vec![tag.to_owned()]),
         None => Guard::New,
     };
-    match web.desk.change(admin, target, &guard, Change::Put(document)).await {
+    match web.service.change(admin, target, &guard, Change::Put(document)).await {
         Ok(changed) => return Ok(Some(changed)),
         Err(Refusal::Invalid(faults)) => form.place_faults(fields, faults),
         Err(Refusal::Conflict(words)) => form.fault("name", words),
@@ -114,7 +114,7 @@ pub(super) async fn switch(
 ) -> Result<Moved, Failure> {
     let enabled = form.text("enabled") == "true";
     let change = Change::Patch(json!({"enabled": enabled}));
-    web.desk.change(&admin, &target, &Guard::Present, change).await?;
+    web.service.change(&admin, &target, &Guard::Present, change).await?;
     let words = match (&target, enabled) {
         (Target::Source(_), true) => "takes events again",
         (Target::Source(_), false) => "refuses events from now on",
@@ -132,7 +132,7 @@ pub(super) async fn remove(
     At(target): At,
     form: Form,
 ) -> Result<Moved, Failure> {
-    web.desk.change(&admin, &target, &as_it_was(&form), Change::Remove).await?;
+    web.service.change(&admin, &target, &as_it_was(&form), Change::Remove).await?;
     let above = target.parent().map_or("/sources".to_owned(), |parent| path(&parent));
     let told = Flash::good(format!("Removed: {target}."));
     Ok(Moved::to(above).telling(told))
@@ -146,7 +146,7 @@ pub(super) async fn rotate(
     At(target): At,
     form: Form,
 ) -> Result<Response, Failure> {
-    let changed = web.desk.change(&admin, &target, &as_it_was(&form), Change::Rotate).await?;
+    let changed = web.service.change(&admin, &target, &as_it_was(&form), Change::Rotate).await?;
     match changed.secret {
         Some(secret) => reveal(&web, shell, &target, &secret),
         None => Err(Failure::conflict("No secret was made.")),
@@ -202,8 +202,8 @@ pub(super) fn reveal(
         crumbs: crumbs(target),
         is_key: matches!(target, Target::Source(_)),
         secret: secret.expose_secret().to_owned(),
-        with: SendWith::of(&web.desk.base_url, secret.expose_secret()),
-        overlap_h: web.desk.settings.secret_overlap_hours,
+        with: SendWith::of(&web.service.base_url, secret.expose_secret()),
+        overlap_h: web.service.settings.secret_overlap_hours,
         shell,
     })
 }

@@ -78,7 +78,7 @@ impl Shell {
         self.may_administer() && self.reaches_everything()
     }
 
-    /// A time as the desk's views have it, seen from now.
+    /// A time as the service's views have it, seen from now.
     pub(super) fn told(&self, iso: &str) -> Option<Moment> {
         Timestamp::parse_iso(iso).map(|at| self.moment(at))
     }

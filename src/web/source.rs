@@ -17,7 +17,7 @@ use super::shell::{As, Shell, page};
 use super::text::{Outside, counted};
 use crate::domain::auth::Caller;
 use crate::pipeline::Target;
-use crate::service::setup::{DestinationDetail, Detail, MappingDetail};
+use crate::service::resources::{DestinationDetail, Detail, MappingDetail};
 
 /// What stands where a write key is to be put in.
 const PLACEHOLDER: &str = "YOUR_WRITE_KEY";
@@ -87,18 +87,18 @@ pub(super) async fn show(
     Asked(asked): Asked,
 ) -> Result<Response, Failure> {
     let target = Target::Source(name.clone());
-    let found = web.desk.detail(&caller, &target).await?;
+    let found = web.service.detail(&caller, &target).await?;
     let Detail::Source(source) = found.detail else { return Err(Failure::not_found("source")) };
     let only = [("source".to_owned(), source.id.clone())];
-    let below = web.desk.destinations(&caller, &only).await?.items;
-    let mappings = web.desk.mappings(&caller, &only).await?.items;
+    let below = web.service.destinations(&caller, &only).await?.items;
+    let mappings = web.service.mappings(&caller, &only).await?.items;
     let mut wanted = vec![
         only[0].clone(),
         ("rejected".to_owned(), "true".to_owned()),
         ("limit".to_owned(), REJECTED.to_owned()),
     ];
     wanted.extend(asked.filled("before").map(|before| ("before".to_owned(), before.to_owned())));
-    let rejected = web.desk.events(&caller, &wanted).await?;
+    let rejected = web.service.events(&caller, &wanted).await?;
     let path = setup::path(&target);
     page(&SourcePage {
         live: address("/live", [("source", name.as_str())]),
@@ -129,7 +129,7 @@ pub(super) async fn show(
             .next
             .map(|before| format!("{}#rejected", address(&path, [("before", before.as_str())]))),
         path,
-        with: SendWith::of(&web.desk.base_url, PLACEHOLDER),
+        with: SendWith::of(&web.service.base_url, PLACEHOLDER),
         shell,
     })
 }

@@ -37,9 +37,9 @@ struct SourcesPage {
 
 impl SourcesPage {
     async fn of(web: &Web, caller: &Caller, shell: Shell, form: Form) -> Result<Self, Failure> {
-        let sources = web.desk.sources(caller, &[]).await?.items;
-        let destinations = web.desk.destinations(caller, &[]).await?.items;
-        let mappings = web.desk.mappings(caller, &[]).await?.items;
+        let sources = web.service.sources(caller, &[]).await?.items;
+        let destinations = web.service.destinations(caller, &[]).await?.items;
+        let mappings = web.service.mappings(caller, &[]).await?.items;
         let lines = sources.iter().map(|it| {
             let name = &it.document.name;
             Line {

@@ -71,7 +71,7 @@ impl TokensPage {
     }
 
     fn of(web: &Web, caller: &Caller, shell: Shell) -> Self {
-        let found = web.desk.tokens(caller).items;
+        let found = web.service.tokens(caller).items;
         let lines = found.iter().enumerate().map(|(at, view)| Line::of(at, view, &shell));
         Self {
             lines: lines.collect(),
@@ -105,7 +105,7 @@ pub(super) async fn make(
         destinations: (!destinations.is_empty()).then_some(destinations),
         expires_at: form.filled("expires_at").map(ToOwned::to_owned),
     };
-    let (status, secret) = match web.desk.make_token(&admin, request).await {
+    let (status, secret) = match web.service.make_token(&admin, request).await {
         Ok(made) => (StatusCode::OK, Some(made.secret)),
         Err(Refusal::Invalid(faults)) => {
             for fault in faults {
@@ -132,7 +132,7 @@ pub(super) async fn revoke(
     As(admin): As<Admin>,
     Path(name): Path<String>,
 ) -> Result<Moved, Failure> {
-    web.desk.revoke_token(&admin, &name).await?;
+    web.service.revoke_token(&admin, &name).await?;
     let told = Flash::good(format!("Token {name} is revoked: it lets nobody in any more."));
     Ok(Moved::to("/tokens").telling(told))
 }

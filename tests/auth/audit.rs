@@ -80,11 +80,11 @@ async fn no_entry_holds_a_secret() {
     assert_eq!(entries(&app, "").await.len(), count + 1);
     let (_, made) =
         app.client.post("/api/v1/tokens", &json!({"name": "t", "role": "viewer"})).await.unwrap();
-    let access = &app.app.duties.access;
+    let authenticator = &app.app.duties.authenticator;
     let secret = made["secret"].as_str().unwrap();
-    let caller = access.sign_in(secret, None).await.unwrap();
-    access.sign_out(&caller).await;
-    assert!(access.sign_in(CANARY, None).await.is_err());
+    let caller = authenticator.sign_in(secret, None).await.unwrap();
+    authenticator.sign_out(&caller).await;
+    assert!(authenticator.sign_in(CANARY, None).await.is_err());
     let told = Value::from(entries(&app, "?limit=1000").await).to_string();
     for secret in [CANARY, &CANARY.to_uppercase(), secret] {
         assert!(!told.contains(secret), "{told}");
@@ -98,11 +98,11 @@ async fn no_entry_holds_a_secret() {
 async fn refused_sign_ins_do_not_fill_the_log() {
     let app = Builder::new().start().await;
     for _ in 0..25 {
-        assert!(app.app.duties.access.sign_in("wrong", None).await.is_err());
+        assert!(app.app.duties.authenticator.sign_in("wrong", None).await.is_err());
     }
     assert_eq!(entries(&app, "?action=refuse_sign_in").await.len(), 10);
     app.clock.advance(std::time::Duration::from_secs(60));
-    assert!(app.app.duties.access.sign_in("wrong", None).await.is_err());
+    assert!(app.app.duties.authenticator.sign_in("wrong", None).await.is_err());
     let told = entries(&app, "?action=refuse_sign_in&limit=1").await;
     assert_eq!(told[0]["after"]["not_kept_before"], 15);
 }

@@ -206,32 +206,33 @@ async fn every_operation_is_done_to_see_what_it_leaves_on_record() {
     app.stop().await;
 }
 
-/// What a page does it has done by the desk, as the API has: there it is put on record. Past the desk
+/// What a page does it has done by the service, as the API has: there it is put on record. Past the service
 /// pages only look, and sign in and out.
 #[test]
-fn pages_change_things_through_the_desk_alone() {
+fn pages_change_state_only_through_the_service() {
     let looks = ["store.delivery(", "store.event(", "process.test_mapping("];
-    let signs = ["access.admit_again(", "access.sign_in(", "access.sign_out("];
+    let signs = ["authenticator.admit_again(", "authenticator.sign_in(", "authenticator.sign_out("];
     let mut faults = Vec::new();
     for file in files(&["src/web"], "rs") {
-        for (place, _) in file.text.match_indices("desk.") {
-            let rest = &file.text[place + "desk.".len()..];
+        for (place, _) in file.text.match_indices("service.") {
+            let rest = &file.text[place + "service.".len()..];
             let part = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
-            let past = ["store", "editor", "access", "auth", "process", "live"].contains(&part)
+            let past = ["store", "editor", "authenticator", "auth", "process", "live"]
+                .contains(&part)
                 && rest[part.len()..].starts_with('.');
             let known = looks.iter().chain(&signs).any(|known| rest.starts_with(known));
             if past && !known {
                 let line = rest.lines().next().unwrap_or_default();
-                faults.push(format!("{}: desk.{line}", file.path));
+                faults.push(format!("{}: service.{line}", file.path));
             }
         }
     }
-    assert!(faults.is_empty(), "pages ask the desk: {faults:#?}");
+    assert!(faults.is_empty(), "pages ask the service: {faults:#?}");
 }
 
-/// What an operator or an admin can have the desk do is an operation of the API.
+/// What an operator or an admin can have the service do is an operation of the API.
 #[test]
-fn what_the_desk_does_the_api_has_done() {
+fn every_service_operation_has_an_api_endpoint() {
     let api: String = files(&["src/api"], "rs").iter().map(|file| file.text.clone()).collect();
     let mut count = 0;
     for file in files(&["src/service"], "rs") {
@@ -243,7 +244,7 @@ fn what_the_desk_does_the_api_has_done() {
                 if name == "preview" {
                     continue;
                 }
-                assert!(api.contains(&format!("desk.{name}(")), "{}: {name}", file.path);
+                assert!(api.contains(&format!("service.{name}(")), "{}: {name}", file.path);
                 count += 1;
             }
         }

@@ -187,11 +187,11 @@ async fn who_was_let_in_is_let_in_again_until_the_token_ends() {
     let app = Builder::new().start().await;
     let ends = (app.clock.now() + Duration::from_secs(60)).to_iso();
     let (_, made) = make(&app, json!({"name": "t", "role": "viewer", "expires_at": ends})).await;
-    let access = &app.app.duties.access;
-    let caller = access.authenticate(made["secret"].as_str().unwrap(), None).unwrap();
-    assert_eq!(access.admit_again(caller.token_id, None), Ok(caller.clone()));
+    let authenticator = &app.app.duties.authenticator;
+    let caller = authenticator.authenticate(made["secret"].as_str().unwrap(), None).unwrap();
+    assert_eq!(authenticator.admit_again(caller.token_id, None), Ok(caller.clone()));
     app.clock.advance(Duration::from_secs(60));
-    assert_eq!(access.admit_again(caller.token_id, None), Err(Refusal::Expired));
+    assert_eq!(authenticator.admit_again(caller.token_id, None), Err(Refusal::Expired));
     assert_eq!(bare(&app.client, Method::DELETE, "/api/v1/tokens/t").await.status, 204);
-    assert_eq!(access.admit_again(caller.token_id, None), Err(Refusal::Unknown));
+    assert_eq!(authenticator.admit_again(caller.token_id, None), Err(Refusal::Unknown));
 }

@@ -285,7 +285,7 @@ async fn what_gathers_is_held_while_its_destination_is_disabled() {
     let document = |more| pipeline(&[("one", "", destination(&receiver, &batching, &more))]);
     app.apply(document(json!({"enabled": false}))).await;
     app.clock.advance(Duration::from_secs(3_600));
-    app.app.courier.refresh().await.unwrap();
+    app.app.dispatcher.refresh().await.unwrap();
     assert_eq!(receiver.requests().len(), 0);
     app.apply(document(json!({}))).await;
     let rows = app.until_settled(5).await;

@@ -41,7 +41,7 @@ async fn four_hours_of_failures_end_with_a_last_try_just_before_the_deadline() {
     assert_eq!(attempts.len(), receiver.requests().len());
     assert!(attempts.len() > 15, "{} attempts", attempts.len());
     app.clock.advance(10 * HOUR);
-    app.app.courier.settle_overdue().await.unwrap();
+    app.app.dispatcher.settle_overdue().await.unwrap();
     app.track("another").await;
     app.until_tried(1, 1).await;
     assert_eq!(app.attempts(dead.id).await.len(), attempts.len(), "nothing after the deadline");
@@ -70,8 +70,8 @@ async fn a_jump_of_the_clock_moves_the_schedule_instead_of_killing_or_stalling_i
         app.track("jumped").await;
         let before = app.until_tried(0, 1).await.delivery;
         app.clock.jump(jump);
-        assert_eq!(app.app.courier.follow_clock().await, Some(jump));
-        app.app.courier.move_schedule().await.unwrap();
+        assert_eq!(app.app.dispatcher.resync_clock().await, Some(jump));
+        app.app.dispatcher.shift_schedule().await.unwrap();
         let after = app.delivery(0).await.delivery;
         assert_eq!(after.due_at, before.due_at.map(|at| at.shifted(jump)));
         assert_eq!(after.deadline_at, before.deadline_at.shifted(jump));
@@ -94,16 +94,16 @@ async fn nothing_goes_by_a_schedule_that_could_not_be_moved_with_the_clock() {
                   BEGIN SELECT RAISE(ABORT, 'no move'); END";
     execute(app.dir.path(), refuse).await;
     app.clock.jump(jump);
-    let courier = &app.app.courier;
-    assert_eq!(courier.follow_clock().await, Some(jump));
+    let dispatcher = &app.app.dispatcher;
+    assert_eq!(dispatcher.resync_clock().await, Some(jump));
     for _ in 0..2 {
-        courier.move_schedule().await.unwrap_err();
-        assert_eq!(courier.settle_overdue().await.unwrap(), 0);
-        assert_eq!(courier.follow_clock().await, None, "it jumped once");
+        dispatcher.shift_schedule().await.unwrap_err();
+        assert_eq!(dispatcher.settle_overdue().await.unwrap(), 0);
+        assert_eq!(dispatcher.resync_clock().await, None, "it jumped once");
     }
     execute(app.dir.path(), "DROP TRIGGER no_move").await;
-    courier.move_schedule().await.unwrap();
-    courier.settle_overdue().await.unwrap();
+    dispatcher.shift_schedule().await.unwrap();
+    dispatcher.settle_overdue().await.unwrap();
     let after = app.delivery(0).await.delivery;
     assert_eq!(after.state, State::Pending, "a deadline that was not moved is none");
     assert_eq!(after.deadline_at, before.deadline_at.shifted(jump));
@@ -151,8 +151,8 @@ async fn a_disabled_destination_holds_its_deliveries_and_gives_them_a_fresh_wind
     app.apply(pipeline(&[("one", &url, json!({"enabled": false}))])).await;
     app.track("not routed").await;
     app.clock.advance(9 * HOUR);
-    app.app.courier.settle_overdue().await.unwrap();
-    app.app.courier.refresh().await.unwrap();
+    app.app.dispatcher.settle_overdue().await.unwrap();
+    app.app.dispatcher.refresh().await.unwrap();
     let rows = app.deliveries().await;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].delivery.state, State::Pending, "held, not dead");
@@ -172,7 +172,7 @@ async fn a_lease_without_an_outcome_becomes_unknown_and_is_tried_again() {
     receiver.wait_for(1).await;
     app.clock.advance(Duration::from_secs(61));
     receiver.set_script(Behaviour::ok());
-    assert_eq!(app.app.courier.expire_leases().await.unwrap(), 1);
+    assert_eq!(app.app.dispatcher.expire_leases().await.unwrap(), 1);
     let row = app.until_tried(0, 1).await;
     assert_eq!(row.delivery.last_outcome, Some(Outcome::Unknown));
     app.advance_to_due().await;

@@ -47,7 +47,7 @@ async fn an_open_circuit_spends_no_attempts_and_closes_with_the_first_success() 
     receiver.wait_for(11).await;
     // Recorded, not only leased: its wait for the next probe begins when it has ended.
     app.until(|rows| rows.iter().map(|it| it.delivery.tried).sum::<u32>() == 11).await;
-    assert_eq!(app.app.courier.open_circuits().len(), 1);
+    assert_eq!(app.app.dispatcher.open_circuits().len(), 1);
     receiver.set_script(Behaviour::ok());
     app.clock.advance(Duration::from_secs(2));
     // Those that opened it were asked to wait.
@@ -55,7 +55,7 @@ async fn an_open_circuit_spends_no_attempts_and_closes_with_the_first_success() 
     app.clock.advance(Duration::from_secs(600));
     let settled = app.until_settled(50).await;
     assert!(settled.iter().all(|it| it.delivery.state == State::Delivered));
-    assert_eq!(app.app.courier.open_circuits(), []);
+    assert_eq!(app.app.dispatcher.open_circuits(), []);
     app.ledger().await;
 }
 
@@ -67,7 +67,7 @@ async fn a_burst_of_failures_does_not_open_the_circuit() {
         app.track(&format!("burst-{number}")).await;
     }
     app.until(|rows| rows.iter().all(|it| it.delivery.tried == 1)).await;
-    assert_eq!(app.app.courier.open_circuits(), []);
+    assert_eq!(app.app.dispatcher.open_circuits(), []);
     receiver.set_script(Behaviour::ok());
     app.clock.advance(Duration::from_secs(1));
     let settled = app.until_settled(30).await;
@@ -101,7 +101,7 @@ async fn what_waits_longer_than_its_lease_is_no_attempt() {
     for sent in 1..=EVENTS {
         receiver.wait_for(sent).await;
         app.until(|rows| settled(rows) >= sent).await;
-        assert_eq!(app.app.courier.expire_leases().await.unwrap(), 0);
+        assert_eq!(app.app.dispatcher.expire_leases().await.unwrap(), 0);
         app.clock.advance(Duration::from_secs(1));
     }
     let rows = app.until_settled(EVENTS).await;

@@ -85,7 +85,7 @@ async fn a_discard_gives_up_dead_letters_for_good() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_dead_letters(&receiver, 2).await;
     let id = app.client.get("/api/v1/deliveries").await.unwrap().1["items"][0]["id"].clone();
-    let mut recorded = app.app.courier.recorded();
+    let mut recorded = app.app.dispatcher.recorded();
     recorded.mark_unchanged();
     let job = post(&app, "/api/v1/discards", json!({"ids": [id], "note": "test data"})).await;
     let path = format!("/api/v1/jobs/{}", job["id"].as_str().unwrap());

@@ -35,7 +35,7 @@ async fn one_success_ends_the_retries_of_the_other_mappings() {
     let sent = receiver.requests().len();
     for _ in 0..10 {
         app.clock.advance(Duration::from_secs(600));
-        app.app.courier.refresh().await.expect("the store answers");
+        app.app.dispatcher.refresh().await.expect("the store answers");
     }
     // Another event's deliveries come after whatever could still have been sent of the first.
     app.track("another").await;

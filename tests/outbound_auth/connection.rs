@@ -23,8 +23,8 @@ async fn deliveries_are_held_until_connected_and_get_a_fresh_window() {
         app.track(&number.to_string()).await;
     }
     app.clock.advance(9 * HOURS);
-    app.app.courier.settle_overdue().await.unwrap();
-    app.app.courier.refresh().await.unwrap();
+    app.app.dispatcher.settle_overdue().await.unwrap();
+    app.app.dispatcher.refresh().await.unwrap();
     let rows = app.deliveries().await;
     assert!(rows.iter().all(|row| row.delivery.state == State::Pending && row.delivery.token == 0));
     assert_eq!(server.receiver.requests().len(), 0, "nothing goes out");

@@ -211,7 +211,7 @@ impl TestApp {
 
     /// Returns once the deliveries match; checks again after every commit of attempts.
     pub(crate) async fn until(&self, wanted: impl Fn(&[DeliveryRow]) -> bool) -> Vec<DeliveryRow> {
-        let mut recorded = self.app.courier.recorded();
+        let mut recorded = self.app.dispatcher.recorded();
         let waiting = async {
             loop {
                 recorded.borrow_and_update();
@@ -260,7 +260,7 @@ impl TestApp {
             self.track(&format!("opens-{number}")).await;
             self.until_tried(number, 1).await;
         }
-        assert_eq!(self.app.courier.open_circuits().len(), 1);
+        assert_eq!(self.app.dispatcher.open_circuits().len(), 1);
     }
 
     /// Advances the clock until the first pending delivery is due.

@@ -145,7 +145,7 @@ pub(super) async fn preview(
     // The name says nothing of what is sent: a new one does without.
     let name = name.unwrap_or("new").to_owned();
     let target = Target::Mapping(source.to_owned(), destination.to_owned(), name);
-    match web.desk.preview(operator, &target, document, &on).await {
+    match web.service.preview(operator, &target, document, &on).await {
         Ok(preview) => Ok(Some(Shown::of_preview(preview))),
         Err(refusal) => {
             refused(&mut edit.form, refusal)?;
@@ -162,7 +162,7 @@ pub(super) async fn test(
     edit: &mut Edit,
 ) -> Result<Option<Shown>, Failure> {
     let Some(on) = chosen(&mut edit.form) else { return Ok(None) };
-    match web.desk.test_mapping(operator, names, &TestBody { send: true, ..on }).await {
+    match web.service.test_mapping(operator, names, &TestBody { send: true, ..on }).await {
         Ok(view) => Ok(Some(Shown::of(view))),
         Err(refusal) => {
             refused(&mut edit.form, refusal)?;

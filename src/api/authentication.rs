@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::Api;
-use super::identity::RequestId;
 use super::problem::Problem;
+use super::request_id::RequestId;
 use crate::auth::{Allowance, Peer, WINDOW};
 use crate::domain::auth::{Admin, Caller, Operator};
 
@@ -22,13 +22,14 @@ pub(super) async fn authenticate(
     let given = bearer(request.headers()).ok_or_else(Problem::no_token)?;
     let from = request.extensions().get::<Peer>().copied();
     let caller = api
-        .desk
-        .access
+        .service
+        .authenticator
         .authenticate(given, from)
         .map_err(|refusal| Problem::unauthorized(refusal.to_string()))?;
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let caller = Caller { request_id, ..caller };
-    let allowance = api.desk.access.spend(&caller, api.desk.settings.api_requests_per_minute);
+    let allowance =
+        api.service.authenticator.spend(&caller, api.service.settings.api_requests_per_minute);
     request.extensions_mut().insert(caller);
     let mut response = match allowance.left {
         Some(_) => next.run(request).await,

@@ -12,12 +12,12 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::token::As;
+use super::authentication::As;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, Fault, Guard, Target};
 use crate::service::Refusal;
-use crate::service::setup::{Detail, Tagged};
+use crate::service::resources::{Detail, Tagged};
 
 /// One of them with the secret that was made for it, in place of the word that there is one.
 #[derive(Debug, Serialize)]
@@ -60,7 +60,7 @@ where
 impl At<Caller> {
     /// Answers with it, or with 304 where the asker has it already.
     pub(super) async fn show(&self) -> Result<Response, Problem> {
-        let Tagged { detail, tag } = self.api.desk.detail(&self.who, &self.target).await?;
+        let Tagged { detail, tag } = self.api.service.detail(&self.who, &self.target).await?;
         let known = self.headers.get_all(header::IF_NONE_MATCH).iter();
         let mut known = known.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
         let is_known = known.any(|it| {
@@ -80,7 +80,7 @@ impl At<Admin> {
         let Self { api, who, target, headers } = self;
         let guard = guard(headers)?;
         let is_removal = matches!(change, Change::Remove);
-        let changed = api.desk.change(who, target, &guard, change).await?;
+        let changed = api.service.change(who, target, &guard, change).await?;
         if is_removal {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
@@ -95,7 +95,7 @@ pub(super) async fn create(
     target: &Target,
     body: Value,
 ) -> Result<Response, Problem> {
-    let changed = api.desk.change(admin, target, &Guard::New, Change::Put(body)).await?;
+    let changed = api.service.change(admin, target, &Guard::New, Change::Put(body)).await?;
     let mut response = answer(api, admin, target, StatusCode::CREATED, changed.secret).await?;
     if let Ok(location) = HeaderValue::from_str(&location(target)) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -111,7 +111,7 @@ pub(super) async fn answer(
     status: StatusCode,
     secret: Option<secrecy::SecretString>,
 ) -> Result<Response, Problem> {
-    let Tagged { detail, tag } = api.desk.detail(caller, target).await?;
+    let Tagged { detail, tag } = api.service.detail(caller, target).await?;
     let mut revealed = Revealed { detail, write_key: None, shared_secret: None };
     if let Some(secret) = secret.map(|secret| secret.expose_secret().to_owned()) {
         match &mut revealed.detail {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::deliveries::Page;
 use super::filter::{self, Condition};
-use super::{Desk, Refusal, parameters};
+use super::{Refusal, Service, parameters};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::destination::Destination;
 use crate::domain::id::{Noun, PublicId};
@@ -142,7 +142,7 @@ impl MappingDetail {
     }
 }
 
-impl Desk {
+impl Service {
     /// One source, destination or mapping.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub(super) async fn identify(
     let given = request.headers().get(REQUEST_ID).and_then(taken);
     let id = given.unwrap_or_else(|| {
         let count = counter.0.fetch_add(1, Ordering::Relaxed) + 1;
-        PublicId::new(Noun::Request, api.desk.clock.now(), count).to_string()
+        PublicId::new(Noun::Request, api.service.clock.now(), count).to_string()
     });
     request.extensions_mut().insert(RequestId(id.clone()));
     let response = next.run(request).await;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::change::read;
-use super::target::{Found, Target};
+use super::resource::{Found, Target};
 use super::{ApplyError, Editor};
 use crate::domain::id::{MappingId, RevisionId};
 use crate::domain::mapping::{Mapping, MappingDefinition, MappingRevision};

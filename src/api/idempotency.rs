@@ -51,9 +51,9 @@ pub(super) async fn once(
     let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let length = target.len().to_be_bytes();
     let fingerprint = sha256(&[&length, target.as_bytes(), &kind.len().to_be_bytes(), kind, &sent]);
-    let now = api.desk.clock.now();
-    let store = &api.desk.store;
-    match store.begin_once(key.clone(), fingerprint, api.desk.started_at, now).await? {
+    let now = api.service.clock.now();
+    let store = &api.service.store;
+    match store.begin_once(key.clone(), fingerprint, api.service.started_at, now).await? {
         Repeat::First => {}
         Repeat::UnderWay => {
             return Err(Problem::conflict(
@@ -75,7 +75,7 @@ pub(super) async fn once(
             ));
         }
         Repeat::Answered(sealed) => {
-            let text = api.desk.editor.keyring.open(&sealed, Purpose::Answer)?;
+            let text = api.service.editor.keyring.open(&sealed, Purpose::Answer)?;
             return replay(text.expose_secret());
         }
     }
@@ -99,7 +99,7 @@ fn key(given: &HeaderValue) -> Result<String, Problem> {
 
 /// Keeps what was done; what did nothing leaves its key free.
 async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response, Problem> {
-    let store = &api.desk.store;
+    let store = &api.service.store;
     if !response.status().is_success() {
         store.end_once(key, None).await?;
         return Ok(response);
@@ -116,7 +116,8 @@ async fn keep(api: &Api, key: RepeatKey, response: Response) -> Result<Response,
     };
     let text = serde_json::to_string(&answer).map(SecretString::from);
     let text = text.map_err(|_never| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, ""))?;
-    let sealed = api.desk.editor.keyring.seal(&text, Purpose::Answer, api.desk.clock.now())?;
+    let sealed =
+        api.service.editor.keyring.seal(&text, Purpose::Answer, api.service.clock.now())?;
     store.end_once(key, Some(sealed)).await?;
     Ok(Response::from_parts(head, Body::from(bytes)))
 }
