@@ -1,4 +1,4 @@
-# Everything a clone needs, on a machine with a Rust toolchain: `make test` sets up the rest itself.
+# Targets for development. A Rust toolchain is enough: `make test` installs the rest.
 
 CARGO ?= cargo
 SDK := tests/sdk
@@ -9,57 +9,57 @@ BROWSER := tests/web
 
 .PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dev bench clean
 
-help: ## What there is to make
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk provider segment metrics schemathesis browser ## Every test, the real binary and the real SDKs included
+test: tools sdk provider segment metrics schemathesis browser ## Run every test, with the real binary and the real SDKs
 	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --doc --quiet
 	$(CARGO) test --bench path
 
-check: fmt lint doc ## Formatting, lints and documentation; warnings are errors
+check: fmt lint doc ## Check formatting, lints and documentation; warnings are errors
 
-fmt: ## Formatting is as rustfmt leaves it
+fmt: ## Check the formatting
 	$(CARGO) fmt --check
 
-lint: ## clippy, warnings are errors
+lint: ## Run clippy; warnings are errors
 	$(CARGO) clippy --all-targets -- -D warnings
 
-doc: ## The documentation builds without a warning
+doc: ## Build the documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 
-tools: ## cargo-nextest, if it is missing
+tools: ## Install cargo-nextest
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
 
-sdk: ## The Segment SDKs that the tests send with, at their pinned versions
+sdk: ## Install the Segment SDKs for the tests, pinned
 	@$(SDK)/install
 
-provider: ## The authorization server that the tests connect to, at its pinned version
+provider: ## Install the authorization server for the tests, pinned
 	@$(PROVIDER)/install
 
-segment: sdk ## Segment's own trigger and directive code, to compare with
+segment: sdk ## Install Segment's trigger and directive code for the differential test
 	@$(SEGMENT)/install
 
-metrics: ## What checks the alerting rules in deploy, and what collectors are told
+metrics: ## Install the checkers of the alerting rules and the OTLP export
 	@$(METRICS)/install
 
-schemathesis: ## What tries the admin API against its description, at its pinned version
+schemathesis: ## Install Schemathesis, which tests the admin API against its OpenAPI description
 	@tests/schemathesis/install
 
-browser: ## The browser that the tests of the pages drive
+browser: ## Install the browser for the tests of the UI
 	@$(BROWSER)/install
 
-build: ## The program, as it is shipped
+build: ## Build the release binary
 	$(CARGO) build --profile dist
 
-dev: ## From nothing to a delivered, signed event
+dev: ## Run a temporary service with sample events
 	$(CARGO) run --release -- dev
 
-bench: ## Throughput and latency on this machine, against a bare POST loop
+bench: ## Measure throughput and latency on this machine, against a bare POST loop
 	$(CARGO) build --release
 	target/release/postrider bench
 
-clean: ## Away with what was built and installed
+clean: ## Remove build output and installed tools
 	$(CARGO) clean
 	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules $(METRICS)/bin \
 		$(METRICS)/.venv tests/schemathesis/.venv

@@ -1,5 +1,5 @@
-//! The steps of an event's way, each by itself: read, matched, rendered, printed, signed; committed,
-//! claimed and recorded in a store on disk, in groups as under load. `cargo bench --bench path`.
+//! Microbenchmarks of the stages of an event: parse, match, render, print, sign; commit, claim and record in
+//! a store on disk, in write batches as under load. `cargo bench --bench path`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use postrider::trigger::Trigger;
 use serde_json::json;
 
 const START: Timestamp = Timestamp::from_micros(1_780_000_000_000_000);
-/// Events in a commit: what gathers while the one before it is written, with 64 requests under way.
+/// Events of a commit: the write batch under 64 requests in flight.
 const GROUP: u32 = 64;
 const LEASE: Duration = Duration::from_secs(35);
 const WINDOW: Duration = Duration::from_secs(4 * 3_600);
@@ -79,7 +79,7 @@ fn definition(data: Option<serde_json::Value>) -> MappingDefinition {
     serde_json::from_value(definition).expect("a definition")
 }
 
-/// What takes no store.
+/// Stages without a store.
 fn steps(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("step");
     let body = message(0);
@@ -129,7 +129,7 @@ fn steps(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Which step of a delivery's life is timed.
+/// The measured stage.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Timed {
     Commit,
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// Takes a group of events through its life; how long the one step took.
+    /// Takes a batch of events through all stages; the duration of the measured one.
     async fn group(&mut self, timed: Timed) -> Duration {
         let now = self.clock.now();
         let claimed = timed == Timed::Claim;
@@ -265,7 +265,7 @@ fn first(accepted: &Accepted) -> DeliveryId {
     }
 }
 
-/// What commits: the time of a group.
+/// Stages that commit, per write batch.
 fn commits(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let directory = tempfile::tempdir().expect("a folder");

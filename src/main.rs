@@ -1,25 +1,25 @@
-//! Postrider's program: parse, run, exit code.
+//! The binary: the allocator and its options, then the CLI.
 
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// mimalloc's number of the option: how long free memory is kept before the system has it back. That is a
-/// second unless it is said, and what a burst left behind is then taken twice by the next.
+/// mimalloc's number of the option `purge_delay`: how long freed pages are kept before they are returned to
+/// the kernel. With mimalloc's default of one second, RSS after a burst is measurably higher.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 const PURGE_DELAY_MS: std::ffi::c_long = 100;
 
 fn main() -> ExitCode {
-    give_memory_back_soon();
+    set_purge_delay();
     postrider::cli::main()
 }
 
-/// The environment's `MIMALLOC_PURGE_DELAY` goes before.
-#[expect(unsafe_code, reason = "mimalloc takes its options in no other way")]
-fn give_memory_back_soon() {
-    // SAFETY: it sets a number in mimalloc's own table, and ignores one that it does not have; there is
-    // one thread yet.
+/// Sets the default; the environment variable `MIMALLOC_PURGE_DELAY` overrides it.
+#[expect(unsafe_code, reason = "mimalloc has no safe API and no build option for it")]
+fn set_purge_delay() {
+    // SAFETY: sets an entry of mimalloc's option table and ignores unknown options; no other thread runs
+    // yet.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) }
 }
 
@@ -29,12 +29,12 @@ mod tests {
 
     use super::PURGE_DELAY;
 
-    /// What mimalloc reads the same option from.
+    /// The environment variable of the same option.
     const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
 
-    /// In a process of its own, which is given the option by its name.
+    /// Runs itself in a child process that has the variable set.
     #[test]
-    #[expect(unsafe_code, reason = "mimalloc tells its options in no other way")]
+    #[expect(unsafe_code, reason = "mimalloc has no safe API for its options")]
     fn the_number_of_the_purge_delay_is_that_of_its_name() {
         let Ok(given) = std::env::var(VARIABLE) else {
             let test = "tests::the_number_of_the_purge_delay_is_that_of_its_name";
@@ -43,7 +43,7 @@ mod tests {
             assert!(child.expect("it starts").success());
             return;
         };
-        // SAFETY: it reads a number from mimalloc's own table.
+        // SAFETY: reads an entry of mimalloc's option table.
         let delay = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
         assert_eq!(delay.to_string(), given);
     }

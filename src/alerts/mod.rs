@@ -1,6 +1,6 @@
-//! Alerts: looks at what the dispatcher, the store and the disk tell, keeps which alerts stand, and tells of
-//! each once: a log line, a metric, and an event for the destination that the settings name. Never of
-//! that destination itself: it would be told by what it tells of.
+//! Alerts: evaluates rules over circuits, statistics and disk space, keeps the active alerts, and notifies
+//! each change once: a log line, a metric, and an event for the destination that `alert_destination` names.
+//! An alert about that destination itself is not sent to it.
 
 mod rules;
 mod state;
@@ -20,118 +20,125 @@ use crate::routing::LiveRoutes;
 use crate::store::{StatisticsRow, Store, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
 
-use rules::{Minute, Signs};
-use state::Board;
+use rules::{DestinationStatistics, Minute};
+use state::AlertState;
 
-/// What became of the attempt to tell.
+/// The result of publishing an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It is in the outbox.
+pub enum Publication {
+    /// Its event is in the outbox.
     Accepted,
-    /// There is no such destination.
+    /// The destination does not exist.
     NoDestination,
 }
 
-/// Puts an event of the service's own into the outbox.
+/// Publishes alerts as events.
 #[async_trait]
-pub trait Tell: Send + Sync + 'static {
-    /// Accepts a `track` message for one destination only.
-    async fn tell(&self, to: &DestinationPath, message: String) -> Result<Told, StoreError>;
+pub trait PublishAlert: Send + Sync + 'static {
+    /// Writes a `track` message to the outbox, for this destination only.
+    async fn publish(
+        &self,
+        to: &DestinationPath,
+        message: String,
+    ) -> Result<Publication, StoreError>;
 }
 
-/// What alerts work with.
+/// What alerts are built from.
 pub struct AlertParts {
-    /// Where they are kept.
+    /// Keeps the active alerts.
     pub store: Arc<dyn Store>,
-    /// What knows of circuits and windows.
+    /// Reports open circuits and closing windows.
     pub dispatcher: Dispatcher,
-    /// What is set up.
+    /// The active pipeline.
     pub routes: LiveRoutes,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Where to count, and what knows of the disk.
+    /// Alert counters; also the free disk space.
     pub metrics: Arc<Metrics>,
-    /// What puts their events into the outbox.
-    pub tell: Arc<dyn Tell>,
-    /// Where their events go; none: nowhere.
+    /// Publishes their events.
+    pub publisher: Arc<dyn PublishAlert>,
+    /// The destination of their events; none: no events.
     pub destination: Option<DestinationPath>,
-    /// So many dead letters of a destination within an hour raise one; 0: never.
+    /// The threshold of dead letters per destination and hour; 0 disables it.
     pub dead_letters_per_hour: u64,
-    /// Below so much free space intake refuses events.
+    /// Free space below which intake refuses events, in bytes.
     pub floor_bytes: u64,
     /// This node's name.
     pub node_name: String,
 }
 
-/// The alerts at work; cheap to clone.
+/// Evaluates and publishes alerts; cheap to clone.
 #[derive(Clone)]
 pub struct Alerts {
     parts: Arc<AlertParts>,
-    state: Arc<Mutex<Option<State>>>,
-    signs: Arc<std::sync::Mutex<Signs>>,
+    /// None until the first evaluation has loaded it.
+    evaluation: Arc<Mutex<Option<Evaluation>>>,
+    statistics: Arc<std::sync::Mutex<DestinationStatistics>>,
 }
 
-struct State {
-    board: Board,
-    /// Of which it was said that they cannot be told, so that it is said once.
-    untold: HashSet<(AlertKind, String)>,
+struct Evaluation {
+    state: AlertState,
+    /// Alerts whose failed publication was logged, so that it is logged once.
+    unpublished: HashSet<(AlertKind, String)>,
 }
 
 impl Alerts {
-    /// Alerts that have not looked yet.
+    /// Alerts before their first evaluation.
     #[must_use]
     pub fn new(parts: AlertParts) -> Self {
-        Self { parts: Arc::new(parts), state: Arc::default(), signs: Arc::default() }
+        Self { parts: Arc::new(parts), evaluation: Arc::default(), statistics: Arc::default() }
     }
 
-    /// Takes minutes of statistics.
-    pub fn learn(&self, rows: &[StatisticsRow]) {
+    /// Adds minutes of delivery statistics.
+    pub fn add_statistics(&self, rows: &[StatisticsRow]) {
         let routes = self.parts.routes.current();
-        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
             let Some(mapping) = routes.mapping(MappingId(row.mapping_id)) else { continue };
             let StatisticsRow { minute_at, attempts, delivered, dead, .. } = *row;
             let minute = Minute { minute_at, attempts, delivered, dead };
-            signs.learn(destination_of(&mapping.name), minute);
+            statistics.add(destination_of(&mapping.name), minute);
         }
     }
 
-    /// Moves times by a jump of the clock, in microseconds.
+    /// Shifts times by a step of the clock, in microseconds.
     pub async fn shift(&self, micros: i64) {
-        self.signs.lock().unwrap_or_else(PoisonError::into_inner).shift(micros);
-        if let Some(state) = self.state.lock().await.as_mut() {
-            state.board.shift(micros);
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner).shift(micros);
+        if let Some(evaluation) = self.evaluation.lock().await.as_mut() {
+            evaluation.state.shift(micros);
         }
     }
 
-    /// Looks once: raises, clears and tells.
+    /// Evaluates the rules once: raises, clears and notifies.
     ///
     /// # Errors
-    /// When the store does not take it; the next look tries again.
-    pub async fn look(&self) -> Result<(), StoreError> {
+    /// When the store fails; the next evaluation retries.
+    pub async fn evaluate(&self) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
-        let mut state = self.state.lock().await;
-        let state = match &mut *state {
-            Some(state) => state,
+        let mut evaluation = self.evaluation.lock().await;
+        let evaluation = match &mut *evaluation {
+            Some(evaluation) => evaluation,
             none => {
-                let board = Board::resume(self.parts.store.alerts().await?, now);
-                none.insert(State { board, untold: HashSet::new() })
+                let state = AlertState::resume(self.parts.store.alerts().await?, now);
+                none.insert(Evaluation { state, unpublished: HashSet::new() })
             }
         };
-        let turned = state.board.look(self.observe(now), now);
-        turned.iter().for_each(|alert| self.announce(alert));
-        for alert in turned {
+        let changed = evaluation.state.update(self.conditions(now), now);
+        changed.iter().for_each(|alert| self.log(alert));
+        for alert in changed {
             self.parts.store.put_alert(alert).await?;
         }
-        self.count(&state.board);
-        let untold: Vec<_> = state.board.alerts().iter().filter(|it| !it.told).cloned().collect();
-        for alert in untold {
-            self.tell(state, alert).await?;
+        self.count(&evaluation.state);
+        let alerts = evaluation.state.alerts().iter();
+        let unpublished: Vec<_> = alerts.filter(|it| !it.told).cloned().collect();
+        for alert in unpublished {
+            self.publish(evaluation, alert).await?;
         }
         Ok(())
     }
 
-    fn observe(&self, now: Timestamp) -> Vec<Condition> {
+    /// The conditions that hold now.
+    fn conditions(&self, now: Timestamp) -> Vec<Condition> {
         let parts = &*self.parts;
         let routes = parts.routes.current();
         let mut found = Vec::new();
@@ -141,7 +148,7 @@ impl Alerts {
                 kind: AlertKind::CircuitOpen,
                 subject: mapping.name.clone(),
                 detail: format!(
-                    "nothing but failures; one probe at a time since {}",
+                    "circuit open since {}; one probe request at a time",
                     opened_at.to_iso()
                 ),
                 raises: true,
@@ -152,14 +159,14 @@ impl Alerts {
             found.push(Condition {
                 kind: AlertKind::WindowClosing,
                 subject: destination_of(&mapping.name).to_owned(),
-                detail: format!("undelivered, and tried no more after {}", deadline_at.to_iso()),
+                detail: format!("an undelivered event expires at {}", deadline_at.to_iso()),
                 raises: true,
             });
         }
-        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
-        signs.forget(now);
-        found.append(&mut signs.conditions(parts.dead_letters_per_hour, now));
-        // 0 until the disk was looked at for the first time.
+        let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
+        statistics.prune(now);
+        found.append(&mut statistics.conditions(parts.dead_letters_per_hour, now));
+        // 0 until the free space is measured for the first time.
         let free = u64::try_from(parts.metrics.free_disk_bytes.get()).unwrap_or(0);
         if free > 0 {
             found.extend(rules::disk(&parts.node_name, free, parts.floor_bytes));
@@ -167,7 +174,7 @@ impl Alerts {
         found
     }
 
-    fn announce(&self, alert: &Alert) {
+    fn log(&self, alert: &Alert) {
         let (kind, subject) = (alert.kind.as_str(), alert.subject.as_str());
         if alert.stands() {
             let label = AlertLabel { alert: kind };
@@ -179,30 +186,34 @@ impl Alerts {
         }
     }
 
-    fn count(&self, board: &Board) {
+    fn count(&self, state: &AlertState) {
         for kind in AlertKind::ALL {
-            let of_kind = board.alerts().iter().filter(|it| it.kind == kind && it.stands());
+            let of_kind = state.alerts().iter().filter(|it| it.kind == kind && it.stands());
             let label = AlertLabel { alert: kind.as_str() };
             let count = i64::try_from(of_kind.count()).unwrap_or(i64::MAX);
             self.parts.metrics.alerts.get_or_create(&label).set(count);
         }
     }
 
-    /// Tells of an alert where it can be told, and keeps that it was.
-    async fn tell(&self, state: &mut State, mut alert: Alert) -> Result<(), StoreError> {
+    /// Publishes an alert's event if a destination is set, and records that it was published.
+    async fn publish(
+        &self,
+        evaluation: &mut Evaluation,
+        mut alert: Alert,
+    ) -> Result<(), StoreError> {
         let to = self.parts.destination.as_ref();
         if let Some(to) = to.filter(|to| !alert.is_about(&to.to_string())) {
             let message = alert.message(&self.parts.node_name);
             let key = (alert.kind, alert.subject.clone());
-            if self.parts.tell.tell(to, message).await? == Told::NoDestination {
-                if state.untold.insert(key) {
-                    tracing::error!(destination = %to, "alert_destination names none: not told");
+            if self.parts.publisher.publish(to, message).await? == Publication::NoDestination {
+                if evaluation.unpublished.insert(key) {
+                    tracing::error!(destination = %to, "alert not sent: alert_destination does not exist");
                 }
                 return Ok(());
             }
-            state.untold.remove(&key);
+            evaluation.unpublished.remove(&key);
         }
-        state.board.told(alert.kind, &alert.subject);
+        evaluation.state.mark_published(alert.kind, &alert.subject);
         if alert.stands() {
             alert.told = true;
             self.parts.store.put_alert(alert).await
@@ -212,7 +223,7 @@ impl Alerts {
     }
 }
 
-/// The destination of a mapping, both by path.
+/// The path of a mapping's destination.
 fn destination_of(mapping: &str) -> &str {
     mapping.rsplit_once('/').map_or(mapping, |(destination, _)| destination)
 }

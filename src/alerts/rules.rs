@@ -1,4 +1,5 @@
-//! Signs: what was observed, and which conditions follow from it. Pure: it is told the time.
+//! The alert rules: conditions over the statistics of destinations and over disk space. Pure: the time is
+//! an argument.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -6,14 +7,14 @@ use std::time::Duration;
 use crate::domain::alert::{AlertKind, Condition};
 use crate::domain::clock::Timestamp;
 
-/// How far back attempts count for whether a destination is failing.
+/// The window of the failure rate.
 const FAILING_WINDOW: Duration = Duration::from_secs(10 * 60);
-/// Fewer attempts in that time say nothing.
-const FAILING_ATTEMPTS: u64 = 20;
-/// How far back dead letters count.
+/// The minimum number of attempts in the window for an alert.
+const FAILING_MIN_ATTEMPTS: u64 = 20;
+/// The window of the dead letter count.
 const DEAD_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// One minute of one destination.
+/// One minute of a destination's statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Minute {
     pub(super) minute_at: Timestamp,
@@ -22,15 +23,15 @@ pub(super) struct Minute {
     pub(super) dead: u64,
 }
 
-/// What was observed of every destination in the last hour.
+/// The statistics of every destination over the last hour.
 #[derive(Debug, Default)]
-pub(super) struct Signs {
+pub(super) struct DestinationStatistics {
     by_destination: BTreeMap<String, VecDeque<Minute>>,
 }
 
-impl Signs {
-    /// Takes a minute of one of a destination's mappings.
-    pub(super) fn learn(&mut self, destination: &str, minute: Minute) {
+impl DestinationStatistics {
+    /// Adds a minute of one of a destination's mappings.
+    pub(super) fn add(&mut self, destination: &str, minute: Minute) {
         let minutes = self.by_destination.entry(destination.to_owned()).or_default();
         match minutes.iter_mut().find(|it| it.minute_at == minute.minute_at) {
             Some(known) => {
@@ -42,27 +43,27 @@ impl Signs {
         }
     }
 
-    /// Forgets what is older than an hour.
-    pub(super) fn forget(&mut self, now: Timestamp) {
+    /// Drops minutes older than an hour.
+    pub(super) fn prune(&mut self, now: Timestamp) {
         for minutes in self.by_destination.values_mut() {
             minutes.retain(|it| it.minute_at + DEAD_WINDOW > now);
         }
         self.by_destination.retain(|_, minutes| !minutes.is_empty());
     }
 
-    /// Moves times by a jump of the clock.
+    /// Shifts times by a step of the clock.
     pub(super) fn shift(&mut self, micros: i64) {
         let minutes = self.by_destination.values_mut().flatten();
         minutes.for_each(|it| it.minute_at = it.minute_at.shifted(micros));
     }
 
-    /// Destinations most of whose attempts failed lately, and those that let deliveries die at more
-    /// than `dead_per_hour`.
+    /// Destinations whose failure rate is high, and those with at least half of `dead_per_hour` dead
+    /// letters.
     pub(super) fn conditions(&self, dead_per_hour: u64, now: Timestamp) -> Vec<Condition> {
         let mut found = Vec::new();
         for (destination, minutes) in &self.by_destination {
-            let lately = minutes.iter().filter(|it| it.minute_at + FAILING_WINDOW > now);
-            let sum = lately.fold(Minute::default(), |sum, it| Minute {
+            let recent = minutes.iter().filter(|it| it.minute_at + FAILING_WINDOW > now);
+            let sum = recent.fold(Minute::default(), |sum, it| Minute {
                 attempts: sum.attempts + it.attempts,
                 delivered: sum.delivered + it.delivered,
                 ..sum
@@ -73,7 +74,7 @@ impl Signs {
                 found.push(Condition {
                     kind: AlertKind::DeadLetters,
                     subject: destination.clone(),
-                    detail: format!("{dead} deliveries died within an hour"),
+                    detail: format!("{dead} dead letters within an hour"),
                     raises: dead >= dead_per_hour,
                 });
             }
@@ -82,7 +83,7 @@ impl Signs {
     }
 }
 
-/// More than half of the attempts failing raises it, more than a tenth keeps it up.
+/// A failure rate above 50 % raises the alert; above 10 % keeps it active.
 fn failing(destination: &str, sum: Minute) -> Option<Condition> {
     let Minute { attempts, delivered, .. } = sum;
     let failed = attempts.saturating_sub(delivered);
@@ -90,12 +91,12 @@ fn failing(destination: &str, sum: Minute) -> Option<Condition> {
         kind: AlertKind::DestinationFailing,
         subject: destination.to_owned(),
         detail: format!("{failed} of {attempts} attempts failed within ten minutes"),
-        raises: attempts >= FAILING_ATTEMPTS && failed * 2 > attempts,
+        raises: attempts >= FAILING_MIN_ATTEMPTS && failed * 2 > attempts,
     })
 }
 
-/// Whether the free space is near the floor: below twice as much raises it, below two and a half times
-/// keeps it up.
+/// Free space below twice the floor raises the alert; below two and a half times the floor keeps it
+/// active.
 pub(super) fn disk(node: &str, free_bytes: u64, floor_bytes: u64) -> Option<Condition> {
     let is_near = floor_bytes > 0 && free_bytes / 5 < floor_bytes / 2;
     is_near.then(|| Condition {
@@ -122,13 +123,13 @@ mod tests {
         Minute { minute_at: at(minutes), attempts, delivered, dead }
     }
 
-    fn of(kind: AlertKind, signs: &Signs, now: Timestamp) -> Option<bool> {
-        let found = signs.conditions(100, now);
+    fn of(kind: AlertKind, statistics: &DestinationStatistics, now: Timestamp) -> Option<bool> {
+        let found = statistics.conditions(100, now);
         found.into_iter().find(|it| it.kind == kind).map(|it| it.raises)
     }
 
     #[test]
-    fn a_destination_fails_when_most_of_enough_attempts_do() {
+    fn a_failure_rate_above_half_of_enough_attempts_raises_an_alert() {
         for (attempts, delivered, expected) in [
             (19, 0, Some(false)),
             (20, 0, Some(true)),
@@ -138,41 +139,41 @@ mod tests {
             (20, 18, None),
             (0, 0, None),
         ] {
-            let mut signs = Signs::default();
-            signs.learn("website/one", minute(0, attempts, delivered, 0));
-            let found = of(AlertKind::DestinationFailing, &signs, at(1));
+            let mut statistics = DestinationStatistics::default();
+            statistics.add("website/one", minute(0, attempts, delivered, 0));
+            let found = of(AlertKind::DestinationFailing, &statistics, at(1));
             assert_eq!(found, expected, "{delivered} of {attempts}");
         }
     }
 
     #[test]
-    fn mappings_of_a_destination_count_together_and_old_minutes_not_at_all() {
-        let mut signs = Signs::default();
-        signs.learn("website/one", minute(0, 15, 0, 60));
-        signs.learn("website/one", minute(0, 15, 0, 60));
-        assert_eq!(of(AlertKind::DestinationFailing, &signs, at(1)), Some(true));
-        assert_eq!(of(AlertKind::DestinationFailing, &signs, at(10)), None);
-        assert_eq!(of(AlertKind::DeadLetters, &signs, at(59)), Some(true));
-        signs.forget(at(60));
-        assert_eq!(of(AlertKind::DeadLetters, &signs, at(60)), None);
+    fn mappings_of_a_destination_are_summed_within_the_window() {
+        let mut statistics = DestinationStatistics::default();
+        statistics.add("website/one", minute(0, 15, 0, 60));
+        statistics.add("website/one", minute(0, 15, 0, 60));
+        assert_eq!(of(AlertKind::DestinationFailing, &statistics, at(1)), Some(true));
+        assert_eq!(of(AlertKind::DestinationFailing, &statistics, at(10)), None);
+        assert_eq!(of(AlertKind::DeadLetters, &statistics, at(59)), Some(true));
+        statistics.prune(at(60));
+        assert_eq!(of(AlertKind::DeadLetters, &statistics, at(60)), None);
     }
 
     #[test]
-    fn half_the_rate_of_dead_letters_keeps_an_alert_up() {
+    fn half_the_dead_letter_threshold_keeps_an_alert_active() {
         for (dead, expected) in
             [(49, None), (50, Some(false)), (99, Some(false)), (100, Some(true))]
         {
-            let mut signs = Signs::default();
-            signs.learn("website/one", minute(0, 200, 200, dead));
-            assert_eq!(of(AlertKind::DeadLetters, &signs, at(1)), expected, "{dead}");
+            let mut statistics = DestinationStatistics::default();
+            statistics.add("website/one", minute(0, 200, 200, dead));
+            assert_eq!(of(AlertKind::DeadLetters, &statistics, at(1)), expected, "{dead}");
         }
-        let mut signs = Signs::default();
-        signs.learn("website/one", minute(0, 200, 200, 1_000));
-        assert_eq!(signs.conditions(0, at(1)), [], "0 turns it off");
+        let mut statistics = DestinationStatistics::default();
+        statistics.add("website/one", minute(0, 200, 200, 1_000));
+        assert_eq!(statistics.conditions(0, at(1)), [], "0 disables it");
     }
 
     #[test]
-    fn the_disk_is_low_before_events_are_refused() {
+    fn low_disk_space_raises_an_alert_before_events_are_refused() {
         let raises = |free| disk("node", free, 1_000).map(|it| it.raises);
         assert_eq!(
             [raises(999), raises(1_999), raises(2_000)],

@@ -10,11 +10,11 @@ use super::authentication::As;
 use super::page::Paged;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
+use crate::live::sse;
 use crate::service::Condition;
 use crate::service::deliveries::Page;
 use crate::service::events::{EventDetail, EventView};
 use crate::service::explain::Explanation;
-use crate::sse;
 
 /// Events that meet all conditions, newest first.
 ///
@@ -61,5 +61,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.service.watch_events(&caller, &conditions).await?, sse::json))
+    Ok(sse::response(api.service.watch_events(&caller, &conditions).await?, sse::json))
 }

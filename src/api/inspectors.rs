@@ -19,9 +19,9 @@ use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Clock;
 use crate::inspector::{InspectorName, Inspectors};
+use crate::live::sse;
 use crate::service::Service;
 use crate::service::inspectors::{AnswerDocument, InspectorView};
-use crate::sse;
 
 /// The longest body that is taken: more than the largest batch.
 const BODY_BYTES: usize = 5 * 1024 * 1024;
@@ -66,7 +66,7 @@ impl Door {
         let reading = async {
             let _room = self.room(announced).await;
             let body = read(body).await?;
-            Ok(self.inspectors.take(&name, &head, &body))
+            Ok(self.inspectors.receive(&name, &head, &body))
         };
         let taken = tokio::select! {
             taken = reading => taken,
@@ -177,5 +177,5 @@ pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(sse::answer(api.service.watch_inspector(&caller, Some(&name))?, sse::json))
+    Ok(sse::response(api.service.watch_inspector(&caller, Some(&name))?, sse::json))
 }

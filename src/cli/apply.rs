@@ -1,4 +1,4 @@
-//! `apply`: brings sources, destinations and mappings to what a file says, or shows the difference.
+//! `apply`: applies a pipeline file, or shows the changes it would make.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,14 +42,14 @@ A pipeline file:
 Names are the identity. What is not in the file is left alone, but for --prune.
 Exit code of --dry-run: 0 when there is no difference, 5 when there is.";
 
-/// Bring sources, destinations and mappings to what a file says: all of it, or nothing.
+/// Apply sources, destinations and mappings from a file, all or nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ApplyArgs {
     /// The file, YAML or JSON; - for stdin
     #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
-    /// Show the difference and change nothing
+    /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
     /// Remove what is not in the file
@@ -80,7 +80,7 @@ impl ApplyArgs {
     }
 }
 
-/// The faults that the service found, as faults of the file.
+/// The service's validation errors, as errors of the file.
 fn placed(name: &str, error: anyhow::Error) -> anyhow::Error {
     let Some(Refused(problem)) = error.downcast_ref::<Refused>() else { return error };
     if problem.faults.is_empty() {

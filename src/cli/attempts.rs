@@ -12,10 +12,10 @@ use crate::service::deliveries::Page;
 /// List attempts, newest first.
 #[derive(Debug, clap::Args)]
 pub struct AttemptsArgs {
-    /// That ended so: delivered, server_error, timeout, dns, …
+    /// With this outcome: delivered, server_error, timeout, dns, …
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
-    /// That got this HTTP status, such as 503, or one of a class, such as 5xx
+    /// With this HTTP status, such as 503, or class, such as 5xx
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
     /// Of this destination: its name, source/destination or id
@@ -33,7 +33,7 @@ pub struct AttemptsArgs {
     /// Recorded before: a time, or how long ago
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// So many at most
+    /// Show at most this many
     #[arg(long, default_value_t = 50)]
     limit: u32,
     /// Only older than this attempt: the next page
@@ -45,7 +45,7 @@ impl AttemptsArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let given = [

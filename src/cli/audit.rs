@@ -1,4 +1,4 @@
-//! `audit`: lists who did what, and verifies that what is kept of it is as it was written.
+//! `audit`: lists the audit log and verifies its hash chain.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use super::selection::time;
 use crate::service::audit::{EntryView, VerdictView};
 use crate::service::deliveries::Page;
 
-/// List who did what, or verify that it is kept as it was written.
+/// List the audit log, or verify its hash chain.
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -23,9 +23,9 @@ pub struct AuditArgs {
 enum AuditVerb {
     /// List audit entries, newest first
     List(Box<Which>),
-    /// Work out again whether each entry is as it was written; print where the log ends
+    /// Verify the hash chain; print the number and hash of the last entry
     Verify {
-        /// What verifying printed at some time: entries taken from the end since then show
+        /// The last entry of an earlier verification: detects entries that were removed from the end
         #[arg(long, value_name = "NUMBER:HASH")]
         kept: Option<String>,
     },
@@ -33,13 +33,13 @@ enum AuditVerb {
 
 #[derive(Debug, clap::Args)]
 struct Which {
-    /// By this token; postrider for the service itself
+    /// By this token, or postrider for the service
     #[arg(long)]
     actor: Option<String>,
     /// Of this action, such as change, redrive, create_token
     #[arg(long)]
     action: Option<String>,
-    /// To this, or to what is below it: a path, a token's name, a job's id
+    /// On this object or one below it: a path, a token's name, a job's id
     #[arg(long)]
     subject: Option<String>,
     /// Done since: a time, or how long ago, such as 2h, 7d
@@ -51,7 +51,7 @@ struct Which {
     /// Before this number
     #[arg(long, value_name = "NUMBER")]
     before: Option<String>,
-    /// At most so many
+    /// Show at most this many
     #[arg(long, value_name = "COUNT")]
     limit: Option<String>,
 }
@@ -60,7 +60,7 @@ impl AuditArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();
@@ -101,13 +101,13 @@ fn tell(out: &mut Output, verdict: &VerdictView) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     if let Some(number) = verdict.broken {
-        out.line(format!("entry {number} is not as it was written, or is missing"))?;
+        out.line(format!("entry {number} was changed or is missing"))?;
     }
     if verdict.kept == Some(false) {
-        out.line("the entry that was kept is gone, or has another hash now")?;
+        out.line("the given entry is missing or has another hash")?;
     }
     if verdict.ok {
-        out.line(format!("{} entries, as they were written", verdict.count))?;
+        out.line(format!("{} entries verified", verdict.count))?;
         out.line(format!("{}:{}", verdict.count, verdict.head))?;
     }
     Ok(code)

@@ -1,22 +1,26 @@
-//! `bench`: throughput and latency on this machine. Service, load and receiver are processes of
-//! their own on loopback. The same receiver takes a bare POST loop as the baseline, in turns with the
-//! service: a machine whose speed changes from second to second changes both alike.
+//! `bench`: throughput and latency on this machine. Service, load and receiver are separate processes on
+//! loopback. The baseline is a bare POST loop to the same receiver, in turns with the service, so that
+//! changes of the machine's speed affect both.
 
 mod backlog;
 mod baseline;
+mod cpu;
 mod event;
+mod event_mark;
+mod goals;
+mod harness;
 mod history;
 mod load;
-mod meter;
+mod measurement;
 mod neighbours;
 mod process;
-mod processors;
+mod receiver;
+mod receiver_process;
 mod report;
 mod scenario;
 mod service;
-mod side;
 mod soak;
-mod stage;
+mod throughput;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,10 +31,10 @@ use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::Output;
 
+use harness::{EVENTS, Harness};
 use load::LoadArgs;
-use report::Report;
+use report::{Report, ScenarioReport};
 use scenario::Scenario;
-use stage::{EVENTS, Stage};
 
 /// Measure throughput and latency on this machine, against a bare POST loop to the same receiver
 #[derive(Debug, clap::Args)]
@@ -43,28 +47,28 @@ pub struct BenchArgs {
     /// Measure every scenario
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
-    /// How long to send as fast as answers come, in seconds
+    /// How long to send at full speed, in seconds
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Send at most so many events
+    /// Send at most this many events
     #[arg(long, value_name = "NUMBER", default_value_t = EVENTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(EVENTS)))]
     events: u32,
-    /// Requests that the load has under way at once
+    /// Requests of the load in flight
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=2048))]
     workers: u32,
-    /// Requests that the service has under way to the receiver at once
+    /// Requests of the service to the receiver in flight
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     in_flight: u32,
     /// Size of an event, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(256..=32_000))]
     bytes: u32,
-    /// Events a second where they come at a steady rate
+    /// Events a second of the scenarios with a steady rate
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// Settled deliveries in the file of `history`
+    /// Settled deliveries in the database of `history`
     #[arg(long, value_name = "NUMBER", default_value_t = 5_000_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(EVENTS)))]
     history: u32,
-    /// Deliveries due in `backlog`, and at the start in `history`
+    /// Deliveries due in `backlog`, and at startup in `history`
     #[arg(long, value_name = "NUMBER", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     backlog: u32,
     /// How long `soak` lasts, in seconds
@@ -73,12 +77,12 @@ pub struct BenchArgs {
     /// Folder for the temporary database [default: the system's temporary folder]
     #[arg(long, value_name = "FOLDER")]
     directory: Option<PathBuf>,
-    /// Fail unless every goal is reached
+    /// Fail if a goal is missed
     #[arg(long)]
     check: bool,
 }
 
-/// The other processes of a bench, started by it.
+/// The bench's child processes.
 #[derive(Debug, Subcommand)]
 enum Role {
     /// Receive and count
@@ -93,10 +97,10 @@ impl BenchArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When a process of the bench does not do its part.
+    /// When a process of the bench fails.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         match self.role {
-            Some(Role::Receiver) => meter::run(globals).await,
+            Some(Role::Receiver) => receiver_process::run(globals).await,
             Some(Role::Load(args)) => args.run(globals).await,
             None => self.measure(globals).await,
         }
@@ -105,7 +109,7 @@ impl BenchArgs {
     async fn measure(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let check = self.check;
         let mut output = globals.output();
-        let measured = Box::pin(play(self, &mut output));
+        let measured = Box::pin(run_all(self, &mut output));
         let report = tokio::select! {
             report = measured => report?,
             stop = tokio::signal::ctrl_c() => {
@@ -134,21 +138,35 @@ impl BenchArgs {
     }
 }
 
-async fn play(args: BenchArgs, output: &mut Output) -> anyhow::Result<Report> {
+async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Result<ScenarioReport> {
+    match scenario {
+        Scenario::Single => throughput::single(harness).await,
+        Scenario::Batch => throughput::batch(harness).await,
+        Scenario::Batched => throughput::batched(harness).await,
+        Scenario::FanOut => throughput::fan_out(harness).await,
+        Scenario::Steady => throughput::steady(harness).await,
+        Scenario::History => Box::pin(history::run(harness)).await,
+        Scenario::Backlog => Box::pin(backlog::run(harness)).await,
+        Scenario::Neighbours => neighbours::run(harness).await,
+        Scenario::Soak => soak::run(harness).await,
+    }
+}
+
+async fn run_all(args: BenchArgs, output: &mut Output) -> anyhow::Result<Report> {
     let scenarios = args.scenarios();
-    let mut stage = Stage::open(args, output).await?;
+    let mut harness = Harness::open(args, output).await?;
     let mut found = Vec::new();
     for scenario in scenarios {
-        found.push(Box::pin(scenario.play(&mut stage)).await?);
+        found.push(Box::pin(measure(scenario, &mut harness)).await?);
     }
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
-        event_bytes: stage.event_bytes(),
-        workers: stage.args.workers,
-        database_in_memory: stage.is_in_memory(),
+        event_bytes: harness.event_bytes(),
+        workers: harness.args.workers,
+        database_in_memory: harness.is_in_memory(),
         scenarios: found,
     };
-    stage.close().await?;
+    harness.close().await?;
     Ok(report)
 }

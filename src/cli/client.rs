@@ -1,5 +1,5 @@
-//! Asks the running service: finds its address and the operator's token, and turns what it answers
-//! into results and failures that say what to do.
+//! The admin API's client: finds the service's address and the operator's token, and converts answers to
+//! results and errors with hints.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,10 +18,10 @@ use crate::sender::{ApiClient, ApiClientError};
 use crate::settings::secrets::{generate, read_token};
 use crate::settings::{SettingFlags, Settings};
 
-/// Conditions of a list, by name.
+/// Query parameters of a list.
 pub(super) type Conditions = Vec<(&'static str, String)>;
 
-/// Talks to the running service as the operator.
+/// A client of the running service with the operator's token.
 #[derive(Debug)]
 pub struct Client {
     operator: ApiClient,
@@ -66,8 +66,7 @@ impl Client {
         self.read(status, body)
     }
 
-    /// POST to a path under `/api/v1`, done once: where the answer is lost on its way, it is asked for
-    /// again under the same key.
+    /// POST to a path under `/api/v1`, idempotent by its key: it is sent again when the answer is lost.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer or a problem.
@@ -121,7 +120,7 @@ impl Client {
     fn read<T: DeserializeOwned>(&self, status: StatusCode, body: Value) -> anyhow::Result<T> {
         if status.is_success() {
             return serde_json::from_value(body).map_err(|error| {
-                Failure::new(exit::FAILED, format!("{} answers something else", self.base))
+                Failure::new(exit::FAILED, format!("{} gave an unexpected answer", self.base))
                     .because(error)
                     .hint("is it a Postrider of this version? see --url")
                     .into()
@@ -138,7 +137,7 @@ impl Client {
     }
 }
 
-/// The problem that the service answered with, for verbs that show its faults in their own words.
+/// The service's problem details, for verbs that print its faults themselves.
 #[derive(Debug)]
 pub(super) struct Refused(pub(super) Problem);
 
@@ -159,11 +158,11 @@ fn refused(problem: &Problem) -> Failure {
             "the token is another service's, or was replaced: see --token-file, --url and \
              POSTRIDER_TOKEN",
         ),
-        403 => failure(exit::FAILED).hint("postrider tokens says what each token may"),
+        403 => failure(exit::FAILED).hint("postrider tokens lists the role of each token"),
         404 => failure(exit::NOT_FOUND),
         400 | 413 | 415 | 422 => failure(exit::USAGE),
         409 => failure(exit::FAILED).hint("try again"),
-        503 | 507 => failure(exit::FAILED).hint("postrider status says how the service stands"),
+        503 | 507 => failure(exit::FAILED).hint("postrider status shows the service's state"),
         _ => failure(exit::FAILED),
     }
 }
@@ -188,12 +187,12 @@ fn unreachable(error: ApiClientError) -> anyhow::Error {
     Failure::new(code, error.to_string()).hint(hint).because(error).into()
 }
 
-/// The address to talk to.
+/// The service's address.
 pub(super) fn base_url(globals: &Globals, settings: &Settings) -> String {
     if let Some(url) = &globals.url {
         return url.trim_end_matches('/').to_owned();
     }
-    // A service that listens everywhere is here, too.
+    // A service on all addresses listens on loopback too.
     let here = match settings.listen.parse::<SocketAddr>() {
         Ok(SocketAddr::V4(at)) if at.ip().is_unspecified() => {
             SocketAddr::from((Ipv4Addr::LOCALHOST, at.port())).to_string()

@@ -1,5 +1,5 @@
-//! `connect`: shows the page on which somebody grants a destination its tokens, and waits until
-//! that is done. `disconnect` ends what was granted.
+//! `connect`: prints the authorization URL of a destination and waits for its grant. `disconnect` revokes
+//! the grant.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use super::globals::Globals;
 use crate::pipeline::ConnectionView;
 use crate::service::connection::BegunView;
 
-/// Between two looks at whether it is connected.
+/// Poll interval.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A link is good for ten minutes; no look after that can find more.
+/// The authorization URL expires after ten minutes.
 const LOOKS: u32 = 10 * 60;
 
 const AFTER_HELP: &str = "\
 Open the address it prints in a browser and grant the access: the authorization server sends the
 browser back to this service, at public_url/oauth/callback. Register that as the redirect URL there.";
 
-/// Connect a destination whose auth is authorization_code: print where to grant it, and wait.
+/// Connect a destination whose auth is authorization_code: print the authorization URL, and wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ConnectArgs {
@@ -33,7 +33,7 @@ pub struct ConnectArgs {
     no_wait: bool,
 }
 
-/// End a destination's connection: its deliveries are held until it is connected again.
+/// Revoke a destination's connection: its deliveries are held until it is connected again.
 #[derive(Debug, clap::Args)]
 pub struct DisconnectArgs {
     /// The destination: source/destination
@@ -54,7 +54,7 @@ impl ConnectArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses, or the time runs out.
+    /// When the service cannot be reached or refuses, or the time runs out.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let path = path(&self.destination, "connect")?;
         let client = Client::of(globals)?;
@@ -88,7 +88,7 @@ impl DisconnectArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let path = path(&self.destination, "disconnect")?;
         let client = Client::of(globals)?;
@@ -104,7 +104,7 @@ impl DisconnectArgs {
     }
 }
 
-/// Looks until it is connected; where it was before, until it is connected anew.
+/// Polls until it is connected; if it was connected before, until the grant is renewed.
 async fn wait(
     client: &Client,
     path: &str,

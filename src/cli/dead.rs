@@ -12,7 +12,7 @@ use super::output::{Table, or_dash};
 use super::selection::Selection;
 use crate::service::deliveries::{DeliveryView, Page};
 
-/// Deliveries fetched at once for a summary.
+/// The page size of a summary.
 const PAGE: u32 = 1_000;
 
 /// List dead letters, newest first.
@@ -23,7 +23,7 @@ pub struct DeadArgs {
     summary: bool,
     #[command(flatten)]
     selection: Selection,
-    /// So many at most
+    /// Show at most this many
     #[arg(long, default_value_t = 50, conflicts_with = "summary")]
     limit: u32,
     /// Only older than this delivery: the next page
@@ -43,7 +43,7 @@ impl DeadArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut conditions = self.selection.conditions()?;

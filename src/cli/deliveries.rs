@@ -19,7 +19,7 @@ pub struct DeliveriesArgs {
     state: Option<String>,
     #[command(flatten)]
     selection: Selection,
-    /// So many at most
+    /// Show at most this many
     #[arg(long, default_value_t = 50)]
     limit: u32,
     /// Only older than this delivery: the next page
@@ -31,7 +31,7 @@ impl DeliveriesArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();
@@ -89,7 +89,7 @@ pub(super) fn table(items: &[DeliveryView]) -> Table {
     table
 }
 
-/// A delivery that waits for somebody rather than for its time says so.
+/// A delivery that is held has no due time.
 fn state_words(item: &DeliveryView) -> String {
     let held = item.held.is_some();
     if held { format!("{}, held", item.state) } else { item.state.clone() }

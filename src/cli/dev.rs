@@ -1,5 +1,5 @@
-//! `dev`: from nothing to delivered, signed events in one command: a temporary service, a receiver
-//! that verifies, a sample of every type, and a destination that fails twice so that a retry is seen.
+//! `dev`: a temporary service, a receiver that verifies signatures, a sample of every event type, and a
+//! destination that fails twice to show retries.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,15 +26,15 @@ use arrivals::Arrivals;
 use report::Report;
 use samples::{FLAKY_PATH, Setup};
 
-/// How long the samples may take.
+/// The time limit for the samples.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest list of sample deliveries.
 const LISTED: u32 = 100;
 
-/// Run a temporary service with samples. Everything is gone when it stops.
+/// Run a temporary service with sample events. Its data is deleted when it stops.
 #[derive(Debug, clap::Args)]
 pub struct DevArgs {
-    /// Where to listen; if the port is taken, another one is used [default: 127.0.0.1:8080]
+    /// Address to listen on; if the port is in use, another one is chosen [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
     /// Stop after the report; the exit code is 0 only if everything was delivered and verified
@@ -76,8 +76,8 @@ impl DevArgs {
     }
 }
 
-/// Settings of a service whose files are in `dir`. A port that is taken is a reason to stop only
-/// when it was asked for.
+/// Settings of a service whose files are in `dir`. A port in use is an error only when `--listen` names
+/// it.
 async fn settings(dir: &TempDir, listen: Option<&str>) -> anyhow::Result<Settings> {
     let file = |name: &str| dir.path().join(name);
     let mut settings = Settings {
@@ -108,7 +108,7 @@ async fn start_receiver(secret: secrecy::SecretString) -> anyhow::Result<Receive
     Ok(Receiver::start("127.0.0.1:0", options, Arc::new(SystemClock::new())).await?)
 }
 
-/// The samples' deliveries, oldest first, once each is settled.
+/// The samples' deliveries, oldest first, once all are settled.
 async fn until_settled(app: &App, count: usize) -> anyhow::Result<Vec<DeliveryRow>> {
     let mut recorded = app.dispatcher.recorded();
     let settled = async {
@@ -128,7 +128,7 @@ async fn until_settled(app: &App, count: usize) -> anyhow::Result<Vec<DeliveryRo
         .context("the samples were not settled within a minute")?
 }
 
-/// A line with a heading's weight.
+/// A heading.
 fn heading(out: &mut Output, text: &str) -> std::io::Result<()> {
     let bold = anstyle::Style::new().bold();
     out.line(format!("{bold}{text}{bold:#}"))

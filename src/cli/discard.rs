@@ -1,4 +1,4 @@
-//! `discard`: gives up pending deliveries and dead letters, as a job that the service carries out.
+//! `discard`: discards pending deliveries and dead letters, as a job of the service.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use super::globals::Globals;
 use super::jobs::{Asking, JobArgs};
 use super::selection::Selection;
 
-/// Give up pending deliveries and dead letters: they are never tried again.
+/// Discard pending deliveries and dead letters: they are never attempted again.
 #[derive(Debug, clap::Args)]
 pub struct DiscardArgs {
     /// These deliveries
@@ -25,7 +25,7 @@ impl DiscardArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let mut conditions = self.selection.conditions()?;
         conditions.extend(self.state.map(|state| ("state", state)));

@@ -1,4 +1,4 @@
-//! `doctor`: examines the whole store and tells each finding.
+//! `doctor`: checks the whole store and prints each finding.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::globals::Globals;
 use super::output::Table;
 use crate::service::status::FindingView;
 
-/// Examine the whole store: ledger, integrity, leases, disk. Fails when something is not well.
+/// Check the store: consistency, integrity, leases, disk. Fails when a check finds a fault.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
     /// Open the database itself, while no service runs on it
@@ -20,7 +20,7 @@ impl DoctorArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses, or the database cannot be opened.
+    /// When the service cannot be reached or refuses, or the database cannot be opened.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let findings: Vec<FindingView> = if self.offline {
             super::migrate::examine(globals).await?
@@ -35,7 +35,7 @@ impl DoctorArgs {
         } else {
             let mut table = Table::new(&["examined", "result", "found"]);
             for finding in findings {
-                let result = if finding.ok { "ok" } else { "not well" };
+                let result = if finding.ok { "ok" } else { "failed" };
                 table.row([finding.check, result.to_owned(), finding.detail]);
             }
             out.table(&table)?;

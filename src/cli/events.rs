@@ -21,10 +21,10 @@ pub struct EventsArgs {
     /// With this messageId
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
-    /// Only those that were rejected, with the reason
+    /// Only rejected events, with the reason
     #[arg(long)]
     rejected: bool,
-    /// So many at most
+    /// Show at most this many
     #[arg(long, default_value_t = 50)]
     limit: u32,
     /// Only older than this event: the next page
@@ -36,7 +36,7 @@ impl EventsArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();

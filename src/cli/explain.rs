@@ -1,4 +1,4 @@
-//! `explain`: per mapping, what became of an event or why it did not go there.
+//! `explain`: per mapping, the delivery of an event, or why the mapping did not match.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
 use crate::service::explain::Explanation;
 
-/// Say per mapping what became of an event, or why it did not go there.
+/// Explain per mapping how an event was delivered, or why it did not match.
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
     /// The event: its id, evt_…, or its messageId
@@ -20,7 +20,7 @@ impl ExplainArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses, or there is no such event.
+    /// When the service cannot be reached or refuses, or there is no such event.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();
@@ -30,7 +30,7 @@ impl ExplainArgs {
     }
 }
 
-/// The path of the question; a messageId may hold anything.
+/// The request's path; a messageId may contain any character.
 fn path(event: &str) -> anyhow::Result<String> {
     let unusable = || Failure::new(exit::USAGE, format!("{event:?} names no event"));
     if matches!(event, "" | "." | "..") {

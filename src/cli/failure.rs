@@ -1,4 +1,4 @@
-//! How a verb fails: one line with the cause, a hint with what to do, and an exit code for scripts.
+//! Errors of verbs: one line with the causes, a hint, and an exit code.
 
 use std::fmt;
 use std::io::Write as _;
@@ -14,23 +14,23 @@ use crate::settings::ConfigError;
 use crate::settings::secrets::SecretError;
 use crate::store::sqlite::OpenError;
 
-/// Exit codes; the help tells them.
+/// Exit codes, as `--help` lists them.
 pub mod exit {
-    /// Something failed, or what was examined is not well.
+    /// Something failed, or a check found a fault.
     pub const FAILED: u8 = 1;
     /// Wrong usage, settings or input.
     pub const USAGE: u8 = 2;
-    /// There is no such thing.
+    /// Not found.
     pub const NOT_FOUND: u8 = 3;
     /// The service cannot be reached, or refuses the token.
     pub const UNREACHABLE: u8 = 4;
-    /// `apply --dry-run`: there is a difference.
+    /// `apply --dry-run`: there are changes.
     pub const DIFFERENCE: u8 = 5;
     /// Stopped by Ctrl-C.
     pub const INTERRUPTED: u8 = 130;
 }
 
-/// A failure that says what to do about it.
+/// An error with a hint.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -40,7 +40,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure in one line.
+    /// An error in one line.
     #[must_use]
     pub fn new(code: u8, message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, code, source: None }
@@ -52,7 +52,7 @@ impl Failure {
         Self::new(exit::USAGE, message)
     }
 
-    /// With what to do about it.
+    /// With a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -79,19 +79,21 @@ impl std::error::Error for Failure {
     }
 }
 
-/// Tells an error on stderr and gives its exit code.
+/// Prints an error on stderr and returns its exit code.
 pub(super) fn report(error: &anyhow::Error, globals: &Globals) -> ExitCode {
     if is_broken_pipe(error) {
-        // Whoever read has read enough.
+        // The reader closed the pipe.
         return ExitCode::SUCCESS;
     }
     let (code, hint) = verdict(error);
-    let mut out =
-        anstream::AutoStream::new(std::io::stderr(), output::choice(globals, &std::io::stderr()));
+    let mut out = anstream::AutoStream::new(
+        std::io::stderr(),
+        output::choice(globals.no_color, &std::io::stderr()),
+    );
     let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
     let bold = Style::new().bold();
     for line in one_line(error).lines() {
-        // There is nowhere left to tell that stderr cannot be written.
+        // An error on stderr cannot be reported.
         let _ = writeln!(out, "{red}error{red:#}: {}", output::plain(line));
     }
     if let Some(hint) = hint {
@@ -162,9 +164,10 @@ fn app_hint(error: &AppError) -> Option<String> {
 
 fn secret_hint(error: &SecretError) -> Option<String> {
     match error {
-        SecretError::Exposed { path, .. } => {
-            Some(format!("chmod 600 {}, and think about who may have read it", path.display()))
-        }
+        SecretError::Exposed { path, .. } => Some(format!(
+            "chmod 600 {}, and replace the key if another user may have read it",
+            path.display()
+        )),
         SecretError::File { path, .. } => {
             Some(format!("check who owns {} and its folder", path.display()))
         }

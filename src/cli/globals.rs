@@ -1,4 +1,4 @@
-//! Flags that every verb takes, and the settings they lead to.
+//! Global flags, and the settings with these flags applied.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use clap::ArgAction;
 use super::output::Output;
 use crate::settings::{ConfigError, Given, Loaded, SettingFlags, load};
 
-/// Flags that every verb takes.
+/// The flags of every verb.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global flags")]
 pub struct Globals {
@@ -36,7 +36,7 @@ impl Globals {
     /// # Errors
     /// [`ConfigError`] with every fault.
     pub fn settings(&self, flags: &SettingFlags) -> Result<Loaded, ConfigError> {
-        // A variable whose name or value is not Unicode is none of ours.
+        // Variables that are not Unicode are not settings.
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -47,14 +47,14 @@ impl Globals {
         load(&Given { file: self.config.clone(), environment, flags })
     }
 
-    /// Where to print.
+    /// Standard output with these flags.
     #[must_use]
     pub fn output(&self) -> Output {
-        Output::new(self)
+        Output::new(self.json, self.no_color)
     }
 }
 
-/// Whether help and usage errors may have colour: known before the command line is parsed.
+/// Whether help and usage errors may have colour, before the command line is parsed.
 pub(super) fn colour(mut arguments: impl Iterator<Item = OsString>) -> clap::ColorChoice {
     if arguments.any(|argument| argument == "--no-color") {
         clap::ColorChoice::Never

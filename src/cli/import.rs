@@ -1,5 +1,5 @@
-//! `import`: turns what another service has set up into a pipeline file, and lists what it could not
-//! carry over. Offline: it reads a file and writes one.
+//! `import`: converts another service's configuration to a pipeline file, and lists what could not be
+//! converted. Offline: it reads a file and writes one.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ mod outbound_auth;
 mod subscription;
 mod yaml;
 
-/// A file larger than this is no export, in bytes.
+/// The largest export, in bytes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 const AFTER_HELP: &str = "\
@@ -29,7 +29,7 @@ Classic webhooks, webhooks (actions) and extensible webhooks are carried over. S
 belongs, the pipeline file names a variable. Insert functions are not in these answers: copy a function's
 source into the mapping's `function`. What was changed, left out or is still to do is listed on stderr.";
 
-/// Make a pipeline file of what another service has set up.
+/// Convert another service's configuration to a pipeline file.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     #[command(subcommand)]
@@ -53,28 +53,28 @@ struct SegmentArgs {
     output: Option<PathBuf>,
 }
 
-/// What was not carried over as it was.
+/// A difference between the export and the pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
-    /// Whose: `source/destination/mapping`.
+    /// Its object: `source/destination/mapping`.
     at: String,
-    /// The field at Segment, as in `settings.batch_keys`; empty for the thing as a whole.
+    /// Segment's field, as in `settings.batch_keys`; empty for the whole object.
     field: String,
-    /// What became of it.
+    /// Its kind.
     kind: Kind,
-    /// In words, with what to do.
+    /// A description, with what to do.
     message: String,
 }
 
-/// What became of something that was not carried over as it was.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     /// It is not in the pipeline file.
     LeftOut,
-    /// It is there in another form.
+    /// It is in the file in another form.
     Changed,
-    /// Something is to be done before it works.
+    /// It needs a change before it works.
     ToDo,
 }
 

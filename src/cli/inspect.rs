@@ -1,4 +1,4 @@
-//! `inspect`: what arrived at an inspector of the running service, and what it answers.
+//! `inspect`: the requests of an inspector of the running service, and its answers.
 
 use std::process::ExitCode;
 
@@ -7,16 +7,16 @@ use super::globals::Globals;
 use super::output::{Output, plain};
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
 
-/// Show what arrived at an inspector, oldest first, and set what it answers.
+/// Show an inspector's requests, oldest first, and set its answers.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// The inspector's name: small letters, digits, - and _
     #[arg(value_name = "NAME")]
     name: String,
-    /// Answer these statuses to each delivery from now on, the last one for ever: 503,503,200
+    /// Answer with these statuses in turn, then with the last one: 503,503,200
     #[arg(long, value_name = "STATUSES")]
     answer: Option<String>,
-    /// Take so long over each answer
+    /// Delay each answer
     #[arg(long, value_name = "MS", requires = "answer")]
     delay_ms: Option<u64>,
     /// Answer with this body
@@ -28,7 +28,7 @@ impl InspectArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let name: String = url::form_urlencoded::byte_serialize(self.name.as_bytes()).collect();

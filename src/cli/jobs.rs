@@ -1,5 +1,5 @@
-//! `jobs`, and what `redrive` and `discard` share: asking for a job, confirming it, following it.
-//! Ctrl-C stops the following, not the job.
+//! `jobs`, and the part that `redrive` and `discard` share: create a job, confirm it, follow its progress.
+//! Ctrl-C stops following, not the job.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use super::output::{Output, Table, or_dash, painted, plain};
 use crate::service::deliveries::Page;
 use crate::service::jobs::{JobRequest, JobView, PreviewView};
 
-/// How often a job is looked at while it is followed.
+/// Poll interval while a job is followed.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// List redrives and discards, newest first, or show, follow or cancel one.
@@ -25,13 +25,13 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct JobsArgs {
     #[command(subcommand)]
     verb: Option<JobVerb>,
-    /// That do this: redrive or discard
+    /// Of this kind: redrive or discard
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
     /// In this state: running, done or cancelled
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
-    /// So many at most
+    /// Show at most this many
     #[arg(long, default_value_t = 50)]
     limit: u32,
     /// Only older than this job: the next page
@@ -43,17 +43,17 @@ pub struct JobsArgs {
 enum JobVerb {
     /// Show a job
     Show {
-        /// Which
+        /// The job's id
         id: String,
     },
     /// Follow a job until it ends
     Follow {
-        /// Which
+        /// The job's id
         id: String,
     },
-    /// Stop a job; what it did stays done
+    /// Cancel a job; its changes so far stay
     Cancel {
-        /// Which
+        /// The job's id
         id: String,
     },
 }
@@ -62,7 +62,7 @@ impl JobsArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();
@@ -97,20 +97,20 @@ impl JobsArgs {
     }
 }
 
-/// How a job is carried out.
+/// Options of a job.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The job")]
 pub(super) struct JobArgs {
-    /// Only tell how many match, with the first of them; change nothing
+    /// Only show how many match, and the first of them; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Deliveries a second at most
+    /// At most this many deliveries a second
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Why, for the record
+    /// The reason, for the audit log
     #[arg(long)]
     note: Option<String>,
-    /// Do not ask before a job by conditions
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     /// Do not wait for the job to end
@@ -118,7 +118,7 @@ pub(super) struct JobArgs {
     detach: bool,
 }
 
-/// A job as a verb asks for it.
+/// A job to be created.
 pub(super) struct Asking {
     pub(super) path: &'static str,
     pub(super) verb: &'static str,
@@ -127,7 +127,7 @@ pub(super) struct Asking {
 }
 
 impl JobArgs {
-    /// Asks for the job, after a look at what it would do, and follows it.
+    /// Creates the job, after its preview is confirmed, and follows it.
     pub(super) async fn ask(self, globals: &Globals, asking: Asking) -> anyhow::Result<ExitCode> {
         if asking.ids.is_empty() && asking.conditions.is_empty() {
             let verb = asking.verb;
@@ -173,7 +173,7 @@ impl JobArgs {
     }
 }
 
-/// How many match; counting ends somewhere.
+/// How many match; counting is bounded.
 fn counted(matched: u64, more: bool) -> String {
     if more { format!("{matched} or more") } else { matched.to_string() }
 }
@@ -189,12 +189,12 @@ fn tell_preview(out: &mut Output, verb: &str, preview: &PreviewView) -> anyhow::
     Ok(())
 }
 
-/// Asks someone who is there to answer; without one, wants `--yes`.
+/// Asks for confirmation on a terminal; otherwise `--yes` is required.
 fn confirm(verb: &str, matched: &str) -> anyhow::Result<()> {
     let question = format!("{verb} {matched} deliveries?");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage(question)
-            .hint("say --yes, or look first with --dry-run")
+            .hint("pass --yes, or preview it with --dry-run")
             .into());
     }
     write!(std::io::stderr(), "{question} [y/N] ")?;
@@ -216,7 +216,7 @@ async fn follow(client: &Client, out: &mut Output, job: JobView) -> anyhow::Resu
     bar.finish_and_clear();
     let Some(job) = followed else {
         let hint = format!("postrider jobs follow {id}, or postrider jobs cancel {id}");
-        return Err(Failure::new(exit::INTERRUPTED, "the job goes on").hint(hint).into());
+        return Err(Failure::new(exit::INTERRUPTED, "the job continues").hint(hint).into());
     };
     tell(out, &job)?;
     Ok(ExitCode::SUCCESS)
@@ -237,7 +237,7 @@ async fn until_ended(
 }
 
 fn bar(job: &JobView) -> ProgressBar {
-    // It draws on stderr, and only on a terminal.
+    // It is drawn on stderr, on a terminal only.
     let bar = ProgressBar::new(job.matched);
     let template = "{msg} {bar:30} {pos}/{len} {per_sec} {eta}";
     if let Ok(style) = ProgressStyle::with_template(template) {

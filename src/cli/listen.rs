@@ -1,5 +1,5 @@
-//! `listen`: a receiver that shows what arrives, says whether its signatures are right, and fails on
-//! purpose when told to, so that retries can be rehearsed.
+//! `listen`: a receiver that prints requests, verifies their signatures, and answers with scripted
+//! statuses to exercise retries.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -14,12 +14,12 @@ use super::failure::Failure;
 use super::globals::Globals;
 use super::output::{Output, plain};
 use crate::domain::clock::SystemClock;
-use crate::inspector::{Arrival, Receiver, ReceiverError, ReceiverOptions, Script, Verdict};
+use crate::inspector::{Arrival, ListenError, Receiver, ReceiverOptions, Script, Verdict};
 
-/// A body is shown up to so many bytes.
+/// Longer bodies are cut.
 const SHOWN_BYTES: usize = 16 * 1024;
 
-/// Receive deliveries, verify their signatures and show them; fail on purpose with --answer
+/// Receive deliveries, verify their signatures and show them; --answer simulates failures
 #[derive(Debug, clap::Args)]
 pub struct ListenArgs {
     /// Address to listen on; port 0 takes any free one
@@ -28,23 +28,23 @@ pub struct ListenArgs {
     /// Port to listen on, at 127.0.0.1
     #[arg(long, value_name = "PORT", conflicts_with = "listen")]
     port: Option<u16>,
-    /// Shared secret that signatures are checked with; other users of the machine can see it: prefer
+    /// Shared secret to verify signatures with; other users of the machine can see it: prefer
     /// --secret-env
     #[arg(long, value_name = "SECRET", conflicts_with = "secret_env")]
     secret: Vec<String>,
     /// Variable that holds the shared secret; give it twice while a secret is being rotated
     #[arg(long, value_name = "NAME")]
     secret_env: Vec<String>,
-    /// Statuses to answer to each delivery in turn, the last for ever, as in 503,503,200
+    /// Statuses to answer in turn, then the last one: 503,503,200
     #[arg(long, value_name = "STATUS,…", default_value = "200")]
     answer: Script,
-    /// How long to take over each answer, in milliseconds
+    /// Delay of each answer, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u64,
-    /// Stop after so many arrivals
+    /// Stop after this many requests
     #[arg(long, value_name = "NUMBER")]
     count: Option<u64>,
-    /// Show headers as well
+    /// Show headers
     #[arg(long)]
     headers: bool,
 }
@@ -94,13 +94,13 @@ impl ListenArgs {
     }
 }
 
-fn in_use(error: ReceiverError) -> Failure {
+fn in_use(error: ListenError) -> Failure {
     Failure::usage(error.to_string())
         .hint("choose another with --port; port 0 takes any free one")
         .because(error)
 }
 
-/// Arrivals for people on a terminal, a JSON object a line for programs.
+/// Requests as text, or with `--json` one object a line.
 struct View {
     output: Output,
     for_people: bool,
@@ -207,7 +207,7 @@ fn to_json(arrival: &Arrival) -> Value {
         "verified": arrival.is_verified(),
         "batch_size": arrival.batch_size(),
         "headers": headers,
-        // As text, so that whoever reads the line has the very bytes that were signed.
+        // As text: the exact bytes that were signed.
         "body": String::from_utf8_lossy(&arrival.body),
     })
 }

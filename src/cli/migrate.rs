@@ -1,5 +1,5 @@
-//! `migrate`, and what verbs that work offline share: they open the database itself, which takes its
-//! lock, so a running service refuses them.
+//! `migrate`, and the part that offline verbs share: they open the database and take its lock, which a
+//! running service holds.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::store::Store as _;
 use crate::store::sqlite::{OpenOptions, SqliteStore, schema_version};
 use crate::telemetry::metrics::Metrics;
 
-/// Bring a database's schema up to date; `serve` does the same at its start.
+/// Migrate a database's schema; `serve` does the same when it starts.
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {}
 
@@ -40,7 +40,7 @@ impl MigrateArgs {
     }
 }
 
-/// The store's examination of the database itself.
+/// The store's checks, on the database itself.
 pub(super) async fn examine(globals: &Globals) -> anyhow::Result<Vec<FindingView>> {
     let settings = globals.settings(&SettingFlags::default())?.settings;
     let store = open(&settings).await?;

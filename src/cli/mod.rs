@@ -1,5 +1,5 @@
-//! The command line: one file per verb. Verbs talk to a running service over its admin API, but for
-//! those that say they work offline; they print to stdout what was asked for and to stderr the rest.
+//! The command line: one file per verb. Verbs call a running service's admin API, except those that work
+//! offline. Results go to stdout, everything else to stderr.
 
 use std::process::ExitCode;
 
@@ -45,11 +45,11 @@ pub use output::{Output, Table};
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
-  1  failed, or what was examined is not well
+  1  failed, or a check found a fault
   2  wrong usage, settings or input: nothing was changed
-  3  there is no such thing
+  3  not found
   4  the service cannot be reached, or refuses the token
-  5  apply --dry-run: there is a difference";
+  5  apply --dry-run: there are changes";
 
 /// Durable webhook delivery: a persistent outbox, signed deliveries, every attempt on record.
 #[derive(Debug, Parser)]
@@ -63,7 +63,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// From nothing to a delivered, signed event: a temporary service with samples
+    /// Run a temporary service with sample events, delivered and signed
     Dev(dev::DevArgs),
     /// Run the service
     Serve(Box<serve::ServeArgs>),
@@ -71,13 +71,13 @@ enum Verb {
     Send(Box<send::SendArgs>),
     /// Receive deliveries, verify and show them
     Listen(listen::ListenArgs),
-    /// Bring sources, destinations and mappings to what a file says
+    /// Apply sources, destinations and mappings from a file
     Apply(apply::ApplyArgs),
-    /// Connect a destination whose auth somebody has to grant
+    /// Connect a destination whose auth is authorization_code
     Connect(connect::ConnectArgs),
-    /// End a destination's connection
+    /// Revoke a destination's connection
     Disconnect(connect::DisconnectArgs),
-    /// Make a pipeline file of what another service has set up; offline
+    /// Convert another service's configuration to a pipeline file; offline
     Import(import::ImportArgs),
     /// List deliveries, or show one with its attempts
     Deliveries(Box<deliveries::DeliveriesArgs>),
@@ -85,31 +85,31 @@ enum Verb {
     Attempts(Box<attempts::AttemptsArgs>),
     /// List events, or show one with its deliveries
     Events(events::EventsArgs),
-    /// Say per mapping what became of an event, or why it did not go there
+    /// Explain per mapping how an event was delivered, or why it did not match
     Explain(explain::ExplainArgs),
-    /// Show what arrived at an inspector, and set what it answers
+    /// Show an inspector's requests, and set its answers
     Inspect(inspect::InspectArgs),
     /// List dead letters
     Dead(Box<dead::DeadArgs>),
-    /// Show what mappings make of events, from JSON lines on stdin; offline
+    /// Render mappings for events, from JSON lines on stdin; offline
     Render(render::RenderArgs),
     /// Make dead letters due again, with a fresh window
     Redrive(Box<redrive::RedriveArgs>),
-    /// Give up pending deliveries and dead letters
+    /// Discard pending deliveries and dead letters
     Discard(Box<discard::DiscardArgs>),
     /// List redrives and discards, or show, follow or cancel one
     Jobs(jobs::JobsArgs),
-    /// Try a mapping on an event: show the request, or send it as a test
+    /// Render a mapping for an event: show the request, or send it as a test
     Test(test::TestArgs),
-    /// List who did what, or verify that it is kept as it was written
+    /// List the audit log, or verify its hash chain
     Audit(audit::AuditArgs),
-    /// List tokens, make or revoke one
+    /// List tokens, create or revoke one
     Tokens(tokens::TokensArgs),
-    /// Show the service as it stands
+    /// Show the service's status
     Status(status::StatusArgs),
-    /// Examine the whole store: ledger, integrity, leases, disk
+    /// Check the store: consistency, integrity, leases, disk
     Doctor(doctor::DoctorArgs),
-    /// Bring a database's schema up to date; offline
+    /// Migrate a database's schema; offline
     Migrate(migrate::MigrateArgs),
     /// Measure throughput and latency on this machine
     Bench(bench::BenchArgs),
@@ -148,14 +148,14 @@ impl Verb {
             Self::Doctor(args) => args.run(globals).await,
             Self::Migrate(args) => args.run(globals).await,
             Self::Bench(args) => args.run(globals).await,
-            // `main` runs it before there is anything that it must not have.
+            // `main` runs it before the runtime starts: its sandbox allows no threads.
             Self::FunctionWorker => Ok(ExitCode::FAILURE),
             Self::Completions(args) => args.run(globals),
         }
     }
 }
 
-/// Parses the command line, runs the verb and tells the exit code.
+/// Parses the command line, runs the verb and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let colour = globals::colour(std::env::args_os());
@@ -177,9 +177,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Help and version are what was asked for; all else is wrong usage.
+/// Help and version are no errors; everything else is wrong usage.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A reader that has gone away needs no help.
+    // A closed stream is no error here.
     let _ = error.print();
     if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS }
 }

@@ -1,5 +1,5 @@
-//! What verbs print: tables with colour on a terminal, tab-separated lines when piped, JSON when
-//! asked for. Text that came from outside never reaches a terminal with its control characters.
+//! Standard output: tables with colour on a terminal, tab-separated lines when piped, JSON with `--json`.
+//! Control characters of external text never reach a terminal.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write as _};
@@ -9,9 +9,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, TableStyle};
 use serde::Serialize;
 
-use super::globals::Globals;
-
-/// Standard output, as one verb uses it.
+/// Standard output of one verb.
 #[derive(Debug)]
 pub struct Output {
     out: AutoStream<std::io::Stdout>,
@@ -45,32 +43,32 @@ impl Table {
     }
 }
 
-/// A cell for what may be missing.
+/// A cell with a dash for a missing value.
 pub(super) fn or_dash(text: Option<impl Into<String>>) -> String {
     text.map_or_else(|| "-".to_owned(), Into::into)
 }
 
 impl Output {
-    pub(super) fn new(globals: &Globals) -> Self {
+    pub(super) fn new(json: bool, no_color: bool) -> Self {
         let stdout = std::io::stdout();
         let terminal = stdout.is_terminal();
-        let choice = choice(globals, &stdout);
-        Self { out: AutoStream::new(stdout, choice), json: globals.json, terminal }
+        let choice = choice(no_color, &stdout);
+        Self { out: AutoStream::new(stdout, choice), json, terminal }
     }
 
-    /// Whether JSON was asked for.
+    /// Whether to print JSON.
     #[must_use]
     pub const fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether someone looks at it.
+    /// Whether it is a terminal.
     #[must_use]
     pub const fn is_terminal(&self) -> bool {
         self.terminal
     }
 
-    /// Prints a line; its text may be styled, and what came from outside must be `plain`.
+    /// Prints a line, styled or not; external text in it must be `plain`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -110,7 +108,7 @@ impl Output {
         Ok(())
     }
 
-    /// Prints what is only of interest to someone who looks at it.
+    /// Prints a line on a terminal only.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -124,8 +122,8 @@ impl Output {
 }
 
 /// Whether a stream takes colour: not when it is piped, nor with `--no-color` or `NO_COLOR`.
-pub(super) fn choice(globals: &Globals, stream: &impl anstream::stream::RawStream) -> ColorChoice {
-    if globals.no_color { ColorChoice::Never } else { AutoStream::choice(stream) }
+pub(super) fn choice(no_color: bool, stream: &impl anstream::stream::RawStream) -> ColorChoice {
+    if no_color { ColorChoice::Never } else { AutoStream::choice(stream) }
 }
 
 const SEPARATOR: char = '│';
@@ -152,7 +150,7 @@ fn drawn(table: &Table) -> String {
     drawn.trim_fmt()
 }
 
-/// A drawn line with its words of state in their colours.
+/// A printed line with its states in colour.
 fn coloured(line: &str) -> String {
     let cells = line.split(SEPARATOR).map(|cell| match style_of(cell.trim()) {
         Some(style) => format!("{style}{cell}{style:#}"),
@@ -162,14 +160,14 @@ fn coloured(line: &str) -> String {
     cells.collect::<Vec<_>>().join(&separator)
 }
 
-/// The colour of a word of state, outcome or reason.
+/// The colour of a state, outcome or reason.
 pub(super) fn style_of(word: &str) -> Option<Style> {
     let colour = match word {
         "delivered" | "done" | "ok" | "ready" => AnsiColor::Green,
         "pending" | "leased" | "running" | "server_error" | "try_later" | "timeout" => {
             AnsiColor::Yellow
         }
-        "dead" | "rejected" | "redirect" | "render" | "address" | "deadline" | "not well" => {
+        "dead" | "rejected" | "redirect" | "render" | "address" | "deadline" | "failed" => {
             AnsiColor::Red
         }
         "dns" | "connect" | "tls" | "reset" | "bad_answer" | "unknown" => AnsiColor::Yellow,
@@ -179,7 +177,7 @@ pub(super) fn style_of(word: &str) -> Option<Style> {
     Some(Style::new().fg_color(Some(colour.into())))
 }
 
-/// A word in its colour.
+/// A cell in its colour.
 pub(super) fn painted(word: &str) -> String {
     match style_of(word) {
         Some(style) => format!("{style}{word}{style:#}"),
@@ -187,7 +185,7 @@ pub(super) fn painted(word: &str) -> String {
     }
 }
 
-/// Text without control characters: what an event or an answer holds must not move the cursor.
+/// Text without control characters: external text must not move the cursor.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         let shown = text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one });

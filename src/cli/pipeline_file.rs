@@ -1,5 +1,5 @@
-//! `pipeline.yaml` as it is read here: YAML or JSON, told by line and column what is wrong with it,
-//! its secrets taken from this machine's variables and files.
+//! Reads `pipeline.yaml`: YAML or JSON, errors with line and column, secrets resolved from environment
+//! variables and files.
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,12 @@ use crate::settings::nearest;
 /// A file larger than this is not a pipeline, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A pipeline as its file says, secrets resolved.
+/// A pipeline file, its secrets resolved.
 #[derive(Debug)]
 pub(super) struct PipelineFile {
-    /// What to call it in messages.
+    /// Its name in messages.
     pub(super) name: String,
-    /// What it says.
+    /// Its content.
     pub(super) document: Document,
 }
 
@@ -90,7 +90,7 @@ fn words(error: &YamlError) -> String {
     }
 }
 
-/// The reader's word for what it expects, as one who writes a file knows it.
+/// The parser's expectation in the terms of the file format.
 fn thing(word: &'static str) -> &'static str {
     match word {
         "u8" | "u16" | "u32" | "u64" => "a whole number",
@@ -108,7 +108,7 @@ fn guess(given: &str, known: &[&'static str]) -> String {
         .unwrap_or_default()
 }
 
-/// Takes secrets and functions from variables and files, so that only values are left.
+/// Resolves secrets and functions from variables and files to their values.
 pub(super) fn resolve(
     document: &mut Document,
     folder: &Path,

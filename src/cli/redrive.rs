@@ -1,4 +1,4 @@
-//! `redrive`: makes dead letters due again, as a job that the service carries out.
+//! `redrive`: makes dead letters due again, as a job of the service.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ pub struct RedriveArgs {
     /// These deliveries
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// All dead letters that meet the other conditions
+    /// All dead letters that match the filters
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
@@ -25,7 +25,7 @@ impl RedriveArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let mut conditions = self.selection.conditions()?;
         if self.all {

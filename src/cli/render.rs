@@ -1,5 +1,5 @@
-//! `render`: mappings offline. JSON lines in, a JSON line out for each: does the mapping match, and
-//! what would be sent. Compiles, matches and renders as the service does; sends nothing.
+//! `render`: renders mappings offline. For each JSON line in, one out: whether the mapping matches, and
+//! the request. Compiles, matches and renders as the service does; sends nothing.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -25,9 +25,9 @@ use crate::settings::Settings;
 
 /// The longest line, in bytes.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
-/// Compiled mappings that are kept for lines to come.
+/// The size of the cache of compiled mappings.
 const KEPT: usize = 1_024;
-/// Where a mapping that names no URL would send to.
+/// The URL of a mapping without one.
 const DEFAULT_URL: &str = "https://example.com";
 
 const AFTER_HELP: &str = "\
@@ -43,11 +43,11 @@ The event is taken as it stands: nothing is added to it. It may be given as text
 The headers have x-signature where there is a secret; webhook-* belong to a delivery and are not shown.
 Lines that give an error do not end the run. The exit code is 0, also then, but for --strict: 1.";
 
-/// Show what mappings make of events; offline.
+/// Render mappings for events; offline.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct RenderArgs {
-    /// End with exit code 1 when a line gave an error
+    /// Exit with code 1 when a line has an error
     #[arg(long)]
     strict: bool,
 }
@@ -70,7 +70,7 @@ impl RenderArgs {
             faulty |= matches!(answer, Answer::Error(_));
             serde_json::to_writer(&mut output, &answer).map_err(std::io::Error::from)?;
             output.write_all(b"\n")?;
-            // Whoever writes line by line waits for the answer; others are served by the block.
+            // A client that writes line by line waits for the answer; other input is answered in blocks.
             if input.buffer().is_empty() {
                 output.flush()?;
             }
@@ -80,7 +80,7 @@ impl RenderArgs {
     }
 }
 
-/// Reads up to a line break or the end; of a line that is too long only so much that it is seen.
+/// Reads up to a line break or the end; a line that is too long is cut just beyond the limit.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> anyhow::Result<bool> {
     let failed = |error| Failure::new(exit::FAILED, "stdin cannot be read").because(error);
     line.clear();
@@ -91,7 +91,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> anyhow::Result<boo
     Ok(read > 0)
 }
 
-/// What a line gives.
+/// The result of a line.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
@@ -108,47 +108,47 @@ struct Request {
     body: String,
 }
 
-/// What is wrong with a line.
+/// The errors of a line.
 #[derive(Clone, Serialize)]
 struct LineError {
-    error: Told,
+    error: LineFault,
 }
 
 #[derive(Clone, Serialize)]
-struct Told {
+struct LineFault {
     path: String,
     message: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    more: Vec<Told>,
+    more: Vec<LineFault>,
 }
 
 impl LineError {
     fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        let told = Told { path: path.into(), message: message.into(), more: Vec::new() };
-        Self { error: told }
+        let fault = LineFault { path: path.into(), message: message.into(), more: Vec::new() };
+        Self { error: fault }
     }
 
     fn of_faults(faults: Vec<Fault>) -> Self {
-        let mut told = faults.into_iter().map(|fault| Told {
+        let mut faults = faults.into_iter().map(|fault| LineFault {
             path: fault.path,
             message: fault.message,
             more: Vec::new(),
         });
-        let Some(first) = told.next() else { return Self::new("", "is not right") };
-        Self { error: Told { more: told.collect(), ..first } }
+        let Some(first) = faults.next() else { return Self::new("", "is not valid") };
+        Self { error: LineFault { more: faults.collect(), ..first } }
     }
 
     fn of_rendering(error: &RenderError) -> Self {
         let (path, mut message) = match error {
             RenderError::Document(_) => ("event".to_owned(), error.to_string()),
-            RenderError::Misfit(misfit) => (misfit.path(), misfit.why.to_string()),
+            RenderError::Mapping(error) => (error.path(), error.kind.to_string()),
         };
         error_chain::append_causes(&mut message, error);
         Self::new(path, message)
     }
 }
 
-/// A line as it is given; each part is read for itself, so that a fault is found in its part.
+/// A line; each part is parsed separately, so that an error names its part.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'l> {
@@ -164,7 +164,7 @@ struct Line<'l> {
 
 type Compiled = Rc<Result<CompiledMapping, LineError>>;
 
-/// Renders lines; a mapping that comes again is not compiled again.
+/// Renders lines; compiled mappings are cached.
 #[derive(Default)]
 struct Rendering {
     compiled: HashMap<String, Compiled>,
@@ -217,7 +217,7 @@ fn secret(text: &RawValue) -> Result<Option<SecretString>, LineError> {
     Ok(secret.map(SecretString::from))
 }
 
-/// The event's JSON text, and where it stood.
+/// The event's JSON text and its field.
 fn event_text<'l>(line: &Line<'l>) -> Result<(&'static str, Cow<'l, str>), LineError> {
     match (line.event, line.event_text) {
         (Some(event), None) => Ok(("event", Cow::Borrowed(event.get()))),
@@ -252,7 +252,7 @@ fn definition(mut given: Map<String, Value>) -> Result<MappingDefinition, serde_
     serde_json::from_value(Value::Object(given))
 }
 
-/// Which field cannot be read: the first that cannot on its own.
+/// The field that cannot be parsed: the first that fails on its own.
 fn misread(given: Map<String, Value>, error: &serde_json::Error) -> LineError {
     let alone = |(key, value): (String, Value)| {
         let error = definition(Map::from_iter([(key.clone(), value)])).err()?;

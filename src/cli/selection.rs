@@ -1,4 +1,4 @@
-//! Which deliveries: the conditions that lists and jobs share.
+//! Filters on deliveries, shared by lists and jobs.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::domain::clock::{Clock as _, SystemClock, Timestamp};
 use crate::domain::delivery::Reason;
 use crate::domain::event::EventType;
 
-/// Words to choose from, as help tells them.
+/// The choices, as help lists them.
 pub(super) fn one_of(words: &[&str]) -> String {
     match words {
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
@@ -15,7 +15,7 @@ pub(super) fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Conditions on deliveries; all that are given hold.
+/// Filters on deliveries; all of them apply.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which deliveries")]
 pub(super) struct Selection {
@@ -52,10 +52,10 @@ pub(super) struct Selection {
     /// Whose event has this messageId
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
-    /// Whose last attempt ended so: server_error, timeout, dns, …
+    /// With this outcome of the last attempt: server_error, timeout, dns, …
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
-    /// Whose last attempt got this HTTP status, such as 503, or one of a class, such as 5xx
+    /// With this HTTP status of the last attempt, such as 503, or class, such as 5xx
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
     /// Accepted since: a time such as 2026-03-01T12:00:00Z, or how long ago, such as 90m, 2h, 7d
@@ -67,7 +67,7 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// The conditions by name.
+    /// The filters as query parameters.
     pub(super) fn conditions(&self) -> Result<Vec<(&'static str, String)>, Failure> {
         let given = [
             ("source", self.source.clone()),
@@ -101,7 +101,7 @@ pub(super) fn time(flag: &str, given: Option<&str>) -> Result<Option<String>, Fa
     Ok(Some((SystemClock::new().now() - ago).to_iso()))
 }
 
-/// A time to come, as the API takes it.
+/// A time in the future, as the API takes it.
 pub(super) fn ahead(flag: &str, text: &str) -> Result<String, Failure> {
     if Timestamp::parse_iso(text).is_some() {
         return Ok(text.to_owned());

@@ -1,4 +1,4 @@
-//! `send`: gives events to intake as a source does, with its write key.
+//! `send`: sends events to intake with a source's write key.
 
 use std::io::{BufRead, Read as _};
 use std::path::{Path, PathBuf};
@@ -20,9 +20,9 @@ use crate::domain::event::EventType;
 use crate::sender::{ApiClient, ApiClientError};
 use crate::settings::SettingFlags;
 
-/// Messages in one request at most.
+/// Maximum messages of a request.
 const BATCH_MESSAGES: usize = 250;
-/// Bytes of messages in one request at most.
+/// Maximum bytes of messages of a request.
 const BATCH_BYTES: usize = 400 * 1024;
 
 /// Send events to intake.
@@ -37,7 +37,7 @@ pub struct SendArgs {
     /// The event's name, for track; the page's or screen's
     #[arg(long, short, default_value = "Test Event")]
     event: String,
-    /// Who it is about
+    /// The user's id
     #[arg(long, default_value = "test-user")]
     user_id: String,
     /// Properties as a JSON object; traits, for identify and group
@@ -46,10 +46,10 @@ pub struct SendArgs {
     /// For group: the group's id
     #[arg(long, default_value = "test-group")]
     group_id: String,
-    /// For alias: the id before
+    /// For alias: the previous id
     #[arg(long, default_value = "test-previous")]
     previous_id: String,
-    /// Send it so many times
+    /// Send it this many times
     #[arg(long, default_value_t = 1, conflicts_with = "file")]
     count: u64,
     /// Send the messages of a file instead, a JSON object a line; - for stdin
@@ -124,7 +124,7 @@ impl SendArgs {
     }
 }
 
-/// Gives batches to intake.
+/// Sends batches to intake.
 struct Intake {
     client: ApiClient,
     headers: HeaderMap,

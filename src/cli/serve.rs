@@ -1,4 +1,4 @@
-//! `serve`: runs the service with the settings in force, or shows them.
+//! `serve`: runs the service, or prints the effective settings.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use crate::telemetry::log;
 /// Run the service. Settings come from postrider.toml, then POSTRIDER_* variables, then flags.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Show the settings in force and where each comes from, then stop
+    /// Print the effective settings and where each comes from, then exit
     #[arg(long)]
     print_config: bool,
     #[command(flatten)]

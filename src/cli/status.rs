@@ -1,4 +1,4 @@
-//! `status`: the service as it stands.
+//! `status`: the state of the service.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::globals::Globals;
 use super::output::{Table, painted, plain};
 use crate::service::status::StatusView;
 
-/// Show the service as it stands; fails when it is not ready.
+/// Show the service's status; fails when it is not ready.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {}
 
@@ -16,7 +16,7 @@ impl StatusArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let status: StatusView = client.get("/status", &[]).await?;

@@ -1,5 +1,5 @@
-//! `test`: tries a mapping on an event. Shows what would be sent; sends it only when told to, as a
-//! test that is never counted as a delivery.
+//! `test`: renders a mapping for an event. With `--send` the request is sent as a test, which is not a
+//! delivery.
 
 use std::process::ExitCode;
 
@@ -13,25 +13,25 @@ use super::selection::one_of;
 use crate::domain::event::EventType;
 use crate::service::test_sends::{TestBody, TestView};
 
-/// Try a mapping on an event: show the request, and with --send send it as a test.
+/// Render a mapping for an event: show the request, or send it as a test with --send.
 #[derive(Debug, clap::Args)]
 pub struct TestArgs {
-    /// Which, as source/destination/mapping
+    /// The mapping: source/destination/mapping
     #[arg(value_name = "MAPPING")]
     mapping: String,
-    /// On this event
+    /// For this event
     #[arg(long, value_name = "ID", conflicts_with_all = ["last", "sample"])]
     event: Option<String>,
-    /// On the source's last event: the default
+    /// For the source's last event (the default)
     #[arg(long, conflicts_with = "sample")]
     last: bool,
     #[arg(
         long,
         value_name = "TYPE",
-        help = format!("On a sample of this type: {}", one_of(&EventType::ALL.map(EventType::as_str)))
+        help = format!("For a sample of this type: {}", one_of(&EventType::ALL.map(EventType::as_str)))
     )]
     sample: Option<String>,
-    /// Send it: recorded as a test, never counted as a delivery
+    /// Send the request; it is recorded as a test, not as a delivery
     #[arg(long)]
     send: bool,
 }
@@ -40,7 +40,7 @@ impl TestArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let path = path(&self.mapping)?;
         let client = Client::of(globals)?;
@@ -59,11 +59,11 @@ impl TestArgs {
     }
 }
 
-/// The path in the admin API; names may have characters that a path has to escape.
+/// The path in the admin API; names are percent-encoded.
 fn path(mapping: &str) -> anyhow::Result<String> {
     let names: Vec<&str> = mapping.split('/').collect();
     if names.len() != 3 || names.iter().any(|name| name.is_empty()) {
-        return Err(Failure::usage(format!("{mapping:?} names no mapping"))
+        return Err(Failure::usage(format!("{mapping:?} is not a mapping"))
             .hint("write it as source/destination/mapping")
             .into());
     }

@@ -1,5 +1,5 @@
-//! `tokens`: lists, makes and revokes what lets operators in. The text of a token is printed when it
-//! is made, and never again.
+//! `tokens`: lists, creates and revokes API tokens. The text of a token is printed once, when it is
+//! created.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use super::selection::ahead;
 use crate::service::deliveries::Page;
 use crate::service::tokens::{MadeToken, TokenRequest, TokenView};
 
-/// List tokens, make or revoke one.
+/// List tokens, create or revoke one.
 #[derive(Debug, clap::Args)]
 pub struct TokensArgs {
     #[command(subcommand)]
@@ -21,26 +21,26 @@ pub struct TokensArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenVerb {
-    /// List the tokens that let somebody in
+    /// List valid tokens
     List,
-    /// Make a token and print it, this once
+    /// Create a token and print it; it is not shown again
     Create {
-        /// What to call it: shown as the actor of what is done with it
+        /// Its name, shown as the actor in the audit log
         name: String,
-        /// What it may do: viewer reads, operator also redrives, discards, tests and connects, admin
-        /// also changes the pipeline and the tokens
+        /// Its role: viewer reads, operator also redrives, discards, tests and connects, admin also
+        /// changes the pipeline and the tokens
         #[arg(long, default_value = "viewer")]
         role: String,
-        /// Limit it to this destination, source/destination; may be given again
+        /// Limit it to this destination, source/destination; repeatable
         #[arg(long = "destination", value_name = "PATH")]
         destinations: Vec<String>,
-        /// When it ends: a time, or how far from now, such as 30d
+        /// When it expires: a time, or how far from now, such as 30d
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
     },
-    /// Revoke a token: it and what was signed in with it let nobody in any more
+    /// Revoke a token, and the sessions that were signed in with it
     Revoke {
-        /// Which
+        /// The token's name
         name: String,
     },
 }
@@ -49,7 +49,7 @@ impl TokensArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();
@@ -79,7 +79,7 @@ impl TokensArgs {
     }
 }
 
-/// A name as a part of a path.
+/// A name as a path segment.
 fn segment(name: &str) -> String {
     url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }

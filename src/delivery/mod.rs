@@ -42,7 +42,7 @@ use crate::routing::LiveRoutes;
 use crate::sender::Sender;
 use crate::store::{LeaseRef, LeasedDelivery, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::traces::Spans;
+use crate::telemetry::traces::Tracer;
 
 pub use test_send::{TestRequest, TestResult};
 
@@ -80,7 +80,7 @@ pub struct DispatcherParts {
     /// Who leases.
     pub node_id: NodeId,
     /// What attempts are told to as spans, where somebody gathers them.
-    pub spans: Option<Spans>,
+    pub spans: Option<Tracer>,
     /// Requests under way at once over all destinations.
     pub max_in_flight: u32,
     /// `User-Agent` where the mapping sets none.

@@ -1,4 +1,4 @@
-//! Arrivals: what came in, whether its signatures are right, and what it was answered.
+//! An arrival: a received webhook with the verdicts on its signatures and the response's status.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -7,10 +7,10 @@ use super::verify::Verdict;
 use crate::domain::clock::Timestamp;
 use crate::json::{self, Value};
 
-/// One request that was taken.
+/// A received webhook.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    /// When its body was whole.
+    /// When its body was complete.
     pub arrived_at: Timestamp,
     /// POST, PUT or PATCH.
     pub method: Method,
@@ -18,26 +18,26 @@ pub struct Arrival {
     pub path: String,
     /// Every header.
     pub headers: HeaderMap,
-    /// The body as it was sent.
+    /// The body as sent.
     pub body: Bytes,
-    /// Of `X-Signature`.
+    /// The verdict on `X-Signature`.
     pub signature: Verdict,
-    /// Of `webhook-signature`, with its id and time.
+    /// The verdict on `webhook-signature` with its id and timestamp.
     pub standard: Verdict,
-    /// Which arrival of its `webhook-id` on this path it is, from 1.
+    /// The ordinal of this arrival of its `webhook-id` on this path, from 1.
     pub tried: u32,
-    /// The status it was answered.
+    /// The status of the response.
     pub answered: StatusCode,
 }
 
 impl Arrival {
-    /// The `webhook-id`, when it has a readable one.
+    /// The `webhook-id`, if there is one in ASCII.
     #[must_use]
     pub fn webhook_id(&self) -> Option<&str> {
         webhook_id(&self.headers)
     }
 
-    /// How many events it carries, when it is a batch.
+    /// The number of events, if the body is a batch.
     #[must_use]
     pub fn batch_size(&self) -> Option<usize> {
         match json::parse(&self.body) {
@@ -46,7 +46,7 @@ impl Arrival {
         }
     }
 
-    /// Whether every signature that could be checked is right; false when none could.
+    /// Whether every signature that could be checked is valid; false when none could.
     #[must_use]
     pub fn is_verified(&self) -> bool {
         let verdicts = [self.signature, self.standard];

@@ -1,4 +1,4 @@
-//! Verdicts on signatures, as a careful receiver reaches them. The cryptography is the sender's.
+//! Verification of webhook signatures, as a receiver would do it. The cryptography is `sender`'s.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use crate::domain::clock::Timestamp;
 use crate::json::{self, Value};
 use crate::sender::{verify_standard, verify_x_signature};
 
-/// A `webhook-timestamp` further than this from now is refused, as Standard Webhooks advises.
+/// The accepted difference of `webhook-timestamp` from now, as Standard Webhooks recommends.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// What a look at one kind of signature gave.
+/// The result of verifying one kind of signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is right.
+    /// Valid.
     Verified,
-    /// It is there and wrong.
+    /// Invalid.
     Wrong,
-    /// It is right for a time that is too far from now: a replay, or a clock that is off.
+    /// Valid, with a timestamp outside of the tolerance: a replay or clock skew.
     Stale,
-    /// There is none.
+    /// Missing.
     Absent,
-    /// No secret is known, so it was not looked at.
+    /// Not checked: no secret is known.
     Unchecked,
 }
 
 impl Verdict {
-    /// The word for it.
+    /// Its name in the API and the CLI.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,26 +42,26 @@ impl Verdict {
     }
 }
 
-/// Judges `X-Signature`: over the body's bytes or what a receiver that parses and prints the JSON again
-/// would hash; of a batch, which is an array, over its first event alone.
+/// Verifies `X-Signature` over the body's bytes, or over the body parsed and stringified again, as some
+/// receivers compute it; for a batch, which is an array, over its first event.
 pub(super) fn x_signature(secrets: &[SecretString], headers: &HeaderMap, body: &[u8]) -> Verdict {
     let Some(header) = headers.get("x-signature") else { return Verdict::Absent };
     if secrets.is_empty() {
         return Verdict::Unchecked;
     }
     let Ok(hex) = header.to_str() else { return Verdict::Wrong };
-    let fits = |text: &[u8]| secrets.iter().any(|secret| verify_x_signature(secret, text, hex));
+    let verifies = |text: &[u8]| secrets.iter().any(|secret| verify_x_signature(secret, text, hex));
     let is_right = match json::parse(body) {
         Ok(Value::Array(events)) => {
-            events.first().is_some_and(|first| fits(json::to_string(first).as_bytes()))
+            events.first().is_some_and(|first| verifies(json::to_string(first).as_bytes()))
         }
-        Ok(value) => fits(body) || fits(json::to_string(&value).as_bytes()),
-        Err(_) => fits(body),
+        Ok(value) => verifies(body) || verifies(json::to_string(&value).as_bytes()),
+        Err(_) => verifies(body),
     };
     if is_right { Verdict::Verified } else { Verdict::Wrong }
 }
 
-/// Judges the Standard Webhooks headers.
+/// Verifies the Standard Webhooks headers.
 pub(super) fn standard(
     secrets: &[SecretString],
     headers: &HeaderMap,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn right_wrong_stale_and_absent_are_told_apart() {
+    fn verdicts_distinguish_valid_invalid_stale_and_missing_signatures() {
         let (right, other): ([SecretString; 1], [SecretString; 1]) =
             (["secret".into()], ["other".into()]);
         let headers = signed("secret", BODY, BODY);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_printed_otherwise_and_a_batch_verify_as_the_seeds_receiver_would() {
+    fn x_signature_verifies_over_restringified_json_and_over_the_first_event_of_a_batch() {
         let secrets: [SecretString; 1] = ["secret".into()];
         let spaced = br#"{ "type": "track", "n": 1.0 }"#;
         assert_eq!(

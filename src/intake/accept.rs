@@ -40,7 +40,7 @@ pub(super) async fn accept(
     if !effects.due.is_empty() {
         slots.notify_due(&effects.due);
     }
-    if live.is_watched() {
+    if live.has_subscribers() {
         committed.publish(&accepted, live);
     }
     Ok(effects.tally)
@@ -87,7 +87,7 @@ impl Committed {
         for ((event, _), accepted) in self.events.iter().zip(accepted) {
             if let Accepted::Stored { event_id, .. } = accepted {
                 let (source, event) = (Arc::clone(&source), Arc::clone(event));
-                live.tell(LiveEvent { id: *event_id, source, event });
+                live.publish(LiveEvent { id: *event_id, source, event });
             }
         }
     }

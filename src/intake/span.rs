@@ -9,18 +9,18 @@ use super::response::Refusal;
 use crate::domain::clock::Timestamp;
 use crate::domain::span::{Fact, Span, SpanKind};
 use crate::domain::trace::Trace;
-use crate::telemetry::traces::Spans;
+use crate::telemetry::traces::Tracer;
 
 /// The span of a request in progress.
 pub(super) struct AcceptSpan {
-    spans: Spans,
+    spans: Tracer,
     trace: Trace,
     parent_id: Option<[u8; 8]>,
 }
 
 impl AcceptSpan {
     /// Starts the span. The deliveries' spans become its children.
-    pub(super) fn begin(spans: &Spans, head: &mut RequestHead) -> Self {
+    pub(super) fn begin(spans: &Tracer, head: &mut RequestHead) -> Self {
         let before = head.trace.as_deref();
         let parent_id = before.map(|it| it.parent_id);
         let trace = before.map_or_else(|| spans.begin(), |it| it.child(spans.span_id()));

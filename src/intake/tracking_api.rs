@@ -36,7 +36,7 @@ use crate::live::{Feed, LiveEvent};
 use crate::routing::{LiveRoutes, Routes, SourceRoute};
 use crate::store::Store;
 use crate::telemetry::metrics::{Answer, Metrics};
-use crate::telemetry::traces::Spans;
+use crate::telemetry::traces::Tracer;
 
 /// The dependencies of intake.
 pub struct IntakeParts {
@@ -47,7 +47,7 @@ pub struct IntakeParts {
     /// Takes leased deliveries for their first attempt.
     pub dispatch: Arc<dyn Dispatch>,
     /// Records trace spans; none if tracing is not configured.
-    pub spans: Option<Spans>,
+    pub spans: Option<Tracer>,
     /// The live feed of accepted events.
     pub live: Feed<LiveEvent>,
     /// The clock.
@@ -65,7 +65,7 @@ pub struct Intake {
     pub(super) routes: LiveRoutes,
     store: Arc<dyn Store>,
     pub(super) dispatch: Arc<dyn Dispatch>,
-    spans: Option<Spans>,
+    spans: Option<Tracer>,
     live: Feed<LiveEvent>,
     pub(super) clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,

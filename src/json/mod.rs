@@ -1,6 +1,6 @@
-//! JSON as JavaScript has it: what `JSON.stringify(JSON.parse(text))` gives, byte for byte.
-//! A receiver that parses and prints again must compute the same HMAC (ECMA-262, 25.5).
-//! Integer-like keys come first, numbers are ES doubles, lone surrogates survive as escapes.
+//! JSON with JavaScript's semantics: printing gives `JSON.stringify(JSON.parse(text))` byte for byte, so
+//! that a receiver that parses and prints again computes the same HMAC (ECMA-262, 25.5). Integer-like
+//! keys come first, numbers are doubles, lone surrogates are kept as escapes.
 
 mod number;
 mod parse;
@@ -60,7 +60,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_is_a_fixed_point_and_keeps_the_meaning(json in any_json()) {
+        fn printing_is_idempotent_and_keeps_the_value(json in any_json()) {
             let text = json.to_string();
             let once = to_string(&parse(text.as_bytes()).expect("valid"));
             let twice = to_string(&parse(once.as_bytes()).expect("valid"));
@@ -75,14 +75,14 @@ mod tests {
         }
 
         #[test]
-        fn what_others_refuse_is_refused(text in "[\\[\\]{},:\"0-9eE+\\-.a\\\\ ntrufls]{0,12}") {
+        fn invalid_json_is_refused_as_serde_json_refuses_it(text in "[\\[\\]{},:\"0-9eE+\\-.a\\\\ ntrufls]{0,12}") {
             let ours = parse(text.as_bytes()).is_ok();
             let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
             prop_assert_eq!(ours, theirs, "{}", text);
         }
     }
 
-    /// Numbers as doubles, since that is all JavaScript has.
+    /// Numbers as doubles, as in JavaScript.
     fn plain(value: serde_json::Value) -> serde_json::Value {
         use serde_json::Value as V;
         match value {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where() {
+    fn an_error_has_line_and_column() {
         let error = parse(b"{\n  \"a\": tru }").expect_err("not JSON");
         assert_eq!(error.to_string(), "expected true at line 2 column 8");
         let error = parse(b"{\"a\":1} x").expect_err("not JSON");

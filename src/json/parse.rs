@@ -1,23 +1,23 @@
-//! The parser: takes what `JSON.parse` takes (ECMA-404), within a bounded depth.
+//! The parser: accepts what `JSON.parse` accepts (ECMA-404), to a bounded depth.
 
 use std::fmt;
 
 use super::text::{Text, push_char, push_unit};
 use super::value::{Object, Value};
 
-/// Arrays and objects may stand in each other this deep; deeper text is refused.
+/// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 512;
 
-/// Where and why a text is not JSON.
+/// A syntax error and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// Bytes before the fault.
+    /// Bytes before the error.
     pub offset: usize,
     /// Its line, from 1.
     pub line: usize,
     /// Its column in bytes, from 1.
     pub column: usize,
-    /// What should have stood there.
+    /// The expected text.
     pub expected: &'static str,
 }
 
@@ -197,7 +197,7 @@ impl<'a> Parser<'a> {
             }
             self.some_digits()?;
         }
-        // JSON's numbers are a subset of what Rust reads; too large ones become infinite, as in JavaScript.
+        // JSON numbers are a subset of Rust's; too large ones become infinite, as in JavaScript.
         match self.text[start..self.at].parse() {
             Ok(number) => Ok(Value::Number(number)),
             Err(_) => Err(self.fault("a number")),
@@ -249,12 +249,12 @@ impl<'a> Parser<'a> {
         self.at += ordinary.unwrap_or(rest.len());
         match self.peek() {
             Some(b'"' | b'\\') => Ok(()),
-            Some(_) => Err(self.fault("an escape: control characters cannot stand in a string")),
+            Some(_) => Err(self.fault("an escape: control characters are not allowed in a string")),
             None => Err(self.fault("'\"' at the end of the string")),
         }
     }
 
-    /// At a backslash: appends what it stands for, as it is printed.
+    /// At a backslash: appends the escaped character in its printed form.
     fn escape(&mut self, printed: &mut String) -> Result<(), Fault> {
         self.at += 1;
         let char = match self.peek() {
@@ -283,7 +283,7 @@ impl<'a> Parser<'a> {
             push_char(printed, char);
             return Ok(());
         }
-        // A surrogate: with its other half it is one character, alone it stays an escape.
+        // A surrogate: with its other half it is one character, a lone one stays an escape.
         let after = self.at;
         if unit < 0xDC00 && self.bytes[self.at..].starts_with(b"\\u") {
             self.at += 2;

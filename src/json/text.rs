@@ -1,6 +1,6 @@
-//! A JavaScript string, held as the JSON text that `JSON.stringify` gives for it without the quotes.
-//! In that form it is always valid UTF-8, also where the string has lone surrogates; printing is a
-//! copy, and two strings are equal when their texts are.
+//! A JavaScript string, stored as its `JSON.stringify` output without the quotes. That form is valid
+//! UTF-8 even with lone surrogates, printing copies it, and two strings are equal when their printed
+//! forms are.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -33,7 +33,7 @@ impl<'a> Text<'a> {
         Self(Cow::Owned(printed))
     }
 
-    /// The printed form: what stands between the quotes.
+    /// The printed form, without the quotes.
     #[must_use]
     pub fn printed(&self) -> &str {
         &self.0
@@ -56,7 +56,7 @@ impl<'a> Text<'a> {
         Text(Cow::Borrowed(&self.0))
     }
 
-    /// Its UTF-16 code units, which is what JavaScript counts and indexes by.
+    /// Its UTF-16 code units, the unit of JavaScript's lengths and indices.
     #[must_use]
     pub fn units(&self) -> Vec<u16> {
         let mut units = Vec::with_capacity(self.0.len());
@@ -72,7 +72,7 @@ impl<'a> Text<'a> {
         units
     }
 
-    /// From UTF-16 code units; surrogates without their other half stay what they are.
+    /// From UTF-16 code units; lone surrogates are kept.
     #[must_use]
     pub fn from_units(units: &[u16]) -> Text<'static> {
         let mut printed = String::with_capacity(units.len());
@@ -97,7 +97,7 @@ impl<'a> Text<'a> {
         canonical.then(|| self.0.parse().ok()).flatten().filter(|index| *index != u32::MAX)
     }
 
-    /// Cuts the ties to what it borrows from.
+    /// An owned copy.
     #[must_use]
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn array_indices_are_told_from_other_keys() {
+    fn array_indices_are_distinguished_from_other_keys() {
         let index = |key| Text::from_plain(key).array_index();
         assert_eq!(index("0"), Some(0));
         assert_eq!(index("4294967294"), Some(4_294_967_294));

@@ -1,12 +1,12 @@
-//! A string put together from others. Where a lone high surrogate meets a lone low one they become
-//! one character, as they do in JavaScript.
+//! Concatenation of strings. A lone high surrogate followed by a lone low one becomes one character, as
+//! in JavaScript.
 
 use super::text::Text;
 
 /// The length of a printed surrogate: a backslash, `u` and four digits.
 const ESCAPE: usize = 6;
 
-/// A string in the making.
+/// A string under construction.
 #[derive(Clone, Debug, Default)]
 pub struct TextBuilder {
     printed: String,
@@ -25,7 +25,7 @@ impl TextBuilder {
         self.printed.len()
     }
 
-    /// Whether nothing was appended yet.
+    /// Whether it is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.printed.is_empty()
@@ -53,18 +53,18 @@ impl TextBuilder {
     }
 }
 
-/// The surrogate that a printed text begins with, of the half that starts at `first`.
+/// The surrogate at the start of a printed text, in the half that begins at `first`.
 fn surrogate(printed: &str, first: u32) -> Option<u32> {
     let digits = printed.strip_prefix("\\u")?.get(..4)?;
     let unit = u32::from_str_radix(digits, 16).ok()?;
     (first..first + 0x400).contains(&unit).then_some(unit)
 }
 
-/// The lone high surrogate that a printed text ends with.
+/// The lone high surrogate at the end of a printed text.
 fn trailing_high(printed: &str) -> Option<u32> {
     let start = printed.len().checked_sub(ESCAPE)?;
     let unit = surrogate(printed.get(start..)?, 0xD800)?;
-    // After an odd number of backslashes the last one is itself escaped: then it is plain text.
+    // After an odd number of backslashes this one is itself escaped: then it is plain text.
     let before = printed[..start].bytes().rev().take_while(|byte| *byte == b'\\').count();
     (before % 2 == 0).then_some(unit)
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_looks_like_a_surrogate_is_text() {
+    fn an_escaped_backslash_is_not_a_surrogate() {
         let mut builder = TextBuilder::new();
         builder.push(&Text::from_plain("\\ud83d"));
         builder.push(&Text::from_units(&[0xDE00]));

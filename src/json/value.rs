@@ -1,11 +1,11 @@
-//! Values as `JSON.parse` gives them, borrowed from the text where they can be.
+//! Values as `JSON.parse` gives them, borrowed from the text where possible.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::text::Text;
 
-/// A JSON value with JavaScript's meaning.
+/// A JSON value with JavaScript's semantics.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     /// `null`.
@@ -47,7 +47,7 @@ impl Value<'_> {
         matches!(self, Value::Null)
     }
 
-    /// Cuts the ties to the text it was parsed from.
+    /// An owned copy.
     #[must_use]
     pub fn into_owned(self) -> Value<'static> {
         match self {
@@ -80,14 +80,14 @@ impl<'a> Value<'a> {
         if let Value::Object(object) = self { Some(object) } else { None }
     }
 
-    /// The object, if it is one, to be changed.
+    /// The object, if it is one, mutable.
     pub const fn as_object_mut(&mut self) -> Option<&mut Object<'a>> {
         if let Value::Object(object) = self { Some(object) } else { None }
     }
 }
 
 /// An object's properties in JavaScript's order: array indices first, ascending, then the other keys
-/// as they came; a key that comes again replaces the value and keeps its place.
+/// in insertion order; a repeated key replaces the value and keeps its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object<'a, V = Value<'a>> {
     fields: Vec<(Text<'a>, V)>,
@@ -95,8 +95,8 @@ pub struct Object<'a, V = Value<'a>> {
     indices: usize,
 }
 
-/// Up to this many keys are compared one by one; beyond it that would be quadratic.
-const FEW: usize = 16;
+/// Up to this many keys are compared pairwise; more are hashed.
+const MAX_PAIRWISE: usize = 16;
 
 impl<V> Default for Object<'_, V> {
     fn default() -> Self {
@@ -111,7 +111,7 @@ impl<'a, V> Object<'a, V> {
         Self { fields: Vec::new(), indices: 0 }
     }
 
-    /// From properties as they stand in a text: the last value of a key counts, at its first place.
+    /// From properties in the order of a text: the last value of a key counts, at its first position.
     #[must_use]
     pub fn from_literal(fields: Vec<(Text<'a>, V)>) -> Self {
         let mut object = Self { fields, indices: 0 };
@@ -119,7 +119,7 @@ impl<'a, V> Object<'a, V> {
         object.indices =
             object.fields.iter().filter(|(key, _)| key.array_index().is_some()).count();
         if object.indices > 0 {
-            // A stable sort: keys that are no index stay in the order they came.
+            // A stable sort: other keys keep their order.
             object
                 .fields
                 .sort_by_key(|(key, _)| key.array_index().map_or((1, 0), |index| (0, index)));
@@ -129,7 +129,7 @@ impl<'a, V> Object<'a, V> {
 
     fn keep_last_of_each_key(&mut self) {
         let fields = &mut self.fields;
-        if fields.len() <= FEW {
+        if fields.len() <= MAX_PAIRWISE {
             let mut at = 1;
             while at < fields.len() {
                 let key = &fields[at].0;
@@ -142,13 +142,13 @@ impl<'a, V> Object<'a, V> {
             }
             return;
         }
-        let mut places: HashMap<Text<'a>, usize> = HashMap::with_capacity(fields.len());
+        let mut positions: HashMap<Text<'a>, usize> = HashMap::with_capacity(fields.len());
         let mut kept: Vec<(Text<'a>, V)> = Vec::with_capacity(fields.len());
         for (key, value) in fields.drain(..) {
-            if let Some(place) = places.get(&key) {
-                kept[*place].1 = value;
+            if let Some(position) = positions.get(&key) {
+                kept[*position].1 = value;
             } else {
-                places.insert(key.clone(), kept.len());
+                positions.insert(key.clone(), kept.len());
                 kept.push((key, value));
             }
         }
@@ -184,7 +184,7 @@ impl<'a, V> Object<'a, V> {
         Some(&self.fields[place].1)
     }
 
-    /// Sets the value under this key: in its place when there is one already.
+    /// Sets the value of a key; an existing key keeps its position.
     pub fn insert(&mut self, key: impl Into<Text<'a>>, value: V) {
         let key = key.into();
         if let Some(place) = self.position(&key) {
@@ -199,7 +199,7 @@ impl<'a, V> Object<'a, V> {
         }
     }
 
-    /// Takes the property away and returns its value.
+    /// Removes a property and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<V> {
         let place = self.position(&Text::from_plain(key))?;
         self.indices -= usize::from(place < self.indices);
@@ -211,22 +211,22 @@ impl<'a, V> Object<'a, V> {
         self.fields.iter().map(|(key, value)| (key, value))
     }
 
-    /// The properties in order, taken out.
+    /// The properties in order, owned.
     #[must_use]
     pub fn into_fields(self) -> Vec<(Text<'a>, V)> {
         self.fields
     }
 
-    /// An object with the same keys, each value made from this one's.
+    /// An object with the same keys and mapped values.
     ///
     /// # Errors
-    /// The first that `make` gives.
+    /// The first error of `map`.
     pub fn try_map<'s, W, E>(
         &'s self,
-        mut make: impl FnMut(&'s Text<'a>, &'s V) -> Result<W, E>,
+        mut map: impl FnMut(&'s Text<'a>, &'s V) -> Result<W, E>,
     ) -> Result<Object<'s, W>, E> {
         let fields = self.fields.iter();
-        let fields = fields.map(|(key, value)| Ok((key.reborrow(), make(key, value)?)));
+        let fields = fields.map(|(key, value)| Ok((key.reborrow(), map(key, value)?)));
         Ok(Object { fields: fields.collect::<Result<_, E>>()?, indices: self.indices })
     }
 }

@@ -1,14 +1,14 @@
-//! Events as they are accepted: what is told of one, and which ones somebody wants to see.
+//! The item of the live event feed, and the filter that a subscriber applies to it.
 
 use std::sync::Arc;
 
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::EventId;
 
-/// An event that has just been accepted, or kept as rejected.
+/// An event that intake has just committed, accepted or rejected.
 #[derive(Clone, Debug)]
 pub struct LiveEvent {
-    /// The key.
+    /// The event's id.
     pub id: EventId,
     /// Its source's name.
     pub source: Arc<str>,
@@ -16,28 +16,28 @@ pub struct LiveEvent {
     pub event: Arc<Event>,
 }
 
-/// Which events somebody wants to see; all conditions hold.
+/// Conditions on live events; an event must meet all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Of the source with this name.
+    /// The source's name.
     pub source: Option<String>,
-    /// Of this type.
+    /// The event's type.
     pub kind: Option<EventType>,
-    /// With this text somewhere in the message, whatever its case. In small letters.
+    /// Text that the message must contain, compared case-insensitively; stored in lower case.
     text: Option<String>,
 }
 
 impl EventFilter {
-    /// A filter; an empty text stands for any.
+    /// A filter; an empty text matches everything.
     #[must_use]
     pub fn new(source: Option<String>, kind: Option<EventType>, text: Option<&str>) -> Self {
         let text = text.filter(|text| !text.is_empty()).map(str::to_lowercase);
         Self { source, kind, text }
     }
 
-    /// Whether an event is wanted.
+    /// Whether an event meets every condition.
     #[must_use]
-    pub fn wants(&self, live: &LiveEvent) -> bool {
+    pub fn matches(&self, live: &LiveEvent) -> bool {
         self.source.as_deref().is_none_or(|source| source == &*live.source)
             && self.kind.is_none_or(|kind| live.event.kind == Some(kind))
             && self.text.as_ref().is_none_or(|text| {
@@ -73,10 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_wants_what_meets_every_condition() {
+    fn a_filter_matches_events_that_meet_every_condition() {
         let event = live(br#"{"event":"Signed Up","email":"ADA@Example.com"}"#);
         let filter = |source: Option<&str>, kind, text| {
-            EventFilter::new(source.map(str::to_owned), kind, text).wants(&event)
+            EventFilter::new(source.map(str::to_owned), kind, text).matches(&event)
         };
         assert!(filter(None, None, None));
         assert!(filter(Some("website"), Some(EventType::Track), Some("ada@example")));

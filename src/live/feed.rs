@@ -1,4 +1,5 @@
-//! A feed: what one side tells, any number of watchers hear, within bounds on both.
+//! A feed: a bounded broadcast channel with a limited number of subscribers. Publishing never waits;
+//! lagging subscribers are disconnected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,91 +8,91 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
-/// Things that one watcher may be behind before it is let go.
-const BEHIND: usize = 256;
-/// Who may watch one feed at once.
-const WATCHERS: usize = 64;
+/// Items buffered for the slowest subscriber; beyond them it is disconnected.
+const BUFFERED_ITEMS: usize = 256;
+/// Subscribers of one feed at once.
+const MAX_SUBSCRIBERS: usize = 64;
 
-/// Tells things to its watchers; cheap to clone.
+/// The publishing end; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Feed<T> {
     sender: Sender<Arc<T>>,
-    watchers: Arc<AtomicUsize>,
-    /// Ends every watch.
+    subscribers: Arc<AtomicUsize>,
+    /// Ends every subscription.
     stopping: CancellationToken,
 }
 
-/// What a watcher hears.
+/// What a subscription receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told<T> {
-    /// Something that happened.
-    Thing(Arc<T>),
-    /// It read too slowly: so many things were not told, and the watch has ended.
-    Missed(u64),
+pub enum Received<T> {
+    /// A published item.
+    Item(Arc<T>),
+    /// The subscriber lagged: this many items were dropped, and the subscription has ended.
+    Lagged(u64),
 }
 
-/// One who watches; dropping it ends the watch.
+/// One subscriber's end; dropping it unsubscribes.
 #[derive(Debug)]
-pub struct Watch<T> {
+pub struct Subscription<T> {
     receiver: Option<Receiver<Arc<T>>>,
     stopping: CancellationToken,
-    watchers: Arc<AtomicUsize>,
+    subscribers: Arc<AtomicUsize>,
 }
 
 impl<T: Clone> Feed<T> {
-    /// A feed that nobody watches yet; every watch ends when `stopping` is cancelled.
+    /// A feed without subscribers; every subscription ends when `stopping` is cancelled.
     #[must_use]
     pub fn new(stopping: CancellationToken) -> Self {
-        Self { sender: Sender::new(BEHIND), watchers: Arc::default(), stopping }
+        Self { sender: Sender::new(BUFFERED_ITEMS), subscribers: Arc::default(), stopping }
     }
 
-    /// Whether telling reaches anybody.
+    /// Whether there are subscribers.
     #[must_use]
-    pub fn is_watched(&self) -> bool {
-        self.watchers.load(Ordering::Relaxed) > 0
+    pub fn has_subscribers(&self) -> bool {
+        self.subscribers.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells something. Never waits.
-    pub fn tell(&self, thing: T) {
-        // The last watcher may have left meanwhile.
-        let _ = self.sender.send(Arc::new(thing));
+    /// Sends an item to all subscribers. Never waits.
+    pub fn publish(&self, item: T) {
+        // An error means that the last subscriber has left: the item is dropped.
+        let _ = self.sender.send(Arc::new(item));
     }
 
-    /// Watches from now on; none when too many do already.
+    /// Subscribes to items published from now on; `None` at the limit of subscribers.
     #[must_use]
-    pub fn watch(&self) -> Option<Watch<T>> {
-        let one_more = |count: usize| (count < WATCHERS).then_some(count + 1);
-        self.watchers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
-        Some(Watch {
+    pub fn subscribe(&self) -> Option<Subscription<T>> {
+        let one_more = |count: usize| (count < MAX_SUBSCRIBERS).then_some(count + 1);
+        self.subscribers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
+        Some(Subscription {
             receiver: Some(self.sender.subscribe()),
             stopping: self.stopping.clone(),
-            watchers: Arc::clone(&self.watchers),
+            subscribers: Arc::clone(&self.subscribers),
         })
     }
 }
 
-impl<T: Clone> Watch<T> {
-    /// The next thing; none when the watch has ended.
-    pub async fn next(&mut self) -> Option<Told<T>> {
+impl<T: Clone> Subscription<T> {
+    /// The next item; `None` when the subscription has ended. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Received<T>> {
         let receiver = self.receiver.as_mut()?;
-        let heard = tokio::select! {
-            heard = receiver.recv() => heard,
+        let received = tokio::select! {
+            received = receiver.recv() => received,
             () = self.stopping.cancelled() => return None,
         };
-        match heard {
-            Ok(thing) => Some(Told::Thing(thing)),
-            Err(RecvError::Lagged(missed)) => {
+        match received {
+            Ok(item) => Some(Received::Item(item)),
+            Err(RecvError::Lagged(dropped)) => {
                 self.receiver = None;
-                Some(Told::Missed(missed))
+                Some(Received::Lagged(dropped))
             }
             Err(RecvError::Closed) => None,
         }
     }
 }
 
-impl<T> Drop for Watch<T> {
+impl<T> Drop for Subscription<T> {
     fn drop(&mut self) {
-        self.watchers.fetch_sub(1, Ordering::AcqRel);
+        self.subscribers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -100,40 +101,41 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_watcher_hears_what_is_told_from_then_on() {
+    async fn a_subscriber_receives_what_is_published_after_it_subscribed() {
         let feed = Feed::new(CancellationToken::new());
-        assert!(!feed.is_watched());
-        feed.tell(1);
-        let mut watch = feed.watch().unwrap();
-        assert!(feed.is_watched());
-        feed.tell(2);
-        assert_eq!(watch.next().await, Some(Told::Thing(Arc::new(2))));
-        drop(watch);
-        assert!(!feed.is_watched());
+        assert!(!feed.has_subscribers());
+        feed.publish(1);
+        let mut subscription = feed.subscribe().unwrap();
+        assert!(feed.has_subscribers());
+        feed.publish(2);
+        assert_eq!(subscription.next().await, Some(Received::Item(Arc::new(2))));
+        drop(subscription);
+        assert!(!feed.has_subscribers());
     }
 
     #[tokio::test]
-    async fn who_reads_too_slowly_is_told_so_and_let_go() {
+    async fn lagging_subscribers_are_disconnected() {
         let feed = Feed::new(CancellationToken::new());
-        let (mut slow, mut quick) = (feed.watch().unwrap(), feed.watch().unwrap());
-        for number in 0..BEHIND + 3 {
-            feed.tell(number);
-            assert_eq!(quick.next().await, Some(Told::Thing(Arc::new(number))));
+        let (mut slow, mut quick) = (feed.subscribe().unwrap(), feed.subscribe().unwrap());
+        for number in 0..BUFFERED_ITEMS + 3 {
+            feed.publish(number);
+            assert_eq!(quick.next().await, Some(Received::Item(Arc::new(number))));
         }
-        assert_eq!(slow.next().await, Some(Told::Missed(3)));
+        assert_eq!(slow.next().await, Some(Received::Lagged(3)));
         assert_eq!(slow.next().await, None);
-        feed.tell(0);
-        assert_eq!(quick.next().await, Some(Told::Thing(Arc::new(0))));
+        feed.publish(0);
+        assert_eq!(quick.next().await, Some(Received::Item(Arc::new(0))));
     }
 
     #[tokio::test]
-    async fn watchers_are_bounded_and_a_stop_ends_them() {
+    async fn subscribers_are_bounded_and_shutdown_ends_their_subscriptions() {
         let stopping = CancellationToken::new();
         let feed = Feed::<u8>::new(stopping.clone());
-        let mut watches: Vec<_> = (0..WATCHERS).map(|_| feed.watch().unwrap()).collect();
-        assert!(feed.watch().is_none());
-        watches.pop();
-        let mut last = feed.watch().unwrap();
+        let mut subscriptions: Vec<_> =
+            (0..MAX_SUBSCRIBERS).map(|_| feed.subscribe().unwrap()).collect();
+        assert!(feed.subscribe().is_none());
+        subscriptions.pop();
+        let mut last = feed.subscribe().unwrap();
         stopping.cancel();
         assert_eq!(last.next().await, None);
     }

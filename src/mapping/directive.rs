@@ -1,40 +1,38 @@
-//! Directives ready to run, and their evaluation for one event. What they look at and refer to is
-//! theirs; how they are written and what is refused is `compile`'s.
+//! Compiled directives and their evaluation for one event. Their syntax is in `compile`.
 
-use super::error::{Allowance, MAX_BODY, Misfit, Why};
+use super::budget::{Budget, MAX_BODY, SLOT};
+use super::error::{ErrorKind, MappingError};
+use super::objects::{self, Flattening};
 use super::path::Path;
 use super::print;
-use super::replace::{Swap, change_case};
-use super::reshape::{self, Flattening};
+use super::replace::{Replacement, change_case};
 use super::template::Template;
-use super::value::{Made, Shape, View};
-use super::words;
+use super::to_string;
+use super::value::{Computed, Shape, View};
 use crate::json::{self, Object, Text, Value, number_text};
 
-/// What an item takes, about.
-const SLOT: usize = 96;
-/// What `@transform` applies to where there is nothing, as in Segment.
+/// What `@transform` applies to when the payload is missing, as in Segment.
 const NO_FIELDS: &Value<'static> = &Value::Object(Object::new());
-/// What a byte of JSON text takes when it is read, at most.
+/// The size of a byte of JSON text once it is parsed, at most.
 const PARSED: usize = 16;
 
-/// A part of a mapping.
+/// A compiled part of a mapping.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
-    /// Nothing, whatever the event.
+    /// Nothing, for every event.
     Missing,
-    /// The same value, whatever the event.
+    /// The same value for every event.
     Fixed(Value<'static>),
     Object(Object<'static, Node>),
     Array(Vec<Node>),
     Path(Path),
-    /// A path that comes from a directive itself.
+    /// A path that a directive gives.
     PathFrom(Box<Node>),
     Template(Template),
-    /// A template that comes from a directive itself.
+    /// A template that a directive gives.
     TemplateFrom(Box<Node>),
     If(Box<Condition>),
-    /// One value made of another.
+    /// A function of one value.
     Change {
         of: Box<Node>,
         by: Change,
@@ -51,11 +49,11 @@ pub(super) enum Node {
     },
 }
 
-/// The directives that make one value of another.
+/// The directives that are functions of one value.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Case { upper: bool },
-    Replace(Vec<Swap>),
+    Replace(Vec<Replacement>),
     Encode,
     Decode,
     Flatten(Flattening),
@@ -66,14 +64,14 @@ pub(super) enum Change {
 #[derive(Clone, Debug)]
 pub(super) struct Condition {
     pub(super) subject: Node,
-    /// Whether blank values count as absent: `blank`, and not `exists`.
+    /// Whether blank values count as missing: `blank` instead of `exists`.
     pub(super) unless_blank: bool,
     pub(super) then: Node,
     pub(super) otherwise: Node,
 }
 
 impl Node {
-    /// Whether it gives something that is no text, whatever the event.
+    /// Whether it gives a value that is not text for every event.
     pub(super) const fn gives_structure(&self) -> bool {
         match self {
             Self::Fixed(value) => !matches!(value, Value::String(_)),
@@ -91,54 +89,51 @@ impl Node {
         }
     }
 
-    /// What the part gives for a payload: the event, or what `@transform` or `@arrayPath` put in
-    /// its place.
+    /// The value for a payload: the event, or what `@transform` or `@arrayPath` apply it to.
     pub(super) fn evaluate<'v>(
         &'v self,
         payload: View<'v>,
-        allowance: &mut Allowance,
-    ) -> Result<Made<'v>, Misfit> {
+        budget: &mut Budget,
+    ) -> Result<Computed<'v>, MappingError> {
         match self {
-            Self::Missing => Ok(Made::MISSING),
-            Self::Fixed(value) => Ok(Made::View(View::Value(value))),
+            Self::Missing => Ok(Computed::MISSING),
+            Self::Fixed(value) => Ok(Computed::View(View::Value(value))),
             Self::Object(object) => {
-                allowance.take(SLOT * object.len())?;
-                let made = object.try_map(|key, node| {
-                    let inner = node.evaluate(payload, allowance);
-                    inner.map_err(|misfit| misfit.under(&key.plain()))
+                budget.take(SLOT * object.len())?;
+                let fields = object.try_map(|key, node| {
+                    let inner = node.evaluate(payload, budget);
+                    inner.map_err(|error| error.under(&key.plain()))
                 });
-                made.map(Made::Object)
+                fields.map(Computed::Object)
             }
             Self::Array(items) => {
-                allowance.take(SLOT * items.len())?;
+                budget.take(SLOT * items.len())?;
                 let items = items.iter().enumerate().map(|(index, node)| {
-                    let inner = node.evaluate(payload, allowance);
-                    inner.map_err(|misfit| misfit.under_index(index))
+                    let inner = node.evaluate(payload, budget);
+                    inner.map_err(|error| error.under_index(index))
                 });
-                items.collect::<Result<_, _>>().map(Made::Array)
+                items.collect::<Result<_, _>>().map(Computed::Array)
             }
             Self::Path(path) => Ok(path.walk(payload)),
             Self::PathFrom(text) => {
-                let path = text_of("@path", text.evaluate(payload, allowance)?)?;
+                let path = text_of("@path", text.evaluate(payload, budget)?)?;
                 Ok(Path::parse(&path.plain()).walk(payload))
             }
-            Self::Template(template) => Ok(string(template.fill(payload, allowance)?)),
+            Self::Template(template) => Ok(string(template.fill(payload, budget)?)),
             Self::TemplateFrom(text) => {
-                let template = text_of("@template", text.evaluate(payload, allowance)?)?;
-                Ok(string(Template::compile(&template).fill(payload, allowance)?))
+                let template = text_of("@template", text.evaluate(payload, budget)?)?;
+                Ok(string(Template::compile(&template).fill(payload, budget)?))
             }
-            Self::If(condition) => condition.evaluate(payload, allowance),
+            Self::If(condition) => condition.evaluate(payload, budget),
             Self::Change { of, by } => {
-                let made = of.evaluate(payload, allowance)?;
-                Ok(by.apply(made, allowance)?)
+                let value = of.evaluate(payload, budget)?;
+                Ok(by.apply(value, budget)?)
             }
-            Self::ArrayPath { root, shape } => {
-                array_path(root, shape.as_deref(), payload, allowance)
-            }
+            Self::ArrayPath { root, shape } => array_path(root, shape.as_deref(), payload, budget),
             Self::Merge(objects) => {
-                let sources = objects.iter().map(|node| node.evaluate(payload, allowance));
+                let sources = objects.iter().map(|node| node.evaluate(payload, budget));
                 let sources = sources.collect::<Result<_, _>>()?;
-                Ok(reshape::merge(sources, allowance)?)
+                Ok(objects::merge(sources, budget)?)
             }
             Self::Transform { apply, mapping } => {
                 let payload = match payload.shape() {
@@ -148,38 +143,42 @@ impl Node {
                     | Shape::Bool(_)
                     | Shape::Number(_)
                     | Shape::String(_)
-                    | Shape::Array(_)) => return Err(Why::NotApplicable(other.name()).into()),
+                    | Shape::Array(_)) => return Err(ErrorKind::NotApplicable(other.name()).into()),
                 };
-                let applied = apply.evaluate(payload, allowance)?;
-                let made = mapping.evaluate(applied.view(), allowance)?;
-                Ok(reshape::copy(made.view(), 0, allowance)?)
+                let applied = apply.evaluate(payload, budget)?;
+                let value = mapping.evaluate(applied.view(), budget)?;
+                Ok(objects::copy(value.view(), 0, budget)?)
             }
         }
     }
 }
 
 impl Change {
-    fn apply<'v>(&self, made: Made<'v>, allowance: &mut Allowance) -> Result<Made<'v>, Why> {
+    fn apply<'v>(
+        &self,
+        value: Computed<'v>,
+        budget: &mut Budget,
+    ) -> Result<Computed<'v>, ErrorKind> {
         match self {
             Self::Case { upper } => {
-                let Shape::String(text) = made.view().shape() else { return Ok(made) };
-                allowance.take(text.printed().len())?;
+                let Shape::String(text) = value.view().shape() else { return Ok(value) };
+                budget.take(text.printed().len())?;
                 Ok(string(change_case(text, *upper)))
             }
-            Self::Replace(swaps) => replace(made.view(), swaps, allowance),
-            Self::Encode => encode(made.view(), allowance),
-            Self::Decode => decode(made, allowance),
-            Self::Flatten(flattening) => match made {
-                Made::View(view) => flattening.apply(view, allowance),
-                made @ (Made::Value(_) | Made::Array(_) | Made::Object(_)) => {
-                    let flat = flattening.apply(made.view(), allowance)?;
-                    reshape::copy(flat.view(), 0, allowance)
+            Self::Replace(replacements) => replace(value.view(), replacements, budget),
+            Self::Encode => encode(value.view(), budget),
+            Self::Decode => decode(value, budget),
+            Self::Flatten(flattening) => match value {
+                Computed::View(view) => flattening.apply(view, budget),
+                value @ (Computed::Value(_) | Computed::Array(_) | Computed::Object(_)) => {
+                    let flat = flattening.apply(value.view(), budget)?;
+                    objects::copy(flat.view(), 0, budget)
                 }
             },
-            Self::ExcludeWhenNull if made.view().exists() => {
-                reshape::without_nulls(made, 0, allowance)
+            Self::ExcludeWhenNull if value.view().exists() => {
+                objects::without_nulls(value, 0, budget)
             }
-            Self::ExcludeWhenNull => Ok(Made::MISSING),
+            Self::ExcludeWhenNull => Ok(Computed::MISSING),
         }
     }
 }
@@ -188,36 +187,36 @@ impl Condition {
     fn evaluate<'v>(
         &'v self,
         payload: View<'v>,
-        allowance: &mut Allowance,
-    ) -> Result<Made<'v>, Misfit> {
-        let subject = self.subject.evaluate(payload, allowance)?;
+        budget: &mut Budget,
+    ) -> Result<Computed<'v>, MappingError> {
+        let subject = self.subject.evaluate(payload, budget)?;
         let holds = if self.unless_blank {
-            !words::is_blank(subject.view(), allowance)?
+            !to_string::is_blank(subject.view(), budget)?
         } else {
             subject.view().exists()
         };
         let branch = if holds { &self.then } else { &self.otherwise };
-        branch.evaluate(payload, allowance)
+        branch.evaluate(payload, budget)
     }
 }
 
-const fn string<'v>(text: Text<'static>) -> Made<'v> {
-    Made::Value(Value::String(text))
+const fn string<'v>(text: Text<'static>) -> Computed<'v> {
+    Computed::Value(Value::String(text))
 }
 
-fn text_of(directive: &'static str, made: Made<'_>) -> Result<Text<'static>, Why> {
-    let shape = made.view().shape();
+fn text_of(directive: &'static str, value: Computed<'_>) -> Result<Text<'static>, ErrorKind> {
+    let shape = value.view().shape();
     let Shape::String(text) = shape else {
-        return Err(Why::NotText { directive, given: shape.name() });
+        return Err(ErrorKind::NotText { directive, given: shape.name() });
     };
     Ok(text.clone().into_owned())
 }
 
 fn replace<'v>(
     value: View<'_>,
-    swaps: &[Swap],
-    allowance: &mut Allowance,
-) -> Result<Made<'v>, Why> {
+    replacements: &[Replacement],
+    budget: &mut Budget,
+) -> Result<Computed<'v>, ErrorKind> {
     let units = match value.shape() {
         Shape::String(text) => text.units(),
         Shape::Number(number) => number_text(number).units(),
@@ -225,35 +224,35 @@ fn replace<'v>(
         Shape::Missing | Shape::Null | Shape::Array(_) | Shape::Object(_) => Vec::new(),
     };
     let mut replaced = units;
-    for swap in swaps {
-        replaced = swap.apply(&replaced, allowance)?;
+    for replacement in replacements {
+        replaced = replacement.apply(&replaced, budget)?;
     }
     Ok(string(Text::from_units(&replaced)))
 }
 
-fn encode<'v>(value: View<'_>, allowance: &mut Allowance) -> Result<Made<'v>, Why> {
+fn encode<'v>(value: View<'_>, budget: &mut Budget) -> Result<Computed<'v>, ErrorKind> {
     if matches!(value.shape(), Shape::Missing) {
-        return Ok(Made::MISSING);
+        return Ok(Computed::MISSING);
     }
     let printed = print::print(value, MAX_BODY)?;
-    allowance.take(2 * printed.len())?;
-    // What is printed is UTF-8.
+    budget.take(2 * printed.len())?;
+    // JSON text is UTF-8.
     Ok(string(Text::from(String::from_utf8(printed).unwrap_or_default())))
 }
 
-/// Text that is not JSON stays what it is, and so does text nested deeper than we read.
-fn decode<'v>(made: Made<'v>, allowance: &mut Allowance) -> Result<Made<'v>, Why> {
-    let Shape::String(text) = made.view().shape() else { return Ok(made) };
-    allowance.take(PARSED * text.printed().len())?;
-    let json = spelled_out(text);
+/// Text that is not JSON, or is nested too deep, stays what it is.
+fn decode<'v>(value: Computed<'v>, budget: &mut Budget) -> Result<Computed<'v>, ErrorKind> {
+    let Shape::String(text) = value.view().shape() else { return Ok(value) };
+    budget.take(PARSED * text.printed().len())?;
+    let json = with_escaped_surrogates(text);
     match json::parse(json.as_bytes()) {
-        Ok(value) => Ok(Made::Value(value.into_owned())),
-        Err(_) => Ok(made),
+        Ok(parsed) => Ok(Computed::Value(parsed.into_owned())),
+        Err(_) => Ok(value),
     }
 }
 
-/// The text with its lone surrogates as JSON's escapes, which is how they can stand in JSON.
-fn spelled_out(text: &Text<'_>) -> String {
+/// The text with its lone surrogates as JSON escapes: a Rust string cannot hold them.
+fn with_escaped_surrogates(text: &Text<'_>) -> String {
     if !text.printed().contains("\\ud") {
         return text.plain().into_owned();
     }
@@ -268,18 +267,17 @@ fn array_path<'v>(
     root: &'v Node,
     shape: Option<&'v Node>,
     payload: View<'v>,
-    allowance: &mut Allowance,
-) -> Result<Made<'v>, Misfit> {
-    let root = root.evaluate(payload, allowance)?;
+    budget: &mut Budget,
+) -> Result<Computed<'v>, MappingError> {
+    let root = root.evaluate(payload, budget)?;
     let Some(shape) = shape else { return Ok(root) };
     match root {
-        Made::View(view) => each_item(view, shape, allowance, |made, _| Ok(made)),
-        made @ (Made::Value(_) | Made::Array(_) | Made::Object(_)) => {
-            // The items end with this call: what refers to them is copied.
-            let keep = |made: Made<'_>, allowance: &mut Allowance| {
-                reshape::copy(made.view(), 0, allowance)
-            };
-            each_item(made.view(), shape, allowance, keep)
+        Computed::View(view) => each_item(view, shape, budget, |value, _| Ok(value)),
+        value @ (Computed::Value(_) | Computed::Array(_) | Computed::Object(_)) => {
+            // The items live as long as this call: values that refer to them are copied.
+            let keep =
+                |value: Computed<'_>, budget: &mut Budget| objects::copy(value.view(), 0, budget);
+            each_item(value.view(), shape, budget, keep)
         }
     }
 }
@@ -287,19 +285,19 @@ fn array_path<'v>(
 fn each_item<'i, 'v>(
     root: View<'i>,
     shape: &'i Node,
-    allowance: &mut Allowance,
-    keep: impl Fn(Made<'i>, &mut Allowance) -> Result<Made<'v>, Why>,
-) -> Result<Made<'v>, Misfit> {
+    budget: &mut Budget,
+    keep: impl Fn(Computed<'i>, &mut Budget) -> Result<Computed<'v>, ErrorKind>,
+) -> Result<Computed<'v>, MappingError> {
     if let Shape::Object(_) = root.shape() {
-        let made = shape.evaluate(root, allowance)?;
-        return Ok(Made::Array(vec![keep(made, allowance)?]));
+        let value = shape.evaluate(root, budget)?;
+        return Ok(Computed::Array(vec![keep(value, budget)?]));
     }
-    let Shape::Array(items) = root.shape() else { return Ok(keep(Made::View(root), allowance)?) };
-    let mut made = Vec::with_capacity(items.len());
+    let Shape::Array(items) = root.shape() else { return Ok(keep(Computed::View(root), budget)?) };
+    let mut values = Vec::with_capacity(items.len());
     for item in items.iter() {
-        allowance.take(SLOT)?;
-        let shaped = shape.evaluate(item, allowance)?;
-        made.push(keep(shaped, allowance)?);
+        budget.take(SLOT)?;
+        let shaped = shape.evaluate(item, budget)?;
+        values.push(keep(shaped, budget)?);
     }
-    Ok(Made::Array(made))
+    Ok(Computed::Array(values))
 }

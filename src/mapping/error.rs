@@ -1,25 +1,56 @@
-//! Why an event does not fit its mapping, and where in the mapping; and the bounds that keep an
-//! event and a mapping, each within its own limits, from becoming more than the memory holds.
+//! The errors of a mapping: the faults found when it is compiled, and the error when an event cannot be
+//! rendered, with its location in the mapping.
 
 use std::fmt;
 
-use super::place::Place;
+use super::location::Location;
+use crate::json;
 
-/// The longest body, in bytes: as much as a batch may have.
-pub(super) const MAX_BODY: usize = 4_000_000;
-/// What may be made on the way to it, in bytes.
-const MAX_WORK: usize = 32 * 1024 * 1024;
-/// How deep values may stand in each other: what is deeper cannot be read again.
-pub(super) const MAX_DEPTH: usize = crate::json::MAX_DEPTH;
+/// What is wrong with a mapping, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field, as in `headers.X-Team`.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
 
-/// Why an event does not fit.
+impl Fault {
+    pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+/// The error of an event that cannot be rendered; the delivery is dead with reason `render`.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The document is not JSON; intake stores none such.
+    #[error("the event cannot be read")]
+    Document(#[source] json::ParseError),
+    /// The mapping gives no valid request for it.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+}
+
+impl RenderError {
+    /// The field of the mapping, as in `data.user.name`; none when the event is not JSON.
+    #[must_use]
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Self::Document(_) => None,
+            Self::Mapping(error) => Some(error.path()),
+        }
+    }
+}
+
+/// Why a mapping gives no valid request for an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub enum ErrorKind {
     /// More than 4,000,000 bytes.
     #[error("gives more than 4 MB")]
     TooLong,
-    /// More than 32 MiB on the way.
-    #[error("makes more than 32 MiB of values on the way")]
+    /// All computed values together take more than 32 MiB.
+    #[error("computes more than 32 MiB of values")]
     TooMuch,
     /// Deeper than 512 levels.
     #[error("gives values nested deeper than 512 levels")]
@@ -41,19 +72,19 @@ pub enum Why {
     /// A URL is a string.
     #[error("should give a URL and gives {0}")]
     NotAUrl(&'static str),
-    /// The text is no URL.
-    #[error("gives what is no URL")]
+    /// The text is not a URL.
+    #[error("gives an invalid URL")]
     BadUrl(#[source] url::ParseError),
-    /// A control character in a URL is a mistake, or an attack.
+    /// Control characters in a URL would be dropped silently.
     #[error("gives a URL with a control character")]
     UrlControl,
     /// Longer than 8,192 bytes.
     #[error("gives a URL longer than 8192 bytes")]
     UrlLength,
-    /// Another scheme than http and https.
+    /// A scheme other than http and https.
     #[error("gives a URL whose scheme is not http or https")]
     UrlScheme,
-    /// Credentials would be on record in every attempt.
+    /// Credentials would be recorded in every attempt.
     #[error("gives a URL with a user name or password")]
     UrlCredentials,
     /// A header's value is a string.
@@ -67,71 +98,48 @@ pub enum Why {
     HeaderLength,
 }
 
-/// Why, and where in the mapping.
+/// An error at a location in the mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
-    place: Place,
-    /// Why.
-    pub why: Why,
+pub struct MappingError {
+    location: Location,
+    /// What is wrong there.
+    pub kind: ErrorKind,
 }
 
-impl From<Why> for Misfit {
-    fn from(why: Why) -> Self {
-        Self { place: Place::default(), why }
+impl From<ErrorKind> for MappingError {
+    fn from(kind: ErrorKind) -> Self {
+        Self { location: Location::default(), kind }
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for MappingError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}", self.place, self.why)
+        write!(out, "{} {}", self.location, self.kind)
     }
 }
 
-impl std::error::Error for Misfit {
+impl std::error::Error for MappingError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.why)
+        std::error::Error::source(&self.kind)
     }
 }
 
-impl Misfit {
+impl MappingError {
     /// The field, as in `data.user.name`.
     #[must_use]
     pub fn path(&self) -> String {
-        self.place.to_string()
+        self.location.to_string()
     }
 
-    /// The same, seen from around it.
+    /// The same error, its location below a key.
     pub(super) fn under(mut self, key: &str) -> Self {
-        self.place.surround_key(key);
+        self.location.prepend_key(key);
         self
     }
 
-    /// The same, seen from around it.
+    /// The same error, its location below an index.
     pub(super) fn under_index(mut self, index: usize) -> Self {
-        self.place.surround_index(index);
+        self.location.prepend_index(index);
         self
-    }
-}
-
-/// What may still be made for one request.
-#[derive(Debug)]
-pub(super) struct Allowance {
-    left: usize,
-}
-
-impl Allowance {
-    pub(super) const fn new() -> Self {
-        Self { left: MAX_WORK }
-    }
-
-    /// Takes bytes from it.
-    pub(super) const fn take(&mut self, bytes: usize) -> Result<(), Why> {
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Why::TooMuch),
-        }
     }
 }

@@ -1,51 +1,37 @@
-//! Mappings made runnable: compiled once per revision, rendered once per attempt. What a mapping
-//! says and cannot mean is refused here when it is saved, every fault with its path.
+//! Mappings: compiled once per revision, rendered once per attempt. Compilation validates a mapping when
+//! it is saved and reports every fault with its path.
 
+mod budget;
 mod compile;
+mod compiler;
 mod directive;
 mod error;
-mod form;
-mod options;
+mod form_urlencoded;
+mod location;
+mod objects;
 mod path;
-mod place;
 mod print;
 mod replace;
 mod request;
-mod reshape;
 mod template;
+mod to_string;
 mod value;
-mod words;
 
 use bytes::Bytes;
 use http::header::HeaderMap;
 use url::Url;
 
-use self::compile::Compiler;
+use self::budget::{Budget, MAX_BODY};
+use self::compiler::Compiler;
 use self::directive::Node;
-use self::error::{Allowance, MAX_BODY};
-use self::place::Place;
+use self::location::Location;
 use self::request::{Headers, Target};
-use self::value::{Made, Shape, View};
+use self::value::{Computed, Shape, View};
 use crate::domain::mapping::{MappingDefinition, Method};
 use crate::json;
 use crate::trigger::Trigger;
 
-pub use error::{Misfit, Why};
-
-/// What is wrong with a mapping, and where in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The field, as in `headers.X-Team`.
-    pub path: String,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl Fault {
-    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
-    }
-}
+pub use error::{ErrorKind, Fault, MappingError, RenderError};
 
 /// A mapping revision ready to match and render.
 #[derive(Clone, Debug)]
@@ -58,12 +44,12 @@ pub struct CompiledMapping {
     data: Option<Node>,
 }
 
-/// A request made from an event; its signature is still to come.
+/// A request rendered from an event, not signed yet.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// The HTTP method.
     pub method: http::Method,
-    /// Where to.
+    /// The URL.
     pub url: Url,
     /// The mapping's headers and those it may override, without the signature's.
     pub headers: HeaderMap,
@@ -72,37 +58,15 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// Whether the body is a form, and so cannot stand in an array with others.
+    /// Whether the body is a form, which cannot be an item of a batch.
     #[must_use]
     pub fn is_form(&self) -> bool {
         request::is_form(&self.headers)
     }
 }
 
-/// Why an event cannot be rendered; the delivery is dead with reason `render`.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// The document is not JSON; none such is ever made.
-    #[error("the event cannot be read")]
-    Document(#[source] json::ParseError),
-    /// The mapping makes nothing of it that could be sent.
-    #[error(transparent)]
-    Misfit(#[from] Misfit),
-}
-
-impl RenderError {
-    /// The field of the mapping, as in `data.user.name`; none where the event itself is at fault.
-    #[must_use]
-    pub fn path(&self) -> Option<String> {
-        match self {
-            Self::Document(_) => None,
-            Self::Misfit(misfit) => Some(misfit.path()),
-        }
-    }
-}
-
 impl CompiledMapping {
-    /// Compiles what a mapping says.
+    /// Compiles a mapping.
     ///
     /// # Errors
     /// All faults at once.
@@ -115,7 +79,7 @@ impl CompiledMapping {
         let target = Target::compile(&definition.url, &mut compiler, &mut faults);
         let headers = Headers::compile(&definition.headers, &mut compiler, &mut faults);
         let data = definition.data.as_ref().map(|json| {
-            let node = compiler.field(Place::of("data"), json);
+            let node = compile::field(&mut compiler, Location::of("data"), json);
             let fixed = if let Node::Fixed(value) = &node { Some(value) } else { None };
             if !json.is_object() || fixed.is_some_and(|value| value.as_object().is_none()) {
                 faults
@@ -137,7 +101,7 @@ impl CompiledMapping {
         }
     }
 
-    /// Whether the mapping wants an event, by the event's document.
+    /// Whether the trigger matches an event's document.
     #[must_use]
     pub fn matches(&self, document: &json::Value<'_>) -> bool {
         self.trigger.matches(document)
@@ -158,12 +122,13 @@ impl CompiledMapping {
         request::is_form(self.headers.fixed())
     }
 
-    /// Makes the request for an event's document, which is JSON as `JSON.stringify` prints it.
+    /// Renders the request for an event's document, which is JSON as `JSON.stringify` prints it.
     ///
     /// # Errors
-    /// [`RenderError`] when the event gives none.
+    /// [`RenderError`] when the mapping gives no valid request for the event.
     pub fn render(&self, document: &Bytes) -> Result<Rendered, RenderError> {
-        if let (Target::Fixed(url), None, true) = (&self.target, &self.data, self.takes_it_whole())
+        if let (Target::Fixed(url), None, true) =
+            (&self.target, &self.data, self.sends_whole_event())
         {
             return Ok(Rendered {
                 method: self.method.clone(),
@@ -173,38 +138,38 @@ impl CompiledMapping {
             });
         }
         let event = json::parse(document).map_err(RenderError::Document)?;
-        let (event, mut allowance) = (View::Value(&event), Allowance::new());
-        let url = self.target.render(event, &mut allowance);
-        let url = url.map_err(|misfit| misfit.under("url"))?;
-        let headers = self.headers.render(event, &mut allowance);
-        let headers = headers.map_err(|misfit| misfit.under("headers"))?;
+        let (event, mut budget) = (View::Value(&event), Budget::new());
+        let url = self.target.render(event, &mut budget);
+        let url = url.map_err(|error| error.under("url"))?;
+        let headers = self.headers.render(event, &mut budget);
+        let headers = headers.map_err(|error| error.under("headers"))?;
         let form = request::is_form(&headers);
         let body = match &self.data {
             None if !form => Ok(document.clone()),
-            None => body(&Made::View(event), form, &mut allowance),
+            None => body(&Computed::View(event), form, &mut budget),
             Some(node) => {
-                let made = node.evaluate(event, &mut allowance);
-                made.and_then(|made| body(&made, form, &mut allowance))
+                let value = node.evaluate(event, &mut budget);
+                value.and_then(|value| body(&value, form, &mut budget))
             }
         };
-        let body = body.map_err(|misfit| misfit.under("data"))?;
+        let body = body.map_err(|error| error.under("data"))?;
         Ok(Rendered { method: self.method.clone(), url, headers, body })
     }
 
-    /// Whether the event's bytes are the body and its headers are fixed: then there is no need to
-    /// read it.
-    fn takes_it_whole(&self) -> bool {
-        self.data.is_none() && self.headers.are_fixed() && !self.headers.are_of_a_form()
+    /// Whether the body is the event's bytes and no header depends on the event: then it is not
+    /// parsed.
+    fn sends_whole_event(&self) -> bool {
+        self.data.is_none() && self.headers.are_fixed() && !self.headers.are_form()
     }
 }
 
-fn body(made: &Made<'_>, form: bool, allowance: &mut Allowance) -> Result<Bytes, Misfit> {
-    let view = made.view();
+fn body(value: &Computed<'_>, form: bool, budget: &mut Budget) -> Result<Bytes, MappingError> {
+    let view = value.view();
     let Shape::Object(fields) = view.shape() else {
-        return Err(Why::NotAnObject(view.shape().name()).into());
+        return Err(ErrorKind::NotAnObject(view.shape().name()).into());
     };
     if form {
-        return Ok(Bytes::from(form::encode(fields, allowance)?));
+        return Ok(Bytes::from(form_urlencoded::encode(fields, budget)?));
     }
     Ok(Bytes::from(print::print(view, MAX_BODY)?))
 }
@@ -224,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_at_once() {
+    fn every_fault_is_reported_at_once() {
         let definition = json!({
             "trigger": "type",
             "url": "ftp://example.com/",
@@ -250,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_mapping_has_none() {
+    fn a_valid_mapping_has_no_faults() {
         let definition = json!({"url": "https://example.com/a?b=c", "method": "PUT", "headers": {"X-Team": "growth"}});
         assert_eq!(faults(definition), Vec::<String>::new());
         assert_eq!(faults(json!({"url": "https://user:pass@example.com/"})), ["url"]);

@@ -1,10 +1,10 @@
-//! Paths as Segment's mappings write them: steps between dots, in brackets, with or without quotes.
-//! A falsy value on the way is the result, and strings and arrays have a `length`.
+//! Paths of Segment's mappings: steps between dots, in brackets, with or without quotes. A falsy value
+//! along the path is the result, and strings and arrays have a `length`.
 
-use super::value::{Made, Shape, View};
+use super::value::{Computed, Shape, View};
 use crate::json::{Text, Value};
 
-/// A path ready to walk; without steps it leads to where it starts.
+/// A parsed path; without steps it gives its start.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Path(Vec<Step>);
 
@@ -15,16 +15,16 @@ struct Step {
 }
 
 impl Path {
-    /// From `@path`'s text: its first `$.`, wherever it stands, is not part of it.
+    /// From `@path`'s text, without its first `$.`, at whatever position.
     pub(super) fn parse(text: &str) -> Self {
         match text.split_once("$.") {
-            Some((before, after)) => Self::parse_bare(&format!("{before}{after}")),
-            None => Self::parse_bare(text),
+            Some((before, after)) => Self::parse_placeholder(&format!("{before}{after}")),
+            None => Self::parse_placeholder(text),
         }
     }
 
     /// From a placeholder's text.
-    pub(super) fn parse_bare(text: &str) -> Self {
+    pub(super) fn parse_placeholder(text: &str) -> Self {
         let steps = split(text).into_iter().map(|part| {
             let key = part.replace(['\'', '"'], "");
             let key = Text::from(key);
@@ -34,12 +34,12 @@ impl Path {
         Self(steps.collect())
     }
 
-    /// Where it leads from here.
-    pub(super) fn walk<'v>(&self, start: View<'v>) -> Made<'v> {
+    /// The value at the path from `start`.
+    pub(super) fn walk<'v>(&self, start: View<'v>) -> Computed<'v> {
         let mut at = start;
         for (taken, step) in self.0.iter().enumerate() {
             if !at.is_truthy() {
-                return Made::View(at);
+                return Computed::View(at);
             }
             at = match at.shape() {
                 Shape::Object(fields) => fields.get(&step.key),
@@ -51,29 +51,29 @@ impl Path {
                     None => View::Missing,
                 },
                 Shape::String(text) => {
-                    return step
-                        .of_string(text)
-                        .map_or(Made::MISSING, |value| walk_computed(value, &self.0[taken + 1..]));
+                    return step.of_string(text).map_or(Computed::MISSING, |value| {
+                        walk_computed(value, &self.0[taken + 1..])
+                    });
                 }
                 Shape::Missing | Shape::Null | Shape::Bool(_) | Shape::Number(_) => View::Missing,
             };
         }
-        Made::View(at)
+        Computed::View(at)
     }
 }
 
-/// Goes on from a length or a character, which lie nowhere.
-fn walk_computed<'v>(start: Value<'static>, steps: &[Step]) -> Made<'v> {
+/// Continues from a length or a character, which are stored nowhere.
+fn walk_computed<'v>(start: Value<'static>, steps: &[Step]) -> Computed<'v> {
     let mut at = start;
     for step in steps {
         if !View::Value(&at).is_truthy() {
             break;
         }
         let next = if let Value::String(text) = &at { step.of_string(text) } else { None };
-        let Some(next) = next else { return Made::MISSING };
+        let Some(next) = next else { return Computed::MISSING };
         at = next;
     }
-    Made::Value(at)
+    Computed::Value(at)
 }
 
 impl Step {
@@ -154,14 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_ends_at_the_first_falsy_value() {
+    fn the_first_falsy_value_on_a_path_is_its_value() {
         let text = r#"{"a":{"b":[{"c":1},null]},"n":0,"z":null,"e":"","s":"hé😀","t":true}"#;
         let event = parse(text.as_bytes()).expect("JSON");
         let walk = |path: &str| match Path::parse(path).walk(View::Value(&event)) {
-            Made::View(View::Value(value)) => to_string(value),
-            Made::Value(value) => to_string(&value),
-            Made::View(View::Missing) => "missing".to_owned(),
-            other @ (Made::View(View::Made(_)) | Made::Array(_) | Made::Object(_)) => {
+            Computed::View(View::Value(value)) => to_string(value),
+            Computed::Value(value) => to_string(&value),
+            Computed::View(View::Missing) => "missing".to_owned(),
+            other @ (Computed::View(View::Computed(_))
+            | Computed::Array(_)
+            | Computed::Object(_)) => {
                 panic!("{other:?}")
             }
         };

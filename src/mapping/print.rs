@@ -1,15 +1,16 @@
-//! Made values as JSON text, within bounds. Missing fields are left out, missing items are null.
+//! Computed values as JSON text of a bounded length. Missing fields are left out, missing items are null.
 
-use super::error::{MAX_DEPTH, Why};
+use super::budget::MAX_DEPTH;
+use super::error::ErrorKind;
 use super::value::{Shape, View};
 use crate::json::{print_number, print_text};
 
 /// A value's JSON text of at most `limit` bytes. The value is not missing.
-pub(super) fn print(value: View<'_>, limit: usize) -> Result<Vec<u8>, Why> {
+pub(super) fn print(value: View<'_>, limit: usize) -> Result<Vec<u8>, ErrorKind> {
     let mut printer = Printer { out: Vec::new(), limit };
     printer.value(value, 0)?;
     if printer.out.len() > limit {
-        return Err(Why::TooLong);
+        return Err(ErrorKind::TooLong);
     }
     Ok(printer.out)
 }
@@ -20,9 +21,9 @@ struct Printer {
 }
 
 impl Printer {
-    fn value(&mut self, value: View<'_>, depth: usize) -> Result<(), Why> {
+    fn value(&mut self, value: View<'_>, depth: usize) -> Result<(), ErrorKind> {
         if self.out.len() > self.limit {
-            return Err(Why::TooLong);
+            return Err(ErrorKind::TooLong);
         }
         match value.shape() {
             Shape::Missing | Shape::Null => self.out.extend_from_slice(b"null"),
@@ -64,6 +65,6 @@ impl Printer {
     }
 }
 
-const fn deeper(depth: usize) -> Result<usize, Why> {
-    if depth == MAX_DEPTH { Err(Why::TooDeep) } else { Ok(depth + 1) }
+const fn deeper(depth: usize) -> Result<usize, ErrorKind> {
+    if depth == MAX_DEPTH { Err(ErrorKind::TooDeep) } else { Ok(depth + 1) }
 }

@@ -1,17 +1,18 @@
-//! `@replace` on text: a pattern is taken as it stands and its replacement as JavaScript takes it,
-//! where `$&` is what was found. Both work on UTF-16 code units, as JavaScript's strings do.
+//! `@replace` and `@case` on text. A pattern is literal, its replacement has JavaScript's `$&`, `` $` ``,
+//! `$'` and `$$`. Both work on UTF-16 code units, as JavaScript's strings do.
 
-use super::error::{Allowance, Why};
+use super::budget::Budget;
+use super::error::ErrorKind;
 use crate::json::Text;
 
 /// The longest pattern and the longest replacement, in UTF-16 code units.
 pub(super) const MAX_UNITS: usize = 10;
 
-/// One pattern and what stands in for it.
+/// A pattern and its replacement.
 #[derive(Clone, Debug)]
-pub(super) struct Swap {
+pub(super) struct Replacement {
     pattern: Vec<u16>,
-    replacement: Vec<Insert>,
+    inserts: Vec<Insert>,
     every: bool,
     ignore_case: bool,
 }
@@ -19,42 +20,42 @@ pub(super) struct Swap {
 #[derive(Clone, Debug, PartialEq)]
 enum Insert {
     Units(Vec<u16>),
-    Found,
+    Match,
     Before,
     After,
 }
 
-impl Swap {
+impl Replacement {
     /// `pattern` is not empty.
     pub(super) fn new(pattern: &str, replacement: &str, every: bool, ignore_case: bool) -> Self {
         let units = pattern.encode_utf16();
         Self {
             pattern: units.map(|unit| if ignore_case { fold(unit) } else { unit }).collect(),
-            replacement: inserts(replacement),
+            inserts: inserts(replacement),
             every,
             ignore_case,
         }
     }
 
-    /// The text with what was found replaced.
-    pub(super) fn apply(&self, text: &[u16], allowance: &mut Allowance) -> Result<Vec<u16>, Why> {
+    /// The text with its matches replaced.
+    pub(super) fn apply(&self, text: &[u16], budget: &mut Budget) -> Result<Vec<u16>, ErrorKind> {
         let (mut out, mut copied, mut at) = (Vec::with_capacity(text.len()), 0, 0);
-        allowance.take(size_of_val(text))?;
+        budget.take(size_of_val(text))?;
         while at + self.pattern.len() <= text.len() {
             let end = at + self.pattern.len();
-            if !self.fits(&text[at..end]) {
+            if !self.matches(&text[at..end]) {
                 at += 1;
                 continue;
             }
             out.extend_from_slice(&text[copied..at]);
-            for insert in &self.replacement {
+            for insert in &self.inserts {
                 let units = match insert {
                     Insert::Units(units) => units.as_slice(),
-                    Insert::Found => &text[at..end],
+                    Insert::Match => &text[at..end],
                     Insert::Before => &text[..at],
                     Insert::After => &text[end..],
                 };
-                allowance.take(size_of_val(units))?;
+                budget.take(size_of_val(units))?;
                 out.extend_from_slice(units);
             }
             copied = end;
@@ -67,7 +68,7 @@ impl Swap {
         Ok(out)
     }
 
-    fn fits(&self, units: &[u16]) -> bool {
+    fn matches(&self, units: &[u16]) -> bool {
         units
             .iter()
             .zip(&self.pattern)
@@ -75,7 +76,7 @@ impl Swap {
     }
 }
 
-/// As many UTF-16 code units as JavaScript's `length` says.
+/// The number of UTF-16 code units, JavaScript's `length`.
 pub(super) fn units_of(text: &str) -> usize {
     text.encode_utf16().count()
 }
@@ -87,7 +88,7 @@ fn inserts(replacement: &str) -> Vec<Insert> {
     let mut rest = replacement;
     while let Some(char) = rest.chars().next() {
         let special = match rest.as_bytes() {
-            [b'$', b'&', ..] => Some(Insert::Found),
+            [b'$', b'&', ..] => Some(Insert::Match),
             [b'$', b'`', ..] => Some(Insert::Before),
             [b'$', b'\'', ..] => Some(Insert::After),
             [b'$', b'$', ..] => {
@@ -115,7 +116,7 @@ fn inserts(replacement: &str) -> Vec<Insert> {
     inserts
 }
 
-/// What a regular expression that ignores case compares by (ECMA-262, Canonicalize without `u`).
+/// The case folding of a regular expression that ignores case (ECMA-262, Canonicalize without `u`).
 fn fold(unit: u16) -> u16 {
     let Some(char) = char::from_u32(u32::from(unit)) else { return unit };
     let mut upper = char.to_uppercase();
@@ -125,7 +126,7 @@ fn fold(unit: u16) -> u16 {
     }
 }
 
-/// Text with each of two case mappings; lone surrogates stay.
+/// Text in upper or lower case; lone surrogates stay.
 pub(super) fn change_case(text: &Text<'_>, upper: bool) -> Text<'static> {
     let change = |plain: &str| if upper { plain.to_uppercase() } else { plain.to_lowercase() };
     if !text.printed().contains("\\ud") {
@@ -150,10 +151,13 @@ pub(super) fn change_case(text: &Text<'_>, upper: bool) -> Text<'static> {
 mod tests {
     use super::*;
 
-    fn swap(text: &str, pattern: &str, replacement: &str, flags: &str) -> String {
-        let swap = Swap::new(pattern, replacement, flags.contains('g'), flags.contains('i'));
+    fn replaced(text: &str, pattern: &str, replacement: &str, flags: &str) -> String {
+        let replacement =
+            Replacement::new(pattern, replacement, flags.contains('g'), flags.contains('i'));
         let units: Vec<u16> = text.encode_utf16().collect();
-        String::from_utf16_lossy(&swap.apply(&units, &mut Allowance::new()).expect("within bounds"))
+        String::from_utf16_lossy(
+            &replacement.apply(&units, &mut Budget::new()).expect("within bounds"),
+        )
     }
 
     #[test]
@@ -170,15 +174,15 @@ mod tests {
             ("x😀y😀", "😀", "", "g", "xy"),
             ("ab", "abc", "x", "g", "ab"),
         ] {
-            assert_eq!(swap(text, pattern, replacement, flags), expected, "{text} {pattern}");
+            assert_eq!(replaced(text, pattern, replacement, flags), expected, "{text} {pattern}");
         }
     }
 
     #[test]
-    fn what_would_grow_beyond_bounds_is_refused() {
-        let swap = Swap::new("a", "$`$`$`$`$`", true, false);
+    fn a_replacement_that_exceeds_the_budget_is_refused() {
+        let replacement = Replacement::new("a", "$`$`$`$`$`", true, false);
         let text = vec![u16::from(b'a'); 30_000];
-        assert_eq!(swap.apply(&text, &mut Allowance::new()), Err(Why::TooMuch));
+        assert_eq!(replacement.apply(&text, &mut Budget::new()), Err(ErrorKind::TooMuch));
     }
 
     #[test]

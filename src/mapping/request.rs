@@ -1,15 +1,16 @@
-//! A request's URL and headers: what is fixed is made once, when the mapping is compiled; what
-//! depends on the event is made and judged for each, and never sent where it is not right.
+//! A request's URL and headers: constant ones are validated when the mapping is compiled, those that
+//! depend on the event each time they are rendered.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 use url::Url;
 
-use super::Fault;
-use super::compile::Compiler;
+use super::budget::Budget;
+use super::compile;
+use super::compiler::Compiler;
 use super::directive::Node;
-use super::error::{Allowance, Misfit, Why};
-use super::place::Place;
+use super::error::{ErrorKind, Fault, MappingError};
+use super::location::Location;
 use super::value::{Shape, View};
 use crate::json::{Text, Value, number_text};
 
@@ -17,13 +18,13 @@ use crate::json::{Text, Value, number_text};
 const MAX_URL: usize = 8_192;
 /// The longest header value that an event may give, in bytes.
 const MAX_HEADER: usize = 8_192;
-/// Headers that there is room for from the start: a mapping's own, and those that make it a delivery.
-const ROOM: usize = 16;
+/// Initial capacity of a header map: a mapping's headers and those of a delivery.
+const CAPACITY: usize = 16;
 /// Headers of one mapping.
 const MAX_HEADERS: usize = 100;
 
-/// Headers that are the connection's or the signature's, not a mapping's.
-const NOT_FOR_MAPPINGS: [HeaderName; 4] =
+/// Headers that belong to the connection or to the signature.
+const RESERVED: [HeaderName; 4] =
     [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
 
 /// Where requests go.
@@ -40,11 +41,11 @@ impl Target {
         compiler: &mut Compiler,
         faults: &mut Vec<Fault>,
     ) -> Option<Self> {
-        let node = compiler.field(Place::of("url"), json);
+        let node = compile::field(compiler, Location::of("url"), json);
         if node.gives_structure() {
-            let wanted = "should be a URL such as \"https://example.com/hook\", or a directive that \
+            let expected = "should be a URL such as \"https://example.com/hook\", or a directive that \
                           gives one";
-            faults.push(Fault::new("url", wanted));
+            faults.push(Fault::new("url", expected));
             return None;
         }
         let Node::Fixed(Value::String(text)) = &node else { return Some(Self::FromEvent(node)) };
@@ -58,48 +59,50 @@ impl Target {
     }
 
     /// The URL for an event.
-    pub(super) fn render(&self, event: View<'_>, allowance: &mut Allowance) -> Result<Url, Misfit> {
+    pub(super) fn render(&self, event: View<'_>, budget: &mut Budget) -> Result<Url, MappingError> {
         let node = match self {
             Self::Fixed(url) => return Ok(url.clone()),
             Self::FromEvent(node) => node,
         };
-        let made = node.evaluate(event, allowance)?;
-        let shape = made.view().shape();
-        let Shape::String(text) = shape else { return Err(Why::NotAUrl(shape.name()).into()) };
-        Ok(judged_url(&text.plain())?)
+        let value = node.evaluate(event, budget)?;
+        let shape = value.view().shape();
+        let Shape::String(text) = shape else {
+            return Err(ErrorKind::NotAUrl(shape.name()).into());
+        };
+        Ok(validated_url(&text.plain())?)
     }
 }
 
-fn judged_url(text: &str) -> Result<Url, Why> {
+fn validated_url(text: &str) -> Result<Url, ErrorKind> {
     if text.len() > MAX_URL {
-        return Err(Why::UrlLength);
+        return Err(ErrorKind::UrlLength);
     }
-    // The parser drops line breaks and tabs without a word.
+    // The parser silently drops line breaks and tabs.
     if text.chars().any(char::is_control) {
-        return Err(Why::UrlControl);
+        return Err(ErrorKind::UrlControl);
     }
-    let url = Url::parse(text).map_err(Why::BadUrl)?;
+    let url = Url::parse(text).map_err(ErrorKind::BadUrl)?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Why::UrlScheme);
+        return Err(ErrorKind::UrlScheme);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Why::UrlCredentials);
+        return Err(ErrorKind::UrlCredentials);
     }
     Ok(url)
 }
 
 fn fixed_url(text: &str) -> Result<Url, String> {
-    judged_url(text).map_err(|why| {
-        if let Why::BadUrl(error) = why {
+    validated_url(text).map_err(|kind| {
+        if let ErrorKind::BadUrl(error) = kind {
             format!("{text:?} is not a URL: {error}")
-        } else if why == Why::UrlScheme {
+        } else if kind == ErrorKind::UrlScheme {
             format!("the scheme of {text:?} should be http or https")
-        } else if why == Why::UrlCredentials {
+        } else if kind == ErrorKind::UrlCredentials {
             "a user name or password in a URL would be on record in every attempt: leave it out \
              and use a header"
                 .to_owned()
         } else {
-            why.to_string()
+            kind.to_string()
         }
     })
 }
@@ -108,8 +111,8 @@ fn fixed_url(text: &str) -> Result<Url, String> {
 #[derive(Clone, Debug)]
 pub(super) struct Headers {
     fixed: HeaderMap,
-    /// Whether the fixed content type, if that is fixed, is a form's.
-    form: bool,
+    /// Whether the content type, if it is fixed, is a form's.
+    is_form: bool,
     from_event: Vec<(HeaderName, Node)>,
 }
 
@@ -119,8 +122,8 @@ impl Headers {
         compiler: &mut Compiler,
         faults: &mut Vec<Fault>,
     ) -> Self {
-        let fixed = HeaderMap::with_capacity(ROOM);
-        let mut compiled = Self { fixed, form: false, from_event: Vec::new() };
+        let fixed = HeaderMap::with_capacity(CAPACITY);
+        let mut compiled = Self { fixed, is_form: false, from_event: Vec::new() };
         compiled.fixed.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if headers.len() > MAX_HEADERS {
             let message = format!("should be at most {MAX_HEADERS}, not {}", headers.len());
@@ -144,12 +147,12 @@ impl Headers {
                 }
             };
             seen.push(parsed.clone());
-            let mut at = Place::of("headers");
-            at.enter_key(name);
-            let node = compiler.field(at, json);
+            let mut at = Location::of("headers");
+            at.push_key(name);
+            let node = compile::field(compiler, at, json);
             if node.gives_structure() {
-                let wanted = "should be a string, or a directive that gives one";
-                faults.push(Fault::new(place, wanted));
+                let expected = "should be a string, or a directive that gives one";
+                faults.push(Fault::new(place, expected));
                 continue;
             }
             let Node::Fixed(Value::String(text)) = &node else {
@@ -160,10 +163,10 @@ impl Headers {
                 Ok(value) => {
                     compiled.fixed.insert(parsed, value);
                 }
-                Err(why) => faults.push(Fault::new(place, fixed_header_fault(why))),
+                Err(kind) => faults.push(Fault::new(place, fixed_header_fault(kind))),
             }
         }
-        compiled.form = is_form(&compiled.fixed);
+        compiled.is_form = is_form(&compiled.fixed);
         compiled
     }
 
@@ -173,25 +176,25 @@ impl Headers {
     }
 
     /// Whether the body is a form, where no header depends on the event.
-    pub(super) const fn are_of_a_form(&self) -> bool {
-        self.form
+    pub(super) const fn are_form(&self) -> bool {
+        self.is_form
     }
 
-    /// Those that are the same for every event.
+    /// The headers that are the same for every event.
     pub(super) const fn fixed(&self) -> &HeaderMap {
         &self.fixed
     }
 
-    /// The headers for an event. One that its directive gives nothing or null for is left out.
+    /// The headers for an event. A header whose directive gives nothing or null is left out.
     pub(super) fn render(
         &self,
         event: View<'_>,
-        allowance: &mut Allowance,
-    ) -> Result<HeaderMap, Misfit> {
+        budget: &mut Budget,
+    ) -> Result<HeaderMap, MappingError> {
         let mut headers = self.fixed.clone();
         for (name, node) in &self.from_event {
-            let value = rendered(node, event, allowance);
-            if let Some(value) = value.map_err(|misfit| misfit.under(name.as_str()))? {
+            let value = rendered(node, event, budget);
+            if let Some(value) = value.map_err(|error| error.under(name.as_str()))? {
                 headers.insert(name.clone(), value);
             }
         }
@@ -202,16 +205,16 @@ impl Headers {
 fn rendered(
     node: &Node,
     event: View<'_>,
-    allowance: &mut Allowance,
-) -> Result<Option<HeaderValue>, Misfit> {
-    let made = node.evaluate(event, allowance)?;
-    let value = match made.view().shape() {
+    budget: &mut Budget,
+) -> Result<Option<HeaderValue>, MappingError> {
+    let computed = node.evaluate(event, budget)?;
+    let value = match computed.view().shape() {
         Shape::Missing | Shape::Null => return Ok(None),
         Shape::String(text) => header_value(text)?,
         Shape::Number(number) => header_value(&number_text(number))?,
         Shape::Bool(bool) => HeaderValue::from_static(if bool { "true" } else { "false" }),
         other @ (Shape::Array(_) | Shape::Object(_)) => {
-            return Err(Why::NotAHeader(other.name()).into());
+            return Err(ErrorKind::NotAHeader(other.name()).into());
         }
     };
     Ok(Some(value))
@@ -229,26 +232,26 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 fn header_name(name: &str) -> Result<HeaderName, String> {
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .map_err(|error| format!("{name:?} is not a header name: {error}"))?;
-    if NOT_FOR_MAPPINGS.contains(&parsed) || parsed.as_str().starts_with("webhook-") {
+    if RESERVED.contains(&parsed) || parsed.as_str().starts_with("webhook-") {
         return Err(format!("{name} is set by Postrider and cannot be overridden"));
     }
     Ok(parsed)
 }
 
-fn header_value(text: &Text<'_>) -> Result<HeaderValue, Why> {
+fn header_value(text: &Text<'_>) -> Result<HeaderValue, ErrorKind> {
     let plain = text.plain();
     if plain.len() > MAX_HEADER {
-        return Err(Why::HeaderLength);
+        return Err(ErrorKind::HeaderLength);
     }
     if !plain.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-        return Err(Why::HeaderText);
+        return Err(ErrorKind::HeaderText);
     }
-    HeaderValue::from_str(&plain).map_err(|_printable| Why::HeaderText)
+    HeaderValue::from_str(&plain).map_err(|_printable| ErrorKind::HeaderText)
 }
 
-fn fixed_header_fault(why: Why) -> String {
-    if why == Why::HeaderText {
+fn fixed_header_fault(kind: ErrorKind) -> String {
+    if kind == ErrorKind::HeaderText {
         return "a header's value should be printable ASCII without line breaks".to_owned();
     }
-    why.to_string()
+    kind.to_string()
 }

@@ -1,10 +1,11 @@
-//! `@template`: placeholders in braces are replaced by values, the triple ones first, and then the
-//! double ones of the result.
+//! `@template`: placeholders in triple braces are replaced by values, then those in double braces of the
+//! result.
 
-use super::error::{Allowance, Why};
+use super::budget::Budget;
+use super::error::ErrorKind;
 use super::path::Path;
-use super::value::{Made, View};
-use super::words;
+use super::to_string;
+use super::value::{Computed, View};
 use crate::json::{Text, TextBuilder};
 
 const TRIPLE: &str = "{{{";
@@ -14,7 +15,7 @@ const DOUBLE: &str = "{{";
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     pieces: Vec<Piece>,
-    /// Whether values were put in for triple braces: then the result may have double ones.
+    /// Whether it has triple braces: then its result may have double ones.
     again: bool,
 }
 
@@ -34,19 +35,19 @@ impl Template {
         }
     }
 
-    /// Braces are never printed as escapes, so the printed form can be searched.
+    /// The printed form can be searched: braces are never escaped in it.
     fn of(text: &Text<'_>, open: &str) -> Self {
         let pieces = placeholders(text.printed(), open).into_iter().map(|part| match part {
             Part::Text(printed) => Piece::Text(Text::from_printed(printed.to_owned())),
             Part::Placeholder(printed) => {
                 let inside = Text::from_printed(printed.to_owned());
-                Piece::Value(Path::parse_bare(trim(&inside.plain())))
+                Piece::Value(Path::parse_placeholder(trim(&inside.plain())))
             }
         });
         Self { pieces: pieces.collect(), again: false }
     }
 
-    /// The text, where there are no placeholders.
+    /// The text, when there are no placeholders.
     pub(super) fn fixed(&self) -> Option<Text<'static>> {
         match self.pieces.as_slice() {
             [] => Some(Text::from_plain("")),
@@ -58,25 +59,25 @@ impl Template {
     pub(super) fn fill(
         &self,
         payload: View<'_>,
-        allowance: &mut Allowance,
-    ) -> Result<Text<'static>, Why> {
+        budget: &mut Budget,
+    ) -> Result<Text<'static>, ErrorKind> {
         let mut filled = TextBuilder::new();
         for piece in &self.pieces {
             let before = filled.len();
             match piece {
                 Piece::Text(text) => filled.push(text),
                 Piece::Value(path) => {
-                    let value: Made<'_> = path.walk(payload);
+                    let value: Computed<'_> = path.walk(payload);
                     if value.view().exists() {
-                        words::push(value.view(), &mut filled, allowance)?;
+                        to_string::push(value.view(), &mut filled, budget)?;
                     }
                 }
             }
-            allowance.take(filled.len().saturating_sub(before))?;
+            budget.take(filled.len().saturating_sub(before))?;
         }
         let filled = filled.finish();
         if self.again && filled.printed().contains(DOUBLE) {
-            return Self::of(&filled, DOUBLE).fill(payload, allowance);
+            return Self::of(&filled, DOUBLE).fill(payload, budget);
         }
         Ok(filled)
     }
@@ -87,8 +88,8 @@ enum Part<'t> {
     Placeholder(&'t str),
 }
 
-/// Splits at placeholders: opening braces, at least one character that is no closing brace, and as
-/// many closing ones.
+/// Splits at placeholders: opening braces, one or more characters other than a closing brace, and as
+/// many closing braces.
 fn placeholders<'t>(text: &'t str, open: &str) -> Vec<Part<'t>> {
     let close = "}}}".get(..open.len()).unwrap_or_default();
     let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
@@ -129,7 +130,7 @@ mod tests {
             r#"{"a":{"b":1.5},"s":"x","list":[1,[null,"y"],{}],"in":"{{s}}","z":null,"f":false}"#;
         let event = parse(text.as_bytes()).expect("JSON");
         let filled = Template::compile(&Text::from_plain(template))
-            .fill(View::Value(&event), &mut Allowance::new());
+            .fill(View::Value(&event), &mut Budget::new());
         filled.expect("within bounds").plain().into_owned()
     }
 
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_many_braces_is_searched_once() {
+    fn many_braces_are_searched_in_linear_time() {
         let braces = "{".repeat(200_000) + "}";
         assert_eq!(fill(&braces), braces);
     }

@@ -1,33 +1,33 @@
-//! Values while a mapping is evaluated: parts of the event are looked at where they lie, and what is
-//! made refers to them. `Missing` is JavaScript's `undefined`, which JSON does not have.
+//! Values while a mapping is evaluated: views of the event, and computed values that borrow from it.
+//! `Missing` is JavaScript's `undefined`, which JSON does not have.
 
 use crate::json::{Object, Text, Value};
 
-/// A value that lies somewhere: in the event, in the mapping, or in what a directive made.
+/// A borrowed value: in the event, in the mapping, or in a computed value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum View<'v> {
-    /// There is none.
+    /// No value.
     Missing,
     /// In the event or in the mapping.
     Value(&'v Value<'v>),
-    /// In what a directive made.
-    Made(&'v Made<'v>),
+    /// In a computed value.
+    Computed(&'v Computed<'v>),
 }
 
-/// A value that a directive made.
+/// The value that a directive gives.
 #[derive(Clone, Debug)]
-pub(super) enum Made<'v> {
-    /// What lies there.
+pub(super) enum Computed<'v> {
+    /// A borrowed value.
     View(View<'v>),
-    /// A value of its own.
+    /// An owned value.
     Value(Value<'v>),
     /// An array.
-    Array(Vec<Made<'v>>),
-    /// An object; its missing fields are left out when it is printed.
-    Object(Object<'v, Made<'v>>),
+    Array(Vec<Computed<'v>>),
+    /// An object; its missing fields are not printed.
+    Object(Object<'v, Computed<'v>>),
 }
 
-/// What a value is, wherever it lies.
+/// A value by its type, wherever it is stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape<'v> {
     Missing,
@@ -43,49 +43,51 @@ pub(super) enum Shape<'v> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Items<'v> {
     Values(&'v [Value<'v>]),
-    Made(&'v [Made<'v>]),
+    Computed(&'v [Computed<'v>]),
 }
 
 /// The fields of an object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fields<'v> {
     Values(&'v Object<'v>),
-    Made(&'v Object<'v, Made<'v>>),
+    Computed(&'v Object<'v, Computed<'v>>),
 }
 
-impl Made<'_> {
-    /// What is not there.
-    pub(super) const MISSING: Self = Made::View(View::Missing);
+impl Computed<'_> {
+    /// No value.
+    pub(super) const MISSING: Self = Computed::View(View::Missing);
 
-    /// A look at it.
+    /// Borrows it.
     pub(super) const fn view(&self) -> View<'_> {
         match self {
-            Made::View(view) => *view,
-            Made::Value(value) => View::Value(value),
-            Made::Array(_) | Made::Object(_) => View::Made(self),
+            Computed::View(view) => *view,
+            Computed::Value(value) => View::Value(value),
+            Computed::Array(_) | Computed::Object(_) => View::Computed(self),
         }
     }
 }
 
 impl<'v> View<'v> {
-    /// What it is.
+    /// The value by its type.
     pub(super) const fn shape(self) -> Shape<'v> {
         let mut view = self;
         loop {
             match view {
                 View::Missing => return Shape::Missing,
                 View::Value(value) => return Shape::of(value),
-                View::Made(Made::View(inner)) => view = *inner,
-                View::Made(Made::Value(value)) => return Shape::of(value),
-                View::Made(Made::Array(items)) => {
-                    return Shape::Array(Items::Made(items.as_slice()));
+                View::Computed(Computed::View(inner)) => view = *inner,
+                View::Computed(Computed::Value(value)) => return Shape::of(value),
+                View::Computed(Computed::Array(items)) => {
+                    return Shape::Array(Items::Computed(items.as_slice()));
                 }
-                View::Made(Made::Object(object)) => return Shape::Object(Fields::Made(object)),
+                View::Computed(Computed::Object(object)) => {
+                    return Shape::Object(Fields::Computed(object));
+                }
             }
         }
     }
 
-    /// Whether JavaScript takes it for true.
+    /// Whether it is truthy in JavaScript.
     pub(super) fn is_truthy(self) -> bool {
         match self.shape() {
             Shape::Missing | Shape::Null => false,
@@ -114,7 +116,7 @@ impl<'v> Shape<'v> {
         }
     }
 
-    /// What to call it.
+    /// Its type, for error messages.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Shape::Missing => "nothing",
@@ -132,15 +134,15 @@ impl<'v> Items<'v> {
     pub(super) const fn len(self) -> usize {
         match self {
             Items::Values(items) => items.len(),
-            Items::Made(items) => items.len(),
+            Items::Computed(items) => items.len(),
         }
     }
 
-    /// The item at an index; missing, where there is none.
+    /// The item at an index, or missing.
     pub(super) fn get(self, index: usize) -> View<'v> {
         match self {
             Items::Values(items) => items.get(index).map_or(View::Missing, View::Value),
-            Items::Made(items) => items.get(index).map_or(View::Missing, Made::view),
+            Items::Computed(items) => items.get(index).map_or(View::Missing, Computed::view),
         }
     }
 
@@ -153,25 +155,25 @@ impl<'v> Fields<'v> {
     pub(super) const fn len(self) -> usize {
         match self {
             Fields::Values(object) => object.len(),
-            Fields::Made(object) => object.len(),
+            Fields::Computed(object) => object.len(),
         }
     }
 
-    /// The value of a key; missing, where there is none.
+    /// The value of a key, or missing.
     pub(super) fn get(self, key: &Text<'_>) -> View<'v> {
         match self {
             Fields::Values(object) => object.get_text(key).map_or(View::Missing, View::Value),
-            Fields::Made(object) => object.get_text(key).map_or(View::Missing, Made::view),
+            Fields::Computed(object) => object.get_text(key).map_or(View::Missing, Computed::view),
         }
     }
 
     /// Keys and values in order; a value may be missing.
     pub(super) fn iter(self) -> impl Iterator<Item = (&'v Text<'v>, View<'v>)> {
-        let (values, made) = match self {
+        let (values, computed) = match self {
             Fields::Values(object) => (Some(object.iter()), None),
-            Fields::Made(object) => (None, Some(object.iter())),
+            Fields::Computed(object) => (None, Some(object.iter())),
         };
         let values = values.into_iter().flatten().map(|(key, value)| (key, View::Value(value)));
-        values.chain(made.into_iter().flatten().map(|(key, made)| (key, made.view())))
+        values.chain(computed.into_iter().flatten().map(|(key, computed)| (key, computed.view())))
     }
 }

@@ -126,7 +126,7 @@ impl Editor {
 
     /// What is wrong with the target itself: what it is in is not judged again.
     async fn faults_of(&self, target: &Target, document: &Document) -> Vec<Fault> {
-        let faults = check::check(document, &self.settings, &*self.process).await;
+        let faults = check::check(document, &self.settings, &*self.preflight).await;
         let own = faults.into_iter().filter_map(|fault| {
             let path = fault.path.strip_prefix(target.place())?;
             Some(Fault::new(path, fault.message))

@@ -13,9 +13,9 @@ use super::document::{
     DestinationDocument, Document, GivenFunction, GivenSecret, MappingDocument, SourceDocument,
 };
 use super::outbound_auth::{Findings, header_faults};
+use super::preflight::Preflight;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
-use crate::process::Process;
 use crate::settings::Settings;
 
 /// The longest name, in characters.
@@ -26,7 +26,7 @@ const MAX_SECRET: usize = 512;
 pub(super) async fn check(
     document: &Document,
     settings: &Settings,
-    process: &dyn Process,
+    preflight: &dyn Preflight,
 ) -> Vec<Fault> {
     let mut checking =
         Checking { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
@@ -36,12 +36,12 @@ pub(super) async fn check(
     }
     checking.write_keys(document);
     let functions = checking.functions.iter().map(async |(path, function)| {
-        process.check_function(function).await.map_err(|why| Fault::new(path.clone(), why))
+        preflight.check_function(function).await.map_err(|why| Fault::new(path.clone(), why))
     });
     let checked = futures_util::future::join_all(functions).await;
     checking.faults.extend(checked.into_iter().filter_map(Result::err));
     for (path, url) in checking.urls {
-        if let Err(why) = process.check_destination(&url).await {
+        if let Err(why) = preflight.check_destination(&url).await {
             checking.faults.push(Fault::new(path, why));
         }
     }

@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 
 use crate::domain::auth::{Admin, Forbidden};
 use crate::domain::clock::Clock;
-use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::{Keyring, SecretError};
 use crate::store::{Pipeline, PipelineChange, Store, StoreError};
 
+mod activation;
 mod change;
 mod check;
 mod connection;
@@ -25,10 +25,12 @@ mod field_diff;
 mod field_error;
 mod outbound_auth;
 mod plan;
+mod preflight;
 mod preview;
 mod resource;
 mod view;
 
+pub use activation::Activation;
 pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
 pub use document::{
@@ -38,6 +40,7 @@ pub use document::{
 pub use field_error::Fault;
 pub use outbound_auth::{AuthDocument, AuthKind};
 pub use plan::{Line, Sign};
+pub use preflight::Preflight;
 pub use preview::Draft;
 pub use resource::{Found, Target};
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
@@ -121,8 +124,10 @@ pub struct Editor {
     pub keyring: Arc<Keyring>,
     /// The settings in force.
     pub settings: Settings,
-    /// What takes a change into use.
-    pub process: Arc<dyn Process>,
+    /// Checks before a change is saved.
+    pub preflight: Arc<dyn Preflight>,
+    /// Puts a saved change into effect.
+    pub activation: Arc<dyn Activation>,
 }
 
 impl fmt::Debug for Editor {
@@ -142,7 +147,7 @@ impl Editor {
         request: &ApplyRequest,
     ) -> Result<Applied, ApplyError> {
         admin.reaches_everything()?;
-        let faults = check::check(&request.document, &self.settings, &*self.process).await;
+        let faults = check::check(&request.document, &self.settings, &*self.preflight).await;
         if !faults.is_empty() {
             return Err(ApplyError::Invalid(faults));
         }
@@ -209,8 +214,8 @@ impl Editor {
                 write_key: made.key.expose_secret().to_owned(),
             })
             .collect();
-        self.process.reload().await;
-        self.process.wake();
+        self.activation.reload().await;
+        self.activation.wake();
         Ok(applied)
     }
 }

@@ -1,5 +1,5 @@
-//! The accept loop: connections are bounded in number, in the time and size of a request's head, and
-//! in how long they may hold up a stop. What is served on them is behind [`Front`].
+//! The listener: accepts HTTP/1.1 connections and serves them with [`RequestRouter`]. Bounds the number of
+//! connections, the time and size of request heads, and the time of a graceful shutdown.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,49 +14,49 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::router::Front;
+use super::router::RequestRouter;
 use crate::auth::Peer;
 
-/// Why an address cannot be listened on, and what to do about it.
+/// Why the address cannot be bound, with a hint for the operator.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {listen}")]
 pub struct ListenError {
-    /// What was given.
+    /// The address as given.
     pub listen: String,
-    /// What is wrong and what to do.
+    /// The problem and its fix.
     pub hint: &'static str,
-    /// Why.
+    /// The cause.
     #[source]
     pub source: io::Error,
 }
 
-/// What connections may take.
+/// Limits of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
-    /// How long a client may take to send a request's head; also how long a connection may be idle.
+    /// The timeout of a request's head; also the idle timeout of a connection.
     pub header_timeout: Duration,
-    /// Connections at once. At the cap the next ones wait in the system's backlog: they cost this
-    /// process nothing, and are served as soon as others end or have been idle for too long.
+    /// Concurrent connections. Further ones wait in the kernel's listen backlog until others end or time
+    /// out.
     pub max_connections: u32,
-    /// How long requests under way may go on once a stop is asked for.
+    /// How long requests under way may run during shutdown.
     pub grace: Duration,
 }
 
-/// Bytes of a request's head, the request line included; larger ones are answered 431.
+/// Size limit of a request's head, in bytes, request line included; larger ones are answered 431.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// Bytes of a request that are read ahead of whoever takes them. Every connection has room for so many,
-/// whether or not something comes; larger bodies come in several pieces.
-const READ_AHEAD_BYTES: usize = 32 * 1024;
+/// Read buffer of a connection, in bytes. Every connection allocates it; larger bodies are read in
+/// several chunks.
+const READ_BUFFER_BYTES: usize = 32 * 1024;
 
-/// The wait after an accept that failed for want of descriptors or memory: trying again at once
+/// The pause after an accept that failed for lack of file descriptors or memory: an immediate retry
 /// would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on an address, or on a name and port.
+/// Binds an address, or a host name and port.
 ///
 /// # Errors
-/// [`ListenError`], with what to do about it.
+/// [`ListenError`], with a hint.
 pub async fn bind(listen: &str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(listen).await.map_err(|source| ListenError {
         listen: listen.to_owned(),
@@ -69,52 +69,52 @@ fn hint(kind: io::ErrorKind, listen: &str) -> &'static str {
     if kind == io::ErrorKind::AddrInUse {
         "another process listens there; stop it, or set `listen` to another port"
     } else if kind == io::ErrorKind::PermissionDenied {
-        "this user may not; set `listen` to a port above 1023"
+        "permission denied; set `listen` to a port above 1023"
     } else if kind == io::ErrorKind::AddrNotAvailable {
         "this machine does not have that address; set `listen` to one it has"
     } else if listen.parse::<SocketAddr>().is_err() {
-        "it is not an address that is known here; `listen` should be like 127.0.0.1:8080"
+        "the address does not resolve; `listen` should be like 127.0.0.1:8080"
     } else {
-        "the system refuses it"
+        "the system refuses the address"
     }
 }
 
-/// Serves until `shutdown`; then takes no more connections, lets requests under way finish within
-/// the grace, and closes what is left.
+/// Serves until `shutdown`; then stops accepting, waits for requests under way within the grace, and
+/// closes the remaining connections.
 pub async fn serve(
     listener: TcpListener,
-    front: Front,
+    router: RequestRouter,
     options: ListenerOptions,
     shutdown: CancellationToken,
 ) {
-    let server = Server::new(front, options, shutdown.clone());
+    let server = Server::new(router, options, shutdown.clone());
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = server.accept_all(&listener) => {}
     }
-    // Connections that wait in the backlog are refused from here on rather than left hanging.
+    // Closing the listener refuses connections in the backlog, which would hang otherwise.
     drop(listener);
-    server.stop(options.grace).await;
+    server.drain(options.grace).await;
 }
 
 struct Server {
-    front: Front,
+    router: RequestRouter,
     http: http1::Builder,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     connections: TaskTracker,
-    /// Finish the request under way.
+    /// Connections end after the request under way.
     shutdown: CancellationToken,
-    /// Close at once.
+    /// Connections end at once.
     close: CancellationToken,
 }
 
 impl Server {
-    fn new(front: Front, options: ListenerOptions, shutdown: CancellationToken) -> Self {
-        let places = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
+    fn new(router: RequestRouter, options: ListenerOptions, shutdown: CancellationToken) -> Self {
+        let permits = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
         Self {
-            front,
+            router,
             http: http(options.header_timeout),
-            places: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
             connections: TaskTracker::new(),
             shutdown,
             close: CancellationToken::new(),
@@ -122,25 +122,25 @@ impl Server {
     }
 
     async fn accept_all(&self, listener: &TcpListener) {
-        // The semaphore is never closed: the loop ends only by being dropped.
-        while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
-            let taken = accept_one(listener).await;
-            self.serve_one(taken, place);
+        // The semaphore is never closed: the loop runs until its future is dropped.
+        while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
+            let accepted = accept_one(listener).await;
+            self.serve_one(accepted, permit);
         }
     }
 
-    fn serve_one(&self, (stream, peer): (TcpStream, Peer), place: OwnedSemaphorePermit) {
-        // Answers are small and written whole: waiting for more to send only delays them.
+    fn serve_one(&self, (stream, peer): (TcpStream, Peer), permit: OwnedSemaphorePermit) {
+        // Responses are small and written in one piece: Nagle's algorithm would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "the connection is gone already");
+            tracing::debug!(%error, "the connection closed before it was served");
             return;
         }
-        let front = self.front.clone();
-        let service = service_fn(move |request| front.clone().answer(request, peer));
+        let router = self.router.clone();
+        let service = service_fn(move |request| router.clone().answer(request, peer));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (shutdown, close) = (self.shutdown.clone(), self.close.clone());
         self.connections.spawn(async move {
-            let _place = place;
+            let _permit = permit;
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -153,33 +153,36 @@ impl Server {
                 }
             };
             if let Err(error) = ended {
-                // A client's own doing: slow, gone, or not speaking HTTP.
+                // Caused by the client: a timeout, a disconnect, or no HTTP.
                 tracing::debug!(%error, "connection ended");
             }
         });
     }
 
-    async fn stop(&self, grace: Duration) {
+    async fn drain(&self, grace: Duration) {
         self.connections.close();
         if tokio::time::timeout(grace, self.connections.wait()).await.is_err() {
-            tracing::warn!(connections = self.connections.len(), "closed before their end");
+            tracing::warn!(
+                connections = self.connections.len(),
+                "connections closed at the end of the shutdown grace"
+            );
             self.close.cancel();
             self.connections.wait().await;
         }
     }
 }
 
-/// What is HTTP on every connection, within bounds.
+/// The HTTP/1.1 settings of every connection.
 fn http(header_timeout: Duration) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_header_size(MAX_HEADER_BYTES)
-        .max_buf_size(READ_AHEAD_BYTES);
+        .max_buf_size(READ_BUFFER_BYTES);
     http
 }
 
-/// The next connection.
+/// Accepts the next connection.
 async fn accept_one(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         let error = match listener.accept().await {
@@ -187,16 +190,16 @@ async fn accept_one(listener: &TcpListener) -> (TcpStream, Peer) {
             Err(error) => error,
         };
         if let Some(pause) = pause_after(&error) {
-            tracing::error!(%error, "no connection can be taken: trying again");
+            tracing::error!(%error, "accept failed; retrying");
             tokio::time::sleep(pause).await;
         } else {
-            tracing::debug!(%error, "a connection ended before it was taken");
+            tracing::debug!(%error, "a connection ended before it was accepted");
         }
     }
 }
 
-/// How long to wait after an accept that failed. An error of a single connection says nothing about
-/// the next one; when the system has run out of something, it is given time.
+/// The pause after a failed accept: none after an error of a single connection, a pause when the system
+/// lacks a resource.
 fn pause_after(error: &io::Error) -> Option<Duration> {
     let is_of_one_connection = matches!(
         error.kind(),
@@ -222,14 +225,14 @@ mod tests {
     use hyper::body::Incoming;
     use tokio::io::{AsyncRead, ReadBuf, simplex};
 
-    /// A client that sends as much as it is let, and notes how much that is.
-    struct Eager {
+    /// A client that sends as fast as the server reads, and measures the largest read buffer.
+    struct GreedyClient {
         request: Vec<u8>,
         sent: usize,
-        most: usize,
+        largest: usize,
     }
 
-    impl AsyncRead for &mut Eager {
+    impl AsyncRead for &mut GreedyClient {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -238,7 +241,7 @@ mod tests {
             if self.sent == self.request.len() {
                 return Poll::Pending;
             }
-            self.most = self.most.max(into.remaining());
+            self.largest = self.largest.max(into.remaining());
             let count = into.remaining().min(self.request.len() - self.sent);
             into.put_slice(&self.request[self.sent..self.sent + count]);
             self.sent += count;
@@ -247,26 +250,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_reads_no_more_ahead_than_it_may() {
+    async fn a_connection_buffers_at_most_its_read_buffer() {
         let body = 1 << 20;
         let head = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close";
         let mut request = format!("{head}\r\ncontent-length: {body}\r\n\r\n").into_bytes();
         request.resize(request.len() + body, b'x');
-        let mut client = Eager { request, sent: 0, most: 0 };
+        let mut client = GreedyClient { request, sent: 0, largest: 0 };
         let (_answer, answers) = simplex(4_096);
         let stream = tokio::io::join(&mut client, answers);
         let service = service_fn(|request: Request<Incoming>| async move {
-            let read = request.into_body().collect().await.expect("it comes whole");
+            let read = request.into_body().collect().await.expect("a complete body");
             assert_eq!(read.to_bytes().len(), 1 << 20);
             Ok::<_, Infallible>(Response::new(Body::empty()))
         });
         let http = http(Duration::from_secs(60));
         http.serve_connection(TokioIo::new(stream), service).await.expect("served");
-        assert!(client.most <= READ_AHEAD_BYTES, "{}", client.most);
+        assert!(client.largest <= READ_BUFFER_BYTES, "{}", client.largest);
     }
 
     #[test]
-    fn accepting_waits_when_the_system_has_run_out_of_something() {
+    fn accepting_pauses_when_the_system_lacks_a_resource() {
         for number in [24, 23, 12, 105] {
             // EMFILE, ENFILE, ENOMEM, ENOBUFS
             assert_eq!(pause_after(&io::Error::from_raw_os_error(number)), Some(ACCEPT_PAUSE));

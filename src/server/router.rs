@@ -1,7 +1,7 @@
-//! What a request meets first. The tracking API's calls are nearly all there is: they go straight to
-//! intake. Browsers' calls to it need more answers than one, and everything else is the operator's:
-//! these go through the router.
+//! Request routing: tracking API calls go straight to intake; browsers' calls to it (CORS), the admin
+//! API, the pages and everything else go through the axum router.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -13,30 +13,35 @@ use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
+use crate::api::{self, Api};
 use crate::auth::Peer;
 use crate::intake::{self, Intake};
+use crate::service::Service;
+use crate::settings::Origin;
+use crate::telemetry::metrics::Metrics;
+use crate::web::{self, Web, WebParts};
 
-/// Both ways a request can go. The router is told where it comes from. Cheap to clone.
+/// Routes each request to intake or to the axum router; cheap to clone.
 #[derive(Clone)]
-pub struct Front(Arc<Ways>);
+pub struct RequestRouter(Arc<Targets>);
 
-struct Ways {
+struct Targets {
     intake: Arc<Intake>,
     router: TowerToHyperService<Router>,
 }
 
-impl std::fmt::Debug for Front {
+impl std::fmt::Debug for RequestRouter {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Front").finish_non_exhaustive()
+        out.debug_struct("RequestRouter").finish_non_exhaustive()
     }
 }
 
-impl Front {
-    /// `operator` serves what is not the tracking API's.
+impl RequestRouter {
+    /// `operator` serves every path that is not the tracking API's.
     #[must_use]
     pub fn new(intake: Arc<Intake>, operator: Router) -> Self {
         let router = intake::router(Arc::clone(&intake)).merge(operator);
-        Self(Arc::new(Ways { intake, router: TowerToHyperService::new(router) }))
+        Self(Arc::new(Targets { intake, router: TowerToHyperService::new(router) }))
     }
 
     pub(super) async fn answer(
@@ -44,11 +49,22 @@ impl Front {
         mut request: Request<Incoming>,
         peer: Peer,
     ) -> Result<Response, Infallible> {
-        let is_call = request.uri().path().starts_with(intake::PREFIX);
-        if is_call && !request.headers().contains_key(ORIGIN) {
+        let is_tracking_call = request.uri().path().starts_with(intake::PREFIX);
+        if is_tracking_call && !request.headers().contains_key(ORIGIN) {
             return Ok(self.0.intake.answer(request).await);
         }
         request.extensions_mut().insert(peer);
         self.0.router.call(request).await
     }
+}
+
+/// The operator's routes: the admin API and the pages.
+pub(super) fn operator(
+    service: Arc<Service>,
+    metrics: &Arc<Metrics>,
+    origins: BTreeMap<&'static str, Origin>,
+) -> Router {
+    let web = Arc::new(Web::new(WebParts { service: Arc::clone(&service), origins }));
+    let api = Arc::new(Api { service, metrics: Arc::clone(metrics) });
+    api::router(api).merge(web::router(web))
 }

@@ -1,21 +1,20 @@
-//! The threads that deliver, a runtime of their own: what comes in and what goes out each get their share
-//! of the processor, however much of the other waits. On one runtime every answer to a client stood
-//! behind all deliveries that could get on, and every delivery behind all requests.
+//! The delivery threads: a tokio runtime of its own, so that intake and deliveries do not queue behind
+//! each other's tasks on one runtime.
 
 use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// The runtime. Dropping it does not wait for what still runs there: that is stopped before.
+/// The delivery runtime. Dropping it does not wait for its tasks, which are stopped before.
 #[derive(Debug)]
-pub(super) struct Threads {
+pub(super) struct DeliveryThreads {
     handle: Handle,
     runtime: Option<Runtime>,
 }
 
-impl Threads {
-    /// Those that are given, or as many threads as there are processors.
-    pub(super) fn of(given: Option<Handle>) -> io::Result<Self> {
+impl DeliveryThreads {
+    /// Uses the given runtime, or starts one with a thread per CPU.
+    pub(super) fn start(given: Option<Handle>) -> io::Result<Self> {
         if let Some(handle) = given {
             return Ok(Self { handle, runtime: None });
         }
@@ -23,13 +22,13 @@ impl Threads {
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// What deliveries are spawned on.
+    /// The runtime's handle, which deliveries are spawned on.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
 }
 
-impl Drop for Threads {
+impl Drop for DeliveryThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

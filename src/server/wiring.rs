@@ -1,4 +1,4 @@
-//! Wiring: what intake, the duties and the service are made of, from what the app has made.
+//! Wiring: builds intake, the maintenance duties and the service from the components started before.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::process::Running;
-use super::{AppParts, alert_sink, inspector_secrets};
+use super::adapters::{self, IntakePublisher};
+use super::node::RunningNode;
+use super::parts::AppParts;
 use crate::alerts::{AlertParts, Alerts};
 use crate::api;
 use crate::auth::Authenticator;
@@ -25,10 +26,10 @@ use crate::settings::secrets::Keyring;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::traces::{Spans, Telling};
+use crate::telemetry::traces::{SpanExporter, Tracer};
 
-/// What the app has made before it is set going.
-pub(super) struct Made {
+/// The parts that are created before the tasks start.
+pub(super) struct Components {
     pub(super) sqlite: Arc<SqliteStore>,
     pub(super) store: Arc<dyn Store>,
     pub(super) authenticator: Arc<Authenticator>,
@@ -36,33 +37,33 @@ pub(super) struct Made {
     pub(super) keyring: Arc<Keyring>,
     pub(super) node_id: NodeId,
     pub(super) routes: LiveRoutes,
-    pub(super) running: Arc<Running>,
-    pub(super) telling: Option<(Spans, Telling)>,
+    pub(super) node: Arc<RunningNode>,
+    pub(super) exporter: Option<(Tracer, SpanExporter)>,
 }
 
-pub(super) fn intake_of(parts: &AppParts, made: &Made, live: Feed<LiveEvent>) -> Intake {
+pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveEvent>) -> Intake {
     Intake::new(IntakeParts {
-        routes: made.routes.clone(),
-        store: Arc::clone(&made.store),
-        dispatch: Arc::new(made.running.dispatcher.clone()),
+        routes: components.routes.clone(),
+        store: Arc::clone(&components.store),
+        dispatch: Arc::new(components.node.dispatcher.clone()),
         live,
-        spans: made.telling.as_ref().map(|(spans, _)| spans.clone()),
+        spans: components.exporter.as_ref().map(|(tracer, _)| tracer.clone()),
         clock: Arc::clone(&parts.clock),
-        metrics: Arc::clone(&made.metrics),
+        metrics: Arc::clone(&components.metrics),
         body_timeout: Duration::from_millis(parts.settings.body_timeout_ms),
         rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
     })
 }
 
-pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duties {
+pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Intake>) -> Duties {
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
-        store: Arc::clone(&made.store),
-        dispatcher: made.running.dispatcher.clone(),
-        routes: made.routes.clone(),
+        store: Arc::clone(&components.store),
+        dispatcher: components.node.dispatcher.clone(),
+        routes: components.routes.clone(),
         clock: Arc::clone(&parts.clock),
-        metrics: Arc::clone(&made.metrics),
-        tell: Arc::new(alert_sink::OwnEvents(intake)),
+        metrics: Arc::clone(&components.metrics),
+        publisher: Arc::new(IntakePublisher(intake)),
         destination: settings.alert_destination.clone(),
         dead_letters_per_hour: settings.alert_dead_letters_per_hour.into(),
         floor_bytes: settings.min_free_disk_mib.saturating_mul(1024 * 1024),
@@ -70,46 +71,47 @@ pub(super) fn duties(parts: &AppParts, made: &Made, intake: Arc<Intake>) -> Duti
     });
     Duties {
         alerts,
-        store: Arc::clone(&made.store),
-        dispatcher: made.running.dispatcher.clone(),
-        authenticator: Arc::clone(&made.authenticator),
+        store: Arc::clone(&components.store),
+        dispatcher: components.node.dispatcher.clone(),
+        authenticator: Arc::clone(&components.authenticator),
         clock: Arc::clone(&parts.clock),
-        node_id: made.node_id,
-        secrets: Arc::clone(&made.running) as _,
+        node_id: components.node_id,
+        secrets: Arc::clone(&components.node) as _,
         retention_days: parts.settings.retention_days,
         dead_retention_days: parts.settings.dead_retention_days,
-        stopping: made.running.stopping.clone(),
+        stopping: components.node.stopping.clone(),
     }
 }
 
 pub(super) fn service(
     parts: &AppParts,
-    made: &Made,
+    components: &Components,
     live: Feed<LiveEvent>,
     address: SocketAddr,
 ) -> Arc<Service> {
     let settings = &parts.settings;
     let base_url = base_url(settings, address);
     let inspectors = settings.inspector.then(|| {
-        let secrets = inspector_secrets::known_secrets(made.routes.clone());
-        let (clock, stopping) = (Arc::clone(&parts.clock), made.running.stopping.clone());
+        let secrets = adapters::known_secrets(components.routes.clone());
+        let (clock, stopping) = (Arc::clone(&parts.clock), components.node.stopping.clone());
         Arc::new(Inspectors::new(secrets, clock, stopping))
     });
     let editor = Arc::new(Editor {
-        store: Arc::clone(&made.store),
+        store: Arc::clone(&components.store),
         clock: Arc::clone(&parts.clock),
-        keyring: Arc::clone(&made.keyring),
+        keyring: Arc::clone(&components.keyring),
         settings: settings.clone(),
-        process: Arc::clone(&made.running) as _,
+        preflight: Arc::clone(&components.node) as _,
+        activation: Arc::clone(&components.node) as _,
     });
     Arc::new(Service {
-        store: Arc::clone(&made.store),
+        store: Arc::clone(&components.store),
         clock: Arc::clone(&parts.clock),
-        authenticator: Arc::clone(&made.authenticator),
+        authenticator: Arc::clone(&components.authenticator),
         editor,
         settings: settings.clone(),
-        process: Arc::clone(&made.running) as _,
-        auth: made.running.auth.clone(),
+        node: Arc::clone(&components.node) as _,
+        auth: components.node.auth.clone(),
         callback_url: format!("{base_url}{}", api::connection::CALLBACK),
         base_url,
         live,
@@ -118,7 +120,7 @@ pub(super) fn service(
     })
 }
 
-/// The address that this service is reached by, without a `/` at its end.
+/// The base URL of this service, without a trailing `/`.
 fn base_url(settings: &Settings, address: SocketAddr) -> String {
     let base = settings.public_url.clone().unwrap_or_else(|| {
         let mut here = address;

@@ -97,12 +97,12 @@ impl Service {
         match self.auth.disconnect(id, "disconnected by an operator", act.clone()).await {
             // Its tokens were just replaced: once more, on what it is now.
             Err(StoreError::Conflict) => {
-                self.process.reload().await;
+                self.node.reload().await;
                 self.auth.disconnect(id, "disconnected by an operator", act.clone()).await?;
             }
             other => other?,
         }
-        self.process.reload().await;
+        self.node.reload().await;
         self.connection(operator, names).await
     }
 
@@ -114,8 +114,8 @@ impl Service {
     pub async fn finish_connection(&self, brought: Callback) -> Result<String, ConnectError> {
         let path = self.auth.finish(brought).await?;
         tracing::info!(destination = path, "connected: its deliveries go out");
-        self.process.reload().await;
-        self.process.wake();
+        self.node.reload().await;
+        self.node.wake();
         Ok(path)
     }
 }

@@ -223,7 +223,7 @@ impl<'a> Known<'a> {
             Some(id) => service.store.delivery(id).await?,
             None => None,
         };
-        let circuits = service.process.open_circuits();
+        let circuits = service.node.open_circuits();
         let view = DeliveryView::of(row, self.pipeline);
         let fate = Fate {
             delivery: &row.delivery,

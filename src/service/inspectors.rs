@@ -12,8 +12,8 @@ use super::{Refusal, Service};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::inspector::{
-    Answer, AnswerFault, Inspected, Inspector, InspectorName, Inspectors, Script, ScriptError,
-    ToldSecret,
+    Answer, AnswerFault, InspectedRequest, Inspector, InspectorName, Inspectors, Script,
+    ScriptError, SecretChange,
 };
 use crate::pipeline::Fault;
 
@@ -107,7 +107,7 @@ pub struct RequestView {
 }
 
 impl RequestView {
-    pub(super) fn of(request: &Inspected) -> Self {
+    pub(super) fn of(request: &InspectedRequest) -> Self {
         Self {
             inspector: request.inspector.as_str().to_owned(),
             number: request.number,
@@ -159,7 +159,7 @@ pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
 }
 
 /// Reads what is to be answered, with each fault at its field.
-fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
+fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), Refusal> {
     let mut faults = Vec::new();
     let script = document.statuses.parse().unwrap_or_else(|error: ScriptError| {
         faults.push(Fault::new("statuses", error.to_string()));
@@ -175,14 +175,14 @@ fn read(document: &AnswerDocument) -> Result<(Answer, ToldSecret), Refusal> {
         Fault::new(path, fault.to_string())
     }));
     let secret = match document.secret.as_deref() {
-        None => ToldSecret::Kept,
-        Some("") => ToldSecret::Forgotten,
+        None => SecretChange::Keep,
+        Some("") => SecretChange::Remove,
         Some(text) if text.len() > SECRET_BYTES => {
             let message = format!("should have at most {SECRET_BYTES} bytes");
             faults.push(Fault::new("secret", message));
-            ToldSecret::Kept
+            SecretChange::Keep
         }
-        Some(text) => ToldSecret::Put(text.into()),
+        Some(text) => SecretChange::Set(text.into()),
     };
     if faults.is_empty() { Ok((answer, secret)) } else { Err(Refusal::Invalid(faults)) }
 }
@@ -224,7 +224,7 @@ impl Service {
     pub fn inspector(&self, caller: &Caller, text: &str) -> Result<InspectorView, Refusal> {
         caller.reaches_everything()?;
         let inspectors = self.inspectors()?;
-        Ok(self.inspector_view(&inspectors.show(&name(text)?)))
+        Ok(self.inspector_view(&inspectors.get(&name(text)?)))
     }
 
     /// Sets what an inspector answers from now on.
@@ -241,7 +241,7 @@ impl Service {
         let inspectors = self.inspectors()?;
         let name = name(text)?;
         let (answer, secret) = read(&document)?;
-        let before = AnswerDocument::of(&inspectors.show(&name).answer).told();
+        let before = AnswerDocument::of(&inspectors.get(&name).answer).told();
         let change = (Some(before), Some(document.told()));
         self.note(operator, Action::SetInspector, subject(&name), change).await?;
         inspectors.set(&name, answer, secret);
@@ -259,9 +259,9 @@ impl Service {
         if !inspectors.list().iter().any(|it| it.name == name) {
             return Err(Refusal::Missing(format!("inspector {text}")));
         }
-        let before = AnswerDocument::of(&inspectors.show(&name).answer).told();
+        let before = AnswerDocument::of(&inspectors.get(&name).answer).told();
         self.note(operator, Action::ForgetInspector, subject(&name), (Some(before), None)).await?;
-        inspectors.forget(&name);
+        inspectors.remove(&name);
         Ok(())
     }
 }

@@ -164,7 +164,7 @@ impl Service {
         };
         let act = operator.act(self.clock.now()).noted(job.note.clone());
         let job = self.store.create_job(job, act).await?;
-        self.process.wake();
+        self.node.wake();
         self.view_of_job(&job, &pipeline).await.map(Asked::Made)
     }
 

@@ -11,7 +11,6 @@ use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
 use crate::outbound_auth::Authorizer;
 use crate::pipeline::{ApplyError, Editor, Fault};
-use crate::process::Process;
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
 use crate::store::{Pipeline, Store, StoreError};
@@ -27,6 +26,7 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+mod node;
 pub mod parameters;
 pub mod preview;
 pub mod resources;
@@ -37,6 +37,7 @@ pub mod test_sends;
 pub mod tokens;
 
 pub use filter::{Condition, destination_path, mapping_path};
+pub use node::{Node, OpenCircuit};
 
 /// All that is asked and done with.
 pub struct Service {
@@ -50,8 +51,8 @@ pub struct Service {
     pub editor: Arc<Editor>,
     /// The settings in force.
     pub settings: Settings,
-    /// The process around.
-    pub process: Arc<dyn Process>,
+    /// The running node.
+    pub node: Arc<dyn Node>,
     /// What connects destinations.
     pub auth: Authorizer,
     /// The address that browsers and senders reach this service by, without a `/` at its end.

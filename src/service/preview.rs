@@ -44,7 +44,7 @@ impl Service {
             return Err(Refusal::Missing(source.to_string()));
         };
         let chosen = choose(self, operator, source.id, on).await?;
-        let tried = self.process.try_mapping(&draft.pipeline, draft.id, &chosen.event).await;
+        let tried = self.node.preview_mapping(&draft.pipeline, draft.id, &chosen.event).await;
         let tested = tried
             .ok_or_else(|| Refusal::Conflict("this version cannot run the mapping".to_owned()))?;
         let event = chosen.event.document();

@@ -272,7 +272,7 @@ impl Service {
     /// What is asked for of what is still to be stored.
     fn unstored(&self, query: &StatisticsQuery) -> Vec<StatisticsRow> {
         let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
-        let mut rows = self.process.unstored_statistics();
+        let mut rows = self.node.unstored_statistics();
         for row in &mut rows {
             row.minute_at = row.minute_at.start_of(grain);
         }
@@ -345,7 +345,7 @@ impl Service {
         let due: HashMap<_, _> = self.store.next_due(&mappings).await?.into_iter().collect();
         let query = StatisticsQuery { from: now - HEALTH, until: now, mappings, hours: false };
         let counted = self.counted_by_mapping(query).await?;
-        let open: Vec<_> = self.process.open_circuits().iter().map(|it| it.mapping_id).collect();
+        let open: Vec<_> = self.node.open_circuits().iter().map(|it| it.mapping_id).collect();
         let views = destinations.iter().map(|destination| {
             let mappings = below(destination);
             let mut last_hour = StatisticsRow::default();

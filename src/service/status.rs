@@ -169,7 +169,7 @@ impl Service {
     /// [`Refusal`] when the store fails.
     pub async fn status(&self, caller: &Caller) -> Result<StatusView, Refusal> {
         let pipeline = self.pipeline(caller).await?;
-        let mut circuits = self.process.open_circuits();
+        let mut circuits = self.node.open_circuits();
         circuits.retain(|it| pipeline.mappings.iter().any(|mapping| mapping.id == it.mapping_id));
         Ok(StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -208,7 +208,7 @@ impl Service {
     /// Why the service is not ready; none when it is.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
-        self.process.not_ready().or_else(|| {
+        self.node.not_ready().or_else(|| {
             (!self.store.has_room())
                 .then(|| "the disk is below its floor: intake refuses events".to_owned())
         })

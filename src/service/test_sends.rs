@@ -130,7 +130,7 @@ impl Service {
         let pipeline = self.store.pipeline().await?;
         let (source_id, mapping_id) = find(&pipeline, names)?;
         let chosen = choose(self, operator, source_id, body).await?;
-        let tested = self.process.test_mapping(mapping_id, &chosen.event, body.send).await;
+        let tested = self.node.test_mapping(mapping_id, &chosen.event, body.send).await;
         let Some(tested) = tested else {
             let path = format!("{}/{}/{}", names.0, names.1, names.2);
             return Err(Refusal::Missing(format!("mapping {path} that this version can run")));

@@ -1,13 +1,13 @@
-//! What can be wrong with settings. Every fault names the setting, its value, what it should be and
-//! where it was given; all faults of one reading are told at once.
+//! Errors in settings. Each names the setting, its value, the expected value and its origin; all errors are
+//! reported at once.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Settings that cannot be used: every fault that was found.
+/// Invalid settings: every error that was found.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError {
-    /// The faults, in the order they were met; never empty.
+    /// The errors, in the order of reading; never empty.
     pub faults: Vec<ConfigFault>,
 }
 
@@ -29,56 +29,56 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// One fault.
+/// One error.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigFault {
     /// The file cannot be read.
     #[error("{} cannot be read", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// The file is not TOML.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Malformed {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
         /// Column in characters, from 1.
         column: usize,
-        /// What was expected there.
+        /// The parser's message.
         message: String,
     },
-    /// There is no such setting.
+    /// Unknown setting.
     #[error("{place}: there is no setting {name}{}", did_you_mean(suggestion.as_deref()))]
     Unknown {
-        /// Where it was given.
+        /// Its origin.
         place: String,
         /// The name as given.
         name: String,
-        /// The nearest name there is.
+        /// The most similar setting.
         suggestion: Option<String>,
     },
-    /// The value is not what the setting takes.
+    /// Invalid value.
     #[error("{place}: {name} should be {expected}, not {value}")]
     Invalid {
-        /// Where it was given.
+        /// Its origin.
         place: String,
         /// The setting.
         name: &'static str,
-        /// What it should be.
+        /// The expected value.
         expected: String,
-        /// What was given.
+        /// The value as given.
         value: String,
     },
-    /// The setting may not be given there.
+    /// A secret outside of the environment.
     #[error("{place}: {name} is a secret: give it as {variable} in the environment only")]
     Misplaced {
-        /// Where it was given.
+        /// Its origin.
         place: String,
         /// The setting.
         name: &'static str,
@@ -91,19 +91,19 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
-/// The known name that `name` was most likely meant to be.
+/// The known name that is most similar to `name`, if it is similar enough.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|candidate| (likeness(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
+        .map(|candidate| (similarity(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.8)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, candidate)| candidate)
 }
 
-/// How alike two names are, from 0 to 1: by what they begin with, or by the slips between them.
-fn likeness(one: &str, other: &str) -> f64 {
-    let slips = strsim::damerau_levenshtein(one, other);
-    let by_slips = if slips <= 1 { 0.95 } else { 0.0 };
-    strsim::jaro_winkler(one, other).max(by_slips)
+/// The similarity of two names, from 0 to 1: Jaro-Winkler, or 0.95 for at most one edit.
+fn similarity(one: &str, other: &str) -> f64 {
+    let edits = strsim::damerau_levenshtein(one, other);
+    let by_edits = if edits <= 1 { 0.95 } else { 0.0 };
+    strsim::jaro_winkler(one, other).max(by_edits)
 }

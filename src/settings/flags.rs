@@ -1,12 +1,12 @@
-//! One flag for each setting, made from the table; but for secrets, and for those that the command
-//! line takes with every verb.
+//! The command line flags of settings, derived from the table; secrets have none, and `--token-file` is a
+//! global flag.
 
 use clap::{Arg, ArgMatches, Command};
 
 use super::Settings;
 use super::table::{SETTINGS, Setting};
 
-/// Flags of every verb.
+/// Settings whose flag is global, defined in `cli`.
 const GLOBAL: [&str; 1] = ["token_file"];
 
 fn flagged() -> impl Iterator<Item = &'static Setting> {

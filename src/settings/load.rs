@@ -1,5 +1,5 @@
-//! Reads settings: defaults, then the file, then the environment, then flags; the later wins, and
-//! each value keeps its origin. Touches nothing but the file it reads.
+//! Loads settings from the file, the environment and the flags, in the order of increasing precedence, and
+//! records the origin of each. Reads the file; writes nothing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,43 +11,44 @@ use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 use super::error::{ConfigError, ConfigFault, nearest};
+use super::secrets::decode_key;
 use super::table::{Kind, SETTINGS, Setting, network};
 
-/// The file that is read when none is named and it exists.
+/// The file that is read if it exists and none is named.
 const DEFAULT_FILE: &str = "postrider.toml";
 
-/// Variables that the command line reads itself; they are no settings.
+/// Variables of the CLI that are not settings.
 const OTHER_VARIABLES: [&str; 4] =
     ["POSTRIDER_CONFIG", "POSTRIDER_URL", "POSTRIDER_TOKEN", "POSTRIDER_WRITE_KEY"];
 
-/// What settings are read from.
+/// The sources of settings.
 #[derive(Debug, Default)]
 pub struct Given {
-    /// The file that was asked for; none: `postrider.toml` if there is one.
+    /// The named file; none: `postrider.toml` if it exists.
     pub file: Option<PathBuf>,
-    /// The environment: all of it.
+    /// All environment variables.
     pub environment: Vec<(String, String)>,
     /// Settings by name, from flags.
     pub flags: Vec<(&'static str, String)>,
 }
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody gave it.
+    /// The default.
     Default,
-    /// Nobody gave it: it lies beside the database.
+    /// The default: a path beside the database.
     BesideDatabase,
-    /// The file, at this line.
+    /// A line of the file.
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
     },
-    /// The environment.
+    /// An environment variable.
     Variable(String),
-    /// The command line.
+    /// A command line flag.
     Flag(String),
 }
 
@@ -68,14 +69,14 @@ impl fmt::Display for Origin {
 pub struct Loaded {
     /// The settings in force.
     pub settings: Settings,
-    /// Where each came from, by name.
+    /// The origin of each setting by name.
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
-/// Reads all settings.
+/// Loads all settings.
 ///
 /// # Errors
-/// [`ConfigError`] with every fault of the file, the environment and the flags.
+/// [`ConfigError`] with every error in the file, the environment and the flags.
 pub fn load(given: &Given) -> Result<Loaded, ConfigError> {
     let mut reading = Reading::default();
     reading.file(given.file.as_deref())?;
@@ -95,7 +96,7 @@ struct Reading {
     faults: Vec<ConfigFault>,
 }
 
-/// A value in one of the shapes that TOML, variables and flags have.
+/// A value of TOML, a variable or a flag.
 enum Value<'a> {
     Text(Cow<'a, str>),
     Number(u64),
@@ -105,11 +106,11 @@ enum Value<'a> {
 }
 
 impl Reading {
-    fn file(&mut self, asked: Option<&Path>) -> Result<(), ConfigError> {
-        let path = asked.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    fn file(&mut self, named: Option<&Path>) -> Result<(), ConfigError> {
+        let path = named.unwrap_or_else(|| Path::new(DEFAULT_FILE));
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if asked.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(());
             }
             Err(source) => {
@@ -188,7 +189,7 @@ impl Reading {
                 name: setting.name,
                 expected,
                 value: if setting.is_secret() {
-                    "what was given".to_owned()
+                    "the given value".to_owned()
                 } else {
                     value.shown()
                 },
@@ -213,7 +214,7 @@ impl Reading {
     }
 }
 
-/// Sets one value, or says what it should be.
+/// Sets one value; the error is the expected value.
 fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Result<(), String> {
     let refused = || setting.expected();
     match &setting.kind {
@@ -227,7 +228,7 @@ fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Resul
         Kind::Text { set, .. } => {
             let Value::Text(text) = value else { return Err(refused()) };
             if setting.name == "database" && text.starts_with("postgres") {
-                return Err("sqlite:// and a path: PostgreSQL is not in this version".to_owned());
+                return Err("sqlite:// and a path (this version has no PostgreSQL)".to_owned());
             }
             set(settings, text).ok_or_else(refused)?;
         }
@@ -239,7 +240,7 @@ fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Resul
         }
         Kind::Secret => {
             let Value::Text(text) = value else { return Err(refused()) };
-            crate::settings::secrets::decode_key(text).ok_or_else(refused)?;
+            decode_key(text).ok_or_else(refused)?;
             settings.secret_key = Some(text.clone().into_owned().into());
         }
     }
@@ -250,7 +251,7 @@ impl Value<'_> {
     fn number(&self) -> Option<u64> {
         match self {
             Self::Number(number) => Some(*number),
-            // A variable or a flag; the file's own numbers are not quoted, but may be.
+            // A variable, a flag, or a quoted number in the file.
             Self::Text(text) => text.replace('_', "").parse().ok(),
             Self::Switch(_) | Self::Texts(_) | Self::Other(_) => None,
         }
@@ -303,7 +304,7 @@ fn file_value<'a>(value: &'a DeValue<'a>) -> Value<'a> {
         let texts: Option<Vec<_>> =
             array.iter().map(|item| item.get_ref().as_str().map(Cow::Borrowed)).collect();
         return texts
-            .map_or_else(|| Value::Other("a list of other things".to_owned()), Value::Texts);
+            .map_or_else(|| Value::Other("a list of other types".to_owned()), Value::Texts);
     }
     Value::Other(format!("a {}", value.type_str()))
 }
@@ -322,7 +323,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// Container platforms set such variables for a service that is called `postrider`.
+/// Whether Docker or Kubernetes sets this variable for a service named `postrider`.
 fn is_service_link(variable: &str) -> bool {
     variable == "POSTRIDER_PORT"
         || variable.starts_with("POSTRIDER_PORT_")

@@ -1,5 +1,5 @@
-//! Settings: what they are, their defaults and limits. They come from `postrider.toml`, then
-//! `POSTRIDER_*` variables, then flags; each remembers where it came from.
+//! The settings of the process and their defaults. They are read from `postrider.toml`, then from
+//! `POSTRIDER_*` variables, then from flags; the origin of each is recorded.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,81 +24,81 @@ pub use table::{SETTINGS, Setting};
 /// Settings in force. Durations and sizes carry their unit in the name.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen.
+    /// The listen address.
     pub listen: String,
-    /// The address that browsers reach this service by, for what they come back to; none: `listen`.
+    /// The base URL that browsers reach this service by, for OAuth redirects; none: `listen`.
     pub public_url: Option<String>,
     /// The database file, from `database = "sqlite://PATH"`.
     pub database: PathBuf,
-    /// Where the operator's token is written at first start (mode 0600).
+    /// The file with the operator's token, created at first start (mode 0600).
     pub token_file: PathBuf,
-    /// The key file that seals secrets (mode 0600), unless `secret_key` is given.
+    /// The file with the sealing key (mode 0600), unless `secret_key` is set.
     pub secret_key_file: PathBuf,
-    /// The key that seals secrets, base64 of 32 bytes; from the environment only.
+    /// The sealing key, base64 of 32 bytes; from the environment only.
     pub secret_key: Option<secrecy::SecretString>,
     /// This node's name in attempts and logs.
     pub node_name: String,
-    /// Networks that may be delivered to although policy refuses them.
+    /// Networks exempt from SSRF protection.
     pub allow_networks: Vec<IpNet>,
-    /// Requests in flight at once over all destinations.
+    /// Maximum deliveries in flight, over all destinations.
     pub max_in_flight: u32,
-    /// Processes that insert functions run in, at once.
+    /// Maximum worker processes of insert functions.
     pub function_workers: u32,
-    /// Connections to intake and API at once.
+    /// Maximum client connections.
     pub max_connections: u32,
-    /// Requests that each token may make to the admin API in a minute.
+    /// Rate limit of each token at the admin API.
     pub api_requests_per_minute: u32,
-    /// How long a client may take to send its request's head, in milliseconds.
+    /// Timeout for a request's head, in milliseconds.
     pub header_timeout_ms: u64,
-    /// How long a client may take to send its request's body, in milliseconds.
+    /// Timeout for a request's body, in milliseconds.
     pub body_timeout_ms: u64,
-    /// How much of a receiver's answer is kept, in bytes: at most 64 KiB.
+    /// How much of a response body is kept, in bytes: at most 64 KiB.
     pub response_keep_bytes: u32,
     /// `User-Agent` of deliveries.
     pub user_agent: String,
-    /// Mappings a destination can have.
+    /// Maximum mappings of a destination.
     pub mappings_per_destination: u32,
-    /// How long a replaced shared secret goes on signing beside its successor, in hours.
+    /// How long a rotated shared secret keeps signing beside its successor, in hours.
     pub secret_overlap_hours: u32,
-    /// How long settled deliveries are kept, in days.
+    /// Retention of settled deliveries, in days.
     pub retention_days: u32,
-    /// How long dead letters are kept, in days.
+    /// Retention of dead letters, in days.
     pub dead_retention_days: u32,
-    /// The destination that alerts are delivered to; none: they are logged and counted only.
+    /// The destination that alerts are delivered to; none: alerts are only logged and counted.
     pub alert_destination: Option<DestinationPath>,
-    /// So many dead letters of a destination within an hour raise an alert; 0: never.
+    /// Dead letters of a destination within an hour that raise an alert; 0: never.
     pub alert_dead_letters_per_hour: u32,
-    /// Where spans are told by OTLP over HTTP, without `/v1/traces`; none: nowhere.
+    /// The OTLP/HTTP endpoint for traces, without `/v1/traces`; none: no export.
     pub otlp_endpoint: Option<String>,
-    /// Whether `/inspect/NAME` takes webhooks to be looked at.
+    /// Whether the test receivers at `/inspect/NAME` are enabled.
     pub inspector: bool,
-    /// Below this much free space intake refuses events, in MiB.
+    /// Free disk space below which intake refuses events, in MiB.
     pub min_free_disk_mib: u64,
-    /// How long a stopping process waits for attempts in flight, in milliseconds.
+    /// How long shutdown waits for attempts in flight, in milliseconds.
     pub shutdown_grace_ms: u64,
-    /// Which log lines are written: `info`, `postrider=debug`, ….
+    /// The log level or targets: `info`, `postrider=debug`, ….
     pub log: String,
-    /// Their shape.
+    /// The log format.
     pub log_format: LogFormat,
 }
 
-/// The shape of log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     #[default]
     Auto,
-    /// Lines for people.
+    /// Human-readable lines.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogFormat {
-    /// Every shape.
+    /// Every format.
     pub const ALL: [Self; 3] = [Self::Auto, Self::Text, Self::Json];
 
-    /// The word in settings.
+    /// Its name in settings.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -144,14 +144,14 @@ impl Default for Settings {
     }
 }
 
-/// The machine's cores, as far as this process may use them.
+/// The number of cores available to this process.
 fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cores).unwrap_or(u32::MAX).min(256)
 }
 
 impl Settings {
-    /// How long a client may take to send its request's head.
+    /// Timeout for a request's head.
     #[must_use]
     pub const fn header_timeout(&self) -> Duration {
         Duration::from_millis(self.header_timeout_ms)

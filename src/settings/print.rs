@@ -1,4 +1,4 @@
-//! Shows settings as a TOML file that could be used as one, each with its origin; secrets hidden.
+//! `--print-config`: the settings as valid TOML with the origin of each; secrets are hidden.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ impl fmt::Display for Loaded {
             .map(|setting| {
                 let value = setting.show(&self.settings);
                 let origin = self.origins.get(setting.name).unwrap_or(&Origin::Default);
-                // A secret may not stand in the file, so its line is a comment.
+                // A secret is not allowed in the file: its line is a comment.
                 let comment = if setting.is_secret() { "# " } else { "" };
                 (format!("{comment}{} = {value}", setting.name), origin)
             })
@@ -26,7 +26,7 @@ impl fmt::Display for Loaded {
 }
 
 impl Loaded {
-    /// The settings by name, each with its value and its origin; secrets hidden.
+    /// The settings as JSON: value and origin by name; secrets are hidden.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let entries = SETTINGS.iter().map(|setting| {

@@ -1,5 +1,5 @@
-//! The table of settings: name, help, what the value should be, how it is set and shown. The file,
-//! the environment, the flags, `--print-config` and the help are all made from it.
+//! The table of settings: name, help, type, limits, setter and getter. The file, the environment, the flags,
+//! `--print-config` and the help texts are derived from it.
 
 use std::path::PathBuf;
 
@@ -11,51 +11,51 @@ use crate::domain::auth::DestinationPath;
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its name in the file; `POSTRIDER_` and capitals in the environment; with dashes as a flag.
+    /// Its name in the file; in the environment with `POSTRIDER_` and in capitals; as a flag with dashes.
     pub name: &'static str,
-    /// What it is.
+    /// Its help text.
     pub help: &'static str,
-    /// What a value looks like.
+    /// Its type.
     pub(super) kind: Kind,
 }
 
-/// How a setting is given, checked, set and shown.
+/// The type of a setting: how it is parsed, checked, set and shown.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// A whole number between two limits, both included.
+    /// An integer within inclusive limits.
     Number { min: u64, max: u64, set: fn(&mut Settings, u64), get: fn(&Settings) -> u64 },
-    /// A text that `set` takes or refuses.
+    /// A string; `set` gives `None` when it is invalid.
     Text { expected: &'static str, set: fn(&mut Settings, &str) -> Option<()>, get: Show },
     /// `true` or `false`.
     Switch { set: fn(&mut Settings, bool), get: fn(&Settings) -> bool },
-    /// Networks.
+    /// A list of networks.
     Networks,
-    /// A text from the environment only, never shown.
+    /// A string from the environment only, never shown.
     Secret,
 }
 
 type Show = fn(&Settings) -> String;
 
 impl Setting {
-    /// The variable that gives it.
+    /// Its environment variable.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("POSTRIDER_{}", self.name.to_ascii_uppercase())
     }
 
-    /// The flag that gives it, without the dashes in front.
+    /// Its flag, without the leading dashes.
     #[must_use]
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
 
-    /// Whether it is never shown and never taken from a file or a flag.
+    /// Whether it is never shown, and not allowed in the file or as a flag.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
         matches!(self.kind, Kind::Secret)
     }
 
-    /// What its value should be, in words.
+    /// A description of valid values.
     #[must_use]
     pub fn expected(&self) -> String {
         match &self.kind {
@@ -69,7 +69,7 @@ impl Setting {
         }
     }
 
-    /// Its value as TOML, whose strings and lists take JSON's form as well; a secret's is hidden.
+    /// Its value as TOML, which accepts JSON strings and lists; secrets are hidden.
     #[must_use]
     pub fn show(&self, settings: &Settings) -> String {
         match &self.kind {
@@ -87,22 +87,22 @@ impl Setting {
     }
 }
 
-/// A network, or one address as the network that holds only it.
+/// Parses a network, or an address as a network of one.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
-fn filled(text: &str) -> Option<String> {
+fn non_empty(text: &str) -> Option<String> {
     (!text.trim().is_empty()).then(|| text.to_owned())
 }
 
 fn socket(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     port.parse::<u16>().ok()?;
-    filled(host).map(|_| text.to_owned())
+    non_empty(host).map(|_| text.to_owned())
 }
 
-#[expect(clippy::option_option, reason = "the outer says whether the text is taken")]
+#[expect(clippy::option_option, reason = "the outer option says whether the text is valid")]
 fn public_url(text: &str) -> Option<Option<String>> {
     if text.is_empty() {
         return Some(None);
@@ -116,7 +116,7 @@ fn public_url(text: &str) -> Option<Option<String>> {
     is_base.then(|| Some(text.trim_end_matches('/').to_owned()))
 }
 
-#[expect(clippy::option_option, reason = "the outer says whether the text is taken")]
+#[expect(clippy::option_option, reason = "the outer option says whether the text is valid")]
 fn alert_destination(text: &str) -> Option<Option<DestinationPath>> {
     if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
@@ -126,7 +126,7 @@ fn database(text: &str) -> Option<PathBuf> {
     (!path.is_empty() && !path.contains('?')).then(|| PathBuf::from(path))
 }
 
-/// Narrows a number that the table's limits have already bounded.
+/// Converts a number that the table's limits have bounded.
 fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -164,67 +164,67 @@ macro_rules! text {
 }
 
 fn path(text: &str) -> Option<PathBuf> {
-    filled(text).map(PathBuf::from)
+    non_empty(text).map(PathBuf::from)
 }
 
-#[expect(clippy::ptr_arg, reason = "the table's show functions take the field as it is")]
+#[expect(clippy::ptr_arg, reason = "the table's getters pass the field by reference")]
 fn show_path(path: &PathBuf) -> String {
     path.display().to_string()
 }
 
 fn printable(text: &str) -> Option<String> {
-    let fits = !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    fits.then(|| text.to_owned())
+    let is_printable = !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    is_printable.then(|| text.to_owned())
 }
 
 fn log_targets(text: &str) -> Option<String> {
-    text.parse::<tracing_subscriber::filter::Targets>().ok().and_then(|_| filled(text))
+    text.parse::<tracing_subscriber::filter::Targets>().ok().and_then(|_| non_empty(text))
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {
     LogFormat::ALL.into_iter().find(|format| format.as_str() == text)
 }
 
-/// Every setting, in the order in which they are shown.
+/// Every setting, in display order.
 pub static SETTINGS: &[Setting] = &[
     text!(
         listen,
         "an address and port such as 127.0.0.1:8080",
         socket,
         String::clone,
-        "Where intake and the admin API listen"
+        "The address that the service listens on"
     ),
     text!(
         public_url,
         "an http or https URL such as https://hooks.example.com",
         public_url,
         |url: &Option<String>| url.clone().unwrap_or_default(),
-        "The address that browsers reach this service by, to come back to; empty: that of listen"
+        "The base URL that browsers reach this service by, for OAuth redirects; empty: that of listen"
     ),
     text!(
         database,
         "sqlite:// and a path, such as sqlite://postrider.db",
         database,
         |path: &PathBuf| format!("sqlite://{}", path.display()),
-        "The database"
+        "The database file"
     ),
     text!(
         token_file,
         "a path",
         path,
         show_path,
-        "Where the operator's token is written at first start, for the command line on this machine"
+        "The file with the operator's token, which the CLI on this machine uses; created at first start"
     ),
     text!(
         secret_key_file,
         "a path",
         path,
         show_path,
-        "The file with the key that seals secrets; made at first start"
+        "The file with the key that encrypts secrets; created at first start"
     ),
     Setting {
         name: "secret_key",
-        help: "The key that seals secrets, in place of the key file: base64 of 32 bytes",
+        help: "The key that encrypts secrets, instead of the key file: base64 of 32 bytes",
         kind: Kind::Secret,
     },
     text!(
@@ -236,31 +236,26 @@ pub static SETTINGS: &[Setting] = &[
     ),
     Setting {
         name: "allow_networks",
-        help: "Private or loopback networks that may be delivered to all the same",
+        help: "Networks exempt from SSRF protection, which refuses deliveries to private and loopback addresses",
         kind: Kind::Networks,
     },
-    number!(max_in_flight, 1, 65_536, "Deliveries in flight at once, over all destinations"),
+    number!(max_in_flight, 1, 65_536, "Maximum deliveries in flight, over all destinations"),
     number!(
         function_workers,
         1,
         256,
-        "Processes that insert functions run in, at once; started when first needed"
+        "Maximum worker processes of insert functions; started on first use"
     ),
-    number!(max_connections, 1, 1_000_000, "Connections to intake and admin API at once"),
+    number!(max_connections, 1, 1_000_000, "Maximum client connections"),
     number!(
         api_requests_per_minute,
         1,
         1_000_000,
-        "Requests that each token may make to the admin API in a minute"
+        "Rate limit of each token at the admin API, in requests per minute"
     ),
-    number!(header_timeout_ms, 100, 600_000, "How long a client may take to send a request's head"),
-    number!(body_timeout_ms, 100, 600_000, "How long a client may take to send a request's body"),
-    number!(
-        response_keep_bytes,
-        0,
-        65_536,
-        "How much of a receiver's answer is kept with the attempt"
-    ),
+    number!(header_timeout_ms, 100, 600_000, "Timeout for a request's head"),
+    number!(body_timeout_ms, 100, 600_000, "Timeout for a request's body"),
+    number!(response_keep_bytes, 0, 65_536, "How much of a response body is kept with the attempt"),
     text!(
         user_agent,
         "printable ASCII characters",
@@ -268,15 +263,15 @@ pub static SETTINGS: &[Setting] = &[
         String::clone,
         "The User-Agent of deliveries"
     ),
-    number!(mappings_per_destination, 1, 10_000, "Mappings that a destination can have"),
+    number!(mappings_per_destination, 1, 10_000, "Maximum mappings of a destination"),
     number!(
         secret_overlap_hours,
         0,
         8_760,
-        "How long a replaced shared secret goes on signing beside its successor"
+        "How long a rotated shared secret keeps signing beside its successor"
     ),
-    number!(retention_days, 1, 36_500, "How long settled deliveries and their events are kept"),
-    number!(dead_retention_days, 1, 36_500, "How long dead letters are kept"),
+    number!(retention_days, 1, 36_500, "Retention of settled deliveries and their events"),
+    number!(dead_retention_days, 1, 36_500, "Retention of dead letters"),
     text!(
         alert_destination,
         "source/destination, or nothing",
@@ -288,18 +283,18 @@ pub static SETTINGS: &[Setting] = &[
         alert_dead_letters_per_hour,
         0,
         1_000_000_000,
-        "So many dead letters of a destination within an hour raise an alert; 0: never"
+        "Dead letters of a destination within an hour that raise an alert; 0: never"
     ),
     text!(
         otlp_endpoint,
         "an http or https URL such as http://127.0.0.1:4318",
         public_url,
         |url: &Option<String>| url.clone().unwrap_or_default(),
-        "The OpenTelemetry collector that spans are sent to by OTLP over HTTP; empty: none"
+        "The OpenTelemetry collector that traces are exported to by OTLP over HTTP; empty: none"
     ),
     Setting {
         name: "inspector",
-        help: "Whether anybody may send webhooks to /inspect/NAME, to be looked at there",
+        help: "Whether the test receivers at /inspect/NAME accept webhooks, without authentication",
         kind: Kind::Switch {
             set: |settings, on| settings.inspector = on,
             get: |settings| settings.inspector,
@@ -309,26 +304,21 @@ pub static SETTINGS: &[Setting] = &[
         min_free_disk_mib,
         0,
         1_048_576,
-        "Below this much free disk space intake answers 507 while deliveries go on"
+        "Free disk space below which intake answers 507; deliveries continue"
     ),
-    number!(
-        shutdown_grace_ms,
-        0,
-        3_600_000,
-        "How long a stopping process waits for attempts in flight"
-    ),
+    number!(shutdown_grace_ms, 0, 3_600_000, "How long shutdown waits for attempts in flight"),
     text!(
         log,
         "a level such as info, or targets such as warn,postrider=debug",
         log_targets,
         String::clone,
-        "Which log lines are written"
+        "The log level, or levels by target"
     ),
     text!(
         log_format,
         "auto, text or json",
         log_format,
         |format: &LogFormat| format.as_str().to_owned(),
-        "The shape of log lines: auto is text on a terminal and JSON otherwise"
+        "The log format: auto is text on a terminal and JSON otherwise"
     ),
 ];

@@ -1,4 +1,4 @@
-//! Log lines of the service, on stderr: for people on a terminal, JSON otherwise.
+//! Log output on stderr: text on a terminal, JSON otherwise.
 
 use std::io::IsTerminal as _;
 
@@ -9,7 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::{LogFormat, Settings};
 
-/// Starts writing log lines as the settings say; to be called once.
+/// Installs the subscriber that writes log lines; to be called once.
 pub fn start(settings: &Settings) {
     let terminal = std::io::stderr().is_terminal();
     let text = match settings.log_format {
@@ -17,12 +17,12 @@ pub fn start(settings: &Settings) {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    // The setting was read as targets before: what cannot be read is logged in full.
+    // `settings` has validated the targets; the fallback logs everything.
     let targets = settings
         .log
         .parse::<Targets>()
         .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::TRACE))
-        // It reports every job that it sets up, at `info`.
+        // It logs every scheduled job at `info`.
         .with_target("tokio_cron_scheduler", LevelFilter::WARN);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = if text {
@@ -31,6 +31,6 @@ pub fn start(settings: &Settings) {
     } else {
         layer.json().flatten_event(true).boxed()
     };
-    // A second start in one process leaves the first in force.
+    // Tests in one process start it several times: the first subscriber stays.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();
 }

@@ -1,5 +1,5 @@
-//! What Postrider counts and times, as Prometheus metrics. Every value is kept in memory where it
-//! happens; a scrape reads atomics and never the database.
+//! Prometheus metrics. Values are kept in memory and updated where they occur; a scrape reads atomics and
+//! never queries the database.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -13,84 +13,84 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::store::Ledger;
 
-/// One label: the word for an outcome, a reason, a state, an answer.
+/// The label of attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
     /// The attempt's outcome.
     pub outcome: &'static str,
 }
 
-/// One label: why a dead letter died.
+/// The label of dead letters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
-    /// The reason.
+    /// The dead letter's reason.
     pub reason: &'static str,
 }
 
-/// One label: where deliveries stand.
+/// The label of deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct State {
-    /// The state.
+    /// The delivery's state.
     pub state: &'static str,
 }
 
-/// One label: what an alert is about.
+/// The label of alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AlertLabel {
-    /// The kind.
+    /// The alert's kind.
     pub alert: &'static str,
 }
 
-/// One label: how intake answered.
+/// The label of intake's responses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
 }
 
-/// The metrics, each under the name it has in [`Metrics::encode`].
+/// The metrics; each field's documentation has the exported name.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// `postrider_intake_answers_total`: requests to the tracking API by HTTP status.
     pub intake_answers: Family<Answer, Counter>,
-    /// `postrider_accept_seconds`: from a whole request to its answer.
+    /// `postrider_accept_seconds`: latency of a tracking request, from its complete body to the response.
     pub accept_seconds: Histogram,
-    /// `postrider_arrival_seconds`: from acceptance to a receiver's 2xx.
+    /// `postrider_arrival_seconds`: latency of a delivery, from acceptance of its event to a 2xx response.
     pub arrival_seconds: Histogram,
     /// `postrider_attempts_total`: attempts by outcome.
     pub attempts: Family<Outcome, Counter>,
-    /// `postrider_dead_letters_total`: deliveries that died, by reason.
+    /// `postrider_dead_letters_total`: deliveries that became dead letters, by reason.
     pub dead_letters: Family<Reason, Counter>,
-    /// `postrider_attempts_late_total`: attempts recorded after their lease was lost.
+    /// `postrider_attempts_late_total`: attempts recorded after their lease expired.
     pub attempts_late: Counter,
-    /// `postrider_in_flight`: requests to receivers under way.
+    /// `postrider_in_flight`: delivery requests in flight.
     pub in_flight: Gauge<i64, AtomicI64>,
     /// `postrider_circuits_open`: mappings whose circuit is open.
     pub circuits_open: Gauge<i64, AtomicI64>,
-    /// `postrider_destinations_held`: destinations that wait to be connected.
+    /// `postrider_destinations_held`: destinations on hold until they are connected.
     pub destinations_held: Gauge<i64, AtomicI64>,
-    /// `postrider_alerts`: alerts that stand, by kind.
+    /// `postrider_alerts`: active alerts, by kind.
     pub alerts: Family<AlertLabel, Gauge<i64, AtomicI64>>,
-    /// `postrider_alerts_raised_total`: alerts that were raised, by kind.
+    /// `postrider_alerts_raised_total`: alerts raised, by kind.
     pub alerts_raised: Family<AlertLabel, Counter>,
     /// `postrider_oldest_due_seconds`: age of the oldest due delivery of an enabled mapping.
     pub oldest_due_seconds: Gauge<f64, AtomicU64>,
-    /// `postrider_spans_lost_total`: spans that no collector took.
+    /// `postrider_spans_lost_total`: spans dropped before they were exported.
     pub spans_lost: Counter,
-    /// `postrider_commit_rows`: events and attempts a commit.
+    /// `postrider_commit_rows`: events and attempts per write batch.
     pub commit_rows: Histogram,
-    /// `postrider_commit_seconds`: time of a commit, its statements included.
+    /// `postrider_commit_seconds`: duration of a write batch, statements and commit.
     pub commit_seconds: Histogram,
     /// `postrider_wal_bytes`: size of SQLite's write-ahead log.
     pub wal_bytes: Gauge<i64, AtomicI64>,
-    /// `postrider_free_disk_bytes`: free space beside the database.
+    /// `postrider_free_disk_bytes`: free space on the database's file system.
     pub free_disk_bytes: Gauge<i64, AtomicI64>,
     deliveries: Family<State, Gauge<i64, AtomicI64>>,
-    accepted: Family<EventLabel, Gauge<i64, AtomicI64>>,
+    events: Family<EventLabel, Gauge<i64, AtomicI64>>,
 }
 
-/// One label: what became of a message.
+/// The label of events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EventLabel {
     result: &'static str,
@@ -102,7 +102,7 @@ const LATENCIES: [f64; 16] = [
 ];
 
 impl Metrics {
-    /// Fresh metrics, all at zero.
+    /// New metrics, all at zero.
     #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self {
@@ -125,7 +125,7 @@ impl Metrics {
             wal_bytes: Gauge::default(),
             free_disk_bytes: Gauge::default(),
             deliveries: Family::default(),
-            accepted: Family::default(),
+            events: Family::default(),
         };
         metrics.register();
         metrics
@@ -140,67 +140,75 @@ impl Metrics {
         );
         to.register_with_unit(
             "accept",
-            "From a whole request to its answer",
+            "Latency of a tracking request, from its complete body to the response",
             Unit::Seconds,
             self.accept_seconds.clone(),
         );
         to.register_with_unit(
             "arrival",
-            "From acceptance to a receiver's 2xx",
+            "Latency of a delivery, from acceptance of its event to a 2xx response",
             Unit::Seconds,
             self.arrival_seconds.clone(),
         );
         to.register("attempts", "Attempts by outcome", self.attempts.clone());
-        to.register("dead_letters", "Deliveries that died, by reason", self.dead_letters.clone());
+        to.register(
+            "dead_letters",
+            "Deliveries that became dead letters, by reason",
+            self.dead_letters.clone(),
+        );
         to.register(
             "attempts_late",
-            "Attempts recorded after their lease was lost",
+            "Attempts recorded after their lease expired",
             self.attempts_late.clone(),
         );
-        to.register("in_flight", "Requests to receivers under way", self.in_flight.clone());
+        to.register("in_flight", "Delivery requests in flight", self.in_flight.clone());
         to.register("circuits_open", "Mappings whose circuit is open", self.circuits_open.clone());
         to.register(
             "destinations_held",
-            "Destinations that wait to be connected",
+            "Destinations on hold until they are connected",
             self.destinations_held.clone(),
         );
-        to.register("alerts", "Alerts that stand, by kind", self.alerts.clone());
-        to.register(
-            "alerts_raised",
-            "Alerts that were raised, by kind",
-            self.alerts_raised.clone(),
-        );
+        to.register("alerts", "Active alerts, by kind", self.alerts.clone());
+        to.register("alerts_raised", "Alerts raised, by kind", self.alerts_raised.clone());
         to.register_with_unit(
             "oldest_due",
-            "Age of the oldest due delivery",
+            "Age of the oldest due delivery of an enabled mapping",
             Unit::Seconds,
             self.oldest_due_seconds.clone(),
         );
-        to.register("spans_lost", "Spans that no collector took", self.spans_lost.clone());
-        to.register("commit_rows", "Events and attempts a commit", self.commit_rows.clone());
+        to.register(
+            "spans_lost",
+            "Spans dropped before they were exported",
+            self.spans_lost.clone(),
+        );
+        to.register("commit_rows", "Events and attempts per write batch", self.commit_rows.clone());
         to.register_with_unit(
             "commit",
-            "Time of a commit",
+            "Duration of a write batch, statements and commit",
             Unit::Seconds,
             self.commit_seconds.clone(),
         );
         to.register_with_unit(
             "wal",
-            "Size of the write-ahead log",
+            "Size of SQLite's write-ahead log (WAL)",
             Unit::Bytes,
             self.wal_bytes.clone(),
         );
         to.register_with_unit(
             "free_disk",
-            "Free space beside the database",
+            "Free space on the database's file system",
             Unit::Bytes,
             self.free_disk_bytes.clone(),
         );
         to.register("deliveries", "Deliveries by state", self.deliveries.clone());
-        to.register("events", "Messages by what became of them", self.accepted.clone());
+        to.register(
+            "events",
+            "Events by result: accepted, rejected or duplicate",
+            self.events.clone(),
+        );
     }
 
-    /// The text a scrape gets, with the ledger as it stands.
+    /// The text exposition of a scrape, with the ledger's current counts.
     #[must_use]
     pub fn encode(&self, ledger: &Ledger) -> String {
         let states = [
@@ -219,10 +227,10 @@ impl Metrics {
             ("duplicate", ledger.events_duplicate),
         ];
         for (result, count) in results {
-            self.accepted.get_or_create(&EventLabel { result }).set(signed(count));
+            self.events.get_or_create(&EventLabel { result }).set(signed(count));
         }
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

@@ -1,4 +1,4 @@
-//! What the service reports of itself: metrics, traces, log lines. It observes and never decides.
+//! Observability: metrics, traces exported over OTLP, log lines. Nothing here influences delivery.
 
 pub mod log;
 pub mod metrics;

@@ -1,5 +1,5 @@
-//! An expression on an event. A field that is missing, or is of another type than a condition asks
-//! for, is decided here, condition by condition.
+//! Evaluates an expression for an event. The result for a missing field, or a field of another type, is
+//! defined here for each condition.
 
 use std::borrow::Cow;
 
@@ -17,10 +17,10 @@ pub(super) fn holds(expression: &Expression, document: &Value<'_>) -> bool {
     }
 }
 
-/// So much of a field's value is shown.
+/// Longer values are cut for display.
 const MAX_SHOWN_CHARS: usize = 100;
 
-/// The smallest part that says why the expression does not hold; none when it does.
+/// The smallest part of the expression that does not hold; none when it holds.
 pub(super) fn unmet(expression: &Expression, document: &Value<'_>) -> Option<Unmet> {
     if holds(expression, document) {
         return None;
@@ -53,7 +53,7 @@ impl Path {
             value = match value {
                 Value::Object(object) => object.get(step)?,
                 Value::Array(items) => items.get(index(step)?)?,
-                // What JavaScript takes for false ends the way: Segment gives it as the result.
+                // A falsy value along the path is the result, as in Segment.
                 Value::Null | Value::Bool(false) => return Some(value),
                 Value::Number(number) if *number == 0.0 => return Some(value),
                 Value::String(text) if text.printed().is_empty() => return Some(value),
@@ -64,21 +64,21 @@ impl Path {
     }
 }
 
-/// The array index that a step is, written as JavaScript writes it.
+/// The array index that a step is, in canonical form.
 fn index(step: &str) -> Option<usize> {
     let canonical = step == "0" || !step.starts_with(['0', '+']);
     canonical.then(|| step.parse().ok()).flatten()
 }
 
-/// An operand's value, as far as conditions tell values apart.
+/// An operand's value, with the distinctions that conditions make.
 enum Subject<'d> {
     /// Missing or null.
     Nothing,
     Bool(bool),
     Number(f64),
     Text(&'d Text<'d>),
-    /// What a function made of a string.
-    Made(Cow<'d, str>),
+    /// The result of a function of a string.
+    Computed(Cow<'d, str>),
     /// A list or an object.
     Other,
 }
@@ -87,7 +87,7 @@ impl Subject<'_> {
     fn as_str(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(text.plain()),
-            Self::Made(text) => Some(Cow::Borrowed(text)),
+            Self::Computed(text) => Some(Cow::Borrowed(text)),
             Self::Nothing | Self::Bool(_) | Self::Number(_) | Self::Other => None,
         }
     }
@@ -98,7 +98,7 @@ impl Subject<'_> {
             (Self::Bool(bool), Literal::Bool(wanted)) => bool == wanted,
             (Self::Number(number), Literal::Number(wanted)) => number == wanted,
             (Self::Text(text), Literal::Text(wanted)) => text.printed() == wanted.printed(),
-            (Self::Made(text), Literal::Text(wanted)) => *text == wanted.plain(),
+            (Self::Computed(text), Literal::Text(wanted)) => *text == wanted.plain(),
             _ => false,
         }
     }
@@ -122,7 +122,7 @@ impl Operand {
             Some(Function::Uppercase) => {
                 cased(value, |char| char.to_uppercase().eq([char]), str::to_uppercase)
             }
-            Some(Function::TypeOf) => Subject::Made(Cow::Borrowed(match value {
+            Some(Function::TypeOf) => Subject::Computed(Cow::Borrowed(match value {
                 None | Some(Value::Null) => "null",
                 Some(Value::Bool(_)) => "bool",
                 Some(Value::Number(_)) => "number",
@@ -144,7 +144,7 @@ fn length<'d>(value: Option<&Value<'_>>) -> Subject<'d> {
     }
 }
 
-/// A string in the case, made only when it is not in it already.
+/// A string in one case, allocated only when it is not in that case already.
 fn cased<'d>(
     value: Option<&'d Value<'d>>,
     is_cased: fn(char) -> bool,
@@ -153,8 +153,8 @@ fn cased<'d>(
     match value {
         Some(Value::String(text)) => {
             let plain = text.plain();
-            let made = if plain.chars().all(is_cased) { plain } else { Cow::Owned(case(&plain)) };
-            Subject::Made(made)
+            let text = if plain.chars().all(is_cased) { plain } else { Cow::Owned(case(&plain)) };
+            Subject::Computed(text)
         }
         None
         | Some(
@@ -171,10 +171,10 @@ impl Condition {
             Test::Unequal(literal @ Literal::Number(_)) => {
                 matches!(subject, Subject::Number(_)) && !subject.equals(literal)
             }
-            // Segment compares with the word here, so that `true != true` holds; see decision 0012.
+            // Segment compares with the text here, so that `true != true` holds; see decision 0012.
             Test::Unequal(Literal::Bool(bool)) => {
-                let word = if *bool { "true" } else { "false" };
-                subject.as_str().is_none_or(|text| text != word)
+                let expected = if *bool { "true" } else { "false" };
+                subject.as_str().is_none_or(|text| text != expected)
             }
             Test::Unequal(literal) => !subject.equals(literal),
             Test::Order(order, bound) => match subject {
@@ -182,7 +182,7 @@ impl Condition {
                 Subject::Nothing
                 | Subject::Bool(_)
                 | Subject::Text(_)
-                | Subject::Made(_)
+                | Subject::Computed(_)
                 | Subject::Other => false,
             },
             Test::In(literals) => literals.iter().any(|literal| subject.equals(literal)),

@@ -1,5 +1,4 @@
-//! What a trigger says, as a tree: paths split, globs compiled, numbers read. Nothing is left to be
-//! worked out for each event.
+//! The syntax tree of a trigger: paths split, globs compiled, numbers parsed.
 
 use super::glob::Glob;
 use crate::json::Text;
@@ -17,14 +16,14 @@ pub(super) enum Expression {
     Condition(Condition),
 }
 
-/// One condition: an operand and what is asked of it.
+/// One condition: an operand and its test.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Condition {
     pub(super) operand: Operand,
     pub(super) test: Test,
 }
 
-/// What is asked of an operand.
+/// The test of an operand.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Test {
     /// `= literal`.

@@ -1,12 +1,12 @@
-//! Globs: `*` for any characters, `?` for one, `\x` for x itself; everything else stands for itself.
-//! A pattern is cut at its stars when it is compiled. Each piece is looked for once, from where the
-//! piece before it ended, and never again: no text makes it go back.
+//! Globs: `*` for any characters, `?` for one, `\x` for x itself; other characters are literal. A pattern
+//! is split at its stars when it is compiled. Each piece is searched once, from the end of the piece
+//! before: matching never backtracks.
 
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     source: String,
-    /// What stands before the first star, between stars, and after the last: one more than stars.
+    /// Before the first star, between stars, and after the last: one more than stars.
     pieces: Vec<Piece>,
 }
 
@@ -14,12 +14,12 @@ pub(super) struct Glob {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Literal(String),
-    /// With at least one `?`, which is none.
+    /// With at least one `?`, which is `None`.
     Mixed(Vec<Option<char>>),
 }
 
 impl Glob {
-    /// Compiles a pattern; there is none that is wrong. A last `\` stands for itself.
+    /// Compiles a pattern; every pattern is valid. A trailing `\` is literal.
     pub(super) fn new(source: &str) -> Self {
         let mut pieces = Vec::new();
         let mut piece = Vec::new();
@@ -62,7 +62,7 @@ impl Piece {
         literal.map_or(Self::Mixed(chars), Self::Literal)
     }
 
-    /// What follows the piece where the text starts with it.
+    /// The rest of a text that starts with the piece.
     fn after_start<'t>(&self, text: &'t str) -> Option<&'t str> {
         match self {
             Self::Literal(literal) => text.strip_prefix(literal.as_str()),
@@ -75,7 +75,7 @@ impl Piece {
         }
     }
 
-    /// What follows the piece where it first stands in the text.
+    /// The rest after the piece's first occurrence in the text.
     fn after_first<'t>(&self, text: &'t str) -> Option<&'t str> {
         match self {
             Self::Literal(literal) => {

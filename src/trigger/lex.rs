@@ -1,10 +1,10 @@
-//! The words of the language, one at a time and each with its place, so that the first fault in the
-//! text is the one that is told. Strings have no escapes: one that holds a quote stands in the other.
+//! The lexer: tokens with their position, one at a time, so that the first error in the text is the one
+//! reported. Strings have no escapes: one that contains a quote is written in the other quotes.
 
 use super::TriggerError;
 use super::expression::{Order, Path};
 
-/// A word of the language.
+/// A token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     And,
@@ -24,25 +24,25 @@ pub(super) enum Token {
     Comma,
     Text(String),
     Number(f64),
-    /// Any other word; with the name a function of that name would have.
+    /// A path, or the name of a function.
     Path(Path),
     End,
 }
 
-/// A token and where it stands.
+/// A token and its position.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Placed {
+pub(super) struct LocatedToken {
     pub(super) token: Token,
     /// Characters before it.
     pub(super) position: usize,
-    /// As it stands in the text, for errors.
+    /// Its text, for errors.
     pub(super) text: String,
 }
 
-/// So much of what was found is told in an error.
+/// Longer tokens are cut in an error.
 const MAX_SHOWN_CHARS: usize = 40;
 
-impl Placed {
+impl LocatedToken {
     /// The error that something else was expected here.
     pub(super) fn not(&self, expected: &'static str) -> TriggerError {
         let found = if self.token == Token::End {
@@ -87,21 +87,21 @@ impl<'t> Lexer<'t> {
         found
     }
 
-    /// An error at this place, showing what stands here.
+    /// An error at the current position.
     fn fault(&self, expected: &'static str) -> TriggerError {
         let found = self.peek().map_or("the end".to_owned(), |char| format!("`{char}`"));
         TriggerError { position: self.position, expected, found }
     }
 
     /// The next token; [`Token::End`] at the end, again and again.
-    pub(super) fn next(&mut self) -> Result<Placed, TriggerError> {
+    pub(super) fn next(&mut self) -> Result<LocatedToken, TriggerError> {
         while self.peek().is_some_and(char::is_whitespace) {
             self.bump();
         }
         let (position, start) = (self.position, self.rest.as_str());
         let token = self.token()?;
         let text = start[..start.len() - self.rest.as_str().len()].to_owned();
-        Ok(Placed { token, position, text })
+        Ok(LocatedToken { token, position, text })
     }
 
     fn token(&mut self) -> Result<Token, TriggerError> {

@@ -1,6 +1,6 @@
-//! The trigger language: which events a mapping wants. An expression is parsed once, when its mapping
-//! is compiled, and refused with the place of its fault; matching an event then only walks it. What a
-//! condition means for a value of another type is Segment's, as its public subscriptions decide it.
+//! Triggers (Segment's FQL): the expression that selects a mapping's events. It is parsed once, when its
+//! mapping is compiled, and evaluated for each event. Conditions on a value of another type evaluate as
+//! in Segment's public implementation.
 
 mod evaluate;
 mod expression;
@@ -14,51 +14,51 @@ use std::fmt;
 use crate::json::Value;
 use expression::Expression;
 
-/// A trigger may have this many characters; a longer one is refused.
+/// The longest trigger, in characters.
 pub const MAX_CHARS: usize = 10_000;
 
-/// Groups and negations may stand in each other this deep; deeper ones are refused.
+/// The deepest nesting of groups and negations.
 pub const MAX_DEPTH: usize = 64;
 
 /// A parsed trigger.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trigger(Option<Expression>);
 
-/// Why a text is not a trigger, and where.
+/// A syntax error and its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at position {position}, found {found}")]
 pub struct TriggerError {
     /// Characters before the fault.
     pub position: usize,
-    /// What should have stood there.
+    /// The expected token.
     pub expected: &'static str,
-    /// What stands there.
+    /// The token found.
     pub found: String,
 }
 
-/// The part of a trigger that an event does not meet.
+/// The part of a trigger that an event does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unmet {
     /// The condition, as the language prints it.
     pub condition: String,
-    /// The field it looks at and what stands there, as JSON; none for more than one condition.
+    /// The field that it tests and its value; none for more than one condition.
     pub field: Option<Field>,
 }
 
-/// A field that a condition looked at.
+/// A field that a condition tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// Its path, as the language prints it.
     pub path: String,
-    /// What stands there, as JSON; none when it is missing.
+    /// Its value as JSON; none when it is missing.
     pub value: Option<String>,
 }
 
 impl Trigger {
-    /// Parses an expression. One of nothing but white space matches every event.
+    /// Parses an expression. White space alone matches every event.
     ///
     /// # Errors
-    /// [`TriggerError`] when it is not one.
+    /// [`TriggerError`] at the first syntax error.
     pub fn parse(expression: &str) -> Result<Self, TriggerError> {
         parse::parse(expression).map(Self)
     }
@@ -69,8 +69,8 @@ impl Trigger {
         self.0.as_ref().is_none_or(|expression| evaluate::holds(expression, document))
     }
 
-    /// The smallest part that keeps the trigger from matching an event's document: of conditions that
-    /// must all hold, the first that does not. None when it matches.
+    /// The smallest part of the trigger that does not match an event's document: of conditions joined by
+    /// `and`, the first. None when the trigger matches.
     #[must_use]
     pub fn unmet(&self, document: &Value<'_>) -> Option<Unmet> {
         self.0.as_ref().and_then(|expression| evaluate::unmet(expression, document))

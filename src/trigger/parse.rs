@@ -1,13 +1,13 @@
-//! From words to the tree, by recursive descent: `or` binds weaker than `and`, `and` weaker than `!`.
-//! Every fault has its place and says what would have been right there.
+//! The parser, by recursive descent: `or` binds weaker than `and`, `and` weaker than `!`. Every error has
+//! its position and the expected token.
 
 use super::expression::{Condition, Expression, Function, Literal, Operand, Path, Test};
 use super::glob::Glob;
-use super::lex::{Lexer, Placed, Token};
+use super::lex::{Lexer, LocatedToken, Token};
 use super::{MAX_CHARS, MAX_DEPTH, TriggerError};
 use crate::json::Text;
 
-/// Parses a whole text; none when it says nothing.
+/// Parses a whole text; none when it is empty.
 pub(super) fn parse(text: &str) -> Result<Option<Expression>, TriggerError> {
     let chars = text.chars().count();
     if chars > MAX_CHARS {
@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expression>, TriggerError> {
 
 struct Parser<'t> {
     lexer: Lexer<'t>,
-    next: Placed,
+    next: LocatedToken,
     depth: usize,
 }
 
@@ -44,7 +44,7 @@ const NUMBER: &str = "a number";
 const STRING: &str = "a string in quotes";
 
 impl Parser<'_> {
-    fn advance(&mut self) -> Result<Placed, TriggerError> {
+    fn advance(&mut self) -> Result<LocatedToken, TriggerError> {
         let next = self.lexer.next()?;
         Ok(std::mem::replace(&mut self.next, next))
     }

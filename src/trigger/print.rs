@@ -1,4 +1,4 @@
-//! An expression as text: in a form that parses to the same tree, whatever it was read from.
+//! Prints an expression in a canonical form that parses to the same tree.
 
 use std::fmt;
 
@@ -108,7 +108,7 @@ impl fmt::Display for Literal {
     }
 }
 
-/// A string in the quotes that it does not hold: it came out of one of them.
+/// A string in the quotes that it does not contain: a parsed one never contains both.
 struct Quoted<'t>(&'t str);
 
 impl fmt::Display for Quoted<'_> {

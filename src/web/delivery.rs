@@ -184,7 +184,7 @@ impl Web {
             return Ok(None);
         };
         let mapping_id = row.delivery.mapping_id;
-        let tested = self.service.process.test_mapping(mapping_id, &stored.event, false).await;
+        let tested = self.service.node.test_mapping(mapping_id, &stored.event, false).await;
         Ok(tested.and_then(|tested| tested.request).map(|request| Rendered {
             method: request.method.to_string(),
             sha256: hex::encode(sha256(&[&request.body])),

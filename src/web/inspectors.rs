@@ -18,10 +18,10 @@ use super::shell::{As, Flash, Moved, Shell, page, page_with};
 use super::text::{Outside, count};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
+use crate::live::sse;
 use crate::pipeline::Fault;
 use crate::service::Refusal;
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
-use crate::sse;
 
 /// The fields of the form that sets an answer.
 const FIELDS: [&str; 4] = ["statuses", "delay_ms", "body", "secret"];
@@ -234,7 +234,7 @@ pub(super) async fn stream(
     let lines = web.service.watch_inspector(&caller, Some(&name))?;
     let lines = lines.only_while(web.session_of(&headers));
     // A row has text of ours and text that is escaped: it can always be written.
-    Ok(sse::answer(lines, |view| Row::of(view).render().unwrap_or_default()))
+    Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
 }
 
 pub(super) async fn set(

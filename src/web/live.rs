@@ -18,10 +18,10 @@ use super::text::Outside;
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
+use crate::live::sse;
 use crate::pipeline::Fault;
 use crate::service::Refusal;
 use crate::service::events::EventView;
-use crate::sse;
 
 /// Where the page is.
 pub(super) const PAGE: &str = "/live";
@@ -142,5 +142,5 @@ pub(super) async fn stream(
     let lines = web.service.watch_events(&caller, &form.conditions(&[])).await?;
     let lines = lines.only_while(web.session_of(&headers));
     // A row has text of ours and text that is escaped: it can always be written.
-    Ok(sse::answer(lines, |view| Row::of(view).render().unwrap_or_default()))
+    Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
 }

@@ -42,7 +42,7 @@ async fn start(watched: &Receiver, pager: &Receiver) -> TestApp {
 }
 
 async fn look(app: &TestApp) {
-    app.app.duties.clone().look_for_alerts().await.unwrap();
+    app.app.duties.clone().evaluate_alerts().await.unwrap();
 }
 
 /// What the pager was sent, once it was so much.

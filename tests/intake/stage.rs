@@ -20,7 +20,7 @@ use postrider::domain::source::Source;
 use postrider::intake::{Dispatch, Intake, IntakeParts};
 use postrider::routing::{LiveRoutes, OpenSecret, Routes};
 use postrider::server::listener::{self, ListenerOptions};
-use postrider::server::router::Front;
+use postrider::server::router::RequestRouter;
 use postrider::settings::secrets::Purpose;
 use postrider::store::{
     Accepted, LeasedDelivery, NewEvent, Pipeline, SealedSecret, StoreError, WriteKey,
@@ -98,7 +98,7 @@ impl Stage {
             grace: conditions.grace,
         };
         let shutdown = CancellationToken::new();
-        let front = Front::new(intake.clone(), Router::new());
+        let front = RequestRouter::new(intake.clone(), Router::new());
         let serving = tokio::spawn(listener::serve(listener, front, options, shutdown.clone()));
         let serving = Mutex::new(Some(serving));
         Self { address, store, dispatch, metrics, intake, shutdown, serving }

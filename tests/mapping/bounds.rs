@@ -1,4 +1,4 @@
-//! A small mapping and a small event never become more than the memory holds.
+//! Limits: a small mapping and a small event cannot exhaust memory.
 
 use serde_json::{Value, json};
 
@@ -16,11 +16,11 @@ fn a_body_has_four_megabytes_at_most() {
     assert_eq!(message(copies(140), &event), "data gives more than 4 MB");
     let template = "{{text}}".repeat(2_000);
     let data = json!({"a": {"b": {"@template": template}}});
-    assert_eq!(message(data, &event), "data.a.b makes more than 32 MiB of values on the way");
+    assert_eq!(message(data, &event), "data.a.b computes more than 32 MiB of values");
 }
 
 #[test]
-fn doubling_again_and_again_ends() {
+fn repeated_doubling_exceeds_the_budget() {
     let mut data = json!({"@path": "$."});
     for _ in 0..14 {
         data = json!({"@transform": {
@@ -29,7 +29,7 @@ fn doubling_again_and_again_ends() {
         }});
     }
     let event = json!({"text": "x".repeat(1_000)}).to_string();
-    assert_eq!(message(data, &event), "data makes more than 32 MiB of values on the way");
+    assert_eq!(message(data, &event), "data computes more than 32 MiB of values");
     let mut text = json!({"@path": "$.text"});
     for _ in 0..24 {
         text = json!({"@json": {"mode": "encode", "value": text}});
@@ -40,7 +40,7 @@ fn doubling_again_and_again_ends() {
 }
 
 #[test]
-fn flattening_long_keys_ends() {
+fn flattening_long_keys_exceeds_the_budget() {
     let mut event = json!(vec![1; 500]);
     for _ in 0..100 {
         event = json!({"a-rather-long-key-that-is-repeated-in-every-flattened-one-of-the-leaves": event});
@@ -51,11 +51,11 @@ fn flattening_long_keys_ends() {
         json!({"@arrayPath": ["$.list", {"@flatten": {"value": {"@path": ""}, "separator": "."}}]});
     let event = json!({"list": vec![event; 20]}).to_string();
     let found = message(json!({"a": nested}), &event);
-    assert_eq!(found, "data.a makes more than 32 MiB of values on the way");
+    assert_eq!(found, "data.a computes more than 32 MiB of values");
 }
 
 #[test]
-fn what_could_not_be_read_again_is_not_sent() {
+fn bodies_nested_too_deep_are_refused() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(511), "]".repeat(511));
     assert!(body(json!({"@path": "$."}), &deep).is_ok());
     let found = message(json!({"deeper": {"@path": "$."}}), &deep);

@@ -1,4 +1,4 @@
-//! What a mapping may not say: each fault with its place, all of them at once.
+//! Validation of mappings: every fault with its path, all at once.
 
 use postrider::domain::mapping::MappingDefinition;
 use postrider::mapping::{CompiledMapping, Fault};
@@ -15,7 +15,7 @@ fn paths(data: Value) -> Vec<String> {
 }
 
 #[test]
-fn every_fault_is_found_at_once_also_in_arrays_and_options() {
+fn all_faults_are_reported_at_once_with_their_paths() {
     let data = json!({
         "good": {"@path": "$.a", "_metadata": {"label": "A"}},
         "two": {"@path": "$.a", "@template": "b"},
@@ -75,7 +75,7 @@ fn listed(faults: &[Fault]) -> String {
 }
 
 #[test]
-fn data_that_can_give_no_object_is_refused() {
+fn constant_data_has_to_be_an_object() {
     for data in [json!(1), json!("x"), json!([]), json!({"@literal": 1}), json!({"@template": "x"})]
     {
         assert_eq!(paths(data.clone()), ["data"], "{data}");

@@ -1,4 +1,4 @@
-//! Mappings: what they refuse, and what they make of events, against vectors and by property.
+//! Mappings: validation and rendering, against vectors and by property.
 
 mod bounds;
 mod faults;
@@ -12,7 +12,7 @@ use postrider::json;
 use postrider::mapping::{CompiledMapping, RenderError, Rendered};
 use serde_json::{Value, json};
 
-/// Compiles a mapping that is right; its URL may be left out.
+/// Compiles a valid mapping; its URL is optional.
 fn compiled(mut mapping: Value) -> CompiledMapping {
     mapping.as_object_mut().unwrap().entry("url").or_insert_with(|| json!("https://example.com"));
     let definition: MappingDefinition = serde_json::from_value(mapping.clone()).unwrap();
@@ -25,7 +25,7 @@ fn request(mapping: Value, event: &str) -> Result<Rendered, RenderError> {
     compiled(mapping).render(&Bytes::from(json::to_string(&event)))
 }
 
-/// The body that a mapping's data makes of an event, or why it makes none.
+/// The body that a mapping's data gives for an event, or the error.
 fn body(data: Value, event: &str) -> Result<String, String> {
     match request(json!({"data": data}), event) {
         Ok(rendered) => Ok(String::from_utf8(rendered.body.to_vec()).unwrap()),

@@ -1,4 +1,4 @@
-//! Properties: no event makes any mapping panic, and what is sent reads back to the same bytes.
+//! Properties: rendering never panics, and bodies parse and print to the same bytes.
 
 use bytes::Bytes;
 use postrider::domain::mapping::MappingDefinition;
@@ -75,7 +75,7 @@ fn node() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Parts that are refused when the mapping is saved become null, so that the rest is tried.
+/// Invalid parts are pruned, so that the rest is rendered.
 fn acceptable(data: Value) -> Option<CompiledMapping> {
     let mut data = json!({"wrapped": data});
     for _ in 0..50 {
@@ -89,7 +89,7 @@ fn acceptable(data: Value) -> Option<CompiledMapping> {
     None
 }
 
-/// Without the first array item or object that has no right form: the innermost ones go first.
+/// Replaces invalid objects, innermost first.
 fn prune(data: Value) -> Value {
     let right = |data: &Value| {
         let mapping = json!({"url": "https://example.com", "data": {"wrapped": data}});
@@ -113,7 +113,7 @@ fn prune(data: Value) -> Value {
 
 proptest! {
     #[test]
-    fn any_event_through_any_mapping_gives_what_reads_back_to_itself(
+    fn rendered_bodies_parse_and_print_to_the_same_bytes(
         data in node(),
         event in prop::collection::vec((key(), any_json()), 0..6),
     ) {

@@ -1,4 +1,4 @@
-//! URL, headers and bodies that depend on the event: what is sent, what is left out, and what fails.
+//! Rendering of URLs, headers and bodies that depend on the event.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn url(url: Value) -> Result<String, String> {
 }
 
 #[test]
-fn a_url_may_come_from_the_event_and_is_judged() {
+fn a_url_from_the_event_is_validated() {
     let template = |text: &str| url(json!({"@template": text}));
     assert_eq!(
         template("https://{{properties.host}}/hook/{{properties.id}}?p={{context.page.path}}"),
@@ -31,7 +31,7 @@ fn a_url_may_come_from_the_event_and_is_judged() {
         template("https://example.com/{{properties.lines}}").unwrap_err(),
         "url gives a URL with a control character"
     );
-    assert_eq!(template("{{userId}}").unwrap_err(), "url gives what is no URL");
+    assert_eq!(template("{{userId}}").unwrap_err(), "url gives an invalid URL");
     assert_eq!(
         url(json!({"@path": "$.nope"})).unwrap_err(),
         "url should give a URL and gives nothing"
@@ -46,7 +46,7 @@ fn a_url_may_come_from_the_event_and_is_judged() {
 }
 
 #[test]
-fn a_url_that_depends_on_nothing_is_fixed() {
+fn a_constant_url_is_fixed() {
     let fixed = |url: Value| compiled(json!({"url": url})).fixed_url().map(ToString::to_string);
     let expected = Some("https://example.com/".to_owned());
     assert_eq!(fixed(json!("https://example.com")), expected);
@@ -56,7 +56,7 @@ fn a_url_that_depends_on_nothing_is_fixed() {
 }
 
 #[test]
-fn headers_may_come_from_the_event_and_are_left_out_when_it_gives_none() {
+fn headers_from_the_event_are_left_out_when_missing() {
     let headers = |headers: Value| {
         let rendered =
             request(json!({"headers": headers}), EVENT).map_err(|error| error.to_string())?;
@@ -94,7 +94,7 @@ fn headers_may_come_from_the_event_and_are_left_out_when_it_gives_none() {
 }
 
 #[test]
-fn data_chooses_any_object_of_the_event_and_nothing_else() {
+fn data_has_to_be_an_object() {
     let event = r#"{"properties":{"z":1,"10":[1.0,null]},"list":[],"none":null}"#;
     assert_eq!(
         body(json!({"@path": "$.properties"}), event),

@@ -61,7 +61,7 @@ fn every_line_gives_one_and_errors_do_not_end_the_run() {
     {"error":{"path":"method","message":"unknown variant `GET`, expected one of `POST`, `PUT`, `PATCH`"}}
     {"error":{"path":"data.a[0].@liquid","message":"Liquid templates are not supported: use @template, @if, @case or @replace, or an insert function","more":[{"path":"data.b.@path","message":"should be a path such as \"$.userId\", or a directive that gives one"}]}}
     {"error":{"path":"data","message":"should give an object and gives nothing"}}
-    {"error":{"path":"url","message":"gives what is no URL: relative URL without a base"}}
+    {"error":{"path":"url","message":"gives an invalid URL: relative URL without a base"}}
     "#);
     assert_eq!(render(&["--strict"], &lines).0, 1);
     assert_eq!(render(&["--strict"], &lines[..2]).0, 0);

@@ -1,9 +1,8 @@
-//! Secrets at rest: what opens, what is refused, who may read the files.
+//! Secrets at rest: sealing, opening, and the permissions of their files.
 
 use std::os::unix::fs::PermissionsExt as _;
 
 use postrider::domain::clock::Timestamp;
-use postrider::settings::Settings;
 use postrider::settings::secrets::{
     Keyring, Purpose, SecretError, generate, operator_token, read_token,
 };
@@ -12,12 +11,8 @@ use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_micros(1);
 
-fn settings(folder: &TempDir) -> Settings {
-    Settings { secret_key_file: folder.path().join("key"), ..Settings::default() }
-}
-
 #[test]
-fn what_was_sealed_opens_for_its_purpose_and_row_only() {
+fn a_sealed_secret_opens_for_its_purpose_and_row_only() {
     let keyring = Keyring::new(&[7; 32]);
     let plain = SecretString::from("s3cret");
     let sealed = keyring.seal(&plain, Purpose::SharedSecret, NOW).unwrap();
@@ -50,36 +45,36 @@ fn another_key_is_named_by_its_id() {
 }
 
 #[test]
-fn the_key_file_is_made_once_for_its_owner_and_found_again() {
+fn the_key_file_is_created_once_with_mode_0600_and_reused() {
     let folder = TempDir::new().unwrap();
-    let settings = settings(&folder);
-    let made = Keyring::of(&settings, false).unwrap();
-    let mode = std::fs::metadata(&settings.secret_key_file).unwrap().permissions().mode();
+    let path = folder.path().join("key");
+    let made = Keyring::load(None, &path, false).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(Keyring::of(&settings, true).unwrap().key_id(), made.key_id());
+    assert_eq!(Keyring::load(None, &path, true).unwrap().key_id(), made.key_id());
 }
 
 #[test]
-fn a_lost_key_file_is_not_replaced_while_secrets_need_it() {
+fn a_missing_key_file_is_not_replaced_while_sealed_secrets_exist() {
     let folder = TempDir::new().unwrap();
-    let settings = settings(&folder);
-    assert!(matches!(Keyring::of(&settings, true), Err(SecretError::KeyMissing { .. })));
-    assert!(!settings.secret_key_file.exists());
+    let path = folder.path().join("key");
+    assert!(matches!(Keyring::load(None, &path, true), Err(SecretError::KeyMissing { .. })));
+    assert!(!path.exists());
 }
 
 #[test]
-fn files_that_others_can_read_are_refused() {
+fn secret_files_readable_by_others_are_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("token");
     let token = operator_token(&path).unwrap();
     assert_eq!(operator_token(&path).unwrap().expose_secret(), token.expose_secret());
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     let error = read_token(&path).unwrap_err().to_string();
-    assert!(error.contains("can be read by others (mode 0640): run chmod 600"), "{error}");
+    assert!(error.contains("is readable by other users (mode 0640): run chmod 600"), "{error}");
 }
 
 #[test]
-fn made_keys_differ() {
+fn generated_keys_differ() {
     let (one, other) = (generate("wk_").unwrap(), generate("wk_").unwrap());
     assert_ne!(one.expose_secret(), other.expose_secret());
     assert_eq!(one.expose_secret().len(), "wk_".len() + 43);

@@ -85,7 +85,7 @@ fn every_wrong_setting_is_told_at_once() {
     postrider.toml:2: there is no setting listen_on; did you mean listen?
     postrider.toml:3: retention_days should be a whole number from 1 to 36500, not -1
     postrider.toml:4: secret_key is a secret: give it as POSTRIDER_SECRET_KEY in the environment only
-    postrider.toml:5: database should be sqlite:// and a path: PostgreSQL is not in this version, not "postgres://h/d"
+    postrider.toml:5: database should be sqlite:// and a path (this version has no PostgreSQL), not "postgres://h/d"
     postrider.toml:6: log_format should be auto, text or json, not "xml"
     postrider.toml:7: allow_networks should be a list of networks such as 10.0.0.0/8, separated by commas, not ["nowhere"]
     "#);

@@ -1,5 +1,5 @@
-//! End to end with the real program: the official Node and Python SDKs send every call type; a receiver in
-//! Node verifies signatures as Segment's webhook documentation shows.
+//! End to end with the real program: the official Node and Python SDKs send every call type, and a receiver
+//! in Node verifies the signatures as in the documentation of Segment's webhooks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use tokio::process::{Child, ChildStdout, Command};
 
 const SECRET: &str = "clé secrète";
 const WRITE_KEY: &str = "sdk-write-key";
-/// Timeout for external processes.
-const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time limit: a hung process fails the test by name.
+const LIMIT: Duration = Duration::from_secs(60);
 const TYPES: [&str; 6] = ["alias", "group", "identify", "page", "screen", "track"];
 
 fn sdk(file: &str) -> PathBuf {
@@ -23,12 +23,10 @@ fn sdk(file: &str) -> PathBuf {
 }
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PROCESS_TIMEOUT, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: took too long"))
+    tokio::time::timeout(LIMIT, future).await.unwrap_or_else(|_| panic!("{what}: took too long"))
 }
 
-/// The receiver in Node. It answers 503 to the first attempt of each event, so that it is retried.
+/// The receiver in Node. It answers 503 first, so that each event is retried once.
 struct Verifier {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -58,7 +56,7 @@ async fn next_line(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
     serde_json::from_str(&line.expect("the verifier ended early")).unwrap()
 }
 
-/// The real program with its own database.
+/// The real program with a database of its own.
 struct Program {
     service: Child,
     folder: TempDir,
@@ -107,19 +105,15 @@ impl Program {
         }
     }
 
-    /// Runs a subcommand that has to succeed, and parses its JSON.
-    async fn verb(&self, arguments: &[&str]) -> Value {
-        let output = postrider(self.folder.path()).args(arguments).arg("--json").output();
+    /// Runs a verb that has to succeed, and reads its JSON.
+    async fn verb(&self, words: &[&str]) -> Value {
+        let output = postrider(self.folder.path()).args(words).arg("--json").output();
         let output = within("a verb", output).await.unwrap();
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Stops it with SIGTERM.
+    /// Stops it with a signal.
     async fn stop(mut self) {
         let id = i32::try_from(self.service.id().unwrap()).unwrap();
         let process = rustix::process::Pid::from_raw(id).unwrap();
@@ -139,7 +133,7 @@ fn postrider(folder: &Path) -> Command {
     command
 }
 
-/// Runs a sending script; returns the messageIds and types that it sent.
+/// Runs a sending script and gives the messageIds it sent, by type.
 async fn send(
     interpreter: PathBuf,
     script: &str,
@@ -153,10 +147,10 @@ async fn send(
         .kill_on_drop(true)
         .output();
     let output = within(script, output).await.expect("tests/sdk/install has been run");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {stderr}");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {words}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["failed"], json!([]), "{script}: {stderr}");
+    assert_eq!(report["failed"], json!([]), "{script}: {words}");
     let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
     let sent = report["sent"].as_array().unwrap().iter();
     sent.map(|event| (text(event, "messageId"), text(event, "type"))).collect()
@@ -198,7 +192,7 @@ async fn the_official_sdks_deliver_every_call_type_once_with_signatures_that_ver
 }
 
 impl Verifier {
-    /// Closes its stdin and returns the remaining lines.
+    /// The rest of its output, after its input is closed.
     async fn rest(mut self) -> Vec<Value> {
         drop(self.child.stdin.take());
         let mut rest = Vec::new();

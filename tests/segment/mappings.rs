@@ -1,4 +1,4 @@
-//! Generates mapping data and events as JSON text, so that numbers and escapes occur in every notation.
+//! Generated data and events, as JSON text, with every spelling of numbers and escapes.
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -137,7 +137,7 @@ pub(super) fn event(rng: &mut StdRng) -> String {
     event + "}"
 }
 
-/// Adds the fields that paths and triggers refer to.
+/// Fields that paths and triggers look for, beside any others.
 fn with_known(rng: &mut StdRng, fields: &str) -> String {
     let plan = value(rng, 3);
     let list = array(rng, |rng| value(rng, 1));
@@ -183,7 +183,7 @@ fn literal(rng: &mut StdRng) -> String {
     }
 }
 
-/// Any node of a mapping.
+/// What may stand anywhere in a mapping.
 fn node(rng: &mut StdRng, depth: u32) -> String {
     if depth > 4 {
         return directive(rng, depth);
@@ -196,7 +196,7 @@ fn node(rng: &mut StdRng, depth: u32) -> String {
     }
 }
 
-/// A truthy value, which some options require.
+/// A value that JavaScript takes for true, which some options ask for.
 fn truthy(rng: &mut StdRng, depth: u32) -> String {
     if one_in(rng, 6) {
         return pick(rng, &["1", "\"x\"", "[]", "{}", "true"]).to_owned();
@@ -243,12 +243,12 @@ fn directive(rng: &mut StdRng, depth: u32) -> String {
     format!("{{\"@{name}\":{inside}{metadata}}}")
 }
 
-/// An object or a directive, which some options require.
+/// An object or a directive, which some options ask for.
 fn structure(rng: &mut StdRng, depth: u32) -> String {
     if one_in(rng, 2) { directive(rng, depth) } else { object(rng, |rng| node(rng, depth + 1)) }
 }
 
-/// Text or a directive, which some options require.
+/// Text or a directive, which some options ask for.
 fn text_or_directive(rng: &mut StdRng, depth: u32) -> String {
     if one_in(rng, 4) {
         return pick(rng, &[r#""""#, r#""Größe ß""#, r#""a.b.c""#]).to_owned();

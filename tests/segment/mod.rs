@@ -1,10 +1,10 @@
-//! Differential test: generated triggers and mappings are evaluated by Segment's published packages in
-//! Node and by `postrider render`, and the results have to be equal. Where Segment's code throws, we have to
-//! refuse the mapping or fail the event.
+//! Differential test: generated triggers and mappings, evaluated by Segment's published packages in Node
+//! and by `postrider render`, have the same results. A case in which Segment's code throws has to be
+//! refused, as a mapping or for that event.
 //!
-//! Not generated, because the two differ on purpose: names that JavaScript objects inherit, and in triggers
-//! `and` beside `or` without parentheses, nested groups, functions in groups, `!( … )` and single quotes,
-//! all of which Segment's parser misreads.
+//! Not generated, because the two differ by design: names that JavaScript's
+//! objects inherit, and, of triggers, `and` beside `or` without parentheses, groups in groups,
+//! functions in groups, `!( … )` and single quotes, which Segment's parser gets wrong.
 
 mod mappings;
 mod triggers;
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::operator::render::render;
 
-/// Number of generated cases; seeds are fixed, so that failures are reproducible.
+/// Generated cases; the seed is fixed, so that a difference comes again.
 const CASES: u64 = 4_000;
 
 /// One case, its parts as JSON text.
@@ -45,7 +45,7 @@ impl Case {
         format!("{{\"trigger\":{trigger},\"data\":{},\"event\":{}}}", self.data, self.event)
     }
 
-    /// For us: the trigger without data, and the data without a trigger.
+    /// For us: the trigger with whole data, and the data with no trigger.
     fn for_postrider(&self) -> [String; 2] {
         let trigger = Value::from(self.trigger.as_str());
         [
@@ -80,7 +80,7 @@ fn by_segment(cases: &[Case]) -> Vec<Verdict> {
 }
 
 #[test]
-fn triggers_and_directives_give_what_segments_own_code_gives() {
+fn triggers_and_directives_have_the_results_of_segments_code() {
     let cases: Vec<Case> = (0..CASES).map(Case::generate).collect();
     let expected = by_segment(&cases);
     let lines: Vec<String> = cases.iter().flat_map(Case::for_postrider).collect();
@@ -93,7 +93,7 @@ fn triggers_and_directives_give_what_segments_own_code_gives() {
         if ours[0]["matched"] != expected.matched {
             differences.push(format!("{}\n  {}\n  {}", case.trigger, case.event, ours[0]));
         }
-        // A payload that is not an object: Segment's code returns it, its destination refuses it.
+        // What gives no object is no payload: Segment's code gives it, its destination refuses it.
         let body = expected.body.as_deref().filter(|body| body.starts_with('{'));
         if ours[1]["request"]["body"].as_str() != body {
             let (data, event) = (&case.data, &case.event);
@@ -102,17 +102,17 @@ fn triggers_and_directives_give_what_segments_own_code_gives() {
     }
     let shown: Vec<String> = differences.iter().take(5).cloned().collect();
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), shown.join("\n"));
-    // Guards against vacuous cases that all fail or never match.
+    // Cases that all fail or never match would prove nothing.
     assert!(matched > CASES / 5 && matched < CASES * 4 / 5, "{matched} of {CASES} matched");
     assert!(rendered > CASES / 2, "{rendered} of {CASES} rendered");
 }
 
-/// A random element.
+/// One of some.
 fn pick<'t, T: ?Sized>(rng: &mut StdRng, from: &[&'t T]) -> &'t T {
     from[rng.random_range(0..from.len())]
 }
 
-/// True with probability 1/`times`.
+/// True once in `times`.
 fn one_in(rng: &mut StdRng, times: u32) -> bool {
     rng.random_range(0..times) == 0
 }

@@ -1,11 +1,11 @@
-//! Generates triggers within the grammar that both implementations share.
+//! Generated triggers, within the common grammar.
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::{one_in, pick};
 
-/// Fields that are text only in Segment's triggers, and fields of any type.
+/// Fields that Segment's triggers know as text only, and those that may be anything.
 const TEXT_FIELDS: [&str; 2] = ["event", "userId"];
 const FIELDS: [&str; 8] = [
     "properties.plan",
@@ -24,7 +24,7 @@ const TYPES: [&str; 4] = ["track", "identify", "page", "screen"];
 /// The kinds of conditions that are comparisons.
 const COMPARISONS: u32 = 7;
 
-/// Conditions joined by one operator, some of them groups joined by the other.
+/// Conditions joined by one word, some of them groups joined by another.
 pub(super) fn trigger(rng: &mut StdRng) -> String {
     let word = pick(rng, &["and", "or"]);
     let count = rng.random_range(1..4);

@@ -1,29 +1,19 @@
 //! Documents: every file, test and metric that they name exists.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use postrider::store::Ledger;
 use postrider::telemetry::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason};
 
-use super::lexer::tokens;
-use super::{SourceFile, assert_none, files, root, rust_files};
+use super::tokens::tokens;
+use super::{assert_none, documents, files, root, rust_files};
 
 /// What a path of the project begins with, so that a quoted text is known for one.
 const FOLDERS: [&str; 8] =
     ["src/", "tests/", "docs/", "migrations/", ".ci/", ".config/", "deploy/", "examples/"];
 /// How a table that says which test proves a sentence is headed.
 const PROOF: &str = "| Proved by |";
-
-fn documents() -> Vec<SourceFile> {
-    let mut documents = files(&["docs"], "md");
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        let text = fs::read_to_string(root().join(name)).expect("a document of the house");
-        documents.push(SourceFile { path: name.to_owned(), text });
-    }
-    documents
-}
 
 #[test]
 fn documents_name_only_what_exists() {

@@ -1,28 +1,35 @@
-//! Layering: which room of the house may know which, and which crates live in one room only.
+//! Layering: which room may depend on which, and which crates belong to some rooms only. A room is a
+//! module of the crate's root. It depends on another when a path in it, written from the root, leads
+//! there: `crate::room::…`, a `super::…` that climbs as high, and `use` groups, macros and attributes
+//! with them. The list of arrows is exact.
 
-use super::lexer::{Token, tokens};
-use super::{assert_none, files};
+use std::collections::BTreeSet;
 
-/// Known to every room, and knowing none but each other.
+use super::cycles::cycles;
+use super::modules::Modules;
+use super::references::{Kind, Reference};
+use super::{SourceFile, assert_none, files};
+
+/// Any room may depend on these; they depend on no room.
 const GROUND: [&str; 1] = ["json"];
 
-/// The rooms each room may know, beside the ground. A room that is not here may know nothing.
+/// The rooms that each room depends on, beside the ground.
 const ARROWS: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("domain", &[]),
     ("settings", &["domain", "store"]),
     ("store", &["domain", "telemetry"]),
     ("telemetry", &["domain", "sender", "settings", "store"]),
-    ("trigger", &["domain"]),
+    ("trigger", &[]),
     ("mapping", &["domain", "trigger"]),
     ("sender", &["domain"]),
     ("functions", &["domain"]),
-    ("routing", &["domain", "functions", "trigger", "mapping", "store", "sender", "settings"]),
-    ("outbound_auth", &["domain", "settings", "sender", "store"]),
+    ("routing", &["domain", "functions", "mapping", "sender", "settings", "store"]),
+    ("outbound_auth", &["domain", "sender", "settings", "store"]),
     ("auth", &["domain", "settings", "store"]),
     ("live", &["domain"]),
     ("inspector", &["domain", "live", "sender"]),
-    ("intake", &["domain", "live", "routing", "settings", "store", "telemetry"]),
+    ("intake", &["domain", "live", "routing", "store", "telemetry"]),
     (
         "delivery",
         &[
@@ -32,15 +39,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "outbound_auth",
             "routing",
             "sender",
-            "settings",
             "store",
             "telemetry",
         ],
     ),
     ("alerts", &["delivery", "domain", "routing", "store", "telemetry"]),
-    ("maintenance", &["alerts", "auth", "delivery", "domain", "settings", "store", "telemetry"]),
-    ("process", &["delivery", "domain", "functions", "store"]),
-    ("pipeline", &["domain", "functions", "mapping", "process", "sender", "settings", "store"]),
+    ("maintenance", &["alerts", "auth", "delivery", "domain", "store"]),
+    ("pipeline", &["domain", "functions", "mapping", "sender", "settings", "store"]),
     (
         "service",
         &[
@@ -52,29 +57,27 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mapping",
             "outbound_auth",
             "pipeline",
-            "process",
             "settings",
             "store",
             "trigger",
         ],
     ),
-    ("sse", &["service"]),
     (
         "api",
         &[
             "auth",
             "domain",
             "inspector",
+            "live",
             "outbound_auth",
             "pipeline",
             "service",
             "settings",
-            "sse",
             "store",
             "telemetry",
         ],
     ),
-    ("web", &["auth", "domain", "pipeline", "service", "settings", "sse", "store"]),
+    ("web", &["auth", "domain", "live", "pipeline", "service", "settings", "store"]),
     (
         "server",
         &[
@@ -88,17 +91,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "intake",
             "live",
             "maintenance",
-            "mapping",
             "outbound_auth",
             "pipeline",
-            "process",
             "routing",
             "sender",
             "service",
             "settings",
             "store",
             "telemetry",
-            "trigger",
             "web",
         ],
     ),
@@ -106,37 +106,30 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "api",
-            "auth",
-            "delivery",
             "domain",
             "functions",
             "inspector",
-            "intake",
-            "maintenance",
             "mapping",
             "pipeline",
-            "process",
-            "routing",
             "sender",
             "server",
             "service",
             "settings",
             "store",
             "telemetry",
-            "trigger",
         ],
     ),
 ];
 
-/// Crates that live in some rooms only.
-const TENANTS: &[(&str, &[&str])] = &[
+/// Crates that belong to some rooms only.
+const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("libsqlite3_sys", &["store"]),
     ("rusqlite", &["store"]),
     ("reqwest", &["cli", "sender"]),
     ("oauth2", &["outbound_auth"]),
     ("hickory_resolver", &["sender"]),
-    ("axum", &["intake", "api", "server", "sse", "web"]),
+    ("axum", &["api", "intake", "live", "server", "web"]),
     ("askama", &["api", "web"]),
     ("utoipa", &["api", "domain", "pipeline", "service"]),
     ("utoipa_axum", &["api"]),
@@ -151,162 +144,116 @@ const TENANTS: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
 ];
 
+fn read() -> Modules {
+    Modules::read(&files(&["src"], "rs"))
+}
+
 #[test]
-fn rooms_know_only_the_rooms_below_them() {
-    let faults: Vec<String> = files(&["src"], "rs")
-        .iter()
-        .filter(|file| file.path != "src/lib.rs")
-        .flat_map(|file| faults(&file.path, &file.text))
-        .collect();
-    assert_none(&faults, "a room reaches where it may not");
+fn rooms_depend_only_on_the_rooms_below_them() {
+    assert_none(&faults(&read()), "a dependency that is not allowed");
+}
+
+#[test]
+fn every_arrow_that_is_allowed_is_used() {
+    let unused: Vec<String> = unused(ARROWS, &arrows(&read()));
+    assert_none(&unused, "an allowed arrow that nothing uses");
+}
+
+#[test]
+fn rooms_have_no_cycles() {
+    let arrows = arrows(&read());
+    let names = |_: &str, _: &str| String::new();
+    assert_none(&cycles(&arrows, names), "rooms that depend on each other");
 }
 
 #[test]
 fn every_room_has_its_arrows() {
-    let listed = |room: &str| ARROWS.iter().any(|(known, _)| *known == room);
     let missing: Vec<String> = files(&["src"], "rs")
         .iter()
         .map(|file| room(&file.path))
-        .filter(|room| !listed(room) && room != "lib" && room != "main")
+        .filter(|room| !is_room(room) && room != "lib" && room != "main")
         .collect();
     assert_none(&missing, "rooms without arrows");
+    let rooms: BTreeSet<String> = files(&["src"], "rs").iter().map(|it| room(&it.path)).collect();
+    let gone = ARROWS.iter().map(|(room, _)| (*room).to_owned());
+    let gone: Vec<String> = gone.filter(|room| !rooms.contains(room)).collect();
+    assert_none(&gone, "arrows of a room that does not exist");
 }
 
 /// The room that a file of `src` belongs to.
-fn room(path: &str) -> String {
+pub(super) fn room(path: &str) -> String {
     let inner = path.trim_start_matches("src/");
     inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs").to_owned()
-}
-
-fn faults(path: &str, source: &str) -> Vec<String> {
-    let room = room(path);
-    let tokens = tokens(source);
-    let rooms = rooms_named(path, &tokens);
-    let known = ARROWS.iter().find(|(name, _)| *name == room).map_or(&[] as &[&str], |is| is.1);
-    let may = |other: &str| {
-        room == "main" || other == room || known.contains(&other) || GROUND.contains(&other)
-    };
-    let reached = rooms.iter().filter(|(other, _)| is_room(other) && !may(other));
-    let mut faults: Vec<String> = reached
-        .map(|(other, line)| format!("{path}:{line}: {room} may not know {other}"))
-        .collect();
-    for (tenant, rooms) in TENANTS {
-        let strays = crates_named(tenant, &tokens);
-        if !rooms.contains(&room.as_str()) {
-            faults.extend(strays.map(|line| format!("{path}:{line}: {tenant} lives in {rooms:?}")));
-        }
-    }
-    faults
 }
 
 fn is_room(name: &str) -> bool {
     ARROWS.iter().any(|(room, _)| *room == name)
 }
 
-/// Every name that follows `crate::`, or a `super::` that climbs as high, with groups opened.
-fn rooms_named(path: &str, tokens: &[Token]) -> Vec<(String, usize)> {
-    let mut named = Vec::new();
-    let mut inline = InlineModules::default();
-    for (at, token) in tokens.iter().enumerate() {
-        inline.pass(tokens, at);
-        let starts_path = at == 0 || text(tokens, at - 1) != "::";
-        let after = match token.text.as_str() {
-            "crate" => Some(at + 1),
-            "postrider" if room(path) == "main" => Some(at + 1),
-            "super" if starts_path => climb(tokens, at, depth(path) + inline.depth()),
-            _ => None,
-        };
-        if let Some(after) = after.filter(|after| text(tokens, *after) == "::") {
-            named.extend(first_names(tokens, after + 1));
-        }
+/// Which room depends on which, outside of tests.
+fn arrows(modules: &Modules) -> BTreeSet<(String, String)> {
+    let files = modules.references.iter().filter(|(path, _)| *path != "src/lib.rs");
+    let pairs = files.flat_map(|(path, references)| {
+        let code = references.iter().filter(|reference| !reference.test);
+        code.filter_map(|reference| Some((room(path), room_named(reference)?)))
+    });
+    pairs.filter(|(from, to)| from != to && is_room(to)).collect()
+}
+
+fn unused(allowed: &[(&str, &[&str])], used: &BTreeSet<(String, String)>) -> Vec<String> {
+    let allowed = allowed.iter().flat_map(|(from, all)| all.iter().map(move |to| (*from, *to)));
+    allowed
+        .filter(|(from, to)| !used.contains(&((*from).to_owned(), (*to).to_owned())))
+        .map(|(from, to)| format!("{from} -> {to}"))
+        .collect()
+}
+
+fn faults(modules: &Modules) -> Vec<String> {
+    let files = modules.references.iter().filter(|(path, _)| *path != "src/lib.rs");
+    files
+        .flat_map(|(path, references)| {
+            references.iter().filter_map(|reference| fault(modules, path, reference))
+        })
+        .collect()
+}
+
+fn fault(modules: &Modules, path: &str, reference: &Reference) -> Option<String> {
+    let (room, line) = (room(path), || reference.span.start().line);
+    let known = ARROWS.iter().find(|(name, _)| *name == room).map_or(&[] as &[&str], |is| is.1);
+    let may = |other: &str| {
+        room == "main" || other == room || known.contains(&other) || GROUND.contains(&other)
+    };
+    if let Some(other) = room_named(reference).filter(|other| is_room(other) && !may(other)) {
+        return Some(format!("{path}:{}: {room} may not depend on {other}", line()));
     }
-    named
+    let name = reference.segments.first()?;
+    let (_, rooms) = CRATES.iter().find(|(known, _)| known == name)?;
+    (!rooms.contains(&room.as_str()) && names_crate(modules, reference, name))
+        .then(|| format!("{path}:{}: {name} belongs to {rooms:?}", line()))
 }
 
-/// How many modules a file is below the crate's root.
-fn depth(path: &str) -> usize {
-    let inner = path.trim_start_matches("src/").trim_end_matches(".rs");
-    inner.trim_end_matches("/mod").split('/').filter(|part| *part != "main").count()
+/// The room that a path leads to from the crate's root; none for a path that stays below a room.
+fn room_named(reference: &Reference) -> Option<String> {
+    let in_main = reference.module.first().is_some_and(|module| module == "main");
+    let climbs = reference.segments.iter().take_while(|it| *it == "super").count();
+    let after = match reference.segments.first()?.as_str() {
+        "crate" => 1,
+        "postrider" if in_main => 1,
+        "super" if climbs >= reference.module.len() => climbs,
+        _ => return None,
+    };
+    reference.segments.get(after).cloned()
 }
 
-/// Where a path of `super`s stands when it has climbed to the root; none when it stays below.
-fn climb(tokens: &[Token], start: usize, depth: usize) -> Option<usize> {
-    let (mut at, mut climbed) = (start, 1);
-    while text(tokens, at + 1) == "::" && text(tokens, at + 2) == "super" {
-        at += 2;
-        climbed += 1;
-    }
-    (climbed >= depth).then_some(at + 1)
+/// Whether a path begins with a crate's name. A single name is a crate in a `use` and as a macro only.
+fn names_crate(modules: &Modules, reference: &Reference, name: &str) -> bool {
+    let is_path = reference.segments.len() > 1 || reference.kind != Kind::Code;
+    reference.rooted || is_path && !modules.is_local(&reference.module, name)
 }
 
-/// The first name of each path from here: one, or those of a `{…}` group.
-fn first_names(tokens: &[Token], start: usize) -> Vec<(String, usize)> {
-    if text(tokens, start) != "{" {
-        return tokens
-            .get(start)
-            .map(|token| (token.text.clone(), token.line))
-            .into_iter()
-            .collect();
-    }
-    let (mut names, mut nested, mut fresh) = (Vec::new(), 0usize, true);
-    for token in &tokens[start + 1..] {
-        match token.text.as_str() {
-            "{" => nested += 1,
-            "}" if nested == 0 => break,
-            "}" => nested -= 1,
-            "," if nested == 0 => fresh = true,
-            name if fresh => {
-                names.push((name.to_owned(), token.line));
-                fresh = false;
-            }
-            _ => {}
-        }
-    }
-    names
-}
-
-/// The lines on which a crate is named: at the start of a path, or bare in a `use`.
-fn crates_named<'a>(name: &'a str, tokens: &'a [Token]) -> impl Iterator<Item = usize> + 'a {
-    tokens.iter().enumerate().filter_map(move |(at, token)| {
-        let before = if at == 0 { "" } else { text(tokens, at - 1) };
-        let after = text(tokens, at + 1);
-        // `::sqlx::x` names the crate as well: then nothing that could be a path stands before `::`.
-        let rooted = before == "::" && at >= 2 && !is_word(text(tokens, at - 2));
-        let starts = before != "::" && before != "." || rooted || before == "::" && at == 1;
-        let names = after == "::" || after == "!" || matches!(before, "use" | "crate");
-        (token.text == name && starts && names).then_some(token.line)
-    })
-}
-
-fn is_word(token: &str) -> bool {
-    token.starts_with(|c: char| c.is_alphanumeric() || c == '_')
-        && !matches!(token, "use" | "in" | "as" | "return" | "dyn" | "impl" | "mut" | "for")
-}
-
-fn text(tokens: &[Token], at: usize) -> &str {
-    tokens.get(at).map_or("", |token| token.text.as_str())
-}
-
-/// The `mod name { … }` blocks that are open: each is one more step to the root.
-#[derive(Default)]
-struct InlineModules {
-    braces: Vec<bool>,
-}
-
-impl InlineModules {
-    fn pass(&mut self, tokens: &[Token], at: usize) {
-        match text(tokens, at) {
-            "{" => self.braces.push(at >= 2 && text(tokens, at - 2) == "mod"),
-            "}" => {
-                self.braces.pop();
-            }
-            _ => {}
-        }
-    }
-
-    fn depth(&self) -> usize {
-        self.braces.iter().filter(|is_module| **is_module).count()
-    }
+fn faults_in(path: &str, source: &str) -> Vec<String> {
+    let file = SourceFile { path: path.to_owned(), text: source.to_owned() };
+    faults(&Modules::read(&[file]))
 }
 
 #[test]
@@ -315,8 +262,13 @@ fn a_forbidden_arrow_is_noticed_however_it_is_written() {
         ("src/domain/job.rs", "use crate::store::Store;"),
         ("src/domain/job.rs", "use crate::{json::Value, store::{Store, Ledger}};"),
         ("src/domain/job.rs", "fn a() { crate::sender::send(); }"),
+        ("src/domain/job.rs", "fn a() -> Vec<crate::sender::Sent> { Vec::new() }"),
+        ("src/domain/job.rs", "fn a() { select! { _ = crate::sender::send() => {} } }"),
+        ("src/domain/job.rs", "fn a() { b! { use crate::{json, store::Store}; } }"),
+        ("src/domain/job.rs", "#[serde(with = \"crate::store::row\")] struct A;"),
         ("src/domain/job.rs", "use super::super::store::Store;"),
         ("src/domain/job.rs", "mod tests { use super::super::super::store::Store; }"),
+        ("src/domain/job.rs", "#[cfg(test)] mod tests { use crate::store::Store; }"),
         ("src/domain/mod.rs", "use super::{json, store};"),
         ("src/json/mod.rs", "pub(in crate::store) fn a() {}"),
         ("src/delivery/mod.rs", "use\n    crate\n    ::api::Api;"),
@@ -325,13 +277,15 @@ fn a_forbidden_arrow_is_noticed_however_it_is_written() {
         ("src/delivery/mod.rs", "use {std::fmt, sqlx::Row};"),
         ("src/delivery/mod.rs", "fn a(e: ::sqlx::Error) {}"),
         ("src/delivery/mod.rs", "#[derive(sqlx::FromRow)] struct A;"),
+        ("src/delivery/mod.rs", "fn a() { b!(x, sqlx::query(c)) }"),
         ("src/store/mod.rs", "fn a() -> reqwest::Client { reqwest::Client::new() }"),
         ("src/store/mod.rs", "use reqwest;"),
         ("src/store/mod.rs", "extern crate axum;"),
         ("src/api/mod.rs", "fn a() -> anyhow::Result<()> { anyhow!(1) }"),
+        ("src/api/mod.rs", "fn a() { anyhow!(1) }"),
     ];
     for (path, source) in offences {
-        assert!(!faults(path, source).is_empty(), "not noticed in {path}: {source}");
+        assert!(!faults_in(path, source).is_empty(), "not noticed in {path}: {source}");
     }
 }
 
@@ -342,10 +296,23 @@ fn an_allowed_arrow_is_left_alone() {
         ("src/domain/job.rs", "mod tests { use super::*; use super::super::store_like::A; }"),
         ("src/domain/job.rs", "//! As crate::store::Store says.\nconst A: &str = \"sqlx::Row\";"),
         ("src/store/sqlite/mod.rs", "use sqlx::Row; use super::Store; use super::super::Store;"),
-        ("src/delivery/mod.rs", "let sqlx = 1; a.sqlx(); b::sqlx::c();"),
+        ("src/delivery/mod.rs", "fn c() { let sqlx = 1; a.sqlx(); b::sqlx::c(); }"),
+        ("src/api/mod.rs", "mod cookie { pub fn a() {} } fn a() { cookie::a() }"),
         ("src/main.rs", "use postrider::cli::run;"),
     ];
     for (path, source) in innocent {
-        assert_eq!(faults(path, source), Vec::<String>::new(), "{path}: {source}");
+        assert_eq!(faults_in(path, source), Vec::<String>::new(), "{path}: {source}");
     }
+}
+
+#[test]
+fn an_arrow_that_nothing_uses_is_noticed() {
+    let source = "use crate::a::A; #[cfg(test)] mod tests { use crate::b::B; }";
+    let file = SourceFile { path: "src/c.rs".to_owned(), text: source.to_owned() };
+    let used: BTreeSet<(String, String)> = Modules::read(&[file]).references["src/c.rs"]
+        .iter()
+        .filter(|reference| !reference.test)
+        .filter_map(|reference| Some(("c".to_owned(), room_named(reference)?)))
+        .collect();
+    assert_eq!(unused(&[("c", &["a", "b"])], &used), ["c -> b"]);
 }

@@ -1,11 +1,15 @@
-//! Style as a test: what the house says of itself in CONTRIBUTING.md and ARCHITECTURE.md is checked
-//! here on every run, layering and documents included.
+//! Style as tests: the rules of CONTRIBUTING.md and ARCHITECTURE.md on layers, cycles, names, prose and
+//! documents are checked on every run.
 
+mod cycles;
 mod docs;
 mod figures;
 mod layering;
-mod lexer;
+mod modules;
 mod names;
+mod prose;
+mod references;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,6 +58,16 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 
 fn rust_files() -> Vec<SourceFile> {
     files(&["src", "tests"], "rs")
+}
+
+/// What is written about the project, in Markdown.
+fn documents() -> Vec<SourceFile> {
+    let mut documents = files(&["docs"], "md");
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(name)).expect("a document of the project");
+        documents.push(SourceFile { path: name.to_owned(), text });
+    }
+    documents
 }
 
 fn assert_none(faults: &[String], rule: &str) {

@@ -1,8 +1,8 @@
 //! The event that a bench sends: a track call of a given size that carries its mark.
 
-use crate::inspector::Mark;
+use super::event_mark::Mark;
 
-/// The smallest event there is room for.
+/// The smallest size of an event.
 pub(super) const SMALLEST: usize = 256;
 
 /// The event `mark` of the run `run`, exactly `size` bytes long.

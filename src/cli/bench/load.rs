@@ -1,5 +1,5 @@
-//! The load of a bench: sends events for a while and tells how that went. Closed loop: each worker
-//! sends one after another; open loop: at a fixed rate, late ones counted from when they were due.
+//! The load of a bench: sends events and reports latencies. Closed loop: each worker sends one request
+//! after another. Open loop: at a fixed rate, with the latency of a late request measured from its due time.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -20,17 +20,18 @@ use url::Url;
 
 use super::baseline::BaselineClient;
 use super::event::event;
+use super::event_mark::Mark;
 use super::process::cpu_us;
+use super::receiver::quantile;
 use crate::cli::globals::Globals;
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
-use crate::inspector::{Mark, quantile};
 
-/// Tries for one event, when the service says to come later or a connection breaks.
+/// Attempts for one event, when the service throttles or a connection breaks.
 const TRIES: u32 = 200;
-/// The pause before another try.
+/// The delay before a retry.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What to send, where and for how long.
+/// The load's arguments.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct LoadArgs {
     /// Where to post to
@@ -39,59 +40,59 @@ pub(super) struct LoadArgs {
     /// `Authorization` to post with
     #[arg(long)]
     pub(super) authorization: Option<String>,
-    /// Post with reqwest and nothing around it: the baseline
+    /// Post with reqwest alone: the baseline
     #[arg(long)]
     pub(super) bare: bool,
-    /// What the events' messageId begins with
+    /// Prefix of the events' messageId
     #[arg(long)]
     pub(super) run: String,
     /// Size of an event
     #[arg(long)]
     pub(super) bytes: usize,
-    /// For how long
+    /// Duration
     #[arg(long)]
     pub(super) millis: u64,
-    /// At most so many events
+    /// Maximum number of events
     #[arg(long)]
     pub(super) events: u32,
     /// The first event's number
     #[arg(long)]
     pub(super) first: u32,
-    /// Events that share a request; 0: one each, bare
+    /// Events of a request; 0: one each, unwrapped
     #[arg(long)]
     pub(super) batch: u32,
-    /// Workers, each with one request under way
+    /// Workers, each with one request in flight
     #[arg(long)]
     pub(super) workers: u32,
-    /// Events a second; 0: as fast as answers come
+    /// Events a second; 0: closed loop
     #[arg(long)]
     pub(super) rate: u32,
 }
 
-/// How it went.
+/// The load's report.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LoadReport {
     /// Events acknowledged.
     pub(super) acknowledged: u64,
-    /// Events given up.
+    /// Events that were given up.
     pub(super) failed: u64,
-    /// Tries that were put off or broke.
+    /// Attempts that were throttled or broke.
     pub(super) repeated: u64,
     /// When the first event was sent, in microseconds since the Unix epoch.
     pub(super) first_us: i64,
     /// When the last acknowledgement came.
     pub(super) last_us: i64,
-    /// Half of the requests were acknowledged sooner, in microseconds.
+    /// Median acknowledgement latency, in microseconds.
     pub(super) p50_us: u32,
-    /// 99 of 100 requests were acknowledged sooner, in microseconds.
+    /// p99 acknowledgement latency, in microseconds.
     pub(super) p99_us: u32,
     /// CPU time of this process between the two, in microseconds.
     pub(super) cpu_us: u64,
-    /// The last thing that went wrong.
+    /// The last error.
     pub(super) fault: Option<String>,
 }
 
-/// What one worker saw.
+/// The results of one worker.
 #[derive(Default)]
 struct Tally {
     /// One a request.
@@ -112,16 +113,16 @@ impl LoadArgs {
     }
 }
 
-/// What all workers share.
-struct Course {
+/// The state that workers share.
+struct Shared {
     args: Arc<LoadArgs>,
     clock: SystemClock,
     next: AtomicU32,
     started_at: Timestamp,
 }
 
-impl Course {
-    /// The next request's events and when it is to be sent; none when the course is over.
+impl Shared {
+    /// The next request's events and when it is due; none at the end.
     fn next(&self) -> Option<(Range<u32>, Timestamp)> {
         let LoadArgs { rate, events, batch, millis, .. } = *self.args;
         let together = batch.max(1);
@@ -137,8 +138,8 @@ impl Course {
         (begin < events && !over).then(|| (begin..events.min(begin + together), due))
     }
 
-    /// Waits until it is due, and returns since when its answer is waited for: since it was due where
-    /// no worker was free for it, and since it is sent where only the timer, of milliseconds, was late.
+    /// Waits until it is due, and returns the start of its latency: the due time when no worker was free,
+    /// the send time when only the timer, with a resolution of milliseconds, was late.
     async fn turn(&self, due_at: Timestamp) -> Timestamp {
         if self.clock.now() >= due_at {
             return due_at;
@@ -147,7 +148,7 @@ impl Course {
         self.clock.now()
     }
 
-    /// What a request with these events says.
+    /// The body of a request with these events.
     fn body(&self, numbers: Range<u32>, sent_at: Timestamp) -> Bytes {
         let args = &*self.args;
         let event = |number| event(&args.run, Mark { number, sent_at }, args.bytes);
@@ -164,7 +165,7 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     let bare = args.bare.then(|| BaselineClient::new(args.to.clone())).transpose()?;
     let cpu_before = cpu_us("self")?;
     let started_at = clock.now();
-    let course = Arc::new(Course { args, clock, next: AtomicU32::new(0), started_at });
+    let course = Arc::new(Shared { args, clock, next: AtomicU32::new(0), started_at });
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..course.args.workers {
         let line = match &bare {
@@ -191,7 +192,7 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     Ok(report)
 }
 
-async fn work(course: Arc<Course>, mut line: Line) -> Tally {
+async fn work(course: Arc<Shared>, mut line: Line) -> Tally {
     let mut tally = Tally::default();
     while let Some((numbers, due_at)) = course.next() {
         let sent_at = course.turn(due_at).await;
@@ -211,7 +212,7 @@ async fn work(course: Arc<Course>, mut line: Line) -> Tally {
     tally
 }
 
-/// Sends until it is acknowledged; false when it was given up.
+/// Sends until it is acknowledged; false when it is given up.
 async fn persist(args: &LoadArgs, line: &mut Line, body: &Bytes, tally: &mut Tally) -> bool {
     for _ in 0..TRIES {
         match line.post(args, body.clone()).await {
@@ -229,11 +230,11 @@ async fn persist(args: &LoadArgs, line: &mut Line, body: &Bytes, tally: &mut Tal
     false
 }
 
-/// A worker's way to the other side.
+/// A worker's client.
 enum Line {
     /// The baseline.
     Bare(BaselineClient),
-    /// A connection of its own, to leave the service as much of the machine as can be.
+    /// One connection, with as little CPU as possible, which the service needs.
     Own(Option<SendRequest<Full<Bytes>>>),
 }
 
@@ -262,7 +263,7 @@ async fn connect(url: &Url) -> anyhow::Result<SendRequest<Full<Bytes>>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // A connection that breaks is seen by its sender.
+    // The sender sees a broken connection.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }

@@ -1,5 +1,5 @@
-//! Processes of a bench: started from this very program, talked to over their standard streams,
-//! measured by what the system says of them, and ended with the bench whatever happens.
+//! The bench's child processes: started from this program, controlled over their standard streams, measured
+//! over /proc, and killed when the bench ends.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// How long a process may take over an answer that needs no measuring.
+/// Time limit for an answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// A process of the bench. It is killed when this is dropped.
@@ -74,7 +74,7 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to stop in order, as an operator would, and waits for its end.
+    /// Sends SIGTERM and waits for its exit.
     pub(super) async fn terminate(self, limit: Duration) -> anyhow::Result<()> {
         let raw = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(process) = raw.and_then(rustix::process::Pid::from_raw) {
@@ -83,7 +83,7 @@ impl Process {
         self.finish(limit).await
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has exited.
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -93,12 +93,12 @@ impl Process {
         cpu_us(&self.child.id().context("the process has ended")?.to_string())
     }
 
-    /// The most memory it has held at once, in bytes.
+    /// Its peak RSS, in bytes.
     pub(super) fn peak_memory_bytes(&self) -> anyhow::Result<u64> {
         self.memory("VmHWM:")
     }
 
-    /// The memory that it holds, in bytes.
+    /// Its RSS, in bytes.
     pub(super) fn memory_bytes(&self) -> anyhow::Result<u64> {
         self.memory("VmRSS:")
     }
@@ -106,7 +106,7 @@ impl Process {
     fn memory(&self, which: &str) -> anyhow::Result<u64> {
         let id = self.child.id().context("the process has ended")?;
         let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        memory(&text, which).context("the system does not tell the process's memory")
+        memory(&text, which).context("/proc/…/status has no memory of the process")
     }
 }
 
@@ -118,7 +118,7 @@ pub(super) fn cpu_us(id: &str) -> anyhow::Result<u64> {
     Ok(ticks.saturating_mul(1_000_000) / rustix::param::clock_ticks_per_second())
 }
 
-/// Fields 14 and 15 of proc(5)'s stat; the name in parentheses before may hold anything.
+/// Fields 14 and 15 of proc(5)'s stat; the name in parentheses before may contain any character.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_says_is_read() {
+    fn proc_files_are_parsed() {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 9 8 7 6 150 50 3 2 20 0 8 0 100 1 1";
         assert_eq!(cpu_ticks(stat), Some(200));
         assert_eq!(cpu_ticks("42"), None);

@@ -1,13 +1,12 @@
-//! What a bench found: figures, each in its unit and held against the goal it has, and how they are
-//! shown.
+//! The report of a bench: figures with units and goals, printed as a table or as JSON.
 
 use serde::Serialize;
 
+use super::measurement::{Account, Measurement, quotient, to_f64};
 use super::scenario::Scenario;
-use super::side::{Account, Side, quotient, to_f64};
 use crate::cli::output::{Output, Table};
 
-/// In what a figure is.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unit {
@@ -21,7 +20,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    const fn word(self) -> &'static str {
+    const fn suffix(self) -> &'static str {
         match self {
             Self::Count | Self::Ratio => "",
             Self::PerSecond => "/s",
@@ -37,11 +36,11 @@ impl Unit {
             Self::Microseconds | Self::Megabytes => 1,
             Self::Milliseconds | Self::Ratio => 2,
         };
-        format!("{value:.decimals$}{}", self.word())
+        format!("{value:.decimals$}{}", self.suffix())
     }
 }
 
-/// What a figure is to reach.
+/// The goal of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Goal {
@@ -65,7 +64,7 @@ impl Goal {
     }
 }
 
-/// One thing that was measured.
+/// One measured value.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figure {
     pub(super) what: String,
@@ -77,63 +76,76 @@ pub(super) struct Figure {
     pub(super) reached: Option<bool>,
 }
 
-/// What one scenario gave.
+/// The result of one scenario.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Found {
+pub(super) struct ScenarioReport {
     pub(super) scenario: Scenario,
     pub(super) figures: Vec<Figure>,
-    /// What became of what was sent to the service.
+    /// Counts of events and deliveries.
     pub(super) account: Account,
 }
 
-impl Found {
+impl ScenarioReport {
     pub(super) const fn of(scenario: Scenario, account: Account) -> Self {
         Self { scenario, figures: Vec::new(), account }
     }
 
-    /// A figure by itself.
+    /// A figure without a goal.
     pub(super) fn figure(&mut self, what: impl Into<String>, unit: Unit, value: f64) {
         self.figures.push(Figure { what: what.into(), unit, value, goal: None, reached: None });
     }
 
     /// A figure with a goal.
-    pub(super) fn judged(&mut self, what: impl Into<String>, unit: Unit, value: f64, goal: Goal) {
+    pub(super) fn with_goal(
+        &mut self,
+        what: impl Into<String>,
+        unit: Unit,
+        value: f64,
+        goal: Goal,
+    ) {
         let (goal, reached) = (Some(goal), Some(goal.is_reached(value)));
         self.figures.push(Figure { what: what.into(), unit, value, goal, reached });
     }
 
-    /// One time, with a goal in milliseconds or without.
+    /// A time, with or without a goal in milliseconds.
     pub(super) fn time(&mut self, what: impl Into<String>, micros: u32, goal_ms: Option<f64>) {
         let value = f64::from(micros) / 1e3;
         match goal_ms.map(Goal::AtMost) {
-            Some(goal) => self.judged(what, Unit::Milliseconds, value, goal),
+            Some(goal) => self.with_goal(what, Unit::Milliseconds, value, goal),
             None => self.figure(what, Unit::Milliseconds, value),
         }
     }
 
     /// The service against the bare loop, with the goals for its rate and its CPU.
-    pub(super) fn compare(&mut self, service: &Side, baseline: &Side, (rate, cpu): (f64, f64)) {
+    pub(super) fn compare(
+        &mut self,
+        service: &Measurement,
+        baseline: &Measurement,
+        (rate, cpu): (f64, f64),
+    ) {
         self.figure("deliveries", Unit::Count, to_f64(service.deliveries));
         self.figure("rate", Unit::PerSecond, service.per_second);
         self.figure("bare loop's rate", Unit::PerSecond, baseline.per_second);
         let ratio = quotient(service.per_second, baseline.per_second);
-        self.judged("rate over the bare loop's", Unit::Ratio, ratio, Goal::AtLeast(rate));
+        self.with_goal("rate over the bare loop's", Unit::Ratio, ratio, Goal::AtLeast(rate));
         self.figure("CPU a delivery", Unit::Microseconds, service.cpu_us_each);
         self.figure("bare loop's CPU a request", Unit::Microseconds, baseline.cpu_us_each);
         let ratio = quotient(service.cpu_us_each, baseline.cpu_us_each);
-        self.judged("CPU over the bare loop's", Unit::Ratio, ratio, Goal::AtMost(cpu));
+        self.with_goal("CPU over the bare loop's", Unit::Ratio, ratio, Goal::AtMost(cpu));
     }
 
-    /// How long answers and arrivals took, without goals.
-    pub(super) fn latencies(&mut self, side: &Side) {
-        for (what, of) in [("acknowledged", side.acknowledged), ("arrived", side.arrival)] {
+    /// Latencies without goals.
+    pub(super) fn latencies(&mut self, side: &Measurement) {
+        for (what, of) in
+            [("acknowledgement latency", side.acknowledged), ("delivery latency", side.arrival)]
+        {
             self.time(format!("{what}, p50"), of.p50_us, None);
             self.time(format!("{what}, p99"), of.p99_us, None);
         }
     }
 }
 
-/// All of it.
+/// The report of a bench.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     pub(super) version: &'static str,
@@ -141,11 +153,11 @@ pub(super) struct Report {
     pub(super) event_bytes: usize,
     pub(super) workers: u32,
     pub(super) database_in_memory: bool,
-    pub(super) scenarios: Vec<Found>,
+    pub(super) scenarios: Vec<ScenarioReport>,
 }
 
 impl Report {
-    /// Deliveries that were owed and never came.
+    /// Deliveries of acknowledged events that never arrived.
     pub(super) fn lost(&self) -> u64 {
         self.scenarios.iter().map(|found| found.account.lost).sum()
     }
@@ -156,7 +168,7 @@ impl Report {
         figures.filter_map(|figure| figure.reached).all(|reached| reached)
     }
 
-    /// Shows it: JSON when asked for, else a table.
+    /// Prints it as JSON with `--json`, else as a table.
     pub(super) fn show(&self, output: &mut Output) -> std::io::Result<()> {
         if output.is_json() {
             return output.json(self);
@@ -165,7 +177,7 @@ impl Report {
         if self.database_in_memory {
             output.line("The database was in memory: commits cost nothing. Use --directory.")?;
         }
-        for Found { scenario, account, .. } in &self.scenarios {
+        for ScenarioReport { scenario, account, .. } in &self.scenarios {
             let Account { lost, refused, repeated_deliveries, fault, .. } = account;
             if lost + refused > 0 {
                 let fault = fault.as_deref().unwrap_or("no fault was seen");
@@ -181,7 +193,7 @@ impl Report {
 
     fn table(&self) -> Table {
         let mut table = Table::new(&["scenario", "what", "measured", "goal", ""]);
-        for Found { scenario, figures, .. } in &self.scenarios {
+        for ScenarioReport { scenario, figures, .. } in &self.scenarios {
             for (place, figure) in figures.iter().enumerate() {
                 let Figure { what, unit, value, goal, reached } = figure;
                 table.row([
@@ -206,10 +218,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_is_held_against_its_goal() {
-        let mut found = Found::of(Scenario::Single, Account::default());
-        found.judged("rate", Unit::Ratio, 0.36, Goal::AtLeast(0.36));
-        found.judged("CPU", Unit::Ratio, 2.61, Goal::AtMost(2.6));
+    fn a_figure_is_compared_with_its_goal() {
+        let mut found = ScenarioReport::of(Scenario::Single, Account::default());
+        found.with_goal("rate", Unit::Ratio, 0.36, Goal::AtLeast(0.36));
+        found.with_goal("CPU", Unit::Ratio, 2.61, Goal::AtMost(2.6));
         found.time("p99", 3_999, Some(4.0));
         found.figure("events", Unit::Count, 1.0);
         let reached: Vec<_> = found.figures.iter().map(|figure| figure.reached).collect();

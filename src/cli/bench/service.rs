@@ -1,5 +1,5 @@
-//! The service of a bench: the real `postrider serve` with a database, settings and a pipeline of
-//! its own, in a folder that goes away with the bench.
+//! The bench's service: `postrider serve` with its own database, settings and pipeline in a temporary
+//! folder.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use super::process::Process;
 use crate::sender::ApiClient;
 
 const WRITE_KEY: &str = "bench-write-key";
-/// How long the service may take to become ready.
+/// Time limit for the service to become ready.
 const READY: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long it may take to stop in order.
+/// Time limit for shutdown.
 const STOP: Duration = Duration::from_secs(45);
 
 /// A service that was stopped, or has not been started yet.
@@ -30,7 +30,7 @@ pub(super) struct Halted {
     address: SocketAddr,
 }
 
-/// By which of its doors events come in.
+/// The intake endpoint that the load uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Through {
     Single,
@@ -56,7 +56,7 @@ impl Service {
     pub(super) async fn start(parent: &Path, pipeline: &Value) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("postrider-bench-").tempdir_in(parent)?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
-        // Free now; were it taken before the service has it, the service would say so and the bench end.
+        // Free now; if it is taken before the service binds it, the service reports an error and the bench ends.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::write(folder.path().join("postrider.toml"), settings(address))?;
         let service = Halted { folder, address }.start().await?;
@@ -64,7 +64,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Stops it in order; it can be started again with what it has.
+    /// Shuts it down; it can be started again with its database.
     pub(super) async fn halt(self) -> anyhow::Result<Halted> {
         let Self { process, folder, address } = self;
         process.terminate(STOP).await?;
@@ -86,7 +86,7 @@ impl Service {
         tokio::time::timeout(READY, asked).await.context("the service did not become ready")?
     }
 
-    /// Sets this pipeline up, and nothing else.
+    /// Applies this pipeline and removes everything else.
     pub(super) async fn apply(&self, pipeline: &Value) -> anyhow::Result<()> {
         fs::write(self.folder.path().join("pipeline.json"), pipeline.to_string())?;
         let arguments = ["apply", "--config", "postrider.toml", "-f", "pipeline.json", "--prune"];
@@ -107,7 +107,7 @@ impl Service {
         format!("http://{}", self.address)
     }
 
-    /// Where events go.
+    /// The URL of the intake endpoint.
     pub(super) fn intake(&self, through: Through) -> String {
         let path = match through {
             Through::Single => "/v1/track",
@@ -116,7 +116,7 @@ impl Service {
         format!("{}{path}", self.base())
     }
 
-    /// What lets them in.
+    /// The load's `Authorization` header.
     pub(super) fn authorization() -> String {
         format!("Basic {}", STANDARD.encode(format!("{WRITE_KEY}:")))
     }
@@ -126,17 +126,17 @@ impl Service {
         &self.process
     }
 
-    /// What the database takes on disk, log included, in bytes.
+    /// The database's size on disk, WAL included, in bytes.
     pub(super) fn disk_bytes(&self) -> anyhow::Result<u64> {
         disk_bytes(self.folder.path(), "bench.db")
     }
 
-    /// What its log takes of that.
+    /// The WAL's size, in bytes.
     pub(super) fn log_bytes(&self) -> anyhow::Result<u64> {
         disk_bytes(self.folder.path(), "bench.db-wal")
     }
 
-    /// Stops it in order. What the database takes on disk then, in bytes.
+    /// Shuts it down. The database's size on disk then, in bytes.
     pub(super) async fn stop(self) -> anyhow::Result<u64> {
         let halted = self.halt().await?;
         disk_bytes(halted.folder.path(), "bench.db")

@@ -1,67 +1,68 @@
-//! Minutes at the rate that takes a part of the processors' time: memory and log at the end against those
-//! at the beginning, and latency against that of a service that has just begun, in turns: over minutes a
-//! machine changes by more than a service may.
+//! Scenario `soak`: minutes of load at a fixed CPU utilization. RSS and WAL at the end against the
+//! beginning; latency against a new service in turns, since a machine's speed changes over minutes.
 
 use std::fmt;
 
-use super::processors::Processors;
-use super::report::{Found, Goal, Unit};
-use super::scenario::{Scenario, memory, one_destination};
+use super::cpu::CpuTimes;
+use super::goals::peak_rss;
+use super::harness::{Harness, Outcome, Part};
+use super::measurement::{Account, Measurement, quotient, to_f64};
+use super::report::{Goal, ScenarioReport, Unit};
+use super::scenario::Scenario;
 use super::service::Service;
-use super::side::{Account, Side, quotient, to_f64};
-use super::stage::{Outcome, Part, Stage};
 
-/// The share of the processors' time that service, load and receiver take together.
+/// CPU utilization of service, load and receiver together.
 const LOAD: f64 = 0.6;
-/// Looks for the rate that takes it, each of a quarter of a part: what one gets wrong the next puts right.
-const LOOKS: u32 = 7;
-/// From so much of what single events reach. Twice the rate takes less than twice the time, for more events
-/// share a transaction: about the rate to the power of one over this.
+/// Steps of the search for the rate of that utilization, each of a quarter of a part.
+const RATE_STEPS: u32 = 7;
+/// The first rate, as a share of the rate of single events. CPU grows more slowly than the rate, since write
+/// batches grow: about the rate to the power of one over STEEPNESS.
 const FIRST: f64 = 0.25;
 const STEEPNESS: f64 = 1.5;
-/// The least that a look takes for busy: in a moment without a tick nothing was.
+/// The lowest utilization of a step: a short one may have no clock tick.
 const LEAST_BUSY: f64 = 0.01;
-/// Parts of the time; a third at each end is compared, each by its middle one: a machine that stands
-/// still for a second does so in a few of them.
+/// Parts of the duration; the medians of the first and the last third are compared: a machine that stalls
+/// for a second does so in a few parts.
 const PARTS: u64 = 30;
 const THIRD: usize = 10;
-/// Of each service at the end, of half a part; the one in the middle counts.
+/// Turns of each service at the end, of half a part; the median counts.
 const TURNS: usize = 5;
-/// The end over the beginning: no growth, but for what one minute differs from another.
+/// The end over the beginning: no growth, within the noise of a minute.
 const GROWTH: f64 = 1.25;
 
-/// What a part of the time gave.
-struct Look {
-    /// Of the processors' time, of 1.
+/// The figures of one part.
+struct Sample {
+    /// CPU utilization, from 0 to 1.
     busy: f64,
     memory: f64,
     log: f64,
     p50: f64,
     p99: f64,
-    /// CPU of a request of the bare loop just before it, in microseconds.
+    /// CPU of a request of the bare loop before it, in microseconds.
     bare: f64,
 }
 
-impl fmt::Display for Look {
+impl fmt::Display for Sample {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { busy, memory, log, p50, p99, bare } = self;
-        write!(out, "load {busy:.2}, memory {memory:.1} MB, log {log:.1} MB, ")?;
+        write!(out, "load {busy:.2}, RSS {memory:.1} MB, WAL {log:.1} MB, ")?;
         write!(out, "p50 {p50:.2} ms, p99 {p99:.2} ms, bare loop {bare:.1} µs")
     }
 }
 
-pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
-    let service = one_destination(stage, 0, 1).await?;
-    let Outcome { side, account } = stage.through(&service, &stage.whole("single events")).await?;
-    let mut found = Found::of(Scenario::Soak, account);
-    let millis = stage.args.soak_seconds * 1_000 / PARTS;
+pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioReport> {
+    let service = harness.one_destination(0, 1).await?;
+    let Outcome { side, account } =
+        harness.through(&service, &harness.whole("single events")).await?;
+    let mut found = ScenarioReport::of(Scenario::Soak, account);
+    let millis = harness.args.soak_seconds * 1_000 / PARTS;
     let rate =
-        rate_at_load(stage, &service, (side.per_second, millis / 4), &mut found.account).await?;
-    let mut looks = Vec::new();
+        rate_at_load(harness, &service, (side.per_second, millis / 4), &mut found.account).await?;
+    let mut samples = Vec::new();
     for _ in 0..PARTS {
-        let bare = stage.baseline().await?.cpu_us_each;
-        let (side, busy) = at(stage, &service, (rate, millis), &mut found.account).await?;
-        let look = Look {
+        let bare = harness.baseline().await?.cpu_us_each;
+        let (side, busy) = at(harness, &service, (rate, millis), &mut found.account).await?;
+        let sample = Sample {
             busy,
             memory: to_f64(service.process().memory_bytes()?) / 1e6,
             log: to_f64(service.log_bytes()?) / 1e6,
@@ -69,94 +70,99 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> anyhow::Result<Found> {
             p99: f64::from(side.acknowledged.p99_us) / 1e3,
             bare,
         };
-        stage.remark(&look.to_string())?;
-        looks.push(look);
+        harness.remark(&sample.to_string())?;
+        samples.push(sample);
     }
-    let (firsts, lasts) = (&looks[..THIRD], &looks[looks.len() - THIRD..]);
+    let (firsts, lasts) = (&samples[..THIRD], &samples[samples.len() - THIRD..]);
     found.figure("rate", Unit::PerSecond, f64::from(rate));
     for (what, of) in
-        [("memory", (|look| look.memory) as fn(&Look) -> f64), ("log", |look| look.log)]
+        [("RSS", (|sample| sample.memory) as fn(&Sample) -> f64), ("WAL", |sample| sample.log)]
     {
-        let ratio = quotient(middle(lasts, of), middle(firsts, of));
-        found.judged(format!("{what}, last over first"), Unit::Ratio, ratio, Goal::AtMost(GROWTH));
+        let ratio = quotient(median(lasts, of), median(firsts, of));
+        found.with_goal(
+            format!("{what}, last third over first"),
+            Unit::Ratio,
+            ratio,
+            Goal::AtMost(GROWTH),
+        );
     }
-    for (third, looks) in [("first", firsts), ("last", lasts)] {
+    for (third, samples) in [("first", firsts), ("last", lasts)] {
         for (what, unit, of) in [
-            ("memory", Unit::Megabytes, (|look| look.memory) as fn(&Look) -> f64),
-            ("log", Unit::Megabytes, |look| look.log),
-            ("acknowledged, p50", Unit::Milliseconds, |look| look.p50),
-            ("acknowledged, p99", Unit::Milliseconds, |look| look.p99),
-            ("processors busy", Unit::Ratio, |look| look.busy),
-            ("bare loop's CPU a request", Unit::Microseconds, |look| look.bare),
+            ("RSS", Unit::Megabytes, (|sample| sample.memory) as fn(&Sample) -> f64),
+            ("WAL", Unit::Megabytes, |sample| sample.log),
+            ("acknowledgement latency, p50", Unit::Milliseconds, |sample| sample.p50),
+            ("acknowledgement latency, p99", Unit::Milliseconds, |sample| sample.p99),
+            ("CPU utilization", Unit::Ratio, |sample| sample.busy),
+            ("bare loop's CPU a request", Unit::Microseconds, |sample| sample.bare),
         ] {
-            found.figure(format!("{what}, {third} third"), unit, middle(looks, of));
+            found.figure(format!("{what}, {third} third"), unit, median(samples, of));
         }
     }
-    against_fresh(stage, &mut found, &service, (rate, millis / 2)).await?;
-    memory(&mut found, &service)?;
+    against_fresh(harness, &mut found, &service, (rate, millis / 2)).await?;
+    peak_rss(&mut found, &service)?;
     service.stop().await?;
     Ok(found)
 }
 
-/// The rate at which the processors are as busy as they are to be.
+/// The rate that gives the CPU utilization.
 async fn rate_at_load(
-    stage: &mut Stage<'_>,
+    harness: &mut Harness<'_>,
     service: &Service,
     (most, millis): (f64, u64),
     account: &mut Account,
 ) -> anyhow::Result<u32> {
     let mut rate = most * FIRST;
-    for _ in 0..LOOKS {
-        let (_, busy) = at(stage, service, (whole(rate), millis), account).await?;
+    for _ in 0..RATE_STEPS {
+        let (_, busy) = at(harness, service, (whole(rate), millis), account).await?;
         rate = (rate * (LOAD / busy.max(LEAST_BUSY)).powf(STEEPNESS)).min(most);
     }
     Ok(whole(rate))
 }
 
-/// A while at a rate, and how busy the processors were.
+/// One part at a rate, and its CPU utilization.
 async fn at(
-    stage: &mut Stage<'_>,
+    harness: &mut Harness<'_>,
     service: &Service,
     (rate, millis): (u32, u64),
     account: &mut Account,
-) -> anyhow::Result<(Side, f64)> {
-    let part = Part { rate, millis, ..stage.whole("at a steady rate") };
-    let before = Processors::now()?;
-    let Outcome { side, account: its } = stage.through(service, &part).await?;
+) -> anyhow::Result<(Measurement, f64)> {
+    let part = Part { rate, millis, ..harness.whole("at a steady rate") };
+    let before = CpuTimes::now()?;
+    let Outcome { side, account: its } = harness.through(service, &part).await?;
     account.add(its);
-    Ok((side, Processors::now()?.busy_since(before)))
+    Ok((side, CpuTimes::now()?.busy_since(before)))
 }
 
-/// Latency against that of a service that has just begun.
+/// Latency against that of a new service.
 async fn against_fresh(
-    stage: &mut Stage<'_>,
-    found: &mut Found,
+    harness: &mut Harness<'_>,
+    found: &mut ScenarioReport,
     service: &Service,
     pace: (u32, u64),
 ) -> anyhow::Result<()> {
-    let fresh = one_destination(stage, 0, 1).await?;
-    // Its first requests open connections and bring code into memory.
-    at(stage, &fresh, pace, &mut found.account).await?;
+    let fresh = harness.one_destination(0, 1).await?;
+    // Its first requests open connections and load code.
+    at(harness, &fresh, pace, &mut found.account).await?;
     let mut sides = [Vec::new(), Vec::new()];
     for _ in 0..TURNS {
         for (service, sides) in [service, &fresh].into_iter().zip(&mut sides) {
-            sides.push(at(stage, service, pace, &mut found.account).await?.0);
+            sides.push(at(harness, service, pace, &mut found.account).await?.0);
         }
     }
     fresh.stop().await?;
-    let [old, new] = sides.map(|turns| Side::of(&turns).acknowledged);
+    let [old, new] = sides.map(|turns| Measurement::of(&turns).acknowledged);
     for (what, old, new) in [("p50", old.p50_us, new.p50_us), ("p99", old.p99_us, new.p99_us)] {
-        found.time(format!("acknowledged at the end, {what}"), old, None);
-        let what = format!("acknowledged at the end, {what} over a fresh service's");
+        found.time(format!("acknowledgement latency at the end, {what}"), old, None);
+        let what = format!("acknowledgement latency at the end, {what} over a new service's");
         let ratio = quotient(f64::from(old), f64::from(new));
-        found.judged(what, Unit::Ratio, ratio, Goal::AtMost(GROWTH));
+        found.with_goal(what, Unit::Ratio, ratio, Goal::AtMost(GROWTH));
     }
     Ok(())
 }
 
-/// The middle of what some parts gave.
-fn middle(looks: &[Look], of: fn(&Look) -> f64) -> f64 {
-    let mut values: Vec<f64> = looks.iter().map(of).collect();
+/// The median of some parts.
+fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
+    let mut values: Vec<f64> = samples.iter().map(of).collect();
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

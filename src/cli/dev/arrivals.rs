@@ -1,4 +1,4 @@
-//! What the built-in receiver saw: kept for the report, shown live after it.
+//! Requests at the built-in receiver: recorded for the report, printed live after it.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use crate::cli::output::Output;
 use crate::inspector::{Arrival, Receiver};
 
-/// The arrivals so far.
+/// The requests so far.
 pub(super) struct Arrivals {
     seen: Arc<Mutex<Vec<Arrival>>>,
     count: watch::Receiver<usize>,
 }
 
 impl Arrivals {
-    /// Takes what arrives from now on.
+    /// Records requests from now on.
     pub(super) fn watch(mut receiver: Receiver) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (counter, count) = watch::channel(0);
@@ -29,13 +29,13 @@ impl Arrivals {
         Self { seen, count }
     }
 
-    /// Returns once so many have arrived.
+    /// Returns after this many requests.
     pub(super) async fn until(&mut self, count: usize) {
         // The counter ends only with the receiver, which outlives the samples.
         let _ = self.count.wait_for(|seen| *seen >= count).await;
     }
 
-    /// Whether each arrival of this delivery was verified, and how many there were.
+    /// Whether every request of this delivery was verified, and how many there were.
     pub(super) fn of(&self, webhook_id: &str) -> (bool, usize) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = || seen.iter().filter(|it| it.webhook_id() == Some(webhook_id));
@@ -43,7 +43,7 @@ impl Arrivals {
         (verified && mine().next().is_some(), mine().count())
     }
 
-    /// Shows what arrives until `end`.
+    /// Prints requests until `end`.
     pub(super) async fn show_until<T>(
         mut self,
         out: &mut Output,

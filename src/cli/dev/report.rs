@@ -1,4 +1,4 @@
-//! `dev`'s report: what happened to each sample, event by event, and what to try next.
+//! `dev`'s report: the deliveries of each sample, and commands to try next.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::server::App;
 use crate::settings::Settings;
 use crate::store::DeliveryRow;
 
-/// What happened.
+/// The deliveries of the samples.
 #[derive(Serialize)]
 pub(super) struct Report {
     events: Vec<EventReport>,
@@ -45,7 +45,7 @@ struct DeliveryReport {
 }
 
 impl Report {
-    /// Puts together what the store recorded and what the receiver saw.
+    /// Joins the store's records and the receiver's requests.
     pub(super) async fn make(
         app: &App,
         samples: &[Sample],
@@ -70,7 +70,7 @@ impl Report {
         Ok(report)
     }
 
-    /// Whether every delivery arrived and every signature was right.
+    /// Whether every delivery arrived with valid signatures.
     pub(super) const fn all_well(&self) -> bool {
         self.delivered == self.of && self.of > 0
     }
@@ -134,7 +134,7 @@ fn attempt_words(attempt: &Attempt) -> String {
     }
 }
 
-/// Says what to try while the service is up.
+/// Prints commands to try while the service runs.
 pub(super) fn invite(
     out: &mut Output,
     dir: &TempDir,
@@ -149,10 +149,7 @@ pub(super) fn invite(
     let config = dir.path().join("postrider.toml");
     let this = |words: &str| format!("  {} --config {} {words}", quoted(&program), shown(&config));
     out.line("")?;
-    heading(
-        out,
-        &format!("It stays up at http://{address} until Ctrl-C. Try, in another terminal:"),
-    )?;
+    heading(out, &format!("It runs at http://{address} until Ctrl-C. Try in another terminal:"))?;
     let write_key = setup.write_key();
     out.line(format!(
         "  curl -u {write_key}: -H 'Content-Type: application/json' \
@@ -178,7 +175,7 @@ fn shown(path: &Path) -> String {
     quoted(&path.display().to_string())
 }
 
-/// As a shell takes it.
+/// Quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+".contains(char);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,5 +1,5 @@
-//! What `dev` sets up and sends: one source, a steady and a flaky destination, and a sample of every
-//! type of event, each through the same doors as anyone else's.
+//! `dev`'s pipeline and events: one source, a steady and a flaky destination, and a sample of every event
+//! type, sent over the public APIs.
 
 use std::net::SocketAddr;
 
@@ -28,7 +28,7 @@ pub(super) struct Sample {
     pub(super) message_id: String,
 }
 
-/// What the temporary service is set up with.
+/// The temporary service's pipeline.
 pub(super) struct Setup {
     write_key: SecretString,
     shared_secret: SecretString,
@@ -44,12 +44,12 @@ impl Setup {
         })
     }
 
-    /// The source's write key; of a service that is gone when this process ends.
+    /// The source's write key; the service ends with this process.
     pub(super) fn write_key(&self) -> &str {
         self.write_key.expose_secret()
     }
 
-    /// Writes the settings that the next commands find the service by.
+    /// Writes the settings that let other commands find the service.
     pub(super) fn write_config(&self, dir: &TempDir, address: SocketAddr) -> anyhow::Result<()> {
         let database = dir.path().join("postrider.db");
         let text =

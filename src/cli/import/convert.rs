@@ -1,5 +1,5 @@
-//! From Segment's destinations and subscriptions to a pipeline document. Everything that does not
-//! come over as it was gives a finding; what would be refused when applied is left out.
+//! Converts Segment's destinations and subscriptions to a pipeline document. Every difference gives a
+//! finding; parts that `apply` would refuse are left out.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::subscription::{self, Draft};
 use super::{Finding, Kind};
 use crate::settings::Settings;
 
-/// The kinds of webhook destinations that Segment has.
+/// Segment's kinds of webhook destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Webhook {
     Classic,
@@ -19,7 +19,7 @@ enum Webhook {
     Extensible,
 }
 
-/// Makes the document, and the list of what is not as it was.
+/// The document, and the list of differences.
 pub(super) fn pipeline(export: &Export) -> (Value, Vec<Finding>) {
     let mut converting = Converting { export, findings: Vec::new() };
     let mut sources: Vec<(&str, Vec<&Map<String, Value>>)> = Vec::new();
@@ -118,7 +118,7 @@ impl Converting<'_> {
         Some(Value::Object(document))
     }
 
-    /// Puts a variable's name where a secret belongs.
+    /// Replaces a secret by a variable's name.
     fn secret(&mut self, at: &str, field: &str, theirs: &str, document: &mut Map<String, Value>) {
         let variable = variable(at, field);
         let message = format!("is not carried over: give it as the variable {variable}");
@@ -230,8 +230,8 @@ impl Converting<'_> {
         }
     }
 
-    /// The mappings; a secret header that all of them have alike becomes the destination's. One that
-    /// only some have is left out: the others' receivers must not learn it.
+    /// The mappings. A secret header with the same value in all of them becomes the destination's; one
+    /// that only some have is left out, so that the other receivers do not get it.
     fn with_credentials(
         &mut self,
         at: &str,
@@ -328,12 +328,12 @@ fn variable(at: &str, what: &str) -> String {
     if name.starts_with(|char: char| char.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
-/// Names that are taken already.
+/// Names in use.
 #[derive(Debug, Default)]
 struct Names(Vec<String>);
 
 impl Names {
-    /// The name in a form that can be one here, and that none before it has.
+    /// A valid name that is not in use.
     fn take(&mut self, wanted: &str) -> String {
         const MAX: usize = 90;
         let clean: String = wanted

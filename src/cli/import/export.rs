@@ -1,9 +1,9 @@
-//! What Segment's Public API answers, whatever it is wrapped in: lists, single things, pages one after
-//! the other, several answers in one object.
+//! Parses responses of Segment's Public API in any wrapping: lists, single objects, concatenated pages,
+//! several responses in one object.
 
 use serde_json::{Map, Value};
 
-/// Things found, in their order.
+/// The objects found, in order.
 #[derive(Debug, Default)]
 pub(super) struct Export {
     pub(super) sources: Vec<Map<String, Value>>,
@@ -54,7 +54,7 @@ impl Export {
     }
 }
 
-/// The field's text; none when it is missing, empty or no text.
+/// The field's text; none when it is missing, empty or not text.
 pub(super) fn text<'a>(object: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
     object.get(field).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
 }
@@ -70,7 +70,7 @@ pub(super) fn object(object: &Map<String, Value>, field: &str) -> Map<String, Va
     }
 }
 
-/// Whether the field says no; whatever else it says or leaves out is a yes.
+/// Whether the field is false; anything else, or a missing field, is true.
 pub(super) fn is_enabled(object: &Map<String, Value>) -> bool {
     object.get("enabled") != Some(&Value::Bool(false))
 }

@@ -1,5 +1,5 @@
-//! How an extensible webhook's requests are authorized, as Segment's settings say it, and as a
-//! destination's `auth` does. Secrets become names of variables.
+//! Converts the authorization settings of Segment's extensible webhooks to a destination's `auth`. Secrets
+//! become names of variables.
 
 use serde_json::{Map, Value, json};
 
@@ -9,11 +9,11 @@ use super::export::{object, text};
 pub(super) enum Auth {
     None,
     Of(Value),
-    /// What should be filled in before the destination may be enabled.
+    /// Fields that are missing before the destination can be enabled.
     Unfinished(String),
 }
 
-/// Reads the settings of an extensible webhook; `variable` makes a variable's name.
+/// Converts the settings of an extensible webhook; `variable` gives a variable's name.
 pub(super) fn auth(settings: &Map<String, Value>, variable: &dyn Fn(&str) -> String) -> Auth {
     let dynamic = object(settings, "dynamicAuthSettings");
     let oauth = object(&dynamic, "oauth");
@@ -63,7 +63,7 @@ pub(super) fn auth(settings: &Map<String, Value>, variable: &dyn Fn(&str) -> Str
     Auth::Of(Value::Object(auth))
 }
 
-/// Settings of OAuth that have no place in `auth`.
+/// OAuth settings that `auth` does not have.
 pub(super) fn left_out(settings: &Map<String, Value>) -> Option<&'static str> {
     let oauth = object(&object(settings, "dynamicAuthSettings"), "oauth");
     oauth.contains_key("customParams").then_some("dynamicAuthSettings.oauth.customParams")

@@ -10,21 +10,21 @@ use crate::domain::mapping::MappingDefinition;
 use crate::mapping::CompiledMapping;
 use crate::sender::masked_headers;
 
-/// Events in one request at most.
+/// Maximum events of a request.
 const MAX_BATCH: u64 = 4_000;
-/// Events in one request where Segment's setting says nothing.
+/// Segment's default batch size.
 const DEFAULT_BATCH: u64 = 1_000;
 
-/// A mapping, and the values of headers that must not stand in it.
+/// A mapping, and its secret headers.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) name: String,
     pub(super) mapping: Map<String, Value>,
-    /// By lower-case name; none where a directive makes the value.
+    /// By lower-case name; none when a directive gives the value.
     pub(super) credentials: BTreeMap<String, Option<String>>,
 }
 
-/// Takes one over.
+/// Converts one subscription.
 pub(super) struct Taking<'a> {
     at: &'a str,
     findings: &'a mut Vec<Finding>,
@@ -80,7 +80,7 @@ impl<'a> Taking<'a> {
         Some(Draft { name, mapping: named, credentials })
     }
 
-    /// Segment's screens escape the brackets of an index, which its evaluation then reads as one.
+    /// Segment's UI escapes the brackets of an index; its evaluation reads them as an index.
     fn trigger(&mut self, given: &str) -> String {
         let mut trigger = String::with_capacity(given.len());
         let mut rest = given;
@@ -222,20 +222,20 @@ fn is_whole_event(data: &Value) -> bool {
     data.is_null() || path.is_some_and(|path| path == "$." || path == "$" || path == "")
 }
 
-/// Headers that are the connection's or the signature's.
+/// Headers that belong to the connection or to the signature.
 fn is_ours(lower: &str) -> bool {
     ["host", "content-length", "transfer-encoding", "connection"].contains(&lower)
         || lower.starts_with("webhook-")
 }
 
-/// Whether nothing but the event gives the value.
+/// Whether the value comes from the event alone.
 fn is_from_event(value: &Value) -> bool {
     let only = |name| value.as_object().filter(|it| it.len() == 1).and_then(|it| it.get(name));
     let template = only("@template").and_then(Value::as_str);
     only("@path").is_some() || template.is_some_and(|template| template.contains("{{"))
 }
 
-/// Whether a header's value is masked wherever it is kept.
+/// Whether a header's value is masked in records.
 fn is_credential(lower: &str) -> bool {
     const VALUE: &str = "shown";
     let Ok(name) = HeaderName::from_bytes(lower.as_bytes()) else { return false };

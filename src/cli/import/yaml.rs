@@ -1,5 +1,5 @@
-//! A document as YAML: block style, texts in double quotes unless they are plain words. Whatever it
-//! prints reads back as the same values.
+//! Prints a document as YAML: block style, text in double quotes unless it is a plain word. The output
+//! parses to the same values.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ pub(super) fn print(document: &Value) -> String {
     out
 }
 
-/// Words that mean something else than themselves, in this or another version of YAML.
+/// Words that are not strings in some version of YAML.
 const RESERVED: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
 
 fn block(value: &Value, depth: usize, out: &mut String) {

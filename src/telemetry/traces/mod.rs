@@ -1,6 +1,6 @@
-//! Traces told to a collector, where the settings name one: spans wait in a bounded queue and are sent
-//! together. What does not fit or does not arrive is counted and forgotten: a collector that is down
-//! delays nothing and loses no event.
+//! Traces, exported over OTLP when `otlp_endpoint` is set: spans are queued in a bounded queue and exported
+//! in batches. Spans that do not fit or are not accepted are counted and dropped; an unavailable collector
+//! delays no delivery.
 
 mod otlp;
 
@@ -19,60 +19,60 @@ use crate::domain::trace::Trace;
 use crate::sender::{ApiClient, ApiClientError};
 use crate::telemetry::metrics::Metrics;
 
-/// Spans that may wait to be sent.
-const WAITING: usize = 8_192;
-/// Spans in one request.
-const TOGETHER: usize = 512;
-/// How long the first of them waits for others.
+/// Capacity of the span queue; spans beyond it are dropped.
+const QUEUED_SPANS: usize = 8_192;
+/// Spans in one export request.
+const BATCH_SPANS: usize = 512;
+/// How long a batch waits to fill after its first span.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long the last ones may take when the process stops.
-const LAST: Duration = Duration::from_secs(5);
+/// How long the last export may take during shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What spans are told with.
-pub struct SpanParts {
-    /// The collector's address: OTLP over HTTP, without `/v1/traces`.
+/// What the exporter is built from.
+pub struct ExporterOptions {
+    /// The collector's OTLP/HTTP endpoint, without `/v1/traces`.
     pub endpoint: String,
     /// This node's name.
     pub node_name: String,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Where to count.
+    /// Counts lost spans.
     pub metrics: Arc<Metrics>,
-    /// Seeds the ids of traces and spans.
+    /// Seeds trace and span ids.
     pub seed: u64,
 }
 
-/// Takes spans; cheap to clone.
+/// Creates ids and queues finished spans; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Spans {
+pub struct Tracer {
     queue: Sender<Span>,
     rng: Arc<Mutex<StdRng>>,
     metrics: Arc<Metrics>,
 }
 
-/// The work of telling; to be ended after everything that makes spans.
+/// The export task; to be stopped after everything that records spans.
 #[derive(Debug)]
-pub struct Telling {
+pub struct SpanExporter {
     task: JoinHandle<()>,
     stopping: CancellationToken,
 }
 
-impl Spans {
-    /// Starts telling.
+impl Tracer {
+    /// Starts the exporter.
     ///
     /// # Errors
-    /// When the endpoint is no URL, or there is no client for it.
-    pub fn start(parts: SpanParts) -> Result<(Self, Telling), ApiClientError> {
+    /// When the endpoint is not a URL, or its HTTP client cannot be set up.
+    pub fn start(parts: ExporterOptions) -> Result<(Self, SpanExporter), ApiClientError> {
         let client = ApiClient::new(&parts.endpoint, None)?;
-        let (queue, waiting) = mpsc::channel(WAITING);
+        let (queue, queued) = mpsc::channel(QUEUED_SPANS);
         let rng = Arc::new(Mutex::new(StdRng::seed_from_u64(parts.seed)));
         let metrics = Arc::clone(&parts.metrics);
         let stopping = CancellationToken::new();
-        let task = tokio::spawn(tell(client, parts, waiting, stopping.clone()));
-        Ok((Self { queue, rng, metrics }, Telling { task, stopping }))
+        let task = tokio::spawn(export(client, parts, queued, stopping.clone()));
+        Ok((Self { queue, rng, metrics }, SpanExporter { task, stopping }))
     }
 
-    /// A trace that begins here: its parent is the span that it begins with.
+    /// A new trace; its parent id is the id of its root span.
     #[must_use]
     pub fn begin(&self) -> Trace {
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,14 +81,14 @@ impl Spans {
         Trace { trace_id, parent_id, sampled: true, state: None }
     }
 
-    /// A span's id, never all zeros.
+    /// A span id, never all zeros.
     #[must_use]
     pub fn span_id(&self) -> [u8; 8] {
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
         rng.random_range(1..=u64::MAX).to_be_bytes()
     }
 
-    /// Takes a span that has ended, if its trace is recorded. Never waits.
+    /// Queues a finished span if its trace is sampled. Never waits.
     pub fn ended(&self, span: Span) {
         if span.trace.sampled && self.queue.try_send(span).is_err() {
             self.metrics.spans_lost.inc();
@@ -96,62 +96,66 @@ impl Spans {
     }
 }
 
-impl Telling {
-    /// Ends once what waits is told, or has had its time.
-    pub async fn end(self) {
+impl SpanExporter {
+    /// Exports the queued spans, within a timeout, and stops.
+    pub async fn stop(self) {
         self.stopping.cancel();
         let abort = self.task.abort_handle();
-        if tokio::time::timeout(LAST, self.task).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.task).await.is_err() {
             abort.abort();
         }
     }
 }
 
-async fn tell(
+async fn export(
     client: ApiClient,
-    parts: SpanParts,
-    mut waiting: Receiver<Span>,
+    parts: ExporterOptions,
+    mut queued: Receiver<Span>,
     stopping: CancellationToken,
 ) {
-    let mut is_heard = true;
-    while let Some(spans) = gather(&*parts.clock, &mut waiting, &stopping).await {
+    let mut is_healthy = true;
+    while let Some(spans) = next_batch(&*parts.clock, &mut queued, &stopping).await {
         let count = u64::try_from(spans.len()).unwrap_or(u64::MAX);
         let request = otlp::request(&parts.node_name, &spans);
-        let fault = match client.post("/v1/traces", &request).await {
+        let error = match client.post("/v1/traces", &request).await {
             Ok((status, _)) if status.is_success() => None,
-            Ok((status, _)) => Some(format!("it answers {status}")),
+            Ok((status, _)) => Some(format!("the collector answers {status}")),
             Err(error) => Some(error.to_string()),
         };
-        let Some(fault) = fault else {
-            is_heard = true;
+        let Some(error) = error else {
+            is_healthy = true;
             continue;
         };
         parts.metrics.spans_lost.inc_by(count);
-        // Once, not with every request.
-        if std::mem::replace(&mut is_heard, false) {
+        // Logged once until an export succeeds again.
+        if std::mem::replace(&mut is_healthy, false) {
             let endpoint = &parts.endpoint;
-            tracing::warn!(endpoint, fault, "spans are lost until the collector takes them");
+            tracing::warn!(
+                endpoint,
+                fault = error,
+                "span export failed; spans are dropped until it succeeds"
+            );
         }
     }
 }
 
-/// The spans of the next request; none when the process stops and all are told.
-async fn gather(
+/// The spans of the next export request; `None` at shutdown, when the queue is empty.
+async fn next_batch(
     clock: &dyn Clock,
-    waiting: &mut Receiver<Span>,
+    queued: &mut Receiver<Span>,
     stopping: &CancellationToken,
 ) -> Option<Vec<Span>> {
     let first = tokio::select! {
         biased;
-        next = waiting.recv() => next?,
+        next = queued.recv() => next?,
         () = stopping.cancelled() => return None,
     };
     let mut spans = vec![first];
     let until = clock.now() + LINGER;
-    while spans.len() < TOGETHER {
+    while spans.len() < BATCH_SPANS {
         tokio::select! {
             biased;
-            Some(span) = waiting.recv() => spans.push(span),
+            Some(span) = queued.recv() => spans.push(span),
             () = clock.sleep_until(until) => break,
             () = stopping.cancelled() => break,
         }

@@ -1,16 +1,16 @@
-//! Spans as OTLP's JSON has them (OpenTelemetry protocol 1.x, `ExportTraceServiceRequest`): ids in hex,
-//! 64-bit numbers as texts.
+//! OTLP's JSON encoding of spans (OpenTelemetry protocol 1.x, `ExportTraceServiceRequest`): ids in hex,
+//! 64-bit integers as strings.
 
 use serde_json::{Value, json};
 
 use crate::domain::span::{Fact, Span, SpanKind};
 
-/// `SpanKind` and `StatusCode` are numbers.
+/// Values of OTLP's enums `SpanKind` and `StatusCode`.
 const SERVER: u8 = 2;
 const CLIENT: u8 = 3;
 const ERROR: u8 = 2;
 
-/// The body of a request that tells these spans.
+/// The body of an export request with these spans.
 pub(super) fn request(node_name: &str, spans: &[Span]) -> Value {
     let resource = [
         attribute("service.name", &Fact::Text("postrider".to_owned())),

@@ -1,0 +1,154 @@
+//! The duties: each is one step of the store, the dispatcher, the alerts or the access control, run by the
+//! schedule.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::alerts::Alerts;
+use crate::auth::Authenticator;
+use crate::delivery::Dispatcher;
+use crate::domain::clock::Clock;
+use crate::domain::id::NodeId;
+use crate::store::{PruneRequest, Store, StoreError};
+
+/// Deliveries of removed mappings discarded in one write step.
+const DISCARD_BATCH: u32 = 1_000;
+/// Events pruned in one write step.
+const PRUNE_BATCH: u32 = 500;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the duties run on.
+#[derive(Clone)]
+pub struct Duties {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Deliveries.
+    pub dispatcher: Dispatcher,
+    /// Authenticator control: tokens and their last use.
+    pub authenticator: Arc<Authenticator>,
+    /// Alerts.
+    pub alerts: Alerts,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// This node.
+    pub node_id: NodeId,
+    /// Retires rotated shared secrets.
+    pub secrets: Arc<dyn RetireSecrets>,
+    /// Retention of settled deliveries, in days.
+    pub retention_days: u32,
+    /// Retention of dead letters, in days.
+    pub dead_retention_days: u32,
+    /// Cancelled at shutdown; ends long duties.
+    pub stopping: CancellationToken,
+}
+
+/// Retires shared secrets whose rotation overlap has ended.
+#[async_trait]
+pub trait RetireSecrets: Send + Sync + 'static {
+    /// Retires those that are due.
+    async fn retire_secrets(&self);
+}
+
+impl Duties {
+    /// Updates the gauges, and follows a step of the wall clock.
+    pub(super) async fn follow_clock(self) -> Result<(), StoreError> {
+        self.dispatcher.observe();
+        if let Some(micros) = self.dispatcher.resync_clock().await {
+            self.alerts.shift(micros).await;
+        }
+        self.dispatcher.shift_schedule().await
+    }
+
+    /// Evaluates the alert rules once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn evaluate_alerts(self) -> Result<(), StoreError> {
+        self.alerts.evaluate().await
+    }
+
+    /// Writes the node's heartbeat, and expires leases without an outcome.
+    pub(super) async fn expire_leases(self) -> Result<(), StoreError> {
+        self.store.heartbeat(self.node_id, self.clock.now()).await?;
+        let expired = self.dispatcher.expire_leases().await?;
+        if expired > 0 {
+            tracing::warn!(expired, "leases expired without an outcome");
+        }
+        Ok(())
+    }
+
+    /// Runs the store's own maintenance, such as the checkpoint.
+    pub(super) async fn tidy_store(self) -> Result<(), StoreError> {
+        self.store.tidy().await
+    }
+
+    /// Ends deliveries past their deadline, and discards those of removed mappings.
+    pub(super) async fn settle_overdue(self) -> Result<(), StoreError> {
+        self.dispatcher.settle_overdue().await?;
+        while self.store.discard_removed(self.clock.now(), DISCARD_BATCH).await? > 0 {}
+        self.dispatcher.refresh().await
+    }
+
+    /// Flushes the statistics of finished minutes to the store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn roll_up(self) -> Result<(), StoreError> {
+        let rows = self.dispatcher.unstored_statistics();
+        if !rows.is_empty() {
+            self.store.add_statistics(rows.clone()).await?;
+            self.dispatcher.subtract_statistics(&rows);
+            self.alerts.add_statistics(&rows);
+        }
+        self.store.note_level(self.clock.now()).await
+    }
+
+    /// Stores the last use of tokens.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_uses(self) -> Result<(), StoreError> {
+        self.authenticator.note_uses().await
+    }
+
+    /// Prunes everything past its retention.
+    ///
+    /// # Errors
+    /// When the store fails; earlier batches stay pruned.
+    pub async fn prune(self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let request = PruneRequest {
+            settled_before: now - DAY * self.retention_days,
+            dead_before: now - DAY * self.dead_retention_days,
+            limit: PRUNE_BATCH,
+        };
+        let mut events = 0;
+        while !self.stopping.is_cancelled() {
+            let pruned = self.store.prune(request).await?;
+            events += pruned.events;
+            if !pruned.more {
+                break;
+            }
+            // Deliveries have priority: between two batches the writer serves its queue.
+            tokio::task::yield_now().await;
+        }
+        if events > 0 {
+            tracing::info!(events, "pruned events past their retention");
+        }
+        Ok(())
+    }
+
+    /// Retires shared secrets whose rotation overlap has ended.
+    pub(super) async fn retire_secrets(self) -> Result<(), StoreError> {
+        self.secrets.retire_secrets().await;
+        Ok(())
+    }
+
+    /// Rotates the de-duplication tables.
+    pub(super) async fn rotate_deduplication(self) -> Result<(), StoreError> {
+        self.store.rotate_deduplication(self.clock.now()).await
+    }
+}

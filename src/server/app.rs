@@ -1,0 +1,185 @@
+//! The app: a service that runs in this process. Starts every part in the order of their dependencies.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::error::AppError;
+use super::listener;
+use super::node::{RunningNode, load_routes};
+use super::parts::AppParts;
+use super::router::{self, RequestRouter};
+use super::startup;
+use super::threads::DeliveryThreads;
+use super::wiring::{self, Components};
+use crate::auth::Authenticator;
+use crate::delivery::{Dispatcher, DispatcherParts};
+use crate::functions::{FunctionPool, PoolOptions};
+use crate::intake::Intake;
+use crate::live::Feed;
+use crate::maintenance::{Duties, JobRunner, Schedule};
+use crate::outbound_auth::{Authorizer, AuthorizerParts};
+use crate::routing::LiveRoutes;
+use crate::settings::secrets;
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::SpanExporter;
+
+/// A service that runs in this process.
+pub struct App {
+    /// The address it listens on.
+    pub address: SocketAddr,
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    /// Its dispatcher.
+    pub dispatcher: Dispatcher,
+    /// Its maintenance duties.
+    pub duties: Duties,
+    /// Its metrics.
+    pub metrics: Arc<Metrics>,
+    sqlite: Arc<SqliteStore>,
+    pub(super) functions: Arc<FunctionPool>,
+    pub(super) threads: DeliveryThreads,
+    pub(super) intake: Arc<Intake>,
+    pub(super) exporter: Option<SpanExporter>,
+    pub(super) schedule: Option<Schedule>,
+    pub(super) job_runner: JoinHandle<()>,
+    pub(super) connections: JoinHandle<()>,
+    pub(super) server: JoinHandle<()>,
+    pub(super) stop_server: CancellationToken,
+    pub(super) stopping: CancellationToken,
+    pub(super) grace: Duration,
+}
+
+impl App {
+    /// Starts a service. The address and the settings are checked before the database is opened.
+    ///
+    /// # Errors
+    /// [`AppError`], with its cause.
+    pub async fn start(parts: AppParts) -> Result<Self, AppError> {
+        let listener = listener::bind(&parts.settings.listen).await?;
+        let user_agent = startup::user_agent(&parts.settings)?;
+        let metrics = Arc::new(Metrics::new());
+        let sqlite = startup::open_store(&parts, &metrics).await?;
+        let store = Arc::clone(&sqlite) as Arc<dyn Store>;
+        let keyring = Arc::new(startup::load_keyring(&parts, &*store).await?);
+        let token = secrets::operator_token(&parts.settings.token_file)?;
+        let clock = Arc::clone(&parts.clock);
+        let authenticator = Arc::new(Authenticator::open(Arc::clone(&store), clock, &token).await?);
+        let node_id = startup::register_node(&parts, &*store).await?;
+        let sender = Arc::new(startup::sender(&parts)?);
+        let functions = Arc::new(FunctionPool::new(PoolOptions {
+            workers: parts.settings.function_workers,
+            ..parts.functions.clone()
+        }));
+        let auth = Authorizer::new(AuthorizerParts {
+            store: Arc::clone(&store),
+            sender: Arc::clone(&sender),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&parts.clock),
+        });
+        let routes = load_routes(&*store, &keyring, &*parts.clock, &auth).await?;
+        let routes = LiveRoutes::new(routes);
+        let exporter = startup::start_exporter(&parts, &metrics)?;
+        let threads =
+            DeliveryThreads::start(parts.deliver_on.clone()).map_err(AppError::Threads)?;
+        let dispatcher = Dispatcher::start(DispatcherParts {
+            store: Arc::clone(&store),
+            sender: Arc::clone(&sender),
+            functions: Arc::clone(&functions),
+            auth: auth.clone(),
+            routes: routes.clone(),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&metrics),
+            node_id,
+            spans: exporter.as_ref().map(|(tracer, _)| tracer.clone()),
+            max_in_flight: parts.settings.max_in_flight,
+            user_agent,
+            seed: parts.seed,
+            deliver_on: threads.handle().clone(),
+        });
+        let expired = dispatcher.expire_other_nodes().await?;
+        if expired > 0 {
+            tracing::warn!(
+                expired,
+                "expired the previous process's leases; their outcome is unknown"
+            );
+        }
+        let node = Arc::new(RunningNode {
+            store: Arc::clone(&store),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(&parts.clock),
+            sender,
+            functions,
+            auth,
+            routes: routes.clone(),
+            dispatcher,
+            jobs: JobRunner::default(),
+            stopping: CancellationToken::new(),
+            reloading: tokio::sync::Mutex::default(),
+        });
+        let components = Components {
+            sqlite,
+            store,
+            authenticator,
+            metrics,
+            keyring,
+            node_id,
+            routes,
+            node,
+            exporter,
+        };
+        Self::run(parts, listener, components, threads).await
+    }
+
+    /// Starts the tasks: listener, schedule, job runner.
+    async fn run(
+        parts: AppParts,
+        listener: TcpListener,
+        components: Components,
+        threads: DeliveryThreads,
+    ) -> Result<Self, AppError> {
+        let settings = &parts.settings;
+        let address = startup::local_address(&listener, settings)?;
+        let live = Feed::new(components.node.stopping.clone());
+        let service = wiring::service(&parts, &components, live.clone(), address);
+        let intake = Arc::new(wiring::intake(&parts, &components, live));
+        let duties = wiring::duties(&parts, &components, Arc::clone(&intake));
+        let Components { sqlite, store, metrics, node, exporter, .. } = components;
+        let operator = router::operator(service, &metrics, parts.origins);
+        let router = RequestRouter::new(Arc::clone(&intake), operator);
+        let grace = Duration::from_millis(settings.shutdown_grace_ms);
+        let options = startup::listener_options(settings, grace);
+        let stop_server = CancellationToken::new();
+        let schedule = if parts.scheduled { Some(Schedule::start(&duties).await?) } else { None };
+        Ok(Self {
+            address,
+            store,
+            dispatcher: node.dispatcher.clone(),
+            metrics,
+            sqlite,
+            functions: Arc::clone(&node.functions),
+            threads,
+            intake,
+            exporter: exporter.map(|(_, exporter)| exporter),
+            schedule,
+            job_runner: tokio::spawn(node.jobs.clone().run(duties.clone())),
+            connections: tokio::spawn(Arc::clone(&node).follow_connections()),
+            server: tokio::spawn(listener::serve(listener, router, options, stop_server.clone())),
+            stop_server,
+            stopping: node.stopping.clone(),
+            duties,
+            grace,
+        })
+    }
+
+    /// Resolves when the database has failed, with the cause; only a restart recovers.
+    pub async fn failed(&self) -> String {
+        self.sqlite.failed().await
+    }
+}

@@ -1,0 +1,160 @@
+//! The running node: reloads a changed pipeline, runs preflight checks and test runs, reports readiness,
+//! circuits and unflushed statistics. Implements the traits that `pipeline`, `service` and `maintenance`
+//! define.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::delivery::{Dispatcher, TestResult};
+use crate::domain::clock::Clock;
+use crate::domain::event::Event;
+use crate::domain::id::MappingId;
+use crate::functions::{Function, FunctionPool};
+use crate::maintenance::{JobRunner, RetireSecrets};
+use crate::outbound_auth::Authorizer;
+use crate::pipeline::{Activation, Preflight};
+use crate::routing::{LiveRoutes, Routes};
+use crate::sender::Sender;
+use crate::service::{Node, OpenCircuit};
+use crate::settings::secrets::Keyring;
+use crate::store::{Pipeline, StatisticsRow, Store};
+
+use super::error::AppError;
+
+/// Builds the routes of the stored pipeline, and makes its credentials the current ones.
+pub(super) async fn load_routes(
+    store: &dyn Store,
+    keyring: &Keyring,
+    clock: &dyn Clock,
+    auth: &Authorizer,
+) -> Result<Routes, AppError> {
+    let pipeline = store.pipeline().await.map_err(AppError::Store)?;
+    let routes = Routes::build(&pipeline, keyring, clock.now()).map_err(AppError::Secret)?;
+    auth.reload(&pipeline).map_err(AppError::Secret)?;
+    Ok(routes)
+}
+
+pub(super) struct RunningNode {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) sender: Arc<Sender>,
+    pub(super) functions: Arc<FunctionPool>,
+    pub(super) auth: Authorizer,
+    pub(super) routes: LiveRoutes,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) jobs: JobRunner,
+    pub(super) stopping: CancellationToken,
+    /// Serializes reloads: an older read must not replace a newer one.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+}
+
+impl RunningNode {
+    async fn reload_pipeline(&self) {
+        let _serialized = self.reloading.lock().await;
+        match load_routes(&*self.store, &self.keyring, &*self.clock, &self.auth).await {
+            Ok(routes) => {
+                self.routes.swap(routes);
+                self.dispatcher.reload();
+            }
+            Err(error) => {
+                tracing::error!(%error, "reload failed: the previous pipeline stays active")
+            }
+        }
+    }
+
+    /// Reloads the pipeline whenever a connection to a destination's account is lost.
+    pub(super) async fn follow_connections(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.auth.changed() => self.reload_pipeline().await,
+                () = self.stopping.cancelled() => return,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Activation for RunningNode {
+    async fn reload(&self) {
+        self.reload_pipeline().await;
+    }
+
+    fn wake(&self) {
+        self.jobs.wake();
+    }
+}
+
+#[async_trait]
+impl Node for RunningNode {
+    fn not_ready(&self) -> Option<String> {
+        if self.stopping.is_cancelled() {
+            return Some("the service is shutting down".to_owned());
+        }
+        let full =
+            "free disk space is below min_free_disk_mib: events are refused, deliveries continue";
+        (!self.store.has_room()).then(|| full.to_owned())
+    }
+
+    fn open_circuits(&self) -> Vec<OpenCircuit> {
+        let open = self.dispatcher.open_circuits().into_iter();
+        open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
+    }
+
+    fn unstored_statistics(&self) -> Vec<StatisticsRow> {
+        self.dispatcher.unstored_statistics()
+    }
+
+    async fn test_mapping(
+        &self,
+        mapping_id: MappingId,
+        event: &Event,
+        send: bool,
+    ) -> Option<TestResult> {
+        self.dispatcher.test(mapping_id, event, send).await
+    }
+
+    async fn preview_mapping(
+        &self,
+        pipeline: &Pipeline,
+        mapping_id: MappingId,
+        event: &Event,
+    ) -> Option<TestResult> {
+        let routes = Routes::build(pipeline, &*self.keyring, self.clock.now());
+        let routes = routes
+            .inspect_err(|error| tracing::error!(%error, "no preview: the routes cannot be built"))
+            .ok()?;
+        Some(self.dispatcher.preview(routes.mapping(mapping_id)?, event).await)
+    }
+}
+
+#[async_trait]
+impl Preflight for RunningNode {
+    async fn check_destination(&self, url: &Url) -> Result<(), String> {
+        match self.sender.check_destination(url).await {
+            Ok(None) => Ok(()),
+            Ok(Some(unresolved)) => {
+                tracing::warn!(%url, %unresolved, "saved although the host name does not resolve yet");
+                Ok(())
+            }
+            Err(refused) => Err(refused.to_string()),
+        }
+    }
+
+    async fn check_function(&self, function: &Function) -> Result<(), String> {
+        self.functions.check(function).await
+    }
+}
+
+#[async_trait]
+impl RetireSecrets for RunningNode {
+    async fn retire_secrets(&self) {
+        let retires_at = self.routes.current().secret_retires_at;
+        if retires_at.is_some_and(|at| at <= self.clock.now()) {
+            self.reload_pipeline().await;
+        }
+    }
+}

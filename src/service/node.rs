@@ -1,0 +1,51 @@
+//! What `service` needs from the running node, implemented in `server`: its readiness, its circuits, its
+//! unflushed statistics, and test runs of mappings.
+
+use async_trait::async_trait;
+
+use crate::delivery::TestResult;
+use crate::domain::clock::Timestamp;
+use crate::domain::event::Event;
+use crate::domain::id::MappingId;
+use crate::pipeline::Activation;
+use crate::store::{Pipeline, StatisticsRow};
+
+/// The running node.
+#[async_trait]
+pub trait Node: Activation {
+    /// Why the node is not ready to accept or deliver events; `None` when it is ready.
+    fn not_ready(&self) -> Option<String>;
+
+    /// The mappings whose circuit is open.
+    fn open_circuits(&self) -> Vec<OpenCircuit>;
+
+    /// Statistics that are not flushed to the store yet.
+    fn unstored_statistics(&self) -> Vec<StatisticsRow>;
+
+    /// Renders an event with an active mapping, and sends the request if `send`; `None` when there is no
+    /// such mapping, or this version cannot run it.
+    async fn test_mapping(
+        &self,
+        mapping_id: MappingId,
+        event: &Event,
+        send: bool,
+    ) -> Option<TestResult>;
+
+    /// Renders an event with a mapping of the given pipeline, which need not be the active one; sends
+    /// nothing.
+    async fn preview_mapping(
+        &self,
+        pipeline: &Pipeline,
+        mapping_id: MappingId,
+        event: &Event,
+    ) -> Option<TestResult>;
+}
+
+/// A mapping whose circuit is open: one probe at a time tests whether it has recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenCircuit {
+    /// The mapping.
+    pub mapping_id: MappingId,
+    /// When the circuit opened.
+    pub opened_at: Timestamp,
+}
