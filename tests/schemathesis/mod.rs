@@ -58,8 +58,8 @@ async fn finds_nothing(app: &TestApp, token: &str, phases: &str) {
         .args(["--exclude-path-regex", "/stream$|^/oauth/"])
         .args(["--header", &format!("Authorization: Bearer {token}")]);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{output}\n{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
