@@ -42,7 +42,7 @@ use scenario::Scenario;
 pub struct BenchArgs {
     #[command(subcommand)]
     role: Option<Role>,
-    /// What to measure [default: single steady]
+    /// Scenarios to measure [default: single steady]
     scenarios: Vec<Scenario>,
     /// Measure every scenario
     #[arg(long, conflicts_with = "scenarios")]

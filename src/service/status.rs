@@ -193,7 +193,7 @@ impl Service {
 
     /// The alerts that stand, as far as the caller may see what they are about.
     async fn alerts(&self, caller: &Caller) -> Result<Vec<AlertView>, Refusal> {
-        let alerts = self.store.alerts().await?.into_iter().filter(Alert::stands);
+        let alerts = self.store.alerts().await?.into_iter().filter(Alert::is_active);
         let seen = alerts.filter(|alert| is_seen(caller, alert));
         Ok(seen
             .map(|alert| AlertView {

@@ -130,7 +130,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("oauth2", &["outbound_auth"]),
     ("hickory_resolver", &["sender"]),
     ("axum", &["api", "intake", "live", "server", "web"]),
-    ("askama", &["api", "web"]),
     ("utoipa", &["api", "domain", "pipeline", "service"]),
     ("utoipa_axum", &["api"]),
     ("askama", &["api", "web"]),
