@@ -1,4 +1,4 @@
-//! One request and how it ended: what the caller passes to the sender and what it gets back.
+//! One exchange: the request that the caller passes to the sender, and its result.
 
 use std::time::Duration;
 

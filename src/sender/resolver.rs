@@ -1,4 +1,4 @@
-//! DNS resolution with SSRF protection. Every connect resolves and checks anew, and one refused address
+//! DNS resolution with SSRF protection. Every connect resolves and checks again, and one refused address
 //! refuses the whole name, so DNS rebinding and mixed answers cannot reach an internal address.
 
 use std::net::IpAddr;

@@ -71,7 +71,7 @@ async fn an_invalid_function_is_refused_with_the_position() {
 async fn the_diff_of_a_function_hides_its_settings() {
     let app = Builder::new().start().await;
     let function = |body: &str, settings: Value| json!({"source": format!("function onTrack(event) {{ {body} }}"), "settings": settings});
-    let mut told = Vec::new();
+    let mut details = Vec::new();
     let first = function("return event", json!({"key": "hush"}));
     let steps = [
         Value::Null,
@@ -84,10 +84,10 @@ async fn the_diff_of_a_function_hides_its_settings() {
         let (status, answer) = post(&app, &step).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         let lines = answer["lines"].as_array().unwrap();
-        told.push(lines.last().unwrap()["details"].to_string());
+        details.push(lines.last().unwrap()["details"].to_string());
     }
     assert_eq!(
-        told,
+        details,
         [
             r#"["POST http://127.0.0.1:9/"]"#,
             r#"["function: added"]"#,

@@ -79,7 +79,7 @@ async fn a_rotated_refresh_token_survives_a_restart() {
 async fn a_state_is_single_use_and_expires_after_ten_minutes() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     let callback = format!("http://{}/oauth/callback", app.app.address);
-    let told = async |url: &str| {
+    let answer_of = async |url: &str| {
         let page = visit(url).await;
         let kind = page.headers["content-type"].to_str().unwrap();
         assert_eq!(kind, "text/plain; charset=utf-8");
@@ -88,8 +88,8 @@ async fn a_state_is_single_use_and_expires_after_ten_minutes() {
     };
     let unknown = "Not connected: this link is unknown or was used before: connect again\n";
     let refused = (StatusCode::BAD_REQUEST, unknown.to_owned());
-    assert_eq!(told(&callback).await, refused);
-    assert_eq!(told(&format!("{callback}?code=x&state=guessed")).await, refused);
+    assert_eq!(answer_of(&callback).await, refused);
+    assert_eq!(answer_of(&format!("{callback}?code=x&state=guessed")).await, refused);
 
     let back = server.grant(&begin(&app).await).await;
     let mut other = back.clone();
@@ -97,16 +97,16 @@ async fn a_state_is_single_use_and_expires_after_ten_minutes() {
     other.query_pairs_mut().clear().extend_pairs(pairs.iter().map(|(name, value)| {
         (name, if name == "state" { format!("{value}x") } else { value.clone() })
     }));
-    assert_eq!(told(other.as_str()).await, refused, "another state");
-    let (status, page) = told(back.as_str()).await;
+    assert_eq!(answer_of(other.as_str()).await, refused, "another state");
+    let (status, page) = answer_of(back.as_str()).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(page, "website/crm is connected. You can close this window.\n");
-    assert_eq!(told(back.as_str()).await, refused, "the same state again");
+    assert_eq!(answer_of(back.as_str()).await, refused, "the same state again");
     assert_eq!(server.issued(), 1, "the code was not shown again");
 
     let late = server.grant(&begin(&app).await).await;
     app.clock.advance(Duration::from_secs(600));
-    let (status, page) = told(late.as_str()).await;
+    let (status, page) = answer_of(late.as_str()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(page.contains("older than ten minutes"), "{page}");
     assert_eq!(server.issued(), 1);

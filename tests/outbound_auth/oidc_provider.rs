@@ -54,9 +54,9 @@ impl Provider {
     async fn next(&mut self, what: &str) -> Value {
         let reading = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
-                let told: Value = serde_json::from_str(&line).unwrap_or_default();
-                assert_eq!(told.get("refused"), None, "{told}");
-                if let Some(found) = told.get(what) {
+                let output: Value = serde_json::from_str(&line).unwrap_or_default();
+                assert_eq!(output.get("refused"), None, "{output}");
+                if let Some(found) = output.get(what) {
                     return found.clone();
                 }
             }

@@ -91,10 +91,10 @@ async fn connect_waits_until_the_destination_is_connected() {
     assert!(message.contains(fault), "{message}");
     let applied = apply().env("CRM_CLIENT_SECRET", CLIENT_SECRET).output().unwrap();
     assert!(applied.status.success(), "{applied:?}");
-    let told = String::from_utf8(applied.stdout).unwrap();
+    let stdout = String::from_utf8(applied.stdout).unwrap();
     let expected = "destination website/crm: shared secret: given, auth.client_secret: given, \
                     secret_headers.X-Api-Key: given";
-    assert!(told.contains(expected), "{told}");
+    assert!(stdout.contains(expected), "{stdout}");
     let status = service.run(&["status"]);
     let message = String::from_utf8(status.stdout).unwrap();
     let line = "held: website/crm: not connected yet; run: postrider connect website/crm";

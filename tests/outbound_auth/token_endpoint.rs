@@ -29,10 +29,10 @@ async fn error_of(failure: Behaviour) -> String {
     let made = app.attempts(row.delivery.id).await.remove(0).result;
     assert_eq!((made.outcome, made.status), (Outcome::Auth, None));
     assert_eq!(server.resource_requests().len(), 0, "nothing was sent");
-    let asked = server.token_requests();
+    let before = server.token_requests();
     app.track("two").await;
     app.until_tried(1, 1).await;
-    assert_eq!(server.token_requests(), asked, "backoff: no second request");
+    assert_eq!(server.token_requests(), before, "backoff: no second request");
     server.set_failure(None);
     app.clock.advance(Duration::from_secs(2));
     let rows = app.until_settled(2).await;
@@ -74,10 +74,10 @@ async fn every_token_endpoint_failure_is_named_and_recovers() {
             "refused: bad_verification_code".to_owned(),
         ),
     ];
-    let told = futures_util::future::join_all(
+    let errors = futures_util::future::join_all(
         failures.map(async |(failure, expected)| (Box::pin(error_of(failure)).await, expected)),
     );
-    for (message, expected) in told.await {
+    for (message, expected) in errors.await {
         assert!(message.contains(&expected), "{expected}: {message}");
         assert!(message.starts_with("no access token"), "{message}");
     }

@@ -1,5 +1,5 @@
-//! The admin API against its own description, tried by schemathesis with what it allows and with
-//! what it does not. `make schemathesis` installs it.
+//! Schemathesis against the admin API: valid and invalid requests generated from its OpenAPI description.
+//! `make schemathesis` installs it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// The folder of this test, with its settings and what `install` made.
+/// The folder of this test with its settings and the installed packages.
 fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemathesis"))
 }
 
-/// A service with something of each noun.
+/// A service with one object of each kind.
 async fn service(receiver: &Receiver) -> TestApp {
     let app = Builder::new().settings(|it| it.api_requests_per_minute = 1_000_000).start().await;
     app.apply(pipeline(&[("crm", &receiver.url("/"), json!({}))])).await;
@@ -23,8 +23,8 @@ async fn service(receiver: &Receiver) -> TestApp {
     app
 }
 
-/// The file that the API's description is in. Where one request follows from another it has no
-/// `Idempotency-Key`: under a key that was used, what was made and removed is told as it was made.
+/// Writes the OpenAPI description to a file. For the stateful phase it has no
+/// `Idempotency-Key`: a repeated key would replay the response for an object that was removed since.
 async fn description(app: &TestApp, phases: &str) -> PathBuf {
     let (_, mut document) = app.client.get("/openapi.json").await.unwrap();
     if phases == "stateful" {
@@ -40,7 +40,7 @@ async fn description(app: &TestApp, phases: &str) -> PathBuf {
     file
 }
 
-/// Tries the API with this token.
+/// Runs schemathesis with this token.
 async fn finds_nothing(app: &TestApp, token: &str, phases: &str) {
     let program = folder().join(".venv/bin/schemathesis");
     assert!(program.exists(), "install it: tests/schemathesis/install, or make test");
@@ -54,13 +54,12 @@ async fn finds_nothing(app: &TestApp, token: &str, phases: &str) {
         .arg("--url")
         .arg(app.base())
         .args(["--checks", "all", "--phases", phases])
-        // A stream goes on for as long as it is listened to; and the way back of a browser from an
-        // authorization server is no API.
+        // Streams do not end, and the OAuth callback is not part of the API.
         .args(["--exclude-path-regex", "/stream$|^/oauth/"])
         .args(["--header", &format!("Authorization: Bearer {token}")]);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +72,7 @@ async fn schemathesis_finds_nothing() {
     app.stop().await;
 }
 
-/// What a role or a limit forbids is refused as it is described, whatever is asked.
+/// Requests that a role or scope forbids are refused as described.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing_with_fewer_rights() {
     let receiver = Receiver::start(Behaviour::ok()).await;

@@ -1,8 +1,8 @@
-// A receiver that verifies as the documentation of Segment's webhooks shows it: parse the body,
+// A receiver that verifies signatures as Segment's webhook documentation shows: parse the body,
 // stringify it again, HMAC-SHA1 with the shared secret, compare with X-Signature.
 //   SHARED_SECRET=… node verify.mjs [STATUS,STATUS,…]
-// prints {"listening": PORT}, then for each request one line of JSON. Statuses are answered in turn
-// to the requests of each webhook-id; the last one goes on. Ends when its standard input does.
+// prints {"listening": PORT}, then a line of JSON per request. The statuses answer the requests of each
+// webhook-id in order; the last one repeats. Exits when its standard input closes.
 
 import crypto from 'node:crypto'
 import http from 'node:http'
@@ -54,7 +54,7 @@ const server = http.createServer((req, res) => {
       standardVerified: standardVerdict(text, req.headers),
       ...verdict(text, req.headers['x-signature']),
     }
-    // Answered only once the line is out: whoever reads the lines has seen all that was answered.
+    // The response follows the line, so that every answered request has been printed.
     process.stdout.write(`${JSON.stringify(line)}\n`, () => res.writeHead(status).end())
   })
 })

@@ -1,5 +1,5 @@
-// Evaluates cases with Segment's own code: a JSON line in, a JSON line out. Whether the trigger
-// matches, and what the data makes of the event as JSON text; null where the code throws.
+// Evaluates cases with Segment's own code, one JSON line each: whether the trigger matches, and the
+// rendered payload as JSON text; null if the code throws.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 
@@ -12,7 +12,7 @@ for await (const line of createInterface({ input: process.stdin, crlfDelay: Infi
   const matched = trigger === '' || validate(parseFql(trigger), event)
   let body = null
   try {
-    // Mappings see what was printed: a number too large for JSON is null there.
+    // Mappings see the printed document: a number too large for JSON is null there.
     body = JSON.stringify(transform(data, JSON.parse(JSON.stringify(event)))) ?? null
   } catch {
     // Postrider has to refuse it as well.

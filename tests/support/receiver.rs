@@ -100,7 +100,7 @@ pub(crate) enum Greeting {
     Close,
 }
 
-/// Decides what to do with each request, by its number from 0 and by what it is.
+/// Chooses the behaviour for a request, given its number from 0 and the request.
 pub(crate) type Script = Arc<dyn Fn(usize, &Received) -> Behaviour + Send + Sync>;
 
 /// The same behaviour for every request.
