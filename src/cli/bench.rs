@@ -3,6 +3,7 @@
 //! changes of the machine's speed affect both.
 
 mod backlog;
+mod baseline;
 mod cpu;
 mod event;
 mod event_mark;

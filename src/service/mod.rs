@@ -9,7 +9,7 @@ use crate::domain::auth::{Caller, Forbidden};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::pipeline::{ApplyError, Editor, Fault};
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
@@ -54,7 +54,7 @@ pub struct Service {
     /// The running node.
     pub node: Arc<dyn Node>,
     /// What connects destinations.
-    pub auth: Auth,
+    pub auth: Authorizer,
     /// The address that browsers and senders reach this service by, without a `/` at its end.
     pub base_url: String,
     /// Where authorization servers send browsers back to.

@@ -12,6 +12,7 @@ use tower_http::csrf::ProtectionError;
 use super::Web;
 use super::shell::{Shell, page_with};
 use crate::domain::auth::Forbidden;
+use crate::domain::error_chain;
 use crate::pipeline::Fault;
 use crate::service::Refusal;
 use crate::settings::secrets::SecretError;
@@ -189,7 +190,7 @@ fn render(web: &Web, shell: Shell, failure: Failure) -> Response {
     let request_id = inside.map(|error| {
         let number = web.failures.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:x}-{number}", web.service.started_at.as_seconds());
-        tracing::error!(request_id = id, error = causes(&*error), "a page failed");
+        tracing::error!(request_id = id, error = error_chain::display(&*error), "a page failed");
         id
     });
     let code = status.as_u16();
@@ -209,18 +210,6 @@ fn capitalized(words: &str) -> String {
     let mut chars = words.chars();
     let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", chars.as_str())
-}
-
-/// An error with its causes in one line.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 pub(super) async fn no_such_page(uri: Uri) -> Failure {

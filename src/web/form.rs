@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use super::failure::Failure;
+use crate::domain::error_chain;
 use crate::pipeline::Fault;
 use crate::service::Condition;
 
@@ -151,12 +152,8 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 }
 
 fn unread(error: &axum::Error) -> Failure {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<http_body_util::LengthLimitError>() {
-            return Failure::too_large(LIMIT);
-        }
-        cause = inner.source();
+    if error_chain::chain(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        return Failure::too_large(LIMIT);
     }
     Failure::malformed("The form did not arrive whole.")
 }

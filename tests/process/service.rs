@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -140,15 +140,15 @@ impl Service {
     }
 
     async fn get(&self, path: &str) -> Option<StatusCode> {
-        let client = OperatorClient::new(&format!("http://{}", self.listen), None).unwrap();
+        let client = ApiClient::new(&format!("http://{}", self.listen), None).unwrap();
         client.get(path).await.ok().map(|(status, _)| status)
     }
 
     /// A client with the operator's token.
-    pub(crate) fn client(&self) -> OperatorClient {
+    pub(crate) fn client(&self) -> ApiClient {
         let token = std::fs::read_to_string(self.dir.join("postrider.db.token")).unwrap();
         let token = SecretString::from(token.trim().to_owned());
-        OperatorClient::new(&format!("http://{}", self.listen), Some(token)).unwrap()
+        ApiClient::new(&format!("http://{}", self.listen), Some(token)).unwrap()
     }
 
     pub(crate) async fn apply(&self, destinations: &[(&str, &str, Value)]) {
@@ -181,12 +181,12 @@ impl Service {
 
     /// A client of the tracking API with its own connection.
     pub(crate) fn source(&self) -> Source {
-        Source(OperatorClient::new(&format!("http://{}", self.listen), None).unwrap())
+        Source(ApiClient::new(&format!("http://{}", self.listen), None).unwrap())
     }
 }
 
 /// Sends events with the write key.
-pub(crate) struct Source(OperatorClient);
+pub(crate) struct Source(ApiClient);
 
 impl Source {
     /// Sends an event with this messageId; the response's status, or none without a response.

@@ -126,7 +126,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("libsqlite3_sys", &["store"]),
     ("rusqlite", &["store"]),
-    ("reqwest", &["sender"]),
+    ("reqwest", &["cli", "sender"]),
     ("oauth2", &["outbound_auth"]),
     ("hickory_resolver", &["sender"]),
     ("axum", &["api", "intake", "live", "server", "web"]),

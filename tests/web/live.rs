@@ -7,8 +7,8 @@ use super::browser::{Browser, browse};
 use super::visitor::Visitor;
 use crate::auth::bare;
 use crate::support::app::{Builder, TestApp, pipeline};
-use crate::support::passage::Passage;
 use crate::support::sse::Sse;
+use crate::support::tcp_proxy::TcpProxy;
 
 /// Opens the page and returns once it hears what comes.
 async fn watch(browser: &Browser, path: &str) {
@@ -127,7 +127,7 @@ async fn hostile_events_are_shown_as_text() {
 async fn a_connection_that_is_cut_is_told_and_made_anew() {
     let app = TestApp::with(&[]).await;
     let token = app.token();
-    let passage = Passage::to(app.app.address).await;
+    let passage = TcpProxy::to(app.app.address).await;
     browse(passage.base(), async |browser| {
         browser.sign_in(&token).await;
         watch(&browser, "/live").await;

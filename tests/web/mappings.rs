@@ -2,7 +2,7 @@
 //! faults in their place, revisions; and that nothing hostile is ever more than text.
 
 use http::StatusCode;
-use postrider::sender::{OperatorClient, verify_x_signature};
+use postrider::sender::{ApiClient, verify_x_signature};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ async fn by_hand_from_nothing_to_a_signed_delivery() {
         browser.until_at("/sources/shop/destinations/ledger/mappings/orders").await;
         browser.until_text("Made, and in force.").await;
 
-        let sender = OperatorClient::new(&app.base(), None).unwrap();
+        let sender = ApiClient::new(&app.base(), None).unwrap();
         for event in ["Order Completed", "Order Seen"] {
             let event = json!({"writeKey": key, "event": event, "userId": "ada"});
             assert_eq!(sender.post("/v1/track", &event).await.unwrap().0, StatusCode::OK);
@@ -337,7 +337,7 @@ async fn hostile_names_and_events_are_text_on_every_page() {
         "writeKey": "key", "event": "</pre><script>document.title='taken'</script>",
         "userId": hostile, "properties": {"</script>": "<img src=x onerror=\"document.title='taken'\">"},
     });
-    let sender = OperatorClient::new(&app.base(), None).unwrap();
+    let sender = ApiClient::new(&app.base(), None).unwrap();
     assert_eq!(sender.post("/v1/track", &event).await.unwrap().0, StatusCode::OK);
     let part = url::form_urlencoded::byte_serialize(hostile.as_bytes()).collect::<String>();
     let source = format!("/sources/{}", part.replace('+', "%20"));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::StatusCode;
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -21,7 +21,7 @@ pub(super) async fn text_of(browser: &Browser, id: &str) -> String {
 /// Whether the service takes an event with this write key.
 async fn takes(app: &TestApp, key: &str) -> bool {
     let event = json!({"writeKey": key, "event": "Tried", "userId": "u1"});
-    let sender = OperatorClient::new(&app.base(), None).unwrap();
+    let sender = ApiClient::new(&app.base(), None).unwrap();
     let (status, _) = sender.post("/v1/track", &event).await.unwrap();
     assert!(status == StatusCode::OK || status.is_client_error(), "{status}");
     status == StatusCode::OK

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 
 use crate::support::app::TestApp;
 
 /// A visitor with the cookies that were set.
 pub(crate) struct Visitor {
-    client: OperatorClient,
+    client: ApiClient,
     origin: String,
     cookie: Option<String>,
 }
@@ -41,7 +41,7 @@ impl Page {
 impl Visitor {
     pub(crate) fn of(app: &TestApp) -> Self {
         let origin = app.base();
-        Self { client: OperatorClient::new(&origin, None).unwrap(), origin, cookie: None }
+        Self { client: ApiClient::new(&origin, None).unwrap(), origin, cookie: None }
     }
 
     /// One who has signed in with the machine's token.
