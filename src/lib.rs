@@ -1,7 +1,7 @@
-//! Postrider: durable webhook delivery in one binary. The rooms, from the ground up: `domain` and `json`;
-//! `trigger` and `mapping`; `store`, `sender`, `functions` and `routing`; `outbound_auth`, `auth`,
-//! `intake`, `delivery` and `pipeline`; `maintenance` and `alerts`; `service`, what an operator can do;
-//! its doors `api`, `web`, `inspector` and `cli`; `server` wires them together.
+//! Postrider: durable webhook delivery in one binary. The modules in the order of their dependencies: `domain`
+//! and `json`; `trigger` and `mapping`; `store`, `sender`, `functions` and `routing`; `outbound_auth`, `auth`,
+//! `live`, `intake`, `delivery` and `pipeline`; `alerts` and `maintenance`; `service`, the operator's
+//! operations; `api` and `web`, which expose them; `server`, which wires everything; `cli`.
 
 pub mod alerts;
 pub mod api;

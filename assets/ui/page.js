@@ -1,41 +1,41 @@
-// What every page does: keys, dialogs in browsers without command buttons, copying, and times that
-// go on. Each works on attributes of the markup and knows nothing of what a page is about.
+// The script of every page: keyboard shortcuts, dialogs in browsers without command buttons, copy
+// buttons, checkboxes. It works on attributes of the markup only.
 
 import "./live.js";
 import "./preview.js";
 
-// The menu takes the whole of a narrow screen: there it is opened when it is wanted.
+// On a narrow screen the menu starts closed.
 if (matchMedia("(max-width: 52rem)").matches) document.querySelector(".side > details")?.removeAttribute("open");
 
 const typing = (target) => target.closest?.("input, textarea, select, [contenteditable]");
 
-// Keys: `?` for help, `/` for the search, `g` and a letter for a page, `j` and `k` for rows.
-let waitsForPage = false;
+// Keys: `?` help, `/` search, `g` and a letter for a page, `j` and `k` for rows.
+let isGoPending = false;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
-  if (waitsForPage) {
-    waitsForPage = false;
+  if (isGoPending) {
+    isGoPending = false;
     const link = document.querySelector(`.menu a[data-key="${CSS.escape(event.key)}"]`);
     if (link) { event.preventDefault(); link.click(); }
     return;
   }
-  if (event.key === "g") waitsForPage = true;
+  if (event.key === "g") isGoPending = true;
   else if (event.key === "?") document.getElementById("keys")?.showModal();
   else if (event.key === "/") {
     const field = document.querySelector('[role="search"] input[type="search"]');
     if (field) { event.preventDefault(); field.focus(); field.select?.(); }
-  } else if (event.key === "j" || event.key === "k") walk(event.key === "j" ? 1 : -1);
+  } else if (event.key === "j" || event.key === "k") moveFocus(event.key === "j" ? 1 : -1);
 });
 
-function walk(step) {
+function moveFocus(step) {
   const links = [...document.querySelectorAll("[data-row]")].filter((row) => row.checkVisibility());
   if (links.length === 0) return;
   const at = links.indexOf(document.activeElement);
   links[Math.min(Math.max(at + step, 0), links.length - 1)].focus();
 }
 
-// Buttons with `commandfor` open and close dialogs by themselves where the browser knows them.
+// A polyfill for buttons with `commandfor`.
 if (!("command" in HTMLButtonElement.prototype)) {
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("button[commandfor]");
@@ -46,7 +46,7 @@ if (!("command" in HTMLButtonElement.prototype)) {
   });
 }
 
-// `data-copy` names the element whose text is copied.
+// `data-copy` is the id of the element whose text is copied.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (!button) return;
@@ -62,14 +62,14 @@ document.addEventListener("click", async (event) => {
   button.addEventListener("blur", () => { button.textContent = label; }, { once: true });
 });
 
-// `data-all` is a checkbox that ticks all of its form.
+// A `data-all` checkbox checks all checkboxes of its form.
 document.addEventListener("change", (event) => {
   const all = event.target.closest?.("[data-all]");
   if (!all) return;
   for (const box of all.form.querySelectorAll('input[type="checkbox"]:not([data-all])')) box.checked = all.checked;
 });
 
-// A filter that is left empty is left out of the address.
+// Empty filters are omitted from the query string.
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented || event.target.method !== "get") return;
   for (const field of event.target.elements) if (field.name && field.value === "") field.disabled = true;

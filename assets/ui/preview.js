@@ -1,8 +1,7 @@
-// A form with `data-preview` is sent there while it is being typed in, a moment after the last key: of
-// the page that comes back, what `data-preview-into` names is taken over, and what is wrong with each
-// field. Nothing that was typed is touched.
+// A form with `data-preview` is posted to that path after each pause in typing. The element with the id
+// `data-preview-into` and the faults of the fields are replaced from the response; the input is kept.
 
-const PAUSE_MS = 350;
+const DEBOUNCE_MS = 350;
 
 function showFaults(form, fresh) {
   for (const field of form.elements) {
@@ -13,36 +12,36 @@ function showFaults(form, fresh) {
       if (twin.hasAttribute(name)) field.setAttribute(name, twin.getAttribute(name));
       else field.removeAttribute(name);
     }
-    for (const old of around.querySelectorAll(".fault, .marked")) old.remove();
-    around.append(...other.querySelectorAll(".fault, .marked"));
+    for (const old of around.querySelectorAll(".fault, .syntax-error")) old.remove();
+    around.append(...other.querySelectorAll(".fault, .syntax-error"));
   }
 }
 
-function follow(form) {
+function watch(form) {
   let timer;
-  let asked = new AbortController();
+  let request = new AbortController();
   async function refresh() {
-    asked.abort();
-    asked = new AbortController();
+    request.abort();
+    request = new AbortController();
     const into = document.getElementById(form.dataset.previewInto);
     into.setAttribute("aria-busy", "true");
     const body = new URLSearchParams(new FormData(form));
-    const { signal } = asked;
+    const { signal } = request;
     let html = "";
     try {
       html = await (await fetch(form.dataset.preview, { method: "POST", body, signal })).text();
-    } catch { /* Not reached, or overtaken by what was typed since. */ }
+    } catch { /* Unreachable, or superseded by a newer request. */ }
     if (signal.aborted) return;
     const fresh = new DOMParser().parseFromString(html, "text/html");
     const part = fresh.getElementById(form.dataset.previewInto);
-    // Anything else than the page asked for is no preview: signed out, or too large.
+    // Not a preview: the session has ended, or the form is too large.
     if (!part) { into.removeAttribute("aria-busy"); return; }
     showFaults(form, fresh);
     into.replaceWith(part);
   }
   form.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(refresh, PAUSE_MS);
+    timer = setTimeout(refresh, DEBOUNCE_MS);
   });
 }
-for (const form of document.querySelectorAll("form[data-preview]")) follow(form);
+for (const form of document.querySelectorAll("form[data-preview]")) watch(form);

@@ -1,11 +1,10 @@
-// A list that goes on while it is looked at. `data-stream` is where what comes is told, one row of HTML
-// a message, made by the server; `data-again` is the page that has the newest rows. Rows have their
-// place in `data-order`, so that a row is never there twice, however it came. What is searched is what is here.
+// A live list. `data-stream` is the path of a stream of server-sent events, one HTML row per message;
+// `data-catch-up` is the path of the page with the newest rows, fetched after every connect. Rows are
+// sorted and de-duplicated by `data-order`. The search filters the rows in the page.
 
-// Rows that are kept; the oldest go first.
-const MOST = 200;
-// How long to wait before what was refused is asked for again, in milliseconds.
-const PATIENCE = 3000;
+// Rows in the page at most; the oldest are dropped.
+const MAX_ROWS = 200;
+const RECONNECT_MS = 3000;
 
 const rowsOf = (html) => [...new DOMParser().parseFromString(html, "text/html").querySelectorAll("[data-order]")];
 
@@ -15,12 +14,12 @@ function watch(root) {
     ["list", "state", "count", "empty", "pause", "clear", "all"].map(part);
   const form = root.querySelector("form");
   const texts = new WeakMap();
-  // What came while it is paused, by its place; none while it goes on.
-  let held = null;
-  let came = 0;
-  // What came too fast to be told at all.
-  let missed = 0;
-  // Rows up to here were cleared away.
+  // While paused: the new rows by their order.
+  let paused = null;
+  let pausedCount = 0;
+  // Events that the server dropped because this subscriber was lagging.
+  let dropped = 0;
+  // Rows up to this order were cleared.
   let cleared = "";
 
   const text = (row) => {
@@ -30,111 +29,111 @@ function watch(root) {
     }
     return texts.get(row);
   };
-  const fits = (row) => {
+  const matches = (row) => {
     const type = form?.elements.namedItem("type")?.value ?? "";
-    const wanted = (form?.elements.namedItem("text")?.value ?? "").trim().toLowerCase();
-    return (!type || row.dataset.type === type) && (!wanted || text(row).includes(wanted));
+    const search = (form?.elements.namedItem("text")?.value ?? "").trim().toLowerCase();
+    return (!type || row.dataset.type === type) && (!search || text(row).includes(search));
   };
-  function tally() {
+  function updateCount() {
     let shown = 0;
     for (const row of list.children) {
-      row.hidden = !fits(row);
+      row.hidden = !matches(row);
       if (!row.hidden) shown += 1;
     }
     const here = list.children.length;
-    const lost = missed ? `, ${missed} came too fast` : "";
+    const lost = dropped ? `, ${dropped} dropped` : "";
     count.textContent = `${shown === here ? here : `${shown} of ${here}`} shown${lost}`;
     empty.hidden = shown > 0;
   }
   const known = (order) => [...list.children].some((row) => row.dataset.order === order);
 
-  function place(row) {
+  function insert(row) {
     const order = row.dataset.order;
     const older = [...list.children].find((other) => other.dataset.order < order);
     if (older) older.before(row);
     else list.append(row);
-    while (list.children.length > MOST) list.lastElementChild.remove();
+    while (list.children.length > MAX_ROWS) list.lastElementChild.remove();
   }
-  function take(rows) {
+  function add(rows) {
     for (const row of rows) {
       const order = row.dataset.order;
-      if (order <= cleared || known(order) || held?.has(order)) continue;
-      if (held) {
-        came += 1;
-        held.set(order, row);
-        if (held.size > MOST) held.delete([...held.keys()].sort()[0]);
-      } else place(document.adoptNode(row));
+      if (order <= cleared || known(order) || paused?.has(order)) continue;
+      if (paused) {
+        pausedCount += 1;
+        paused.set(order, row);
+        if (paused.size > MAX_ROWS) paused.delete([...paused.keys()].sort()[0]);
+      } else insert(document.adoptNode(row));
     }
-    if (held) pause.textContent = `Resume (${came} came meanwhile)`;
-    else tally();
+    if (paused) pause.textContent = `Resume (${pausedCount} new)`;
+    else updateCount();
   }
-  function tell(tone, words) {
+  function showState(tone, label) {
     state.className = `badge ${tone}`;
-    state.textContent = words;
+    state.textContent = label;
     state.hidden = false;
   }
-  const watching = () => (held ? tell("idle", "paused") : tell("live", "watching"));
+  const showConnected = () => (paused ? showState("idle", "paused") : showState("live", "streaming"));
 
-  // What came while nobody listened: before the stream was open, or while it was cut off.
+  // Fetches the rows from before the stream was connected.
   async function catchUp() {
-    const answer = await fetch(root.dataset.again, { headers: { accept: "text/html" } });
-    // Signed out meanwhile: what a reader sees then is the page to sign in on.
-    if (answer.redirected) { location.reload(); return false; }
-    if (answer.ok) take(rowsOf(await answer.text()));
-    return answer.ok;
+    const response = await fetch(root.dataset.catchUp, { headers: { accept: "text/html" } });
+    // The session has ended: show the sign-in page.
+    if (response.redirected) { location.reload(); return false; }
+    if (response.ok) add(rowsOf(await response.text()));
+    return response.ok;
   }
   function open() {
     const source = new EventSource(root.dataset.stream);
-    source.onopen = () => { watching(); catchUp().catch(() => {}); };
-    source.onmessage = (event) => take(rowsOf(event.data));
+    source.onopen = () => { showConnected(); catchUp().catch(() => {}); };
+    source.onmessage = (event) => add(rowsOf(event.data));
     source.addEventListener("missed", (event) => {
-      missed += JSON.parse(event.data).missed;
-      tally();
+      dropped += JSON.parse(event.data).missed;
+      updateCount();
     });
     source.addEventListener("ended", () => { source.close(); location.reload(); });
     source.onerror = () => {
-      tell("bad", "connection lost, trying again");
-      // The browser tries again by itself unless it was refused.
-      if (source.readyState === EventSource.CLOSED) setTimeout(again, PATIENCE);
+      showState("bad", "disconnected, reconnecting");
+      // The browser reconnects unless the server refused the stream.
+      if (source.readyState === EventSource.CLOSED) setTimeout(reconnect, RECONNECT_MS);
     };
   }
-  async function again() {
-    const heard = await catchUp().catch(() => false);
-    if (heard) open();
-    else setTimeout(again, PATIENCE);
+  async function reconnect() {
+    const reached = await catchUp().catch(() => false);
+    if (reached) open();
+    else setTimeout(reconnect, RECONNECT_MS);
   }
 
   pause.addEventListener("click", () => {
-    const waiting = held;
-    held = waiting ? null : new Map();
-    came = 0;
+    const buffered = paused;
+    paused = buffered ? null : new Map();
+    pausedCount = 0;
     pause.textContent = "Pause";
-    pause.setAttribute("aria-pressed", String(held !== null));
-    if (held) pause.textContent = "Resume";
-    else take([...waiting.values()]);
-    watching();
+    pause.setAttribute("aria-pressed", String(paused !== null));
+    if (paused) pause.textContent = "Resume";
+    else add([...buffered.values()]);
+    showConnected();
   });
   clear.addEventListener("click", () => {
     for (const row of list.children) if (row.dataset.order > cleared) cleared = row.dataset.order;
     list.replaceChildren();
-    tally();
+    updateCount();
   });
   form?.addEventListener("input", () => {
-    const asked = [...new FormData(form)].filter(([, value]) => value);
-    if (all) all.hidden = asked.length === 0;
-    history.replaceState(null, "", asked.length ? `?${new URLSearchParams(asked)}` : location.pathname);
-    tally();
+    const filters = [...new FormData(form)].filter(([, value]) => value);
+    if (all) all.hidden = filters.length === 0;
+    history.replaceState(null, "", filters.length ? `?${new URLSearchParams(filters)}` : location.pathname);
+    updateCount();
   });
-  // Another source is another stream; what else is asked for is looked for in what is here.
+  // A source has a stream of its own; the other filters apply to the rows in the page.
   form?.elements.namedItem("source")?.addEventListener("change", () => form.requestSubmit());
   form?.addEventListener("submit", (event) => {
-    const source = new URL(root.dataset.again, location).searchParams.get("source") ?? "";
-    const asked = form.elements.namedItem("source")?.value ?? "";
-    if (source === asked) { event.preventDefault(); tally(); }
+    const source = new URL(root.dataset.catchUp, location).searchParams.get("source") ?? "";
+    const selected = form.elements.namedItem("source")?.value ?? "";
+    if (source === selected) { event.preventDefault(); updateCount(); }
   });
   pause.hidden = clear.hidden = false;
-  tell("idle", "connecting");
-  tally();
+  showState("idle", "connecting");
+  updateCount();
   open();
 }
 

@@ -1,15 +1,15 @@
-// Light or dark, before anything is drawn: the system's choice unless the reader has made another,
-// which is kept in this browser.
+// Light or dark theme, applied before the first paint: the system's preference unless the user chose
+// one, which localStorage keeps.
 (() => {
   const root = document.documentElement;
-  const kept = () => {
+  const stored = () => {
     try { return localStorage.getItem("theme"); } catch { return null; }
   };
   const apply = (theme) => {
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
     else delete root.dataset.theme;
   };
-  apply(kept());
+  apply(stored());
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("[data-toggle-theme]")) return;
     const dark = root.dataset.theme
@@ -17,6 +17,6 @@
       : matchMedia("(prefers-color-scheme: dark)").matches;
     const theme = dark ? "light" : "dark";
     apply(theme);
-    try { localStorage.setItem("theme", theme); } catch { /* Not kept: it holds for this page. */ }
+    try { localStorage.setItem("theme", theme); } catch { /* Not stored: applies to this page only. */ }
   });
 })();

@@ -130,7 +130,7 @@ impl Alerts {
         }
         self.count(&evaluation.state);
         let alerts = evaluation.state.alerts().iter();
-        let unpublished: Vec<_> = alerts.filter(|it| !it.told).cloned().collect();
+        let unpublished: Vec<_> = alerts.filter(|it| !it.published).cloned().collect();
         for alert in unpublished {
             self.publish(evaluation, alert).await?;
         }
@@ -176,7 +176,7 @@ impl Alerts {
 
     fn log(&self, alert: &Alert) {
         let (kind, subject) = (alert.kind.as_str(), alert.subject.as_str());
-        if alert.stands() {
+        if alert.is_active() {
             let label = AlertLabel { alert: kind };
             self.parts.metrics.alerts_raised.get_or_create(&label).inc();
             tracing::warn!(alert = kind, subject, detail = alert.detail, "alert raised");
@@ -188,7 +188,7 @@ impl Alerts {
 
     fn count(&self, state: &AlertState) {
         for kind in AlertKind::ALL {
-            let of_kind = state.alerts().iter().filter(|it| it.kind == kind && it.stands());
+            let of_kind = state.alerts().iter().filter(|it| it.kind == kind && it.is_active());
             let label = AlertLabel { alert: kind.as_str() };
             let count = i64::try_from(of_kind.count()).unwrap_or(i64::MAX);
             self.parts.metrics.alerts.get_or_create(&label).set(count);
@@ -214,8 +214,8 @@ impl Alerts {
             evaluation.unpublished.remove(&key);
         }
         evaluation.state.mark_published(alert.kind, &alert.subject);
-        if alert.stands() {
-            alert.told = true;
+        if alert.is_active() {
+            alert.published = true;
             self.parts.store.put_alert(alert).await
         } else {
             self.parts.store.forget_alert(alert.kind, &alert.subject).await

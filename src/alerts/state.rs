@@ -35,19 +35,19 @@ impl AlertState {
         let mut changed = Vec::new();
         for condition in found {
             let key = (condition.kind, condition.subject.clone());
-            let stands = self.position(&key).is_some_and(|at| self.alerts[at].stands());
-            if stands || condition.raises {
+            let is_active = self.position(&key).is_some_and(|at| self.alerts[at].is_active());
+            if is_active || condition.raises {
                 self.held_at.insert(key, now);
             }
-            if !stands && condition.raises && self.alerts.len() < MAX_ALERTS {
+            if !is_active && condition.raises && self.alerts.len() < MAX_ALERTS {
                 changed.push(self.raise(condition, now));
             }
         }
         for alert in &mut self.alerts {
             let key = (alert.kind, alert.subject.clone());
             let held_at = self.held_at.get(&key).copied().unwrap_or(now);
-            if alert.stands() && now.since(held_at) >= alert.kind.calm() {
-                (alert.cleared_at, alert.told) = (Some(now), false);
+            if alert.is_active() && now.since(held_at) >= alert.kind.calm() {
+                (alert.cleared_at, alert.published) = (Some(now), false);
                 self.held_at.remove(&key);
                 changed.push(alert.clone());
             }
@@ -59,7 +59,8 @@ impl AlertState {
     fn raise(&mut self, condition: Condition, now: Timestamp) -> Alert {
         let Condition { kind, subject, detail, .. } = condition;
         self.remove(kind, &subject);
-        let alert = Alert { kind, subject, detail, raised_at: now, cleared_at: None, told: false };
+        let alert =
+            Alert { kind, subject, detail, raised_at: now, cleared_at: None, published: false };
         self.alerts.push(alert.clone());
         alert
     }
@@ -67,8 +68,8 @@ impl AlertState {
     /// Records that an alert's last change was published; a cleared alert is dropped.
     pub(super) fn mark_published(&mut self, kind: AlertKind, subject: &str) {
         let Some(at) = self.position(&(kind, subject.to_owned())) else { return };
-        self.alerts[at].told = true;
-        if !self.alerts[at].stands() {
+        self.alerts[at].published = true;
+        if !self.alerts[at].is_active() {
             self.alerts.swap_remove(at);
         }
     }
@@ -151,7 +152,7 @@ mod tests {
         state.update(Vec::new(), at(300));
         assert_eq!(state.update(found(true), at(310)).len(), 1);
         assert_eq!(state.alerts().len(), 1);
-        assert!(state.alerts()[0].stands());
+        assert!(state.alerts()[0].is_active());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::problem::Problem;
+use crate::domain::error_chain;
 
 /// The maximum body size of the admin API, in bytes.
 pub(super) const LIMIT: usize = 8 * 1024 * 1024;
@@ -45,12 +46,8 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 pub(super) fn unreadable(error: &axum::Error) -> Problem {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<http_body_util::LengthLimitError>() {
-            return Problem::too_large(LIMIT);
-        }
-        cause = inner.source();
+    if error_chain::chain(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        return Problem::too_large(LIMIT);
     }
     Problem::malformed("the body is incomplete")
 }

@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use super::authentication::Authenticated;
 use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
-use crate::outbound_auth::{ConnectError, Return};
+use crate::outbound_auth::{Callback, ConnectError};
 use crate::pipeline::ConnectionView;
 use crate::service::connection::{BegunView, Names};
 
@@ -76,14 +76,14 @@ pub(super) struct CallbackQuery {
 }
 
 impl CallbackQuery {
-    fn returned(self) -> Return {
+    fn returned(self) -> Callback {
         let error = self.error.filter(|error| !error.is_empty()).map(|error| {
             match self.error_description.filter(|words| !words.is_empty()) {
                 Some(words) => format!("{error} ({words})"),
                 None => error,
             }
         });
-        Return {
+        Callback {
             state: self.state.unwrap_or_default(),
             code: self.code.filter(|code| !code.is_empty()).map(SecretString::from),
             error,
@@ -109,7 +109,7 @@ pub(super) async fn callback(
         Err(error) => {
             tracing::warn!(%error, "a destination was not connected");
             let status = match &error {
-                ConnectError::Fault(_) => StatusCode::BAD_GATEWAY,
+                ConnectError::Auth(_) => StatusCode::BAD_GATEWAY,
                 ConnectError::UnknownState
                 | ConnectError::ExpiredState
                 | ConnectError::Refused(_)

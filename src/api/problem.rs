@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::auth::Forbidden;
+use crate::domain::error_chain;
 use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::settings::secrets::SecretError;
@@ -111,22 +112,10 @@ impl Problem {
     }
 
     fn inside(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = causes(error), "an API request failed");
+        tracing::error!(error = error_chain::display(error), "an API request failed");
         let detail = format!("{error}; see the log of the service");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
     }
-}
-
-/// An error with its causes in one line.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 impl From<StoreError> for Problem {

@@ -52,7 +52,7 @@ pub struct ApplyArgs {
     /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
-    /// Remove what is not in the file
+    /// Remove objects that are not in the file
     #[arg(long)]
     prune: bool,
 }

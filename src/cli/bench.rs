@@ -3,6 +3,7 @@
 //! changes of the machine's speed affect both.
 
 mod backlog;
+mod baseline;
 mod cpu;
 mod event;
 mod event_mark;
@@ -41,7 +42,7 @@ use scenario::Scenario;
 pub struct BenchArgs {
     #[command(subcommand)]
     role: Option<Role>,
-    /// What to measure [default: single steady]
+    /// Scenarios to measure [default: single steady]
     scenarios: Vec<Scenario>,
     /// Measure every scenario
     #[arg(long, conflicts_with = "scenarios")]

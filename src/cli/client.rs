@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use crate::api::Problem;
-use crate::sender::{OperatorClient, OperatorError};
+use crate::sender::{ApiClient, ApiClientError};
 use crate::settings::secrets::{generate, read_token};
 use crate::settings::{SettingFlags, Settings};
 
@@ -24,7 +24,7 @@ pub(super) type Conditions = Vec<(&'static str, String)>;
 /// A client of the running service with the operator's token.
 #[derive(Debug)]
 pub struct Client {
-    operator: OperatorClient,
+    operator: ApiClient,
     base: String,
 }
 
@@ -37,7 +37,7 @@ impl Client {
         let settings = globals.settings(&SettingFlags::default())?.settings;
         let base = base_url(globals, &settings);
         let token = token(globals, &settings)?;
-        let operator = OperatorClient::new(&base, Some(token)).map_err(unreachable)?;
+        let operator = ApiClient::new(&base, Some(token)).map_err(unreachable)?;
         Ok(Self { operator, base })
     }
 
@@ -77,9 +77,9 @@ impl Client {
     ) -> anyhow::Result<T> {
         let path = format!("/api/v1{path}");
         let key = generate("cli_").context("there is no randomness for an Idempotency-Key")?;
-        let ask = async || self.operator.post_once(&path, body, key.expose_secret()).await;
+        let ask = async || self.operator.post_idempotent(&path, body, key.expose_secret()).await;
         let answer = match ask().await {
-            Err(OperatorError::Broken { .. }) => ask().await,
+            Err(ApiClientError::Broken { .. }) => ask().await,
             answer => answer,
         };
         let (status, body) = answer.map_err(unreachable)?;
@@ -167,20 +167,22 @@ fn refused(problem: &Problem) -> Failure {
     }
 }
 
-fn unreachable(error: OperatorError) -> anyhow::Error {
+fn unreachable(error: ApiClientError) -> anyhow::Error {
     let hint = match &error {
-        OperatorError::Unreachable { .. } => {
+        ApiClientError::Unreachable { .. } => {
             "start it with: postrider serve; or name another address with --url"
         }
-        OperatorError::Broken { .. } => "the service's log may say more",
-        OperatorError::Url { .. } => "give an address such as --url http://127.0.0.1:8080",
-        OperatorError::Token(_) => "the token file holds one line of ASCII characters",
-        OperatorError::Client(_) | OperatorError::Encode(_) => "this is a defect: please report it",
+        ApiClientError::Broken { .. } => "the service's log may say more",
+        ApiClientError::Url { .. } => "give an address such as --url http://127.0.0.1:8080",
+        ApiClientError::Token(_) => "the token file holds one line of ASCII characters",
+        ApiClientError::Client(_) | ApiClientError::Encode(_) => {
+            "this is a defect: please report it"
+        }
     };
     let code = match &error {
-        OperatorError::Unreachable { .. } | OperatorError::Broken { .. } => exit::UNREACHABLE,
-        OperatorError::Url { .. } | OperatorError::Token(_) => exit::USAGE,
-        OperatorError::Client(_) | OperatorError::Encode(_) => exit::FAILED,
+        ApiClientError::Unreachable { .. } | ApiClientError::Broken { .. } => exit::UNREACHABLE,
+        ApiClientError::Url { .. } | ApiClientError::Token(_) => exit::USAGE,
+        ApiClientError::Client(_) | ApiClientError::Encode(_) => exit::FAILED,
     };
     Failure::new(code, error.to_string()).hint(hint).because(error).into()
 }

@@ -41,7 +41,7 @@ pub struct DisconnectArgs {
     destination: String,
 }
 
-/// What `connect --json` prints.
+/// The output of `connect --json`.
 #[derive(Debug, Serialize)]
 struct Connected<'a> {
     #[serde(flatten)]

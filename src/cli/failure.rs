@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::globals::Globals;
 use super::output;
+use crate::domain::error_chain;
 use crate::server::AppError;
 use crate::settings::ConfigError;
 use crate::settings::secrets::SecretError;
@@ -109,27 +110,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// The error with its causes, without those that its text already contains.
+/// The error with its causes in one line; configuration faults have a line each.
 fn one_line(error: &anyhow::Error) -> String {
     if let Some(faults) = error.downcast_ref::<ConfigError>() {
-        let lines = faults.faults.iter().map(|fault| {
-            std::error::Error::source(fault)
-                .map_or_else(|| fault.to_string(), |cause| format!("{fault}: {cause}"))
-        });
+        let lines = faults.faults.iter().map(|fault| error_chain::display(fault));
         return lines.collect::<Vec<_>>().join("\n");
     }
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        if line.contains(&text) {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push_str(": ");
-        }
-        line.push_str(&text);
-    }
-    line
+    error_chain::display(error.as_ref())
 }
 
 fn verdict(error: &anyhow::Error) -> (u8, Option<String>) {

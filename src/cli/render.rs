@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, exit};
 use super::globals::Globals;
+use crate::domain::error_chain;
 use crate::domain::mapping::MappingDefinition;
 use crate::json;
 use crate::mapping::{CompiledMapping, Fault, RenderError};
@@ -142,12 +143,7 @@ impl LineError {
             RenderError::Document(_) => ("event".to_owned(), error.to_string()),
             RenderError::Mapping(error) => (error.path(), error.kind.to_string()),
         };
-        let mut cause = std::error::Error::source(error);
-        while let Some(deeper) = cause {
-            message.push_str(": ");
-            message.push_str(&deeper.to_string());
-            cause = deeper.source();
-        }
+        error_chain::append_causes(&mut message, error);
         Self::new(path, message)
     }
 }

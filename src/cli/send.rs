@@ -17,7 +17,7 @@ use super::client::base_url;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use crate::domain::event::EventType;
-use crate::sender::{OperatorClient, OperatorError};
+use crate::sender::{ApiClient, ApiClientError};
 use crate::settings::SettingFlags;
 
 /// Maximum messages of a request.
@@ -126,7 +126,7 @@ impl SendArgs {
 
 /// Sends batches to intake.
 struct Intake {
-    client: OperatorClient,
+    client: ApiClient,
     headers: HeaderMap,
     batch: Vec<String>,
     bytes: usize,
@@ -136,7 +136,7 @@ struct Intake {
 
 impl Intake {
     fn new(base: &str, write_key: &str) -> anyhow::Result<Self> {
-        let client = OperatorClient::new(base, None)
+        let client = ApiClient::new(base, None)
             .map_err(|error| Failure::usage(error.to_string()).because(error))?;
         let credentials = STANDARD.encode(format!("{write_key}:"));
         let mut authorization = HeaderValue::try_from(format!("Basic {credentials}"))?;
@@ -230,7 +230,7 @@ impl Intake {
         Ok(())
     }
 
-    fn unreachable(&self, error: OperatorError) -> Failure {
+    fn unreachable(&self, error: ApiClientError) -> Failure {
         let hint = "start it with: postrider serve; or name another address with --url";
         Failure::new(exit::UNREACHABLE, error.to_string()).because(error).hint(if self.sent == 0 {
             hint.to_owned()

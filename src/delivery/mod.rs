@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{DestinationId, MappingId, NodeId};
 use crate::functions::FunctionPool;
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::routing::LiveRoutes;
 use crate::sender::Sender;
 use crate::store::{LeaseRef, LeasedDelivery, Store, StoreError};
@@ -70,7 +70,7 @@ pub struct DispatcherParts {
     /// What insert functions run in.
     pub functions: Arc<FunctionPool>,
     /// What authorizes them.
-    pub auth: Auth,
+    pub auth: Authorizer,
     /// What is set up.
     pub routes: LiveRoutes,
     /// Time.

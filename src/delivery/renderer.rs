@@ -9,10 +9,11 @@ use super::Shared;
 use super::batch::Few;
 use crate::domain::attempt::Outcome;
 use crate::domain::document::DocumentError;
+use crate::domain::error_chain;
 use crate::domain::event::Event;
-use crate::functions::{Function, Ran};
+use crate::functions::{Function, FunctionRun};
 use crate::mapping::Rendered;
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::routing::MappingRoute;
 
 /// What was made of an event, and what that took.
@@ -63,7 +64,12 @@ impl Shared {
         prepared.unwrap_or_else(|| Prepared::plain(Err(unanswered())))
     }
 
-    async fn run(&self, route: &MappingRoute, function: &Function, given: Vec<&Bytes>) -> Vec<Ran> {
+    async fn run(
+        &self,
+        route: &MappingRoute,
+        function: &Function,
+        given: Vec<&Bytes>,
+    ) -> Vec<FunctionRun> {
         let functions = &self.parts.functions;
         let given: Vec<Bytes> = given.into_iter().cloned().collect();
         match given.as_slice() {
@@ -74,8 +80,8 @@ impl Shared {
 
     /// What an attempt of this mapping takes at most: its lease has to last so long.
     pub(super) fn attempt_time(&self, route: &MappingRoute) -> Duration {
-        let function = route.function.as_ref().map(|_| self.parts.functions.longest());
-        let token = route.settings.auth.client().map(|_| Auth::LONGEST);
+        let function = route.function.as_ref().map(|_| self.parts.functions.max_duration());
+        let token = route.settings.auth.client().map(|_| Authorizer::MAX_TIMEOUT);
         route.settings.timeout() + function.unwrap_or_default() + token.unwrap_or_default()
     }
 }
@@ -85,12 +91,12 @@ impl Prepared {
         Self { rendered, console: None, took: Duration::ZERO }
     }
 
-    fn after(route: &MappingRoute, ran: Ran) -> Self {
-        let rendered = match ran.made {
+    fn after(route: &MappingRoute, ran: FunctionRun) -> Self {
+        let rendered = match ran.event {
             Ok(document) => render(route, &document),
-            Err(failure) => Err(Unprepared { outcome: failure.outcome, error: failure.words }),
+            Err(failure) => Err(Unprepared { outcome: failure.outcome, error: failure.message }),
         };
-        Self { rendered, console: ran.console, took: ran.took }
+        Self { rendered, console: ran.console, took: ran.duration }
     }
 }
 
@@ -104,18 +110,6 @@ fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, Unprepared
     route.compiled().render(document).map_err(|error| unrendered(&error))
 }
 
-fn unrendered(error: &dyn std::error::Error) -> Unprepared {
-    Unprepared { outcome: Outcome::Render, error: words(error) }
-}
-
-/// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        words.push_str(": ");
-        words.push_str(&deeper.to_string());
-        cause = deeper.source();
-    }
-    words
+fn unrendered(error: &(dyn std::error::Error + 'static)) -> Unprepared {
+    Unprepared { outcome: Outcome::Render, error: error_chain::display(error) }
 }

@@ -10,8 +10,9 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use super::Shared;
 use super::renderer::Unprepared;
 use crate::domain::attempt::Outcome;
+use crate::domain::error_chain;
 use crate::domain::outbound_auth::Auth;
-use crate::outbound_auth::AuthFault;
+use crate::outbound_auth::AuthError;
 use crate::routing::MappingRoute;
 use crate::sender::{Exchange, Outgoing};
 
@@ -69,7 +70,7 @@ impl Shared {
             }
             exchange.duration = started.elapsed();
         }
-        exchange.scrub(secrets.iter().map(String::as_str));
+        exchange.redact(secrets.iter().map(String::as_str));
         exchange
     }
 }
@@ -91,8 +92,8 @@ fn add_secret_headers(route: &MappingRoute, headers: &mut HeaderMap) {
     }
 }
 
-fn unauthorized(fault: &AuthFault) -> Unprepared {
-    Unprepared { outcome: Outcome::Auth, error: fault.in_words() }
+fn unauthorized(error: &AuthError) -> Unprepared {
+    Unprepared { outcome: Outcome::Auth, error: error_chain::display(error) }
 }
 
 /// What of a request's headers is secret: whole values, and tokens without the word before them.

@@ -1,5 +1,5 @@
-//! Alerts: what an operator should know of without looking. Each is raised once and cleared once it has
-//! been over for a while; what holds it up may be less than what raised it.
+//! Alerts: conditions that an operator should act on. An alert is raised once, and cleared once its condition
+//! has not held for a calm period; the threshold that keeps it active is lower than the one that raises it.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
 
-/// What an alert is about.
+/// The kind of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AlertKind {
     /// A mapping's circuit is open.
     CircuitOpen,
-    /// Most attempts at a destination fail.
+    /// The failure rate of a destination is high.
     DestinationFailing,
-    /// A destination's deliveries die at more than a rate.
+    /// A destination has more dead letters per hour than the threshold.
     DeadLetters,
-    /// Deliveries of a destination come near the end of their window.
+    /// Deliveries of a destination are near their deadline.
     WindowClosing,
-    /// The free space comes near the floor below which events are refused.
+    /// Free disk space is near the floor below which events are refused.
     DiskLow,
 }
 
@@ -32,7 +32,7 @@ impl AlertKind {
         Self::DiskLow,
     ];
 
-    /// The word in tables, events, logs and metrics.
+    /// Its name in tables, events, logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,14 +44,15 @@ impl AlertKind {
         }
     }
 
-    /// Reads the word back.
+    /// Parses the name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// How long it has to be over before it is cleared: longer than it takes to come again while
-    /// nothing has changed. A delivery near its end is tried every quarter of an hour at least.
+    /// How long the condition must not hold before the alert is cleared: longer than the interval at which
+    /// an unchanged condition is observed again. A delivery near its deadline is retried at least every 15
+    /// minutes.
     #[must_use]
     pub const fn calm(self) -> Duration {
         Duration::from_secs(match self {
@@ -62,37 +63,37 @@ impl AlertKind {
     }
 }
 
-/// An alert that was raised.
+/// A raised alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// What it is about.
+    /// Its kind.
     pub kind: AlertKind,
-    /// Of what: `source/destination/mapping`, `source/destination`, or the node's name.
+    /// Its subject: `source/destination/mapping`, `source/destination`, or the node's name.
     pub subject: String,
-    /// What was found when it was raised, with numbers.
+    /// The measured values when it was raised.
     pub detail: String,
     /// When it was raised.
     pub raised_at: Timestamp,
-    /// When it was cleared; none while it stands.
+    /// When it was cleared; none while it is active.
     pub cleared_at: Option<Timestamp>,
-    /// Whether the newest of both has been told.
-    pub told: bool,
+    /// Whether its last change, raised or cleared, has been published.
+    pub published: bool,
 }
 
-/// What was found to hold just now.
+/// A condition that holds now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// What it is about.
+    /// Its kind.
     pub kind: AlertKind,
-    /// Of what.
+    /// Its subject.
     pub subject: String,
-    /// What was found, with numbers.
+    /// The measured values.
     pub detail: String,
-    /// Whether it is enough to raise an alert; else it only keeps one up.
+    /// Whether it raises an alert; otherwise it only keeps one active.
     pub raises: bool,
 }
 
-/// What is told of an alert: a message like any other, which its destination's mappings can match.
+/// An alert's `track` message, which the destination's mappings can match.
 #[derive(Debug, Serialize)]
 struct Message<'a> {
     #[serde(rename = "type")]
@@ -117,9 +118,9 @@ struct Properties<'a> {
 }
 
 impl Alert {
-    /// Whether it stands.
+    /// Whether it is active: raised and not cleared.
     #[must_use]
-    pub const fn stands(&self) -> bool {
+    pub const fn is_active(&self) -> bool {
         self.cleared_at.is_none()
     }
 
@@ -131,8 +132,8 @@ impl Alert {
             && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The `track` call that tells of it. Telling it twice is telling a duplicate: its `messageId`
-    /// follows from what it says.
+    /// Its `track` message. The `messageId` is a hash of the content: a repeated publication is a
+    /// duplicate.
     #[must_use]
     pub fn message(&self, node: &str) -> String {
         let (event, at) = match self.cleared_at {
@@ -157,7 +158,7 @@ impl Alert {
                 node,
             },
         };
-        // Nothing in it can fail to be written.
+        // Strings and numbers always serialize.
         serde_json::to_string(&message).unwrap_or_default()
     }
 }

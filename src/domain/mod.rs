@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod destination;
 pub mod digest;
 pub mod document;
+pub mod error_chain;
 pub mod event;
 pub mod id;
 pub mod job;

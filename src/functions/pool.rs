@@ -1,184 +1,113 @@
-//! The pool: workers that are started when first needed, one call at a time each, shared fairly. One
-//! mapping holds at most half of them, and so do all those together whose last call had to be killed:
-//! however many functions hang, the others go on.
+//! The pool of function workers, shared fairly: one mapping uses at most half of them, and so do all
+//! suspects together (mappings whose last call was killed). Hanging functions cannot starve the others.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::child::{Called, End, Limits, RealmKey, Request, Worker};
-use super::frame::Task;
-use super::run::{Run, lost, silent};
-use super::{Failure, Function};
+use super::function::{Failure, Function, FunctionRun};
+use super::invocation::{Invocation, lost, no_reply};
+use super::options::PoolOptions;
+use super::protocol::Task;
+use super::worker_process::{CallResult, End, IsolateKey, Request};
+use super::workers::Workers;
 use crate::domain::attempt::Outcome;
 use crate::domain::id::MappingId;
 
-/// Mappings that are remembered while nothing of theirs runs.
-const MOST_LANES: usize = 4_096;
-
-/// What a pool works with.
-#[derive(Clone, Debug)]
-pub struct PoolOptions {
-    /// The program to start as a worker: this one.
-    pub executable: PathBuf,
-    /// Workers at once.
-    pub workers: u32,
-    /// What one call may take; a batch's events have it each, where they are called one by one.
-    pub timeout: Duration,
-    /// Memory at which a worker is killed, in bytes.
-    pub memory_bytes: usize,
-    /// Memory at which the engine itself refuses more, in bytes: below the former.
-    pub engine_memory_bytes: usize,
-    /// How long a call waits for a worker.
-    pub wait: Duration,
-    /// What all calls of one run may take together: a batch's, or a call and the one in its place.
-    pub run_timeout: Duration,
-}
-
-impl PoolOptions {
-    /// How long a run can take at most, of one event or of many, waiting included.
-    #[must_use]
-    pub fn longest(&self) -> Duration {
-        self.wait + self.run_timeout
-    }
-}
-
-impl Default for PoolOptions {
-    fn default() -> Self {
-        Self {
-            executable: own_executable(),
-            workers: 2,
-            timeout: Duration::from_secs(5),
-            memory_bytes: 128 * 1024 * 1024,
-            engine_memory_bytes: 112 * 1024 * 1024,
-            wait: Duration::from_secs(8),
-            run_timeout: Duration::from_secs(12),
-        }
-    }
-}
-
-/// This program, even when its file was replaced meanwhile.
-fn own_executable() -> PathBuf {
-    if cfg!(target_os = "linux") {
-        return PathBuf::from("/proc/self/exe");
-    }
-    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("postrider"))
-}
-
-/// What came of one event.
-#[derive(Debug)]
-pub struct Ran {
-    /// The event that the function gave, as `JSON.stringify` prints it, or why there is none.
-    pub made: Result<Bytes, Failure>,
-    /// What it wrote to the console, as far as it is kept; `onBatch` writes for its first event.
-    pub console: Option<String>,
-    /// How long it took, waiting included; many events take it together.
-    pub took: Duration,
-}
-
-impl Ran {
-    pub(super) fn new(made: Result<Bytes, Failure>, console: String) -> Self {
-        let console = (!console.is_empty()).then_some(console);
-        Self { made, console, took: Duration::ZERO }
-    }
-}
+/// Mappings whose share is kept while they run nothing.
+const MAX_SHARES: usize = 4_096;
 
 /// The pool of function workers.
 #[derive(Debug)]
 pub struct FunctionPool {
-    pub(super) options: PoolOptions,
-    idle: Mutex<Vec<Worker>>,
-    places: Semaphore,
-    suspects: Semaphore,
-    lanes: Mutex<HashMap<Option<MappingId>, Arc<Lane>>>,
-    stopped: AtomicBool,
+    workers: Workers,
+    slots: Semaphore,
+    suspect_slots: Semaphore,
+    shares: Mutex<HashMap<Option<MappingId>, Arc<Share>>>,
 }
 
-/// One mapping's share; that of none is for what is not a delivery.
+/// One mapping's share of the pool; `None` is for checks, which belong to no mapping.
 #[derive(Debug)]
-struct Lane {
-    share: Semaphore,
-    /// Its last call had to be killed.
+struct Share {
+    slots: Semaphore,
+    /// Its last call was killed.
     suspect: AtomicBool,
 }
 
-/// The right to one worker.
-struct Place<'a> {
+/// The right to use one worker.
+struct Slot<'a> {
     _share: SemaphorePermit<'a>,
     _suspect: Option<SemaphorePermit<'a>>,
-    _place: SemaphorePermit<'a>,
+    _slot: SemaphorePermit<'a>,
 }
 
 impl FunctionPool {
-    /// A pool without a worker yet.
+    /// A pool; workers are started on demand.
     #[must_use]
     pub fn new(mut options: PoolOptions) -> Self {
         options.workers = options.workers.max(1);
         let workers = options.workers as usize;
         Self {
-            idle: Mutex::default(),
-            places: Semaphore::new(workers),
-            suspects: Semaphore::new((workers / 2).max(1)),
-            lanes: Mutex::default(),
-            stopped: AtomicBool::new(false),
-            options,
+            slots: Semaphore::new(workers),
+            suspect_slots: Semaphore::new((workers / 2).max(1)),
+            shares: Mutex::default(),
+            workers: Workers::new(options),
         }
     }
 
-    /// How long a run can take at most, of one event or of many, waiting included.
+    /// Maximum duration of an invocation, including the wait for a worker.
     #[must_use]
-    pub fn longest(&self) -> Duration {
-        self.options.longest()
+    pub fn max_duration(&self) -> Duration {
+        self.workers.options.max_duration()
     }
 
-    /// One event of this mapping through its function.
-    pub async fn run(&self, mapping: MappingId, function: &Function, event: Bytes) -> Ran {
-        let mut ran = self.run_all(mapping, function, Task::Each, &[event]).await;
-        ran.pop().unwrap_or_else(|| Ran::new(Err(silent()), String::new()))
+    /// Runs one event of this mapping through its function.
+    pub async fn run(&self, mapping: MappingId, function: &Function, event: Bytes) -> FunctionRun {
+        let mut runs = self.invoke(mapping, function, Task::Each, &[event]).await;
+        runs.pop().unwrap_or_else(|| FunctionRun::new(Err(no_reply()), String::new()))
     }
 
-    /// Many events of this mapping through its function: all at once where it has `onBatch`, else one
-    /// by one. What came of each, by position.
+    /// Runs a batch of this mapping through its function: in one `onBatch` call if it is defined, else
+    /// event by event. Results are by position.
     pub async fn run_batch(
         &self,
         mapping: MappingId,
         function: &Function,
         events: &[Bytes],
-    ) -> Vec<Ran> {
-        self.run_all(mapping, function, Task::Batch, events).await
+    ) -> Vec<FunctionRun> {
+        self.invoke(mapping, function, Task::Batch, events).await
     }
 
-    /// Whether a function loads and has a handler; why not, if not.
+    /// Checks that a function loads and defines a handler.
     ///
     /// # Errors
-    /// What is wrong with it, in words, with line and column where there are any.
+    /// What is wrong with it, with line and column where known.
     pub async fn check(&self, function: &Function) -> Result<(), String> {
-        let lane = self.lane(None);
-        let _place = self.place(&lane).await.map_err(|failure| failure.words)?;
-        let mut worker = self.worker(None).map_err(|failure| failure.words)?;
-        let ends_at = Instant::now() + self.options.run_timeout;
+        let share = self.share(None);
+        let _slot = self.slot(&share).await.map_err(|failure| failure.message)?;
+        let mut worker = self.workers.take(None).map_err(|failure| failure.message)?;
+        let deadline_at = Instant::now() + self.workers.options.run_timeout;
         let request = Request {
-            realm: None,
+            isolate: None,
             function,
             task: Task::Check,
             events: &[],
-            limits: self.limits(ends_at),
+            limits: self.workers.limits(deadline_at),
         };
-        let Called { made, handlers, end, .. } = worker.call(&request).await;
+        let CallResult { results, handlers, end, .. } = worker.call(&request).await;
         match end {
-            End::Done { again } => self.put_back(worker, again),
-            End::Time => return Err(self.too_long()),
-            End::Memory => return Err(self.too_much()),
-            End::Lost(how) | End::Crashed(how) => return Err(lost(&how)),
+            End::Done { reusable } => self.workers.put_back(worker, reusable),
+            End::TimedOut => return Err(self.workers.timed_out()),
+            End::OutOfMemory => return Err(self.workers.out_of_memory()),
+            End::Lost(status) | End::Crashed(status) => return Err(lost(&status)),
         }
-        match made.into_iter().next().map(|(made, _)| made) {
-            Some(Err(fault)) => Err(fault.words),
+        match results.into_iter().next().map(|(result, _)| result) {
+            Some(Err(error)) => Err(error.message),
             Some(Ok(_)) | None if handlers.is_empty() => {
                 Err("defines no handler: onTrack, onIdentify, onPage, onScreen, onGroup, onAlias, \
                      onDelete or onBatch"
@@ -188,119 +117,80 @@ impl FunctionPool {
         }
     }
 
-    /// Ends the workers that wait; those that are called end when their call does.
+    /// Stops the idle workers; busy ones stop when their call ends.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        self.idle().clear();
+        self.workers.stop();
     }
 
-    async fn run_all(
+    async fn invoke(
         &self,
         mapping: MappingId,
         function: &Function,
         task: Task,
         events: &[Bytes],
-    ) -> Vec<Ran> {
+    ) -> Vec<FunctionRun> {
         let started = Instant::now();
-        let lane = self.lane(Some(mapping));
-        let mut ran = match self.place(&lane).await {
-            Ok(_place) => {
-                let realm = RealmKey { mapping: mapping.0, digest: function.digest };
-                let run = Run { pool: self, suspect: &lane.suspect, realm, function, task, events };
-                run.to_end().await
+        let share = self.share(Some(mapping));
+        let mut runs = match self.slot(&share).await {
+            Ok(_slot) => {
+                let isolate = IsolateKey { mapping: mapping.0, digest: function.digest };
+                let invocation = Invocation {
+                    workers: &self.workers,
+                    suspect: &share.suspect,
+                    isolate,
+                    function,
+                    task,
+                    events,
+                };
+                invocation.run().await
             }
             Err(failure) => {
-                let failed = |_| Ran::new(Err(failure.clone()), String::new());
+                let failed = |_| FunctionRun::new(Err(failure.clone()), String::new());
                 events.iter().map(failed).collect()
             }
         };
-        let took = started.elapsed();
-        ran.iter_mut().for_each(|it| it.took = took);
-        ran
+        let duration = started.elapsed();
+        runs.iter_mut().for_each(|run| run.duration = duration);
+        runs
     }
 
-    pub(super) fn limits(&self, ends_at: Instant) -> Limits {
-        Limits {
-            time: self.options.timeout,
-            ends_at,
-            memory_bytes: self.options.memory_bytes,
-            engine_bytes: self.options.engine_memory_bytes,
+    fn share(&self, mapping: Option<MappingId>) -> Arc<Share> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares.len() > MAX_SHARES {
+            shares.retain(|_, share| Arc::strong_count(share) > 1);
         }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lane(&self, mapping: Option<MappingId>) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() > MOST_LANES {
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-        }
-        let share = (self.options.workers as usize / 2).max(1);
-        let lane = lanes.entry(mapping).or_insert_with(|| {
-            Arc::new(Lane { share: Semaphore::new(share), suspect: AtomicBool::new(false) })
+        let slots = (self.workers.options.workers as usize / 2).max(1);
+        let share = shares.entry(mapping).or_insert_with(|| {
+            Arc::new(Share { slots: Semaphore::new(slots), suspect: AtomicBool::new(false) })
         });
-        Arc::clone(lane)
+        Arc::clone(share)
     }
 
-    async fn place<'a>(&'a self, lane: &'a Lane) -> Result<Place<'a>, Failure> {
-        let waiting = async {
-            let share = lane.share.acquire().await?;
-            let suspect = if lane.suspect.load(Ordering::SeqCst) {
-                Some(self.suspects.acquire().await?)
+    async fn slot<'a>(&'a self, share: &'a Share) -> Result<Slot<'a>, Failure> {
+        let acquire = async {
+            let of_share = share.slots.acquire().await?;
+            let suspect = if share.suspect.load(Ordering::SeqCst) {
+                Some(self.suspect_slots.acquire().await?)
             } else {
                 None
             };
-            let place = self.places.acquire().await?;
-            Ok::<_, tokio::sync::AcquireError>(Place {
-                _share: share,
+            let slot = self.slots.acquire().await?;
+            Ok::<_, tokio::sync::AcquireError>(Slot {
+                _share: of_share,
                 _suspect: suspect,
-                _place: place,
+                _slot: slot,
             })
         };
-        match tokio::time::timeout(self.options.wait, waiting).await {
-            Ok(Ok(place)) => Ok(place),
+        let queue_timeout = self.workers.options.queue_timeout;
+        match tokio::time::timeout(queue_timeout, acquire).await {
+            Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => Err(Failure {
                 outcome: Outcome::FunctionTimeout,
-                words: format!(
+                message: format!(
                     "no function worker was free within {} s",
-                    self.options.wait.as_secs_f64()
+                    queue_timeout.as_secs_f64()
                 ),
             }),
         }
-    }
-
-    /// A worker that waits, one that holds the realm if there is one; else a new one.
-    pub(super) fn worker(&self, realm: Option<RealmKey>) -> Result<Worker, Failure> {
-        {
-            let mut idle = self.idle();
-            let holds = |worker: &Worker| realm.is_some_and(|realm| worker.holds(realm));
-            let at = idle.iter().position(holds).or_else(|| idle.len().checked_sub(1));
-            if let Some(at) = at {
-                return Ok(idle.swap_remove(at));
-            }
-        }
-        Worker::start(&self.options.executable).map_err(|error| {
-            tracing::error!(%error, "a function worker cannot be started");
-            Failure {
-                outcome: Outcome::FunctionTimeout,
-                words: format!("a function worker cannot be started: {error}"),
-            }
-        })
-    }
-
-    pub(super) fn put_back(&self, worker: Worker, again: bool) {
-        if again && !self.stopped.load(Ordering::SeqCst) {
-            self.idle().push(worker);
-        }
-    }
-
-    pub(super) fn too_long(&self) -> String {
-        format!("the function took longer than {} s", self.options.timeout.as_secs_f64())
-    }
-
-    pub(super) fn too_much(&self) -> String {
-        format!("the function took more than {} MiB of memory", self.options.memory_bytes >> 20)
     }
 }

@@ -1,7 +1,7 @@
-// What every realm begins with: the errors that functions may throw, and the console. Gives the
-// function that puts a thrown value into words. Takes what it needs from the globals before a
-// function can change them.
-((write, kept) => {
+// Runs first in every isolate: defines the errors that functions may throw and the console. Returns the
+// function that describes a thrown value. Captures the globals that it needs, so that a function cannot
+// replace them.
+((write, limit) => {
   const { stringify } = JSON;
   const { defineProperty } = Object;
   const NativeError = Error;
@@ -31,32 +31,32 @@
       return "(a value that cannot be shown)";
     }
   };
-  const say = (level) => (...values) => {
+  const log = (level) => (...values) => {
     let line = `${level}: `;
-    for (let at = 0; at < values.length && line.length <= kept; at++) {
+    for (let at = 0; at < values.length && line.length <= limit; at++) {
       line += (at ? " " : "") + shown(values[at]);
     }
-    write(bounded(line, kept));
+    write(bounded(line, limit));
   };
   const levels = ["log", "debug", "info", "warn", "error"];
   const console = {};
-  for (const level of levels) console[level] = say(level);
+  for (const level of levels) console[level] = log(level);
   defineProperty(globalThis, "console", { value: console, writable: true, configurable: true });
 
   return (thrown) => {
-    let [kind, words, stack] = ["", "it threw a value that cannot be shown", ""];
+    let [kind, message, stack] = ["", "it threw a value that cannot be shown", ""];
     try {
       for (const name in kinds) if (thrown instanceof kinds[name]) kind = name;
       if (thrown instanceof NativeError) {
-        words = shown(thrown);
+        message = shown(thrown);
         stack = text(thrown.stack);
       } else if (thrown === null) {
-        // What is left for the engine to throw when there is no room for an error.
-        words = "it threw null, or ran out of memory";
+        // The engine throws null when it has no memory left for an error object.
+        message = "it threw null, or ran out of memory";
       } else {
-        words = `it threw ${shown(thrown)}, which is not an Error`;
+        message = `it threw ${shown(thrown)}, which is not an Error`;
       }
     } catch {}
-    return [kind, bounded(words, 1000), bounded(stack, 4000)];
+    return [kind, bounded(message, 1000), bounded(stack, 4000)];
   };
 })

@@ -1,5 +1,5 @@
-//! A function worker: the child process that runs functions and nothing else. It gives up, before it
-//! reads anything, what it could do harm with; it ends when its input does.
+//! The worker process's main loop: enters the sandbox, reads calls from stdin, runs them in isolates and
+//! writes replies to stdout. It exits when stdin closes, even during a call.
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -7,132 +7,132 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::confine::confine;
-use super::frame::{self, Call, Fault, Task, Told};
-use super::realm::{Realm, Tell};
+use super::isolate::{Isolate, ReplySink};
+use super::protocol::{self, Call, ErrorKind, FunctionError, Reply, Task};
+use super::sandbox;
 
-/// The stack of the thread that runs the engine.
+/// Stack size of the engine's thread.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
-/// Runs the worker until its input ends.
+/// Runs the worker until stdin closes.
 #[must_use]
 pub fn main() -> ExitCode {
     let (calls, queue) = sync_channel(1);
-    let engine = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || work(&queue));
-    if engine.and_then(|_| confine()).is_err() {
+    let engine = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || serve(&queue));
+    if engine.and_then(|_| sandbox::enter()).is_err() {
         return ExitCode::FAILURE;
     }
     let mut input = io::stdin().lock();
-    while let Ok(call) = frame::read(&mut input) {
+    while let Ok(call) = protocol::read(&mut input) {
         if calls.send(call).is_err() {
             break;
         }
     }
-    // The engine's thread, even one that will not end, goes with the process.
+    // Exiting ends the engine's thread, even one in an infinite loop.
     ExitCode::SUCCESS
 }
 
-fn work(queue: &Receiver<Vec<u8>>) {
-    let tell: Tell = Rc::new(|told: &Told| {
-        // A service that has gone away needs no answer.
-        if frame::write(&mut io::stdout().lock(), told).is_err() {
+fn serve(queue: &Receiver<Vec<u8>>) {
+    let send: ReplySink = Rc::new(|reply: &Reply| {
+        // The service has exited.
+        if protocol::write(&mut io::stdout().lock(), reply).is_err() {
             std::process::exit(1);
         }
     });
-    let mut realms = HashMap::new();
+    let mut isolates = HashMap::new();
     while let Ok(call) = queue.recv() {
         let Ok(call) = serde_json::from_slice::<Call<'_>>(&call) else {
             std::process::exit(1);
         };
-        if answer(&call, &mut realms, &tell) {
-            // What ran out of memory may have left some of it behind.
+        if execute(&call, &mut isolates, &send) {
+            // A call that ran out of memory may have leaked: exit instead of reusing the process.
             let _ = io::stdout().flush();
             std::process::exit(0);
         }
     }
 }
 
-/// Answers a call; whether the worker has had enough.
-pub(super) fn answer(call: &Call<'_>, realms: &mut HashMap<u64, Realm>, tell: &Tell) -> bool {
-    if let Some(forgotten) = call.forget {
-        realms.remove(&forgotten);
+/// Runs a call; true if the worker should exit.
+fn execute(call: &Call<'_>, isolates: &mut HashMap<u64, Isolate>, send: &ReplySink) -> bool {
+    if let Some(evicted) = call.evict {
+        isolates.remove(&evicted);
     }
-    let mut trouble = Trouble::default();
-    match realm(call, realms, tell) {
-        Ok(realm) => {
-            run(call, realm, tell, &mut trouble);
+    let mut errors = Errors::default();
+    match isolate(call, isolates, send) {
+        Ok(isolate) => {
+            run(call, isolate, send, &mut errors);
         }
-        Err(fault) => {
-            trouble.note(&fault);
+        Err(error) => {
+            errors.note(&error);
             for _ in 0..call.events.len().max(1) {
-                tell(&Told::Fault(fault.clone()));
+                send(&Reply::Error(error.clone()));
             }
         }
     }
-    if trouble.any {
-        realms.remove(&call.realm);
+    if errors.any {
+        isolates.remove(&call.isolate);
     }
-    tell(&Told::Done { forgot: trouble.any, spent: trouble.memory });
-    trouble.memory
+    send(&Reply::Done { discarded: errors.any, exiting: errors.memory });
+    errors.memory
 }
 
-/// The call's realm, loaded where it is not.
-fn realm<'r>(
+/// The call's isolate, loaded if necessary.
+fn isolate<'r>(
     call: &Call<'_>,
-    realms: &'r mut HashMap<u64, Realm>,
-    tell: &Tell,
-) -> Result<&'r Realm, Fault> {
+    isolates: &'r mut HashMap<u64, Isolate>,
+    send: &ReplySink,
+) -> Result<&'r Isolate, FunctionError> {
     if let Some(load) = &call.load {
-        let realm = Realm::load(load, call.memory_bytes, Rc::clone(tell))?;
-        realms.insert(call.realm, realm);
+        let isolate = Isolate::load(load, call.memory_bytes, Rc::clone(send))?;
+        isolates.insert(call.isolate, isolate);
     }
-    let unknown = || Fault {
-        kind: frame::FaultKind::Retry,
-        words: "the worker does not know the function".to_owned(),
+    let unknown = || FunctionError {
+        kind: ErrorKind::Retry,
+        message: "the worker does not know the function".to_owned(),
     };
-    realms.get(&call.realm).ok_or_else(unknown)
+    isolates.get(&call.isolate).ok_or_else(unknown)
 }
 
-fn run(call: &Call<'_>, realm: &Realm, tell: &Tell, trouble: &mut Trouble) {
+fn run(call: &Call<'_>, isolate: &Isolate, send: &ReplySink, errors: &mut Errors) {
     if call.task == Task::Check {
-        tell(&Told::Handlers(realm.handlers()));
+        send(&Reply::Handlers(isolate.handlers()));
         return;
     }
-    let mut tell_one = |made: Result<_, Fault>| match made {
-        Ok(event) => tell(&Told::Event(event)),
-        Err(fault) => {
-            trouble.note(&fault);
-            tell(&Told::Fault(fault));
+    let mut send_result = |result: Result<_, FunctionError>| match result {
+        Ok(event) => send(&Reply::Event(event)),
+        Err(error) => {
+            errors.note(&error);
+            send(&Reply::Error(error));
         }
     };
-    if call.task == Task::Batch && realm.takes_batches() {
-        tell(&Told::Together);
-        realm.begin();
-        match realm.batch(&call.events) {
-            Ok(made) => made.into_iter().for_each(tell_one),
-            Err(fault) => call.events.iter().for_each(|_| tell_one(Err(fault.clone()))),
+    if call.task == Task::Batch && isolate.has_batch_handler() {
+        send(&Reply::Batched);
+        isolate.reset_console();
+        match isolate.batch(&call.events) {
+            Ok(result) => result.into_iter().for_each(send_result),
+            Err(error) => call.events.iter().for_each(|_| send_result(Err(error.clone()))),
         }
     } else {
         call.events.iter().for_each(|event| {
-            realm.begin();
-            tell_one(realm.each(event));
+            isolate.reset_console();
+            send_result(isolate.each(event));
         });
     }
 }
 
-/// What went wrong in a call.
+/// The errors of a call: whether any discards the isolate, and whether memory ran out.
 #[derive(Default)]
-struct Trouble {
+struct Errors {
     any: bool,
     memory: bool,
 }
 
-impl Trouble {
-    fn note(&mut self, fault: &Fault) {
-        match fault.kind {
-            frame::FaultKind::Dropped | frame::FaultKind::Retry => {}
-            frame::FaultKind::Wrong => self.any = true,
+impl Errors {
+    fn note(&mut self, error: &FunctionError) {
+        match error.kind {
+            ErrorKind::Dropped | ErrorKind::Retry => {}
+            ErrorKind::Failed => self.any = true,
         }
-        self.memory |= fault.words.contains("out of memory");
+        self.memory |= error.message.contains("out of memory");
     }
 }

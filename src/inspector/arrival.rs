@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::verify::Verdict;
+use super::verify::{self, Verdict};
 use crate::domain::clock::Timestamp;
 use crate::json::{self, Value};
 
@@ -34,7 +34,7 @@ impl Arrival {
     /// The `webhook-id`, if there is one in ASCII.
     #[must_use]
     pub fn webhook_id(&self) -> Option<&str> {
-        webhook_id(&self.headers)
+        verify::webhook_id(&self.headers)
     }
 
     /// The number of events, if the body is a batch.
@@ -53,8 +53,4 @@ impl Arrival {
         verdicts.contains(&Verdict::Verified)
             && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Verified | Verdict::Absent))
     }
-}
-
-pub(super) fn webhook_id(headers: &HeaderMap) -> Option<&str> {
-    headers.get("webhook-id").and_then(|id| id.to_str().ok())
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
-use super::arrival::{self, Arrival};
+use super::arrival::Arrival;
 use super::arrival_counter::ArrivalCounter;
 use super::http_server::{HttpServer, ListenError};
 use super::script::Script;
@@ -120,8 +120,7 @@ impl Handler {
         let now = self.clock.now();
         let secrets = &self.options.secrets;
         let path = head.uri.path();
-        let tried =
-            self.counter.count(path, arrival::webhook_id(&head.headers).unwrap_or_default());
+        let tried = self.counter.count(path, verify::webhook_id(&head.headers).unwrap_or_default());
         let script = self.options.script_by_path.get(path).unwrap_or(&self.options.script);
         Arrival {
             arrived_at: now,

@@ -11,7 +11,6 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
-use super::arrival;
 use super::arrival_counter::ArrivalCounter;
 use super::name::InspectorName;
 use super::verify::{self, Verdict};
@@ -174,7 +173,7 @@ impl Inspectors {
         let secrets: Vec<SecretString> = known.chain(own).collect();
         let signature = verify::x_signature(&secrets, &head.headers, body);
         let standard = verify::standard(&secrets, &head.headers, body, now);
-        let webhook_id = arrival::webhook_id(&head.headers);
+        let webhook_id = verify::webhook_id(&head.headers);
         let mut inspectors = self.lock();
         let state = get_or_create(&mut inspectors, name, now);
         let tried = state.counter.count("", webhook_id.unwrap_or_default());

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::HeaderMap;
 use secrecy::SecretString;
 
-use super::arrival::webhook_id;
 use crate::domain::clock::Timestamp;
 use crate::json::{self, Value};
 use crate::sender::{verify_standard, verify_x_signature};
@@ -86,6 +85,11 @@ pub(super) fn standard(
         return Verdict::Stale;
     }
     Verdict::Verified
+}
+
+/// The `webhook-id`, if there is one in ASCII.
+pub(super) fn webhook_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get("webhook-id").and_then(|id| id.to_str().ok())
 }
 
 #[cfg(test)]

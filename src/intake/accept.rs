@@ -1,12 +1,12 @@
-//! Accepting: one commit writes everything, what was leased is handed over into the places reserved for
-//! it. It runs to its end whether or not the sender still waits: the commit may have happened, and then
-//! its leases are ours to try.
+//! Accepts a request: one commit writes its events and deliveries; leased deliveries are dispatched into
+//! their reserved slots. It runs to completion even if the sender disconnects: after a commit this node
+//! holds the leases.
 
 use std::sync::Arc;
 
-use super::answer::Refusal;
-use super::plan::Plan;
-use super::slots::Reserved;
+use super::outbox::OutboxWrite;
+use super::response::Refusal;
+use super::slots::ReservedSlots;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, MappingId};
@@ -14,70 +14,74 @@ use crate::live::{Feed, LiveEvent};
 use crate::routing::SourceRoute;
 use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Store, StoreError};
 
-/// What became of a request's messages.
+/// How many messages of a request were stored and how many were duplicates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) stored: usize,
     pub(super) duplicates: usize,
 }
 
-/// Writes the plan and hands over what was leased by it.
+/// Commits events and deliveries, then dispatches the leased deliveries.
 pub(super) async fn accept(
-    plan: Plan,
-    mut reserved: Reserved,
+    write: OutboxWrite,
+    mut slots: ReservedSlots,
     store: &dyn Store,
     live: &Feed<LiveEvent>,
 ) -> Result<Tally, Refusal> {
-    let written = Written::of(&plan);
-    let accepted = store.accept(plan.events).await?;
-    if accepted.len() != written.events.len() {
+    let committed = Committed::of(&write);
+    let accepted = store.accept(write.events).await?;
+    if accepted.len() != committed.events.len() {
         return Err(Refusal::Unavailable(Some(StoreError::Foreign {
-            what: format!("{} answers to {} events", accepted.len(), written.events.len()),
+            what: format!("{} results for {} events", accepted.len(), committed.events.len()),
         })));
     }
-    let settled = written.settle(&accepted);
-    reserved.hand_over(settled.leased);
-    if !settled.due.is_empty() {
-        reserved.dispatch.hint_due(&settled.due);
+    let effects = committed.effects(&accepted);
+    slots.dispatch(effects.leased);
+    if !effects.due.is_empty() {
+        slots.notify_due(&effects.due);
     }
     if live.has_subscribers() {
-        written.publish(&accepted, live);
+        committed.publish(&accepted, live);
     }
-    Ok(settled.tally)
+    Ok(effects.tally)
 }
 
-/// What is needed of a plan after the store has taken its events: shared or copied.
-struct Written {
+/// The part of a write that is needed after the commit.
+struct Committed {
     source: Arc<SourceRoute>,
     received_at: Timestamp,
-    /// Each event with the number of its deliveries.
+    /// Each event with its number of deliveries.
     events: Vec<(Arc<Event>, usize)>,
     /// The deliveries of all events, in order.
     deliveries: Vec<NewDelivery>,
 }
 
-/// What follows from a commit.
+/// The effects of a commit.
 #[derive(Default)]
-struct Settled {
+struct Effects {
     tally: Tally,
-    /// To be tried at once.
+    /// To be dispatched.
     leased: Vec<LeasedDelivery>,
-    /// Mappings that have pending deliveries now.
+    /// Mappings with pending deliveries.
     due: Vec<MappingId>,
 }
 
-impl Written {
-    fn of(plan: &Plan) -> Self {
+impl Committed {
+    fn of(write: &OutboxWrite) -> Self {
         let count = |new: &NewEvent| (Arc::clone(&new.event), new.deliveries.len());
         Self {
-            source: Arc::clone(&plan.source),
-            received_at: plan.received_at,
-            events: plan.events.iter().map(count).collect(),
-            deliveries: plan.events.iter().flat_map(|new| new.deliveries.iter().copied()).collect(),
+            source: Arc::clone(&write.source),
+            received_at: write.received_at,
+            events: write.events.iter().map(count).collect(),
+            deliveries: write
+                .events
+                .iter()
+                .flat_map(|new| new.deliveries.iter().copied())
+                .collect(),
         }
     }
 
-    /// Tells those who watch what was stored.
+    /// Publishes the stored events to the live feed.
     fn publish(&self, accepted: &[Accepted], live: &Feed<LiveEvent>) {
         let source: Arc<str> = self.source.name.as_str().into();
         for ((event, _), accepted) in self.events.iter().zip(accepted) {
@@ -88,19 +92,19 @@ impl Written {
         }
     }
 
-    fn settle(&self, accepted: &[Accepted]) -> Settled {
-        let mut settled = Settled::default();
+    fn effects(&self, accepted: &[Accepted]) -> Effects {
+        let mut effects = Effects::default();
         let mut rest = self.deliveries.as_slice();
         for ((event, count), accepted) in self.events.iter().zip(accepted) {
             let deliveries;
             (deliveries, rest) = rest.split_at(*count);
             match *accepted {
-                Accepted::Duplicate => settled.tally.duplicates += 1,
+                Accepted::Duplicate => effects.tally.duplicates += 1,
                 Accepted::Stored { event_id, first_delivery_id } => {
-                    settled.tally.stored += 1;
+                    effects.tally.stored += 1;
                     for (id, delivery) in (first_delivery_id.0..).zip(deliveries) {
                         if let Some(lease) = delivery.lease {
-                            settled.leased.push(LeasedDelivery {
+                            effects.leased.push(LeasedDelivery {
                                 id: DeliveryId(id),
                                 event_id,
                                 event: Arc::clone(event),
@@ -112,12 +116,12 @@ impl Written {
                                 lease_expires_at: lease.expires_at,
                             });
                         } else {
-                            settled.due.push(delivery.mapping_id);
+                            effects.due.push(delivery.mapping_id);
                         }
                     }
                 }
             }
         }
-        settled
+        effects
     }
 }

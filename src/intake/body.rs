@@ -1,9 +1,7 @@
-//! Reading a request's body: bounded in bytes before and after decompression, in time, and together
-//! with all other bodies that are held at the moment.
+//! Reads a request's body: bounded in size before and after decompression, in time, and by the memory
+//! limit that all requests share.
 
 use std::io::Read;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,16 +10,17 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 
-use super::answer::Refusal;
 use super::limits::{MAX_DRAINED_BYTES, MAX_REQUEST_BYTES};
+use super::memory_limit::Reservation;
+use super::response::{BodyError, Refusal};
 
-/// A request's body on its way in.
-pub trait Arriving: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin {}
+/// A request's body that has not been read.
+pub trait RequestBody:
+    hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin
+{
+}
 
-impl<B: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin> Arriving for B {}
-
-/// Why a body broke off.
-pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+impl<B: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin> RequestBody for B {}
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +29,7 @@ pub(super) enum Encoding {
     Gzip,
 }
 
-/// What the headers say about the body. Senders differ in the media type they give to JSON, so only
-/// forms are refused: what they would hold is no event.
+/// The body's encoding. SDKs send JSON under different media types, so only form media types are refused.
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     if let Some(media) = headers.get(CONTENT_TYPE) {
         let media = media.as_bytes().trim_ascii_start();
@@ -56,70 +54,22 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     if encodings.next().is_some() { Err(Refusal::Encoding) } else { Ok(encoding) }
 }
 
-/// How long the body is going to be, where the headers say.
-pub(super) fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+/// The Content-Length, if present.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// How many bytes requests together hold, and may hold.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    bytes: Arc<AtomicUsize>,
-    limit: usize,
-}
-
-impl Held {
-    pub(super) fn up_to(limit: usize) -> Self {
-        Self { bytes: Arc::default(), limit }
-    }
-
-    /// An account of one request's bytes, empty at first.
-    pub(super) fn account(&self) -> Account {
-        Account { held: self.clone(), bytes: 0 }
-    }
-}
-
-/// The bytes that one request holds; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Account {
-    held: Held,
-    bytes: usize,
-}
-
-impl Account {
-    /// Adds what the request makes us hold.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let before = self.held.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        if before + bytes > self.held.limit {
-            self.give_back();
-            return Err(Refusal::Overloaded);
-        }
-        Ok(())
-    }
-
-    fn give_back(&mut self) {
-        self.held.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        self.give_back();
-    }
-}
-
-/// Reads a whole body. One that is refused is read on without being kept, within the same time, so
-/// that its sender gets to read the answer.
+/// Reads a whole body. A refused body is drained within the same timeout, so that the sender reads the
+/// response.
 pub(super) async fn read(
-    mut body: impl Arriving,
-    account: &mut Account,
+    mut body: impl RequestBody,
+    reservation: &mut Reservation,
     within: Duration,
 ) -> Result<Bytes, Refusal> {
     let reading = async {
-        let read = collect(&mut body, account).await;
+        let read = collect(&mut body, reservation).await;
         if matches!(read, Err(Refusal::RequestTooLarge | Refusal::Overloaded)) {
-            account.give_back();
+            reservation.release();
             discard(&mut body).await;
         }
         read
@@ -127,50 +77,53 @@ pub(super) async fn read(
     tokio::time::timeout(within, reading).await.unwrap_or(Err(Refusal::SlowBody))
 }
 
-/// Reads a body that nobody wants.
-pub(super) async fn drain(mut body: impl Arriving, within: Duration) {
-    // The answer is settled already: whether the rest comes in time makes no difference to it.
+/// Drains the body of a refused request.
+pub(super) async fn drain(mut body: impl RequestBody, within: Duration) {
+    // A timeout does not change the response.
     let _ = tokio::time::timeout(within, discard(&mut body)).await;
 }
 
-async fn collect(body: &mut impl Arriving, account: &mut Account) -> Result<Bytes, Refusal> {
-    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+async fn collect(
+    body: &mut impl RequestBody,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal> {
+    let content_length = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
-    grow(account, 0, first.len())?;
-    // Most bodies come in one piece, which is then not copied.
+    reserve(reservation, 0, first.len())?;
+    // Most bodies arrive in one chunk, which is not copied.
     let Some(second) = next_data(body).await? else { return Ok(first) };
-    grow(account, first.len(), second.len())?;
-    let mut whole = Vec::with_capacity(room(first.len() + second.len(), announced));
+    reserve(reservation, first.len(), second.len())?;
+    let mut whole = Vec::with_capacity(capacity_for(first.len() + second.len(), content_length));
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&second);
     drop((first, second));
     while let Some(piece) = next_data(body).await? {
-        grow(account, whole.len(), piece.len())?;
+        reserve(reservation, whole.len(), piece.len())?;
         let needed = whole.len() + piece.len();
         if needed > whole.capacity() {
-            whole.reserve_exact(room(needed, announced) - whole.len());
+            whole.reserve_exact(capacity_for(needed, content_length) - whole.len());
         }
         whole.extend_from_slice(&piece);
     }
     Ok(Bytes::from(whole))
 }
 
-/// Room for a body of which so much has come: for as much again, but for no more than is to come. What
-/// is announced and does not come takes none.
-fn room(so_far: usize, announced: Option<usize>) -> usize {
-    announced.unwrap_or(usize::MAX).clamp(so_far, so_far * 2)
+/// The capacity for a body of which `so_far` bytes have arrived: doubled, up to the Content-Length. Memory
+/// is not allocated for bytes that were content_length but have not arrived.
+fn capacity_for(so_far: usize, content_length: Option<usize>) -> usize {
+    content_length.unwrap_or(usize::MAX).clamp(so_far, so_far * 2)
 }
 
-fn grow(account: &mut Account, so_far: usize, more: usize) -> Result<(), Refusal> {
+fn reserve(reservation: &mut Reservation, so_far: usize, more: usize) -> Result<(), Refusal> {
     if so_far + more > MAX_REQUEST_BYTES {
         return Err(Refusal::RequestTooLarge);
     }
-    account.take(more)
+    reservation.grow(more)
 }
 
-async fn next_data(body: &mut impl Arriving) -> Result<Option<Bytes>, Refusal> {
+async fn next_data(body: &mut impl RequestBody) -> Result<Option<Bytes>, Refusal> {
     while let Some(frame) = body.frame().await {
-        // Trailers say nothing that is needed.
+        // Trailers are ignored.
         if let Ok(data) = frame.map_err(|error| Refusal::BrokenBody(error.into()))?.into_data()
             && !data.is_empty()
         {
@@ -180,7 +133,7 @@ async fn next_data(body: &mut impl Arriving) -> Result<Option<Bytes>, Refusal> {
     Ok(None)
 }
 
-async fn discard(body: &mut impl Arriving) {
+async fn discard(body: &mut impl RequestBody) {
     let mut left = MAX_DRAINED_BYTES;
     while let Ok(Some(data)) = next_data(body).await {
         let Some(rest) = left.checked_sub(data.len()) else { return };
@@ -188,11 +141,11 @@ async fn discard(body: &mut impl Arriving) {
     }
 }
 
-/// Undoes the encoding. Stops at the limit: a small body cannot become a large one in memory.
+/// Decompresses the body, up to the limit (decompression bombs).
 pub(super) fn decode(
     body: Bytes,
     encoding: Encoding,
-    account: &mut Account,
+    reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
     match encoding {
         Encoding::Plain => Ok(body),
@@ -206,7 +159,7 @@ pub(super) fn decode(
             if plain.len() > MAX_REQUEST_BYTES {
                 return Err(Refusal::RequestTooLarge);
             }
-            account.take(plain.capacity())?;
+            reservation.grow(plain.capacity())?;
             Ok(Bytes::from(plain))
         }
     }
@@ -214,6 +167,7 @@ pub(super) fn decode(
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory_limit::MemoryLimit;
     use super::*;
     use axum::body::Body as Whole;
     use flate2::Compression;
@@ -227,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn what_unpacks_too_large_is_refused_at_the_limit() {
-        let held = Held::up_to(usize::MAX);
-        let mut account = held.account();
-        let mut decode = |plain: &[u8]| decode(gzip(plain), Encoding::Gzip, &mut account);
+    fn decompression_stops_at_the_limit() {
+        let limit = MemoryLimit::new(usize::MAX);
+        let mut reservation = limit.reservation();
+        let mut decode = |plain: &[u8]| decode(gzip(plain), Encoding::Gzip, &mut reservation);
         let limit = vec![b' '; MAX_REQUEST_BYTES];
         assert_eq!(decode(&limit).expect("at the limit").len(), MAX_REQUEST_BYTES);
         let over = vec![b' '; MAX_REQUEST_BYTES + 1];
@@ -240,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn members_one_after_another_are_one_body() {
+    fn concatenated_gzip_members_are_one_body() {
         let mut two = gzip(b"{\"a\":").to_vec();
         two.extend_from_slice(&gzip(b"1}"));
-        let mut account = Held::up_to(usize::MAX).account();
-        let plain = decode(two.into(), Encoding::Gzip, &mut account).expect("two members");
+        let mut reservation = MemoryLimit::new(usize::MAX).reservation();
+        let plain = decode(two.into(), Encoding::Gzip, &mut reservation).expect("two members");
         assert_eq!(&plain[..], b"{\"a\":1}");
     }
 
@@ -252,62 +206,56 @@ mod tests {
     fn broken_gzip_is_refused() {
         let whole = gzip(b"{\"a\":1}");
         for broken in [Bytes::new(), Bytes::from_static(b"{}"), whole.slice(..whole.len() - 3)] {
-            let mut account = Held::up_to(usize::MAX).account();
-            assert!(matches!(decode(broken, Encoding::Gzip, &mut account), Err(Refusal::Gzip(_))));
+            let mut reservation = MemoryLimit::new(usize::MAX).reservation();
+            assert!(matches!(
+                decode(broken, Encoding::Gzip, &mut reservation),
+                Err(Refusal::Gzip(_))
+            ));
         }
     }
 
     #[test]
-    fn an_account_gives_back_what_it_took() {
-        let held = Held::up_to(10);
-        let mut one = held.account();
-        one.take(10).expect("all of it");
-        let mut other = held.account();
-        assert!(matches!(other.take(1), Err(Refusal::Overloaded)));
-        drop(one);
-        other.take(10).expect("all of it again");
-        drop(other);
-        assert_eq!(held.bytes.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn a_body_takes_no_more_room_than_it_needs() {
-        for (so_far, announced, room_made) in [
+    fn capacity_grows_with_the_bytes_that_arrived() {
+        for (so_far, content_length, room_made) in [
             (65_536, Some(102_400), 102_400),
             (65_536, Some(65_536), 65_536),
             (8_192, Some(MAX_REQUEST_BYTES), 16_384),
             (8_192, None, 16_384),
             (0, None, 0),
         ] {
-            assert_eq!(room(so_far, announced), room_made, "{so_far} of {announced:?}");
+            assert_eq!(
+                capacity_for(so_far, content_length),
+                room_made,
+                "{so_far} of {content_length:?}"
+            );
         }
     }
 
     #[tokio::test]
-    async fn a_body_in_pieces_is_put_together() {
+    async fn a_chunked_body_is_reassembled() {
         let text: Vec<u8> = (0..200_000u32).map(|at| at.to_le_bytes()[0]).collect();
         let pieces = text.chunks(9_001).map(|it| Ok::<_, BodyError>(Bytes::copy_from_slice(it)));
         let body = Whole::from_stream(futures_util::stream::iter(pieces.collect::<Vec<_>>()));
-        let mut account = Held::up_to(usize::MAX).account();
-        let read = read(body, &mut account, Duration::from_secs(60)).await.expect("it comes");
+        let mut reservation = MemoryLimit::new(usize::MAX).reservation();
+        let read = read(body, &mut reservation, Duration::from_secs(60)).await.expect("it comes");
         assert_eq!(read, text);
     }
 
     #[tokio::test]
-    async fn when_too_much_is_held_a_body_is_refused_and_holds_nothing() {
-        let held = Held::up_to(10);
-        let mut one = held.account();
+    async fn a_body_over_the_memory_limit_is_refused_and_releases_its_reservation() {
+        let limit = MemoryLimit::new(10);
+        let mut one = limit.reservation();
         let within = Duration::from_secs(60);
         let body = read(Whole::from("123456"), &mut one, within).await.expect("there is room");
-        let mut other = held.account();
+        let mut other = limit.reservation();
         let refused = read(Whole::from("12345"), &mut other, within).await;
         assert!(matches!(refused, Err(Refusal::Overloaded)));
-        assert_eq!(held.bytes.load(Ordering::Relaxed), body.len());
+        assert_eq!(limit.used_bytes(), body.len());
         read(Whole::from("1234"), &mut other, within).await.expect("there is room");
     }
 
     #[test]
-    fn only_forms_and_unknown_encodings_are_refused() {
+    fn form_media_types_and_unknown_encodings_are_refused() {
         let of = |name: http::HeaderName, value: &'static str| {
             encoding(&HeaderMap::from_iter([(name, http::HeaderValue::from_static(value))]))
         };

@@ -1,5 +1,5 @@
-//! A future that runs to its end even when whoever waits for it goes away: what is left of it goes
-//! on as a task. Where nobody goes away, which is nearly always, it costs no task.
+//! A future that runs to completion when it is dropped: the rest is spawned as a task. Unless it is
+//! dropped early, which is rare, no task is created.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,24 +9,24 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// See the module.
-pub(super) struct ToEnd<F: Future<Output: Send> + Send + 'static> {
-    /// None once it has ended.
+/// A future that is spawned when it is dropped before its end.
+pub(super) struct Detached<F: Future<Output: Send> + Send + 'static> {
+    /// None after completion.
     rest: Option<Pin<Box<F>>>,
-    under_way: TaskTrackerToken,
+    token: TaskTrackerToken,
 }
 
-impl<F: Future<Output: Send> + Send + 'static> ToEnd<F> {
-    /// `tracker` counts it as under way until its end.
+impl<F: Future<Output: Send> + Send + 'static> Detached<F> {
+    /// `tracker` counts it as running until it completes.
     pub(super) fn new(future: F, tracker: &TaskTracker) -> Self {
-        Self { rest: Some(Box::pin(future)), under_way: tracker.token() }
+        Self { rest: Some(Box::pin(future)), token: tracker.token() }
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for ToEnd<F> {
+impl<F: Future<Output: Send> + Send + 'static> Future for Detached<F> {
     type Output = F::Output;
 
-    /// Not to be polled after its end, like any future; it stays pending then.
+    /// Stays pending if it is polled after completion.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let Some(rest) = &mut self.rest else { return Poll::Pending };
         let polled = rest.as_mut().poll(context);
@@ -37,15 +37,15 @@ impl<F: Future<Output: Send> + Send + 'static> Future for ToEnd<F> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for ToEnd<F> {
+impl<F: Future<Output: Send> + Send + 'static> Drop for Detached<F> {
     fn drop(&mut self) {
-        // Without a runtime the process is ending, and what was not answered may be lost.
+        // Without a runtime the process is exiting; unacknowledged requests may be lost.
         if let Some(rest) = self.rest.take()
             && let Ok(runtime) = Handle::try_current()
         {
-            let under_way = self.under_way.clone();
+            let token = self.token.clone();
             runtime.spawn(async move {
-                let _under_way = under_way;
+                let _under_way = token;
                 rest.await;
             });
         }
@@ -58,13 +58,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn it_goes_on_when_nobody_waits_any_more() {
+    async fn a_dropped_future_runs_to_completion() {
         let tracker = TaskTracker::new();
-        let (go_on, told) = oneshot::channel::<()>();
+        let (release, released) = oneshot::channel::<()>();
         let (done, ended) = oneshot::channel::<()>();
-        let mut future = ToEnd::new(
+        let mut future = Detached::new(
             async move {
-                let _ = told.await;
+                let _ = released.await;
                 let _ = done.send(());
             },
             &tracker,
@@ -72,16 +72,16 @@ mod tests {
         assert!(futures_util::poll!(&mut future).is_pending());
         drop(future);
         tracker.close();
-        assert_eq!(tracker.len(), 1, "it is still under way");
-        go_on.send(()).expect("it waits");
-        ended.await.expect("it went on to its end");
+        assert_eq!(tracker.len(), 1, "it is still running");
+        release.send(()).expect("it is waiting");
+        ended.await.expect("it completed");
         tracker.wait().await;
     }
 
     #[tokio::test]
-    async fn it_gives_what_it_came_to() {
+    async fn the_output_is_returned() {
         let tracker = TaskTracker::new();
-        assert_eq!(ToEnd::new(async { 5 }, &tracker).await, 5);
+        assert_eq!(Detached::new(async { 5 }, &tracker).await, 5);
         assert!(tracker.is_empty());
     }
 }

@@ -1,19 +1,19 @@
-//! From a parsed body to events: a single call is one message, a batch is its items, each on its
-//! own. What a request may have is checked here; what a message needs, in `validate`.
+//! From a parsed body to events: a single call has one message, a batch has its items. Limits of the
+//! request are checked here, required fields of a message in `validate`.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::Refusal;
-use super::call::Call;
+use super::endpoint::Endpoint;
 use super::limits::{
     MAX_BATCH_MESSAGES, MAX_ENVELOPE_BYTES, MAX_MERGED_BYTES, MAX_MESSAGE_BYTES,
     MAX_MESSAGE_ID_CHARS,
 };
 use super::message_id::MessageIds;
-use super::validate::{self, Fault};
-use super::{slices, write_key};
+use super::response::Refusal;
+use super::validate::{self, Rejection};
+use super::{raw_json, write_key};
 use crate::domain::clock::Timestamp;
 use crate::domain::document::{self, Added};
 use crate::domain::event::{Document, Event, EventType};
@@ -21,35 +21,35 @@ use crate::domain::id::SourceId;
 use crate::domain::trace::Trace;
 use crate::json::{self, Object, Value};
 
-/// A request's messages, not looked at one by one yet.
+/// The messages of a request, before validation.
 pub(super) struct Messages<'a> {
     items: Vec<Item<'a>>,
     envelope: Option<Envelope<'a>>,
 }
 
 struct Item<'a> {
-    /// What it is, where the path says so.
+    /// The type, if the path determines it.
     kind: Option<EventType>,
-    /// A fault of the request as a whole, which is kept like a message.
-    fault: Option<Fault>,
+    /// A malformed batch is stored as one rejected event.
+    rejection: Option<Rejection>,
     value: Value<'a>,
     body: Bytes,
 }
 
-/// What a batch adds to its items.
+/// The fields that a batch adds to each of its items.
 struct Envelope<'a> {
     object: Object<'a>,
     text: String,
 }
 
-/// An event, and its document where it is one to be routed.
-pub(super) struct Read<'a> {
+/// An event, with its document unless it is rejected.
+pub(super) struct ParsedMessage<'a> {
     pub(super) event: Event,
     pub(super) document: Option<Value<'a>>,
 }
 
-/// What goes into every event of a request.
-pub(super) struct Reception<'r> {
+/// The fields that all events of a request share.
+pub(super) struct RequestContext<'r> {
     pub(super) source_id: SourceId,
     pub(super) received_at: Timestamp,
     pub(super) message_ids: &'r MessageIds,
@@ -58,36 +58,36 @@ pub(super) struct Reception<'r> {
 
 impl<'a> Messages<'a> {
     /// The messages of a request whose `body` parsed to `value`.
-    pub(super) fn of(call: Call, body: &Bytes, value: Value<'a>) -> Result<Self, Refusal> {
-        match call {
-            Call::Single(kind) => Self::one(Some(kind), None, body, value),
-            Call::Batch => Self::batch(body, value),
+    pub(super) fn of(endpoint: Endpoint, body: &Bytes, value: Value<'a>) -> Result<Self, Refusal> {
+        match endpoint {
+            Endpoint::Single(kind) => Self::one(Some(kind), None, body, value),
+            Endpoint::Batch => Self::batch(body, value),
         }
     }
 
     fn one(
         kind: Option<EventType>,
-        fault: Option<Fault>,
+        rejection: Option<Rejection>,
         body: &Bytes,
         value: Value<'a>,
     ) -> Result<Self, Refusal> {
         if body.len() > MAX_MESSAGE_BYTES {
             return Err(Refusal::MessageTooLarge { bytes: body.len() });
         }
-        let item = Item { kind, fault, value, body: body.clone() };
+        let item = Item { kind, rejection, value, body: body.clone() };
         Ok(Self { items: vec![item], envelope: None })
     }
 
     fn batch(body: &Bytes, mut value: Value<'a>) -> Result<Self, Refusal> {
         let Some(object) = value.as_object_mut() else {
-            return Self::one(None, Some(Fault::NotAnObject), body, value);
+            return Self::one(None, Some(Rejection::NotAnObject), body, value);
         };
-        let (values, slices) = match (object.remove("batch"), slices::items(body, "batch")) {
+        let (values, slices) = match (object.remove("batch"), raw_json::items(body, "batch")) {
             (Some(Value::Array(values)), Some(slices)) => (values, slices),
-            _ => return Self::one(None, Some(Fault::NoBatch), body, value),
+            _ => return Self::one(None, Some(Rejection::NoBatch), body, value),
         };
         if values.is_empty() {
-            return Self::one(None, Some(Fault::EmptyBatch), body, value);
+            return Self::one(None, Some(Rejection::EmptyBatch), body, value);
         }
         if values.len() > MAX_BATCH_MESSAGES {
             return Err(Refusal::TooManyMessages { count: values.len() });
@@ -98,20 +98,23 @@ impl<'a> Messages<'a> {
             if slice.len() > MAX_MESSAGE_BYTES {
                 return Err(Refusal::ItemTooLarge { index, bytes: slice.len() });
             }
-            items.push(Item { kind: None, fault: None, value, body: body.slice(slice) });
+            items.push(Item { kind: None, rejection: None, value, body: body.slice(slice) });
         }
         Ok(Self { items, envelope })
     }
 
-    /// How many there are.
+    /// The number of messages.
     pub(super) const fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Reads each.
-    pub(super) fn read(self, reception: &Reception<'_>) -> impl Iterator<Item = Read<'a>> {
+    /// Parses and validates each message.
+    pub(super) fn read(
+        self,
+        context: &RequestContext<'_>,
+    ) -> impl Iterator<Item = ParsedMessage<'a>> {
         let Self { items, envelope } = self;
-        items.into_iter().map(move |item| item.read(envelope.as_ref(), reception))
+        items.into_iter().map(move |item| item.read(envelope.as_ref(), context))
     }
 }
 
@@ -143,56 +146,59 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn read(self, envelope: Option<&Envelope<'a>>, reception: &Reception<'_>) -> Read<'a> {
-        let Self { kind, fault, value, body } = self;
+    fn read(
+        self,
+        envelope: Option<&Envelope<'a>>,
+        context: &RequestContext<'_>,
+    ) -> ParsedMessage<'a> {
+        let Self { kind, rejection, value, body } = self;
         let empty = Object::new();
         let message = value.as_object().unwrap_or(&empty);
         let kind = kind.or_else(|| EventType::parse(&message.get("type")?.as_str()?));
         let message_id = validate::id(message, "messageId");
-        let judged = judge(kind, fault, &value, message_id.as_deref());
+        let checked = check(kind, rejection, &value, message_id.as_deref());
         let body = if message.get(write_key::PROPERTY).is_some() {
-            slices::without(&body, write_key::PROPERTY)
+            raw_json::without(&body, write_key::PROPERTY)
         } else {
             body
         };
         let event = Event {
-            source_id: reception.source_id,
+            source_id: context.source_id,
             kind,
             message_id: message_id
                 .filter(|id| !is_too_long(id))
-                .unwrap_or_else(|| reception.message_ids.next()),
-            received_at: reception.received_at,
+                .unwrap_or_else(|| context.message_ids.next()),
+            received_at: context.received_at,
             name: kind.and_then(|kind| name(kind, message)),
             user_id: validate::id(message, "userId"),
             body,
             envelope: envelope.map(|envelope| envelope.text.clone()),
-            rejection: judged.err().map(|fault| fault.to_string()),
-            trace: reception.trace.clone(),
+            rejection: checked.err().map(|rejection| rejection.to_string()),
+            trace: context.trace.clone(),
             document: Document::default(),
         };
-        let (Ok(kind), Value::Object(message)) = (judged, value) else {
-            return Read { event, document: None };
+        let (Ok(kind), Value::Object(message)) = (checked, value) else {
+            return ParsedMessage { event, document: None };
         };
-        let added =
-            Added { kind, message_id: &event.message_id, received_at: reception.received_at };
+        let added = Added { kind, message_id: &event.message_id, received_at: context.received_at };
         let document = document::compose(message, envelope.map(|it| &it.object), added);
-        Read { event, document: Some(document) }
+        ParsedMessage { event, document: Some(document) }
     }
 }
 
-fn judge(
+fn check(
     kind: Option<EventType>,
-    fault: Option<Fault>,
+    rejection: Option<Rejection>,
     value: &Value<'_>,
     message_id: Option<&str>,
-) -> Result<EventType, Fault> {
-    if let Some(fault) = fault {
-        return Err(fault);
+) -> Result<EventType, Rejection> {
+    if let Some(rejection) = rejection {
+        return Err(rejection);
     }
-    let message = value.as_object().ok_or(Fault::NotAnObject)?;
-    let kind = kind.ok_or(Fault::Type)?;
+    let message = value.as_object().ok_or(Rejection::NotAnObject)?;
+    let kind = kind.ok_or(Rejection::Type)?;
     if message_id.is_some_and(is_too_long) {
-        return Err(Fault::MessageId);
+        return Err(Rejection::MessageId);
     }
     validate::check(kind, message)?;
     Ok(kind)
@@ -202,7 +208,7 @@ fn is_too_long(id: &str) -> bool {
     id.len() > MAX_MESSAGE_ID_CHARS && id.chars().count() > MAX_MESSAGE_ID_CHARS
 }
 
-/// What an event is called in lists.
+/// The event's name in lists.
 fn name(kind: EventType, message: &Object<'_>) -> Option<String> {
     let key = match kind {
         EventType::Track => "event",

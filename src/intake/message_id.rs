@@ -1,5 +1,4 @@
-//! The ids of messages that come without one: random UUIDs (RFC 9562, version 4) from a source that
-//! is passed in.
+//! Ids for messages without one: random UUIDs (RFC 9562, version 4) from an injected generator.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-/// Gives messages their id.
+/// Generates message ids.
 pub(super) struct MessageIds(Mutex<StdRng>);
 
 impl MessageIds {

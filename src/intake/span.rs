@@ -1,17 +1,17 @@
-//! The span of a request to the tracking API: in the sender's trace, or the first of a new one.
+//! The trace span of a tracking request: a child in the sender's trace, or the root of a new one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Head;
 use super::accept::Tally;
-use super::answer::Refusal;
+use super::head::RequestHead;
+use super::response::Refusal;
 use crate::domain::clock::Timestamp;
 use crate::domain::span::{Fact, Span, SpanKind};
 use crate::domain::trace::Trace;
 use crate::telemetry::traces::Tracer;
 
-/// A request that is being accepted.
+/// The span of a request in progress.
 pub(super) struct AcceptSpan {
     spans: Tracer,
     trace: Trace,
@@ -19,8 +19,8 @@ pub(super) struct AcceptSpan {
 }
 
 impl AcceptSpan {
-    /// Begins it: what follows from the request is a child of it.
-    pub(super) fn begin(spans: &Tracer, head: &mut Head) -> Self {
+    /// Starts the span. The deliveries' spans become its children.
+    pub(super) fn begin(spans: &Tracer, head: &mut RequestHead) -> Self {
         let before = head.trace.as_deref();
         let parent_id = before.map(|it| it.parent_id);
         let trace = before.map_or_else(|| spans.begin(), |it| it.child(spans.span_id()));
@@ -28,7 +28,7 @@ impl AcceptSpan {
         Self { spans: spans.clone(), trace, parent_id }
     }
 
-    /// Ends it with what became of the request.
+    /// Ends the span with the request's result.
     pub(super) fn end(
         self,
         started_at: Timestamp,

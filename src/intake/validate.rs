@@ -1,13 +1,13 @@
-//! What a message needs before it is routed. One that lacks it is still acknowledged, as Segment
-//! does it, and kept with the reason.
+//! Required fields of a message. An invalid message is acknowledged, as Segment does, and stored with the
+//! reason of its rejection; it is not routed.
 
 use super::limits::MAX_MESSAGE_ID_CHARS;
 use crate::domain::event::EventType;
 use crate::json::{Object, Value};
 
-/// Why a message is kept as rejected.
+/// Why a message is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum Rejection {
     #[error("the event is not an object")]
     NotAnObject,
     #[error("batch is missing, or not an array")]
@@ -40,35 +40,35 @@ pub(super) enum Fault {
 }
 
 /// Checks a message of this type.
-pub(super) fn check(kind: EventType, message: &Object<'_>) -> Result<(), Fault> {
+pub(super) fn check(kind: EventType, message: &Object<'_>) -> Result<(), Rejection> {
     match kind {
         EventType::Track => {
             check_user(message)?;
             check_event(message)?;
-            check_object(message, "properties", Fault::Properties)
+            check_object(message, "properties", Rejection::Properties)
         }
         EventType::Page | EventType::Screen => {
             check_user(message)?;
-            check_object(message, "properties", Fault::Properties)
+            check_object(message, "properties", Rejection::Properties)
         }
         EventType::Identify => {
             check_user(message)?;
-            check_object(message, "traits", Fault::Traits)
+            check_object(message, "traits", Rejection::Traits)
         }
         EventType::Group => {
             check_user(message)?;
             if !is_id(message, "groupId") {
-                return Err(Fault::NoGroupId);
+                return Err(Rejection::NoGroupId);
             }
-            check_object(message, "traits", Fault::Traits)
+            check_object(message, "traits", Rejection::Traits)
         }
         EventType::Alias => {
             if !is_id(message, "userId") {
-                return Err(Fault::NoAliasUser);
+                return Err(Rejection::NoAliasUser);
             }
-            // Browsers alias the anonymous visitor without saying so twice.
+            // analytics.js sends the anonymousId in place of previousId.
             if !is_id(message, "previousId") && !is_id(message, "anonymousId") {
-                return Err(Fault::NoPreviousId);
+                return Err(Rejection::NoPreviousId);
             }
             Ok(())
         }
@@ -76,38 +76,40 @@ pub(super) fn check(kind: EventType, message: &Object<'_>) -> Result<(), Fault> 
     }
 }
 
-fn check_user(message: &Object<'_>) -> Result<(), Fault> {
+fn check_user(message: &Object<'_>) -> Result<(), Rejection> {
     if is_id(message, "userId") || is_id(message, "anonymousId") {
         Ok(())
     } else {
-        Err(Fault::NoUser)
+        Err(Rejection::NoUser)
     }
 }
 
-fn check_event(message: &Object<'_>) -> Result<(), Fault> {
+fn check_event(message: &Object<'_>) -> Result<(), Rejection> {
     match message.get("event") {
-        None | Some(Value::Null) => Err(Fault::NoEvent),
-        Some(Value::String(name)) if name.printed().is_empty() => Err(Fault::NoEvent),
+        None | Some(Value::Null) => Err(Rejection::NoEvent),
+        Some(Value::String(name)) if name.printed().is_empty() => Err(Rejection::NoEvent),
         Some(Value::String(_)) => Ok(()),
         Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(Fault::EventNotAString)
+            Err(Rejection::EventNotAString)
         }
     }
 }
 
-fn check_object(message: &Object<'_>, key: &str, fault: Fault) -> Result<(), Fault> {
+fn check_object(message: &Object<'_>, key: &str, rejection: Rejection) -> Result<(), Rejection> {
     match message.get(key) {
         None | Some(Value::Null | Value::Object(_)) => Ok(()),
-        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => Err(fault),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+            Err(rejection)
+        }
     }
 }
 
-/// Senders give ids as strings and as numbers.
+/// SDKs send ids as strings and as numbers.
 fn is_id(message: &Object<'_>, key: &str) -> bool {
     id(message, key).is_some()
 }
 
-/// An id's text; none when it is missing, empty or neither a string nor a number.
+/// An id as text; none if it is missing, empty or neither a string nor a number.
 pub(super) fn id(message: &Object<'_>, key: &str) -> Option<String> {
     match message.get(key)? {
         Value::String(text) => Some(text.plain().into_owned()).filter(|text| !text.is_empty()),
@@ -125,47 +127,47 @@ mod tests {
     use super::*;
     use crate::json::parse;
 
-    fn fault(kind: EventType, text: &str) -> Option<Fault> {
+    fn rejection(kind: EventType, text: &str) -> Option<Rejection> {
         let value = parse(text.as_bytes()).expect("JSON");
         check(kind, value.as_object().expect("an object")).err()
     }
 
     #[test]
-    fn what_each_type_needs() {
+    fn required_fields_by_event_type() {
         use EventType::{Alias, Delete, Group, Identify, Page, Screen, Track};
         let cases = [
             (Track, r#"{"userId":"u","event":"E"}"#, None),
             (Track, r#"{"anonymousId":"a","event":"E","properties":null}"#, None),
             (Track, r#"{"userId":7,"event":"E","properties":{}}"#, None),
-            (Track, r#"{"event":"E"}"#, Some(Fault::NoUser)),
-            (Track, r#"{"userId":"","anonymousId":null,"event":"E"}"#, Some(Fault::NoUser)),
-            (Track, r#"{"userId":{},"event":"E"}"#, Some(Fault::NoUser)),
-            (Track, r#"{"userId":"u"}"#, Some(Fault::NoEvent)),
-            (Track, r#"{"userId":"u","event":""}"#, Some(Fault::NoEvent)),
-            (Track, r#"{"userId":"u","event":null}"#, Some(Fault::NoEvent)),
-            (Track, r#"{"userId":"u","event":5}"#, Some(Fault::EventNotAString)),
-            (Track, r#"{"userId":"u","event":"E","properties":[]}"#, Some(Fault::Properties)),
-            (Track, r#"{"userId":"u","event":"E","properties":"x"}"#, Some(Fault::Properties)),
+            (Track, r#"{"event":"E"}"#, Some(Rejection::NoUser)),
+            (Track, r#"{"userId":"","anonymousId":null,"event":"E"}"#, Some(Rejection::NoUser)),
+            (Track, r#"{"userId":{},"event":"E"}"#, Some(Rejection::NoUser)),
+            (Track, r#"{"userId":"u"}"#, Some(Rejection::NoEvent)),
+            (Track, r#"{"userId":"u","event":""}"#, Some(Rejection::NoEvent)),
+            (Track, r#"{"userId":"u","event":null}"#, Some(Rejection::NoEvent)),
+            (Track, r#"{"userId":"u","event":5}"#, Some(Rejection::EventNotAString)),
+            (Track, r#"{"userId":"u","event":"E","properties":[]}"#, Some(Rejection::Properties)),
+            (Track, r#"{"userId":"u","event":"E","properties":"x"}"#, Some(Rejection::Properties)),
             (Page, r#"{"userId":"u"}"#, None),
-            (Page, r#"{"userId":"u","properties":1}"#, Some(Fault::Properties)),
+            (Page, r#"{"userId":"u","properties":1}"#, Some(Rejection::Properties)),
             (Screen, r#"{"anonymousId":"u","name":"Main"}"#, None),
-            (Screen, "{}", Some(Fault::NoUser)),
+            (Screen, "{}", Some(Rejection::NoUser)),
             (Identify, r#"{"userId":"u","traits":{"a":1}}"#, None),
-            (Identify, r#"{"userId":"u","traits":true}"#, Some(Fault::Traits)),
+            (Identify, r#"{"userId":"u","traits":true}"#, Some(Rejection::Traits)),
             (Group, r#"{"userId":"u","groupId":"g"}"#, None),
             (Group, r#"{"userId":"u","groupId":12}"#, None),
-            (Group, r#"{"userId":"u"}"#, Some(Fault::NoGroupId)),
-            (Group, r#"{"userId":"u","groupId":"g","traits":[]}"#, Some(Fault::Traits)),
-            (Group, r#"{"groupId":"g"}"#, Some(Fault::NoUser)),
+            (Group, r#"{"userId":"u"}"#, Some(Rejection::NoGroupId)),
+            (Group, r#"{"userId":"u","groupId":"g","traits":[]}"#, Some(Rejection::Traits)),
+            (Group, r#"{"groupId":"g"}"#, Some(Rejection::NoUser)),
             (Alias, r#"{"userId":"u","previousId":"p"}"#, None),
             (Alias, r#"{"userId":"u","anonymousId":"p"}"#, None),
-            (Alias, r#"{"previousId":"p"}"#, Some(Fault::NoAliasUser)),
-            (Alias, r#"{"userId":"u"}"#, Some(Fault::NoPreviousId)),
+            (Alias, r#"{"previousId":"p"}"#, Some(Rejection::NoAliasUser)),
+            (Alias, r#"{"userId":"u"}"#, Some(Rejection::NoPreviousId)),
             (Delete, r#"{"userId":"u"}"#, None),
-            (Delete, "{}", Some(Fault::NoUser)),
+            (Delete, "{}", Some(Rejection::NoUser)),
         ];
         for (kind, text, expected) in cases {
-            assert_eq!(fault(kind, text), expected, "{} {text}", kind.as_str());
+            assert_eq!(rejection(kind, text), expected, "{} {text}", kind.as_str());
         }
     }
 }

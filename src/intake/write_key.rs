@@ -1,5 +1,5 @@
-//! Write keys: where a sender may put one. It is a credential: it is compared by digest in `route`,
-//! never logged, never kept with an event.
+//! Extracts the write key from headers or body. It is a credential: compared by digest in `routing`, never
+//! logged, never stored with an event.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -11,8 +11,8 @@ use crate::json::{Object, Value};
 /// The property that carries a write key in a body.
 pub(crate) const PROPERTY: &str = "writeKey";
 
-/// The key in `Authorization`: the user name of Basic, or a bearer token. None when there is no such
-/// header, it is of another scheme, or what it carries is empty or not readable.
+/// The key in `Authorization`: the user name of Basic, or a bearer token. None if the header is missing,
+/// of another scheme, empty or malformed.
 pub(super) fn in_headers(headers: &HeaderMap) -> Option<String> {
     let credentials = headers.get(AUTHORIZATION)?.to_str().ok()?.trim();
     let (scheme, rest) = credentials.split_once(' ')?;
@@ -20,7 +20,7 @@ pub(super) fn in_headers(headers: &HeaderMap) -> Option<String> {
     let key = if scheme.eq_ignore_ascii_case("basic") {
         let bytes = STANDARD.decode(rest).or_else(|_| STANDARD_NO_PAD.decode(rest)).ok()?;
         let mut user = String::from_utf8(bytes).ok()?;
-        // Some senders leave the colon before the empty password out.
+        // Some SDKs omit the colon before the empty password.
         if let Some(colon) = user.find(':') {
             user.truncate(colon);
         }
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_and_bearer_carry_the_key() {
+    fn the_key_is_read_from_basic_and_bearer() {
         let key = |value: &str| in_headers(&header(value));
         for basic in ["key:", "key", "key:password", "key:a:b"] {
             assert_eq!(key(&format!("Basic {}", STANDARD.encode(basic))).as_deref(), Some("key"));

@@ -5,7 +5,7 @@ use super::text::Text;
 /// Beyond this a double no longer holds every integer.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 
-/// Appends a number as `JSON.stringify` prints it; what is not finite prints as `null`.
+/// Appends a number as `JSON.stringify` prints it; infinities and NaN print as `null`.
 #[expect(clippy::cast_possible_truncation, reason = "checked to be an integer of at most 53 bits")]
 pub fn print_number(number: f64, out: &mut Vec<u8>) {
     if number.trunc() == number && number.abs() < EXACT_INTEGERS {
@@ -17,7 +17,7 @@ pub fn print_number(number: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// A number as `String(number)` gives it: as `JSON.stringify` prints it, but for what is not finite.
+/// A number as `String(number)` gives it: as `JSON.stringify` prints it, except infinities and NaN.
 #[must_use]
 pub fn number_text(number: f64) -> Text<'static> {
     if number.is_infinite() {

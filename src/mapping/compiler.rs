@@ -21,7 +21,7 @@ pub(super) struct Compiler {
     values: usize,
 }
 
-/// What a value of a mapping is.
+/// The syntax of a value.
 pub(super) enum Syntax<'j> {
     /// A directive: its name and its argument.
     Directive(&'j str, &'j Json),

@@ -6,12 +6,12 @@ use std::fmt;
 use super::location::Location;
 use crate::json;
 
-/// What is wrong with a mapping, and where in it.
+/// A fault of a mapping, with its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The field, as in `headers.X-Team`.
     pub path: String,
-    /// What is wrong and what to do.
+    /// The fault, and what to do.
     pub message: String,
 }
 
@@ -60,7 +60,7 @@ pub enum ErrorKind {
     NotText {
         /// The directive.
         directive: &'static str,
-        /// What it was given.
+        /// The type of the value.
         given: &'static str,
     },
     /// `@transform` applies to objects only.
@@ -102,7 +102,7 @@ pub enum ErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappingError {
     location: Location,
-    /// What is wrong there.
+    /// The error.
     pub kind: ErrorKind,
 }
 

@@ -1,11 +1,11 @@
-//! What authorizes a destination's requests: bearer tokens as given, OAuth 2.0 tokens got, kept,
-//! refreshed and connected. Tokens in use are here; what must outlive the process is in the store,
-//! sealed. It sends nothing to receivers: that is the dispatcher's.
+//! Authorizes requests to destinations: static bearer tokens and OAuth 2.0 (client credentials and
+//! authorization code with PKCE). Caches access tokens in memory; connections are stored encrypted. It
+//! sends nothing to receivers: that is `delivery`.
 
-mod account;
-mod consent;
-mod fault;
-mod grant;
+mod authorization;
+mod error;
+mod token_cache;
+mod token_endpoint;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,86 +24,92 @@ use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
 use crate::store::{CredentialSlot, Pipeline, Store, StoreError};
 
-pub use consent::{BeginError, Begun};
-pub use fault::{AuthFault, ConnectError};
-pub use grant::GrantError;
+pub use authorization::{AuthorizationError, AuthorizationRequest};
+pub use error::{AuthError, ConnectError};
+pub use token_endpoint::TokenEndpointError;
 
-use account::{Account, Terms, Tools};
-use consent::{Consents, StateRefused};
+use authorization::{PendingAuthorizations, StateRefused};
+use token_cache::{CacheConfig, Resources, TokenCache};
 
-/// What the room works with.
-pub struct AuthParts {
-    /// Where connections are kept.
+/// The dependencies of an authorizer.
+pub struct AuthorizerParts {
+    /// Stores connections.
     pub store: Arc<dyn Store>,
-    /// What asks token endpoints.
+    /// Sends token requests.
     pub sender: Arc<Sender>,
-    /// What seals tokens.
+    /// Encrypts tokens.
     pub keyring: Arc<Keyring>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Every destination's tokens; cheap to clone.
+/// The tokens of all destinations; cheap to clone.
 #[derive(Clone)]
-pub struct Auth {
-    tools: Arc<Tools>,
-    accounts: Arc<RwLock<HashMap<DestinationId, Arc<Account>>>>,
-    consents: Arc<Consents>,
+pub struct Authorizer {
+    resources: Arc<Resources>,
+    caches: Arc<RwLock<HashMap<DestinationId, Arc<TokenCache>>>>,
+    pending: Arc<PendingAuthorizations>,
 }
 
-impl std::fmt::Debug for Auth {
+impl std::fmt::Debug for Authorizer {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Auth").finish_non_exhaustive()
+        out.debug_struct("Authorizer").finish_non_exhaustive()
     }
 }
 
-/// What a browser brings from an authorization server.
+/// The parameters of the OAuth callback.
 #[derive(Debug)]
-pub struct Return {
-    /// What it was sent there with.
+pub struct Callback {
+    /// The state of the authorization request.
     pub state: String,
-    /// What tokens are got with.
+    /// The authorization code.
     pub code: Option<SecretString>,
-    /// Why there is no code, as the server says it.
+    /// The server's error in place of a code.
     pub error: Option<String>,
 }
 
-impl Auth {
-    /// The longest that a token endpoint may take. Twice this, once ahead of a request and once
-    /// after it was refused, is within what a lease lasts beyond the request's own time.
-    pub const LONGEST: Duration = Duration::from_secs(5);
+impl Authorizer {
+    /// Maximum timeout of a token request. An attempt makes at most two, before the request and after a
+    /// 401; both fit into the lease beyond the request's own timeout.
+    pub const MAX_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// Nobody's tokens yet.
+    /// An authorizer without tokens; [`Self::reload`] loads the destinations.
     #[must_use]
-    pub fn new(parts: AuthParts) -> Self {
-        let AuthParts { store, sender, keyring, clock } = parts;
+    pub fn new(parts: AuthorizerParts) -> Self {
+        let AuthorizerParts { store, sender, keyring, clock } = parts;
         Self {
-            tools: Arc::new(Tools { store, sender, keyring, clock, changed: Notify::new() }),
-            accounts: Arc::default(),
-            consents: Arc::default(),
+            resources: Arc::new(Resources {
+                store,
+                sender,
+                keyring,
+                clock,
+                changed: Notify::new(),
+            }),
+            caches: Arc::default(),
+            pending: Arc::default(),
         }
     }
 
-    /// Takes over what is set up. What stays as it was keeps its tokens.
+    /// Applies a new version of the pipeline. Destinations whose auth did not change keep their tokens.
     ///
     /// # Errors
-    /// When a secret cannot be opened; everything stays as it was.
-    pub fn take_over(&self, pipeline: &Pipeline) -> Result<(), SecretError> {
-        let mut accounts = HashMap::new();
+    /// When a secret cannot be decrypted; the previous version stays in effect.
+    pub fn reload(&self, pipeline: &Pipeline) -> Result<(), SecretError> {
+        let mut caches = HashMap::new();
         for destination in &pipeline.destinations {
             if destination.settings.auth != AuthSettings::None {
-                accounts.insert(destination.id, self.account_of(pipeline, destination)?);
+                caches.insert(destination.id, self.cache_of(pipeline, destination)?);
             }
         }
-        *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts;
+        *self.caches.write().unwrap_or_else(PoisonError::into_inner) = caches;
         Ok(())
     }
 
-    fn account_of(
+    fn cache_of(
         &self,
         pipeline: &Pipeline,
         destination: &Destination,
-    ) -> Result<Arc<Account>, SecretError> {
+    ) -> Result<Arc<TokenCache>, SecretError> {
         let auth = &destination.settings.auth;
         let (slot, purpose) = match auth {
             AuthSettings::Bearer => (CredentialSlot::BearerToken, Purpose::BearerToken),
@@ -116,141 +122,146 @@ impl Auth {
         let sealed = pipeline.credential(destination.id, &slot);
         let secret_id = sealed.map(|secret| secret.id);
         let connection = pipeline.connection(destination.id);
-        if let Some(account) = self.account(destination.id) {
-            // The store may have been read before this account's last change was written.
-            let is_current = account.number() >= connection.map_or(0, |it| it.number);
-            let terms = &account.terms;
-            if is_current && terms.auth == *auth && terms.secret_id == secret_id {
-                return Ok(account);
+        if let Some(cache) = self.cache(destination.id) {
+            // The pipeline may have been read before this cache's last change was committed.
+            let is_current = cache.number() >= connection.map_or(0, |it| it.number);
+            let config = &cache.config;
+            if is_current && config.auth == *auth && config.secret_id == secret_id {
+                return Ok(cache);
             }
         }
-        let keyring = &self.tools.keyring;
+        let keyring = &self.resources.keyring;
         let source = pipeline.sources.iter().find(|one| one.id == destination.source_id);
         let source = source.map_or("", |source| source.name.as_str());
-        let terms = Terms {
+        let config = CacheConfig {
             destination_id: destination.id,
             path: format!("{source}/{}", destination.name),
             auth: auth.clone(),
             secret: sealed.map(|sealed| keyring.open(sealed, purpose)).transpose()?,
             secret_id,
         };
-        Account::new(terms, connection, keyring).map(Arc::new)
+        TokenCache::new(config, connection, keyring).map(Arc::new)
     }
 
-    fn account(&self, id: DestinationId) -> Option<Arc<Account>> {
-        self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    fn cache(&self, id: DestinationId) -> Option<Arc<TokenCache>> {
+        self.caches.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// The `Authorization` of a request to this destination, which needs one. `timeout` is the
-    /// request's own: a token endpoint gets no more.
+    /// The `Authorization` of a request to this destination. `timeout` is the request's own and bounds
+    /// the token request too.
     ///
     /// # Errors
-    /// When there is no token to be had just now: the request must not be sent.
+    /// When no token is available: the request must not be sent.
     pub async fn token(
         &self,
         id: DestinationId,
         timeout: Duration,
-    ) -> Result<HeaderValue, AuthFault> {
-        let account = self.account(id).ok_or(AuthFault::Changing)?;
-        if let Some(header) = account.at_hand(self.tools.clock.now()) {
+    ) -> Result<HeaderValue, AuthError> {
+        let cache = self.cache(id).ok_or(AuthError::Changing)?;
+        if let Some(header) = cache.cached(self.resources.clock.now()) {
             return Ok(header);
         }
-        let (tools, timeout) = (Arc::clone(&self.tools), timeout.min(Self::LONGEST));
-        // In a task of its own: a caller that goes away must not lose a token that was got.
-        let flying = tokio::spawn(async move { account.token(&tools, timeout).await });
-        flying.await.unwrap_or(Err(AuthFault::Changing))
+        let (resources, timeout) = (Arc::clone(&self.resources), timeout.min(Self::MAX_TIMEOUT));
+        // In a separate task: a cancelled caller must not lose a token that was issued.
+        let request = tokio::spawn(async move { cache.token(&resources, timeout).await });
+        request.await.unwrap_or(Err(AuthError::Changing))
     }
 
-    /// Another token, after a receiver refused this one; none when there can be no other.
+    /// A new token after a receiver refused this one; none if there cannot be another.
     ///
     /// # Errors
-    /// When there is no token to be had just now.
+    /// When no token is available.
     pub async fn renew(
         &self,
         id: DestinationId,
         timeout: Duration,
         refused: &HeaderValue,
-    ) -> Result<Option<HeaderValue>, AuthFault> {
-        let account = self.account(id).ok_or(AuthFault::Changing)?;
-        if account.terms.auth == AuthSettings::Bearer {
+    ) -> Result<Option<HeaderValue>, AuthError> {
+        let cache = self.cache(id).ok_or(AuthError::Changing)?;
+        if cache.config.auth == AuthSettings::Bearer {
             return Ok(None);
         }
-        let (tools, timeout) = (Arc::clone(&self.tools), timeout.min(Self::LONGEST));
+        let (resources, timeout) = (Arc::clone(&self.resources), timeout.min(Self::MAX_TIMEOUT));
         let refused = refused.clone();
-        let flying = tokio::spawn(async move { account.renew(&tools, timeout, &refused).await });
-        flying.await.unwrap_or(Err(AuthFault::Changing))
+        let request = tokio::spawn(async move { cache.renew(&resources, timeout, &refused).await });
+        request.await.unwrap_or(Err(AuthError::Changing))
     }
 
-    /// Begins to connect a destination: where to send a browser, which comes back to `redirect_url`.
+    /// Starts the authorization of a destination. The browser is redirected back to `redirect_url`.
     ///
     /// # Errors
-    /// When there is nothing to connect.
-    pub fn begin(&self, id: DestinationId, redirect_url: &str) -> Result<Begun, BeginError> {
-        let account = self.account(id).ok_or(BeginError::NothingToConnect)?;
-        let AuthSettings::AuthorizationCode(client) = &account.terms.auth else {
-            return Err(BeginError::NothingToConnect);
+    /// When the destination's auth needs no authorization.
+    pub fn begin(
+        &self,
+        id: DestinationId,
+        redirect_url: &str,
+    ) -> Result<AuthorizationRequest, AuthorizationError> {
+        let cache = self.cache(id).ok_or(AuthorizationError::NothingToConnect)?;
+        let AuthSettings::AuthorizationCode(client) = &cache.config.auth else {
+            return Err(AuthorizationError::NothingToConnect);
         };
         let client = client.clone();
-        self.consents.begin(account, &client, redirect_url, self.tools.clock.now())
+        self.pending.begin(cache, &client, redirect_url, self.resources.clock.now())
     }
 
-    /// Ends what [`Self::begin`] began. Returns `source/destination`, which is connected; what is
-    /// set up is to be read again then.
+    /// Completes what [`Self::begin`] started and returns the connected `source/destination`. The caller
+    /// reloads the pipeline.
     ///
     /// # Errors
-    /// When it is not connected by this.
-    pub async fn finish(&self, returned: Return) -> Result<String, ConnectError> {
-        let now = self.tools.clock.now();
-        let pending =
-            self.consents.take(&returned.state, now).map_err(|refused| match refused {
-                StateRefused::Unknown => ConnectError::UnknownState,
-                StateRefused::Expired => ConnectError::ExpiredState,
-            })?;
-        if let Some(error) = returned.error {
-            return Err(ConnectError::Refused(grant::quotable(&error, std::iter::empty())));
+    /// When the destination is not connected.
+    pub async fn finish(&self, callback: Callback) -> Result<String, ConnectError> {
+        let now = self.resources.clock.now();
+        let pending = self.pending.take(&callback.state, now).map_err(|refused| match refused {
+            StateRefused::Unknown => ConnectError::UnknownState,
+            StateRefused::Expired => ConnectError::ExpiredState,
+        })?;
+        if let Some(error) = callback.error {
+            return Err(ConnectError::Refused(token_endpoint::quotable(
+                &error,
+                std::iter::empty(),
+            )));
         }
-        let code = returned.code.ok_or(ConnectError::NoCode)?;
-        let account = Arc::clone(&pending.account);
-        let current = self.account(account.terms.destination_id);
-        let AuthSettings::AuthorizationCode(client) = account.terms.auth.clone() else {
-            return Err(AuthFault::Changing.into());
+        let code = callback.code.ok_or(ConnectError::NoCode)?;
+        let cache = Arc::clone(&pending.cache);
+        let current = self.cache(cache.config.destination_id);
+        let AuthSettings::AuthorizationCode(client) = cache.config.auth.clone() else {
+            return Err(AuthError::Changing.into());
         };
-        // The account may have been made anew since; for other settings it does not count.
-        let account = current
-            .filter(|it| it.terms.auth.keeps_connection(&account.terms.auth))
-            .ok_or(AuthFault::Changing)?;
-        let tools = Arc::clone(&self.tools);
-        let path = account.terms.path.clone();
-        let code = grant::Code {
+        // The pipeline may have been reloaded since; the authorization is void if the settings changed.
+        let cache = current
+            .filter(|it| it.config.auth.keeps_connection(&cache.config.auth))
+            .ok_or(AuthError::Changing)?;
+        let resources = Arc::clone(&self.resources);
+        let path = cache.config.path.clone();
+        let code = token_endpoint::GrantedCode {
             client,
             code,
             verifier: pending.verifier,
             redirect_url: pending.redirect_url,
         };
-        // In a task of its own: a browser that goes away must not lose what it has brought.
+        // In a separate task: a closed browser must not lose the code.
         let connecting =
-            tokio::spawn(async move { account.connect(&tools, &code, Self::LONGEST).await });
-        connecting.await.unwrap_or(Err(AuthFault::Changing))?;
+            tokio::spawn(async move { cache.connect(&resources, &code, Self::MAX_TIMEOUT).await });
+        connecting.await.unwrap_or(Err(AuthError::Changing))?;
         Ok(path)
     }
 
-    /// Ends a destination's connection; what is set up is to be read again then.
+    /// Ends a destination's connection. The caller reloads the pipeline.
     ///
     /// # Errors
-    /// When the store does not take it; a conflict when the destination has none to end.
+    /// When the store fails; a conflict when the destination has no connection.
     pub async fn disconnect(
         &self,
         id: DestinationId,
         why: &str,
         act: Act,
     ) -> Result<(), StoreError> {
-        let account = self.account(id).ok_or(StoreError::Conflict)?;
-        account.disconnect(&self.tools, why.to_owned(), act).await
+        let cache = self.cache(id).ok_or(StoreError::Conflict)?;
+        cache.disconnect(&self.resources, why.to_owned(), act).await
     }
 
-    /// Resolves when a connection was lost, or changed by somebody else: what is set up is to be
-    /// read again.
+    /// Resolves when a connection was lost or changed elsewhere: the pipeline has to be reloaded.
     pub async fn changed(&self) {
-        self.tools.changed.notified().await;
+        self.resources.changed.notified().await;
     }
 }

@@ -1,52 +1,53 @@
-//! Which addresses may be delivered to. Pure: it judges addresses and URLs, it resolves nothing.
-//! Whatever is not plainly a public unicast address is refused, unless the operator allows it.
+//! SSRF protection: which IP addresses may be connected to. Only public unicast addresses are allowed,
+//! plus the networks in `allow_networks`; IPv4 addresses encoded in IPv6 are decoded first. Pure: it
+//! resolves nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
-/// Refuses addresses that are not public, but for the networks that the operator allows.
+/// Allows public addresses and the configured networks.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     allow: Vec<IpNet>,
 }
 
-/// An address that may not be delivered to.
+/// An address that the policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{address} is refused: it is {range}; the setting `allow_networks` can allow it")]
 pub struct AddressRefused {
     /// The address.
     pub address: IpAddr,
-    /// What kind of address it is.
+    /// The range that it belongs to.
     pub range: &'static str,
 }
 
-/// A URL that may not be delivered to.
+/// A URL that the policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
     /// Neither http nor https.
     #[error("the URL's scheme is `{0}`; it should be http or https")]
     Scheme(String),
-    /// There is no host.
+    /// It has no host.
     #[error("the URL has no host")]
     NoHost,
-    /// A user name or password stands in it, where it would end in records and logs.
-    #[error("the URL holds a user name or password; put credentials into a header instead")]
+    /// It has a user name or password, which records and logs would show.
+    #[error("the URL contains a user name or password; put credentials into a header instead")]
     Userinfo,
-    /// Its host is, or resolves to, an address that is refused.
+    /// Its host is, or resolves to, a refused address.
     #[error(transparent)]
     Address(#[from] AddressRefused),
 }
 
 impl AddressPolicy {
-    /// Allows these networks beside all public addresses.
+    /// Allows these networks in addition to all public addresses.
     #[must_use]
     pub fn new(allow: Vec<IpNet>) -> Self {
         Self { allow }
     }
 
-    /// Judges one address. An IPv4 address in an IPv6 one is judged as what it stands for.
+    /// Checks one address. An IPv6 address that embeds an IPv4 address is checked as that IPv4 address.
     ///
     /// # Errors
     /// The address is refused.
@@ -61,8 +62,8 @@ impl AddressPolicy {
         range.map_or(Ok(()), |range| Err(AddressRefused { address, range }))
     }
 
-    /// Judges a URL without resolving its host: scheme, user info, and an address literal in any
-    /// form. A name passes: its addresses are judged when it is resolved.
+    /// Checks a URL without resolving its host: scheme, user info, and an address literal in any
+    /// notation. A name passes here; its addresses are checked at every connect.
     ///
     /// # Errors
     /// The URL is refused.
@@ -108,8 +109,8 @@ fn named<N>(table: &[(N, &'static str)], contains: impl Fn(&N) -> bool) -> Optio
     table.iter().find(|(network, _)| contains(network)).map(|(_, range)| *range)
 }
 
-/// The IPv4 address that packets to this IPv6 address end at: IPv4-mapped (RFC 4291) and the
-/// well-known NAT64 prefix (RFC 6052), which networks without IPv4 use for every IPv4 host.
+/// The IPv4 address that an IPv6 address is routed to: IPv4-mapped (RFC 4291) and the well-known NAT64
+/// prefix (RFC 6052), which IPv6-only networks use for every IPv4 host.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let nat64 = || NAT64.contains(&address).then(|| low_v4(address));
     address.to_ipv4_mapped().or_else(nat64)
@@ -163,7 +164,7 @@ const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0], [0; 4], 96);
 const V6_GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0], [0; 4], 3);
 
 /// IANA's IPv6 special-purpose registry, within global unicast and, for their names, outside it.
-/// 6to4 and Teredo are refused whole: what they carry ends at an address that is not shown.
+/// 6to4 and Teredo are refused entirely: their traffic ends at an embedded address.
 const V6_REFUSED: [(Ipv6Net, &str); 14] = [
     (v6([0; 4], [0, 0, 0, 1], 128), "a loopback address"),
     (v6([0; 4], [0; 4], 128), "the unspecified address"),

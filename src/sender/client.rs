@@ -1,5 +1,5 @@
-//! One client for every destination: sends one request within its time and says how it ended.
-//! A destination that fails is an outcome, never an error. Nothing is followed, proxied or retried.
+//! The client for all destinations: sends one request within its timeout and classifies how it ended.
+//! A failing destination is an outcome, not an `Err`. No redirects, no proxies, no retries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,95 +13,57 @@ use tokio::time::Sleep;
 use url::{Host, Position, Url};
 
 use super::address::{AddressPolicy, UrlRefused};
-use super::answer::{self, AnswerBody};
-use super::connect::Connector;
-use super::connection::{Answer, Connection, NoAnswer};
-use super::fault::{self, Fault};
+use super::connection::{Connection, NoResponse, Response};
+use super::connector::Connector;
+use super::exchange::{Exchange, Outgoing};
+use super::failure::{self, Failure};
 use super::headers::masked_headers;
 use super::phase::Phase;
 use super::pool::Pool;
-use super::resolve::{GuardedResolver, HostFault, Resolve, ResolveError, SystemResolver};
+use super::resolver::{GuardedResolver, HostError, Resolve, ResolveError, SystemResolver};
+use super::response::{self, ResponseBody};
 use super::tls;
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Clock;
 
-/// Headers that frame a request: always the client's own, so that none can contradict the bytes.
+/// Framing headers: set by the client only, so that none contradicts the bytes (request smuggling).
 const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
-/// How long a name may take to resolve when a destination is saved.
+/// Timeout for resolving a name when a destination is saved.
 const SAVE_RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a sender is made of.
+/// The options of a sender.
 pub struct SenderOptions {
-    /// Which addresses may be delivered to.
+    /// The addresses that may be connected to.
     pub policy: AddressPolicy,
-    /// `User-Agent` of requests that do not bring their own.
+    /// Default `User-Agent`.
     pub user_agent: String,
-    /// How much of an answer's body is kept, in bytes; at most 64 KiB are read.
+    /// How much of a response's body is recorded, in bytes; at most 64 KiB are read.
     pub response_keep_bytes: usize,
-    /// Certificates trusted beside the platform's.
+    /// Trusted root certificates in addition to the platform's.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// Resolves names; none: the system's resolver.
+    /// The DNS resolver; the system's by default.
     pub resolver: Option<Arc<dyn Resolve>>,
-    /// The time that a `Retry-After` date is compared with.
+    /// Converts a `Retry-After` date to a delay.
     pub clock: Arc<dyn Clock>,
 }
 
-/// A sender could not be made.
+/// A sender could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderError {
-    /// TLS could not be set up.
-    #[error("TLS could not be set up: check the certificates given as extra roots")]
+    /// TLS could not be initialized.
+    #[error("TLS could not be initialized: check the extra root certificates")]
     Tls(#[from] rustls::Error),
-    /// The system's resolver could not be set up.
-    #[error("the system's resolver could not be set up: check /etc/resolv.conf and /etc/hosts")]
+    /// The system's resolver could not be initialized.
+    #[error(
+        "the system's resolver could not be initialized: check /etc/resolv.conf and /etc/hosts"
+    )]
     Resolver(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The user agent cannot stand in a header.
-    #[error("the user agent holds characters that a header cannot carry")]
+    /// The user agent is not a valid header value.
+    #[error("the user agent contains characters that a header value cannot contain")]
     UserAgent(#[from] http::header::InvalidHeaderValue),
 }
 
-/// One request, ready to go: its headers are complete and signed.
-#[derive(Debug)]
-pub struct Outgoing {
-    /// POST, PUT or PATCH.
-    pub method: Method,
-    /// Where to.
-    pub url: Url,
-    /// All headers but those that frame the request (`Host`, `Content-Length`,
-    /// `Transfer-Encoding`, `Connection`), which are left out when they are here.
-    pub headers: HeaderMap,
-    /// The exact bytes.
-    pub body: Bytes,
-    /// The time for all of it, connecting included.
-    pub timeout: Duration,
-    /// How long the body of a 207 may be to be given whole, in bytes; 0: it is not wanted.
-    pub multistatus_bytes: usize,
-}
-
-/// What one request gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The answer's HTTP status, when its head came.
-    pub status: Option<u16>,
-    /// What went wrong, in words that name the cause; none when delivered.
-    pub error: Option<String>,
-    /// How long the receiver asks to wait, of an answer that is retried.
-    pub retry_after: Option<Duration>,
-    /// From the start to the whole answer or the error.
-    pub duration: Duration,
-    /// The answer's headers, `name: value` a line.
-    pub response_headers: String,
-    /// The answer's body as far as it is kept.
-    pub response_body: Bytes,
-    /// Whether the answer's body was longer than what is kept.
-    pub response_truncated: bool,
-    /// The whole body of a 207, where it was wanted and is not too long.
-    pub multistatus: Option<Bytes>,
-}
-
-/// Sends requests to destinations. Share one: it holds the connections.
+/// Sends requests to destinations. Share one: it owns the connection pool.
 pub struct Sender {
     pool: Arc<Pool>,
     connector: Connector,
@@ -119,11 +81,11 @@ impl std::fmt::Debug for Sender {
 }
 
 impl Sender {
-    /// Sets up TLS, the resolver and the connection pool; opens nothing.
+    /// Initializes TLS, the resolver and the connection pool; opens no connection.
     ///
     /// # Errors
-    /// An extra root that is no certificate, a resolver that cannot be set up, a user agent that is
-    /// no header value.
+    /// An invalid extra root certificate, a resolver that cannot be initialized, or an invalid user
+    /// agent.
     pub fn new(options: SenderOptions) -> Result<Self, SenderError> {
         let policy = Arc::new(options.policy);
         let resolver = match options.resolver {
@@ -143,32 +105,32 @@ impl Sender {
             policy,
             resolver,
             clock: options.clock,
-            response_keep_bytes: options.response_keep_bytes.min(answer::READ_BYTES),
+            response_keep_bytes: options.response_keep_bytes.min(response::MAX_READ_BYTES),
         })
     }
 
-    /// Judges where a destination points when it is saved. A name that does not resolve now is only
-    /// worth a warning, which is returned.
+    /// Checks a destination's URL when it is saved. A name that does not resolve is only a warning,
+    /// which is returned.
     ///
     /// # Errors
-    /// The URL, or any address it leads to, is refused.
+    /// The URL, or any address that its host resolves to, is refused.
     pub async fn check_destination(&self, url: &Url) -> Result<Option<ResolveError>, UrlRefused> {
         self.policy.check_url_host(url)?;
         let Some(Host::Domain(name)) = url.host() else { return Ok(None) };
         match tokio::time::timeout(SAVE_RESOLVE_TIMEOUT, self.resolver.addresses(name)).await {
             Ok(Ok(_)) => Ok(None),
-            Ok(Err(HostFault::Refused { refused, .. })) => Err(refused.into()),
-            Ok(Err(HostFault::Unresolved(unresolved))) => Ok(Some(unresolved)),
+            Ok(Err(HostError::Refused { refused, .. })) => Err(refused.into()),
+            Ok(Err(HostError::Unresolved(unresolved))) => Ok(Some(unresolved)),
             Err(_) => Ok(Some(ResolveError::Timeout(name.to_owned()))),
         }
     }
 
-    /// Sends one request. Whatever happens is in the exchange.
+    /// Sends one request; errors are part of the result.
     pub async fn send(&self, request: Outgoing) -> Exchange {
         let started = Instant::now();
         let mut exchange = match self.policy.check_url_host(&request.url) {
             Ok(()) => self.exchange(request).await,
-            Err(refused) => Exchange::failed(of_url(&refused)),
+            Err(refused) => Exchange::failed(failure::of_url(&refused)),
         };
         exchange.duration = started.elapsed();
         exchange
@@ -179,101 +141,101 @@ impl Sender {
         let sleep = tokio::time::sleep(timeout);
         tokio::pin!(sleep);
         match self.head(request, sleep.as_mut()).await {
-            Ok(answer) => self.read(answer, sleep, timeout, multistatus_bytes).await,
-            Err(fault) => Exchange::failed(fault),
+            Ok(response) => self.read(response, sleep, timeout, multistatus_bytes).await,
+            Err(failure) => Exchange::failed(failure),
         }
     }
 
-    /// Sends a request to an allowed URL and waits for the answer's head.
+    /// Sends a request whose URL was checked, and waits for the response's head.
     pub(super) async fn head(
         &self,
         request: Outgoing,
         sleep: std::pin::Pin<&mut Sleep>,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Response, Failure> {
         let timeout = request.timeout;
         let mut phase = Phase::Connect;
         tokio::select! {
             biased;
-            head = self.ask_on_some_connection(request, &mut phase) => head,
-            () = sleep => Err(timed_out(timeout, phase)),
+            head = self.send_on_any_connection(request, &mut phase) => head,
+            () = sleep => Err(failure::timed_out(timeout, phase)),
         }
     }
 
-    /// On an idle connection, or else on a new one.
-    async fn ask_on_some_connection(
+    /// Sends on a pooled connection, or on a new one.
+    async fn send_on_any_connection(
         &self,
         outgoing: Outgoing,
         phase: &mut Phase,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Response, Failure> {
         let Outgoing { method, url, headers, body, .. } = outgoing;
         let mut request = self.to_http(method, &url, headers, body)?;
         while let Some(connection) = self.pool.take(&url[..Position::BeforePath]) {
-            match ask(connection, request, phase).await {
-                // It was closed just now: nothing has been sent.
-                Err(NoAnswer::Unsent(unsent)) => request = *unsent,
-                Err(NoAnswer::Broken(fault)) => return Err(fault),
-                Ok(answer) => return Ok(answer),
+            match send_on(connection, request, phase).await {
+                // The pooled connection was closed before a byte was written: try the next one.
+                Err(NoResponse::Unsent(unsent)) => request = *unsent,
+                Err(NoResponse::Broken(failure)) => return Err(failure),
+                Ok(response) => return Ok(response),
             }
         }
         let connection = self.connector.connect(&url, phase).await?;
-        ask(connection, request, phase).await.map_err(|unanswered| match unanswered {
-            NoAnswer::Unsent(_) => fault::closed(),
-            NoAnswer::Broken(fault) => fault,
+        send_on(connection, request, phase).await.map_err(|no_response| match no_response {
+            NoResponse::Unsent(_) => failure::closed(),
+            NoResponse::Broken(failure) => failure,
         })
     }
 
-    /// A request as it goes over the connection.
+    /// Builds the HTTP request with its framing headers.
     fn to_http(
         &self,
         method: Method,
         url: &Url,
         mut headers: HeaderMap,
         body: Bytes,
-    ) -> Result<http::Request<Full<Bytes>>, Fault> {
+    ) -> Result<http::Request<Full<Bytes>>, Failure> {
         let target = &url[Position::BeforePath..Position::AfterQuery];
         let host = &url[Position::BeforeHost..Position::AfterPort];
         for name in &FRAMING {
             headers.remove(name);
         }
-        let host = HeaderValue::from_str(host).map_err(|cause| fault::of_target(&cause))?;
+        let host = HeaderValue::from_str(host).map_err(|cause| failure::of_target(&cause))?;
         headers.insert(HOST, host);
         headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = method;
-        *request.uri_mut() = target.parse().map_err(|cause| fault::of_target(&cause))?;
+        *request.uri_mut() = target.parse().map_err(|cause| failure::of_target(&cause))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 
-    /// Keeps an answer's connection for the next request, if its whole body has been read.
-    pub(super) fn reuse(&self, answer: Answer) {
-        if let Some(connection) = answer.into_connection() {
+    /// Returns the connection to the pool if the whole body has been read.
+    pub(super) fn reuse(&self, response: Response) {
+        if let Some(connection) = response.into_connection() {
             self.pool.put(connection);
         }
     }
 
     async fn read(
         &self,
-        mut answer: Answer,
+        mut response: Response,
         sleep: std::pin::Pin<&mut Sleep>,
         timeout: Duration,
         multistatus_bytes: usize,
     ) -> Exchange {
-        let status = answer.head.status;
+        let status = response.head.status;
         let whole_bytes = if status == StatusCode::MULTI_STATUS { multistatus_bytes } else { 0 };
-        let mut body = AnswerBody::new(self.response_keep_bytes, whole_bytes);
-        let fault = tokio::select! {
+        let mut body = ResponseBody::new(self.response_keep_bytes, whole_bytes);
+        let failure = tokio::select! {
             biased;
-            read = body.read(&mut answer) => read.err(),
-            () = sleep => Some(timed_out(timeout, Phase::Body)),
+            read = body.read(&mut response) => read.err(),
+            () = sleep => Some(failure::timed_out(timeout, Phase::Body)),
         };
-        let mut exchange = match fault {
-            Some(fault) => Exchange::failed(fault),
-            None => self.answered(status, &answer.head.headers),
+        let mut exchange = match failure {
+            Some(failure) => Exchange::failed(failure),
+            None => self.answered(status, &response.head.headers),
         };
         exchange.status = Some(status.as_u16());
-        exchange.response_headers = masked_headers(&answer.head.headers, &[]);
-        self.reuse(answer);
+        exchange.response_headers = masked_headers(&response.head.headers, &[]);
+        self.reuse(response);
         let read = body.finish();
         (exchange.response_body, exchange.response_truncated) = (read.kept, read.truncated);
         exchange.multistatus = read.whole;
@@ -285,9 +247,9 @@ impl Sender {
         let retried = matches!(outcome, Outcome::ServerError | Outcome::TryLater);
         Exchange {
             outcome,
-            error: answer_words(outcome, status),
+            error: describe_status(outcome, status),
             retry_after: if retried {
-                answer::retry_after(headers, || self.clock.now())
+                response::retry_after(headers, || self.clock.now())
             } else {
                 None
             },
@@ -296,56 +258,17 @@ impl Sender {
     }
 }
 
-impl Exchange {
-    /// What there is when no request was sent.
-    #[must_use]
-    pub fn unsent(outcome: Outcome, error: String) -> Self {
-        Self { error: Some(error), ..Self::empty(outcome) }
-    }
-
-    const fn empty(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            status: None,
-            error: None,
-            retry_after: None,
-            duration: Duration::ZERO,
-            response_headers: String::new(),
-            response_body: Bytes::new(),
-            response_truncated: false,
-            multistatus: None,
-        }
-    }
-
-    fn failed(fault: Fault) -> Self {
-        Self { error: Some(fault.words), ..Self::empty(fault.outcome) }
-    }
-}
-
 /// Sends a request on this connection.
-async fn ask(
+async fn send_on(
     connection: Box<Connection>,
     request: http::Request<Full<Bytes>>,
     phase: &mut Phase,
-) -> Result<Answer, NoAnswer> {
+) -> Result<Response, NoResponse> {
     *phase = Phase::Head;
     connection.send(request).await
 }
 
-pub(super) fn of_url(refused: &UrlRefused) -> Fault {
-    let outcome = match refused {
-        UrlRefused::Address(_) => Outcome::Address,
-        UrlRefused::Scheme(_) | UrlRefused::NoHost | UrlRefused::Userinfo => Outcome::Render,
-    };
-    Fault { outcome, words: refused.to_string() }
-}
-
-pub(super) fn timed_out(timeout: Duration, phase: Phase) -> Fault {
-    let words = format!("no whole answer within {timeout:?}: still {}", phase.words());
-    Fault { outcome: Outcome::Timeout, words }
-}
-
-fn answer_words(outcome: Outcome, status: StatusCode) -> Option<String> {
+fn describe_status(outcome: Outcome, status: StatusCode) -> Option<String> {
     match outcome {
         Outcome::Delivered => None,
         Outcome::Redirect => Some(format!("answered {status}: redirects are not followed")),

@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection, driven by whoever waits for its answer: it has no task of its own, so that
-//! an exchange wakes nobody but itself.
+//! One HTTP/1.1 connection, polled by the task that awaits its response: a connection has no task of its
+//! own, so an exchange causes no wake-up of another task.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -15,30 +15,30 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::fault::{self, Fault};
+use super::failure::{self, Failure};
 
-/// Plain or under TLS, whose state is large.
+/// A plain TCP or a TLS stream; TLS state is boxed because it is large.
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection that can take a request.
 pub(super) struct Connection {
-    /// What it leads to: scheme, host and port, as in a URL.
+    /// Scheme, host and port, as in a URL.
     pub(super) origin: Box<str>,
     requests: SendRequest<Full<Bytes>>,
     driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
     has_ended: bool,
 }
 
-/// Why a request got no answer's head.
-pub(super) enum NoAnswer {
-    /// The connection was closed before any of it was sent.
+/// Why no response head was received.
+pub(super) enum NoResponse {
+    /// The connection was closed before any byte of the request was written: safe to send again.
     Unsent(Box<Request<Full<Bytes>>>),
-    /// It may have arrived.
-    Broken(Fault),
+    /// The request may have reached the receiver.
+    Broken(Failure),
 }
 
-/// An answer whose body is yet to be read.
-pub(super) struct Answer {
+/// A response whose body has not been read yet.
+pub(super) struct Response {
     pub(super) head: response::Parts,
     body: Incoming,
     is_whole: bool,
@@ -46,58 +46,58 @@ pub(super) struct Answer {
 }
 
 impl Connection {
-    /// Speaks HTTP/1.1 on a stream to `origin`; sends nothing yet.
+    /// Wraps a stream to `origin` as an HTTP/1.1 connection; sends nothing yet.
     pub(super) async fn on(stream: Stream, origin: &str) -> hyper::Result<Box<Self>> {
         let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
         Ok(Box::new(Self { origin: origin.into(), requests, driver, has_ended: false }))
     }
 
-    /// Whether it can take another request: not when the receiver has closed it meanwhile.
+    /// Whether it can take another request; false after the receiver closed it.
     pub(super) fn is_open(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
         !self.has_ended && self.requests.is_ready()
     }
 
-    /// Sends a request and waits for the answer's head.
+    /// Sends a request and waits for the response's head.
     pub(super) async fn send(
         mut self: Box<Self>,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, NoAnswer> {
-        let mut answer = pin!(self.requests.try_send_request(request));
-        let answer = poll_fn(|context| {
+    ) -> Result<Response, NoResponse> {
+        let mut response = pin!(self.requests.try_send_request(request));
+        let response = poll_fn(|context| {
             self.drive(context);
-            match answer.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            match response.as_mut().poll(context) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending if self.has_ended => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         });
-        match answer.await {
-            Some(Ok(answer)) => {
-                let (head, body) = answer.into_parts();
-                Ok(Answer { head, body, is_whole: false, connection: self })
+        match response.await {
+            Some(Ok(response)) => {
+                let (head, body) = response.into_parts();
+                Ok(Response { head, body, is_whole: false, connection: self })
             }
-            Some(Err(mut fault)) => Err(match fault.take_message() {
-                Some(request) => NoAnswer::Unsent(Box::new(request)),
-                None => NoAnswer::Broken(fault::of_http(fault.error())),
+            Some(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => NoResponse::Unsent(Box::new(request)),
+                None => NoResponse::Broken(failure::of_http(error.error())),
             }),
-            None => Err(NoAnswer::Broken(fault::closed())),
+            None => Err(NoResponse::Broken(failure::closed())),
         }
     }
 
-    /// Reads and writes what can be, and has `context` woken when more can.
+    /// Makes progress on reads and writes; `context` is woken when more progress is possible.
     fn drive(&mut self, context: &mut Context<'_>) {
-        // What went wrong is told to the request under way; with none, nobody needs to know.
+        // An I/O error is reported through the request in flight; without one it does not matter.
         self.has_ended = self.has_ended || Pin::new(&mut self.driver).poll(context).is_ready();
     }
 }
 
-impl Answer {
-    /// The next piece of the body; none at its end.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
+impl Response {
+    /// The next chunk of the body; none at its end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             match poll_fn(|context| self.poll_frame(context)).await? {
-                // Trailers are nothing to a record.
+                // Trailers are not recorded.
                 Some(frame) => match frame.into_data() {
                     Ok(data) => return Ok(Some(data)),
                     Err(_) => continue,
@@ -113,7 +113,7 @@ impl Answer {
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<Bytes>>, Fault>> {
+    ) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
         let mut frame = Pin::new(&mut self.body).poll_frame(context);
         if frame.is_pending() {
             self.connection.drive(context);
@@ -121,9 +121,9 @@ impl Answer {
         }
         match frame {
             Poll::Ready(frame) => {
-                Poll::Ready(frame.transpose().map_err(|fault| fault::of_http(&fault)))
+                Poll::Ready(frame.transpose().map_err(|error| failure::of_http(&error)))
             }
-            Poll::Pending if self.connection.has_ended => Poll::Ready(Err(fault::closed())),
+            Poll::Pending if self.connection.has_ended => Poll::Ready(Err(failure::closed())),
             Poll::Pending => Poll::Pending,
         }
     }

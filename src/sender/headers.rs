@@ -1,14 +1,14 @@
-//! Headers as text for an attempt's record: one `name: value` a line, secrets masked, bounded.
+//! Headers as text for an attempt's record: one `name: value` per line, secrets masked, size bounded.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const MASK: &str = "***";
 
-/// At most so much text is kept of one message's headers, in bytes.
+/// The most text that is recorded of one message's headers, in bytes.
 const KEEP_BYTES: usize = 16 * 1024;
 
-/// A request's headers, `name: value` a line. Values that look like credentials, that are marked
-/// sensitive, or whose name is in `masked`, are shown as `***`; the signatures are shown.
+/// Headers, one `name: value` per line. The value is `***` if the name looks like a credential's or is
+/// in `masked`, or if the value is marked sensitive; signatures are shown.
 #[must_use]
 pub fn masked_headers(headers: &HeaderMap, masked: &[HeaderName]) -> String {
     let mut text = String::with_capacity(headers.len() * 48);
@@ -23,15 +23,15 @@ pub fn masked_headers(headers: &HeaderMap, masked: &[HeaderName]) -> String {
     text
 }
 
-/// Words that make a header's name that of a credential.
+/// Words of a name that mark a credential.
 const SECRET_WORDS: [&str; 6] =
     ["auth", "authorization", "cookies", "credential", "credentials", "key"];
-/// Parts that do so anywhere in the name.
+/// Substrings of a name that mark a credential.
 const SECRET_PARTS: [&str; 5] = ["apikey", "cookie", "passw", "secret", "token"];
-/// What sounds like a credential and is none.
+/// The exception: not a credential.
 const NOT_SECRET: &str = "idempotency-key";
 
-/// What stands in nearly every message, known without a look at its words.
+/// Frequent names that are no credentials: a fast path.
 const PLAIN: [&str; 12] = [
     "content-type",
     "content-length",
@@ -47,7 +47,7 @@ const PLAIN: [&str; 12] = [
     "transfer-encoding",
 ];
 
-/// Whether a header of this name, whatever its case, usually carries a credential.
+/// Whether a header of this name usually carries a credential; case-insensitive.
 #[must_use]
 pub fn is_credential(name: &str) -> bool {
     looks_secret(&name.to_ascii_lowercase())

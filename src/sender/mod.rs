@@ -1,27 +1,29 @@
-//! The only HTTP client: signs, guards addresses, sends, and says how each try ended.
-//! It keeps no state of deliveries and never retries: that is the dispatcher's.
+//! The only HTTP client: signs requests, enforces SSRF protection, sends them over a connection pool and
+//! classifies how each attempt ended. It holds no delivery state and never retries: scheduling belongs
+//! to `delivery`.
 
 mod address;
-mod answer;
-mod ask;
-mod bare;
+mod api_client;
 mod client;
-mod connect;
 mod connection;
-mod fault;
+mod connector;
+mod exchange;
+mod failure;
+mod fetch;
 mod headers;
-mod operator;
 mod phase;
 mod pool;
-mod resolve;
+mod redact;
+mod resolver;
+mod response;
 mod sign;
 mod tls;
 
 pub use address::{AddressPolicy, AddressRefused, UrlRefused};
-pub use ask::Unanswered;
-pub use bare::{BareClient, BareError};
-pub use client::{Exchange, Outgoing, Sender, SenderError, SenderOptions};
+pub use api_client::{ApiClient, ApiClientError, ApiResponse};
+pub use client::{Sender, SenderError, SenderOptions};
+pub use exchange::{Exchange, Outgoing};
+pub use failure::Failure;
 pub use headers::{is_credential, masked_headers};
-pub use operator::{OperatorAnswer, OperatorClient, OperatorError};
-pub use resolve::{Resolve, ResolveError};
+pub use resolver::{Resolve, ResolveError};
 pub use sign::{Signed, Signer, verify_standard, verify_x_signature, x_signature};

@@ -1,30 +1,30 @@
-//! How far a request has come, so that a timeout can say in words what was being waited for.
+//! The phases of a request, so that a timeout names the one in which it expired.
 
 /// What a request is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The addresses of the host's name.
+    /// DNS resolution of the host.
     Resolve,
-    /// A TCP connection.
+    /// The TCP connection.
     Connect,
-    /// A TLS session.
+    /// The TLS handshake.
     Handshake,
-    /// The answer's head. The request's bytes are handed to the system by now; whether the
-    /// receiver has taken them is not known.
+    /// The response's head. The request's bytes are in the socket by now; whether the receiver has
+    /// read them is unknown.
     Head,
-    /// The rest of the answer's body.
+    /// The rest of the response's body.
     Body,
 }
 
 impl Phase {
-    /// What was being done, for a timeout's words.
-    pub(super) const fn words(self) -> &'static str {
+    /// The phase as a timeout's message names it.
+    pub(super) const fn describe(self) -> &'static str {
         match self {
-            Self::Resolve => "looking up the host's name (DNS)",
+            Self::Resolve => "resolving the host's name (DNS)",
             Self::Connect => "connecting (TCP)",
             Self::Handshake => "in the TLS handshake",
-            Self::Head => "sending the request or waiting for the answer's head",
-            Self::Body => "reading the answer's body",
+            Self::Head => "sending the request or waiting for the response's head",
+            Self::Body => "reading the response's body",
         }
     }
 }

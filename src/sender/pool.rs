@@ -1,5 +1,5 @@
-//! Idle connections, by origin: scheme, host and port. One that has been idle for long, or that its
-//! receiver has closed, is dropped.
+//! The connection pool: keep-alive connections by origin (scheme, host and port), bounded per origin.
+//! Connections that exceed the idle timeout or that the receiver closed are evicted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 
-/// Connections kept open to one origin while idle.
+/// Maximum idle connections per origin.
 const IDLE_PER_ORIGIN: usize = 1_024;
-/// How long a connection is kept open while idle: less than most receivers keep it.
-const IDLE_TIME: Duration = Duration::from_secs(30);
-/// How often idle connections are looked at.
+/// Idle timeout: shorter than most servers' keep-alive timeout.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval between evictions.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// The idle connections.
+/// The pool of idle connections.
 #[derive(Default)]
 pub(super) struct Pool {
     origins: Mutex<Origins>,
@@ -22,9 +22,9 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Origins {
-    /// The last one is the one used last.
+    /// Per origin, most recently used last.
     idle: HashMap<Box<str>, Vec<Idle>>,
-    is_swept: bool,
+    has_sweeper: bool,
 }
 
 struct Idle {
@@ -34,12 +34,12 @@ struct Idle {
 
 impl Idle {
     fn is_usable(&mut self, now: Instant) -> bool {
-        now.duration_since(self.since) < IDLE_TIME && self.connection.is_open()
+        now.duration_since(self.since) < IDLE_TIMEOUT && self.connection.is_open()
     }
 }
 
 impl Pool {
-    /// An idle connection to this origin, if there is one.
+    /// Takes the most recently used open connection to this origin.
     pub(super) fn take(&self, origin: &str) -> Option<Box<Connection>> {
         loop {
             let mut idle = self.lock().idle.get_mut(origin)?.pop()?;
@@ -49,7 +49,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next request to its origin.
+    /// Returns a connection to the pool; closes it if its origin has too many.
     pub(super) fn put(self: &Arc<Self>, connection: Box<Connection>) {
         let idle = Idle { connection, since: Instant::now() };
         let mut origins = self.lock();
@@ -60,21 +60,21 @@ impl Pool {
                 origins.idle.insert(idle.connection.origin.clone(), vec![idle]);
             }
         }
-        if !std::mem::replace(&mut origins.is_swept, true) {
+        if !std::mem::replace(&mut origins.has_sweeper, true) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
 
-    /// Drops what cannot be used any more. False when nothing is left.
-    fn tidy(&self) -> bool {
+    /// Evicts closed and expired connections. False when the pool is empty.
+    fn evict(&self) -> bool {
         let now = Instant::now();
         let mut origins = self.lock();
         origins.idle.retain(|_, idle| {
             idle.retain_mut(|it| it.is_usable(now));
             !idle.is_empty()
         });
-        origins.is_swept = !origins.idle.is_empty();
-        origins.is_swept
+        origins.has_sweeper = !origins.idle.is_empty();
+        origins.has_sweeper
     }
 
     fn lock(&self) -> MutexGuard<'_, Origins> {
@@ -82,12 +82,12 @@ impl Pool {
     }
 }
 
-/// Looks at the idle connections as long as there are any.
+/// Evicts periodically until the pool is empty or dropped.
 async fn sweep(pool: Weak<Pool>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         let Some(pool) = pool.upgrade() else { return };
-        if !pool.tidy() {
+        if !pool.evict() {
             return;
         }
     }
@@ -100,16 +100,16 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test]
-    async fn what_its_receiver_closed_is_dropped_though_nobody_asks_for_it() {
+    async fn connections_closed_by_the_receiver_are_evicted() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(address).await.expect("listening");
         let (accepted, _) = listener.accept().await.expect("connected");
         let pool = Arc::new(Pool::default());
         pool.put(Connection::on(Stream::Left(stream), "http://here").await.expect("ready"));
-        assert!(pool.tidy(), "it is open");
+        assert!(pool.evict(), "it is open");
         drop(accepted);
-        while pool.tidy() {
+        while pool.evict() {
             tokio::task::yield_now().await;
         }
         assert!(pool.take("http://here").is_none());

@@ -1,5 +1,5 @@
-//! Signatures: `X-Signature` as Segment makes it and the Standard Webhooks headers, made and
-//! verified. Keys are prepared once; nothing here shows or logs them.
+//! Signs and verifies: Segment's `X-Signature` and the Standard Webhooks headers. HMAC keys are prepared
+//! once and never shown or logged.
 
 use std::fmt;
 
@@ -20,21 +20,21 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// What a secret of the Standard Webhooks kind begins with.
+/// Prefix of a Standard Webhooks secret.
 const SECRET_PREFIX: &str = "whsec_";
-/// What a symmetric Standard Webhooks signature begins with.
+/// Prefix of a symmetric Standard Webhooks signature.
 const VERSION_PREFIX: &str = "v1,";
 /// Length of one `v1,` signature: the prefix and the base64 of 32 bytes.
 const STANDARD_LEN: usize = VERSION_PREFIX.len() + 44;
 
-/// Secrets are written with and without base64 padding.
+/// Accepts base64 with and without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Signs messages with a destination's shared secrets. The HMAC states after the key are kept, so
-/// that an attempt hashes only its message.
+/// Signs messages with a destination's shared secrets. The keyed HMAC states are cached, so an attempt
+/// hashes only its message.
 #[derive(Clone)]
 pub struct Signer {
     x: Option<Hmac<Sha1>>,
@@ -47,30 +47,30 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// What is signed: the bytes that are sent, and the id and time they are sent under.
+/// The content that is signed: the body with its webhook id and timestamp.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
     /// The `webhook-id`: visible ASCII, the same in every attempt.
     pub webhook_id: &'a str,
-    /// When the attempt is made, in seconds since the Unix epoch.
+    /// Time of the attempt, in seconds since the Unix epoch.
     pub timestamp_s: i64,
     /// The whole body.
     pub body: &'a [u8],
-    /// What `X-Signature` covers: the body, or in a batch its first event's JSON.
+    /// The bytes that `X-Signature` covers: the body, or for a batch its first event's JSON.
     pub first_event: &'a [u8],
 }
 
 impl Signer {
-    /// Prepares the keys: the secret in force first, then the one being rotated out. Without any,
-    /// messages get an id and a time but no signature.
+    /// Prepares the keys: the current secret first, then the one being rotated out. Without secrets,
+    /// messages get an id and a timestamp but no signature.
     #[must_use]
     pub fn new(secrets: &[SecretString]) -> Self {
         Self { x: secrets.first().map(x_mac), standard: secrets.iter().map(standard_key).collect() }
     }
 
     /// Adds `webhook-id` and `webhook-timestamp`, and with a secret `webhook-signature` and
-    /// `X-Signature`. The `webhook-*` headers replace any there were; an `X-Signature` that is
-    /// there already, from the mapping, stays.
+    /// `X-Signature`. The `webhook-*` headers replace the mapping's; an `X-Signature` of the mapping
+    /// stays.
     pub fn sign(&self, headers: &mut HeaderMap, message: &Signed<'_>) {
         headers.insert(WEBHOOK_ID, header_value(message.webhook_id));
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(message.timestamp_s));
@@ -78,7 +78,7 @@ impl Signer {
         if let Some(mac) = &self.x {
             let digest = mac.clone().chain_update(message.first_event).finalize().into_bytes();
             let mut text = [0; 40];
-            // The text is twice as long as the digest, so encoding cannot fail.
+            // The buffer is twice as long as the digest, so encoding cannot fail.
             let _ = hex::encode_to_slice(digest, &mut text);
             headers.entry(X_SIGNATURE).or_insert_with(|| ascii_value(&text));
             headers.insert(WEBHOOK_SIGNATURE, self.standard_signatures(message));
@@ -104,15 +104,15 @@ pub fn x_signature(secret: &SecretString, body: &[u8]) -> String {
     hex::encode(x_mac(secret).chain_update(body).finalize().into_bytes())
 }
 
-/// Whether `hex` is the `X-Signature` of `body` under this secret. Constant in time.
+/// Whether `hex` is the `X-Signature` of `body` under this secret, compared in constant time.
 #[must_use]
 pub fn verify_x_signature(secret: &SecretString, body: &[u8], hex: &str) -> bool {
     let Ok(given) = hex::decode(hex.trim()) else { return false };
     x_mac(secret).chain_update(body).verify_slice(&given).is_ok()
 }
 
-/// Whether any signature in a `webhook-signature` header is valid for this message under this
-/// secret. Constant in time for each. The caller judges whether the time is recent.
+/// Whether any signature in a `webhook-signature` header is valid for this message under this secret;
+/// each is compared in constant time. The caller checks the timestamp's age.
 #[must_use]
 pub fn verify_standard(
     secret: &SecretString,
@@ -157,8 +157,8 @@ fn ascii_value(text: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// An id that no header can carry goes out empty: the receiver then sees a signature that does not
-/// verify, rather than a message it takes for an unsigned one.
+/// An id that is not a valid header value is sent empty: verification then fails at the receiver, which
+/// is safer than a message that looks unsigned.
 fn header_value(id: &str) -> HeaderValue {
     ascii_value(id.as_bytes())
 }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_there_is_an_id_and_a_time_only() {
+    fn without_a_secret_only_id_and_timestamp_are_sent() {
         let headers = signed_headers(&[], &message(b"{}"));
         assert_eq!(text(&headers, "webhook-id"), "evt_1");
         assert_eq!(text(&headers, "webhook-timestamp"), "1700000000");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_verifies_and_nothing_else_does() {
+    fn signatures_verify_and_forgeries_do_not() {
         let ours = secret("abc123");
         let headers = signed_headers(std::slice::from_ref(&ours), &message(b"{\"a\":1}"));
         let x = text(&headers, "x-signature");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_signs_with_both_secrets_and_x_signature_with_the_one_in_force() {
+    fn rotation_signs_with_both_secrets_and_x_signature_with_the_current_one() {
         let (fresh, old) = (secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), secret("old"));
         let headers = signed_headers(&[fresh.clone(), old.clone()], &message(b"{}"));
         let standard = text(&headers, "webhook-signature");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_signed_whole_and_by_its_first_event() {
+    fn a_batch_is_signed_by_its_body_and_x_signature_by_its_first_event() {
         let ours = secret("abc123");
         let batch = Signed { first_event: b"{\"i\":1}", ..message(b"[{\"i\":1},{\"i\":2}]") };
         let headers = signed_headers(std::slice::from_ref(&ours), &batch);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn webhook_headers_replace_the_mappings_and_x_signature_does_not() {
+    fn webhook_headers_override_the_mapping_and_x_signature_does_not() {
         let mut headers = HeaderMap::new();
         headers.insert("webhook-signature", HeaderValue::from_static("v1,forged"));
         headers.insert("webhook-id", HeaderValue::from_static("forged"));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whsec_secret_is_read_with_and_without_padding_and_else_as_it_stands() {
+    fn whsec_secrets_decode_with_and_without_padding_and_fall_back_to_plain_text() {
         let key = |text: &str| {
             standard_tag(&standard_key(&secret(text)), &message(b"x")).as_ref().to_vec()
         };

@@ -1,5 +1,5 @@
 //! TLS: rustls with ring, HTTP/1.1 only, certificates verified against the platform's roots
-//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured). There is no way to turn verification off.
+//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured). Verification cannot be disabled.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::Verifier;
 
-/// Servers whose sessions are remembered at once.
+/// Capacity of the TLS session cache, in servers.
 const SESSIONS: usize = 1_024;
 
-/// The TLS settings of every connection to a destination.
+/// The TLS configuration of every connection to a destination.
 pub(super) fn client_config(
     extra_roots: Vec<CertificateDer<'static>>,
 ) -> Result<ClientConfig, rustls::Error> {
@@ -24,7 +24,7 @@ pub(super) fn client_config(
             wants_verifier.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
         Err(fault) if no_extra_roots => {
-            // A machine without roots can still deliver over plain HTTP.
+            // Without root certificates plain HTTP destinations still work.
             tracing::warn!(
                 %fault,
                 "no HTTPS destination will verify: install CA certificates or set SSL_CERT_FILE"
@@ -39,8 +39,8 @@ pub(super) fn client_config(
     Ok(config)
 }
 
-/// TLS settings that trust nobody, for a client that speaks plain HTTP only.
-pub(super) fn distrusting_config() -> Result<ClientConfig, rustls::Error> {
+/// A configuration without root certificates, for clients that use plain HTTP only.
+pub(super) fn no_roots_config() -> Result<ClientConfig, rustls::Error> {
     let wants_verifier = builder(Arc::new(ring::default_provider()))?;
     Ok(wants_verifier.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }

@@ -26,7 +26,7 @@ impl PublishAlert for IntakePublisher {
         to: &DestinationPath,
         message: String,
     ) -> Result<Publication, StoreError> {
-        let is_accepted = self.0.accept_own(to, message).await?;
+        let is_accepted = self.0.accept_internal(to, message).await?;
         Ok(if is_accepted { Publication::Accepted } else { Publication::NoDestination })
     }
 }
@@ -40,15 +40,15 @@ impl Dispatch for Dispatcher {
         Self::reserve(self, mapping_id, wanted)
     }
 
-    fn give_back(&self, mapping_id: MappingId, unused: u32) {
+    fn release(&self, mapping_id: MappingId, unused: u32) {
         Self::release(self, mapping_id, unused);
     }
 
-    fn hand_over(&self, deliveries: Vec<LeasedDelivery>) {
+    fn dispatch(&self, deliveries: Vec<LeasedDelivery>) {
         Self::dispatch(self, deliveries);
     }
 
-    fn hint_due(&self, mapping_ids: &[MappingId]) {
+    fn notify_due(&self, mapping_ids: &[MappingId]) {
         Self::notify_due(self, mapping_ids);
     }
 }

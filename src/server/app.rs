@@ -22,7 +22,7 @@ use crate::functions::{FunctionPool, PoolOptions};
 use crate::intake::Intake;
 use crate::live::Feed;
 use crate::maintenance::{Duties, JobRunner, Schedule};
-use crate::outbound_auth::{Auth, AuthParts};
+use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::routing::LiveRoutes;
 use crate::settings::secrets;
 use crate::store::Store;
@@ -77,7 +77,7 @@ impl App {
             workers: parts.settings.function_workers,
             ..parts.functions.clone()
         }));
-        let auth = Auth::new(AuthParts {
+        let auth = Authorizer::new(AuthorizerParts {
             store: Arc::clone(&store),
             sender: Arc::clone(&sender),
             keyring: Arc::clone(&keyring),

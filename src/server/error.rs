@@ -1,7 +1,7 @@
 //! Why the service does not start, or ends before it is stopped.
 
 use super::listener::ListenError;
-use crate::sender::{OperatorError, SenderError};
+use crate::sender::{ApiClientError, SenderError};
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
 use crate::store::sqlite::OpenError;
@@ -35,7 +35,7 @@ pub enum AppError {
     },
     /// The span exporter cannot be set up.
     #[error("spans cannot be exported to otlp_endpoint")]
-    Spans(#[from] OperatorError),
+    Spans(#[from] ApiClientError),
     /// The delivery threads do not start.
     #[error("the delivery threads do not start")]
     Threads(#[source] std::io::Error),

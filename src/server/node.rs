@@ -14,7 +14,7 @@ use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::pipeline::{Activation, Preflight};
 use crate::routing::{LiveRoutes, Routes};
 use crate::sender::Sender;
@@ -29,11 +29,11 @@ pub(super) async fn load_routes(
     store: &dyn Store,
     keyring: &Keyring,
     clock: &dyn Clock,
-    auth: &Auth,
+    auth: &Authorizer,
 ) -> Result<Routes, AppError> {
     let pipeline = store.pipeline().await.map_err(AppError::Store)?;
     let routes = Routes::build(&pipeline, keyring, clock.now()).map_err(AppError::Secret)?;
-    auth.take_over(&pipeline).map_err(AppError::Secret)?;
+    auth.reload(&pipeline).map_err(AppError::Secret)?;
     Ok(routes)
 }
 
@@ -43,7 +43,7 @@ pub(super) struct RunningNode {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sender: Arc<Sender>,
     pub(super) functions: Arc<FunctionPool>,
-    pub(super) auth: Auth,
+    pub(super) auth: Authorizer,
     pub(super) routes: LiveRoutes,
     pub(super) dispatcher: Dispatcher,
     pub(super) jobs: JobRunner,

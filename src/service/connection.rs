@@ -9,7 +9,7 @@ use super::{Refusal, Service};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::destination::Destination;
-use crate::outbound_auth::{BeginError, ConnectError, Return};
+use crate::outbound_auth::{AuthorizationError, Callback, ConnectError};
 use crate::pipeline::ConnectionView;
 use crate::store::{Pipeline, StoreError};
 
@@ -64,9 +64,9 @@ impl Service {
         let pipeline = self.store.pipeline().await?;
         let id = destination(&pipeline, names)?.id;
         let begun = self.auth.begin(id, &self.callback_url).map_err(|error| match error {
-            BeginError::NothingToConnect => nothing_to_connect(),
-            BeginError::Url(error) => Refusal::Conflict(error.to_string()),
-            BeginError::Secret(error) => error.into(),
+            AuthorizationError::NothingToConnect => nothing_to_connect(),
+            AuthorizationError::Url(error) => Refusal::Conflict(error.to_string()),
+            AuthorizationError::Secret(error) => error.into(),
         })?;
         let expires_at = begun.expires_at.to_iso();
         let after = json!({"expires_at": expires_at});
@@ -110,7 +110,7 @@ impl Service {
     ///
     /// # Errors
     /// [`ConnectError`] when it is not connected.
-    pub async fn finish_connection(&self, brought: Return) -> Result<String, ConnectError> {
+    pub async fn finish_connection(&self, brought: Callback) -> Result<String, ConnectError> {
         let path = self.auth.finish(brought).await?;
         tracing::info!(destination = path, "connected: its deliveries are released");
         self.node.reload().await;

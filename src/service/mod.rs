@@ -10,7 +10,7 @@ use crate::domain::auth::{Caller, Forbidden};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
-use crate::outbound_auth::Auth;
+use crate::outbound_auth::Authorizer;
 use crate::pipeline::{ApplyError, Editor, FieldError};
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
@@ -59,7 +59,7 @@ pub struct Service {
     /// The running node.
     pub node: Arc<dyn Node>,
     /// OAuth connections of destinations.
-    pub auth: Auth,
+    pub auth: Authorizer,
     /// The public base URL, without a trailing `/`.
     pub base_url: String,
     /// The OAuth redirect URL.

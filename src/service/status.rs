@@ -154,7 +154,7 @@ impl Service {
 
     /// The firing alerts within the caller's scope.
     async fn alerts(&self, caller: &Caller) -> Result<Vec<AlertView>, Refusal> {
-        let alerts = self.store.alerts().await?.into_iter().filter(Alert::stands);
+        let alerts = self.store.alerts().await?.into_iter().filter(Alert::is_active);
         let seen = alerts.filter(|alert| is_seen(caller, alert));
         Ok(seen
             .map(|alert| AlertView {

@@ -3,8 +3,8 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::Settings;
 use super::table::{SETTINGS, Setting};
+use super::values::Settings;
 
 /// Settings whose flag is global, defined in `cli`.
 const GLOBAL: [&str; 1] = ["token_file"];

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Settings;
 use super::error::{ConfigError, ConfigFault, nearest};
 use super::secrets::decode_key;
 use super::table::{Kind, SETTINGS, Setting, network};
+use super::values::Settings;
 
 /// The file that is read if it exists and none is named.
 const DEFAULT_FILE: &str = "postrider.toml";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{LogFormat, Settings};
+use super::values::{LogFormat, Settings};
 use crate::domain::auth::DestinationPath;
 
 /// One setting.

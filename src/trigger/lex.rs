@@ -222,7 +222,7 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// What the word means where it is one of the language's own.
+/// The token of a keyword.
 pub(super) fn keyword(word: &str) -> Option<Token> {
     Some(match word {
         "and" => Token::And,

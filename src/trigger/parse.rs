@@ -103,8 +103,7 @@ impl Parser<'_> {
         Ok(expression)
     }
 
-    /// A `!` and the group after it are one level, so that what is printed is as deep as what was
-    /// read. Before `contains` and `match` the `!` is part of the condition.
+    /// A `!` and the group after it are one level, so that the printed form is as deep as the source. Before `contains` and `match` the `!` is part of the condition.
     fn negation(&mut self) -> Result<Expression, TriggerError> {
         self.advance()?;
         let negated = if self.next.token == Token::Open {

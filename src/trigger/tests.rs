@@ -1,5 +1,5 @@
-//! The language as a whole: Segment's cases, each row of what conditions mean, faults and their
-//! places, and what holds of every text.
+//! Tests of the language: Segment's cases, the truth table of conditions, errors with their positions, and
+//! properties of every text.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -31,7 +31,7 @@ fn every_vector_matches_as_segment_matches_it() {
     assert_eq!(seen, 200);
 }
 
-/// What a trigger makes of a value `v` under `p.v`.
+/// Whether a trigger matches a value `v` under `p.v`.
 fn on(trigger: &str, value: &str) -> bool {
     let event = match value {
         "missing" => "{}".to_owned(),
@@ -133,7 +133,7 @@ fn a_path_reaches_any_field() {
         "(my-field_2>7)",
         "text.length = null",
         "missing.in.between = null",
-        // What JavaScript takes for false ends the way and is the result, as it does for Segment.
+        // A falsy value along the path is the result, as in Segment.
         "zero.a.b = 0",
         "empty.a = ''",
         "properties.nothing.at.all != 'x'",

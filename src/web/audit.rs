@@ -1,5 +1,4 @@
-//! The audit log: who did what, when and from where, what that changed, and whether every entry is as it
-//! was written.
+//! The audit log: search, the changed values of each entry, and verification of the hash chain.
 
 use std::sync::Arc;
 
@@ -8,56 +7,57 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::Web;
-use super::difference::{Change, changes};
-use super::failure::Failure;
-use super::form::{Asked, Field, Form, address};
-use super::moment::{Exact, Moment};
-use super::shell::{As, Shell, page_with};
-use super::text::{Outside, count};
+use super::error::PageError;
+use super::form::{Form, Query, with_query};
+use super::format::count;
+use super::json_diff::{Change, changes};
+use super::layout::{Layout, page_with};
+use super::role::Require;
+use super::state::Web;
+use super::time::{ExactTime, RelativeTime};
+use super::untrusted::Untrusted;
 use crate::domain::audit::Action;
 use crate::domain::auth::Caller;
 use crate::pipeline::FieldError;
-use crate::service::Refusal;
 use crate::service::audit::{EntryView, VerdictView};
-use crate::service::page::Page;
 
-/// Where it is.
-const HERE: &str = "/audit";
-/// The filters of the form.
+/// The path of the page.
+const PATH: &str = "/audit";
+/// The fields of the search form.
 const FILTERS: [&str; 5] = ["actor", "action", "subject", "since", "until"];
-/// What says which page it is, and what is held against the log; neither narrows it.
-const OWN: [&str; 4] = ["before", "limit", "verify", "kept"];
-/// A log of so many entries is verified whenever it is looked at; a longer one when that is asked for.
-const SHORT: i64 = 2_000;
+/// Parameters that do not filter: paging and verification.
+const NOT_FILTERS: [&str; 4] = ["before", "limit", "verify", "kept"];
+/// A log of at most this many entries is verified on every view, a longer one on request.
+const AUTO_VERIFY_LIMIT: i64 = 2_000;
 
-struct Line {
+/// An entry.
+struct Entry {
     number: i64,
-    at: Option<Moment>,
-    exact: Option<Exact>,
-    actor: Outside,
+    at: Option<RelativeTime>,
+    exact: Option<ExactTime>,
+    actor: Untrusted,
     role: Option<String>,
-    from: Outside,
-    request_id: Option<Outside>,
-    note: Option<Outside>,
+    origin: Untrusted,
+    request_id: Option<Untrusted>,
+    note: Option<Untrusted>,
     action: String,
-    subject: Outside,
+    subject: Untrusted,
     changes: Vec<Change>,
     hash: String,
 }
 
-impl Line {
-    fn of(view: EntryView, shell: &Shell) -> Self {
-        let at = shell.told(&view.at);
+impl Entry {
+    fn of(view: EntryView, layout: &Layout) -> Self {
+        let at = layout.time(&view.at);
         Self {
             number: view.number,
             at,
-            exact: at.map(|moment| Exact(moment.at)),
+            exact: at.map(|moment| ExactTime(moment.at)),
             actor: view.actor.into(),
             role: view.role,
-            from: view.from.into(),
-            request_id: view.request_id.map(Outside::from),
-            note: view.note.map(Outside::from),
+            origin: view.from.into(),
+            request_id: view.request_id.map(Untrusted::from),
+            note: view.note.map(Untrusted::from),
             action: view.action.replace('_', " "),
             subject: view.subject.into(),
             changes: changes(view.before.as_ref(), view.after.as_ref()),
@@ -66,23 +66,25 @@ impl Line {
     }
 }
 
-/// Whether the chain holds.
-struct Verdict {
+/// The result of verifying the hash chain.
+struct Verification {
     ok: bool,
     count: String,
     head: String,
-    broken: Option<i64>,
-    kept: Option<bool>,
+    /// The first entry that does not verify.
+    broken_at: Option<i64>,
+    /// Whether the entry with the given head hash is unchanged.
+    known_head_matches: Option<bool>,
 }
 
-impl From<VerdictView> for Verdict {
+impl From<VerdictView> for Verification {
     fn from(view: VerdictView) -> Self {
         Self {
             ok: view.ok,
             head: format!("{}:{}", view.count, view.head),
             count: count(u64::try_from(view.count).unwrap_or(0)),
-            broken: view.broken,
-            kept: view.kept,
+            broken_at: view.broken,
+            known_head_matches: view.kept,
         }
     }
 }
@@ -93,20 +95,16 @@ struct AuditPage {
     form: Form,
     faults: Vec<FieldError>,
     is_filtered: bool,
-    lines: Vec<Line>,
-    verdict: Option<Verdict>,
-    /// Whether whoever looks sees the whole log: only that can be verified.
+    entries: Vec<Entry>,
+    verification: Option<Verification>,
+    /// Whether the caller can read the whole log; a part cannot be verified.
     may_verify: bool,
     first: Option<String>,
     next: Option<String>,
-    shell: Shell,
+    layout: Layout,
 }
 
 impl AuditPage {
-    fn field(&self, name: &'static str) -> Field {
-        self.form.field(name)
-    }
-
     fn actions(&self) -> [&'static str; Action::ALL.len()] {
         Action::ALL.map(Action::as_str)
     }
@@ -114,55 +112,48 @@ impl AuditPage {
 
 pub(super) async fn list(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
-    Asked(mut form): Asked,
-) -> Result<Response, Failure> {
-    let found = match web.service.audit(&caller, &form.conditions(&["verify", "kept"])).await {
-        Ok(found) => found,
-        Err(Refusal::Invalid(faults)) => {
-            form.take_faults(faults);
-            Page { items: Vec::new(), next: None, looked_to: None }
-        }
-        Err(refusal) => return Err(refusal.into()),
-    };
-    let is_filtered = form.others(&OWN).next().is_some();
+    layout: Layout,
+    Require(caller): Require<Caller>,
+    Query(mut form): Query,
+) -> Result<Response, PageError> {
+    let found = web.service.audit(&caller, &form.conditions(&["verify", "kept"])).await;
+    let found = form.page_or_faults(found)?;
+    let is_filtered = form.except(&NOT_FILTERS).next().is_some();
     let may_verify = caller.scope.limits().is_none();
     let newest = found.items.first().map_or(0, |entry| entry.number);
-    let is_wanted = form.filled("verify").is_some() || form.filled("kept").is_some();
-    let is_short = !is_filtered && form.filled("before").is_none() && newest <= SHORT;
-    let verdict = if may_verify && (is_wanted || is_short) {
-        web.verdict(&caller, &mut form).await?
+    let is_requested = form.non_empty("verify").is_some() || form.non_empty("kept").is_some();
+    let is_short =
+        !is_filtered && form.non_empty("before").is_none() && newest <= AUTO_VERIFY_LIMIT;
+    let verification = if may_verify && (is_requested || is_short) {
+        web.verify_audit(&caller, &mut form).await?
     } else {
         None
     };
-    let here = |before: &str| address(HERE, form.others(&OWN).chain([("before", before)]));
-    let (first, next) = (form.filled("before").map(|_| here("")), found.next.as_deref().map(here));
-    let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let at = |before: &str| with_query(PATH, form.except(&NOT_FILTERS).chain([("before", before)]));
+    let (first, next) = (form.non_empty("before").map(|_| at("")), found.next.as_deref().map(at));
+    let status = if form.is_valid() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let page = AuditPage {
         faults: form.other_faults(&[&FILTERS[..], &["kept"]].concat()),
         is_filtered,
-        lines: found.items.into_iter().map(|view| Line::of(view, &shell)).collect(),
-        verdict,
+        entries: found.items.into_iter().map(|view| Entry::of(view, &layout)).collect(),
+        verification,
         may_verify,
         first,
         next,
         form,
-        shell,
+        layout,
     };
     page_with(status, &page)
 }
 
 impl Web {
-    /// Whether every entry is as it was written, and the one that was kept, if one is held against it.
-    async fn verdict(&self, caller: &Caller, form: &mut Form) -> Result<Option<Verdict>, Failure> {
-        match self.service.verify_audit(caller, form.filled("kept")).await {
-            Ok(verdict) => Ok(Some(verdict.into())),
-            Err(Refusal::Invalid(faults)) => {
-                form.take_faults(faults);
-                Ok(None)
-            }
-            Err(refusal) => Err(refusal.into()),
-        }
+    /// Verifies the hash chain, and that the given head hash is part of it.
+    async fn verify_audit(
+        &self,
+        caller: &Caller,
+        form: &mut Form,
+    ) -> Result<Option<Verification>, PageError> {
+        let verified = self.service.verify_audit(caller, form.non_empty("kept")).await;
+        Ok(form.or_faults(verified)?.map(Verification::from))
     }
 }

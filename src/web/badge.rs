@@ -1,19 +1,19 @@
-//! Words of state with a tone. The word is always there: a tone alone says nothing to many readers.
+//! State badges: a label with a tone. The label is always shown; colour alone is not accessible.
 
-/// A word and how it is meant.
+/// A label with a tone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Badge {
-    pub(super) word: String,
+    pub(super) label: String,
     /// `good`, `warn`, `bad`, `live` or `idle`.
     pub(super) tone: &'static str,
 }
 
 impl Badge {
-    pub(super) fn new(word: impl Into<String>, tone: &'static str) -> Self {
-        Self { word: word.into(), tone }
+    pub(super) fn new(label: impl Into<String>, tone: &'static str) -> Self {
+        Self { label: label.into(), tone }
     }
 
-    /// Where a delivery or a job stands.
+    /// The state of a delivery or job.
     pub(super) fn of_state(state: &str) -> Self {
         let tone = match state {
             "delivered" | "done" => "good",
@@ -25,7 +25,7 @@ impl Badge {
         Self::new(state, tone)
     }
 
-    /// How an attempt ended.
+    /// The outcome of an attempt.
     pub(super) fn of_outcome(outcome: &str) -> Self {
         let tone = match outcome {
             "delivered" => "good",

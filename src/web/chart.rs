@@ -1,42 +1,42 @@
-//! Charts as shapes in a box, scaled to a round number above their peak, with the numbers that they are
-//! drawn from beside them: a row a step, for readers and for pointers.
+//! Line charts as SVG paths, scaled to a round number above their peak, with a table of the values for
+//! tooltips and screen readers.
 
 use std::fmt::Write as _;
 
 use crate::domain::clock::Timestamp;
 
-/// The box that shapes are drawn in; pages stretch it to their width.
+/// The size of the view box; pages stretch it.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
-/// Marks on the axis of time, its ends included.
-const MARKS: usize = 5;
+/// Labels on the time axis, both ends included.
+const TIME_LABELS: usize = 5;
 
-/// A chart, ready to be drawn.
+/// A chart for its template.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Chart {
     pub(super) title: &'static str,
     pub(super) series: Vec<Series>,
-    /// What the top of the box stands for.
+    /// The value at the top of the value axis.
     pub(super) top: String,
-    /// Times along the bottom.
-    pub(super) marks: Vec<String>,
+    /// Labels of the time axis.
+    pub(super) time_labels: Vec<String>,
     pub(super) rows: Vec<Row>,
 }
 
-/// One quantity over time.
+/// One line of a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
     pub(super) name: &'static str,
     pub(super) tone: &'static str,
     pub(super) total: String,
     pub(super) line: String,
-    /// Values that stand alone: lines without length, which round ends make dots.
+    /// Isolated values: zero-length lines, which round caps make dots.
     pub(super) dots: String,
-    /// The ground under the line; empty without one.
+    /// The area under the line; empty for none.
     pub(super) area: String,
 }
 
-/// The numbers of one step, as text, and where its band is in the box.
+/// The values of one step as text, and the position of its tooltip.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) at: String,
@@ -45,8 +45,8 @@ pub(super) struct Row {
     pub(super) width: String,
 }
 
-/// A quantity to be drawn: none where there is nothing to say.
-pub(super) struct Quantity {
+/// The values of one line; none where there is no data.
+pub(super) struct SeriesData {
     pub(super) name: &'static str,
     pub(super) tone: &'static str,
     pub(super) total: String,
@@ -54,29 +54,29 @@ pub(super) struct Quantity {
     pub(super) filled: bool,
 }
 
-/// What a chart is drawn from.
-pub(super) struct Drawing<'a> {
+/// The data of a chart.
+pub(super) struct ChartData<'a> {
     pub(super) title: &'static str,
-    /// When each step began.
+    /// The start of each step.
     pub(super) steps: &'a [Timestamp],
-    pub(super) quantities: Vec<Quantity>,
-    /// How a value reads.
-    pub(super) words: fn(f64) -> String,
-    /// What the top of the box stands for; none: a round number above the peak.
+    pub(super) series: Vec<SeriesData>,
+    /// Formats a value.
+    pub(super) label: fn(f64) -> String,
+    /// The value at the top; none for a round number above the peak.
     pub(super) top: Option<f64>,
 }
 
-impl Drawing<'_> {
+impl ChartData<'_> {
     pub(super) fn draw(self) -> Chart {
-        let values = self.quantities.iter().flat_map(|one| one.values.iter().flatten());
+        let values = self.series.iter().flat_map(|one| one.values.iter().flatten());
         let top = self.top.unwrap_or_else(|| round_above(values.copied().fold(0.0, f64::max)));
         Chart {
             title: self.title,
-            top: (self.words)(top),
-            marks: self.marks(),
+            top: (self.label)(top),
+            time_labels: self.time_labels(),
             rows: self.rows(),
             series: self
-                .quantities
+                .series
                 .into_iter()
                 .map(|one| Series {
                     line: line(&one.values, top),
@@ -91,7 +91,7 @@ impl Drawing<'_> {
     }
 
     fn rows(&self) -> Vec<Row> {
-        let told = |value: &Option<f64>| value.map_or_else(|| "–".to_owned(), self.words);
+        let label = |value: &Option<f64>| value.map_or_else(|| "–".to_owned(), self.label);
         let count = self.steps.len();
         let wide = x_of(1, count);
         self.steps
@@ -100,9 +100,9 @@ impl Drawing<'_> {
             .map(|(at, step)| Row {
                 at: minute(*step),
                 values: self
-                    .quantities
+                    .series
                     .iter()
-                    .map(|one| one.values.get(at).map_or_else(String::new, told))
+                    .map(|one| one.values.get(at).map_or_else(String::new, label))
                     .collect(),
                 x: format!("{:.1}", x_of(at, count) - wide / 2.0),
                 width: format!("{wide:.1}"),
@@ -110,19 +110,19 @@ impl Drawing<'_> {
             .collect()
     }
 
-    /// Evenly spaced times: of the day while the steps are within two, else dates.
-    fn marks(&self) -> Vec<String> {
+    /// Evenly spaced labels: the time of day for a range of up to two days, otherwise dates.
+    fn time_labels(&self) -> Vec<String> {
         let (Some(first), Some(last)) = (self.steps.first(), self.steps.last()) else {
             return Vec::new();
         };
         let days = last.since(*first).as_secs() > 2 * 86_400;
-        let mark = |at: Timestamp| {
+        let label = |at: Timestamp| {
             let iso = at.to_iso();
             iso.get(if days { 5..10 } else { 11..16 }).unwrap_or_default().to_owned()
         };
         let last = self.steps.len() - 1;
-        let at = (0..MARKS).map(|number| number * last / (MARKS - 1));
-        at.filter_map(|at| self.steps.get(at)).map(|at| mark(*at)).collect()
+        let at = (0..TIME_LABELS).map(|number| number * last / (TIME_LABELS - 1));
+        at.filter_map(|at| self.steps.get(at)).map(|at| label(*at)).collect()
     }
 }
 
@@ -154,24 +154,24 @@ fn y_of(value: f64, top: f64) -> f64 {
     HEIGHT * (1.0 - height)
 }
 
-/// The stretches of steps in which there are values, each with where it begins.
-fn stretches(values: &[Option<f64>]) -> Vec<(usize, Vec<f64>)> {
+/// The runs of consecutive values, each with its first step.
+fn runs(values: &[Option<f64>]) -> Vec<(usize, Vec<f64>)> {
     let mut found: Vec<(usize, Vec<f64>)> = Vec::new();
     for (step, value) in values.iter().enumerate() {
         let Some(value) = value else { continue };
         match found.last_mut() {
-            Some((first, stretch)) if *first + stretch.len() == step => stretch.push(*value),
+            Some((first, run)) if *first + run.len() == step => run.push(*value),
             Some(_) | None => found.push((step, vec![*value])),
         }
     }
     found
 }
 
-/// A line over the values; it is broken where there is none.
+/// A line through the values, broken where there is none.
 fn line(values: &[Option<f64>], top: f64) -> String {
     let mut path = String::new();
-    for (first, stretch) in stretches(values).into_iter().filter(|(_, them)| them.len() > 1) {
-        for (at, value) in stretch.iter().enumerate() {
+    for (first, run) in runs(values).into_iter().filter(|(_, them)| them.len() > 1) {
+        for (at, value) in run.iter().enumerate() {
             let command = if at == 0 { 'M' } else { 'L' };
             let (x, y) = (x_of(first + at, values.len()), y_of(*value, top));
             // Writing to a String does not fail.
@@ -183,8 +183,8 @@ fn line(values: &[Option<f64>], top: f64) -> String {
 
 fn dots(values: &[Option<f64>], top: f64) -> String {
     let mut path = String::new();
-    for (at, stretch) in stretches(values) {
-        if let [value] = stretch[..] {
+    for (at, run) in runs(values) {
+        if let [value] = run[..] {
             let _ = write!(path, "M{:.1} {:.1}h0.1", x_of(at, values.len()), y_of(value, top));
         }
     }
@@ -193,10 +193,10 @@ fn dots(values: &[Option<f64>], top: f64) -> String {
 
 fn area(values: &[Option<f64>], top: f64) -> String {
     let mut path = String::new();
-    for (first, stretch) in stretches(values) {
-        let last = first + stretch.len() - 1;
+    for (first, run) in runs(values) {
+        let last = first + run.len() - 1;
         let _ = write!(path, "M{:.1} {HEIGHT:.1}", x_of(first, values.len()));
-        for (at, value) in stretch.iter().enumerate() {
+        for (at, value) in run.iter().enumerate() {
             let _ = write!(path, "L{:.1} {:.1}", x_of(first + at, values.len()), y_of(*value, top));
         }
         let _ = write!(path, "L{:.1} {HEIGHT:.1}Z", x_of(last, values.len()));
@@ -213,49 +213,49 @@ mod tests {
         let steps: Vec<_> = (0..u32::try_from(values.len()).unwrap())
             .map(|step| Timestamp::from_micros(1_800_000_000_000_000) + hour * step)
             .collect();
-        let quantity = Quantity {
+        let series = SeriesData {
             name: "a",
             tone: "tone-good",
             total: String::new(),
             values: values.to_vec(),
             filled,
         };
-        Drawing {
+        ChartData {
             title: "t",
             steps: &steps,
-            quantities: vec![quantity],
-            words: |value| format!("{value:.0}"),
+            series: vec![series],
+            label: |value| format!("{value:.0}"),
             top: None,
         }
         .draw()
     }
 
     #[test]
-    fn a_line_is_broken_where_nothing_is_known() {
+    fn a_line_is_broken_where_there_is_no_data() {
         let chart = drawn(&[Some(1.0), None, Some(2.0), Some(0.0)], false);
         assert_eq!(chart.series[0].line, "M400.0 0.0L600.0 120.0");
-        assert_eq!(chart.series[0].dots, "M0.0 60.0h0.1", "a value that stands alone is seen");
+        assert_eq!(chart.series[0].dots, "M0.0 60.0h0.1", "an isolated value is visible");
         assert_eq!(chart.rows[1].values, ["–"]);
         assert_eq!((chart.rows[1].x.as_str(), chart.rows[1].width.as_str()), ("100.0", "200.0"));
         assert_eq!(drawn(&[None, None], true).series[0].line, "");
     }
 
     #[test]
-    fn the_ground_under_a_line_ends_where_the_line_does() {
+    fn the_area_under_a_line_ends_with_the_line() {
         let chart = drawn(&[Some(5.0), Some(10.0), None], true);
         assert_eq!(chart.series[0].area, "M0.0 120.0L0.0 60.0L300.0 0.0L300.0 120.0Z");
         assert_eq!(chart.top, "10");
     }
 
     #[test]
-    fn times_along_the_bottom_are_as_fine_as_the_range() {
+    fn time_labels_follow_the_length_of_the_range() {
         assert_eq!(
-            drawn(&[Some(1.0); 5], false).marks,
+            drawn(&[Some(1.0); 5], false).time_labels,
             ["08:00", "09:00", "10:00", "11:00", "12:00"]
         );
-        let days = drawn(&[Some(1.0); 97], false).marks;
+        let days = drawn(&[Some(1.0); 97], false).time_labels;
         assert_eq!(days, ["01-15", "01-16", "01-17", "01-18", "01-19"]);
-        assert_eq!(drawn(&[], false).marks, Vec::<String>::new());
+        assert_eq!(drawn(&[], false).time_labels, Vec::<String>::new());
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! Dead letters: in groups by destination and reason, and one by one, to be chosen and redriven or
-//! discarded.
+//! Dead letters: grouped by destination and reason, and as a list, to redrive or discard.
 
 use std::sync::Arc;
 
@@ -8,73 +7,75 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::Web;
 use super::badge::Badge;
 use super::deliveries::{PAGING, Row};
-use super::failure::Failure;
-use super::form::{Asked, address};
-use super::moment::Moment;
-use super::shell::{As, Shell, page_with};
-use super::text::{Outside, count};
+use super::error::PageError;
+use super::form::{Query, with_query};
+use super::format::at_least;
+use super::layout::{Layout, page_with};
+use super::role::Require;
+use super::state::Web;
+use super::time::RelativeTime;
+use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
 use crate::domain::job::JobAction;
 use crate::pipeline::FieldError;
+use crate::service::Condition;
 use crate::service::dead_letters::DeadLetterGroupView;
-use crate::service::page::Page;
-use crate::service::{Condition, Refusal};
 
-/// Where they are.
-const HERE: &str = "/dead-letters";
-/// Groups that are shown with an example: each costs a look.
-const EXAMPLES: usize = 20;
+/// The path of the page.
+const PATH: &str = "/dead-letters";
+/// Groups that show an example: each costs a query.
+const MAX_EXAMPLES: usize = 20;
 
-/// Where what has this in common is listed, redriven and discarded.
-struct Ways {
+/// Links to list, redrive and discard the dead letters that match some conditions.
+struct Links {
     list: String,
     redrive: String,
     discard: String,
 }
 
-impl Ways {
+impl Links {
     fn of(conditions: &[(&str, &str)]) -> Self {
-        let to = |action: JobAction| {
-            let job = [("action", action.as_str()), ("state", "dead")];
-            address("/jobs/new", job.into_iter().chain(conditions.iter().copied()))
+        let job = |action: JobAction| {
+            let parameters = [("action", action.as_str()), ("state", "dead")];
+            with_query("/jobs/new", parameters.into_iter().chain(conditions.iter().copied()))
         };
         Self {
-            list: address(HERE, conditions.iter().copied()),
-            redrive: to(JobAction::Redrive),
-            discard: to(JobAction::Discard),
+            list: with_query(PATH, conditions.iter().copied()),
+            redrive: job(JobAction::Redrive),
+            discard: job(JobAction::Discard),
         }
     }
 }
 
+/// The dead letters of one destination with one reason.
 struct Group {
-    destination: Option<Outside>,
+    destination: Option<Untrusted>,
     reason: Badge,
     count: String,
-    oldest: Option<Moment>,
-    newest: Option<Moment>,
+    oldest: Option<RelativeTime>,
+    newest: Option<RelativeTime>,
     example: Option<Row>,
-    /// None for a destination that was removed: it cannot be named.
-    ways: Option<Ways>,
-    is_chosen: bool,
+    /// None when the destination was deleted.
+    links: Option<Links>,
+    is_selected: bool,
 }
 
 impl Group {
-    fn of(view: &DeadLetterGroupView, shell: &Shell, example: Option<Row>) -> Self {
+    fn of(view: &DeadLetterGroupView, layout: &Layout, example: Option<Row>) -> Self {
         let destination = view.destination.as_deref();
-        let ways = destination
-            .map(|path| Ways::of(&[("destination", path), ("reason", view.reason.as_str())]));
+        let links = destination
+            .map(|path| Links::of(&[("destination", path), ("reason", view.reason.as_str())]));
         Self {
-            destination: destination.map(Outside::from),
+            destination: destination.map(Untrusted::from),
             reason: Badge::new(view.reason.clone(), "bad"),
-            count: format!("{}{}", count(view.count), if view.more { "+" } else { "" }),
-            oldest: shell.told(&view.oldest_at),
-            newest: shell.told(&view.newest_at),
+            count: at_least(view.count, view.more),
+            oldest: layout.time(&view.oldest_at),
+            newest: layout.time(&view.newest_at),
             example,
-            ways,
-            is_chosen: false,
+            links,
+            is_selected: false,
         }
     }
 }
@@ -83,72 +84,75 @@ impl Group {
 #[template(path = "dead_letters.html")]
 struct DeadLettersPage {
     groups: Vec<Group>,
-    /// What the list is narrowed by.
-    chosen: Vec<(String, Outside)>,
-    /// What can be done with all of what it is narrowed to.
-    ways: Option<Ways>,
+    /// The conditions of the list.
+    filters: Vec<(String, Untrusted)>,
+    /// The links for all dead letters that match the filters.
+    links: Option<Links>,
     faults: Vec<FieldError>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,
-    looked_to: Option<Moment>,
-    shell: Shell,
+    searched_back_to: Option<RelativeTime>,
+    layout: Layout,
 }
 
 pub(super) async fn list(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
-    Asked(form): Asked,
-) -> Result<Response, Failure> {
-    let groups = web.groups(&caller, &shell).await?;
-    let (found, faults) = match web.service.dead_letters(&caller, &form.conditions(&[])).await {
-        Ok(found) => (found, Vec::new()),
-        Err(Refusal::Invalid(faults)) => {
-            (Page { items: Vec::new(), next: None, looked_to: None }, faults)
-        }
-        Err(refusal) => return Err(refusal.into()),
-    };
-    let here = |before: &str| address(HERE, form.others(&["before"]).chain([("before", before)]));
+    layout: Layout,
+    Require(caller): Require<Caller>,
+    Query(mut form): Query,
+) -> Result<Response, PageError> {
+    let groups = web.dead_letter_groups(&caller, &layout).await?;
+    let found = web.service.dead_letters(&caller, &form.conditions(&[])).await;
+    let found = form.page_or_faults(found)?;
+    let faults = form.other_faults(&[]);
+    let at = |before: &str| with_query(PATH, form.except(&["before"]).chain([("before", before)]));
     let status = if faults.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let chosen: Vec<_> = form.others(&PAGING).collect();
-    let list = address(HERE, chosen.iter().copied());
-    let is_chosen = |group: &Group| group.ways.as_ref().is_some_and(|ways| ways.list == list);
+    let filters: Vec<_> = form.except(&PAGING).collect();
+    let list = with_query(PATH, filters.iter().copied());
+    let is_selected = |group: &Group| group.links.as_ref().is_some_and(|links| links.list == list);
     let page = DeadLettersPage {
         groups: groups
             .into_iter()
-            .map(|group| Group { is_chosen: is_chosen(&group), ..group })
+            .map(|group| Group { is_selected: is_selected(&group), ..group })
             .collect(),
-        ways: (!chosen.is_empty() && faults.is_empty()).then(|| Ways::of(&chosen)),
-        chosen: chosen.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
+        links: (!filters.is_empty() && faults.is_empty()).then(|| Links::of(&filters)),
+        filters: filters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+            .collect(),
         faults,
-        rows: found.items.iter().map(|view| Row::of(view, &shell)).collect(),
-        first: form.filled("before").map(|_| here("")),
-        next: found.next.as_deref().map(here),
-        looked_to: found.looked_to.as_deref().and_then(|at| shell.told(at)),
-        shell,
+        rows: found.items.iter().map(|view| Row::of(view, &layout)).collect(),
+        first: form.non_empty("before").map(|_| at("")),
+        next: found.next.as_deref().map(at),
+        searched_back_to: found.looked_to.as_deref().and_then(|at| layout.time(at)),
+        layout,
     };
     page_with(status, &page)
 }
 
 impl Web {
-    /// Every group, the largest of them with the newest of its dead letters.
-    async fn groups(&self, caller: &Caller, shell: &Shell) -> Result<Vec<Group>, Failure> {
+    /// All groups, the first ones with their newest dead letter as an example.
+    async fn dead_letter_groups(
+        &self,
+        caller: &Caller,
+        layout: &Layout,
+    ) -> Result<Vec<Group>, PageError> {
         let views = self.service.dead_letter_groups(caller).await?.items;
         let mut groups = Vec::with_capacity(views.len());
         for (at, view) in views.iter().enumerate() {
             let example = match &view.destination {
-                Some(path) if at < EXAMPLES => {
-                    let given =
+                Some(path) if at < MAX_EXAMPLES => {
+                    let conditions =
                         [("destination", path.as_str()), ("reason", &view.reason), ("limit", "1")];
                     let conditions: Vec<Condition> =
-                        given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+                        conditions.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
                     let found = self.service.dead_letters(caller, &conditions).await?;
-                    found.items.first().map(|view| Row::of(view, shell))
+                    found.items.first().map(|view| Row::of(view, layout))
                 }
                 Some(_) | None => None,
             };
-            groups.push(Group::of(view, shell, example));
+            groups.push(Group::of(view, layout, example));
         }
         Ok(groups)
     }

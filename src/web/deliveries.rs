@@ -1,4 +1,4 @@
-//! Deliveries: searched with every filter there is, newest first, a page at a time.
+//! The list of deliveries: search with every filter, newest first, keyset pagination.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::Web;
 use super::badge::Badge;
-use super::failure::Failure;
-use super::form::{Asked, Field, Form, address};
-use super::moment::Moment;
-use super::shell::{As, Shell, page_with};
-use super::text::Outside;
+use super::error::PageError;
+use super::form::{Form, Query, with_query};
+use super::layout::{Layout, page_with};
+use super::role::Require;
+use super::state::Web;
+use super::time::RelativeTime;
+use super::untrusted::Untrusted;
 use crate::domain::attempt::Outcome;
 use crate::domain::auth::Caller;
 use crate::domain::delivery::{Reason, State as DeliveryState};
@@ -21,38 +22,37 @@ use crate::domain::event::EventType;
 use crate::domain::job::JobAction;
 use crate::pipeline::FieldError;
 use crate::service::deliveries::DeliveryView;
-use crate::service::page::Page;
-use crate::service::{Refusal, destination_path, mapping_path};
+use crate::service::{destination_path, mapping_path};
 
-/// Where the list is.
-pub(super) const LIST: &str = "/deliveries";
+/// The path of the page.
+pub(super) const PATH: &str = "/deliveries";
 
-/// The filters that are always in sight, as the list names them.
-const FIRST: [&str; 5] = ["state", "destination", "name", "user_id", "since"];
-/// Those that are opened when they are wanted.
-const OTHERS: [&str; 9] =
+/// The filters that are always visible.
+const BASIC_FILTERS: [&str; 5] = ["state", "destination", "name", "user_id", "since"];
+/// The filters under "More filters".
+const ADVANCED_FILTERS: [&str; 9] =
     ["until", "reason", "outcome", "status", "source", "mapping", "type", "message_id", "event"];
 
-/// What says which page of the list it is, and narrows nothing.
+/// Parameters that select a page and do not filter.
 pub(super) const PAGING: [&str; 2] = ["before", "limit"];
 
 /// A delivery in a list.
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) state: Badge,
-    /// Why it is dead, or why it waits.
-    pub(super) why: Option<String>,
-    pub(super) event: Outside,
+    /// The reason of a dead letter, or why the delivery is held.
+    pub(super) reason: Option<String>,
+    pub(super) event: Untrusted,
     pub(super) kind: Option<String>,
-    pub(super) mapping: Option<Outside>,
+    pub(super) mapping: Option<Untrusted>,
     pub(super) attempts: u32,
     pub(super) last: Option<String>,
-    pub(super) accepted: Option<Moment>,
-    pub(super) due: Option<Moment>,
+    pub(super) accepted: Option<RelativeTime>,
+    pub(super) due: Option<RelativeTime>,
 }
 
 impl Row {
-    pub(super) fn of(view: &DeliveryView, shell: &Shell) -> Self {
+    pub(super) fn of(view: &DeliveryView, layout: &Layout) -> Self {
         let last = view.last_outcome.as_deref().map(|outcome| match view.last_status {
             Some(status) => format!("{} {status}", outcome.replace('_', " ")),
             None => outcome.replace('_', " "),
@@ -61,23 +61,23 @@ impl Row {
         Self {
             id: view.id.clone(),
             state: Badge::of_state(&view.state),
-            why: view.reason.clone().or_else(|| view.held.clone()),
+            reason: view.reason.clone().or_else(|| view.held.clone()),
             event: name.into(),
             kind: view.event_type.clone(),
-            mapping: view.mapping.clone().map(Outside::from),
+            mapping: view.mapping.clone().map(Untrusted::from),
             attempts: view.attempts,
             last,
-            accepted: shell.told(&view.accepted_at),
-            due: view.due_at.as_deref().and_then(|at| shell.told(at)),
+            accepted: layout.time(&view.accepted_at),
+            due: view.due_at.as_deref().and_then(|at| layout.time(at)),
         }
     }
 }
 
-/// A job over what a search shows, and where it is asked for.
-struct Offer {
-    words: &'static str,
+/// A job over all deliveries that match the search.
+struct BulkAction {
+    label: &'static str,
     tone: &'static str,
-    to: String,
+    path: String,
 }
 
 #[derive(Template)]
@@ -85,26 +85,22 @@ struct Offer {
 struct DeliveriesPage {
     form: Form,
     is_filtered: bool,
-    /// Whether one of the filters that are out of sight is set.
-    is_deep: bool,
+    /// Whether one of the advanced filters is set.
+    has_advanced_filters: bool,
     faults: Vec<FieldError>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,
-    /// Until when this page looked back, where there is more to look at.
-    looked_to: Option<Moment>,
-    offers: Vec<Offer>,
+    /// The time that a bounded scan stopped at, if there is more to scan.
+    searched_back_to: Option<RelativeTime>,
+    actions: Vec<BulkAction>,
     sources: Vec<String>,
     destinations: Vec<String>,
     mappings: Vec<String>,
-    shell: Shell,
+    layout: Layout,
 }
 
 impl DeliveriesPage {
-    fn field(&self, name: &'static str) -> Field {
-        self.form.field(name)
-    }
-
     fn states(&self) -> [&'static str; 5] {
         DeliveryState::ALL.map(DeliveryState::as_str)
     }
@@ -124,38 +120,33 @@ impl DeliveriesPage {
 
 pub(super) async fn list(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
-    Asked(mut form): Asked,
-) -> Result<Response, Failure> {
+    layout: Layout,
+    Require(caller): Require<Caller>,
+    Query(mut form): Query,
+) -> Result<Response, PageError> {
     let conditions = form.conditions(&[]);
-    let found = match web.service.deliveries(&caller, &conditions).await {
-        Ok(found) => found,
-        Err(Refusal::Invalid(faults)) => {
-            form.take_faults(faults);
-            Page { items: Vec::new(), next: None, looked_to: None }
-        }
-        Err(refusal) => return Err(refusal.into()),
+    let found = web.service.deliveries(&caller, &conditions).await;
+    let found = form.page_or_faults(found)?;
+    let at = |before: &str| {
+        let filters = form.except(&["before"]);
+        with_query(PATH, filters.chain([("before", before)]))
     };
-    let here = |before: &str| {
-        let others = form.others(&["before"]);
-        address(LIST, others.chain([("before", before)]))
-    };
-    let first = form.filled("before").map(|_| here(""));
-    let next = found.next.as_deref().map(here);
+    let first = form.non_empty("before").map(|_| at(""));
+    let next = found.next.as_deref().map(at);
     let pipeline = web.service.pipeline(&caller).await?;
-    let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let offers = if form.is_right() && shell.may_operate() { offers(&form) } else { Vec::new() };
-    let is_filtered = form.others(&PAGING).next().is_some();
+    let status = if form.is_valid() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let actions =
+        if form.is_valid() && layout.may_operate() { bulk_actions(&form) } else { Vec::new() };
+    let is_filtered = form.except(&PAGING).next().is_some();
     let page = DeliveriesPage {
         is_filtered,
-        is_deep: OTHERS.iter().any(|name| form.filled(name).is_some()),
-        faults: form.other_faults(&[&FIRST[..], &OTHERS].concat()),
-        rows: found.items.iter().map(|view| Row::of(view, &shell)).collect(),
+        has_advanced_filters: ADVANCED_FILTERS.iter().any(|name| form.non_empty(name).is_some()),
+        faults: form.other_faults(&[&BASIC_FILTERS[..], &ADVANCED_FILTERS].concat()),
+        rows: found.items.iter().map(|view| Row::of(view, &layout)).collect(),
         first,
         next,
-        looked_to: found.looked_to.as_deref().and_then(|at| shell.told(at)),
-        offers,
+        searched_back_to: found.looked_to.as_deref().and_then(|at| layout.time(at)),
+        actions,
         sources: pipeline.sources.iter().map(|it| it.name.clone()).collect(),
         destinations: pipeline
             .destinations
@@ -168,35 +159,38 @@ pub(super) async fn list(
             .map(|it| mapping_path(&pipeline, it.id).join("/"))
             .collect(),
         form,
-        shell,
+        layout,
     };
     page_with(status, &page)
 }
 
-/// The jobs that can be asked for over what the form's filters select.
-fn offers(form: &Form) -> Vec<Offer> {
+/// The jobs that apply to the filters of the form.
+fn bulk_actions(form: &Form) -> Vec<BulkAction> {
     let state = DeliveryState::parse(form.text("state"));
-    let takes = |action: JobAction| state.is_none_or(|state| action.takes(state));
-    let to = |action: JobAction| {
+    let applies = |action: JobAction| state.is_none_or(|state| action.takes(state));
+    let path = |action: JobAction| {
         let action = [("action", action.as_str())];
-        address("/jobs/new", action.into_iter().chain(form.others(&PAGING)))
+        with_query("/jobs/new", action.into_iter().chain(form.except(&PAGING)))
     };
-    if form.others(&PAGING).next().is_none() {
+    if form.except(&PAGING).next().is_none() {
         return Vec::new();
     }
     let all = [
-        (JobAction::Redrive, if state.is_some() { "Redrive these…" } else { "Redrive the dead…" }),
+        (
+            JobAction::Redrive,
+            if state.is_some() { "Redrive all…" } else { "Redrive dead letters…" },
+        ),
         (
             JobAction::Discard,
-            if state.is_some() { "Discard these…" } else { "Discard what waits or is dead…" },
+            if state.is_some() { "Discard all…" } else { "Discard pending and dead…" },
         ),
     ];
-    let offered = all.into_iter().filter(|(action, _)| takes(*action));
-    offered
-        .map(|(action, words)| Offer {
-            words,
+    let actions = all.into_iter().filter(|(action, _)| applies(*action));
+    actions
+        .map(|(action, label)| BulkAction {
+            label,
             tone: if action == JobAction::Discard { "danger" } else { "" },
-            to: to(action),
+            path: path(action),
         })
         .collect()
 }

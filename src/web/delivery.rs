@@ -1,5 +1,5 @@
-//! One delivery: where it stands, its way there attempt by attempt, the exact request and answer of
-//! each, why its mapping took the event, and what an operator can do with it.
+//! The page of a delivery: state, timeline of attempts with request and response, event, routing
+//! decision, redrive and discard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +8,18 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::Web;
 use super::badge::Badge;
-use super::curl;
-use super::failure::Failure;
-use super::form::{Asked as Query, address};
-use super::json::Json;
-use super::moment::{Exact, Moment, span};
-use super::shell::{As, Flash, Moved, Shell, page};
-use super::text::Outside;
+use super::curl_command;
+use super::error::PageError;
+use super::flash::{Flash, SeeOther};
+use super::form::{Query, with_query};
+use super::format::duration;
+use super::highlighted_json::HighlightedJson;
+use super::layout::{Layout, page};
+use super::role::Require;
+use super::state::Web;
+use super::time::{ExactTime, RelativeTime};
+use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::digest::sha256;
@@ -26,43 +29,43 @@ use crate::service::attempt_view::AttemptView;
 use crate::service::deliveries::{DeliveryDetail, DeliveryView};
 use crate::service::jobs::{Asked, JobRequest};
 
-/// A step on a delivery's way.
+/// An entry of the timeline.
 struct Step {
     tone: &'static str,
     title: String,
-    at: Option<Moment>,
-    exact: Option<Exact>,
+    at: Option<RelativeTime>,
+    exact: Option<ExactTime>,
     note: Option<String>,
     attempt: Option<Attempt>,
 }
 
 impl Step {
-    fn new(tone: &'static str, title: impl Into<String>, at: Option<Moment>) -> Self {
-        let exact = at.map(|moment| Exact(moment.at));
+    fn new(tone: &'static str, title: impl Into<String>, at: Option<RelativeTime>) -> Self {
+        let exact = at.map(|moment| ExactTime(moment.at));
         Self { tone, title: title.into(), at, exact, note: None, attempt: None }
     }
 
-    fn noting(self, note: impl Into<String>) -> Self {
+    fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
     }
 }
 
-/// An attempt with what was exchanged.
+/// An attempt with its request and response.
 struct Attempt {
     id: String,
     outcome: Badge,
     status: Option<u16>,
-    took: String,
-    error: Option<Outside>,
-    console: Option<Outside>,
-    url: Outside,
-    request_headers: Outside,
+    duration: String,
+    error: Option<Untrusted>,
+    console: Option<Untrusted>,
+    url: Untrusted,
+    request_headers: Untrusted,
     body_sha256: Option<String>,
-    /// The request's body, where it can be made again to the byte.
-    body: Option<Json>,
+    /// The request body, if the current mapping renders the same bytes.
+    body: Option<HighlightedJson>,
     curl: Option<String>,
-    response_headers: Outside,
-    response_body: Json,
+    response_headers: Untrusted,
+    response_body: HighlightedJson,
     response_is_empty: bool,
     response_truncated: bool,
     batch: Option<String>,
@@ -72,7 +75,7 @@ struct Attempt {
 
 impl Attempt {
     fn of(view: &AttemptView, rendered: Option<&Rendered>) -> Self {
-        let again = rendered.filter(|it| Some(&it.sha256) == view.body_sha256.as_ref());
+        let same = rendered.filter(|it| Some(&it.sha256) == view.body_sha256.as_ref());
         let batch = view
             .batch
             .as_ref()
@@ -81,17 +84,18 @@ impl Attempt {
             id: view.id.clone(),
             outcome: Badge::of_outcome(&view.result.outcome),
             status: view.result.status,
-            took: span(Duration::from_micros(view.result.duration_us)),
-            error: view.result.error.clone().map(Outside::from),
-            console: view.console.clone().map(Outside::from),
+            duration: duration(Duration::from_micros(view.result.duration_us)),
+            error: view.result.error.clone().map(Untrusted::from),
+            console: view.console.clone().map(Untrusted::from),
             url: view.url.clone().into(),
             request_headers: view.request_headers.clone().into(),
             body_sha256: view.body_sha256.clone(),
-            body: again.map(|it| Json::of(&it.body)),
-            curl: again
-                .map(|it| curl::command(&it.method, &view.url, &view.request_headers, &it.body)),
+            body: same.map(|it| HighlightedJson::of(&it.body)),
+            curl: same.map(|it| {
+                curl_command::command(&it.method, &view.url, &view.request_headers, &it.body)
+            }),
             response_headers: view.result.response_headers.clone().into(),
-            response_body: Json::of(&view.result.response_body),
+            response_body: HighlightedJson::of(&view.result.response_body),
             response_is_empty: view.result.response_body.is_empty(),
             response_truncated: view.result.response_truncated,
             batch,
@@ -101,80 +105,80 @@ impl Attempt {
     }
 }
 
-/// What the mapping gives for the event today.
+/// The request that the current mapping renders.
 struct Rendered {
     method: String,
     body: String,
     sha256: String,
 }
 
-struct EventPart {
+struct EventDetails {
     id: String,
-    name: Option<Outside>,
+    name: Option<Untrusted>,
     kind: Option<String>,
-    user_id: Option<Outside>,
-    message_id: Outside,
+    user_id: Option<Untrusted>,
+    message_id: Untrusted,
     source: Option<String>,
-    body: Json,
+    body: HighlightedJson,
 }
 
 #[derive(Template)]
 #[template(path = "delivery.html")]
 struct DeliveryPage {
-    shell: Shell,
+    layout: Layout,
     id: String,
-    name: Outside,
+    name: Untrusted,
     state: Badge,
-    why: Option<Outside>,
-    mapping: Option<Outside>,
-    destination: Option<Outside>,
-    accepted: Option<Moment>,
-    deadline: Option<Moment>,
-    deadline_exact: Option<Exact>,
-    due: Option<Moment>,
-    settled: Option<Moment>,
+    reason: Option<Untrusted>,
+    mapping: Option<Untrusted>,
+    destination: Option<Untrusted>,
+    accepted: Option<RelativeTime>,
+    deadline: Option<RelativeTime>,
+    deadline_exact: Option<ExactTime>,
+    due: Option<RelativeTime>,
+    settled: Option<RelativeTime>,
     settled_by: Option<String>,
     attempts: u32,
     steps: Vec<Step>,
-    event: Option<EventPart>,
-    matched: Option<Outside>,
+    event: Option<EventDetails>,
+    routing: Option<Untrusted>,
     can_redrive: bool,
     can_discard: bool,
-    /// Whether it is about to change: then the page looks again, here.
-    is_moving: bool,
-    here: String,
+    /// Whether the page refreshes itself, from this path.
+    refreshes: bool,
+    path: String,
 }
 
 pub(super) async fn show(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
+    layout: Layout,
+    Require(caller): Require<Caller>,
     Path(id): Path<String>,
-    Query(asked): Query,
-) -> Result<Response, Failure> {
-    // What was just asked for is a job, which does it a moment later. It is looked at before the
-    // delivery: one that is done by then has left its trace there.
-    let awaited = match asked.filled("job") {
+    Query(query): Query,
+) -> Result<Response, PageError> {
+    // A redrive or discard runs as a job. Its state is read before the delivery, so that the page of a
+    // finished job shows the job's effect.
+    let running_job = match query.non_empty("job") {
         Some(job) if web.service.job(&caller, job).await.is_ok_and(|it| it.is_running()) => {
             Some(job)
         }
         Some(_) | None => None,
     };
     let detail = web.service.delivery(&caller, &id).await?;
-    let rendered = web.render_again(&detail).await?;
-    let matched = web.why_matched(&caller, &detail).await;
-    let mut shown = DeliveryPage::of(shell, detail, rendered.as_ref(), matched);
-    if let Some(job) = awaited {
-        shown.is_moving = true;
-        shown.here = address(&shown.here, [("job", job)]);
+    let rendered = web.render_current(&detail).await?;
+    let routing = web.routing_decision(&caller, &detail).await;
+    let mut page_data = DeliveryPage::of(layout, detail, rendered.as_ref(), routing);
+    if let Some(job) = running_job {
+        page_data.refreshes = true;
+        page_data.path = with_query(&page_data.path, [("job", job)]);
     }
-    page(&shown)
+    page(&page_data)
 }
 
 impl Web {
-    /// What the delivery's mapping makes of its event today: where its bytes have the digest that an
-    /// attempt recorded, they are the bytes that were sent.
-    async fn render_again(&self, detail: &DeliveryDetail) -> Result<Option<Rendered>, Failure> {
+    /// Renders the event with the current mapping. A body with the digest that an attempt recorded is
+    /// the body that the attempt sent.
+    async fn render_current(&self, detail: &DeliveryDetail) -> Result<Option<Rendered>, PageError> {
         let is_sent = detail.attempts.iter().any(|it| it.body_sha256.is_some());
         let Ok(id) = PublicId::parse_as(&detail.delivery.id, Noun::Delivery) else {
             return Ok(None);
@@ -193,8 +197,8 @@ impl Web {
         }))
     }
 
-    /// What the service says of why the mapping took the event; the page does without when it cannot.
-    async fn why_matched(&self, caller: &Caller, detail: &DeliveryDetail) -> Option<String> {
+    /// Why the mapping matched the event; none when that cannot be explained any more.
+    async fn routing_decision(&self, caller: &Caller, detail: &DeliveryDetail) -> Option<String> {
         let explained = self.service.explain(caller, &detail.event.as_ref()?.id).await.ok()?;
         let mapping = detail.delivery.mapping.as_ref();
         let one = explained.mappings.into_iter().find(|it| it.mapping.as_ref() == mapping)?;
@@ -205,96 +209,98 @@ impl Web {
 
 impl DeliveryPage {
     fn of(
-        shell: Shell,
+        layout: Layout,
         detail: DeliveryDetail,
         rendered: Option<&Rendered>,
-        matched: Option<String>,
+        routing: Option<String>,
     ) -> Self {
         let DeliveryDetail { delivery, event, attempts } = detail;
-        let steps = steps(&shell, &delivery, &attempts, rendered);
-        let told = |at: &Option<String>| at.as_deref().and_then(|at| shell.told(at));
+        let steps = steps(&layout, &delivery, &attempts, rendered);
+        let time = |at: &Option<String>| at.as_deref().and_then(|at| layout.time(at));
         let state = DeliveryState::parse(&delivery.state);
-        let takes = |action: JobAction| state.is_some_and(|state| action.takes(state));
-        let deadline = shell.told(&delivery.deadline_at);
+        let applies = |action: JobAction| state.is_some_and(|state| action.takes(state));
+        let deadline = layout.time(&delivery.deadline_at);
         let name = delivery.event_name.clone().unwrap_or_else(|| delivery.message_id.clone());
         Self {
             name: name.into(),
             state: Badge::of_state(&delivery.state),
-            why: delivery.reason.clone().or_else(|| delivery.held.clone()).map(Outside::from),
-            mapping: delivery.mapping.clone().map(Outside::from),
-            destination: delivery.destination.clone().map(Outside::from),
-            accepted: shell.told(&delivery.accepted_at),
+            reason: delivery.reason.clone().or_else(|| delivery.held.clone()).map(Untrusted::from),
+            mapping: delivery.mapping.clone().map(Untrusted::from),
+            destination: delivery.destination.clone().map(Untrusted::from),
+            accepted: layout.time(&delivery.accepted_at),
             deadline,
-            deadline_exact: deadline.map(|moment| Exact(moment.at)),
-            due: told(&delivery.due_at),
-            settled: told(&delivery.settled_at),
+            deadline_exact: deadline.map(|moment| ExactTime(moment.at)),
+            due: time(&delivery.due_at),
+            settled: time(&delivery.settled_at),
             settled_by: delivery.settled_by.clone(),
             attempts: delivery.attempts,
             steps,
-            event: event.map(|event| EventPart {
+            event: event.map(|event| EventDetails {
                 id: event.id,
-                name: event.name.map(Outside::from),
+                name: event.name.map(Untrusted::from),
                 kind: event.kind,
-                user_id: event.user_id.map(Outside::from),
+                user_id: event.user_id.map(Untrusted::from),
                 message_id: event.message_id.into(),
                 source: event.source,
-                body: Json::of(event.body.get()),
+                body: HighlightedJson::of(event.body.get()),
             }),
-            matched: matched.map(Outside::from),
-            can_redrive: takes(JobAction::Redrive) && shell.may_operate(),
-            can_discard: takes(JobAction::Discard) && shell.may_operate(),
-            is_moving: matches!(state, Some(DeliveryState::Pending | DeliveryState::Leased)),
-            here: format!("/deliveries/{}", delivery.id),
+            routing: routing.map(Untrusted::from),
+            can_redrive: applies(JobAction::Redrive) && layout.may_operate(),
+            can_discard: applies(JobAction::Discard) && layout.may_operate(),
+            refreshes: matches!(state, Some(DeliveryState::Pending | DeliveryState::Leased)),
+            path: format!("/deliveries/{}", delivery.id),
             id: delivery.id,
-            shell,
+            layout,
         }
     }
 }
 
-/// From acceptance over each attempt to where it stands now and what comes next.
+/// The timeline: acceptance, attempts, current state, what is next.
 fn steps(
-    shell: &Shell,
+    layout: &Layout,
     delivery: &DeliveryView,
     attempts: &[AttemptView],
     rendered: Option<&Rendered>,
 ) -> Vec<Step> {
-    let told = |at: &Option<String>| at.as_deref().and_then(|at| shell.told(at));
-    let mut steps = vec![Step::new("good", "Accepted", shell.told(&delivery.accepted_at))];
+    let time = |at: &Option<String>| at.as_deref().and_then(|at| layout.time(at));
+    let mut steps = vec![Step::new("good", "Accepted", layout.time(&delivery.accepted_at))];
     for view in attempts {
         let attempt = Attempt::of(view, rendered);
         let title = format!("Attempt {}", view.number);
-        let at = shell.told(&view.result.started_at);
+        let at = layout.time(&view.result.started_at);
         steps.push(Step {
             attempt: Some(attempt),
             ..Step::new(Badge::of_outcome(&view.result.outcome).tone, title, at)
         });
     }
-    let deadline = shell.told(&delivery.deadline_at);
+    let deadline = layout.time(&delivery.deadline_at);
     match DeliveryState::parse(&delivery.state) {
         Some(DeliveryState::Pending) => {
             let next = match &delivery.held {
-                Some(held) => Step::new("wait", "Held", None).noting(held.clone()),
-                None => Step::new("wait", "Next attempt", told(&delivery.due_at)),
+                Some(held) => Step::new("wait", "Held", None).with_note(held.clone()),
+                None => Step::new("wait", "Next attempt", time(&delivery.due_at)),
             };
             steps.push(next);
             steps.push(
-                Step::new("wait", "Its window ends", deadline)
-                    .noting("what is not delivered by then is a dead letter"),
+                Step::new("wait", "Deadline", deadline)
+                    .with_note("becomes a dead letter if not delivered by then"),
             );
         }
         Some(DeliveryState::Leased) => steps.push(
-            Step::new("live", "Being tried now", told(&delivery.lease_expires_at))
-                .noting("the time is when its lease ends"),
+            Step::new("live", "In flight", time(&delivery.lease_expires_at))
+                .with_note("lease expiry"),
         ),
         Some(DeliveryState::Delivered) => {
-            steps.push(Step::new("good", "Delivered", told(&delivery.settled_at)));
+            steps.push(Step::new("good", "Delivered", time(&delivery.settled_at)));
         }
         Some(DeliveryState::Dead) => {
             let reason = delivery.reason.clone().unwrap_or_default();
-            steps.push(Step::new("bad", "Died", told(&delivery.settled_at)).noting(reason));
+            steps.push(
+                Step::new("bad", "Dead letter", time(&delivery.settled_at)).with_note(reason),
+            );
         }
         Some(DeliveryState::Discarded) => {
-            steps.push(Step::new("idle", "Discarded", told(&delivery.settled_at)));
+            steps.push(Step::new("idle", "Discarded", time(&delivery.settled_at)));
         }
         None => {}
     }
@@ -303,44 +309,44 @@ fn steps(
 
 pub(super) async fn redrive(
     State(web): State<Arc<Web>>,
-    As(operator): As<Operator>,
+    Require(operator): Require<Operator>,
     Path(id): Path<String>,
-) -> Result<Moved, Failure> {
-    web.act_on_one(&operator, id, JobAction::Redrive).await
+) -> Result<SeeOther, PageError> {
+    web.act_on_delivery(&operator, id, JobAction::Redrive).await
 }
 
 pub(super) async fn discard(
     State(web): State<Arc<Web>>,
-    As(operator): As<Operator>,
+    Require(operator): Require<Operator>,
     Path(id): Path<String>,
-) -> Result<Moved, Failure> {
-    web.act_on_one(&operator, id, JobAction::Discard).await
+) -> Result<SeeOther, PageError> {
+    web.act_on_delivery(&operator, id, JobAction::Discard).await
 }
 
 impl Web {
-    async fn act_on_one(
+    async fn act_on_delivery(
         &self,
         operator: &Operator,
         id: String,
         action: JobAction,
-    ) -> Result<Moved, Failure> {
-        let mut back = format!("/deliveries/{id}");
+    ) -> Result<SeeOther, PageError> {
+        let mut path = format!("/deliveries/{id}");
         let request = JobRequest { ids: vec![id], ..JobRequest::default() };
         let asked = self.service.ask_job(action, operator, request).await?;
         if let Asked::Made(job) = &asked {
-            back = address(&back, [("job", job.id.as_str())]);
+            path = with_query(&path, [("job", job.id.as_str())]);
         }
-        let told = match (asked, action) {
+        let flash = match (asked, action) {
             (Asked::Made(job), _) if job.matched == 0 => {
-                Flash::warn("It was not in a state for that any more; nothing was done.")
+                Flash::warn("The state of the delivery changed meanwhile; nothing was done.")
             }
             (Asked::Made(_) | Asked::Preview(_), JobAction::Redrive) => {
-                Flash::good("It is due again, with a fresh window.")
+                Flash::good("Redriven: due now, with a new retry window.")
             }
             (Asked::Made(_) | Asked::Preview(_), JobAction::Discard) => {
-                Flash::good("It is given up: nothing more is sent.")
+                Flash::good("Discarded: nothing more is sent.")
             }
         };
-        Ok(Moved::to(back).telling(told))
+        Ok(SeeOther::to(path).with_flash(flash))
     }
 }

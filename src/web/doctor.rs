@@ -1,4 +1,4 @@
-//! The doctor: an examination of the whole store, run when it is asked for, and what it found.
+//! The integrity check of the store, run on request, and its results.
 
 use std::sync::Arc;
 
@@ -6,43 +6,45 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::Web;
 use super::badge::Badge;
-use super::failure::Failure;
-use super::shell::{As, Shell, page};
-use super::text::Outside;
+use super::error::PageError;
+use super::layout::{Layout, page};
+use super::role::Require;
+use super::state::Web;
+use super::untrusted::Untrusted;
 use crate::domain::auth::Operator;
 
-struct Line {
+/// The result of one check.
+struct Row {
     check: String,
     result: Badge,
-    detail: Outside,
+    detail: Untrusted,
 }
 
 #[derive(Template)]
 #[template(path = "doctor.html")]
 struct DoctorPage {
-    shell: Shell,
-    /// None before an examination.
-    lines: Option<Vec<Line>>,
-    all_well: bool,
+    layout: Layout,
+    /// None before a run.
+    rows: Option<Vec<Row>>,
+    all_passed: bool,
 }
 
-pub(super) async fn ask(shell: Shell) -> Result<Response, Failure> {
-    page(&DoctorPage { shell, lines: None, all_well: false })
+pub(super) async fn show(layout: Layout) -> Result<Response, PageError> {
+    page(&DoctorPage { layout, rows: None, all_passed: false })
 }
 
-pub(super) async fn examine(
+pub(super) async fn run(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(operator): As<Operator>,
-) -> Result<Response, Failure> {
+    layout: Layout,
+    Require(operator): Require<Operator>,
+) -> Result<Response, PageError> {
     let findings = web.service.doctor(&operator).await?;
-    let all_well = findings.iter().all(|finding| finding.ok);
-    let lines = findings.into_iter().map(|finding| Line {
+    let all_passed = findings.iter().all(|finding| finding.ok);
+    let rows = findings.into_iter().map(|finding| Row {
         check: finding.check.replace('_', " "),
-        result: if finding.ok { Badge::new("well", "good") } else { Badge::new("look", "bad") },
+        result: if finding.ok { Badge::new("passed", "good") } else { Badge::new("failed", "bad") },
         detail: finding.detail.into(),
     });
-    page(&DoctorPage { lines: Some(lines.collect()), all_well, shell })
+    page(&DoctorPage { rows: Some(rows.collect()), all_passed, layout })
 }

@@ -1,19 +1,21 @@
-//! Forms: what was typed, read within bounds, kept as it was typed, and each field with what is wrong
-//! with it beside it. What a form means is its page's business.
+//! HTML forms and query strings: bounded parsing, the input as it was typed, and validation faults per
+//! field.
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 
-use super::failure::Failure;
+use super::error::PageError;
+use crate::domain::error_chain;
 use crate::pipeline::FieldError;
-use crate::service::Condition;
+use crate::service::page::Page;
+use crate::service::{Condition, Refusal};
 
 /// The largest form, in bytes.
 const LIMIT: usize = 1024 * 1024;
 
-/// What a form or an address' query holds: names and values, in the order given.
+/// The fields of a form or query string, in order, with the faults found in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Form {
     fields: Vec<(String, String)>,
@@ -21,70 +23,71 @@ pub(super) struct Form {
 }
 
 impl Form {
+    /// Parses `application/x-www-form-urlencoded` text.
     pub(super) fn parse(text: &[u8]) -> Self {
         let fields = form_urlencoded::parse(text);
-        // Browsers send each line break of a text as two characters, whatever was typed.
+        // Browsers send every line break as CRLF.
         let fields = fields.map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n")));
         let fields = fields.collect();
         Self { fields, faults: Vec::new() }
     }
 
-    /// A form as it is before anything is typed.
+    /// A form with initial values.
     pub(super) fn of(fields: Vec<(String, String)>) -> Self {
         Self { fields, faults: Vec::new() }
     }
 
-    /// Puts a text into a field in place of what it held, and what was wrong with that aside.
-    pub(super) fn put(&mut self, name: &str, text: &str) {
+    /// Replaces a field's value and clears its faults.
+    pub(super) fn set(&mut self, name: &str, text: &str) {
         self.fields.retain(|(known, _)| known != name);
         self.faults.retain(|fault| fault.path != name);
         self.fields.push((name.to_owned(), text.to_owned()));
     }
 
-    /// The field's text, as it was typed; empty when it was not given.
+    /// The field's value as typed; empty when the field is missing.
     pub(super) fn text(&self, name: &str) -> &str {
         let found = self.fields.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     }
 
-    /// The field's text without spaces around it; none when nothing was typed.
-    pub(super) fn filled(&self, name: &str) -> Option<&str> {
+    /// The field's trimmed value; none when it is empty.
+    pub(super) fn non_empty(&self, name: &str) -> Option<&str> {
         Some(self.text(name).trim()).filter(|text| !text.is_empty())
     }
 
-    /// Every value of a name: ticked boxes.
+    /// All values of a repeated field, such as checkboxes.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Names and values, but for these names and for what was left empty.
-    pub(super) fn others<'a>(
+    /// The non-empty fields, except these.
+    pub(super) fn except<'a>(
         &'a self,
-        but: &'a [&str],
+        excluded: &'a [&str],
     ) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.fields
             .iter()
-            .filter(|(name, value)| !but.contains(&name.as_str()) && !value.trim().is_empty())
+            .filter(|(name, value)| !excluded.contains(&name.as_str()) && !value.trim().is_empty())
             .map(|(name, value)| (name.as_str(), value.trim()))
     }
 
-    /// What is filled in, but for these names, as the service takes conditions.
-    pub(super) fn conditions(&self, but: &[&str]) -> Vec<Condition> {
-        let others = self.others(but);
-        others.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    /// The non-empty fields, except these, as filter conditions of the service.
+    pub(super) fn conditions(&self, excluded: &[&str]) -> Vec<Condition> {
+        let fields = self.except(excluded);
+        fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// Notes what is wrong.
+    /// Adds a fault at a field.
     pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.faults.push(FieldError { path: path.into(), message: message.into() });
     }
 
-    pub(super) fn take_faults(&mut self, faults: Vec<FieldError>) {
+    pub(super) fn add_faults(&mut self, faults: Vec<FieldError>) {
         self.faults.extend(faults);
     }
 
-    /// Notes each at the field that holds what is at fault, with the place in it: `headers.X-Team`
-    /// stands at `headers`.
+    /// Adds each fault at the field with the longest matching path: `headers.X-Team` is shown at
+    /// `headers`, prefixed with `X-Team`.
     pub(super) fn place_faults(&mut self, fields: &[&str], faults: Vec<FieldError>) {
         for FieldError { path, message } in faults {
             let holds = |field: &&&str| {
@@ -102,28 +105,52 @@ impl Form {
         }
     }
 
-    pub(super) fn is_right(&self) -> bool {
-        self.faults.is_empty()
-    }
-
-    /// A field as its template shows it.
-    pub(super) fn field(&self, name: &'static str) -> Field {
-        let faults = self.faults.iter().filter(|fault| fault.path == name);
-        let told: Vec<&str> = faults.map(|fault| fault.message.as_str()).collect();
-        Field {
-            name,
-            value: self.text(name).to_owned(),
-            fault: (!told.is_empty()).then(|| told.join("\n")),
+    /// The result, or none with the faults of an invalid request added.
+    pub(super) fn or_faults<T>(
+        &mut self,
+        result: Result<T, Refusal>,
+    ) -> Result<Option<T>, PageError> {
+        match result {
+            Ok(found) => Ok(Some(found)),
+            Err(Refusal::Invalid(faults)) => {
+                self.add_faults(faults);
+                Ok(None)
+            }
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
-    /// What is wrong with none of these fields.
+    /// The page of a list, or an empty one with the faults of an invalid request added.
+    pub(super) fn page_or_faults<T>(
+        &mut self,
+        result: Result<Page<T>, Refusal>,
+    ) -> Result<Page<T>, PageError> {
+        let empty = Page { items: Vec::new(), next: None, looked_to: None };
+        Ok(self.or_faults(result)?.unwrap_or(empty))
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// A field for its template.
+    pub(super) fn field(&self, name: &'static str) -> Field {
+        let faults = self.faults.iter().filter(|fault| fault.path == name);
+        let messages: Vec<&str> = faults.map(|fault| fault.message.as_str()).collect();
+        Field {
+            name,
+            value: self.text(name).to_owned(),
+            fault: (!messages.is_empty()).then(|| messages.join("\n")),
+        }
+    }
+
+    /// Faults at none of these fields.
     pub(super) fn other_faults(&self, known: &[&str]) -> Vec<FieldError> {
         self.faults.iter().filter(|fault| !known.contains(&fault.path.as_str())).cloned().collect()
     }
 }
 
-/// A field: its name, what was typed, and what is wrong with that, a line for each.
+/// A field: its name, its value and its faults, one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) name: &'static str,
@@ -138,34 +165,33 @@ impl Field {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Form {
-    type Rejection = Failure;
+    type Rejection = PageError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, PageError> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
         if kind.is_some_and(|kind| !kind.starts_with("application/x-www-form-urlencoded")) {
-            return Err(Failure::malformed("A form is sent as application/x-www-form-urlencoded."));
+            return Err(PageError::malformed(
+                "The content type must be application/x-www-form-urlencoded.",
+            ));
         }
-        let bytes = to_bytes(request.into_body(), LIMIT).await.map_err(|error| unread(&error))?;
+        let bytes =
+            to_bytes(request.into_body(), LIMIT).await.map_err(|error| read_error(&error))?;
         Ok(Self::parse(&bytes))
     }
 }
 
-fn unread(error: &axum::Error) -> Failure {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<http_body_util::LengthLimitError>() {
-            return Failure::too_large(LIMIT);
-        }
-        cause = inner.source();
+fn read_error(error: &axum::Error) -> PageError {
+    if error_chain::chain(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        return PageError::too_large(LIMIT);
     }
-    Failure::malformed("The form did not arrive whole.")
+    PageError::malformed("The request body is incomplete.")
 }
 
-/// What an address asks for after its `?`.
+/// The query string of a request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked(pub(super) Form);
+pub(super) struct Query(pub(super) Form);
 
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
+impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(
@@ -176,8 +202,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     }
 }
 
-/// An address with a query; what is empty is left out.
-pub(super) fn address<'a>(
+/// A path with a query string; empty values are omitted.
+pub(super) fn with_query<'a>(
     path: &str,
     fields: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> String {
@@ -194,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_typed_is_kept_beside_what_is_wrong_with_it() {
+    fn a_field_has_its_input_and_its_faults() {
         let mut form = Form::parse(b"name=+a%3Cb+&rate=&id=1&id=2");
         form.fault("name", "should be shorter");
         form.fault("ids[0]", "is no id");
@@ -203,27 +229,27 @@ mod tests {
             (field.value.as_str(), field.fault.as_deref()),
             (" a<b ", Some("should be shorter"))
         );
-        assert_eq!(form.filled("rate"), None);
+        assert_eq!(form.non_empty("rate"), None);
         assert_eq!(form.all("id").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(form.other_faults(&["name"]).len(), 1);
     }
 
     #[test]
-    fn a_fault_stands_at_the_field_that_holds_it() {
+    fn a_fault_is_shown_at_the_field_with_the_longest_matching_path() {
         let mut form = Form::default();
         let fault = |path: &str| FieldError::new(path, "is wrong");
         let paths = ["auth.scopes[1]", "headers.X-Team", "headers", "headersome", "auth.kind"];
         form.place_faults(&["auth", "auth.scopes", "headers"], paths.map(fault).into());
-        let told = |name| form.field(name).fault.unwrap_or_default();
-        assert_eq!(told("auth.scopes"), "[1]: is wrong");
-        assert_eq!(told("headers"), "X-Team: is wrong\nis wrong");
-        assert_eq!(told("auth"), "kind: is wrong");
+        let shown = |name| form.field(name).fault.unwrap_or_default();
+        assert_eq!(shown("auth.scopes"), "[1]: is wrong");
+        assert_eq!(shown("headers"), "X-Team: is wrong\nis wrong");
+        assert_eq!(shown("auth"), "kind: is wrong");
         assert_eq!(form.other_faults(&["auth", "auth.scopes", "headers"]).len(), 1);
     }
 
     #[test]
-    fn an_address_has_what_was_given() {
-        assert_eq!(address("/a", [("state", "dead"), ("type", "")]), "/a?state=dead");
-        assert_eq!(address("/a", []), "/a");
+    fn empty_values_are_omitted_from_a_query_string() {
+        assert_eq!(with_query("/a", [("state", "dead"), ("type", "")]), "/a?state=dead");
+        assert_eq!(with_query("/a", []), "/a");
     }
 }

@@ -1,5 +1,5 @@
-//! Inspectors: what arrived at each and whether its signatures are right, as it arrives; what each
-//! answers, set here to rehearse failures. Where the settings allow none it is said how they would.
+//! Inspectors, the built-in test receivers: a live list of requests with their signature checks, and the
+//! configured response. When inspectors are disabled, the page says how to enable them.
 
 use std::sync::Arc;
 
@@ -8,14 +8,17 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::Web;
 use super::badge::Badge;
-use super::failure::Failure;
-use super::form::{Asked, Field, Form};
-use super::json::Json;
-use super::moment::{Moment, OfDay};
-use super::shell::{As, Flash, Moved, Shell, page, page_with};
-use super::text::{Outside, count};
+use super::error::PageError;
+use super::flash::{Flash, SeeOther};
+use super::form::{Field, Form, Query};
+use super::format::count;
+use super::highlighted_json::HighlightedJson;
+use super::layout::{Layout, page, page_with};
+use super::role::Require;
+use super::state::Web;
+use super::time::{RelativeTime, TimeOfDay};
+use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
 use crate::live::sse;
@@ -23,29 +26,29 @@ use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
 
-/// The fields of the form that sets an answer.
+/// The fields of the response form.
 const FIELDS: [&str; 4] = ["statuses", "delay_ms", "body", "secret"];
 
-/// A request in the list: the same whether it was there or arrived.
+/// A request in the list, rendered the same in the page and in the stream.
 #[derive(Template)]
 #[template(path = "inspector_row.html")]
 struct Row {
     order: String,
     number: u64,
-    at: Option<OfDay>,
+    at: Option<TimeOfDay>,
     method: String,
-    path: Outside,
-    webhook_id: Option<Outside>,
-    tried: u32,
-    answered: Badge,
+    path: Untrusted,
+    webhook_id: Option<Untrusted>,
+    attempt: u32,
+    response: Badge,
     x_signature: Badge,
     webhook_signature: Badge,
-    headers: Outside,
-    pretty: Json,
-    raw: Outside,
+    headers: Untrusted,
+    pretty: HighlightedJson,
+    raw: Untrusted,
     is_empty: bool,
-    /// How long the body was, where not all of it is kept.
-    cut_from: Option<String>,
+    /// The original size in bytes of a truncated body.
+    truncated_from: Option<String>,
 }
 
 impl Row {
@@ -54,58 +57,60 @@ impl Row {
         Self {
             order: format!("{} {:020}", view.arrived_at, view.number),
             number: view.number,
-            at: Timestamp::parse_iso(&view.arrived_at).map(OfDay),
+            at: Timestamp::parse_iso(&view.arrived_at).map(TimeOfDay),
             method: view.method.clone(),
             path: view.path.clone().into(),
-            webhook_id: view.webhook_id.clone().map(Outside::from),
-            tried: view.tried,
-            answered: Badge::new(view.answered.to_string(), tone),
-            x_signature: verdict(&view.x_signature),
-            webhook_signature: verdict(&view.webhook_signature),
+            webhook_id: view.webhook_id.clone().map(Untrusted::from),
+            attempt: view.tried,
+            response: Badge::new(view.answered.to_string(), tone),
+            x_signature: signature_badge(&view.x_signature),
+            webhook_signature: signature_badge(&view.webhook_signature),
             headers: view.headers.clone().into(),
-            pretty: Json::of(&view.body),
+            pretty: HighlightedJson::of(&view.body),
             raw: view.body.clone().into(),
             is_empty: view.body.is_empty(),
-            cut_from: (!view.body_whole).then(|| count(view.body_bytes as u64)),
+            truncated_from: (!view.body_whole).then(|| count(view.body_bytes as u64)),
         }
     }
 }
 
-/// What was found of a signature.
-fn verdict(word: &str) -> Badge {
-    let tone = match word {
+/// The result of a signature check.
+fn signature_badge(result: &str) -> Badge {
+    let tone = match result {
         "verified" => "good",
         "wrong" => "bad",
         "stale" => "warn",
         _ => "idle",
     };
-    Badge::new(word, tone)
+    Badge::new(result, tone)
 }
 
-/// An inspector in the list of them.
-struct Line {
+/// An inspector in the list.
+struct InspectorRow {
     name: String,
     url: String,
-    answers: String,
-    taken: String,
-    last: Option<(Moment, Badge)>,
+    response: String,
+    received: String,
+    last: Option<(RelativeTime, Badge)>,
 }
 
-impl Line {
-    fn of(view: &InspectorView, shell: &Shell) -> Self {
+impl InspectorRow {
+    fn of(view: &InspectorView, layout: &Layout) -> Self {
         let last = view.requests.first();
         Self {
             name: view.name.clone(),
             url: view.url.clone(),
-            answers: answers(&view.answer),
-            taken: count(view.taken),
-            last: last.and_then(|it| Some((shell.told(&it.arrived_at)?, verdict(&it.x_signature)))),
+            response: response_text(&view.answer),
+            received: count(view.taken),
+            last: last.and_then(|it| {
+                Some((layout.time(&it.arrived_at)?, signature_badge(&it.x_signature)))
+            }),
         }
     }
 }
 
-/// What is answered, in a few words.
-fn answers(answer: &AnswerDocument) -> String {
+/// The configured response in short: `503,200 after 100 ms`.
+fn response_text(answer: &AnswerDocument) -> String {
     match answer.delay_ms {
         0 => answer.statuses.clone(),
         delay_ms => format!("{} after {delay_ms} ms", answer.statuses),
@@ -115,67 +120,61 @@ fn answers(answer: &AnswerDocument) -> String {
 #[derive(Template)]
 #[template(path = "inspectors.html")]
 struct InspectorsPage {
-    shell: Shell,
+    layout: Layout,
     form: Form,
-    is_on: bool,
-    lines: Vec<Line>,
-}
-
-impl InspectorsPage {
-    fn field(&self, name: &'static str) -> Field {
-        self.form.field(name)
-    }
+    is_enabled: bool,
+    rows: Vec<InspectorRow>,
 }
 
 pub(super) async fn list(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
-    Asked(mut form): Asked,
-) -> Result<Response, Failure> {
+    layout: Layout,
+    Require(caller): Require<Caller>,
+    Query(mut form): Query,
+) -> Result<Response, PageError> {
     caller.reaches_everything()?;
-    let is_on = web.service.inspectors.is_some();
-    if !is_on {
-        return page(&InspectorsPage { shell, form, is_on, lines: Vec::new() });
+    let is_enabled = web.service.inspectors.is_some();
+    if !is_enabled {
+        return page(&InspectorsPage { layout, form, is_enabled, rows: Vec::new() });
     }
-    // A name that was typed leads to its page, whether anything has arrived there or not.
-    if let Some(name) = form.filled("name") {
-        match web.service.inspector(&caller, name) {
-            Ok(view) => return Ok(Moved::to(address(&view.name)).into_response()),
-            Err(Refusal::Invalid(faults)) => form.take_faults(faults),
-            Err(refusal) => return Err(refusal.into()),
+    // A valid name has a page even before its first request.
+    if let Some(name) = form.non_empty("name") {
+        let view = web.service.inspector(&caller, name);
+        if let Some(view) = form.or_faults(view)? {
+            return Ok(SeeOther::to(path(&view.name)).into_response());
         }
     }
     let found = web.service.list_inspectors(&caller)?;
-    let lines = found.iter().map(|view| Line::of(view, &shell)).collect();
-    let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    page_with(status, &InspectorsPage { shell, form, is_on, lines })
+    let rows = found.iter().map(|view| InspectorRow::of(view, &layout)).collect();
+    let status = if form.is_valid() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    page_with(status, &InspectorsPage { layout, form, is_enabled, rows })
 }
 
-/// Where an inspector's page is; a name has nothing in it that would have to be encoded.
-fn address(name: &str) -> String {
+/// The path of an inspector's page; names need no encoding.
+fn path(name: &str) -> String {
     format!("/inspectors/{name}")
 }
 
 #[derive(Template)]
 #[template(path = "inspector.html")]
 struct InspectorPage {
-    shell: Shell,
-    /// The answer as it is or as it was typed.
+    layout: Layout,
+    /// The configured response, or the rejected input.
     form: Form,
     faults: Vec<FieldError>,
     search: Form,
     name: String,
     url: String,
-    answers: String,
-    taken: String,
-    checked_with: Vec<String>,
+    response: String,
+    received: String,
+    /// The destinations whose shared secrets verify signatures.
+    verified_with: Vec<String>,
     has_secret: bool,
     rows: Vec<Row>,
 }
 
 impl InspectorPage {
-    fn of(shell: Shell, view: &InspectorView, form: Option<Form>, search: Form) -> Self {
+    fn of(layout: Layout, view: &InspectorView, form: Option<Form>, search: Form) -> Self {
         let form = form.unwrap_or_else(|| {
             let answer = &view.answer;
             Form::of(vec![
@@ -185,66 +184,63 @@ impl InspectorPage {
             ])
         });
         let text = search.text("text").trim().to_lowercase();
-        let holds = |it: &&RequestView| {
+        let contains_text = |it: &&RequestView| {
             let parts = [&it.path, &it.headers, &it.body];
             parts.iter().any(|part| part.to_lowercase().contains(&text))
         };
         Self {
             faults: form.other_faults(&FIELDS),
             form,
-            rows: view.requests.iter().filter(holds).map(Row::of).collect(),
+            rows: view.requests.iter().filter(contains_text).map(Row::of).collect(),
             search,
             name: view.name.clone(),
             url: view.url.clone(),
-            answers: answers(&view.answer),
-            taken: count(view.taken),
-            checked_with: view.checked_with.clone(),
+            response: response_text(&view.answer),
+            received: count(view.taken),
+            verified_with: view.checked_with.clone(),
             has_secret: view.has_secret,
-            shell,
+            layout,
         }
     }
 
-    fn field(&self, name: &'static str) -> Field {
-        self.form.field(name)
-    }
-
-    fn sought(&self) -> Field {
+    fn search_field(&self) -> Field {
         self.search.field("text")
     }
 }
 
 pub(super) async fn show(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
+    layout: Layout,
+    Require(caller): Require<Caller>,
     Path(name): Path<String>,
-    Asked(search): Asked,
-) -> Result<Response, Failure> {
+    Query(search): Query,
+) -> Result<Response, PageError> {
     let view = web.service.inspector(&caller, &name)?;
-    page(&InspectorPage::of(shell, &view, None, search))
+    page(&InspectorPage::of(layout, &view, None, search))
 }
 
-/// What arrives from now on, each request as a row of the page, until the session ends.
+/// Streams new requests as rows of the page until the session ends.
 pub(super) async fn stream(
     State(web): State<Arc<Web>>,
-    As(caller): As<Caller>,
+    Require(caller): Require<Caller>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, PageError> {
     let lines = web.service.watch_inspector(&caller, Some(&name))?;
     let lines = lines.only_while(web.session_of(&headers));
-    // A row has text of ours and text that is escaped: it can always be written.
+    // Writing a row to a String does not fail.
     Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
 }
 
-pub(super) async fn set(
+/// Saves the configured response.
+pub(super) async fn save(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(operator): As<Operator>,
+    layout: Layout,
+    Require(operator): Require<Operator>,
     Path(name): Path<String>,
     mut form: Form,
-) -> Result<Response, Failure> {
-    let delay = form.filled("delay_ms").unwrap_or("0").parse();
+) -> Result<Response, PageError> {
+    let delay = form.non_empty("delay_ms").unwrap_or("0").parse();
     if delay.is_err() {
         form.fault("delay_ms", "should be a whole number of milliseconds");
     }
@@ -252,38 +248,39 @@ pub(super) async fn set(
         statuses: form.text("statuses").trim().to_owned(),
         delay_ms: delay.unwrap_or_default(),
         body: form.text("body").to_owned(),
-        secret: match form.filled("forget_secret") {
+        secret: match form.non_empty("forget_secret") {
             Some(_) => Some(String::new()),
-            None => form.filled("secret").map(ToOwned::to_owned),
+            None => form.non_empty("secret").map(ToOwned::to_owned),
         },
     };
-    let set = if form.is_right() {
+    let saved = if form.is_valid() {
         web.service.set_inspector(&operator, &name, document).await
     } else {
         Err(Refusal::Invalid(Vec::new()))
     };
-    match set {
+    match saved {
         Ok(view) => {
-            let told = Flash::good(format!("It answers {} from now on.", answers(&view.answer)));
-            Ok(Moved::to(address(&view.name)).telling(told).into_response())
+            let response = response_text(&view.answer);
+            let flash = Flash::good(format!("Response set to {response}."));
+            Ok(SeeOther::to(path(&view.name)).with_flash(flash).into_response())
         }
         Err(Refusal::Invalid(faults)) => {
-            form.take_faults(faults);
+            form.add_faults(faults);
             let view = web.service.inspector(&operator, &name)?;
-            let page = InspectorPage::of(shell, &view, Some(form), Form::default());
+            let page = InspectorPage::of(layout, &view, Some(form), Form::default());
             page_with(StatusCode::BAD_REQUEST, &page)
         }
         Err(refusal) => Err(refusal.into()),
     }
 }
 
-pub(super) async fn forget(
+/// Deletes the received requests and the configured response.
+pub(super) async fn reset(
     State(web): State<Arc<Web>>,
-    As(operator): As<Operator>,
+    Require(operator): Require<Operator>,
     Path(name): Path<String>,
-) -> Result<Moved, Failure> {
+) -> Result<SeeOther, PageError> {
     web.service.forget_inspector(&operator, &name).await?;
-    let told =
-        Flash::good(format!("Inspector {name} has forgotten what arrived and what it was told."));
-    Ok(Moved::to("/inspectors").telling(told))
+    let flash = Flash::good(format!("Inspector {name} was reset."));
+    Ok(SeeOther::to("/inspectors").with_flash(flash))
 }

@@ -1,5 +1,5 @@
-//! Jobs: redrives and discards of many deliveries. What one would do is shown before it is made; its
-//! progress is seen live, and it can be stopped.
+//! Jobs, which redrive or discard many deliveries: list, preview before creation, live progress,
+//! cancellation.
 
 use std::sync::Arc;
 
@@ -8,153 +8,155 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
-use super::Web;
 use super::badge::Badge;
 use super::deliveries::Row;
-use super::failure::Failure;
-use super::form::{Asked as Query, Field, Form, address};
-use super::moment::Moment;
-use super::shell::{As, Flash, Moved, Shell, page, page_with};
-use super::text::{Outside, count, counted};
+use super::error::PageError;
+use super::flash::{Flash, SeeOther};
+use super::form::{Form, Query, with_query};
+use super::format::{at_least, count, counted};
+use super::layout::{Layout, page, page_with};
+use super::role::Require;
+use super::state::Web;
+use super::time::RelativeTime;
+use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
 use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
 
-/// Names of the form that are no conditions.
-const OWN: [&str; 4] = ["action", "rate_per_second", "note", "id"];
+/// Fields of the form that are not filters.
+const NOT_FILTERS: [&str; 4] = ["action", "rate_per_second", "note", "id"];
 
-struct Line {
+/// A job in the list.
+struct JobRow {
     id: String,
     action: String,
     state: Badge,
     done: String,
     matched: String,
-    /// What it selects by, or how many deliveries it names.
-    selects: Vec<(String, Outside)>,
-    actor: Outside,
-    note: Option<Outside>,
-    made: Option<Moment>,
+    /// Its filters, or the number of selected deliveries.
+    selection: Vec<(String, Untrusted)>,
+    actor: Untrusted,
+    note: Option<Untrusted>,
+    created_at: Option<RelativeTime>,
 }
 
-impl Line {
-    fn of(view: &JobView, shell: &Shell) -> Self {
+impl JobRow {
+    fn of(view: &JobView, layout: &Layout) -> Self {
         Self {
             id: view.id.clone(),
             action: view.action.clone(),
             state: Badge::of_state(&view.state),
             done: count(view.done),
             matched: at_least(view.matched.max(view.done), view.more && view.matched > view.done),
-            selects: selects(view),
+            selection: selection_of(view),
             actor: view.actor.clone().into(),
-            note: view.note.clone().map(Outside::from),
-            made: shell.told(&view.created_at),
+            note: view.note.clone().map(Untrusted::from),
+            created_at: layout.time(&view.created_at),
         }
     }
 }
 
-/// How many; counting ends somewhere.
-fn at_least(number: u64, more: bool) -> String {
-    format!("{}{}", count(number), if more { "+" } else { "" })
-}
-
-fn selects(view: &JobView) -> Vec<(String, Outside)> {
-    let named =
-        (view.named > 0).then(|| ("chosen one by one".to_owned(), count(view.named as u64).into()));
+/// What the job selects by.
+fn selection_of(view: &JobView) -> Vec<(String, Untrusted)> {
+    let ids = (view.named > 0)
+        .then(|| ("selected deliveries".to_owned(), count(view.named as u64).into()));
     let filter = view.filter.iter().map(|(name, value)| (name.clone(), value.clone().into()));
-    named.into_iter().chain(filter).collect()
+    ids.into_iter().chain(filter).collect()
 }
 
 #[derive(Template)]
 #[template(path = "jobs.html")]
 struct JobsPage {
-    shell: Shell,
-    lines: Vec<Line>,
+    layout: Layout,
+    rows: Vec<JobRow>,
     first: Option<String>,
     next: Option<String>,
 }
 
 pub(super) async fn list(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
+    layout: Layout,
+    Require(caller): Require<Caller>,
     Query(form): Query,
-) -> Result<Response, Failure> {
+) -> Result<Response, PageError> {
     let found = web.service.jobs(&caller, None, &form.conditions(&[])).await?;
-    let lines = found.items.iter().map(|view| Line::of(view, &shell)).collect();
-    let first = form.filled("before").map(|_| "/jobs".to_owned());
-    let next = found.next.map(|next| address("/jobs", [("before", next.as_str())]));
-    page(&JobsPage { lines, first, next, shell })
+    let rows = found.items.iter().map(|view| JobRow::of(view, &layout)).collect();
+    let first = form.non_empty("before").map(|_| "/jobs".to_owned());
+    let next = found.next.map(|next| with_query("/jobs", [("before", next.as_str())]));
+    page(&JobsPage { rows, first, next, layout })
 }
 
 #[derive(Template)]
 #[template(path = "job.html")]
 struct JobPage {
-    line: Line,
+    job: JobRow,
     total: u64,
     done: u64,
     rate: Option<String>,
-    finished: Option<Moment>,
+    finished_at: Option<RelativeTime>,
     is_running: bool,
     can_cancel: bool,
-    shell: Shell,
+    layout: Layout,
 }
 
 pub(super) async fn show(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
+    layout: Layout,
+    Require(caller): Require<Caller>,
     Path(id): Path<String>,
-) -> Result<Response, Failure> {
+) -> Result<Response, PageError> {
     let view = web.service.job(&caller, &id).await?;
     let is_running = view.is_running();
     page(&JobPage {
-        line: Line::of(&view, &shell),
+        job: JobRow::of(&view, &layout),
         total: view.matched.max(view.done),
         done: view.done,
-        rate: view.rate_per_second.map(|rate| format!("at most {} a second", count(rate.into()))),
-        finished: view.finished_at.as_deref().and_then(|at| shell.told(at)),
+        rate: view.rate_per_second.map(|rate| format!("at most {}/s", count(rate.into()))),
+        finished_at: view.finished_at.as_deref().and_then(|at| layout.time(at)),
         is_running,
-        can_cancel: is_running && shell.may_operate(),
-        shell,
+        can_cancel: is_running && layout.may_operate(),
+        layout,
     })
 }
 
 pub(super) async fn cancel(
     State(web): State<Arc<Web>>,
-    As(operator): As<Operator>,
+    Require(operator): Require<Operator>,
     Path(id): Path<String>,
-) -> Result<Moved, Failure> {
+) -> Result<SeeOther, PageError> {
     let view = web.service.cancel_job(&operator, &id).await?;
-    let told = if view.state == "cancelled" {
-        Flash::good("It is stopped. What it had done stays done.")
+    let flash = if view.state == "cancelled" {
+        Flash::good("Cancelled. Deliveries already processed stay as they are.")
     } else {
-        Flash::warn("It had gone through all of it already.")
+        Flash::warn("The job had already finished.")
     };
-    Ok(Moved::to(format!("/jobs/{id}")).telling(told))
+    Ok(SeeOther::to(format!("/jobs/{id}")).with_flash(flash))
 }
 
-/// What a job selects, as the page that asks for it shows it.
-struct Selected {
+/// A filter of a new job.
+struct Filter {
     name: String,
-    value: Outside,
+    value: Untrusted,
+    /// The value as text, for the hidden field.
     hidden: String,
 }
 
 #[derive(Template)]
 #[template(path = "job_new.html")]
 struct NewJobPage {
-    shell: Shell,
+    layout: Layout,
     action: JobAction,
     form: Form,
-    selected: Vec<Selected>,
+    filters: Vec<Filter>,
     ids: Vec<String>,
     faults: Vec<FieldError>,
     matched: u64,
-    words: String,
+    /// `1 delivery`, `500,000+ deliveries`.
+    matched_text: String,
     rows: Vec<Row>,
-    /// Where what is selected is listed.
+    /// The list of the selected deliveries.
     back: String,
 }
 
@@ -165,63 +167,58 @@ impl NewJobPage {
             JobAction::Discard => "Discard",
         }
     }
-
-    fn field(&self, name: &'static str) -> Field {
-        self.form.field(name)
-    }
 }
 
-/// Asks what to do with what was selected: how many there are, the first of them, how fast, and why.
-pub(super) async fn ask(
+/// The form of a new job, with a preview: the number of matching deliveries and a sample.
+pub(super) async fn new_form(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(operator): As<Operator>,
+    layout: Layout,
+    Require(operator): Require<Operator>,
     Query(form): Query,
-) -> Result<Response, Failure> {
-    preview(&web, shell, &operator, form).await
+) -> Result<Response, PageError> {
+    preview(&web, layout, &operator, form).await
 }
 
 async fn preview(
     web: &Web,
-    shell: Shell,
+    layout: Layout,
     operator: &Operator,
     mut form: Form,
-) -> Result<Response, Failure> {
+) -> Result<Response, PageError> {
     let action = action(&form)?;
     let request = JobRequest { dry_run: true, ..selection(&form) };
-    let asked = web.service.ask_job(action, operator, request).await;
-    let found = match asked {
+    let previewed = web.service.ask_job(action, operator, request).await;
+    let found = match previewed {
         Ok(Asked::Preview(preview)) => preview,
-        Ok(Asked::Made(_)) => return Err(Failure::conflict("The job was made already.")),
+        Ok(Asked::Made(_)) => return Err(PageError::conflict("The job was created already.")),
         Err(Refusal::Invalid(faults)) => {
-            form.take_faults(faults);
+            form.add_faults(faults);
             PreviewView { matched: 0, more: false, sample: Vec::new() }
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let selected = form.others(&OWN).map(|(name, value)| Selected {
+    let status = if form.is_valid() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let filters = form.except(&NOT_FILTERS).map(|(name, value)| Filter {
         name: name.to_owned(),
         value: value.into(),
         hidden: value.to_owned(),
     });
     let page = NewJobPage {
         action,
-        selected: selected.collect(),
+        filters: filters.collect(),
         ids: form.all("id").map(ToOwned::to_owned).collect(),
         faults: form.other_faults(&["rate_per_second", "note"]),
         matched: found.matched,
-        words: words(found.matched, found.more),
-        back: address("/deliveries", form.others(&OWN)),
-        rows: found.sample.iter().map(|view| Row::of(view, &shell)).collect(),
+        matched_text: matched_text(found.matched, found.more),
+        back: with_query("/deliveries", form.except(&NOT_FILTERS)),
+        rows: found.sample.iter().map(|view| Row::of(view, &layout)).collect(),
         form,
-        shell,
+        layout,
     };
     page_with(status, &page)
 }
 
-/// `1 delivery`, `500,000+ deliveries`.
-fn words(matched: u64, more: bool) -> String {
+fn matched_text(matched: u64, more: bool) -> String {
     if more {
         format!("{} deliveries", at_least(matched, more))
     } else {
@@ -229,15 +226,14 @@ fn words(matched: u64, more: bool) -> String {
     }
 }
 
-/// Makes the job.
-pub(super) async fn make(
+pub(super) async fn create(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(operator): As<Operator>,
+    layout: Layout,
+    Require(operator): Require<Operator>,
     mut form: Form,
-) -> Result<Response, Failure> {
+) -> Result<Response, PageError> {
     let action = action(&form)?;
-    let rate = match form.filled("rate_per_second").map(str::parse) {
+    let rate = match form.non_empty("rate_per_second").map(str::parse) {
         None => None,
         Some(Ok(rate)) => Some(rate),
         Some(Err(_)) => {
@@ -245,33 +241,33 @@ pub(super) async fn make(
             None
         }
     };
-    if !form.is_right() {
-        return preview(&web, shell, &operator, form).await;
+    if !form.is_valid() {
+        return preview(&web, layout, &operator, form).await;
     }
-    let note = form.filled("note").map(ToOwned::to_owned);
+    let note = form.non_empty("note").map(ToOwned::to_owned);
     let request = JobRequest { rate_per_second: rate, note, ..selection(&form) };
     match web.service.ask_job(action, &operator, request).await {
-        Ok(Asked::Made(job)) => Ok(Moved::to(format!("/jobs/{}", job.id)).into_response()),
-        Ok(Asked::Preview(_)) => Err(Failure::conflict("The job was not made.")),
+        Ok(Asked::Made(job)) => Ok(SeeOther::to(format!("/jobs/{}", job.id)).into_response()),
+        Ok(Asked::Preview(_)) => Err(PageError::conflict("The job was not created.")),
         Err(Refusal::Invalid(faults)) => {
-            form.take_faults(faults);
-            preview(&web, shell, &operator, form).await
+            form.add_faults(faults);
+            preview(&web, layout, &operator, form).await
         }
         Err(refusal) => Err(refusal.into()),
     }
 }
 
-fn action(form: &Form) -> Result<JobAction, Failure> {
+fn action(form: &Form) -> Result<JobAction, PageError> {
     let actions = [JobAction::Redrive, JobAction::Discard];
-    let wanted = form.text("action");
-    let found = actions.into_iter().find(|action| action.as_str() == wanted);
-    found.ok_or_else(|| Failure::malformed("A job is a redrive or a discard: action says which."))
+    let name = form.text("action");
+    let found = actions.into_iter().find(|action| action.as_str() == name);
+    found.ok_or_else(|| PageError::malformed("action must be redrive or discard."))
 }
 
 fn selection(form: &Form) -> JobRequest {
     JobRequest {
         ids: form.all("id").map(ToOwned::to_owned).collect(),
-        filter: form.conditions(&OWN).into_iter().collect(),
+        filter: form.conditions(&NOT_FILTERS).into_iter().collect(),
         ..JobRequest::default()
     }
 }

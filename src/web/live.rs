@@ -1,5 +1,5 @@
-//! Events as they are accepted: the newest of them, those that come while one looks, and why any were
-//! rejected. A script keeps the list going; without one it is as new as the page.
+//! The live list of accepted and rejected events. A script appends new events from a stream; without
+//! JavaScript the list is static.
 
 use std::sync::Arc;
 
@@ -8,64 +8,64 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::Web;
-use super::failure::Failure;
-use super::form::{Asked, Field, Form, address};
-use super::json::Json;
-use super::moment::OfDay;
-use super::shell::{As, Shell, page_with};
-use super::text::Outside;
+use super::error::PageError;
+use super::form::{Form, Query, with_query};
+use super::highlighted_json::HighlightedJson;
+use super::layout::{Layout, page_with};
+use super::role::Require;
+use super::state::Web;
+use super::time::TimeOfDay;
+use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::live::sse;
 use crate::pipeline::FieldError;
-use crate::service::Refusal;
 use crate::service::event_view::EventView;
 
-/// Where the page is.
+/// The path of the page.
 pub(super) const PAGE: &str = "/live";
-/// Where what comes is told.
+/// The path of its stream.
 pub(super) const STREAM: &str = "/live/stream";
-/// The newest events that the page begins with.
-const NEWEST: &str = "50";
+/// Events in the page at first.
+const INITIAL_LIMIT: &str = "50";
 
-/// An event in the list: the same whether it was there or came.
+/// An event in the list, rendered the same in the page and in the stream.
 #[derive(Template)]
 #[template(path = "live_row.html")]
 struct Row {
     id: String,
-    at: Option<OfDay>,
+    at: Option<TimeOfDay>,
     kind: Option<String>,
-    name: Option<Outside>,
-    user_id: Option<Outside>,
-    source: Option<Outside>,
-    message_id: Outside,
-    rejection: Option<Outside>,
-    pretty: Json,
-    raw: Outside,
+    name: Option<Untrusted>,
+    user_id: Option<Untrusted>,
+    source: Option<Untrusted>,
+    message_id: Untrusted,
+    rejection: Option<Untrusted>,
+    pretty: HighlightedJson,
+    raw: Untrusted,
 }
 
 impl Row {
     fn of(view: &EventView) -> Self {
-        let outside = |text: &Option<String>| text.clone().map(Outside::from);
+        let untrusted = |text: &Option<String>| text.clone().map(Untrusted::from);
         Self {
             id: view.id.clone(),
-            at: Timestamp::parse_iso(&view.received_at).map(OfDay),
+            at: Timestamp::parse_iso(&view.received_at).map(TimeOfDay),
             kind: view.kind.clone(),
-            name: outside(&view.name),
-            user_id: outside(&view.user_id),
-            source: outside(&view.source),
+            name: untrusted(&view.name),
+            user_id: untrusted(&view.user_id),
+            source: untrusted(&view.source),
             message_id: view.message_id.clone().into(),
-            rejection: outside(&view.rejection),
-            pretty: Json::of(view.body.get()),
+            rejection: untrusted(&view.rejection),
+            pretty: HighlightedJson::of(view.body.get()),
             raw: view.body.get().to_owned().into(),
         }
     }
 }
 
-/// Whether the search finds an event: by the text of what is shown of it, whatever its case.
-fn holds(view: &EventView, text: &str) -> bool {
+/// Whether the displayed text of an event contains the search text, ignoring case.
+fn contains_text(view: &EventView, text: &str) -> bool {
     let text = text.to_lowercase();
     let shown = [&view.kind, &view.name, &view.user_id, &view.source, &view.rejection];
     let shown = shown.into_iter().flatten().map(String::as_str);
@@ -76,22 +76,18 @@ fn holds(view: &EventView, text: &str) -> bool {
 #[derive(Template)]
 #[template(path = "live.html")]
 struct LivePage {
-    shell: Shell,
+    layout: Layout,
     form: Form,
     faults: Vec<FieldError>,
     rows: Vec<Row>,
     sources: Vec<String>,
     is_filtered: bool,
-    /// Where the script hears what comes, and where it gets what came meanwhile; none when what was
-    /// asked for is not right.
+    /// The paths of the stream and of the page that catches up after a disconnect; none for an invalid
+    /// search.
     stream: Option<(String, String)>,
 }
 
 impl LivePage {
-    fn field(&self, name: &'static str) -> Field {
-        self.form.field(name)
-    }
-
     fn types(&self) -> [&'static str; 7] {
         EventType::ALL.map(EventType::as_str)
     }
@@ -99,48 +95,42 @@ impl LivePage {
 
 pub(super) async fn show(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
-    Asked(mut form): Asked,
-) -> Result<Response, Failure> {
+    layout: Layout,
+    Require(caller): Require<Caller>,
+    Query(mut form): Query,
+) -> Result<Response, PageError> {
     let mut conditions = form.conditions(&["text"]);
-    conditions.push(("limit".to_owned(), NEWEST.to_owned()));
-    let mut found = match web.service.events(&caller, &conditions).await {
-        Ok(found) => found.items,
-        Err(Refusal::Invalid(faults)) => {
-            form.take_faults(faults);
-            Vec::new()
-        }
-        Err(refusal) => return Err(refusal.into()),
-    };
-    if let Some(text) = form.filled("text") {
-        found.retain(|view| holds(view, text));
+    conditions.push(("limit".to_owned(), INITIAL_LIMIT.to_owned()));
+    let found = web.service.events(&caller, &conditions).await;
+    let mut found = form.page_or_faults(found)?.items;
+    if let Some(text) = form.non_empty("text") {
+        found.retain(|view| contains_text(view, text));
     }
-    let of_source = |path: &str| address(path, [("source", form.text("source").trim())]);
-    let status = if form.is_right() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let of_source = |path: &str| with_query(path, [("source", form.text("source").trim())]);
+    let status = if form.is_valid() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let pipeline = web.service.pipeline(&caller).await?;
-    let is_filtered = form.others(&[]).next().is_some();
+    let is_filtered = form.except(&[]).next().is_some();
     let page = LivePage {
-        stream: form.is_right().then(|| (of_source(STREAM), of_source(PAGE))),
+        stream: form.is_valid().then(|| (of_source(STREAM), of_source(PAGE))),
         faults: form.other_faults(&["source", "type", "text"]),
         rows: found.iter().map(Row::of).collect(),
         sources: pipeline.sources.iter().map(|source| source.name.clone()).collect(),
         is_filtered,
         form,
-        shell,
+        layout,
     };
     page_with(status, &page)
 }
 
-/// What comes from now on, each event as a row of the page, until the session ends.
+/// Streams new events as rows of the page until the session ends.
 pub(super) async fn stream(
     State(web): State<Arc<Web>>,
-    As(caller): As<Caller>,
+    Require(caller): Require<Caller>,
     headers: HeaderMap,
-    Asked(form): Asked,
-) -> Result<Response, Failure> {
+    Query(form): Query,
+) -> Result<Response, PageError> {
     let lines = web.service.watch_events(&caller, &form.conditions(&[])).await?;
     let lines = lines.only_while(web.session_of(&headers));
-    // A row has text of ours and text that is escaped: it can always be written.
+    // Writing a row to a String does not fail.
     Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
 }

@@ -1,4 +1,4 @@
-//! The settings in force and where each came from; secrets are not shown.
+//! The effective settings and the origin of each; secrets are not shown.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::Web;
-use super::failure::Failure;
-use super::shell::{Shell, page};
+use super::error::PageError;
+use super::layout::{Layout, page};
+use super::state::Web;
 use crate::settings::{Origin, SETTINGS};
 
-struct Line {
+/// A setting.
+struct Row {
     name: &'static str,
     help: &'static str,
     value: String,
@@ -23,14 +24,17 @@ struct Line {
 #[derive(Template)]
 #[template(path = "settings.html")]
 struct SettingsPage {
-    shell: Shell,
-    lines: Vec<Line>,
+    layout: Layout,
+    rows: Vec<Row>,
 }
 
-pub(super) async fn show(State(web): State<Arc<Web>>, shell: Shell) -> Result<Response, Failure> {
-    let lines = SETTINGS.iter().map(|setting| {
+pub(super) async fn show(
+    State(web): State<Arc<Web>>,
+    layout: Layout,
+) -> Result<Response, PageError> {
+    let rows = SETTINGS.iter().map(|setting| {
         let origin = web.origins.get(setting.name).unwrap_or(&Origin::Default);
-        Line {
+        Row {
             name: setting.name,
             help: setting.help,
             value: setting.show(&web.service.settings),
@@ -39,5 +43,5 @@ pub(super) async fn show(State(web): State<Arc<Web>>, shell: Shell) -> Result<Re
             variable: setting.variable(),
         }
     });
-    page(&SettingsPage { lines: lines.collect(), shell })
+    page(&SettingsPage { rows: rows.collect(), layout })
 }

@@ -1,4 +1,4 @@
-//! Tokens: who has one, what each may do, made here and shown once, revoked here.
+//! Access tokens: list, creation (the token is shown once), revocation.
 
 use std::sync::Arc;
 
@@ -7,45 +7,50 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::Web;
-use super::failure::Failure;
-use super::form::{Field, Form};
-use super::moment::Moment;
-use super::shell::{As, Flash, Moved, Shell, page, page_with};
-use super::text::{Outside, encoded};
+use super::error::PageError;
+use super::flash::{Flash, SeeOther};
+use super::form::Form;
+use super::format::encoded;
+use super::layout::{Layout, page, page_with};
+use super::role::Require;
+use super::state::Web;
+use super::time::RelativeTime;
+use super::untrusted::Untrusted;
 use crate::domain::auth::{Admin, Caller, Role};
 use crate::pipeline::FieldError;
 use crate::service::Refusal;
 use crate::service::tokens::{TokenRequest, TokenView};
 
-struct Line {
-    name: Outside,
-    /// Its name in a path, and in the id of its dialog.
+/// A token in the list.
+struct Row {
+    name: Untrusted,
+    /// Its name, encoded for paths.
     path: String,
-    place: usize,
+    /// Its index, for the id of its dialog.
+    index: usize,
     role: String,
-    limits: Vec<String>,
-    made: Option<Moment>,
-    made_by: Outside,
-    ends: Option<Moment>,
-    used: Option<Moment>,
-    is_mine: bool,
+    destinations: Vec<String>,
+    created_at: Option<RelativeTime>,
+    created_by: Untrusted,
+    expires_at: Option<RelativeTime>,
+    last_used_at: Option<RelativeTime>,
+    is_current: bool,
 }
 
-impl Line {
-    fn of(place: usize, view: &TokenView, shell: &Shell) -> Self {
-        let told = |at: &Option<String>| at.as_deref().and_then(|at| shell.told(at));
+impl Row {
+    fn of(index: usize, view: &TokenView, layout: &Layout) -> Self {
+        let time = |at: &Option<String>| at.as_deref().and_then(|at| layout.time(at));
         Self {
             name: view.name.clone().into(),
             path: encoded(&view.name),
-            place,
+            index,
             role: view.role.clone(),
-            limits: view.destinations.clone().unwrap_or_default(),
-            made: shell.told(&view.created_at),
-            made_by: view.created_by.clone().into(),
-            ends: told(&view.expires_at),
-            used: told(&view.last_used_at),
-            is_mine: shell.who().0 == view.name,
+            destinations: view.destinations.clone().unwrap_or_default(),
+            created_at: layout.time(&view.created_at),
+            created_by: view.created_by.clone().into(),
+            expires_at: time(&view.expires_at),
+            last_used_at: time(&view.last_used_at),
+            is_current: layout.caller_name_and_role().0 == view.name,
         }
     }
 }
@@ -53,63 +58,59 @@ impl Line {
 #[derive(Template)]
 #[template(path = "tokens.html")]
 struct TokensPage {
-    lines: Vec<Line>,
+    rows: Vec<Row>,
     form: Form,
     faults: Vec<FieldError>,
-    /// A token that was just made: its text, this once.
+    /// The secret of a new token, shown once.
     secret: Option<String>,
-    shell: Shell,
+    layout: Layout,
 }
 
 impl TokensPage {
-    fn field(&self, name: &'static str) -> Field {
-        self.form.field(name)
-    }
-
     fn roles(&self) -> [&'static str; 3] {
         Role::ALL.map(Role::as_str)
     }
 
-    fn of(web: &Web, caller: &Caller, shell: Shell) -> Self {
+    fn of(web: &Web, caller: &Caller, layout: Layout) -> Self {
         let found = web.service.tokens(caller).items;
-        let lines = found.iter().enumerate().map(|(at, view)| Line::of(at, view, &shell));
+        let rows = found.iter().enumerate().map(|(at, view)| Row::of(at, view, &layout));
         Self {
-            lines: lines.collect(),
+            rows: rows.collect(),
             form: Form::default(),
             faults: Vec::new(),
             secret: None,
-            shell,
+            layout,
         }
     }
 }
 
 pub(super) async fn list(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(caller): As<Caller>,
-) -> Result<Response, Failure> {
-    page(&TokensPage::of(&web, &caller, shell))
+    layout: Layout,
+    Require(caller): Require<Caller>,
+) -> Result<Response, PageError> {
+    page(&TokensPage::of(&web, &caller, layout))
 }
 
-pub(super) async fn make(
+pub(super) async fn create(
     State(web): State<Arc<Web>>,
-    shell: Shell,
-    As(admin): As<Admin>,
+    layout: Layout,
+    Require(admin): Require<Admin>,
     mut form: Form,
-) -> Result<Response, Failure> {
+) -> Result<Response, PageError> {
     let destinations: Vec<String> =
         form.text("destinations").split_whitespace().map(ToOwned::to_owned).collect();
     let request = TokenRequest {
         name: form.text("name").trim().to_owned(),
         role: form.text("role").to_owned(),
         destinations: (!destinations.is_empty()).then_some(destinations),
-        expires_at: form.filled("expires_at").map(ToOwned::to_owned),
+        expires_at: form.non_empty("expires_at").map(ToOwned::to_owned),
     };
     let (status, secret) = match web.service.make_token(&admin, request).await {
         Ok(made) => (StatusCode::OK, Some(made.secret)),
         Err(Refusal::Invalid(faults)) => {
             for fault in faults {
-                // A fault of one destination stands at the field that holds them all.
+                // A fault at one destination is shown at the field of all.
                 let field = fault.path.split('[').next().unwrap_or_default().to_owned();
                 form.fault(field, fault.message);
             }
@@ -124,15 +125,15 @@ pub(super) async fn make(
     let fields = ["name", "role", "destinations", "expires_at"];
     let faults = form.other_faults(&fields);
     let form = if secret.is_some() { Form::default() } else { form };
-    page_with(status, &TokensPage { form, faults, secret, ..TokensPage::of(&web, &admin, shell) })
+    page_with(status, &TokensPage { form, faults, secret, ..TokensPage::of(&web, &admin, layout) })
 }
 
 pub(super) async fn revoke(
     State(web): State<Arc<Web>>,
-    As(admin): As<Admin>,
+    Require(admin): Require<Admin>,
     Path(name): Path<String>,
-) -> Result<Moved, Failure> {
+) -> Result<SeeOther, PageError> {
     web.service.revoke_token(&admin, &name).await?;
-    let told = Flash::good(format!("Token {name} is revoked: it lets nobody in any more."));
-    Ok(Moved::to("/tokens").telling(told))
+    let flash = Flash::good(format!("Token {name} is revoked."));
+    Ok(SeeOther::to("/tokens").with_flash(flash))
 }

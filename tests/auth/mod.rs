@@ -8,20 +8,20 @@ mod scopes;
 mod tokens;
 
 use http::{HeaderMap, Method};
-use postrider::sender::{OperatorAnswer, OperatorClient};
+use postrider::sender::{ApiClient, ApiResponse};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 
 /// A client with this token.
-pub(crate) fn bearing(app: &TestApp, secret: &str) -> OperatorClient {
+pub(crate) fn bearing(app: &TestApp, secret: &str) -> ApiClient {
     let secret = SecretString::from(secret.to_owned());
-    OperatorClient::new(&format!("http://{}", app.app.address), Some(secret)).unwrap()
+    ApiClient::new(&format!("http://{}", app.app.address), Some(secret)).unwrap()
 }
 
 /// A client with a new token of this role, limited to these destinations if there are any.
-pub(crate) async fn with_role(app: &TestApp, role: &str, destinations: &[&str]) -> OperatorClient {
+pub(crate) async fn with_role(app: &TestApp, role: &str, destinations: &[&str]) -> ApiClient {
     bearing(app, &token_of(app, role, destinations).await)
 }
 
@@ -37,7 +37,7 @@ pub(crate) async fn token_of(app: &TestApp, role: &str, destinations: &[&str]) -
 }
 
 /// A request without a body.
-pub(crate) async fn bare(client: &OperatorClient, method: Method, path: &str) -> OperatorAnswer {
+pub(crate) async fn bare(client: &ApiClient, method: Method, path: &str) -> ApiResponse {
     client.request(method, path, HeaderMap::new(), bytes::Bytes::new()).await.unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use postrider::sender::OperatorAnswer;
+use postrider::sender::ApiResponse;
 use serde_json::{Value, json};
 
 use crate::support::app::{Builder, TestApp};
@@ -13,7 +13,7 @@ async fn send(
     path: &str,
     headers: &[(&'static str, &str)],
     body: &str,
-) -> OperatorAnswer {
+) -> ApiResponse {
     let headers: HeaderMap = headers
         .iter()
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
@@ -25,7 +25,7 @@ async fn send(
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A POST of a token of this name under a key.
-async fn make(app: &TestApp, name: &str, key: &str) -> OperatorAnswer {
+async fn make(app: &TestApp, name: &str, key: &str) -> ApiResponse {
     let body = json!({"name": name, "role": "viewer"}).to_string();
     send(app, Method::POST, "/api/v1/tokens", &[JSON, ("idempotency-key", key)], &body).await
 }

@@ -1,4 +1,4 @@
-//! Functions between intake and receiver.
+//! Functions in the delivery path, from intake to receiver.
 
 use http::StatusCode;
 use postrider::domain::attempt::Outcome;
@@ -23,7 +23,7 @@ async fn app(url: &str, source: &str) -> TestApp {
 }
 
 #[tokio::test]
-async fn what_the_function_returns_is_sent_and_signed_and_its_console_is_on_record() {
+async fn the_returned_event_is_sent_and_signed_and_console_output_is_recorded() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let source = "async function onTrack(event, settings) {\n  console.log('saw', event.event);\n  \
          return {event: event.event, 7: true, by: 'function'};\n}";
@@ -49,7 +49,7 @@ async fn what_the_function_returns_is_sent_and_signed_and_its_console_is_on_reco
 }
 
 #[tokio::test]
-async fn what_the_function_drops_is_discarded_and_counted() {
+async fn dropped_events_are_discarded_and_counted() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let source =
         "function onTrack(e) { if (e.event === 'b') throw new DropEvent('not b'); return e }";
@@ -77,7 +77,7 @@ async fn what_the_function_drops_is_discarded_and_counted() {
 }
 
 #[tokio::test]
-async fn what_the_function_refuses_is_a_dead_letter_that_can_be_redriven() {
+async fn a_failed_function_makes_a_dead_letter_that_can_be_redriven() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let url = receiver.url("/");
     let app = app(&url, "function onTrack(event) {\n  return event.nothing.here;\n}").await;
@@ -99,7 +99,7 @@ async fn what_the_function_refuses_is_a_dead_letter_that_can_be_redriven() {
 }
 
 #[tokio::test]
-async fn a_retry_error_and_a_time_out_are_retried() {
+async fn retry_errors_and_timeouts_are_retried() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let url = receiver.url("/");
     let app = Builder::new()
@@ -110,7 +110,7 @@ async fn a_retry_error_and_a_time_out_are_retried() {
     app.track("patient").await;
     let row = app.until_tried(0, 1).await.delivery;
     assert_eq!((row.state, row.last_outcome), (State::Pending, Some(Outcome::FunctionRetry)));
-    // What hangs cannot be saved while it hangs at loading; this hangs when called.
+    // A function that hangs while loading is refused when saved; this one hangs when called.
     app.apply(with_function(&url, "function onTrack() { for (;;); }")).await;
     app.advance_to_due().await;
     let row = app.until_tried(0, 2).await.delivery;

@@ -1,5 +1,5 @@
-//! Functions that hang, allocate, crash or spy: each ends with a clear word, and the next call is
-//! served as if nothing had been.
+//! Functions that hang, allocate, crash or probe the system: each fails with a clear error and does not
+//! affect the next call.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::{LONG, failed, function, given, patient, pool, run, track};
 
 const GOOD: &str = "function onTrack(event) { return event }";
 
-/// Time enough for what works, on the slowest machine; short enough to wait for.
+/// A timeout that expires in a test, and is long enough for calls that succeed on a slow machine.
 const SHORT: Duration = Duration::from_secs(3);
 
 #[tokio::test]
-async fn what_hangs_is_killed_with_its_console_kept() {
+async fn a_hanging_function_is_killed_and_its_console_output_recorded() {
     let pool = pool(|options| (options.timeout, options.workers) = (SHORT, 12));
     let hangs = [
         "while (true);",
@@ -31,9 +31,9 @@ async fn what_hangs_is_killed_with_its_console_kept() {
     };
     let all = join_all(hangs.into_iter().map(run)).await;
     for (ran, hangs) in all.into_iter().zip(hangs) {
-        let failure = ran.made.unwrap_err();
+        let failure = ran.event.unwrap_err();
         assert_eq!(failure.outcome, Outcome::FunctionTimeout, "{hangs}");
-        assert_eq!(failure.words, "the function took longer than 3 s");
+        assert_eq!(failure.message, "the function took longer than 3 s");
         assert_eq!(ran.console.unwrap(), "log: so far\n");
     }
     assert_eq!(given(&pool, GOOD).await["event"], "Bought");
@@ -42,7 +42,7 @@ async fn what_hangs_is_killed_with_its_console_kept() {
 }
 
 #[tokio::test]
-async fn what_takes_too_much_memory_ends_with_a_clear_error() {
+async fn a_function_over_the_memory_limit_fails_with_a_clear_error() {
     let pool = patient();
     for takes in [
         "const all = []; for (;;) all.push(new Array(1000).fill(1))",
@@ -54,26 +54,26 @@ async fn what_takes_too_much_memory_ends_with_a_clear_error() {
         "const all = {}; for (let i = 0; ; i++) all['key' + i] = {i}",
     ] {
         let source = format!("function onTrack(event) {{ {takes}; return event }}");
-        let (outcome, words) = failed(&pool, &source).await;
-        assert_eq!(outcome, Outcome::Function, "{takes}: {words}");
+        let (outcome, message) = failed(&pool, &source).await;
+        assert_eq!(outcome, Outcome::Function, "{takes}: {message}");
         assert!(
-            ["memory", "length", "too long"].iter().any(|it| words.contains(it)),
-            "{takes}: {words}"
+            ["memory", "length", "too long"].iter().any(|it| message.contains(it)),
+            "{takes}: {message}"
         );
         assert_eq!(given(&pool, GOOD).await["event"], "Bought");
     }
 }
 
 #[tokio::test]
-async fn what_escapes_the_engines_limit_is_killed_from_outside() {
+async fn a_worker_over_the_memory_limit_is_killed() {
     let pool = pool(|options| {
         options.memory_bytes = 48 * 1024 * 1024;
         options.engine_memory_bytes = 1024 * 1024 * 1024;
     });
     let source = "function onTrack() { const a = new Uint8Array(2 ** 26).fill(7); while (a); }";
-    let (outcome, words) = failed(&pool, source).await;
+    let (outcome, message) = failed(&pool, source).await;
     assert_eq!(
-        (outcome, words.as_str()),
+        (outcome, message.as_str()),
         (Outcome::Function, "the function took more than 48 MiB of memory")
     );
     assert_eq!(given(&pool, GOOD).await["event"], "Bought");
@@ -91,15 +91,15 @@ async fn deep_recursion_is_a_clean_error() {
         "class A { toString() { return `${this}` } } `${new A()}`",
     ] {
         let source = format!("function onTrack(event) {{ {deep}; return event }}");
-        let (outcome, words) = failed(&pool, &source).await;
-        assert_eq!(outcome, Outcome::Function, "{deep}: {words}");
-        assert!(words.contains("Error: "), "{deep}: {words}");
+        let (outcome, message) = failed(&pool, &source).await;
+        assert_eq!(outcome, Outcome::Function, "{deep}: {message}");
+        assert!(message.contains("Error: "), "{deep}: {message}");
         assert_eq!(given(&pool, GOOD).await["event"], "Bought");
     }
 }
 
 #[tokio::test]
-async fn there_is_no_network_no_file_and_no_module() {
+async fn functions_have_no_network_no_files_and_no_modules() {
     let pool = patient();
     for name in [
         "fetch",
@@ -129,16 +129,16 @@ async fn there_is_no_network_no_file_and_no_module() {
     }
     for module in ["fs", "std", "os", "qjs:os", "/etc/passwd", "./a.js", "data:text/javascript,1"] {
         let source = format!("async function onTrack(e) {{ await import('{module}'); return e }}");
-        let (outcome, words) = failed(&pool, &source).await;
+        let (outcome, message) = failed(&pool, &source).await;
         assert_eq!(outcome, Outcome::Function, "{module}");
-        assert!(words.contains("could not load module"), "{words}");
+        assert!(message.contains("could not load module"), "{message}");
     }
     let (outcome, _) = failed(&pool, "import fs from 'fs'; function onTrack(e) { return e }").await;
     assert_eq!(outcome, Outcome::Function);
 }
 
 #[tokio::test]
-async fn no_mapping_sees_anothers_globals() {
+async fn mappings_do_not_share_globals() {
     let pool = pool(|options| options.workers = 1);
     let counts = "var calls = globalThis.calls || 0; \
          function onTrack(e) { calls++; Object.prototype.spoilt = 1; Array.prototype.map = null; \
@@ -146,27 +146,27 @@ async fn no_mapping_sees_anothers_globals() {
     for expected in 1..=3 {
         for mapping in 1..=20 {
             let made =
-                pool.run(MappingId(mapping), &function(counts), track("a")).await.made.unwrap();
+                pool.run(MappingId(mapping), &function(counts), track("a")).await.event.unwrap();
             let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
-            // Sixteen are kept loaded: of twenty in turn none is called again before it is let go.
+            // Sixteen isolates stay loaded: of twenty called in turn, each is evicted before its next call.
             assert!(expected >= 1 && made["calls"] == json!(1), "{made}");
         }
     }
     let looks = "function onTrack(e) { e.found = [typeof calls, ({}).spoilt === undefined, \
          [1].map(x => x + 1), JSON.stringify([1])]; return e }";
-    let made = pool.run(MappingId(21), &function(looks), track("a")).await.made.unwrap();
+    let made = pool.run(MappingId(21), &function(looks), track("a")).await.event.unwrap();
     let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
     assert_eq!(made["found"], json!(["undefined", true, [2], "[1]"]));
 }
 
 #[tokio::test]
-async fn a_mapping_keeps_its_globals_until_something_goes_wrong() {
+async fn globals_survive_calls_until_an_error() {
     let pool = pool(|options| options.workers = 1);
     let counts = "let calls = 0; function onTrack(e) { calls++; \
          if (e.event === 'fails') throw new Error('no'); e.calls = calls; return e }";
     let mut seen = Vec::new();
     for name in ["a", "b", "fails", "c", "d"] {
-        let made = pool.run(MappingId(1), &function(counts), track(name)).await.made;
+        let made = pool.run(MappingId(1), &function(counts), track(name)).await.event;
         let made = made.map(|it| serde_json::from_slice::<serde_json::Value>(&it).unwrap());
         seen.push(made.map_or(0, |it| it["calls"].as_i64().unwrap()));
     }
@@ -174,7 +174,7 @@ async fn a_mapping_keeps_its_globals_until_something_goes_wrong() {
 }
 
 #[tokio::test]
-async fn a_mapping_that_hangs_leaves_workers_to_the_others() {
+async fn one_hanging_mapping_does_not_starve_the_others() {
     let pool = pool(|options| options.workers = 4);
     let hangs = function("function onTrack() { for (;;); }");
     let hanging = join_all((0..20).map(|_| pool.run(MappingId(1), &hangs, track("hangs"))));
@@ -182,7 +182,7 @@ async fn a_mapping_that_hangs_leaves_workers_to_the_others() {
     let others = async {
         for number in 0..50 {
             let ran = pool.run(MappingId(2 + number % 5), &good, track("works")).await;
-            assert!(ran.made.is_ok());
+            assert!(ran.event.is_ok());
         }
     };
     tokio::select! {
@@ -193,7 +193,7 @@ async fn a_mapping_that_hangs_leaves_workers_to_the_others() {
 }
 
 #[tokio::test]
-async fn all_that_hang_together_leave_workers_to_the_others() {
+async fn several_hanging_mappings_do_not_starve_the_others() {
     let pool = pool(|options| {
         options.workers = 4;
         options.memory_bytes = 48 * 1024 * 1024;
@@ -204,22 +204,22 @@ async fn all_that_hang_together_leave_workers_to_the_others() {
     let bad = function(source);
     let run = |mapping, name| pool.run(MappingId(mapping), &bad, track(name));
     let killed = join_all((1..=6).map(|mapping| run(mapping, "grows"))).await;
-    assert!(killed.iter().all(|it| it.made.is_err()));
+    assert!(killed.iter().all(|it| it.event.is_err()));
     let hanging = join_all((1..=6).map(|mapping| run(mapping, "hangs")));
     let good = function(GOOD);
     let others = join_all((7..=9).map(|mapping| pool.run(MappingId(mapping), &good, track("a"))));
     tokio::select! {
         biased;
         _ = hanging => panic!("they hang"),
-        others = others => assert!(others.iter().all(|it| it.made.is_ok())),
+        others = others => assert!(others.iter().all(|it| it.event.is_ok())),
     }
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_a_worker_is_told() {
+async fn waiting_for_a_worker_times_out() {
     let pool = pool(|options| {
         options.workers = 1;
-        options.wait = Duration::ZERO;
+        options.queue_timeout = Duration::ZERO;
     });
     let hangs = function("function onTrack() { for (;;); }");
     let (hanging, waiting) = (
@@ -231,35 +231,35 @@ async fn who_waits_too_long_for_a_worker_is_told() {
         _ = hanging => panic!("it hangs"),
         ran = waiting => ran,
     };
-    let failure = ran.made.unwrap_err();
+    let failure = ran.event.unwrap_err();
     assert_eq!(failure.outcome, Outcome::FunctionTimeout);
-    assert_eq!(failure.words, "no function worker was free within 0 s");
+    assert_eq!(failure.message, "no function worker was free within 0 s");
 }
 
 #[tokio::test]
-async fn one_event_that_hangs_harms_no_other_of_its_batch() {
+async fn one_hanging_event_does_not_fail_the_rest_of_its_batch() {
     let pool = pool(|options| options.timeout = SHORT);
     let source = "function onTrack(e) { while (e.event === 'hangs'); return e }";
     let events = [track("a"), track("hangs"), track("b"), track("hangs"), track("c")];
     let ran = pool.run_batch(MappingId(1), &function(source), &events).await;
-    let ends: Vec<_> = ran.iter().map(|it| it.made.as_ref().err().map(|it| it.outcome)).collect();
+    let ends: Vec<_> = ran.iter().map(|it| it.event.as_ref().err().map(|it| it.outcome)).collect();
     let killed = Some(Outcome::FunctionTimeout);
     assert_eq!(ends, [None, killed, None, killed, None]);
     let together = "function onBatch(all) { while (all.length > 2); return all }";
     let ran = pool.run_batch(MappingId(1), &function(together), &events).await;
-    assert!(ran.iter().all(|it| it.made.as_ref().is_err_and(|it| Some(it.outcome) == killed)));
-    assert!(ran[0].took < LONG);
+    assert!(ran.iter().all(|it| it.event.as_ref().is_err_and(|it| Some(it.outcome) == killed)));
+    assert!(ran[0].duration < LONG);
 }
 
 #[tokio::test]
-async fn a_batch_that_is_slow_throughout_ends_all_the_same() {
+async fn a_slow_batch_ends_at_the_run_timeout() {
     let pool = pool(|options| options.run_timeout = Duration::from_millis(400));
     let source =
         "function onTrack(e) { const at = Date.now(); while (Date.now() < at + 150); return e }";
     let events: Vec<_> = (0..100).map(|number| track(&number.to_string())).collect();
     let ran = pool.run_batch(MappingId(1), &function(source), &events).await;
     assert_eq!(ran.len(), 100);
-    let failure = ran[99].made.as_ref().unwrap_err();
+    let failure = ran[99].event.as_ref().unwrap_err();
     assert_eq!(failure.outcome, Outcome::FunctionTimeout);
-    assert_eq!(failure.words, "the function took longer than 0.4 s for the whole batch");
+    assert_eq!(failure.message, "the function took longer than 0.4 s for the whole batch");
 }

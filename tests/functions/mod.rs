@@ -1,5 +1,5 @@
-//! Insert functions: what they may do, what becomes of those that misbehave, and that they hurt only
-//! their own deliveries. The workers are the real program.
+//! Insert functions: results and errors, limits and sandbox, and isolation between mappings. The workers
+//! are the real program.
 
 mod deliveries;
 mod hostile;
@@ -13,12 +13,12 @@ use bytes::Bytes;
 use postrider::domain::attempt::Outcome;
 use postrider::domain::id::MappingId;
 use postrider::domain::mapping::FunctionDefinition;
-use postrider::functions::{Function, FunctionPool, PoolOptions, Ran};
+use postrider::functions::{Function, FunctionPool, FunctionRun, PoolOptions};
 use serde_json::{Map, Value, json};
 
 use crate::support::app::functions;
 
-/// A time that no test waits for.
+/// A timeout that never expires in a test.
 const LONG: Duration = Duration::from_secs(600);
 
 fn function(source: &str) -> Function {
@@ -26,13 +26,14 @@ fn function(source: &str) -> Function {
     Function::of(&definition).unwrap()
 }
 
-/// A pool whose calls have all the time there is.
+/// A pool whose calls do not time out.
 fn patient() -> FunctionPool {
     pool(|_| {})
 }
 
 fn pool(change: impl FnOnce(&mut PoolOptions)) -> FunctionPool {
-    let mut options = PoolOptions { timeout: LONG, wait: LONG, run_timeout: LONG, ..functions() };
+    let mut options =
+        PoolOptions { timeout: LONG, queue_timeout: LONG, run_timeout: LONG, ..functions() };
     change(&mut options);
     FunctionPool::new(options)
 }
@@ -42,18 +43,18 @@ fn track(name: &str) -> Bytes {
 }
 
 /// A track event through a function.
-async fn run(pool: &FunctionPool, source: &str) -> Ran {
+async fn run(pool: &FunctionPool, source: &str) -> FunctionRun {
     pool.run(MappingId(1), &function(source), track("Bought")).await
 }
 
-/// The event that it gives.
+/// The event that the function returns.
 async fn given(pool: &FunctionPool, source: &str) -> Value {
     let ran = run(pool, source).await;
-    serde_json::from_slice(&ran.made.unwrap()).unwrap()
+    serde_json::from_slice(&ran.event.unwrap()).unwrap()
 }
 
-/// How it fails.
+/// The function's error.
 async fn failed(pool: &FunctionPool, source: &str) -> (Outcome, String) {
-    let failure = run(pool, source).await.made.unwrap_err();
-    (failure.outcome, failure.words)
+    let failure = run(pool, source).await.event.unwrap_err();
+    (failure.outcome, failure.message)
 }

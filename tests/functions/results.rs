@@ -1,4 +1,4 @@
-//! What a function gives: its event, exactly; its errors, by kind; its console; many events at once.
+//! Results of functions: the event byte for byte, errors by kind, console output, batches.
 
 use bytes::Bytes;
 use postrider::domain::attempt::Outcome;
@@ -13,7 +13,7 @@ use super::{failed, function, given, patient, run, track};
 const ONE: MappingId = MappingId(1);
 
 #[tokio::test]
-async fn the_event_that_a_handler_returns_is_delivered() {
+async fn the_returned_event_is_the_result() {
     let pool = patient();
     for source in [
         "function onTrack(event) { event.properties.b = 2; return event }",
@@ -28,7 +28,7 @@ async fn the_event_that_a_handler_returns_is_delivered() {
 }
 
 #[tokio::test]
-async fn each_type_has_its_handler_and_one_without_is_dropped() {
+async fn each_type_has_a_handler_and_types_without_one_are_dropped() {
     let pool = patient();
     for (kind, handler) in [
         ("track", "onTrack"),
@@ -43,26 +43,26 @@ async fn each_type_has_its_handler_and_one_without_is_dropped() {
         let its = function(&format!(
             "function {handler}(event) {{ event.by = '{handler}'; return event }}"
         ));
-        let made = pool.run(ONE, &its, event.clone()).await.made.unwrap();
+        let made = pool.run(ONE, &its, event.clone()).await.event.unwrap();
         let made: Value = serde_json::from_slice(&made).unwrap();
         assert_eq!(made["by"], handler);
         let other = if kind == "track" { "onPage" } else { "onTrack" };
         let others = function(&format!("function {other}(event) {{ return event }}"));
-        let failure = pool.run(ONE, &others, event).await.made.unwrap_err();
+        let failure = pool.run(ONE, &others, event).await.event.unwrap_err();
         assert_eq!(failure.outcome, Outcome::Dropped);
-        assert_eq!(failure.words, format!("EventNotSupported: the function has no {handler}"));
+        assert_eq!(failure.message, format!("EventNotSupported: the function has no {handler}"));
     }
 }
 
 #[tokio::test]
-async fn settings_come_with_the_event_and_are_new_each_time() {
+async fn settings_are_passed_afresh_with_every_call() {
     let pool = patient();
     let source = "function onTrack(event, settings) { event.key = settings.key; settings.key = 'spoilt'; return event }";
     let settings = json!({"key": "k-1"}).as_object().unwrap().clone();
     let definition = FunctionDefinition { source: source.to_owned(), settings };
     let function = Function::of(&definition).unwrap();
     for _ in 0..3 {
-        let made = pool.run(ONE, &function, track("a")).await.made.unwrap();
+        let made = pool.run(ONE, &function, track("a")).await.event.unwrap();
         let made: Value = serde_json::from_slice(&made).unwrap();
         assert_eq!(made["key"], "k-1");
     }
@@ -76,7 +76,7 @@ struct Case {
 }
 
 #[tokio::test]
-async fn what_a_function_leaves_alone_stays_byte_for_byte() {
+async fn unchanged_events_are_returned_byte_for_byte() {
     let cases: Vec<Case> = include_str!("../vectors/json.jsonl")
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -93,16 +93,16 @@ async fn what_a_function_leaves_alone_stays_byte_for_byte() {
     let ran = pool.run_batch(ONE, &same, &events).await;
     let wanted = cases.iter().map(|case| &case.stringified).chain([&deep]);
     for (ran, wanted) in ran.into_iter().zip(wanted) {
-        let made = ran.made.unwrap();
+        let made = ran.event.unwrap();
         let made = std::str::from_utf8(&made).unwrap();
         assert_eq!(made, format!("{{\"type\":\"track\",\"v\":{wanted}}}"));
     }
 }
 
 #[tokio::test]
-async fn errors_have_their_consequence_and_tell_where() {
+async fn errors_map_to_outcomes_and_name_the_position() {
     let pool = patient();
-    for (thrown, outcome, words) in [
+    for (thrown, outcome, message) in [
         ("throw new DropEvent('no')", Outcome::Dropped, "DropEvent: no (line 1, column "),
         (
             "throw new EventNotSupported('x')",
@@ -138,32 +138,32 @@ async fn errors_have_their_consequence_and_tell_where() {
         for how in ["function", "async function"] {
             let (is, said) = failed(&pool, &format!("{how} onTrack(event) {{ {thrown} }}")).await;
             assert_eq!(is, outcome, "{thrown}");
-            let known = how == "async function" || said.starts_with(words);
+            let known = how == "async function" || said.starts_with(message);
             assert!(known, "{thrown}: {said}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_not_an_event_is_refused() {
+async fn values_that_are_not_events_are_refused() {
     let pool = patient();
-    for (returned, words) in [
+    for (returned, message) in [
         ("undefined", "returned undefined, not an event"),
         ("null", "returned null, not an event"),
         ("'text'", "returned string, not an event"),
         ("[event]", "returned an array, not an event"),
         ("() => event", "returned a function, not an event"),
-        ("{ toJSON() { return 'x' } }", "returned what prints as no JSON object"),
+        ("{ toJSON() { return 'x' } }", "returned a value that is not a JSON object"),
         ("{ a: 'x'.repeat(2 ** 20) }", "returned an event of more than 1 MiB"),
     ] {
         let (outcome, said) = failed(&pool, &format!("var onTrack = event => ({returned})")).await;
         assert_eq!(outcome, Outcome::Function);
-        assert_eq!(said, format!("InvalidEventPayload: onTrack {words}"));
+        assert_eq!(said, format!("InvalidEventPayload: onTrack {message}"));
     }
-    for (returned, words) in [("(event.me = event)", "circular"), ("{ a: 1n }", "BigInt")] {
+    for (returned, message) in [("(event.me = event)", "circular"), ("{ a: 1n }", "BigInt")] {
         let (outcome, said) = failed(&pool, &format!("var onTrack = event => ({returned})")).await;
         assert_eq!(outcome, Outcome::Function);
-        assert!(said.starts_with("TypeError: ") && said.contains(words), "{said}");
+        assert!(said.starts_with("TypeError: ") && said.contains(message), "{said}");
     }
     let never = "function onTrack() { return new Promise(() => {}) }";
     let (outcome, said) = failed(&pool, never).await;
@@ -172,7 +172,7 @@ async fn what_is_not_an_event_is_refused() {
 }
 
 #[tokio::test]
-async fn the_console_is_kept_as_far_as_it_is_bounded() {
+async fn console_output_is_recorded_up_to_its_limit() {
     let pool = patient();
     let source = "function onTrack(event) { \
          console.log('hello', 1, {a: [true]}, undefined, new Error('e'), '\\ud800'); \
@@ -185,17 +185,17 @@ async fn the_console_is_kept_as_far_as_it_is_bounded() {
         "function onTrack(event) { for (let i = 0; i < 1e5; i++) console.log('€uro', i); return event }",
     ] {
         let ran = run(&pool, source).await;
-        assert!(ran.made.is_ok());
+        assert!(ran.event.is_ok());
         let console = ran.console.unwrap();
         assert!(console.len() < 8_400, "{}", console.len());
-        assert!(console.ends_with("(more was written than the 8 KiB that are kept)\n"));
+        assert!(console.ends_with("(truncated: more than 8 KiB)\n"));
     }
 }
 
 async fn batch(source: &str, events: &[Bytes]) -> Vec<Result<Value, Outcome>> {
     let ran = patient().run_batch(ONE, &function(source), events).await;
     let made = ran.into_iter();
-    made.map(|ran| match ran.made {
+    made.map(|ran| match ran.event {
         Ok(event) => Ok(serde_json::from_slice::<Value>(&event).unwrap()["event"].clone()),
         Err(failure) => Err(failure.outcome),
     })
@@ -203,7 +203,7 @@ async fn batch(source: &str, events: &[Bytes]) -> Vec<Result<Value, Outcome>> {
 }
 
 #[tokio::test]
-async fn a_batch_has_its_results_by_position() {
+async fn batch_results_are_by_position() {
     let events = [track("a"), track("b"), track("c")];
     let upper = "function onBatch(events) { return events.map(e => ({...e, event: e.event.toUpperCase()})) }";
     assert_eq!(batch(upper, &events).await, [Ok(json!("A")), Ok(json!("B")), Ok(json!("C"))]);
@@ -226,7 +226,7 @@ async fn a_batch_has_its_results_by_position() {
 }
 
 #[tokio::test]
-async fn a_batch_of_any_size_is_served() {
+async fn large_batches_are_split_into_calls() {
     let events: Vec<_> = (0..4_000).map(|number| track(&number.to_string())).collect();
     for source in
         ["function onTrack(event) { return event }", "function onBatch(all) { return all }"]
@@ -240,7 +240,7 @@ async fn a_batch_of_any_size_is_served() {
 }
 
 #[tokio::test]
-async fn each_event_of_a_batch_has_its_own_console() {
+async fn each_event_of_a_batch_has_its_own_console_output() {
     let events = [track("a"), track("b"), track("c")];
     let consoles = async |source: &str| {
         let ran = patient().run_batch(ONE, &function(source), &events).await;

@@ -1,4 +1,4 @@
-//! What is checked when a mapping with a function is saved, and how the difference is told.
+//! The checks when a mapping with a function is saved, and the diff of a changed function.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ async fn post(app: &TestApp, function: &Value) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn a_function_with_a_fault_is_refused_with_its_place() {
+async fn an_invalid_function_is_refused_with_the_position() {
     let app = Builder::new()
         .functions(|options| options.timeout = std::time::Duration::from_secs(3))
         .start()
@@ -26,7 +26,7 @@ async fn a_function_with_a_fault_is_refused_with_its_place() {
     let long = format!("function onTrack() {{}} // {}", "x".repeat(64 * 1024));
     let big = json!({"a": "x".repeat(16 * 1024)});
     let good = "function onTrack(event) { return event }";
-    for (function, path, words) in [
+    for (function, path, expected) in [
         (
             json!({"source": "function onTrack(event) {\n  return event +;\n}"}),
             ".source",
@@ -61,14 +61,14 @@ async fn a_function_with_a_fault_is_refused_with_its_place() {
         let fault = &problem["faults"][0];
         assert_eq!(fault["path"], format!("sources[0].destinations[0].mappings[0].function{path}"));
         let message = fault["message"].as_str().unwrap();
-        assert!(message.contains(words), "{message}");
+        assert!(message.contains(expected), "{message}");
     }
     assert!(app.app.store.pipeline().await.unwrap().sources.is_empty());
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_change_of_a_function_is_told_without_its_settings() {
+async fn the_diff_of_a_function_hides_its_settings() {
     let app = Builder::new().start().await;
     let function = |body: &str, settings: Value| json!({"source": format!("function onTrack(event) {{ {body} }}"), "settings": settings});
     let mut told = Vec::new();

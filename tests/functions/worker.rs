@@ -1,5 +1,4 @@
-//! The process that functions run in: what it has, how it is found dead, and that it ends with the
-//! service.
+//! The worker process: its sandbox, its replacement after a crash, and that it exits with the service.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -13,7 +12,7 @@ use super::{given, patient, pool, run};
 
 const GOOD: &str = "function onTrack(event) { return event }";
 
-/// The workers that this process has.
+/// The worker processes of this process.
 fn workers() -> HashSet<i32> {
     let own = std::process::id().to_string();
     let mut found = HashSet::new();
@@ -32,11 +31,11 @@ fn workers() -> HashSet<i32> {
 }
 
 fn kill(process: i32) {
-    // It may be gone already.
+    // It may have exited already.
     let _ = kill_process(Pid::from_raw(process).unwrap(), Signal::KILL);
 }
 
-/// Returns once this process has none of these workers.
+/// Returns once all of these workers have exited.
 async fn until_gone(processes: &HashSet<i32>) {
     while !workers().is_disjoint(processes) {
         tokio::task::yield_now().await;
@@ -44,7 +43,7 @@ async fn until_gone(processes: &HashSet<i32>) {
 }
 
 #[tokio::test]
-async fn workers_start_when_needed_are_kept_and_end_with_the_pool() {
+async fn workers_start_on_demand_are_reused_and_stop_with_the_pool() {
     let pool = patient();
     assert!(workers().is_empty());
     given(&pool, GOOD).await;
@@ -58,7 +57,7 @@ async fn workers_start_when_needed_are_kept_and_end_with_the_pool() {
     until_gone(&workers()).await;
 }
 
-/// What a process has open; what cannot be told is left out.
+/// The open descriptors of a process, as far as they can be read.
 fn open(process: &str) -> Vec<String> {
     let folder = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
     let targets = folder.filter_map(|entry| std::fs::read_link(entry.path()).ok());
@@ -66,7 +65,7 @@ fn open(process: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_worker_has_nothing_of_the_services_and_can_get_nothing() {
+async fn a_worker_is_sandboxed_and_inherits_nothing() {
     let before = open("self");
     let folder = tempfile::TempDir::new().unwrap();
     let _file = std::fs::File::create(folder.path().join("secret")).unwrap();
@@ -77,7 +76,7 @@ async fn a_worker_has_nothing_of_the_services_and_can_get_nothing() {
     let of = |name: &str| std::path::PathBuf::from(format!("/proc/{process}/{name}"));
     assert_eq!(std::fs::read(of("environ")).unwrap(), b"");
     assert_eq!(std::fs::read_link(of("cwd")).unwrap(), std::path::Path::new("/"));
-    // What this process itself was started with may have been meant for its children.
+    // Descriptors that this process inherited may be meant for its children.
     let opened: Vec<_> = open("self").into_iter().filter(|it| !before.contains(it)).collect();
     assert!(opened.iter().any(|it| it.ends_with("/secret")), "{opened:?}");
     let shared: Vec<_> = open(&process.to_string())
@@ -102,7 +101,7 @@ async fn a_worker_has_nothing_of_the_services_and_can_get_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_found_dead_is_replaced_unnoticed() {
+async fn a_dead_idle_worker_is_replaced_transparently() {
     let pool = patient();
     for _ in 0..5 {
         given(&pool, GOOD).await;
@@ -112,7 +111,7 @@ async fn a_worker_found_dead_is_replaced_unnoticed() {
     }
 }
 
-/// Kills every worker it sees.
+/// Kills every worker, repeatedly.
 async fn killing() {
     loop {
         workers().into_iter().for_each(kill);
@@ -123,30 +122,30 @@ async fn killing() {
 async fn killed_while(pool: &FunctionPool, source: &str) -> (Outcome, String) {
     let ran = tokio::select! {
         ran = run(pool, source) => ran,
-        () = killing() => panic!("it goes on for ever"),
+        () = killing() => panic!("never ends"),
     };
-    let failure = ran.made.unwrap_err();
-    (failure.outcome, failure.words)
+    let failure = ran.event.unwrap_err();
+    (failure.outcome, failure.message)
 }
 
 #[tokio::test]
-async fn a_worker_killed_within_a_call_is_a_reason_to_try_again() {
+async fn a_worker_killed_during_a_call_causes_a_retry() {
     let pool = patient();
-    let (outcome, words) = killed_while(&pool, "function onTrack() { for (;;); }").await;
+    let (outcome, message) = killed_while(&pool, "function onTrack() { for (;;); }").await;
     assert_eq!(outcome, Outcome::FunctionTimeout);
-    assert_eq!(words, "the function worker ended within the call: signal: 9 (SIGKILL)");
+    assert_eq!(message, "the function worker exited during the call: signal: 9 (SIGKILL)");
     given(&pool, GOOD).await;
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_be_started_is_told() {
+async fn a_worker_that_cannot_be_started_is_reported() {
     let pool = pool(|options| options.executable = "/nowhere/postrider".into());
-    let failure = run(&pool, GOOD).await.made.unwrap_err();
+    let failure = run(&pool, GOOD).await.event.unwrap_err();
     assert_eq!(failure.outcome, Outcome::FunctionTimeout);
     assert!(
-        failure.words.starts_with("a function worker cannot be started: "),
+        failure.message.starts_with("a function worker cannot be started: "),
         "{}",
-        failure.words
+        failure.message
     );
 }
 
@@ -162,12 +161,12 @@ fn framed(call: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_worker_ends_with_its_input_whatever_it_is_doing() {
+fn a_worker_exits_when_stdin_closes_even_during_a_call() {
     let mut idle = worker();
     drop(idle.stdin.take());
     assert!(idle.wait().unwrap().success());
     let mut busy = worker();
-    let call = r#"{"realm":1,"load":{"source":"for (;;);","settings":{}},"forget":null,
+    let call = r#"{"isolate":1,"load":{"source":"for (;;);","settings":{}},"evict":null,
         "task":"Each","events":[{"type":"track"}],"memory_bytes":9000000}"#;
     let mut input = busy.stdin.take().unwrap();
     input.write_all(&framed(call)).unwrap();
@@ -176,11 +175,11 @@ fn a_worker_ends_with_its_input_whatever_it_is_doing() {
 }
 
 #[test]
-fn a_worker_that_is_told_nonsense_ends() {
-    for nonsense in [&framed("{}")[..], &[255; 64]] {
+fn a_worker_exits_on_a_protocol_error() {
+    for malformed in [&framed("{}")[..], &[255; 64]] {
         let mut worker = worker();
-        // It may end before it has read all.
-        let _ = worker.stdin.as_mut().unwrap().write_all(nonsense);
+        // It may exit before it has read everything.
+        let _ = worker.stdin.as_mut().unwrap().write_all(malformed);
         worker.wait().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! A client that speaks HTTP by hand, so that it can also misbehave.
+//! An HTTP/1.1 client on a raw socket, so that tests can send malformed requests.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use std::io::Write;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// An answer, as far as tests look at it.
+/// A response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -24,7 +24,7 @@ impl Answer {
         Some(&found.1)
     }
 
-    /// Exactly what SDKs take for success.
+    /// Asserts the success response that SDKs expect.
     #[track_caller]
     pub(super) fn assert_success(&self) {
         assert_eq!(self.status, 200, "{self:?}");
@@ -32,7 +32,7 @@ impl Answer {
         assert_eq!(self.body, r#"{"success":true}"#);
     }
 
-    /// The code of a refusal that has the shape every refusal has.
+    /// Asserts the shape of an error response; returns status, code and message.
     #[track_caller]
     pub(super) fn refusal(&self) -> (u16, String, String) {
         assert_ne!(self.status, 200, "{self:?}");
@@ -69,17 +69,17 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.expect("the connection is open");
     }
 
-    /// Writes what may no longer be wanted.
+    /// Writes, ignoring a closed connection.
     pub(super) async fn try_write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
-    /// Says that nothing more comes.
+    /// Shuts down the sending side.
     pub(super) async fn finish_writing(&mut self) {
         let _ = self.stream.shutdown().await;
     }
 
-    /// The next answer; none when the connection ends first.
+    /// The next response; none if the connection closes first.
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         let head = loop {
             if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -109,13 +109,13 @@ impl Client {
         matches!(self.stream.read_buf(&mut self.read).await, Ok(count) if count > 0)
     }
 
-    /// Waits for the other side to close; what comes before that is thrown away.
+    /// Waits for the peer to close; discards data before that.
     pub(super) async fn closed(&mut self) {
         while self.read_more().await {}
     }
 }
 
-/// A request with a head made from parts.
+/// A request built from its parts.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     method: &'static str,
@@ -146,7 +146,7 @@ impl Request {
         self
     }
 
-    /// Packs the body.
+    /// Compresses the body.
     pub(super) fn gzip(mut self) -> Self {
         self.body = gzip(&self.body);
         self.header("content-encoding", "gzip")

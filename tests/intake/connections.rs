@@ -1,4 +1,4 @@
-//! Connections that misbehave, and the listener's bounds on them.
+//! Misbehaving connections and the listener's limits.
 
 use std::time::Duration;
 
@@ -19,23 +19,23 @@ fn track() -> Vec<u8> {
 const HEAD: &str = "POST /v1/track HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer KEY\r\n";
 
 #[tokio::test]
-async fn a_connection_serves_many_requests_also_pipelined() {
+async fn keep_alive_and_pipelining_work() {
     let stage = Stage::new().await;
     let mut client = stage.connect().await;
     for _ in 0..3 {
         client.write(track()).await;
-        client.answer().await.expect("an answer").assert_success();
+        client.answer().await.expect("a response").assert_success();
     }
     let bad = Request::post("/v1/track", "{").bytes();
     client.write([track(), bad, track()].concat()).await;
-    client.answer().await.expect("an answer").assert_success();
-    client.answer().await.expect("an answer").assert_refused(400, "invalid_json");
-    client.answer().await.expect("an answer").assert_success();
+    client.answer().await.expect("a response").assert_success();
+    client.answer().await.expect("a response").assert_refused(400, "invalid_json");
+    client.answer().await.expect("a response").assert_success();
     assert_eq!(stage.store.take_events().len(), 5);
 }
 
 #[tokio::test]
-async fn a_body_may_come_in_chunks() {
+async fn chunked_bodies_are_accepted() {
     let stage = Stage::new().await;
     let mut client = stage.connect().await;
     client.write(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n")).await;
@@ -45,12 +45,12 @@ async fn a_body_may_come_in_chunks() {
         client.write("\r\n").await;
     }
     client.write("0\r\n\r\n").await;
-    client.answer().await.expect("an answer").assert_success();
+    client.answer().await.expect("a response").assert_success();
     assert_eq!(&stage.store.take_events()[0].event.body[..], TRACK.as_bytes());
 }
 
 #[tokio::test]
-async fn chunks_without_end_are_refused_at_the_limit() {
+async fn endless_chunked_bodies_are_refused_at_the_limit() {
     let stage = Stage::new().await;
     let mut client = stage.connect().await;
     client.write(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n")).await;
@@ -59,11 +59,11 @@ async fn chunks_without_end_are_refused_at_the_limit() {
         client.try_write(&chunk).await;
     }
     client.try_write("0\r\n\r\n").await;
-    client.answer().await.expect("an answer").assert_refused(400, "too_large");
+    client.answer().await.expect("a response").assert_refused(400, "too_large");
 }
 
 #[tokio::test]
-async fn an_early_refusal_is_read_after_a_large_body() {
+async fn a_refusal_before_a_large_body_reaches_the_sender() {
     let stage = Stage::new().await;
     let large = vec![b' '; 3 * 1024 * 1024];
     let unknown = Request::anonymous("/v1/batch", large).header("authorization", "Bearer NO");
@@ -71,7 +71,7 @@ async fn an_early_refusal_is_read_after_a_large_body() {
 }
 
 #[tokio::test]
-async fn a_sender_that_asks_first_is_told_to_go_on_or_not() {
+async fn expect_100_continue_is_answered_before_the_body() {
     let stage = Stage::new().await;
     let head = |key: &str, length: usize| {
         format!(
@@ -81,31 +81,31 @@ async fn a_sender_that_asks_first_is_told_to_go_on_or_not() {
     };
     let mut client = stage.connect().await;
     client.write(head("KEY", TRACK.len())).await;
-    assert_eq!(client.answer().await.expect("an answer").status, 100);
+    assert_eq!(client.answer().await.expect("a response").status, 100);
     client.write(TRACK).await;
-    client.answer().await.expect("an answer").assert_success();
+    client.answer().await.expect("a response").assert_success();
     for (key, length, status, code) in
         [("NO", TRACK.len(), 401, "write_key_unknown"), ("KEY", 2_000_000, 400, "too_large")]
     {
         let mut client = stage.connect().await;
         client.write(head(key, length)).await;
-        client.answer().await.expect("an answer").assert_refused(status, code);
+        client.answer().await.expect("a response").assert_refused(status, code);
         client.closed().await;
     }
 }
 
 #[tokio::test]
-async fn an_answer_can_be_read_by_old_clients() {
+async fn http_1_0_clients_are_served() {
     let stage = Stage::new().await;
     let mut client = stage.connect().await;
     let head = HEAD.replace("HTTP/1.1", "HTTP/1.0");
     client.write(format!("{head}Content-Length: {}\r\n\r\n{TRACK}", TRACK.len())).await;
-    client.answer().await.expect("an answer").assert_success();
+    client.answer().await.expect("a response").assert_success();
     client.closed().await;
 }
 
 #[tokio::test]
-async fn what_is_not_http_ends_its_connection_only() {
+async fn a_connection_that_is_not_http_is_closed() {
     let stage = Stage::new().await;
     for nonsense in ["\x16\x03\x01\x02\x00\x01", "GET\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
     {
@@ -118,7 +118,7 @@ async fn what_is_not_http_ends_its_connection_only() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_come_ends_the_connection() {
+async fn a_head_timeout_closes_the_connection() {
     let header_timeout = Duration::from_millis(50);
     let stage = Stage::with(Conditions { header_timeout, ..Conditions::default() }).await;
     let mut silent = stage.connect().await;
@@ -130,17 +130,17 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_answered() {
+async fn a_body_timeout_is_answered_408() {
     let body_timeout = Duration::from_millis(50);
     let stage = Stage::with(Conditions { body_timeout, ..Conditions::default() }).await;
     let mut client = stage.connect().await;
     client.write(format!("{HEAD}Content-Length: 100\r\n\r\n{{")).await;
-    client.answer().await.expect("an answer").assert_refused(408, "timeout");
+    client.answer().await.expect("a response").assert_refused(408, "timeout");
     client.closed().await;
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_not_accepted() {
+async fn an_incomplete_body_is_not_accepted() {
     let stage = Stage::new().await;
     let mut client = stage.connect().await;
     client.write(format!("{HEAD}Content-Length: 100\r\n\r\n{TRACK}")).await;
@@ -156,54 +156,54 @@ async fn a_body_that_breaks_off_is_not_accepted() {
 }
 
 #[tokio::test]
-async fn a_head_is_bounded() {
+async fn request_heads_are_bounded() {
     let stage = Stage::new().await;
     let mut client = stage.connect().await;
     client.try_write(HEAD).await;
     client.try_write(format!("X-Large: {}\r\n\r\n", "x".repeat(64 * 1024))).await;
-    assert_eq!(client.answer().await.expect("an answer").status, 431);
+    assert_eq!(client.answer().await.expect("a response").status, 431);
     client.closed().await;
 }
 
 #[tokio::test]
-async fn at_the_cap_the_next_connection_waits() {
+async fn connections_beyond_the_limit_wait() {
     let stage = Stage::with(Conditions { max_connections: 1, ..Conditions::default() }).await;
     let mut first = stage.connect().await;
     first.write(track()).await;
-    first.answer().await.expect("an answer").assert_success();
+    first.answer().await.expect("a response").assert_success();
     let mut second = stage.connect().await;
     second.write(track()).await;
-    // The first is still served while the second waits.
+    // The first connection is served while the second waits.
     first.write(track()).await;
-    first.answer().await.expect("an answer").assert_success();
+    first.answer().await.expect("a response").assert_success();
     assert_eq!(stage.store.take_events().len(), 2);
     drop(first);
-    second.answer().await.expect("an answer").assert_success();
+    second.answer().await.expect("a response").assert_success();
 }
 
 #[tokio::test]
-async fn a_stop_lets_requests_under_way_finish_and_closes_idle_connections() {
+async fn shutdown_drains_requests_in_flight_and_closes_idle_connections() {
     let stage = Stage::new().await;
     let hold = stage.store.hold();
     let mut idle = stage.connect().await;
     idle.write(track()).await;
     hold.entered().await;
     hold.release();
-    idle.answer().await.expect("an answer").assert_success();
+    idle.answer().await.expect("a response").assert_success();
     let mut busy = stage.connect().await;
     busy.write(track()).await;
     hold.entered().await;
     stage.shutdown.cancel();
     idle.closed().await;
     hold.release();
-    busy.answer().await.expect("an answer").assert_success();
+    busy.answer().await.expect("a response").assert_success();
     busy.closed().await;
     stage.stopped().await;
     assert!(tokio::net::TcpStream::connect(stage.address).await.is_err());
 }
 
 #[tokio::test]
-async fn a_stop_ends_with_its_grace() {
+async fn shutdown_ends_after_the_grace_period() {
     let grace = Duration::from_millis(50);
     let stage = Stage::with(Conditions { grace, ..Conditions::default() }).await;
     let mut slow = stage.connect().await;
@@ -219,7 +219,7 @@ async fn a_stop_ends_with_its_grace() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_told_with_what_to_do() {
+async fn a_port_in_use_is_reported_with_a_hint() {
     let first = listener::bind("127.0.0.1:0").await.expect("a free port");
     let address = first.local_addr().expect("bound").to_string();
     let error = listener::bind(&address).await.expect_err("in use");
@@ -234,9 +234,9 @@ async fn a_port_in_use_is_told_with_what_to_do() {
     }
 }
 
-/// Whatever comes as a body: no panic, and an answer of one of the two shapes.
+/// Any bytes as a body: no panic, and a well-formed response.
 #[test]
-fn any_body_gets_a_well_formed_answer() {
+fn any_body_gets_a_well_formed_response() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let stage = runtime.block_on(Stage::new());
@@ -255,7 +255,7 @@ fn any_body_gets_a_well_formed_answer() {
             }
             let mut client = Client::connect(stage.address).await;
             client.write(request.bytes()).await;
-            let answer = client.answer().await.expect("an answer");
+            let answer = client.answer().await.expect("a response");
             if answer.status == 200 {
                 answer.assert_success();
             } else {

@@ -1,4 +1,4 @@
-//! Documents: what mappings see follows from what is stored, and is what JavaScript would print.
+//! Documents: what mappings render from is derived from the stored event and printed as JavaScript does.
 
 use postrider::domain::clock::Timestamp;
 use postrider::domain::document::{correct, parse_time};
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::client::Request;
 use super::stage::{NOW, NOW_ISO, Stage};
 
-/// The event as it is after a restart: what the store keeps, and nothing else.
+/// The event as it is read from the store after a restart.
 fn stored(event: &Event) -> Event {
     Event { document: Document::default(), ..event.clone() }
 }
@@ -20,13 +20,13 @@ fn text(event: &Event) -> String {
 }
 
 #[tokio::test]
-async fn acceptance_adds_its_fields() {
+async fn acceptance_adds_fields_to_the_document() {
     let stage = Stage::new().await;
     stage.dispatch.set_room(1);
     let body = r#"{"userId":"u","2":true,"event":"E","messageId":"m","n":1.50,"channel":"server",
         "timestamp":"2023-11-14T22:00:00Z","sentAt":"2023-11-14T22:00:10.000Z"}"#;
     let event = stage.accept_one("/v1/track", body).await;
-    assert!(event.document.get().is_some(), "the first attempt need not make it again");
+    assert!(event.document.get().is_some(), "cached for the first attempt");
     assert_eq!(
         text(&event),
         r#"{"2":true,"userId":"u","event":"E","messageId":"m","n":1.5,"channel":"server",
@@ -38,7 +38,7 @@ async fn acceptance_adds_its_fields() {
 }
 
 #[tokio::test]
-async fn a_batch_adds_what_its_items_lack() {
+async fn batch_fields_are_merged_into_items() {
     let stage = Stage::new().await;
     let batch = r#"{"batch":[
         {"type":"page","userId":"u","messageId":"1"},
@@ -65,13 +65,13 @@ async fn a_batch_adds_what_its_items_lack() {
 }
 
 #[tokio::test]
-async fn times_are_set_right() {
+async fn timestamps_are_corrected_for_clock_skew() {
     let stage = Stage::new().await;
     let at = NOW_ISO;
     for (times, timestamp, original) in [
-        // Neither: it happened when it was accepted.
+        // Neither: the time of acceptance.
         ("", at, at),
-        // Without the time of sending, the sender's clock is taken as right.
+        // Without sentAt the sender's clock is trusted.
         (
             r#","timestamp":"2015-12-12T19:11:01.169Z""#,
             "2015-12-12T19:11:01.169Z",
@@ -87,7 +87,7 @@ async fn times_are_set_right() {
             "2015-12-12T19:11:01.169Z",
             "2015-12-12T19:11:01.169Z",
         ),
-        // A clock that is years behind, and one that is ahead.
+        // A clock that is years behind, and one ahead.
         (
             r#","timestamp":"2015-12-12T19:11:01.169Z","sentAt":"2015-12-12T19:11:02.169Z""#,
             "2023-11-14T22:13:19.123Z",
@@ -98,7 +98,7 @@ async fn times_are_set_right() {
             at,
             "2030-01-01T00:00:00+00:00",
         ),
-        // Sent before it happened: it is in the future by our clock too.
+        // Sent before it happened: in the future by our clock too.
         (
             r#","timestamp":"2030-01-01T00:00:05Z","sentAt":"2030-01-01T00:00:00Z""#,
             "2023-11-14T22:13:25.123Z",
@@ -127,7 +127,7 @@ async fn times_are_set_right() {
 }
 
 #[test]
-fn times_are_read_as_senders_write_them() {
+fn timestamps_are_parsed_in_all_formats_of_sdks() {
     let base = Some(Timestamp::from_micros(1_449_947_461_000_000));
     for text in [
         "2015-12-12T19:11:01Z",
@@ -156,7 +156,7 @@ fn times_are_read_as_senders_write_them() {
 
 proptest! {
     #[test]
-    fn a_corrected_time_keeps_the_age(
+    fn a_corrected_timestamp_keeps_the_age_of_the_event(
         original in 0i64..4_000_000_000_000_000, age in -1_000_000_000_000i64..1_000_000_000_000,
     ) {
         let original = Timestamp::from_micros(original);
@@ -165,14 +165,14 @@ proptest! {
     }
 
     #[test]
-    fn extreme_times_give_a_time(original in any::<i64>(), sent_at in any::<i64>()) {
+    fn extreme_timestamps_do_not_overflow(original in any::<i64>(), sent_at in any::<i64>()) {
         let (original, sent_at) = (Timestamp::from_micros(original), Timestamp::from_micros(sent_at));
         let corrected = correct(Some(original), Some(sent_at), NOW);
         prop_assert!(parse_time(&corrected.to_iso()).is_some());
     }
 
     #[test]
-    fn a_document_is_a_fixed_point_and_the_same_every_time(
+    fn documents_are_deterministic_and_idempotent(
         fields in prop::collection::vec((key(), value()), 0..12),
         envelope in prop::option::of(prop::collection::vec((key(), value()), 0..6)),
     ) {

@@ -1,4 +1,4 @@
-//! Events one by one: what is kept of a message, and what is acknowledged but not routed.
+//! Events of single messages: what is stored, and what is acknowledged but not routed.
 
 use postrider::domain::event::EventType;
 
@@ -6,7 +6,7 @@ use super::client::Request;
 use super::stage::{FIRST, NOW, OTHER, SECOND, Stage};
 
 #[tokio::test]
-async fn a_message_is_kept_byte_for_byte() {
+async fn messages_are_stored_byte_for_byte() {
     let stage = Stage::new().await;
     let body = " {\"userId\" :\"u-1\",\n\"event\":\"Order\\u0020Done\", \"messageId\":\"m1\",\"n\":1.50 } ";
     let event = stage.accept_one("/v1/track", body).await;
@@ -23,7 +23,7 @@ async fn a_message_is_kept_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_write_key_is_not_kept() {
+async fn write_keys_are_not_stored() {
     let stage = Stage::new().await;
     let body = r#"{"userId":"u", "writeKey":"KEY","event":"E"}"#;
     let event = stage.accept_one("/v1/track", body).await;
@@ -38,7 +38,7 @@ async fn a_write_key_is_not_kept() {
 }
 
 #[tokio::test]
-async fn the_path_says_the_type_of_a_single_call() {
+async fn the_path_determines_the_type_of_a_single_call() {
     let stage = Stage::new().await;
     let event = stage.accept_one("/v1/page", r#"{"type":"track","userId":"u"}"#).await;
     assert_eq!((event.kind, &event.rejection), (Some(EventType::Page), &None));
@@ -47,7 +47,7 @@ async fn the_path_says_the_type_of_a_single_call() {
 }
 
 #[tokio::test]
-async fn a_message_without_an_id_gets_one() {
+async fn messages_without_an_id_get_a_uuid() {
     let stage = Stage::new().await;
     let mut ids = Vec::new();
     for id in ["", r#","messageId":null"#, r#","messageId":"""#, r#","messageId":{}"#] {
@@ -65,7 +65,7 @@ async fn a_message_without_an_id_gets_one() {
 }
 
 #[tokio::test]
-async fn a_message_id_may_have_100_characters() {
+async fn message_ids_are_limited_to_100_characters() {
     let stage = Stage::new().await;
     let of = |id: &str| format!("{{\"userId\":\"u\",\"event\":\"E\",\"messageId\":\"{id}\"}}");
     let longest = "é".repeat(100);
@@ -78,7 +78,7 @@ async fn a_message_id_may_have_100_characters() {
 }
 
 #[tokio::test]
-async fn an_invalid_message_is_acknowledged_and_kept_with_the_reason() {
+async fn invalid_messages_are_acknowledged_and_stored_with_the_reason() {
     let stage = Stage::new().await;
     for (path, body, reason) in [
         ("track", r#"{"event":"E"}"#, "there is no userId and no anonymousId"),
@@ -109,7 +109,7 @@ async fn an_invalid_message_is_acknowledged_and_kept_with_the_reason() {
 }
 
 #[tokio::test]
-async fn each_item_of_a_batch_stands_on_its_own() {
+async fn batch_items_are_validated_independently() {
     let stage = Stage::new().await;
     let items = [
         r#"{"type":"track","userId":"u","event":"E"}"#,

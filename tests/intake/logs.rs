@@ -1,4 +1,4 @@
-//! Logs: a refusal is told with its cause; write keys and messages never are.
+//! Logs: a refusal is logged with its cause; write keys and messages are never logged.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use super::client::Request;
 use super::stage::{Failure, Stage};
 
-/// Log lines, kept.
+/// Captured log lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -24,14 +24,14 @@ impl io::Write for Lines {
 }
 
 #[tokio::test]
-async fn no_log_line_has_a_write_key_or_a_message() {
+async fn logs_contain_no_write_keys_and_no_messages() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // The runtime of this test is this thread, so the server's tasks log here as well.
+    // A current-thread runtime, so the server's tasks use this subscriber too.
     let _kept = tracing::subscriber::set_default(subscriber);
     let stage = Stage::new().await;
     let body = r#"{"writeKey":"KEY","userId":"PRIVATE","event":"PRIVATE"}"#;
@@ -45,8 +45,10 @@ async fn no_log_line_has_a_write_key_or_a_message() {
     stage.send(&Request::post("/v1/track", body)).await.assert_refused(503, "unavailable");
 
     let lines = String::from_utf8(lines.0.lock().expect("not poisoned").clone()).expect("UTF-8");
-    for told in ["refused", "write_key_unknown", "the store is closed", "kept as rejected", "web"] {
-        assert!(lines.contains(told), "{told} in {lines}");
+    for expected in
+        ["refused", "write_key_unknown", "the store is closed", "kept as rejected", "web"]
+    {
+        assert!(lines.contains(expected), "{expected} in {lines}");
     }
     for secret in ["KEY", "WRONG", "PRIVATE", "S0VZ"] {
         assert!(!lines.contains(secret), "{secret} in {lines}");

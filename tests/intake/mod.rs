@@ -1,4 +1,4 @@
-//! Intake, door to door: real connections, the real accept loop, a store and a dispatcher in memory.
+//! Intake end to end: real connections and listener, an in-memory store and dispatcher.
 
 mod client;
 mod connections;

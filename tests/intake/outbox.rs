@@ -1,5 +1,5 @@
-//! What one commit writes, and what follows from it: deliveries, leases, the hand-over, and that no
-//! reserved place is ever lost.
+//! The outbox write of a request and its effects: deliveries, leases, dispatch; no reserved slot is
+//! leaked.
 
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ async fn every_matching_mapping_gets_a_delivery() {
     }
     assert!(events[0].skips.is_empty());
     assert_eq!(*stage.dispatch.hints.lock().expect("not poisoned"), [FIRST, SECOND, OTHER]);
-    assert!(stage.dispatch.handed.lock().expect("not poisoned").is_empty());
+    assert!(stage.dispatch.dispatched.lock().expect("not poisoned").is_empty());
 }
 
 #[tokio::test]
-async fn integrations_keep_an_event_from_destinations() {
+async fn integrations_exclude_destinations() {
     let stage = Stage::new().await;
     let (hook, other) =
         (Skip { destination_id: DestinationId(1) }, Skip { destination_id: DestinationId(2) });
@@ -44,7 +44,7 @@ async fn integrations_keep_an_event_from_destinations() {
         (r#"{"Hook":false}"#, vec![OTHER], vec![hook]),
         (r#"{"All":false,"Hook":true}"#, vec![FIRST, SECOND], vec![other]),
         (r#"{"All":false,"Other":{"x":1}}"#, vec![OTHER], vec![hook]),
-        // A disabled destination is not kept from: nothing would go there.
+        // A disabled destination is not reported as skipped.
         (r#"{"Off":false}"#, vec![FIRST, SECOND, OTHER], vec![]),
     ] {
         let body = format!("{{\"userId\":\"u\",\"event\":\"E\",\"integrations\":{integrations}}}");
@@ -56,7 +56,7 @@ async fn integrations_keep_an_event_from_destinations() {
 }
 
 #[tokio::test]
-async fn what_there_is_room_for_is_leased_and_handed_over() {
+async fn deliveries_with_a_slot_are_leased_and_dispatched() {
     let stage = Stage::new().await;
     stage.dispatch.set_room(2);
     let batch = format!("{{\"batch\":[{},{},{}]}}", track("1"), track("2"), track("3"));
@@ -65,55 +65,56 @@ async fn what_there_is_room_for_is_leased_and_handed_over() {
     let lease = Lease { node_id: NodeId(42), expires_at: NOW + Duration::from_secs(35) };
     for (new, expected) in events.iter().zip([Some(lease), Some(lease), None]) {
         assert!(new.deliveries.iter().all(|it| it.lease == expected), "{:?}", new.deliveries);
-        // What is claimed later is read from the store then: it takes no memory until it is.
+        // Pending deliveries are read from the store when claimed and use no memory until then.
         assert_eq!(new.event.document.get().is_some(), expected.is_some());
     }
-    let handed = stage.dispatch.handed.lock().expect("not poisoned");
-    assert_eq!(handed.len(), 6);
-    for (in_hand, mapping_id) in handed.iter().zip([FIRST, SECOND, OTHER].into_iter().cycle()) {
-        assert_eq!(in_hand.mapping_id, mapping_id);
-        assert_eq!((in_hand.token, in_hand.tried), (1, 0));
-        assert_eq!(in_hand.accepted_at, NOW);
-        assert_eq!(in_hand.deadline_at, NOW + WINDOW);
-        assert_eq!(in_hand.lease_expires_at, lease.expires_at);
-        assert!(in_hand.event.document.get().is_some());
+    let dispatched = stage.dispatch.dispatched.lock().expect("not poisoned");
+    assert_eq!(dispatched.len(), 6);
+    for (delivery, mapping_id) in dispatched.iter().zip([FIRST, SECOND, OTHER].into_iter().cycle())
+    {
+        assert_eq!(delivery.mapping_id, mapping_id);
+        assert_eq!((delivery.token, delivery.tried), (1, 0));
+        assert_eq!(delivery.accepted_at, NOW);
+        assert_eq!(delivery.deadline_at, NOW + WINDOW);
+        assert_eq!(delivery.lease_expires_at, lease.expires_at);
+        assert!(delivery.event.document.get().is_some());
     }
-    // Ids run on within an event: 1 is the first event's, 2 to 4 its deliveries.
-    let ids: Vec<i64> = handed.iter().map(|it| it.id.0).collect();
+    // Ids are consecutive within an event: 1 is the first event, 2 to 4 its deliveries.
+    let ids: Vec<i64> = dispatched.iter().map(|it| it.id.0).collect();
     assert_eq!(ids[..3], [ids[0], ids[0] + 1, ids[0] + 2]);
     assert_eq!(*stage.dispatch.hints.lock().expect("not poisoned"), [FIRST, SECOND, OTHER]);
-    drop(handed);
-    assert_eq!(stage.dispatch.lost(), 0);
+    drop(dispatched);
+    assert_eq!(stage.dispatch.leaked(), 0);
 }
 
 #[tokio::test]
-async fn a_duplicate_is_acknowledged_and_its_places_are_given_back() {
+async fn duplicates_are_acknowledged_and_their_slots_released() {
     let stage = Stage::new().await;
     stage.dispatch.set_room(10);
     let batch = format!("{{\"batch\":[{},{}]}}", track("1"), track("1"));
     stage.send(&Request::post("/v1/batch", batch)).await.assert_success();
     stage.send(&Request::post("/v1/track", track("1"))).await.assert_success();
     assert_eq!(stage.store.take_events().len(), 1);
-    assert_eq!(stage.dispatch.handed.lock().expect("not poisoned").len(), 3);
-    assert_eq!(stage.dispatch.lost(), 0);
+    assert_eq!(stage.dispatch.dispatched.lock().expect("not poisoned").len(), 3);
+    assert_eq!(stage.dispatch.leaked(), 0);
     assert!(stage.dispatch.hints.lock().expect("not poisoned").is_empty());
 }
 
 #[tokio::test]
-async fn the_answer_comes_only_after_the_commit() {
+async fn the_response_is_sent_after_the_commit() {
     let stage = Stage::new().await;
     let hold = stage.store.hold();
     let mut client = stage.connect().await;
     client.write(Request::post("/v1/track", track("1")).bytes()).await;
     hold.entered().await;
-    assert!(stage.dispatch.handed.lock().expect("not poisoned").is_empty());
+    assert!(stage.dispatch.dispatched.lock().expect("not poisoned").is_empty());
     hold.release();
-    client.answer().await.expect("an answer").assert_success();
+    client.answer().await.expect("a response").assert_success();
     assert_eq!(stage.store.take_events().len(), 1);
 }
 
 #[tokio::test]
-async fn a_sender_that_goes_away_takes_nothing_with_it() {
+async fn a_disconnected_sender_does_not_cancel_the_commit() {
     let stage = Stage::new().await;
     stage.dispatch.set_room(10);
     let hold = stage.store.hold();
@@ -121,12 +122,12 @@ async fn a_sender_that_goes_away_takes_nothing_with_it() {
     client.write(Request::post("/v1/track", track("1")).bytes()).await;
     hold.entered().await;
     drop(client);
-    // The request is given up with its connection.
+    // The request's future is dropped with its connection.
     stage.shutdown.cancel();
     stage.stopped().await;
     hold.release();
     stage.intake.finish().await;
     assert_eq!(stage.store.take_events().len(), 1);
-    assert_eq!(stage.dispatch.handed.lock().expect("not poisoned").len(), 3);
-    assert_eq!(stage.dispatch.lost(), 0);
+    assert_eq!(stage.dispatch.dispatched.lock().expect("not poisoned").len(), 3);
+    assert_eq!(stage.dispatch.leaked(), 0);
 }

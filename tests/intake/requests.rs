@@ -1,4 +1,4 @@
-//! Requests as a whole: paths, write keys, media types, limits, and how each refusal looks.
+//! Requests: paths, write keys, media types, limits and error responses.
 
 use postrider::domain::event::EventType;
 use postrider::intake::limits::{MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES};
@@ -8,17 +8,17 @@ use super::stage::{Failure, Stage};
 
 const TRACK: &str = r#"{"userId":"u","event":"E"}"#;
 
-/// Valid as every type.
+/// Valid for every type.
 const ANY: &str = r#"{"userId":"u","event":"E","groupId":"g","previousId":"p"}"#;
 
-/// A track whose body has exactly so many bytes.
+/// A track whose body has exactly this many bytes.
 fn track_of(bytes: usize) -> String {
     let start = r#"{"userId":"u","event":"E","pad":""#;
     format!("{start}{}\"}}", "x".repeat(bytes - start.len() - 2))
 }
 
 #[tokio::test]
-async fn every_call_is_accepted_under_every_name() {
+async fn every_endpoint_is_accepted_under_all_its_paths() {
     let stage = Stage::new().await;
     let names = [
         ("track", EventType::Track),
@@ -63,7 +63,7 @@ async fn other_paths_and_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn a_write_key_can_be_given_in_three_ways() {
+async fn write_keys_are_accepted_from_basic_bearer_and_body() {
     let stage = Stage::new().await;
     let of = |header: &str| Request::anonymous("/v1/track", TRACK).header("authorization", header);
     for header in [basic("KEY:"), basic("KEY"), basic("KEY:x"), "Bearer KEY".to_owned()] {
@@ -73,7 +73,7 @@ async fn a_write_key_can_be_given_in_three_ways() {
     stage.send(&Request::anonymous("/v1/track", body)).await.assert_success();
     let batch = format!("{{\"batch\":[{TRACK}],\"writeKey\":\"KEY\"}}");
     stage.send(&Request::anonymous("/v1/batch", batch)).await.assert_success();
-    // A header that carries no key leaves it to the body.
+    // A header without a key falls back to the body.
     let both = Request::anonymous("/v1/track", body).header("authorization", &basic(":"));
     stage.send(&both).await.assert_success();
 }
@@ -100,7 +100,7 @@ async fn a_wrong_write_key_is_refused() {
 }
 
 #[tokio::test]
-async fn bodies_come_under_any_media_type_but_forms() {
+async fn all_media_types_except_forms_are_accepted() {
     let stage = Stage::new().await;
     let of = |media: &str| Request::post("/v1/track", TRACK).header("content-type", media);
     for media in ["application/json", "application/json; charset=utf-8", "text/plain", "x/y"] {
@@ -112,7 +112,7 @@ async fn bodies_come_under_any_media_type_but_forms() {
 }
 
 #[tokio::test]
-async fn bodies_come_packed_with_gzip_only() {
+async fn gzip_is_the_only_content_encoding() {
     let stage = Stage::new().await;
     stage.send(&Request::post("/v1/track", TRACK).gzip()).await.assert_success();
     assert_eq!(&stage.store.take_events()[0].event.body[..], TRACK.as_bytes());
@@ -125,7 +125,7 @@ async fn bodies_come_packed_with_gzip_only() {
 }
 
 #[tokio::test]
-async fn a_bomb_is_refused() {
+async fn decompression_bombs_are_refused() {
     let stage = Stage::new().await;
     let bomb = Request::post("/v1/track", vec![b' '; 50 * MAX_REQUEST_BYTES]).gzip();
     assert!(bomb.bytes().len() < 100_000);
@@ -133,7 +133,7 @@ async fn a_bomb_is_refused() {
 }
 
 #[tokio::test]
-async fn an_event_may_have_32_kib() {
+async fn events_are_limited_to_32_kib() {
     let stage = Stage::new().await;
     let largest = track_of(MAX_MESSAGE_BYTES);
     stage.send(&Request::post("/v1/track", largest.clone())).await.assert_success();
@@ -150,11 +150,11 @@ async fn an_event_may_have_32_kib() {
     let answer = stage.send(&Request::post("/v1/batch", batch)).await;
     answer.assert_refused(400, "too_large");
     assert!(answer.body.contains("batch[1] has 32783 bytes"), "{}", answer.body);
-    assert_eq!(stage.store.take_events().len(), 2, "nothing of the refused ones is kept");
+    assert_eq!(stage.store.take_events().len(), 2, "nothing of a refused request is stored");
 }
 
 #[tokio::test]
-async fn a_batch_may_have_512_kib_and_2500_events() {
+async fn batches_are_limited_in_bytes_and_to_2500_events() {
     let stage = Stage::new().await;
     let item = track_of(32_000).replacen('{', r#"{"type":"track","#, 1);
     let batch = format!("{{\"batch\":[{}]}}", vec![item; 17].join(","));
@@ -171,7 +171,7 @@ async fn a_batch_may_have_512_kib_and_2500_events() {
 }
 
 #[tokio::test]
-async fn what_a_batch_adds_to_its_events_is_bounded() {
+async fn fields_merged_into_batch_items_are_bounded() {
     let stage = Stage::new().await;
     let batch = |context: usize, count: usize| {
         let context = "x".repeat(context);
@@ -187,7 +187,7 @@ async fn what_a_batch_adds_to_its_events_is_bounded() {
 }
 
 #[tokio::test]
-async fn json_that_is_none_is_refused_with_its_place() {
+async fn invalid_json_is_refused_with_its_position() {
     let stage = Stage::new().await;
     for (body, place) in [
         ("", "line 1 column 1 (offset 0)"),
@@ -209,7 +209,7 @@ async fn json_that_is_none_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_write_is_told_to_the_sender() {
+async fn store_failures_are_answered_429_507_or_503() {
     let stage = Stage::new().await;
     stage.dispatch.set_room(10);
     for (failure, status, code) in [
@@ -222,19 +222,19 @@ async fn a_store_that_cannot_write_is_told_to_the_sender() {
         answer.assert_refused(status, code);
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
     }
-    assert_eq!(stage.dispatch.lost(), 0, "what was reserved for them is given back");
-    assert!(stage.dispatch.handed.lock().expect("not poisoned").is_empty());
+    assert_eq!(stage.dispatch.leaked(), 0, "reserved slots are released");
+    assert!(stage.dispatch.dispatched.lock().expect("not poisoned").is_empty());
 }
 
 #[tokio::test]
-async fn below_the_disk_floor_nothing_is_read() {
+async fn below_the_free_space_floor_requests_are_answered_507_unread() {
     let stage = Stage::new().await;
     stage.store.set_no_room();
     stage.send(&Request::post("/v1/track", "not JSON")).await.assert_refused(507, "disk_full");
 }
 
 #[tokio::test]
-async fn browsers_may_ask_and_send() {
+async fn cors_preflight_and_requests_are_allowed() {
     let stage = Stage::new().await;
     let ask = Request::anonymous("/v1/t", "")
         .method("OPTIONS")
@@ -256,7 +256,7 @@ async fn browsers_may_ask_and_send() {
 }
 
 #[tokio::test]
-async fn answers_are_counted() {
+async fn responses_are_counted() {
     let stage = Stage::new().await;
     stage.send(&Request::post("/v1/track", TRACK)).await.assert_success();
     stage.send(&Request::post("/v1/track", "x")).await.assert_refused(400, "invalid_json");

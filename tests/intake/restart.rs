@@ -1,4 +1,4 @@
-//! Intake on the real store: what a restart must not change.
+//! Intake on the real store: documents and de-duplication across a restart.
 
 use http::StatusCode;
 use postrider::store::EventQuery;
@@ -8,7 +8,7 @@ use crate::support::app::{Builder, TestApp};
 use crate::support::receiver::{Behaviour, Receiver};
 
 #[tokio::test]
-async fn a_restart_changes_neither_documents_nor_what_is_a_duplicate() {
+async fn documents_and_deduplication_survive_a_restart() {
     let receiver = Receiver::start(Behaviour::status(200)).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     let batch = json!({
@@ -32,7 +32,7 @@ async fn a_restart_changes_neither_documents_nor_what_is_a_duplicate() {
     assert_eq!(events[0].event.document.get(), None);
     let document = events[0].event.document().unwrap();
     let delivered = &receiver.requests()[0].body;
-    assert_eq!(document, delivered, "what was sent first is what would be sent again");
+    assert_eq!(document, delivered, "a retry would send the same bytes");
     let reason = events[1].event.rejection.as_deref();
     assert_eq!(reason, Some("there is no event: a track needs the event's name"));
 

@@ -1,5 +1,5 @@
-//! What intake stands on in these tests: a pipeline, a store and a dispatcher in memory, and the
-//! real listener in front.
+//! The fixture of these tests: intake behind the real listener, with an in-memory pipeline, store and
+//! dispatcher.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{Answer, Client, Request};
 
-/// When it is, until a test lets time pass: 2023-11-14T22:13:20.123Z.
+/// The manual clock's time: 2023-11-14T22:13:20.123Z.
 pub(super) const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_123_456);
 pub(super) const NOW_ISO: &str = "2023-11-14T22:13:20.123Z";
 
@@ -54,7 +54,7 @@ pub(super) struct Stage {
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What a test sets differently.
+/// The options of a stage.
 #[derive(Clone, Copy)]
 pub(super) struct Conditions {
     pub(super) header_timeout: Duration,
@@ -108,14 +108,14 @@ impl Stage {
         Client::connect(self.address).await
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends a request on a new connection.
     pub(super) async fn send(&self, request: &Request) -> Answer {
         let mut client = self.connect().await;
         client.try_write(request.bytes()).await;
-        client.answer().await.expect("an answer")
+        client.answer().await.expect("a response")
     }
 
-    /// Sends a body that is to be accepted, and returns the one event kept from it.
+    /// Sends a body that is accepted, and returns its only event.
     pub(super) async fn accept_one(&self, path: &str, body: &str) -> Arc<Event> {
         self.send(&Request::post(path, body)).await.assert_success();
         let mut events = self.store.take_events();
@@ -219,7 +219,7 @@ impl OpenSecret for NoSecrets {
     }
 }
 
-/// Which way the store fails.
+/// How the store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     Full,
@@ -227,7 +227,7 @@ pub(super) enum Failure {
     Closed,
 }
 
-/// Keeps what it accepts, once for each messageId.
+/// Stores accepted events in memory, de-duplicated by messageId.
 #[derive(Default)]
 pub(super) struct MemoryStore {
     events: Mutex<Vec<NewEvent>>,
@@ -238,14 +238,14 @@ pub(super) struct MemoryStore {
     last_id: AtomicU32,
 }
 
-/// Stops commits until a test lets them go.
+/// Blocks commits until a test releases them.
 pub(super) struct Hold {
     entered: Semaphore,
     released: Semaphore,
 }
 
 impl Hold {
-    /// Returns once a commit waits.
+    /// Returns once a commit is blocked.
     pub(super) async fn entered(&self) {
         self.entered.acquire().await.expect("never closed").forget();
     }
@@ -315,14 +315,14 @@ impl MemoryStore {
     }
 }
 
-/// Has as much room for each mapping as a test gives it; remembers what it is told.
+/// A dispatcher with a configurable number of slots per mapping; records all calls.
 #[derive(Default)]
 pub(super) struct MemoryDispatch {
     pub(super) room: AtomicU32,
-    pub(super) handed: Mutex<Vec<LeasedDelivery>>,
+    pub(super) dispatched: Mutex<Vec<LeasedDelivery>>,
     pub(super) hints: Mutex<Vec<MappingId>>,
     reserved: Mutex<Vec<(MappingId, u32)>>,
-    given_back: Mutex<Vec<(MappingId, u32)>>,
+    released_slots: Mutex<Vec<(MappingId, u32)>>,
 }
 
 impl MemoryDispatch {
@@ -330,13 +330,13 @@ impl MemoryDispatch {
         self.room.store(room, Ordering::Relaxed);
     }
 
-    /// Reserved places that were neither used nor given back.
-    pub(super) fn lost(&self) -> i64 {
-        let sum = |places: &Mutex<Vec<(MappingId, u32)>>| -> i64 {
-            places.lock().expect("not poisoned").iter().map(|(_, count)| i64::from(*count)).sum()
+    /// Reserved slots that were neither used nor released.
+    pub(super) fn leaked(&self) -> i64 {
+        let sum = |slots: &Mutex<Vec<(MappingId, u32)>>| -> i64 {
+            slots.lock().expect("not poisoned").iter().map(|(_, count)| i64::from(*count)).sum()
         };
-        let used = self.handed.lock().expect("not poisoned").len();
-        sum(&self.reserved) - sum(&self.given_back) - i64::try_from(used).expect("few")
+        let used = self.dispatched.lock().expect("not poisoned").len();
+        sum(&self.reserved) - sum(&self.released_slots) - i64::try_from(used).expect("few")
     }
 }
 
@@ -345,21 +345,21 @@ impl Dispatch for MemoryDispatch {
         NodeId(42)
     }
 
-    fn reserve(&self, mapping_id: MappingId, wanted: u32) -> u32 {
-        let granted = wanted.min(self.room.load(Ordering::Relaxed));
+    fn reserve(&self, mapping_id: MappingId, count: u32) -> u32 {
+        let granted = count.min(self.room.load(Ordering::Relaxed));
         self.reserved.lock().expect("not poisoned").push((mapping_id, granted));
         granted
     }
 
-    fn give_back(&self, mapping_id: MappingId, unused: u32) {
-        self.given_back.lock().expect("not poisoned").push((mapping_id, unused));
+    fn release(&self, mapping_id: MappingId, unused: u32) {
+        self.released_slots.lock().expect("not poisoned").push((mapping_id, unused));
     }
 
-    fn hand_over(&self, deliveries: Vec<LeasedDelivery>) {
-        self.handed.lock().expect("not poisoned").extend(deliveries);
+    fn dispatch(&self, deliveries: Vec<LeasedDelivery>) {
+        self.dispatched.lock().expect("not poisoned").extend(deliveries);
     }
 
-    fn hint_due(&self, mapping_ids: &[MappingId]) {
+    fn notify_due(&self, mapping_ids: &[MappingId]) {
         self.hints.lock().expect("not poisoned").extend_from_slice(mapping_ids);
     }
 }

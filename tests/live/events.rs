@@ -1,4 +1,4 @@
-//! The live stream of events: what is told, to whom, and how it ends.
+//! The live stream of events: its items, its filters, its authorization and its end.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn watch(app: &TestApp, query: &str) -> Sse {
 }
 
 #[tokio::test]
-async fn what_is_accepted_is_told_live_to_those_whose_filter_wants_it() {
+async fn accepted_events_are_streamed_to_subscribers_whose_filter_matches() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     let mut all = watch(&app, "").await;
@@ -26,20 +26,20 @@ async fn what_is_accepted_is_told_live_to_those_whose_filter_wants_it() {
     app.track("first").await;
     let page = json!({"name": "Home", "userId": "ada", "messageId": "m2"});
     assert_eq!(app.send("/v1/page", &page).await, StatusCode::OK);
-    let told = all.message().await;
-    assert_eq!((&told["type"], &told["name"]), (&json!("track"), &json!("first")));
-    assert_eq!((&told["source"], &told["message_id"]), (&json!("website"), &json!("first")));
-    assert_eq!(told["body"]["userId"], "u1");
+    let event = all.message().await;
+    assert_eq!((&event["type"], &event["name"]), (&json!("track"), &json!("first")));
+    assert_eq!((&event["source"], &event["message_id"]), (&json!("website"), &json!("first")));
+    assert_eq!(event["body"]["userId"], "u1");
     assert_eq!(all.message().await["name"], "Home");
     assert_eq!(pages.message().await["message_id"], "m2");
     assert_eq!(ada.message().await["message_id"], "m2");
-    let id = told["id"].as_str().unwrap();
+    let id = event["id"].as_str().unwrap();
     let (status, shown) = app.client.get(&format!("/api/v1/events/{id}")).await.unwrap();
     assert_eq!((status, &shown["event"]["message_id"]), (StatusCode::OK, &json!("first")));
 }
 
 #[tokio::test]
-async fn rejected_events_are_told_with_their_reason_and_duplicates_are_not() {
+async fn rejected_events_are_streamed_with_their_reason_and_duplicates_are_not() {
     let app = TestApp::with(&[]).await;
     let mut all = watch(&app, "").await;
     app.track("once").await;
@@ -47,14 +47,14 @@ async fn rejected_events_are_told_with_their_reason_and_duplicates_are_not() {
     let hostile = json!({"event": 7, "userId": "<script>alert(1)</script>", "messageId": "bad"});
     assert_eq!(app.send("/v1/track", &hostile).await, StatusCode::OK);
     assert_eq!(all.message().await["message_id"], "once");
-    let told = all.message().await;
-    assert_eq!(told["message_id"], "bad");
-    assert!(told["rejection"].as_str().is_some_and(|why| why.contains("event")), "{told}");
-    assert_eq!(told["body"]["userId"], "<script>alert(1)</script>");
+    let event = all.message().await;
+    assert_eq!(event["message_id"], "bad");
+    assert!(event["rejection"].as_str().is_some_and(|why| why.contains("event")), "{event}");
+    assert_eq!(event["body"]["userId"], "<script>alert(1)</script>");
 }
 
 #[tokio::test]
-async fn a_wrong_condition_is_named() {
+async fn an_invalid_filter_names_its_field() {
     let app = TestApp::with(&[]).await;
     for (query, field) in [("type=trak", "type"), ("source=none", "source"), ("typ=x", "typ")] {
         let path = format!("/api/v1/events/stream?{query}");
@@ -65,18 +65,18 @@ async fn a_wrong_condition_is_named() {
 }
 
 #[tokio::test]
-async fn quiet_streams_give_a_sign_of_life() {
+async fn quiet_streams_send_keep_alives() {
     let app = TestApp::with(&[]).await;
     let mut all = watch(&app, "").await;
-    // The reader may not have begun to wait when the clock is moved: it is moved until it hears.
-    let mut heard =
+    // The stream may not be waiting yet when the clock is advanced: it is advanced until a keep-alive comes.
+    let mut received =
         tokio::spawn(async move { while all.line().await.unwrap().trim_end() != ":" {} });
-    while tokio::time::timeout(Duration::from_millis(20), &mut heard).await.is_err() {
+    while tokio::time::timeout(Duration::from_millis(20), &mut received).await.is_err() {
         app.clock.advance(Duration::from_secs(15));
     }
 }
 
-/// What let the watcher in is looked at before each line, whatever the line tells.
+/// Authorization is checked before each item and each keep-alive.
 #[tokio::test]
 async fn a_stream_ends_when_its_token_is_revoked_or_expires() {
     let app = TestApp::with(&[]).await;
@@ -99,9 +99,9 @@ async fn a_stream_ends_when_its_token_is_revoked_or_expires() {
     bare(&app.client, Method::DELETE, "/api/v1/tokens/revoked").await;
     app.track("unseen").await;
     revoked.ends_without("unseen").await;
-    assert_eq!(expired.message().await["name"], "unseen", "the other goes on");
-    // A quiet stream ends with its next sign of life, once the token has expired. The reader may not
-    // have begun to wait when the clock is moved: it is moved until the stream ends.
+    assert_eq!(expired.message().await["name"], "unseen", "the other stream continues");
+    // A quiet stream ends at its next keep-alive after the token has expired. The stream may not be waiting
+    // yet when the clock is advanced: it is advanced until the stream ends.
     let mut ending = tokio::spawn(async move { expired.ends_without("nothing").await });
     while tokio::time::timeout(Duration::from_millis(20), &mut ending).await.is_err() {
         app.clock.advance(Duration::from_secs(15));
@@ -110,7 +110,7 @@ async fn a_stream_ends_when_its_token_is_revoked_or_expires() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_streams() {
+async fn shutdown_ends_the_streams() {
     let app = Builder::new().settings(|it| it.shutdown_grace_ms = 3_600_000).start().await;
     app.apply(pipeline(&[])).await;
     let mut all = watch(&app, "").await;

@@ -1,4 +1,4 @@
-//! Inspectors: webhooks taken by the service itself, shown, judged, and answered as told.
+//! Inspectors: test receivers in the service that show requests, verify signatures and answer from a script.
 
 use http::{HeaderMap, Method, StatusCode};
 use postrider::domain::delivery::State;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::sse::Sse;
 
-/// A service with inspectors whose one destination delivers to that of this name.
+/// A service with inspectors, whose destination delivers to the inspector of this name.
 async fn inspecting(name: &str) -> TestApp {
     let app = Builder::new().settings(|it| it.inspector = true).start().await;
     let url = format!("http://{}/inspect/{name}", app.app.address);
@@ -24,7 +24,7 @@ async fn request(app: &TestApp, method: Method, path: &str, body: Vec<u8>) -> St
 }
 
 #[tokio::test]
-async fn an_inspector_shows_what_arrives_with_its_signatures_judged() {
+async fn an_inspector_shows_requests_with_signature_verdicts() {
     let app = inspecting("orders").await;
     let token = app.dir.path().join("postrider.token");
     let path = "/api/v1/inspectors/orders/stream";
@@ -41,13 +41,13 @@ async fn an_inspector_shows_what_arrives_with_its_signatures_judged() {
     assert_eq!(body["event"], "Order Paid");
     let headers = request["headers"].as_str().unwrap();
     assert!(headers.contains("webhook-id: dlv_"), "{headers}");
-    assert_eq!(live.message().await, *request, "the same live");
+    assert_eq!(live.message().await, *request, "the live stream has the same");
     let (_, all) = app.client.get("/api/v1/inspectors").await.unwrap();
     assert_eq!((&all[0]["name"], &all[0]["taken"]), (&json!("orders"), &json!(1)));
 }
 
 #[tokio::test]
-async fn failures_are_rehearsed_by_telling_it_what_to_answer() {
+async fn an_inspector_simulates_failures_from_its_script() {
     let app = inspecting("flaky").await;
     let answer = json!({"statuses": "503,200", "body": "come back"});
     let (status, set) = put(&app, "/api/v1/inspectors/flaky", &answer).await;
@@ -70,7 +70,7 @@ async fn failures_are_rehearsed_by_telling_it_what_to_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_right_names_its_field() {
+async fn an_invalid_answer_names_its_field() {
     let app = inspecting("any").await;
     for (answer, field) in [
         (json!({"statuses": "sometimes"}), "statuses"),
@@ -90,7 +90,7 @@ async fn an_answer_that_is_not_right_names_its_field() {
 }
 
 #[tokio::test]
-async fn what_an_inspector_does_not_take_is_refused_and_not_kept() {
+async fn requests_that_an_inspector_refuses_are_not_kept() {
     let app = inspecting("any").await;
     let long = vec![b'x'; 5 * 1024 * 1024 + 1];
     let refused = [
@@ -119,7 +119,7 @@ async fn what_an_inspector_does_not_take_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn without_the_setting_there_is_no_inspector() {
+async fn inspectors_are_disabled_by_default() {
     let app = TestApp::with(&[]).await;
     for path in ["/api/v1/inspectors", "/api/v1/inspectors/any", "/api/v1/inspectors/any/stream"] {
         let (status, problem) = app.client.get(path).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is watched live: accepted events, and what arrives at the inspectors.
+//! Live streams: accepted events, and requests at the inspectors.
 
 mod events;
 mod inspectors;

@@ -1,7 +1,7 @@
 //! Mappings: validation and rendering, against vectors and by property.
 
-mod bounds;
 mod faults;
+mod limits;
 mod properties;
 mod requests;
 mod vectors;

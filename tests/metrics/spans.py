@@ -1,5 +1,5 @@
-"""Reads requests to a collector, one a line, by OpenTelemetry's own definitions, and fails at the first
-that is none. Of these the OTLP specification takes JSON in all but one thing: ids are hex, not base64."""
+"""Parses OTLP export requests, one per line, with OpenTelemetry's protobuf definitions; fails at the first
+invalid one. OTLP's JSON differs from protobuf's JSON mapping in one thing: ids are hex, not base64."""
 
 import base64
 import json
@@ -16,14 +16,14 @@ def with_ids(value):
         return [with_ids(item) for item in value]
     if not isinstance(value, dict):
         return value
-    made = {}
+    converted = {}
     for name, item in value.items():
         if name in LENGTHS:
             raw = bytes.fromhex(item)
             assert len(raw) == LENGTHS[name] and any(raw), f"{name} is {item}"
             item = base64.b64encode(raw).decode()
-        made[name] = with_ids(item)
-    return made
+        converted[name] = with_ids(item)
+    return converted
 
 
 for line in sys.stdin:

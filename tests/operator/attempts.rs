@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::commands::ask;
 use crate::auth::with_role;
 use crate::support::app::TestApp;
-use crate::support::passage::Passage;
 use crate::support::receiver::{Behaviour, Receiver};
 use crate::support::request::Request;
+use crate::support::tcp_proxy::TcpProxy;
 
 /// Two events, each for one that takes it and one that refuses it.
 async fn with_attempts() -> TestApp {
@@ -120,8 +120,8 @@ async fn attempts_are_listed_from_the_command_line() {
 #[tokio::test]
 async fn a_retried_command_is_idempotent() {
     let app = with_attempts().await;
-    let passage = Passage::to(app.app.address).await;
-    passage.lose_next_answer();
+    let passage = TcpProxy::to(app.app.address).await;
+    passage.lose_next_response();
     let arguments = ["--url", &passage.base(), "tokens", "create", "ci", "--role", "viewer"];
     let (code, secret, stderr) = ask(&app, &arguments).await;
     assert_eq!(code, 0, "{stderr}");

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use postrider::domain::clock::Clock as _;
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn without_a_token_only_health_endpoints_answer() {
     let app = Builder::new().start().await;
     let base = format!("http://{}", app.app.address);
     for token in [None, Some(SecretString::from("prt_wrong"))] {
-        let stranger = OperatorClient::new(&base, token).unwrap();
+        let stranger = ApiClient::new(&base, token).unwrap();
         for path in ["/api/v1/status", "/api/v1/nowhere"] {
             let (status, problem) = stranger.get(path).await.unwrap();
             assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");

@@ -1,4 +1,4 @@
-//! A token that the operator gives.
+//! Static bearer tokens.
 
 use http::StatusCode;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::support::oauth::OauthServer;
 use crate::support::receiver::{Behaviour, Receiver};
 
 #[tokio::test]
-async fn a_bearer_token_goes_out_and_is_recorded_masked() {
+async fn a_bearer_token_is_sent_and_recorded_masked() {
     let app = Builder::new().start().await;
     let receiver = Receiver::start(Behaviour::ok()).await;
     let auth = json!({"auth": {"kind": "bearer", "token": {"value": "t0ken-of-the-operator"}}});
@@ -23,7 +23,7 @@ async fn a_bearer_token_goes_out_and_is_recorded_masked() {
     let attempt = app.attempts(row.delivery.id).await.remove(0);
     assert!(attempt.made.request_headers.contains("authorization: ***\n"));
 
-    // Left out, it is kept; another one takes its place at once.
+    // An omitted token is kept; a new one replaces it immediately.
     let mut kept = document.clone();
     kept["sources"][0]["destinations"][0]["auth"] = json!({"kind": "bearer"});
     app.apply(kept).await;
@@ -43,7 +43,7 @@ async fn a_bearer_token_goes_out_and_is_recorded_masked() {
 }
 
 #[tokio::test]
-async fn a_refused_bearer_token_is_a_rejection_and_its_echo_is_masked() {
+async fn a_refused_bearer_token_has_outcome_rejected_and_its_echo_is_masked() {
     let (app, server) =
         stage(|_| json!({"kind": "bearer", "token": {"value": "wr0ng-token"}})).await;
     app.track("one").await;
@@ -57,7 +57,7 @@ async fn a_refused_bearer_token_is_a_rejection_and_its_echo_is_masked() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_auth_is_told_all_at_once_with_its_paths() {
+async fn all_errors_of_an_auth_are_reported_with_their_paths() {
     let (app, server) = stage(|_| json!({"kind": "none"})).await;
     let auth = json!({
         "kind": "authorization_code",
@@ -95,13 +95,13 @@ async fn what_is_wrong_with_an_auth_is_told_all_at_once_with_its_paths() {
         "secret_headers.a b",
     ];
     assert_eq!(paths, expected, "{answer}");
-    // The one that only the address policy could tell.
+    // The error of the address policy.
     let faults = answer["faults"].to_string();
     assert!(faults.contains("10.0.0.1"), "{faults}");
 }
 
 #[tokio::test]
-async fn a_secret_is_needed_and_is_not_kept_for_another_place() {
+async fn a_secret_is_required_and_is_not_sent_to_another_token_endpoint() {
     let (app, server) = stage(OauthServer::client_credentials).await;
     let ask = async |auth: serde_json::Value| {
         let more = json!({"auth": auth});

@@ -1,5 +1,5 @@
-//! OAuth 2.0 with the service's own credentials: got once, used until shortly before its end,
-//! renewed once when it is refused.
+//! The OAuth 2.0 client credentials grant: tokens are cached, refreshed before they expire, and renewed
+//! once after a 401.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use super::{apply, stage};
 use crate::support::oauth::{LIFETIME, OauthServer};
 
 #[tokio::test]
-async fn a_token_is_got_once_and_refreshed_ahead_of_its_end() {
+async fn a_token_is_cached_and_refreshed_before_it_expires() {
     let (app, server) = stage(OauthServer::client_credentials).await;
     app.track("one").await;
     app.until_settled(1).await;
     app.track("two").await;
     app.until_settled(2).await;
-    assert_eq!(server.issued(), 1, "used again");
+    assert_eq!(server.issued(), 1, "from the cache");
     app.clock.advance(LIFETIME - Duration::from_secs(61));
     app.track("three").await;
     app.until_settled(3).await;
-    assert_eq!(server.issued(), 1, "good for more than a minute");
+    assert_eq!(server.issued(), 1, "valid for more than a minute");
     app.clock.advance(Duration::from_secs(2));
     app.track("four").await;
     let rows = app.until_settled(4).await;
-    assert_eq!(server.issued(), 2, "ahead of its end");
+    assert_eq!(server.issued(), 2, "before it expires");
     assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
     assert_eq!(server.resource_requests().len(), 4, "none was refused");
     server.assert_correct();
 }
 
 #[tokio::test]
-async fn a_preview_shows_that_a_token_would_stand_there_and_asks_for_none() {
+async fn a_preview_shows_a_masked_token_and_requests_none() {
     let (app, server) = stage(OauthServer::client_credentials).await;
     let path = "/api/v1/mappings/website/crm/everything/tests";
     let (_, preview) = app.client.post(path, &json!({"sample": "track"})).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_preview_shows_that_a_token_would_stand_there_and_asks_for_none() {
 }
 
 #[tokio::test]
-async fn the_secret_goes_into_the_body_where_that_is_asked_for() {
+async fn the_client_secret_is_sent_in_the_body_if_configured() {
     let (app, server) = stage(|server| {
         server.expect_secret_in_body();
         let mut auth = server.client_credentials();
@@ -56,7 +56,7 @@ async fn the_secret_goes_into_the_body_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_401_gives_one_new_token_and_one_more_try_in_the_same_attempt() {
+async fn a_401_renews_the_token_and_retries_once_within_the_attempt() {
     let (app, server) = stage(OauthServer::client_credentials).await;
     app.track("one").await;
     app.until_settled(1).await;
@@ -71,7 +71,7 @@ async fn a_401_gives_one_new_token_and_one_more_try_in_the_same_attempt() {
     assert_eq!(requests[1].body, requests[2].body);
     assert_ne!(requests[1].header("authorization"), requests[2].header("authorization"));
 
-    // A receiver that refuses every token is not a reason to get ever more of them.
+    // A receiver that refuses every token does not cause a token request per attempt.
     server.lock_resource(true);
     app.clock.advance(Duration::from_secs(60));
     for number in 3..6 {
@@ -87,8 +87,8 @@ async fn a_401_gives_one_new_token_and_one_more_try_in_the_same_attempt() {
 }
 
 #[tokio::test]
-async fn fifty_deliveries_at_once_ask_for_one_token() {
-    // Held until the auth is changed, so that all of them are let go at once.
+async fn concurrent_deliveries_share_one_token_request() {
+    // Held until the auth changes, so that all are released together.
     let (app, server) = stage(OauthServer::authorization_code).await;
     for number in 0..50 {
         app.track(&number.to_string()).await;

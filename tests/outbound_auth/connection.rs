@@ -1,4 +1,5 @@
-//! OAuth 2.0 with somebody's consent: what holds before, how it is connected, refreshed and lost.
+//! The OAuth 2.0 authorization code grant: deliveries are held until connected; tokens are rotated; a
+//! revoked grant holds again.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::support::oauth::{LIFETIME, OauthServer, visit};
 const HOURS: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
-async fn deliveries_wait_to_be_connected_and_then_go_out_in_a_fresh_window() {
+async fn deliveries_are_held_until_connected_and_get_a_fresh_window() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     for number in 0..3 {
         app.track(&number.to_string()).await;
@@ -48,7 +49,7 @@ async fn deliveries_wait_to_be_connected_and_then_go_out_in_a_fresh_window() {
 }
 
 #[tokio::test]
-async fn a_rotated_refresh_token_is_kept_and_outlives_a_restart() {
+async fn a_rotated_refresh_token_survives_a_restart() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     connect(&app, &server).await;
     app.track("first").await;
@@ -75,7 +76,7 @@ async fn a_rotated_refresh_token_is_kept_and_outlives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_state_is_good_once_here_and_within_ten_minutes() {
+async fn a_state_is_single_use_and_expires_after_ten_minutes() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     let callback = format!("http://{}/oauth/callback", app.app.address);
     let told = async |url: &str| {
@@ -85,7 +86,7 @@ async fn a_state_is_good_once_here_and_within_ten_minutes() {
         assert_eq!(page.headers["cache-control"], "no-store");
         (page.status, String::from_utf8(page.body.to_vec()).unwrap())
     };
-    let unknown = "Not connected: this link was used before, or is not from here: begin again\n";
+    let unknown = "Not connected: this link is unknown or was used before: connect again\n";
     let refused = (StatusCode::BAD_REQUEST, unknown.to_owned());
     assert_eq!(told(&callback).await, refused);
     assert_eq!(told(&format!("{callback}?code=x&state=guessed")).await, refused);
@@ -113,7 +114,7 @@ async fn a_state_is_good_once_here_and_within_ten_minutes() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_against_it_is_shown_as_text() {
+async fn errors_of_the_authorization_server_are_shown_as_text() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     let state = |page: &str| {
         let page = Url::parse(page).unwrap();
@@ -136,13 +137,13 @@ async fn what_the_server_says_against_it_is_shown_as_text() {
     assert!(page.contains("sent no code"), "{page}");
     let (status, page) = back(&[("code", "made-up-code")]).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
-    assert!(page.contains("refuses: invalid_grant (no such code)"), "{page}");
+    assert!(page.contains("refused: invalid_grant (no such code)"), "{page}");
     assert_eq!(connection(&app).await["connected"], json!(false));
     server.assert_correct();
 }
 
 #[tokio::test]
-async fn a_grant_that_is_revoked_holds_deliveries_until_it_is_given_anew() {
+async fn a_revoked_grant_holds_deliveries_until_connected_again() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     connect(&app, &server).await;
     app.track("one").await;
@@ -153,8 +154,8 @@ async fn a_grant_that_is_revoked_holds_deliveries_until_it_is_given_anew() {
     assert_eq!(row.delivery.state, State::Pending, "not dead: it waits");
     let made = app.attempts(row.delivery.id).await.remove(0).made;
     assert_eq!((made.outcome, made.status), (Outcome::Auth, Some(401)));
-    let words = made.error.unwrap();
-    assert!(words.contains("answered 401, and the destination is not connected"), "{words}");
+    let message = made.error.unwrap();
+    assert!(message.contains("answered 401, and the destination is not connected"), "{message}");
     let view = connection(&app).await;
     assert_eq!(view["connected"], json!(false));
     let held = view["held"].as_str().unwrap();
@@ -162,7 +163,7 @@ async fn a_grant_that_is_revoked_holds_deliveries_until_it_is_given_anew() {
     assert!(!held.contains("refresh-"), "the server quoted the token: {held}");
     app.track("three").await;
     connect(&app, &server).await;
-    // What was tried in vain has its backoff.
+    // The failed delivery is in its backoff.
     app.clock.advance(Duration::from_secs(5));
     let rows = app.until(|rows| {
         rows.len() == 3 && rows.iter().all(|row| row.delivery.state == State::Delivered)
@@ -173,7 +174,7 @@ async fn a_grant_that_is_revoked_holds_deliveries_until_it_is_given_anew() {
 }
 
 #[tokio::test]
-async fn tokens_that_cannot_be_stored_are_not_used_until_they_are() {
+async fn tokens_are_not_used_before_they_are_stored() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     connect(&app, &server).await;
     app.clock.advance(LIFETIME);
@@ -184,8 +185,8 @@ async fn tokens_that_cannot_be_stored_are_not_used_until_they_are() {
     let row = app.until_tried(0, 1).await;
     let made = app.attempts(row.delivery.id).await.remove(0).made;
     assert_eq!(made.outcome, Outcome::Auth);
-    let words = made.error.unwrap();
-    assert!(words.starts_with("a new token could not be stored"), "{words}");
+    let message = made.error.unwrap();
+    assert!(message.starts_with("a new token could not be stored"), "{message}");
     assert_eq!((server.refreshes(), server.resource_requests().len()), (1, 0));
     execute(app.dir.path(), "DROP TRIGGER no_more").await;
     app.clock.advance(Duration::from_secs(5));
@@ -199,7 +200,7 @@ async fn tokens_that_cannot_be_stored_are_not_used_until_they_are() {
 }
 
 #[tokio::test]
-async fn without_a_refresh_token_the_end_of_the_access_token_is_the_end() {
+async fn without_a_refresh_token_an_expired_access_token_ends_the_connection() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     server.give_no_refresh_tokens();
     connect(&app, &server).await;
@@ -215,7 +216,7 @@ async fn without_a_refresh_token_the_end_of_the_access_token_is_the_end() {
 }
 
 #[tokio::test]
-async fn disconnecting_and_changing_the_client_hold_and_keep_what_comes() {
+async fn disconnecting_or_changing_the_client_holds_deliveries() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     connect(&app, &server).await;
     let path = CONNECT.replace("/connect", "/disconnect");
@@ -225,7 +226,7 @@ async fn disconnecting_and_changing_the_client_hold_and_keep_what_comes() {
     connect(&app, &server).await;
     app.until_settled(1).await;
 
-    // The same again is no change; another scope is another grant.
+    // The same settings keep the connection; another scope needs another grant.
     let before = connection(&app).await;
     apply(&app, &server, server.authorization_code()).await;
     assert_eq!(connection(&app).await, before);
@@ -245,7 +246,7 @@ async fn disconnecting_and_changing_the_client_hold_and_keep_what_comes() {
 }
 
 #[tokio::test]
-async fn what_needs_no_connection_says_so() {
+async fn connecting_without_authorization_code_auth_is_a_conflict() {
     let (app, _server) = stage(OauthServer::client_credentials).await;
     let disconnect = CONNECT.replace("/connect", "/disconnect");
     for path in [CONNECT, &disconnect] {

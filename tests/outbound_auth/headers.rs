@@ -1,4 +1,4 @@
-//! Secret headers of a destination, and secrets that mappings may not hold.
+//! Secret headers of a destination, and the refusal of secrets in mappings.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ async fn post(app: &TestApp, url: &str, more: Value, prune: bool) -> (StatusCode
 }
 
 #[tokio::test]
-async fn secret_headers_go_out_with_every_request_and_are_masked() {
+async fn secret_headers_are_sent_with_every_request_and_masked_in_records() {
     let receiver = Receiver::start(Behaviour::ok().body("you sent k3y-of-the-receiver")).await;
     let app = Builder::new().start().await;
     let url = receiver.url("/");
@@ -38,7 +38,7 @@ async fn secret_headers_go_out_with_every_request_and_are_masked() {
     let names = &shown["sources"][0]["destinations"][0]["secret_headers"];
     assert_eq!(names, &json!(["x-api-key", "x-tenant"]));
 
-    // Left out they are kept; given, they are all there are; pruned, they go.
+    // Omitted headers are kept; given ones replace all; pruned ones are removed.
     let details = |answer: &Value| answer["lines"][0]["details"].clone();
     let (_, answer) = post(&app, &url, json!({}), false).await;
     assert_eq!(answer["changed"], json!(false));
@@ -54,7 +54,7 @@ async fn secret_headers_go_out_with_every_request_and_are_masked() {
 }
 
 #[tokio::test]
-async fn a_mapping_holds_no_secret_in_clear() {
+async fn credentials_in_a_mapping_are_refused() {
     let app = Builder::new().start().await;
     let url = "http://127.0.0.1:9/hook";
     let mapping = |headers: Value, more: Value| {

@@ -1,12 +1,12 @@
-//! What authorizes requests, door to door: bearer tokens, OAuth 2.0 against a strict server of ours
-//! and one that nobody here wrote, secret headers, and deliveries that wait to be connected.
+//! Outbound auth end to end: bearer tokens, OAuth 2.0 against our own strict server and against
+//! `oidc-provider`, secret headers, and deliveries held until the destination is connected.
 
 mod bearer;
 mod client_credentials;
 mod connection;
-mod difference;
+mod diff;
 mod headers;
-mod other_server;
+mod oidc_provider;
 mod secrets;
 mod token_endpoint;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::oauth::{OauthServer, visit};
 
-/// A service with one destination under this auth, before a resource that its server guards.
+/// A service with one destination with this auth; its URL is a resource that the server protects.
 async fn stage(auth: impl FnOnce(&OauthServer) -> Value) -> (TestApp, OauthServer) {
     let app = Builder::new().start().await;
     let server = OauthServer::start(Some(app.clock.clone())).await;
@@ -32,14 +32,14 @@ async fn apply(app: &TestApp, server: &OauthServer, auth: Value) {
 
 const CONNECT: &str = "/api/v1/destinations/website/crm/connect";
 
-/// Begins to connect; the page to open.
+/// Starts the authorization; returns the page to open.
 async fn begin(app: &TestApp) -> String {
     let (status, begun) = app.client.post(CONNECT, &json!({})).await.unwrap();
     assert_eq!(status, StatusCode::OK, "{begun}");
     begun["authorize_url"].as_str().unwrap().to_owned()
 }
 
-/// Connects as somebody with a browser does.
+/// Completes the authorization as a browser does.
 async fn connect(app: &TestApp, server: &OauthServer) {
     let back = server.grant(&begin(app).await).await;
     let page = visit(back.as_str()).await;

@@ -1,4 +1,4 @@
-//! No credential and no token stands in clear anywhere, with the real program at its most talkative.
+//! No credential and no token appears in plain text anywhere, with the real program at log level trace.
 
 use http::StatusCode;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::support::app::pipeline;
 use crate::support::oauth::{CLIENT_SECRET, OauthServer, visit};
 
 #[tokio::test]
-async fn no_token_and_no_credential_stands_in_clear() {
+async fn no_token_and_no_credential_appears_in_plain_text() {
     let dir = TempDir::new().unwrap();
     let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"trace\"");
     service.start().await;
@@ -30,7 +30,7 @@ async fn no_token_and_no_credential_stands_in_clear() {
     let page = String::from_utf8(connect.stdout).unwrap();
     let back = server.grant(page.lines().next().unwrap()).await;
     assert_eq!(visit(back.as_str()).await.status, StatusCode::OK);
-    // What was granted is refused once, so that a refresh is among what is looked for.
+    // The token is refused once, so that a refresh is covered too.
     server.revoke_access();
     assert_eq!(service.source().track("one").await, Some(StatusCode::OK));
     service
@@ -64,13 +64,13 @@ async fn no_token_and_no_credential_stands_in_clear() {
         let bytes = std::fs::read(&path).unwrap();
         for secret in &secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{secret} stands in clear in {}", path.display());
+            assert!(!found, "{secret} is in plain text in {}", path.display());
         }
     }
 }
 
 #[tokio::test]
-async fn connect_waits_until_it_is_done() {
+async fn connect_waits_until_the_destination_is_connected() {
     let dir = TempDir::new().unwrap();
     let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0");
     service.start().await;
@@ -85,10 +85,10 @@ async fn connect_waits_until_it_is_done() {
     std::fs::write(dir.path().join("crm.key"), "k3y\n").unwrap();
     let apply = || service.verb(&["apply", "-f", file.to_str().unwrap()]);
     let unset = apply().output().unwrap();
-    let words = String::from_utf8(unset.stderr).unwrap();
+    let message = String::from_utf8(unset.stderr).unwrap();
     let fault =
         "destination website/crm: auth.client_secret: the variable CRM_CLIENT_SECRET is not set";
-    assert!(words.contains(fault), "{words}");
+    assert!(message.contains(fault), "{message}");
     let applied = apply().env("CRM_CLIENT_SECRET", CLIENT_SECRET).output().unwrap();
     assert!(applied.status.success(), "{applied:?}");
     let told = String::from_utf8(applied.stdout).unwrap();
@@ -96,9 +96,9 @@ async fn connect_waits_until_it_is_done() {
                     secret_headers.X-Api-Key: given";
     assert!(told.contains(expected), "{told}");
     let status = service.run(&["status"]);
-    let words = String::from_utf8(status.stdout).unwrap();
+    let message = String::from_utf8(status.stdout).unwrap();
     let line = "held: website/crm: not connected yet; run: postrider connect website/crm";
-    assert!(words.contains(line), "{words}");
+    assert!(message.contains(line), "{message}");
     let mut waiting = service
         .verb(&["connect", "website/crm"])
         .stdout(std::process::Stdio::piped())
@@ -116,8 +116,8 @@ async fn connect_waits_until_it_is_done() {
     });
     assert_eq!(done.await.unwrap(), (true, "website/crm is connected\n".to_owned()));
     let ended = service.run(&["disconnect", "website/crm"]);
-    let words = String::from_utf8(ended.stdout).unwrap();
-    assert_eq!(words, "website/crm is disconnected: its deliveries are held\n");
+    let message = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(message, "website/crm is disconnected: its deliveries are held\n");
     let other = service.run(&["connect", "website/nothing", "--no-wait"]);
     assert_eq!(other.status.code(), Some(3));
     assert_eq!(service.run(&["connect", "nothing"]).status.code(), Some(2));

@@ -1,5 +1,5 @@
-//! A token endpoint that is in trouble: no request goes out without a token, the attempt says why,
-//! and what is due is tried again.
+//! A failing token endpoint: no request is sent without a token, the attempt names the cause, and the
+//! delivery is retried.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ fn json_answer(status: u16, body: &str) -> Behaviour {
     Behaviour::status(status).header("Content-Type", "application/json").body(body)
 }
 
-/// The words of the first attempt, in which nothing was sent; then all is well again.
-async fn told(trouble: Behaviour) -> String {
+/// The error of the first attempt, in which nothing was sent; afterwards the endpoint recovers.
+async fn error_of(failure: Behaviour) -> String {
     let (app, server) = stage(OauthServer::client_credentials).await;
     let more = json!({"auth": server.client_credentials(), "timeout_ms": 1_000});
     app.apply(pipeline(&[("crm", &server.receiver.url("/hook"), more)])).await;
-    server.trouble(Some(trouble));
+    server.set_failure(Some(failure));
     app.track("one").await;
     let row = app.until_tried(0, 1).await;
     assert_eq!(row.delivery.state, State::Pending);
@@ -32,8 +32,8 @@ async fn told(trouble: Behaviour) -> String {
     let asked = server.token_requests();
     app.track("two").await;
     app.until_tried(1, 1).await;
-    assert_eq!(server.token_requests(), asked, "it is not asked again at once");
-    server.trouble(None);
+    assert_eq!(server.token_requests(), asked, "backoff: no second request");
+    server.set_failure(None);
     app.clock.advance(Duration::from_secs(2));
     let rows = app.until_settled(2).await;
     assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
@@ -42,67 +42,67 @@ async fn told(trouble: Behaviour) -> String {
 }
 
 #[tokio::test]
-async fn every_trouble_is_named_and_passes() {
-    let nothing = "nothing that is a token or an OAuth error";
-    let troubles = [
-        (Behaviour::status(500), format!("answered 500, and {nothing}")),
-        (json_answer(200, "{\"access_token\":"), format!("answered 200, and {nothing}")),
-        (json_answer(200, "{\"token\":\"x\"}"), format!("answered 200, and {nothing}")),
-        (json_answer(200, "{\"access_token\":\"\"}"), "its token is empty".to_owned()),
+async fn every_token_endpoint_failure_is_named_and_recovers() {
+    let nothing = "the response is neither a token nor an OAuth error";
+    let failures = [
+        (Behaviour::status(500), format!("answered 500: {nothing}")),
+        (json_answer(200, "{\"access_token\":"), format!("answered 200: {nothing}")),
+        (json_answer(200, "{\"token\":\"x\"}"), format!("answered 200: {nothing}")),
+        (json_answer(200, "{\"access_token\":\"\"}"), "its access_token is empty".to_owned()),
         (
             json_answer(200, "{\"access_token\":\"a\",\"token_type\":\"mac\"}"),
-            "not of the type bearer".to_owned(),
+            "token_type is not bearer".to_owned(),
         ),
         (
             Behaviour::ok().header("Content-Type", "text/html").body("<html>sign in</html>"),
-            format!("answered 200, and {nothing}"),
+            format!("answered 200: {nothing}"),
         ),
         (Behaviour::status(302).header("Location", "/elsewhere"), "answered 302".to_owned()),
         (Behaviour::BigBody(70_000), "longer than 65536 bytes".to_owned()),
-        (Behaviour::close(), "the token endpoint did not answer".to_owned()),
-        (Behaviour::hang(), "no whole answer within 1s".to_owned()),
+        (Behaviour::close(), "no response from the token endpoint".to_owned()),
+        (Behaviour::hang(), "timed out after 1s".to_owned()),
         (
             Behaviour::Dribble(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n".to_vec()),
-            "reading the answer's body".to_owned(),
+            "reading the response's body".to_owned(),
         ),
         (
             json_answer(401, "{\"error\":\"invalid_client\",\"error_description\":\"who?\"}"),
-            "refuses: invalid_client (who?)".to_owned(),
+            "refused: invalid_client (who?)".to_owned(),
         ),
         (
             json_answer(200, "{\"error\":\"bad_verification_code\"}"),
-            "refuses: bad_verification_code".to_owned(),
+            "refused: bad_verification_code".to_owned(),
         ),
     ];
     let told = futures_util::future::join_all(
-        troubles.map(async |(trouble, expected)| (Box::pin(told(trouble)).await, expected)),
+        failures.map(async |(failure, expected)| (Box::pin(error_of(failure)).await, expected)),
     );
-    for (words, expected) in told.await {
-        assert!(words.contains(&expected), "{expected}: {words}");
-        assert!(words.starts_with("no access token"), "{words}");
+    for (message, expected) in told.await {
+        assert!(message.contains(&expected), "{expected}: {message}");
+        assert!(message.starts_with("no access token"), "{message}");
     }
 }
 
 #[tokio::test]
-async fn what_it_says_is_quoted_without_the_secret_it_was_told() {
+async fn errors_of_the_token_endpoint_are_quoted_without_secrets() {
     let body =
         json!({"error": "invalid_client", "error_description": format!("no: {CLIENT_SECRET}")});
-    let words = told(json_answer(400, &body.to_string())).await;
-    assert!(words.contains("(no: ***)") && !words.contains(CLIENT_SECRET), "{words}");
+    let message = error_of(json_answer(400, &body.to_string())).await;
+    assert!(message.contains("(no: ***)") && !message.contains(CLIENT_SECRET), "{message}");
 }
 
 #[tokio::test]
-async fn trouble_while_the_token_is_still_good_delays_nothing() {
+async fn a_failed_refresh_does_not_delay_deliveries_while_the_token_is_valid() {
     let (app, server) = stage(OauthServer::client_credentials).await;
     app.track("one").await;
     app.until_settled(1).await;
-    server.trouble(Some(Behaviour::status(503)));
+    server.set_failure(Some(Behaviour::status(503)));
     app.clock.advance(LIFETIME - Duration::from_secs(30));
     for number in 2..5 {
         app.track(&number.to_string()).await;
         app.until_settled(number).await;
     }
-    assert_eq!(server.token_requests(), 2, "it was asked once, and then let be");
+    assert_eq!(server.token_requests(), 2, "one request, then backoff");
     let rows = app.deliveries().await;
     assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
 }

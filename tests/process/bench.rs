@@ -1,4 +1,4 @@
-//! `postrider bench`: every scenario, in small, as it is run on a whole machine.
+//! `postrider bench`: every scenario at a small size.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! `kill -9` under load, again and again: nothing acknowledged is lost, nothing is sent twice but
-//! what lost its answer, and the ledger is whole.
+//! `kill -9` under load: no acknowledged event is lost, only deliveries whose response was lost are sent
+//! twice, and the ledger is consistent.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,25 +18,25 @@ use crate::support::receiver::{Behaviour, Receiver};
 const KILLS: usize = 50;
 const SENDERS: usize = 8;
 
-/// What senders were told.
+/// What the load has sent, and which events were acknowledged.
 #[derive(Default)]
-struct Told {
+struct Load {
     next: AtomicU64,
     acknowledged: Mutex<HashSet<String>>,
     count: watch::Sender<usize>,
 }
 
-/// Sends events until the service is gone; counts the acknowledged.
-async fn load(service: &Service, told: &Arc<Told>) -> Vec<tokio::task::JoinHandle<()>> {
+/// Sends events until the service is down; counts the acknowledged ones.
+async fn start_senders(service: &Service, load: &Arc<Load>) -> Vec<tokio::task::JoinHandle<()>> {
     let sender = |_| {
-        let (source, told) = (service.source(), Arc::clone(told));
+        let (source, load) = (service.source(), Arc::clone(load));
         tokio::spawn(async move {
             loop {
-                let id = format!("m-{}", told.next.fetch_add(1, Ordering::SeqCst));
+                let id = format!("m-{}", load.next.fetch_add(1, Ordering::SeqCst));
                 match source.track(&id).await {
                     Some(StatusCode::OK) => {
-                        told.acknowledged.lock().unwrap().insert(id);
-                        told.count.send_modify(|count| *count += 1);
+                        load.acknowledged.lock().unwrap().insert(id);
+                        load.count.send_modify(|count| *count += 1);
                     }
                     Some(status) => panic!("{id} got {status}"),
                     None => return,
@@ -48,22 +48,22 @@ async fn load(service: &Service, told: &Arc<Told>) -> Vec<tokio::task::JoinHandl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_fifty_times_under_load_it_loses_nothing_that_it_acknowledged() {
+async fn no_acknowledged_event_is_lost_over_fifty_kills_under_load() {
     let seed = std::env::var("SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(20_261_121);
-    // To see a failure again: run it with the seed that it names.
+    // To reproduce a failure: run it with the SEED that it prints.
     let mut rng = StdRng::seed_from_u64(seed);
     let receiver = Receiver::start(Behaviour::ok()).await;
     let dir = TempDir::new().unwrap();
     let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"warn\"");
-    let told = Arc::new(Told::default());
+    let load = Arc::new(Load::default());
     for kill in 0..KILLS {
         service.start().await;
         if kill == 0 {
             service.apply(&[("one", &receiver.url("/"), json!({}))]).await;
         }
-        let senders = load(&service, &told).await;
-        let wanted = *told.count.borrow() + rng.random_range(1..150);
-        let mut count = told.count.subscribe();
+        let senders = start_senders(&service, &load).await;
+        let wanted = *load.count.borrow() + rng.random_range(1..150);
+        let mut count = load.count.subscribe();
         count.wait_for(|count| *count >= wanted).await.unwrap();
         service.kill();
         for sender in senders {
@@ -79,7 +79,7 @@ async fn killed_fifty_times_under_load_it_loses_nothing_that_it_acknowledged() {
         })
         .await;
     let received = count_by_message(&receiver);
-    let acknowledged = told.acknowledged.lock().unwrap().clone();
+    let acknowledged = load.acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() > KILLS, "{} acknowledged (SEED={seed})", acknowledged.len());
     for id in &acknowledged {
         assert!(received.contains_key(id), "{id} was acknowledged and never arrived (SEED={seed})");
@@ -98,7 +98,7 @@ fn count_by_message(receiver: &Receiver) -> HashMap<String, usize> {
     received
 }
 
-/// Whatever arrived twice has an attempt on record whose outcome is not known: its answer was lost.
+/// A delivery that arrived twice has a recorded attempt with outcome `unknown`: its response was lost.
 async fn check_repeated(service: &Service, received: &HashMap<String, usize>) {
     let client = service.client();
     let mut cursor = String::new();
@@ -131,7 +131,7 @@ async fn check_repeated(service: &Service, received: &HashMap<String, usize>) {
 }
 
 #[tokio::test]
-async fn told_to_stop_it_ends_well_and_goes_on_where_it_was() {
+async fn shutdown_finishes_attempts_and_a_restart_resumes() {
     let receiver = Receiver::start(Behaviour::status(503)).await;
     let dir = TempDir::new().unwrap();
     let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0");
@@ -151,7 +151,7 @@ async fn told_to_stop_it_ends_well_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_of_a_batch_it_loses_none_of_it() {
+async fn a_kill_during_a_batch_loses_no_delivery() {
     let receiver = Receiver::start(Behaviour::hang()).await;
     let dir = TempDir::new().unwrap();
     let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0");

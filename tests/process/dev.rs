@@ -1,4 +1,4 @@
-//! `postrider dev`: the newcomer's first command.
+//! `postrider dev`: its deliveries, its report, and the commands that it suggests.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +30,7 @@ fn dev_delivers_every_type_to_both_destinations_and_shows_the_retry() {
 }
 
 #[test]
-fn dev_prints_a_report_for_people() {
+fn dev_prints_a_readable_report() {
     let output = postrider().args(["dev", "--exit"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
@@ -38,12 +38,12 @@ fn dev_prints_a_report_for_people() {
     assert!(text.contains("signature verified"), "{text}");
 }
 
-/// A process that does not outlive its test.
-struct Ended(Child);
+/// Kills the process at the end of the test.
+struct KillOnDrop(Child);
 
-impl Drop for Ended {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -51,7 +51,7 @@ impl Drop for Ended {
 
 #[test]
 fn every_command_that_dev_suggests_works_when_pasted() {
-    let mut dev = Ended(postrider().arg("dev").stdout(Stdio::piped()).spawn().unwrap());
+    let mut dev = KillOnDrop(postrider().arg("dev").stdout(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(dev.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let suggested: Vec<String> = lines
         .by_ref()
@@ -66,7 +66,7 @@ fn every_command_that_dev_suggests_works_when_pasted() {
         assert!(output.status.success(), "{command}: {said}");
         assert!(!said.contains("\"success\":false"), "{command}: {said}");
     }
-    // The two that sent an event are shown as they arrive, at both destinations.
+    // Two of the commands send an event, each delivered to both destinations.
     let shown = lines.by_ref().filter(|line| line.contains("signature verified")).take(4).count();
     assert_eq!(shown, 4);
     let pid = rustix::process::Pid::from_child(&dev.0);

@@ -1,5 +1,5 @@
-//! A disk that fills up: intake says so, nothing acknowledged is lost, deliveries go on, and intake
-//! takes events again when there is space.
+//! A full disk: intake answers 507, no acknowledged event is lost, deliveries continue, and intake accepts
+//! events again once there is space.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::service::Service;
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// A small file system of its own, where this user may make one.
+/// A small tmpfs, if this user may mount one.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -37,7 +37,7 @@ async fn send_until_refused(service: &Service) -> (HashSet<String>, StatusCode) 
     let mut acknowledged = HashSet::new();
     for number in 0.. {
         let id = format!("m-{number}");
-        // Padded, so that it does not take long.
+        // Padded to fill the disk quickly.
         match source.track_padded(&id, 8_000).await.unwrap() {
             StatusCode::OK => {
                 acknowledged.insert(id);
@@ -57,10 +57,10 @@ fn arrived(receiver: &Receiver) -> HashSet<String> {
 }
 
 #[tokio::test]
-async fn below_the_floor_and_on_a_full_disk_nothing_acknowledged_is_lost() {
+async fn no_acknowledged_event_is_lost_below_the_disk_floor_or_on_a_full_disk() {
     let dir = TempDir::new().unwrap();
     let Some(_disk) = SmallDisk::mount(dir.path(), 64) else {
-        // Without a disk of its own, the floor is put above the free space.
+        // Without a mount, the floor is set above the free space.
         return refused_below_the_floor(dir.path()).await;
     };
     let receiver = Receiver::start(Behaviour::hang()).await;
@@ -69,18 +69,20 @@ async fn below_the_floor_and_on_a_full_disk_nothing_acknowledged_is_lost() {
     service.apply(&[("one", &receiver.url("/"), json!({"timeout_ms": 1000}))]).await;
     let (acknowledged, refused) = send_until_refused(&service).await;
     assert_eq!(refused, StatusCode::INSUFFICIENT_STORAGE);
-    // Deliveries go on below the floor.
+    // Deliveries continue below the floor.
     receiver.set_script(Behaviour::ok());
     let count = acknowledged.len();
     service
-        .until("all is delivered", async |it| it.status().await["ledger"]["delivered"] == count)
+        .until("everything is delivered", async |it| {
+            it.status().await["ledger"]["delivered"] == count
+        })
         .await;
     assert!(acknowledged.is_subset(&arrived(&receiver)));
-    // A disk without a byte left: something else took the space that the floor keeps.
+    // A completely full disk: another file takes the space that the floor reserves.
     let ballast = dir.path().join("ballast");
     let _ = std::fs::write(&ballast, vec![0; 64 * 1024 * 1024]);
     assert_ne!(service.source().track("full").await, Some(StatusCode::OK));
-    // Whoever wants to see what is wrong is let in, on record or not.
+    // Operators can sign in although the audit entry cannot be written.
     assert_eq!(sign_in(&service, dir.path()).await, StatusCode::SEE_OTHER);
     std::fs::remove_file(&ballast).unwrap();
     service.write_settings("min_free_disk_mib = 0");

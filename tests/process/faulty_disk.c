@@ -1,5 +1,5 @@
-/* A disk that fails when told to, put before the C library's calls by LD_PRELOAD: once the file that
- * FAULTY_DISK names is there, fsync or write (what the file says) fails with EIO on files named *.db-wal. */
+/* I/O error injection by LD_PRELOAD: while the file named by FAULTY_DISK exists, the call that it contains
+ * ("fsync" or "write") fails with EIO on files named *.db-wal. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,14 +10,14 @@
 #include <unistd.h>
 
 static int fails(int fd, const char *call) {
-    const char *order = getenv("FAULTY_DISK");
-    char link[64], name[4096], told[16] = "";
-    if (order == NULL) return 0;
-    int file = open(order, O_RDONLY | O_CLOEXEC);
+    const char *path = getenv("FAULTY_DISK");
+    char link[64], name[4096], fault[16] = "";
+    if (path == NULL) return 0;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return 0;
-    ssize_t length = read(file, told, sizeof told - 1);
+    ssize_t length = read(file, fault, sizeof fault - 1);
     close(file);
-    if (length <= 0 || strncmp(told, call, strlen(call)) != 0) return 0;
+    if (length <= 0 || strncmp(fault, call, strlen(call)) != 0) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     length = readlink(link, name, sizeof name - 1);
     if (length < 7) return 0;

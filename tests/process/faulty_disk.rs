@@ -1,5 +1,5 @@
-//! A disk that fails: after a write or an fsync that did not succeed nobody can say what is on disk,
-//! so the process says so and ends, and the next start finds all that was acknowledged.
+//! I/O errors: after a failed write or fsync the state on disk is unknown, so the process logs it and exits;
+//! the next start recovers every acknowledged event.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::service::Service;
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// Compiles what stands between the process and its disk.
+/// Compiles the LD_PRELOAD shim that injects I/O errors.
 fn shim(dir: &Path) -> PathBuf {
     let shim = dir.join("faulty_disk.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/faulty_disk.c");
@@ -20,7 +20,7 @@ fn shim(dir: &Path) -> PathBuf {
         .args([shim.as_os_str(), source.as_ref()])
         .arg("-ldl")
         .status()
-        .expect("a C compiler, as SQLite wants one too");
+        .expect("a C compiler, which the bundled SQLite needs as well");
     assert!(compiled.success());
     shim
 }
@@ -40,7 +40,7 @@ async fn ends_and_recovers(fault: &str) {
     }
     std::fs::write(&order, fault).unwrap();
     let refused = source.track("not-on-disk").await;
-    assert_ne!(refused, Some(StatusCode::OK), "an event that is not on disk was acknowledged");
+    assert_ne!(refused, Some(StatusCode::OK), "an event that is not durable was acknowledged");
     let status = service.ended().await;
     assert!(!status.success(), "{status}");
     let log = service.log();
@@ -50,7 +50,7 @@ async fn ends_and_recovers(fault: &str) {
     service.start().await;
     assert_eq!(service.source().track("after").await, Some(StatusCode::OK));
     service
-        .until("all is delivered", async |it| {
+        .until("everything is delivered", async |it| {
             let ledger = &it.status().await["ledger"];
             ledger["delivered"] == ledger["accepted"]
         })

@@ -1,4 +1,4 @@
-//! The real binary as its users run it: killed, out of disk, told to stop, wrongly set up.
+//! The real binary: killed, out of disk space, with I/O errors, shut down.
 
 mod bench;
 mod crash;

@@ -1,5 +1,5 @@
-//! What is secret stays so: in no file of the service but the key's and the token's own, in no log
-//! line, in no answer of the API.
+//! Secrets: never in plain text in a file other than the key and token files, in a log line or in an API
+//! response.
 
 use http::StatusCode;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::support::app::{SECRET, WRITE_KEY};
 use crate::support::receiver::{Behaviour, Receiver};
 
 #[tokio::test]
-async fn no_secret_stands_in_clear_in_files_logs_or_answers() {
+async fn no_secret_is_in_plain_text_in_files_logs_or_responses() {
     let receiver = Receiver::start(Behaviour::status(500)).await;
     let dir = TempDir::new().unwrap();
     let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"trace\"");
@@ -28,7 +28,7 @@ async fn no_secret_stands_in_clear_in_files_logs_or_answers() {
     let (_, page) = client.get("/api/v1/deliveries").await.unwrap();
     let path = format!("/api/v1/deliveries/{}", page["items"][0]["id"].as_str().unwrap());
     service
-        .until("its attempt is on record", async |_| {
+        .until("its attempt is recorded", async |_| {
             let (_, delivery) = client.get(&path).await.unwrap();
             delivery.to_string().contains("webhook-signature")
         })
@@ -40,9 +40,9 @@ async fn no_secret_stands_in_clear_in_files_logs_or_answers() {
     for secret in secrets {
         assert!(!shown.contains(secret), "shown by the API");
     }
-    // Killed rather than stopped: the log of the database still holds what was written.
+    // Killed, so that the WAL is not truncated by the checkpoint at shutdown.
     service.kill();
-    let mut looked_at = 0;
+    let mut checked = 0;
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|it| it == "token" || it == "key") {
@@ -51,9 +51,9 @@ async fn no_secret_stands_in_clear_in_files_logs_or_answers() {
         let bytes = std::fs::read(&path).unwrap();
         for secret in secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "in clear in {}", path.display());
+            assert!(!found, "in plain text in {}", path.display());
         }
-        looked_at += 1;
+        checked += 1;
     }
-    assert!(looked_at >= 4, "database, its log, settings and log lines");
+    assert!(checked >= 4, "database, WAL, settings and log");
 }

@@ -1,4 +1,4 @@
-//! `postrider serve` as a process of its own, and the other verbs beside it.
+//! Runs `postrider serve` and other verbs as processes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::support::app::pipeline;
 
-/// A wait that takes longer than this fails its test.
+/// A longer wait fails the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a process that gives no signal.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// The polling interval for processes without a signal.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The program under test.
+/// The binary under test, without settings from the environment.
 pub(crate) fn postrider() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
     for (name, _) in std::env::vars() {
@@ -29,7 +29,7 @@ pub(crate) fn postrider() -> Command {
     command
 }
 
-/// A directory with settings, and the service that runs on it.
+/// A service process and its directory.
 pub(crate) struct Service {
     dir: PathBuf,
     listen: String,
@@ -44,9 +44,9 @@ impl Drop for Service {
 }
 
 impl Service {
-    /// Settings in `dir`; not running yet.
+    /// Writes settings to `dir`; the process is not started yet.
     pub(crate) fn in_dir(dir: &Path, more_settings: &str) -> Self {
-        // A port that was free a moment ago; the service binds it anew at every start.
+        // A port that was free a moment ago; the service binds it at every start.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listen = free.to_string();
         let service = Self { dir: dir.to_owned(), listen, env: Vec::new(), child: None };
@@ -64,7 +64,7 @@ impl Service {
         std::fs::write(self.config(), text).unwrap();
     }
 
-    /// Sets a variable of the processes that are started from now on.
+    /// Sets an environment variable of processes started from now on.
     pub(crate) fn set_env(&mut self, name: &'static str, value: impl Into<PathBuf>) {
         self.env.push((name, value.into()));
     }
@@ -73,7 +73,7 @@ impl Service {
         self.dir.join("postrider.toml")
     }
 
-    /// Starts it and returns once it is ready.
+    /// Starts the process and waits until it answers.
     pub(crate) async fn start(&mut self) {
         let log = std::fs::File::options()
             .create(true)
@@ -98,7 +98,7 @@ impl Service {
         .await;
     }
 
-    /// Looks until it is so.
+    /// Polls until the condition holds.
     pub(crate) async fn until(
         &mut self,
         what: &str,
@@ -106,11 +106,11 @@ impl Service {
     ) {
         let waiting = async {
             while !is_so(self).await {
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
         let waited = tokio::time::timeout(PATIENCE, Box::pin(waiting)).await;
-        assert!(waited.is_ok(), "waited in vain until {what}:\n{}", self.log());
+        assert!(waited.is_ok(), "timed out waiting until {what}:\n{}", self.log());
     }
 
     pub(crate) fn log(&self) -> String {
@@ -125,13 +125,13 @@ impl Service {
         }
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process exits.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
     }
 
-    /// SIGTERM; returns whether it ended well.
+    /// SIGTERM; whether the process exits with success.
     pub(crate) async fn terminate(&mut self) -> bool {
         let mut child = self.child.take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
@@ -140,15 +140,15 @@ impl Service {
     }
 
     async fn get(&self, path: &str) -> Option<StatusCode> {
-        let client = OperatorClient::new(&format!("http://{}", self.listen), None).unwrap();
+        let client = ApiClient::new(&format!("http://{}", self.listen), None).unwrap();
         client.get(path).await.ok().map(|(status, _)| status)
     }
 
     /// A client with the operator's token.
-    pub(crate) fn client(&self) -> OperatorClient {
+    pub(crate) fn client(&self) -> ApiClient {
         let token = std::fs::read_to_string(self.dir.join("postrider.db.token")).unwrap();
         let token = SecretString::from(token.trim().to_owned());
-        OperatorClient::new(&format!("http://{}", self.listen), Some(token)).unwrap()
+        ApiClient::new(&format!("http://{}", self.listen), Some(token)).unwrap()
     }
 
     pub(crate) async fn apply(&self, destinations: &[(&str, &str, Value)]) {
@@ -157,44 +157,44 @@ impl Service {
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
-    /// The service's own counts.
+    /// The service's status.
     pub(crate) async fn status(&self) -> Value {
         self.client().get("/api/v1/status").await.unwrap().1
     }
 
-    /// Its address.
+    /// Its base URL.
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.listen)
     }
 
-    /// Runs another verb on the same settings.
+    /// Runs another verb with the same settings.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.verb(arguments).output().unwrap()
     }
 
-    /// Another verb on the same settings, to be run.
+    /// The command of another verb with the same settings.
     pub(crate) fn verb(&self, arguments: &[&str]) -> Command {
         let mut command = postrider();
         command.arg("--config").arg(self.config()).args(arguments);
         command
     }
 
-    /// A sender that tracks events on a connection of its own.
+    /// A client of the tracking API with its own connection.
     pub(crate) fn source(&self) -> Source {
-        Source(OperatorClient::new(&format!("http://{}", self.listen), None).unwrap())
+        Source(ApiClient::new(&format!("http://{}", self.listen), None).unwrap())
     }
 }
 
 /// Sends events with the write key.
-pub(crate) struct Source(OperatorClient);
+pub(crate) struct Source(ApiClient);
 
 impl Source {
-    /// Tracks an event with this messageId; the answer's status, or none when there was none.
+    /// Sends an event with this messageId; the response's status, or none without a response.
     pub(crate) async fn track(&self, message_id: &str) -> Option<StatusCode> {
         self.track_padded(message_id, 0).await
     }
 
-    /// The same, with so many bytes more in it.
+    /// The same with a padding of this many bytes.
     pub(crate) async fn track_padded(&self, message_id: &str, bytes: usize) -> Option<StatusCode> {
         let event = json!({
             "event": "Load",

@@ -1,4 +1,4 @@
-//! The walk-through of the documentation, command by command, with the real binary.
+//! docs/walkthrough.md: every command is run with the real binary and its output compared.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use super::service::{Service, postrider};
 
-/// What the page says, in its order.
+/// The code blocks of the page, in order.
 #[derive(Debug)]
 enum Block {
-    /// A file to be, by the name in its first line.
+    /// A file; its first line has the name.
     File { name: String, text: String },
-    /// Commands of a shell.
+    /// Shell commands.
     Commands(String),
-    /// Lines that the commands before have shown; `…` stands for anything between.
+    /// Output of the commands before; `…` matches anything.
     Shown(Vec<String>),
 }
 
@@ -40,7 +40,7 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether a line of what was shown has all parts in their order.
+/// Whether a line of the output has all parts in order.
 fn has(shown: &str, wanted: &str) -> bool {
     shown.lines().any(|line| {
         let mut rest = Some(line);
@@ -52,12 +52,12 @@ fn has(shown: &str, wanted: &str) -> bool {
 }
 
 #[tokio::test]
-async fn every_command_of_the_walkthrough_shows_what_the_page_says() {
+async fn every_walkthrough_command_prints_the_documented_output() {
     let page =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/walkthrough.md"));
     let dir = TempDir::new().unwrap();
     let mut service = Service::in_dir(dir.path(), "");
-    // The page's reader starts it in the folder.
+    // A reader starts it in the folder of the database.
     let database = format!("sqlite://{}", dir.path().join("postrider.db").display());
     service.set_env("POSTRIDER_DATABASE", database);
     let address = service.base().trim_start_matches("http://").to_owned();
@@ -86,12 +86,12 @@ async fn every_command_of_the_walkthrough_shows_what_the_page_says() {
     assert!(service.terminate().await, "{}", service.log());
 }
 
-/// Runs commands as they stand; variables last for the block.
+/// Runs the commands; variables last for the block.
 fn shell(dir: &Path, commands: &str) -> Output {
     let program = Path::new(postrider().get_program()).parent().unwrap().to_owned();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");
-    // The page's reader has one shell for all of it.
+    // A reader has one shell for the whole page.
     let script = format!("export POSTRIDER_WRITE_KEY=a-write-key-for-the-walk\n{commands}");
     shell.args(["-eu", "-c", &script]).current_dir(dir).env("PATH", path);
     for (name, _) in std::env::vars() {
@@ -102,10 +102,10 @@ fn shell(dir: &Path, commands: &str) -> Output {
     shell.output().unwrap()
 }
 
-/// Returns once nothing is under way: people are slower than deliveries.
+/// Waits until every delivery is settled.
 async fn settle(service: &mut Service) {
     service
-        .until("nothing is under way", async |service| {
+        .until("every delivery is settled", async |service| {
             let status: Value = service.status().await;
             let ledger = &status["ledger"];
             ledger["pending"] == 0 && ledger["leased"] == 0
@@ -114,7 +114,7 @@ async fn settle(service: &mut Service) {
 }
 
 #[test]
-fn lines_are_found_by_their_parts_in_order() {
+fn a_pattern_line_matches_its_parts_in_order() {
     assert!(has("x\na b c", "a … c"));
     assert!(!has("a\nc", "a … c"));
     assert!(!has("c a", "a … c"));

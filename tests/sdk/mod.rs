@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -99,7 +99,7 @@ impl Program {
     }
 
     async fn ready(&self) {
-        let client = OperatorClient::new(&self.base, None).unwrap();
+        let client = ApiClient::new(&self.base, None).unwrap();
         while !client.get("/readyz").await.is_ok_and(|(status, _)| status.is_success()) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

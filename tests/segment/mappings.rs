@@ -183,7 +183,7 @@ fn literal(rng: &mut StdRng) -> String {
     }
 }
 
-/// What may stand anywhere in a mapping.
+/// A value anywhere in a mapping.
 fn node(rng: &mut StdRng, depth: u32) -> String {
     if depth > 4 {
         return directive(rng, depth);

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::operator::render::render;
 
-/// Generated cases; the seed is fixed, so that a difference comes again.
+/// Generated cases; the seed is fixed, so that a difference is reproducible.
 const CASES: u64 = 4_000;
 
 /// One case, its parts as JSON text.
@@ -93,7 +93,7 @@ fn triggers_and_directives_have_the_results_of_segments_code() {
         if ours[0]["matched"] != expected.matched {
             differences.push(format!("{}\n  {}\n  {}", case.trigger, case.event, ours[0]));
         }
-        // What gives no object is no payload: Segment's code gives it, its destination refuses it.
+        // A result that is not an object is no payload: Segment's code returns it, its destination refuses it.
         let body = expected.body.as_deref().filter(|body| body.starts_with('{'));
         if ours[1]["request"]["body"].as_str() != body {
             let (data, event) = (&case.data, &case.event);

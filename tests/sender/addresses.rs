@@ -1,5 +1,5 @@
-//! The address guard: every range by its edges, every disguise of a refused address, and names
-//! that answer with one.
+//! SSRF protection: every refused range by its edges, every encoding of a refused address, and names that
+//! resolve to one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,9 +8,9 @@ use postrider::domain::attempt::Outcome;
 use postrider::sender::{AddressPolicy, ResolveError, Sender, SenderOptions, UrlRefused};
 use proptest::prelude::*;
 
-use super::{options, post, sender_with, words};
-use crate::support::names::{Answer, Names};
+use super::{message, options, post, sender_with};
 use crate::support::receiver::{Behaviour, Receiver};
+use crate::support::resolver::{Answer, TableResolver};
 
 /// Refused IPv4 networks, each as its first and last address.
 const REFUSED_V4: [(&str, &str); 15] = [
@@ -109,7 +109,7 @@ fn public_addresses_are_allowed() {
 }
 
 #[test]
-fn the_refusal_names_address_and_range() {
+fn the_error_names_address_and_range() {
     let refused = AddressPolicy::default().check("169.254.169.254".parse().unwrap()).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -166,7 +166,7 @@ fn every_notation_of_a_refused_literal_is_refused() {
 }
 
 #[test]
-fn names_and_public_literals_pass() {
+fn names_and_public_literals_are_allowed() {
     let policy = AddressPolicy::default();
     for host in ["example.com", "example.com.", "1.1.1.1", "[2606:4700::1]", "127.0.0.1.example"] {
         let url = format!("https://{host}:8443/path").parse().unwrap();
@@ -191,7 +191,7 @@ fn other_schemes_and_user_info_are_refused() {
 }
 
 #[test]
-fn what_is_allowed_is_allowed_in_its_disguises_too_and_nothing_beside_it() {
+fn allowed_networks_are_allowed_in_every_encoding_and_nothing_else() {
     let allow: Vec<IpNet> = vec!["10.1.0.0/16".parse().unwrap(), "fd00:1::/32".parse().unwrap()];
     let policy = AddressPolicy::new(allow);
     for address in ["10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd00:1::9"] {
@@ -218,13 +218,13 @@ fn refused_v4() -> impl Strategy<Value = Ipv4Addr> {
 
 proptest! {
     #[test]
-    fn a_refused_ipv4_address_is_refused_in_every_disguise(v4 in refused_v4(), prefix: u64) {
+    fn a_refused_ipv4_address_is_refused_in_every_ipv6_encoding(v4 in refused_v4(), prefix: u64) {
         let policy = AddressPolicy::default();
         let low = u128::from(v4.to_bits());
         let nat64 = 0x0064_ff9b_u128 << 96;
         // Any prefix within global unicast.
         let global = u128::from((prefix >> 3) | (1 << 61)) << 64;
-        let disguises = [
+        let encodings = [
             low,
             low | (0xffff << 32),
             low | (0xffff << 48),
@@ -235,8 +235,8 @@ proptest! {
             global | (0x0200_5efe << 32) | low,
         ];
         prop_assert!(policy.check(IpAddr::V4(v4)).is_err());
-        for disguise in disguises {
-            let address = Ipv6Addr::from_bits(disguise);
+        for encoding in encodings {
+            let address = Ipv6Addr::from_bits(encoding);
             prop_assert!(policy.check(IpAddr::V6(address)).is_err(), "{address}");
             let url = format!("http://[{address}]/").parse().unwrap();
             prop_assert!(policy.check_url_host(&url).is_err(), "{url}");
@@ -249,27 +249,30 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_literal_is_refused_at_every_send() {
+async fn address_literals_are_checked_at_every_send() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let sender =
-        Sender::new(options(AddressPolicy::default(), &Names::on_loopback(&[]), Vec::new()))
-            .unwrap();
+    let sender = Sender::new(options(
+        AddressPolicy::default(),
+        &TableResolver::on_loopback(&[]),
+        Vec::new(),
+    ))
+    .unwrap();
     for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "2130706433"] {
         let exchange = sender.send(post(&receiver.url_at(host, "/"))).await;
         assert_eq!((exchange.outcome, exchange.status), (Outcome::Address, None));
-        assert!(words(&exchange).contains("a loopback address"), "{exchange:?}");
+        assert!(message(&exchange).contains("a loopback address"), "{exchange:?}");
     }
     assert_eq!(receiver.connections(), 0);
 }
 
 #[tokio::test]
-async fn schemes_and_user_info_are_render_failures_and_send_nothing() {
+async fn bad_schemes_and_user_info_have_outcome_render_and_send_nothing() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let sender = sender_with(&Names::on_loopback(&[]), Vec::new());
+    let sender = sender_with(&TableResolver::on_loopback(&[]), Vec::new());
     for url in ["ftp://127.0.0.1/".to_owned(), receiver.url_at("me:hunter2@127.0.0.1", "/")] {
         let exchange = sender.send(post(&url)).await;
         assert_eq!(exchange.outcome, Outcome::Render);
-        assert!(!words(&exchange).contains("hunter2"), "{exchange:?}");
+        assert!(!message(&exchange).contains("hunter2"), "{exchange:?}");
     }
     assert_eq!(receiver.connections(), 0);
 }
@@ -277,7 +280,7 @@ async fn schemes_and_user_info_are_render_failures_and_send_nothing() {
 #[tokio::test]
 async fn one_refused_address_among_several_refuses_the_name() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     let sender = sender_with(&names, Vec::new());
     let answers: [&[&str]; 4] = [
         &["10.0.0.1"],
@@ -289,32 +292,32 @@ async fn one_refused_address_among_several_refuses_the_name() {
         names.set("mixed.test", vec![Answer::addresses(addresses)]);
         let exchange = sender.send(post(&receiver.url_at("mixed.test", "/"))).await;
         assert_eq!(exchange.outcome, Outcome::Address, "{addresses:?}: {exchange:?}");
-        assert!(words(&exchange).contains("`mixed.test`"), "{exchange:?}");
+        assert!(message(&exchange).contains("`mixed.test`"), "{exchange:?}");
     }
     assert_eq!(receiver.connections(), 0);
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_mind_is_judged_at_every_connect() {
+async fn dns_rebinding_is_refused_at_connect() {
     let receiver = Receiver::start(Behaviour::ok().header("Connection", "close")).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     let (good, bad) = (Answer::addresses(&["127.0.0.1"]), Answer::addresses(&["169.254.169.254"]));
-    names.set("turncoat.test", vec![good.clone(), good.clone(), bad, good]);
+    names.set("rebinding.test", vec![good.clone(), good.clone(), bad, good]);
     let sender = sender_with(&names, Vec::new());
-    let url = receiver.url_at("turncoat.test", "/");
+    let url = receiver.url_at("rebinding.test", "/");
     assert!(sender.check_destination(&url.parse().unwrap()).await.is_ok());
     let expected = [Outcome::Delivered, Outcome::Address, Outcome::Delivered];
     for outcome in expected {
         assert_eq!(sender.send(post(&url)).await.outcome, outcome);
     }
     assert_eq!(receiver.requests().len(), 2);
-    assert_eq!(names.asked().len(), 4);
+    assert_eq!(names.lookups().len(), 4);
 }
 
 #[tokio::test]
-async fn a_name_is_reached_at_whichever_of_its_addresses_answers() {
+async fn a_name_is_reached_at_any_address_that_accepts() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     names.set("many.test", vec![Answer::addresses(&["127.0.0.2", "127.0.0.3", "127.0.0.1"])]);
     let sender = sender_with(&names, Vec::new());
     let exchange = sender.send(post(&receiver.url_at("many.test", "/"))).await;
@@ -322,17 +325,17 @@ async fn a_name_is_reached_at_whichever_of_its_addresses_answers() {
 }
 
 #[tokio::test]
-async fn literals_are_not_resolved() {
+async fn address_literals_are_not_resolved() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let names = Names::on_loopback(&[]);
+    let names = TableResolver::on_loopback(&[]);
     let sender = sender_with(&names, Vec::new());
     assert_eq!(sender.send(post(&receiver.url("/"))).await.outcome, Outcome::Delivered);
-    assert!(names.asked().is_empty());
+    assert!(names.lookups().is_empty());
 }
 
 #[tokio::test]
-async fn a_destination_is_judged_when_it_is_saved() {
-    let names = Names::on_loopback(&["here.test"]);
+async fn a_destination_is_checked_when_it_is_saved() {
+    let names = TableResolver::on_loopback(&["here.test"]);
     names.set("inside.test", vec![Answer::addresses(&["192.168.1.1"])]);
     names.set("public.test", vec![Answer::addresses(&["1.1.1.1", "2606:4700::1"])]);
     let sender = Sender::new(options(AddressPolicy::default(), &names, Vec::new())).unwrap();
@@ -349,12 +352,12 @@ async fn a_destination_is_judged_when_it_is_saved() {
 }
 
 #[tokio::test]
-async fn the_systems_resolver_knows_localhost_and_is_guarded() {
+async fn the_system_resolver_resolves_localhost_and_is_checked() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let url = receiver.url_at("localhost", "/");
     let by_system = |allow: &[&str]| {
         let allow = allow.iter().map(|network| network.parse().unwrap()).collect();
-        let names = Names::on_loopback(&[]);
+        let names = TableResolver::on_loopback(&[]);
         let options = options(AddressPolicy::new(allow), &names, Vec::new());
         Sender::new(SenderOptions { resolver: None, ..options }).unwrap()
     };

@@ -1,4 +1,4 @@
-//! No whole answer: every way to fail has its outcome, and words that name cause and phase.
+//! Failed requests: every failure has its outcome and a message with the cause and the phase.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,20 +7,20 @@ use postrider::domain::attempt::Outcome;
 use postrider::sender::Outgoing;
 use tokio::net::TcpSocket;
 
-use super::{closed_port, post, send_short, sender, sender_with, words};
-use crate::support::names::{Answer, Names};
+use super::{closed_port, message, post, send_short, sender, sender_with};
 use crate::support::receiver::{Behaviour, Greeting, Receiver};
+use crate::support::resolver::{Answer, TableResolver};
 
 #[tokio::test]
-async fn a_refused_connection_is_connect() {
+async fn a_refused_connection_has_outcome_connect() {
     let exchange = sender().send(post(&format!("http://{}/", closed_port()))).await;
     assert_eq!((exchange.outcome, exchange.status), (Outcome::Connect, None));
-    assert_eq!(words(&exchange), "connecting failed: connection refused");
+    assert_eq!(message(&exchange), "connecting failed: connection refused");
 }
 
 #[tokio::test]
-async fn a_connection_that_never_comes_about_times_out_in_connect() {
-    // One waiting connection fills a backlog of zero; the system drops what comes after it.
+async fn a_connect_timeout_names_the_phase() {
+    // One connection fills a listen backlog of zero; the kernel drops further SYNs.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into()).unwrap();
     let listener = socket.listen(0).unwrap();
@@ -28,12 +28,12 @@ async fn a_connection_that_never_comes_about_times_out_in_connect() {
     let _waiting = tokio::net::TcpStream::connect(address).await.unwrap();
     let exchange = send_short(&sender(), &format!("http://{address}/")).await;
     assert_eq!(exchange.outcome, Outcome::Timeout);
-    assert!(words(&exchange).ends_with("still connecting (TCP)"), "{exchange:?}");
+    assert!(message(&exchange).ends_with("while connecting (TCP)"), "{exchange:?}");
 }
 
 #[tokio::test]
-async fn dns_failures_are_dns_and_name_the_cause() {
-    let names = Names::on_loopback(&[]);
+async fn dns_failures_have_outcome_dns_and_name_the_cause() {
+    let names = TableResolver::on_loopback(&[]);
     names.set("bare.test", vec![Answer::NoAddress]);
     names.set("empty.test", vec![Answer::addresses(&[])]);
     names.set("slow.test", vec![Answer::Timeout]);
@@ -47,53 +47,56 @@ async fn dns_failures_are_dns_and_name_the_cause() {
     for (name, expected) in cases {
         let exchange = sender.send(post(&format!("http://{name}/"))).await;
         assert_eq!(exchange.outcome, Outcome::Dns, "{exchange:?}");
-        assert_eq!(words(&exchange), expected);
+        assert_eq!(message(&exchange), expected);
     }
 }
 
 #[tokio::test]
-async fn a_name_that_never_resolves_times_out_in_dns() {
-    let names = Names::on_loopback(&[]);
+async fn a_dns_timeout_names_the_phase() {
+    let names = TableResolver::on_loopback(&[]);
     names.set("hanging.test", vec![Answer::Never]);
     let sender = sender_with(&names, Vec::new());
     let url = "http://hanging.test/";
-    let empty = Outgoing { body: bytes::Bytes::new(), timeout: super::SHORT, ..post(url) };
+    let empty = Outgoing { body: bytes::Bytes::new(), timeout: super::SHORT_TIMEOUT, ..post(url) };
     for exchange in [send_short(&sender, url).await, sender.send(empty).await] {
         assert_eq!(exchange.outcome, Outcome::Timeout);
-        let phase = "still looking up the host's name (DNS)";
-        assert!(words(&exchange).ends_with(phase), "{exchange:?}");
+        let phase = "while resolving the host's name (DNS)";
+        assert!(message(&exchange).ends_with(phase), "{exchange:?}");
     }
 }
 
 #[tokio::test]
-async fn a_reset_or_close_without_an_answer_is_reset() {
+async fn a_reset_or_close_without_a_response_has_outcome_reset() {
     let receiver = Receiver::start(Behaviour::reset()).await;
     let sender = sender();
     for behaviour in [Behaviour::reset(), Behaviour::close()] {
         receiver.set_script(behaviour);
         let exchange = sender.send(post(&receiver.url("/"))).await;
         assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, None), "{exchange:?}");
-        assert!(words(&exchange).contains("the receiver"), "{exchange:?}");
+        assert!(message(&exchange).contains("the receiver"), "{exchange:?}");
     }
-    assert_eq!(receiver.requests().len(), 2, "nothing is sent twice of its own accord");
+    assert_eq!(receiver.requests().len(), 2, "a request is never retried by the sender");
 }
 
 #[tokio::test]
-async fn a_reset_or_close_before_the_request_is_read_is_reset() {
+async fn a_reset_or_close_before_the_request_is_read_has_outcome_reset() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     for greeting in [Greeting::Reset, Greeting::Close] {
         receiver.set_greeting(greeting);
         let exchange = sender().send(post(&receiver.url("/"))).await;
-        // A reset may reach us while the system still reports the connection as being made.
+        // The reset may arrive before connect() returns.
         let early = greeting == Greeting::Reset && exchange.outcome == Outcome::Connect;
         assert!(exchange.outcome == Outcome::Reset || early, "{exchange:?}");
-        assert!(words(&exchange).contains("reset") || greeting == Greeting::Close, "{exchange:?}");
+        assert!(
+            message(&exchange).contains("reset") || greeting == Greeting::Close,
+            "{exchange:?}"
+        );
     }
     assert!(receiver.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_within_the_answer_is_reset() {
+async fn a_connection_that_breaks_within_the_response_has_outcome_reset() {
     let in_head = b"HTTP/1.1 200 OK\r\ncontent-len".to_vec();
     let in_body = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec();
     let in_chunk = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhal".to_vec();
@@ -101,7 +104,7 @@ async fn a_connection_that_breaks_within_the_answer_is_reset() {
         let receiver = Receiver::start(Behaviour::Raw(bytes.clone())).await;
         let exchange = sender().send(post(&receiver.url("/"))).await;
         assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, status), "{exchange:?}");
-        assert!(words(&exchange).contains("before its answer was whole"), "{exchange:?}");
+        assert!(message(&exchange).contains("before the response was complete"), "{exchange:?}");
 
         receiver.set_script(Behaviour::RawThenReset(bytes));
         let exchange = sender().send(post(&receiver.url("/"))).await;
@@ -110,8 +113,8 @@ async fn a_connection_that_breaks_within_the_answer_is_reset() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_times_out_and_the_phase_is_named() {
-    let head = "sending the request or waiting for the answer's head";
+async fn a_response_timeout_names_the_phase() {
+    let head = "sending the request or waiting for the response's head";
     let cases: [(&[u8], _, _); 4] = [
         (b"", None, head),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n", None, head),
@@ -119,7 +122,7 @@ async fn a_receiver_that_hangs_times_out_and_the_phase_is_named() {
         (
             b"HTTP/1.1 500 No\r\ncontent-length: 10\r\n\r\nhalf",
             Some(500),
-            "reading the answer's body",
+            "reading the response's body",
         ),
     ];
     let sender = &sender();
@@ -128,14 +131,14 @@ async fn a_receiver_that_hangs_times_out_and_the_phase_is_named() {
         let (literal, name) = (receiver.url("/"), receiver.url_at("receiver.test", "/"));
         for exchange in [send_short(sender, &literal).await, send_short(sender, &name).await] {
             assert_eq!((exchange.outcome, exchange.status), (Outcome::Timeout, *status));
-            assert!(words(&exchange).ends_with(&format!("still {phase}")), "{exchange:?}");
+            assert!(message(&exchange).ends_with(&format!("while {phase}")), "{exchange:?}");
         }
     });
     futures_util::future::join_all(sends).await;
 }
 
 #[tokio::test]
-async fn what_came_before_a_timeout_is_kept() {
+async fn a_partial_response_is_recorded_when_the_timeout_expires() {
     let bytes = b"HTTP/1.1 500 No\r\nx-trace: t1\r\ncontent-length: 10\r\n\r\nhalf".to_vec();
     let receiver = Receiver::start(Behaviour::RawThenHang(bytes)).await;
     let exchange = send_short(&sender(), &receiver.url("/")).await;
@@ -148,29 +151,29 @@ async fn a_receiver_that_accepts_and_never_reads_times_out() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     receiver.set_greeting(Greeting::NeverRead);
     let body = bytes::Bytes::from(vec![b' '; 8 * 1024 * 1024]);
-    let request = Outgoing { body, timeout: super::SHORT, ..post(&receiver.url("/")) };
+    let request = Outgoing { body, timeout: super::SHORT_TIMEOUT, ..post(&receiver.url("/")) };
     let exchange = sender().send(request).await;
     assert_eq!(exchange.outcome, Outcome::Timeout);
-    assert!(words(&exchange).contains("sending the request"), "{exchange:?}");
+    assert!(message(&exchange).contains("sending the request"), "{exchange:?}");
 }
 
 #[tokio::test]
-async fn dribbling_does_not_prolong_the_time() {
+async fn a_slow_response_does_not_extend_the_timeout() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let sender = sender();
     let in_head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
     let in_body = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-    for (bytes, phase) in [(in_head, "the answer's head"), (in_body, "the answer's body")] {
+    for (bytes, phase) in [(in_head, "the response's head"), (in_body, "the response's body")] {
         receiver.set_script(Behaviour::Dribble(bytes));
         let exchange = send_short(&sender, &receiver.url("/")).await;
         assert_eq!(exchange.outcome, Outcome::Timeout);
-        assert!(words(&exchange).ends_with(phase), "{exchange:?}");
+        assert!(message(&exchange).ends_with(phase), "{exchange:?}");
         receiver.wait_for_cut_off(1).await;
     }
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_a_bad_answer() {
+async fn a_response_that_is_not_http_has_outcome_bad_answer() {
     let mut endless_head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
     endless_head.resize(2 * 1024 * 1024, b'y');
     let mut many_headers = b"HTTP/1.1 200 OK\r\n".to_vec();
@@ -193,7 +196,7 @@ async fn what_is_not_http_is_a_bad_answer() {
         let receiver = Receiver::start(Behaviour::Raw(bytes)).await;
         let exchange = sender().send(post(&receiver.url("/"))).await;
         assert_eq!(exchange.outcome, Outcome::BadAnswer, "{what}: {exchange:?}");
-        assert!(words(&exchange).contains("not valid HTTP"), "{what}: {exchange:?}");
+        assert!(message(&exchange).contains("not valid HTTP"), "{what}: {exchange:?}");
     }
 }
 
@@ -210,7 +213,7 @@ async fn a_pooled_connection_that_the_receiver_closed_is_replaced() {
 }
 
 #[tokio::test]
-async fn no_words_hold_a_secret_of_the_request() {
+async fn error_messages_contain_no_secret_of_the_request() {
     let gone = format!("http://{}/?key=hunter2", closed_port());
     let long = format!("http://receiver.test/?key=hunter2&long={}", "x".repeat(70_000));
     for url in [gone.as_str(), "http://missing.test/?key=hunter2", long.as_str()] {
@@ -223,7 +226,7 @@ async fn no_words_hold_a_secret_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_url_too_long_for_a_request_is_a_render_failure() {
+async fn a_url_too_long_for_a_request_has_outcome_render() {
     let exchange =
         sender().send(post(&format!("http://receiver.test/{}", "x".repeat(70_000)))).await;
     assert_eq!(exchange.outcome, Outcome::Render, "{exchange:?}");

@@ -1,9 +1,9 @@
-//! The sender against real sockets: every outcome, every guard, every signature.
+//! The sender against real sockets: outcomes, SSRF protection, TLS and signatures.
 
 mod addresses;
-mod answers;
+mod api_client;
 mod failures;
-mod operator;
+mod responses;
 mod signatures;
 mod tls;
 
@@ -17,27 +17,27 @@ use postrider::domain::clock::{ManualClock, Timestamp};
 use postrider::sender::{AddressPolicy, Exchange, Outgoing, Sender, SenderOptions};
 use rustls::pki_types::CertificateDer;
 
-use crate::support::names::Names;
+use crate::support::resolver::TableResolver;
 
-/// Long enough for any answer on loopback; no test asserts on it.
-const PLENTY: Duration = Duration::from_secs(20);
-/// For tests in which the time has to run out, yet be enough to come to where it does.
-const SHORT: Duration = Duration::from_millis(750);
+/// Long enough for any response on loopback; no test asserts on it.
+const LONG_TIMEOUT: Duration = Duration::from_secs(20);
+/// For tests in which a timeout expires; long enough to reach the phase in which it does.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// A sender that may go to loopback by any name that `names` holds.
-fn sender_with(names: &Arc<Names>, extra_roots: Vec<CertificateDer<'static>>) -> Sender {
+/// A sender that allows loopback and resolves with `names`.
+fn sender_with(names: &Arc<TableResolver>, extra_roots: Vec<CertificateDer<'static>>) -> Sender {
     let loopback = vec!["127.0.0.0/8".parse().unwrap()];
     Sender::new(options(AddressPolicy::new(loopback), names, extra_roots)).unwrap()
 }
 
-/// A sender that may go to loopback.
+/// A sender that allows loopback.
 fn sender() -> Sender {
-    sender_with(&Names::on_loopback(&["receiver.test"]), Vec::new())
+    sender_with(&TableResolver::on_loopback(&["receiver.test"]), Vec::new())
 }
 
 fn options(
     policy: AddressPolicy,
-    names: &Arc<Names>,
+    names: &Arc<TableResolver>,
     extra_roots: Vec<CertificateDer<'static>>,
 ) -> SenderOptions {
     SenderOptions {
@@ -45,7 +45,7 @@ fn options(
         user_agent: "Postrider/test".to_owned(),
         response_keep_bytes: 1_024,
         extra_roots,
-        resolver: Some(Arc::<Names>::clone(names)),
+        resolver: Some(Arc::<TableResolver>::clone(names)),
         // 1994-11-06T08:49:37Z, the date of RFC 9110's examples.
         clock: Arc::new(ManualClock::new(Timestamp::from_micros(784_111_777_000_000))),
     }
@@ -58,17 +58,17 @@ fn post(url: &str) -> Outgoing {
         url: url.parse().unwrap(),
         headers: HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
         body: Bytes::from_static(b"{\"cool\":true}"),
-        timeout: PLENTY,
+        timeout: LONG_TIMEOUT,
         multistatus_bytes: 0,
     }
 }
 
-/// Sends a request whose time is to run out.
+/// Sends a request with a timeout that is to expire.
 async fn send_short(sender: &Sender, url: &str) -> Exchange {
-    sender.send(Outgoing { timeout: SHORT, ..post(url) }).await
+    sender.send(Outgoing { timeout: SHORT_TIMEOUT, ..post(url) }).await
 }
 
-fn words(exchange: &Exchange) -> &str {
+fn message(exchange: &Exchange) -> &str {
     exchange.error.as_deref().unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! Signatures as they arrive, and the reference vectors.
+//! Signatures as receivers see them, and the reference vectors.
 
 use http::HeaderMap;
 use postrider::sender::{Outgoing, Signed, Signer, verify_standard, verify_x_signature};
@@ -44,7 +44,7 @@ fn webhook_signature_case(case: &Value) {
 }
 
 #[test]
-fn all_vectors_hold() {
+fn all_reference_vectors_verify() {
     let mut kinds = [0, 0];
     for line in VECTORS.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
@@ -57,14 +57,14 @@ fn all_vectors_hold() {
                 webhook_signature_case(&case);
                 kinds[1] += 1;
             }
-            other => panic!("no such kind of vector: {other}"),
+            other => panic!("unknown kind of vector: {other}"),
         }
     }
     assert_eq!(kinds, [4, 1]);
 }
 
 #[tokio::test]
-async fn what_arrives_verifies_while_a_secret_is_rotated() {
+async fn signatures_verify_with_both_secrets_during_rotation() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let (fresh, old) = (SecretString::from("fresh"), SecretString::from("whsec_b2xkIHNlY3JldA=="));
     let mut request: Outgoing = post(&receiver.url("/"));

@@ -12,7 +12,7 @@ fn alert(kind: AlertKind, subject: &str, raised_us: i64) -> Alert {
         detail: "ten failures".to_owned(),
         raised_at: Timestamp::from_micros(raised_us),
         cleared_at: None,
-        told: false,
+        published: false,
     }
 }
 
@@ -24,7 +24,7 @@ pub(crate) async fn an_alert_is_kept_once_for_what_it_is_about(world: World) {
     }
     assert_eq!(world.store.alerts().await.expect("read"), [first.clone(), later.clone()]);
     let cleared_at = Some(Timestamp::from_micros(3));
-    let cleared = Alert { cleared_at, told: true, ..first };
+    let cleared = Alert { cleared_at, published: true, ..first };
     world.store.put_alert(cleared.clone()).await.expect("kept");
     assert_eq!(world.store.alerts().await.expect("read"), [cleared, later]);
 }

@@ -1,4 +1,4 @@
-//! A whole service in the test's process: real store, real sockets, and a clock that the test moves.
+//! The app under test, in process: real store, real sockets, manual clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use postrider::domain::clock::{Clock, ManualClock, Timestamp};
 use postrider::domain::delivery::State;
 use postrider::domain::id::DeliveryId;
 use postrider::functions::PoolOptions;
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use postrider::server::{App, AppParts};
 use postrider::settings::Settings;
 use postrider::store::{DeliveryQuery, DeliveryRow, Ledger};
@@ -24,8 +24,8 @@ use tokio::runtime::Handle;
 
 use super::receiver::{Behaviour, Receiver};
 
-/// A wait that takes longer than this fails its test.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of a wait; exceeding it fails the test.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The write key of every test's source.
 pub(crate) const WRITE_KEY: &str = "the-write-key";
 /// The shared secret of every test's destinations.
@@ -35,11 +35,11 @@ pub(crate) const SECRET: &str = "the-shared-secret";
 pub(crate) struct TestApp {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) client: OperatorClient,
+    pub(crate) client: ApiClient,
     pub(crate) dir: Arc<TempDir>,
 }
 
-/// A service to be.
+/// Builds a service under test.
 pub(crate) struct Builder {
     dir: Arc<TempDir>,
     clock: Arc<ManualClock>,
@@ -55,12 +55,12 @@ impl Builder {
             clock: Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))),
             change: Box::new(|_| {}),
             functions: functions(),
-            // Here too, so that a test decides what goes on while it does not wait.
+            // On the test's runtime, so that nothing runs while the test does not await.
             deliver_on: Some(Handle::current()),
         }
     }
 
-    /// Starts on what an earlier service left, at its clock's time.
+    /// Restarts on the files of an earlier service, with its clock.
     pub(crate) fn after(dir: Arc<TempDir>, clock: Arc<ManualClock>) -> Self {
         Self { dir, clock, ..Self::new() }
     }
@@ -70,13 +70,13 @@ impl Builder {
         self
     }
 
-    /// What insert functions run in.
+    /// The options of the function pool.
     pub(crate) fn functions(mut self, change: impl FnOnce(&mut PoolOptions)) -> Self {
         change(&mut self.functions);
         self
     }
 
-    /// Deliveries go on by themselves, as those of a real service.
+    /// Runs deliveries on threads of their own, as the real service does.
     pub(crate) fn threads(self) -> Self {
         Self { deliver_on: None, ..self }
     }
@@ -108,12 +108,12 @@ impl Builder {
         let app = App::start(parts).await.unwrap();
         let token = std::fs::read_to_string(token_file).unwrap();
         let token = SecretString::from(token.trim().to_owned());
-        let client = OperatorClient::new(&format!("http://{}", app.address), Some(token)).unwrap();
+        let client = ApiClient::new(&format!("http://{}", app.address), Some(token)).unwrap();
         TestApp { app, clock: self.clock, client, dir: self.dir }
     }
 }
 
-/// The pool of insert functions as it is, but that its workers are the real program.
+/// The default function pool, with the real program as worker.
 pub(crate) fn functions() -> PoolOptions {
     PoolOptions { executable: env!("CARGO_BIN_EXE_postrider").into(), ..PoolOptions::default() }
 }
@@ -163,23 +163,23 @@ impl TestApp {
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
-    /// Where browsers find it.
+    /// The base URL.
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.app.address)
     }
 
-    /// The token that was made at its first start.
+    /// The token created at the first start.
     pub(crate) fn token(&self) -> String {
         let text = std::fs::read_to_string(self.dir.path().join("postrider.token")).unwrap();
         text.trim().to_owned()
     }
 
-    /// Sends to intake with the write key; returns the answer's status.
+    /// Sends to intake with the write key; returns the response's status.
     pub(crate) async fn send(&self, path: &str, body: &Value) -> StatusCode {
         self.send_with(WRITE_KEY, path, body).await
     }
 
-    /// Sends to intake with this write key; returns the answer's status.
+    /// Sends to intake with this write key; returns the response's status.
     pub(crate) async fn send_with(&self, key: &str, path: &str, body: &Value) -> StatusCode {
         let basic = format!("Basic {}", STANDARD.encode(format!("{key}:")));
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, basic.parse().unwrap())]);
@@ -209,7 +209,7 @@ impl TestApp {
         self.app.store.attempts(id).await.unwrap()
     }
 
-    /// Returns once the deliveries are as wanted; looks again with every commit of attempts.
+    /// Returns once the deliveries match; checks again after every commit of attempts.
     pub(crate) async fn until(&self, wanted: impl Fn(&[DeliveryRow]) -> bool) -> Vec<DeliveryRow> {
         let mut recorded = self.app.dispatcher.recorded();
         let waiting = async {
@@ -222,7 +222,7 @@ impl TestApp {
                 recorded.changed().await.unwrap();
             }
         };
-        match tokio::time::timeout(PATIENCE, Box::pin(waiting)).await {
+        match tokio::time::timeout(WAIT_TIMEOUT, Box::pin(waiting)).await {
             Ok(rows) => rows,
             Err(_) => panic!("still {:#?}", self.deliveries().await),
         }
@@ -231,7 +231,7 @@ impl TestApp {
     /// Returns once every delivery is delivered, dead or discarded.
     pub(crate) async fn until_settled(&self, count: usize) -> Vec<DeliveryRow> {
         self.until(|rows| {
-            // The ledger in memory comes a moment after the commit that readers see.
+            // The in-memory ledger is updated just after the commit that readers see.
             rows.len() == count
                 && rows.iter().all(|row| row.delivery.settled_at.is_some())
                 && self.app.store.ledger().leased == 0
@@ -239,7 +239,7 @@ impl TestApp {
         .await
     }
 
-    /// Returns once so many attempts have been made for this delivery and it is not leased.
+    /// Returns once this delivery has had this many attempts and is not leased.
     pub(crate) async fn until_tried(&self, number: usize, attempts: u32) -> DeliveryRow {
         let tried = |rows: &[DeliveryRow]| {
             rows.get(number).is_some_and(|row| {
@@ -250,7 +250,7 @@ impl TestApp {
     }
 
     /// Opens the circuit of the only mapping, which sends to `receiver`: ten failures over ten seconds,
-    /// each asked to wait for ten minutes, so that no second attempt comes between.
+    /// each with a `Retry-After` of ten minutes, so that no second attempt is made.
     pub(crate) async fn open_circuit(&self, receiver: &Receiver) {
         receiver.set_script(Behaviour::status(500).header("retry-after", "600"));
         for number in 0..10 {
@@ -263,14 +263,14 @@ impl TestApp {
         assert_eq!(self.app.dispatcher.open_circuits().len(), 1);
     }
 
-    /// Lets the time pass until the first pending delivery is due.
+    /// Advances the clock until the first pending delivery is due.
     pub(crate) async fn advance_to_due(&self) {
         let rows = self.deliveries().await;
         let due = rows.iter().filter_map(|row| row.delivery.due_at).min().expect("one is pending");
         self.clock.advance(due.since(self.clock.now()));
     }
 
-    /// The ledger, after it was held against the rows.
+    /// The ledger, after the consistency check.
     pub(crate) async fn ledger(&self) -> Ledger {
         let findings = self.app.store.examine(self.clock.now()).await.unwrap();
         for finding in &findings {

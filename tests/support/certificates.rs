@@ -1,4 +1,4 @@
-//! Certificates for receivers: good ones, and one for every way of being bad. Made anew each run.
+//! Certificates for receivers: valid ones and one for each kind of error. Generated in each run.
 
 use std::sync::Arc;
 
@@ -8,28 +8,28 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// How a receiver's certificate is, or is not, good.
+/// Kinds of certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Signed by the authority, for the right name, in time.
+    /// Valid.
     Good,
-    /// Signed by itself.
+    /// Self-signed.
     SelfSigned,
-    /// Signed by itself and marked as an authority, as some tools do.
+    /// Self-signed with the CA flag, as some tools generate it.
     SelfSignedAuthority,
-    /// Good until the year 2001.
+    /// Valid until 2001.
     Expired,
-    /// Good from the year 4000.
+    /// Valid from 4000.
     NotYetValid,
-    /// Good for another name.
+    /// For another host name.
     WrongName,
 }
 
-/// A certificate authority of the tests' own.
+/// The tests' certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    /// A fresh one.
+    /// Generates an authority.
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,12 +37,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// What a client trusts it by.
+    /// The root certificate.
     pub(crate) fn root(&self) -> CertificateDer<'static> {
         self.0.der().clone()
     }
 
-    /// TLS settings of a receiver called `name` with a certificate of this kind.
+    /// The TLS configuration of a receiver at host `name` with a certificate of this kind.
     pub(crate) fn server(&self, name: &str, kind: Kind) -> Arc<ServerConfig> {
         let shown = if kind == Kind::WrongName { "another.test" } else { name };
         let mut params = CertificateParams::new([shown.to_owned()]).unwrap();

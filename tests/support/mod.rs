@@ -1,11 +1,11 @@
-//! What the integration tests share: receivers that misbehave, certificates and names for them.
+//! Shared by the integration tests: the app under test, misbehaving receivers, certificates, DNS, OAuth.
 
 pub(crate) mod app;
 pub(crate) mod certificates;
-pub(crate) mod names;
 pub(crate) mod oauth;
-pub(crate) mod passage;
 pub(crate) mod receiver;
 pub(crate) mod request;
+pub(crate) mod resolver;
 pub(crate) mod sse;
-pub(crate) mod unique;
+pub(crate) mod tcp_proxy;
+pub(crate) mod unique_keys;

@@ -1,6 +1,6 @@
-//! A strict authorization server with a resource that only its tokens open: it checks every
-//! parameter of every request, rotates refresh tokens, ends tokens by the test's clock, and revokes
-//! a whole grant when a code or a refresh token is used twice.
+//! A strict authorization server with a protected resource: validates every parameter of every request,
+//! rotates refresh tokens, expires tokens by the test's clock, and revokes a grant when a code or refresh
+//! token is reused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,19 +10,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, StatusCode};
 use postrider::domain::clock::{Clock, ManualClock, Timestamp};
-use postrider::sender::{OperatorAnswer, OperatorClient};
+use postrider::sender::{ApiClient, ApiResponse};
 use postrider::settings::secrets::digest;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::receiver::{Behaviour, Received, Receiver, by_request};
 
-/// The client that the server knows; its id and secret hold what Basic credentials must escape.
+/// The registered client; id and secret contain characters that Basic credentials must escape.
 pub(crate) const CLIENT_ID: &str = "post:rider";
 pub(crate) const CLIENT_SECRET: &str = "s3cret/with+odd=chars%";
-/// What an authorization request has beside the standard's parameters.
+/// An additional parameter of authorization requests.
 pub(crate) const AUDIENCE: &str = "https://api.test/events";
-/// How long access tokens last.
+/// Lifetime of access tokens.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(3_600);
 
 type Fields = BTreeMap<String, String>;
@@ -31,7 +31,7 @@ type Fields = BTreeMap<String, String>;
 struct State {
     now: Option<Arc<ManualClock>>,
     redirect_uri: String,
-    /// Codes with the challenge they are bound to; a used one stays, to be noticed.
+    /// Codes with their PKCE challenge; used ones stay, to detect reuse.
     codes: BTreeMap<String, (String, bool)>,
     access: BTreeMap<String, Timestamp>,
     refresh: Option<String>,
@@ -39,13 +39,13 @@ struct State {
     issued: u32,
     refreshes: u32,
     violations: Vec<String>,
-    /// What the token endpoint does in place of its work.
-    trouble: Option<Behaviour>,
+    /// An injected failure of the token endpoint.
+    failure: Option<Behaviour>,
     /// The resource refuses every token.
     locked: bool,
-    /// Answers give no refresh token.
+    /// Responses contain no refresh token.
     no_refresh: bool,
-    /// The client shows its secret in the body.
+    /// The client sends its secret in the body.
     in_body: bool,
 }
 
@@ -67,7 +67,7 @@ impl OauthServer {
         change(&mut self.state.lock().unwrap())
     }
 
-    /// Settings with the service's own credentials.
+    /// Settings of the client credentials grant.
     pub(crate) fn client_credentials(&self) -> Value {
         json!({
             "kind": "client_credentials",
@@ -79,7 +79,7 @@ impl OauthServer {
         })
     }
 
-    /// Settings with somebody's consent.
+    /// Settings of the authorization code grant.
     pub(crate) fn authorization_code(&self) -> Value {
         let mut auth = self.client_credentials();
         auth["kind"] = json!("authorization_code");
@@ -88,13 +88,13 @@ impl OauthServer {
         auth
     }
 
-    /// Where browsers may be sent back to.
+    /// Registers the redirect URI.
     pub(crate) fn register(&self, redirect_uri: String) {
         self.change(|state| state.redirect_uri = redirect_uri);
     }
 
-    pub(crate) fn trouble(&self, behaviour: Option<Behaviour>) {
-        self.change(|state| state.trouble = behaviour);
+    pub(crate) fn set_failure(&self, behaviour: Option<Behaviour>) {
+        self.change(|state| state.failure = behaviour);
     }
 
     pub(crate) fn lock_resource(&self, locked: bool) {
@@ -109,27 +109,27 @@ impl OauthServer {
         self.change(|state| state.in_body = true);
     }
 
-    /// Ends every access token.
+    /// Revokes all access tokens.
     pub(crate) fn revoke_access(&self) {
         self.change(State::end_access);
     }
 
-    /// Ends the grant.
+    /// Revokes the grant.
     pub(crate) fn revoke_grant(&self) {
         self.change(State::revoke);
     }
 
-    /// Tokens given so far.
+    /// Number of issued tokens.
     pub(crate) fn issued(&self) -> u32 {
         self.change(|state| state.issued)
     }
 
-    /// Of them, by refresh tokens.
+    /// Number of refreshes.
     pub(crate) fn refreshes(&self) -> u32 {
         self.change(|state| state.refreshes)
     }
 
-    /// Every token that is or was good.
+    /// All tokens ever issued.
     pub(crate) fn secrets(&self) -> Vec<String> {
         self.change(|state| {
             let refresh = state.spent.iter().chain(&state.refresh);
@@ -137,12 +137,12 @@ impl OauthServer {
         })
     }
 
-    /// No request was other than it should be.
+    /// Asserts that all requests were correct.
     pub(crate) fn assert_correct(&self) {
         assert_eq!(self.change(|state| state.violations.clone()), Vec::<String>::new());
     }
 
-    /// Requests that reached the resource, and how many of them its answer let in.
+    /// Requests that reached the resource.
     pub(crate) fn resource_requests(&self) -> Vec<Received> {
         self.receiver.requests().into_iter().filter(|it| it.path.starts_with("/hook")).collect()
     }
@@ -152,7 +152,7 @@ impl OauthServer {
         self.receiver.requests().iter().filter(tokens).count()
     }
 
-    /// What a browser does that is sent to the authorization page and grants it: the way back.
+    /// Grants the authorization as a browser does; returns the redirect URL.
     pub(crate) async fn grant(&self, authorize_url: &str) -> Url {
         let answer = visit(authorize_url).await;
         assert_eq!(answer.status, StatusCode::FOUND, "{:?}", answer.json());
@@ -162,11 +162,11 @@ impl OauthServer {
 }
 
 /// A GET of any URL.
-pub(crate) async fn visit(url: &str) -> OperatorAnswer {
+pub(crate) async fn visit(url: &str) -> ApiResponse {
     let url = Url::parse(url).unwrap();
     let base = url.origin().ascii_serialization();
     let path = url.as_str().strip_prefix(&base).unwrap();
-    let client = OperatorClient::new(&base, None).unwrap();
+    let client = ApiClient::new(&base, None).unwrap();
     client.request(Method::GET, path, HeaderMap::new(), bytes::Bytes::new()).await.unwrap()
 }
 
@@ -188,8 +188,8 @@ impl State {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         match path {
             "/authorize" => self.authorize(&fields(query)),
-            "/token" | "/refresh" => match self.trouble.clone() {
-                Some(trouble) => trouble,
+            "/token" | "/refresh" => match self.failure.clone() {
+                Some(failure) => failure,
                 None => self.token(path, request),
             },
             _ => self.resource(request),
@@ -203,7 +203,7 @@ impl State {
         if good && !self.locked {
             return Behaviour::ok();
         }
-        // What it was sent is told to whoever reads the attempt.
+        // Echoes the request, to check that secrets are masked.
         let echo = format!("{:?}", request.headers);
         Behaviour::status(401).header("x-echo", token.unwrap_or("none")).body(echo)
     }
@@ -269,7 +269,7 @@ impl State {
         }
     }
 
-    /// Credentials in one place, never in both.
+    /// Client credentials in the header or the body, never in both.
     fn is_client(&self, request: &Received, form: &mut Fields) -> bool {
         let (id, secret) = (form.remove("client_id"), form.remove("client_secret"));
         if self.in_body {
@@ -346,7 +346,7 @@ fn refusal(status: u16, error: &str, description: &str) -> Behaviour {
     Behaviour::status(status).header("Content-Type", "application/json").body(body.to_string())
 }
 
-/// A form's or a query's fields; one that is there twice is none.
+/// The fields of a form or query; a duplicate gets the value `twice`.
 fn fields(text: &str) -> Fields {
     let mut fields = Fields::new();
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {

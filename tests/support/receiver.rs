@@ -1,5 +1,5 @@
-//! The hostile receiver: a raw TCP server on loopback that answers, hangs, dribbles, resets and
-//! lies as it is told, and records every request exactly. How it speaks is in `wire`.
+//! The test receiver: a raw TCP server on loopback with scripted behaviour (responses, hangs, slow or
+//! malformed responses, resets) that records every request exactly. `wire` has the protocol.
 
 mod wire;
 
@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// A wait that takes longer than this fails its test.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of a wait; exceeding it fails the test.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the receiver does with a request that it has read.
 #[derive(Clone, Debug)]
@@ -103,18 +103,18 @@ pub(crate) enum Greeting {
 /// Decides what to do with each request, by its number from 0 and by what it is.
 pub(crate) type Script = Arc<dyn Fn(usize, &Received) -> Behaviour + Send + Sync>;
 
-/// Always the same.
+/// The same behaviour for every request.
 pub(crate) fn always(behaviour: Behaviour) -> Script {
     Arc::new(move |_, _| behaviour.clone())
 }
 
-/// One after the other; the last one goes on for ever.
+/// One behaviour per request, in order; the last one repeats.
 pub(crate) fn in_turn(behaviours: Vec<Behaviour>) -> Script {
     assert!(!behaviours.is_empty(), "a script needs at least one behaviour");
     Arc::new(move |number, _| behaviours[number.min(behaviours.len() - 1)].clone())
 }
 
-/// By the request itself.
+/// A behaviour chosen by the request.
 pub(crate) fn by_request(
     decide: impl Fn(&Received) -> Behaviour + Send + Sync + 'static,
 ) -> Script {
@@ -133,10 +133,10 @@ impl From<Script> for ScriptSource {
     }
 }
 
-/// Whatever a script can be made from: one behaviour, or a script.
+/// A behaviour or a script.
 pub(crate) struct ScriptSource(Script);
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
     /// Counts connections from 1: equal for requests that shared one.
@@ -229,12 +229,12 @@ impl Receiver {
         format!("{scheme}://{host}:{}{path}", self.address.port())
     }
 
-    /// Changes what it does with requests from now on; the count begins anew.
+    /// Replaces the script and resets its request count.
     pub(crate) fn set_script(&self, script: impl Into<ScriptSource>) {
         *self.shared.script.lock().unwrap() = (script.into().0, 0);
     }
 
-    /// Changes what it does with connections from now on.
+    /// Sets the greeting of new connections.
     pub(crate) fn set_greeting(&self, greeting: Greeting) {
         *self.shared.greeting.lock().unwrap() = greeting;
     }
@@ -249,22 +249,22 @@ impl Receiver {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Returns once so many requests have come, with all that have.
+    /// Returns all requests once at least this many have arrived.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
         let mut requests = self.shared.requests.subscribe();
         let waiting = requests.wait_for(|requests| requests.len() >= count);
-        match tokio::time::timeout(PATIENCE, waiting).await {
+        match tokio::time::timeout(WAIT_TIMEOUT, waiting).await {
             Ok(requests) => requests.unwrap().clone(),
             Err(_) => panic!("{} of {count} requests came", self.requests().len()),
         }
     }
 
-    /// Returns once so many answers could not be written to their end.
+    /// Returns once this many responses could not be written completely.
     pub(crate) async fn wait_for_cut_off(&self, count: usize) {
         let mut cut_off = self.shared.cut_off.subscribe();
         let waiting = cut_off.wait_for(|cut_off| *cut_off >= count);
         assert!(
-            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+            tokio::time::timeout(WAIT_TIMEOUT, waiting).await.is_ok(),
             "fewer than {count} answers were cut off"
         );
     }

@@ -1,4 +1,4 @@
-//! One request of any method with any headers, as an operator sends it, and its answer.
+//! A raw admin API request with any method and headers, and its response.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::app::TestApp;
-use super::unique::Unique;
+use super::unique_keys::UniqueKeys;
 
 /// A request to be sent.
 pub(crate) struct Request {
@@ -16,7 +16,7 @@ pub(crate) struct Request {
     body: Option<Value>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -72,7 +72,7 @@ impl Answer {
         let headers = lines.filter_map(|line| line.split_once(": "));
         let is_json = body.starts_with(['{', '[']);
         if let Some(error) =
-            is_json.then(|| serde_json::from_str::<Unique>(body)).and_then(Result::err)
+            is_json.then(|| serde_json::from_str::<UniqueKeys>(body)).and_then(Result::err)
         {
             panic!("{error}: {body}");
         }
@@ -88,20 +88,20 @@ impl Answer {
         Some(&found.1)
     }
 
-    /// The tag of what was read or changed.
+    /// The ETag.
     #[track_caller]
     pub(crate) fn tag(&self) -> String {
         self.header("etag").unwrap_or_else(|| panic!("no ETag: {self:?}")).to_owned()
     }
 
-    /// The body, of an answer with this status.
+    /// Asserts the status.
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         self
     }
 
-    /// Path and message of each fault, of an answer that refuses what was given.
+    /// Path and message of each fault of a 422 response.
     #[track_caller]
     pub(crate) fn faults(self) -> Vec<(String, String)> {
         let answer = self.is(422);

@@ -1,4 +1,4 @@
-//! A reader of server-sent events, line by line, on a connection of its own.
+//! A client for server-sent events, line by line.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 
-/// A wait that takes longer than this fails its test.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of a wait; exceeding it fails the test.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An open stream of events.
 pub(crate) struct Sse {
@@ -17,7 +17,7 @@ pub(crate) struct Sse {
 }
 
 impl Sse {
-    /// Opens `path` with the operator's token; the service hears it when this returns.
+    /// Opens `path` with the operator's token; the subscription is active when this returns.
     pub(crate) async fn open(address: SocketAddr, token_file: &Path, path: &str) -> Self {
         let token = std::fs::read_to_string(token_file).unwrap();
         Self::bearing(address, token.trim(), path).await
@@ -49,7 +49,7 @@ impl Sse {
 
     /// The next line; none when the stream has ended.
     pub(crate) async fn line(&mut self) -> Option<String> {
-        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
+        let line = tokio::time::timeout(WAIT_TIMEOUT, self.lines.next_line()).await;
         line.expect("nothing more came").ok().flatten()
     }
 
@@ -57,33 +57,33 @@ impl Sse {
         self.until_line(|line| line.trim_end() == wanted).await;
     }
 
-    /// The next line that is wanted.
+    /// The next line that matches.
     pub(crate) async fn until_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         while let Some(line) = self.line().await {
             if wanted(&line) {
                 return line;
             }
         }
-        panic!("it ended before the line that is wanted");
+        panic!("the stream ended before a matching line");
     }
 
-    /// Returns once the stream has said that it ends and has ended, without this in a line.
+    /// Returns once the stream sent `ended` and closed; no line may contain `unwanted`.
     pub(crate) async fn ends_without(&mut self, unwanted: &str) {
         let mut said = false;
         while let Some(line) = self.line().await {
             assert!(!line.contains(unwanted), "{line}");
             said |= line == "event: ended";
         }
-        assert!(said, "it ended without a word");
+        assert!(said, "the stream closed without an `ended` event");
     }
 
-    /// What the next message says.
+    /// The data of the next message.
     pub(crate) async fn message(&mut self) -> Value {
         while let Some(line) = self.line().await {
             if let Some(data) = line.strip_prefix("data: ") {
                 return serde_json::from_str(data).unwrap();
             }
         }
-        panic!("it ended before the next message");
+        panic!("the stream ended before the next message");
     }
 }

@@ -9,10 +9,10 @@ use postrider::telemetry::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason
 use super::tokens::tokens;
 use super::{assert_none, documents, files, root, rust_files};
 
-/// What a path of the project begins with, so that a quoted text is known for one.
+/// Prefixes of the project's paths: quoted text that starts with one is a path.
 const FOLDERS: [&str; 8] =
     ["src/", "tests/", "docs/", "migrations/", ".ci/", ".config/", "deploy/", "examples/"];
-/// How a table that says which test proves a sentence is headed.
+/// The header of a table of promises and their tests.
 const PROOF: &str = "| Proved by |";
 
 #[test]
@@ -48,7 +48,7 @@ fn links(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What stands between backticks on one line, outside of code blocks.
+/// Quoted text on one line, outside of code blocks.
 fn quoted(text: &str) -> Vec<&str> {
     let mut in_block = false;
     let lines = text.lines().filter(|line| {
@@ -149,7 +149,7 @@ fn only_tests_prove() {
     assert!(listed.contains(&"e".to_owned()) && !listed.contains(&"f".to_owned()));
 }
 
-/// What stands between backticks in the last column of the tables of proofs.
+/// Quoted text in the last column of tables of promises.
 fn proofs(text: &str) -> Vec<String> {
     let mut proofs = Vec::new();
     let mut in_table = false;

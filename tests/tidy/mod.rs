@@ -60,7 +60,7 @@ fn rust_files() -> Vec<SourceFile> {
     files(&["src", "tests"], "rs")
 }
 
-/// What is written about the project, in Markdown.
+/// The project's documents, in Markdown.
 fn documents() -> Vec<SourceFile> {
     let mut documents = files(&["docs"], "md");
     for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {

@@ -9,7 +9,7 @@ use syn::{Item, ItemMod, Lit, Meta};
 use super::SourceFile;
 use super::references::{Kind, Reference, is_test, leaves, references};
 
-/// Imports of imports are followed this far.
+/// The longest chain of imports that is resolved.
 const MAX_STEPS: usize = 16;
 
 /// A module: a file, or a `mod` with braces in one.
@@ -17,7 +17,7 @@ const MAX_STEPS: usize = 16;
 struct Module {
     file: String,
     items: BTreeSet<String>,
-    /// The name here, and the path that it stands for.
+    /// The local name, and its path.
     imports: Vec<(String, Vec<String>)>,
     globs: Vec<Vec<String>>,
 }
@@ -104,7 +104,7 @@ impl Modules {
         file.filter(|file| !file.is_empty())
     }
 
-    /// Whether a name means something of this crate where it stands.
+    /// Whether a name is defined or imported in a module.
     pub(super) fn is_local(&self, module: &[String], name: &str) -> bool {
         self.look_up(module, name, false, 0).is_some()
     }
@@ -151,7 +151,7 @@ impl Modules {
         imports.is_some_and(|imports| imports.iter().all(|(known, _)| known != name))
     }
 
-    /// What a name means in a module. As the last of a path it is an item before it is a module.
+    /// Resolves a name in a module. The last name of a path is an item rather than a module.
     fn look_up(&self, module: &[String], name: &str, last: bool, step: usize) -> Option<Target> {
         let known = self.modules.get(module)?;
         let child = [module, &[name.to_owned()]].concat();
@@ -194,7 +194,7 @@ fn name(item: &Item) -> Option<String> {
     }
 }
 
-/// What `mod name;` says of other files: `#[path]` and `#[cfg(test)]`.
+/// Attributes of `mod name;`: `#[path]` and `#[cfg(test)]`.
 #[derive(Default)]
 struct Declared {
     paths: BTreeMap<String, Vec<String>>,

@@ -1,9 +1,9 @@
 //! Prose: comments, texts, pages and documents use the standard terms of databases, queues and HTTP.
-//! Each phrase here has one, and says less than it.
+//! Each phrase here has one that says more.
 
 use super::{SourceFile, assert_none, documents, files};
 
-/// What is not written, and what is.
+/// The phrase, and the standard term.
 const PHRASES: &[(&str, &str)] = &[
     ("begins anew", "is reset, is restarted"),
     ("brought into the file", "checkpointed"),
@@ -47,7 +47,7 @@ fn faults(file: &SourceFile) -> Vec<String> {
     lines.collect()
 }
 
-/// Whether the phrase stands there in whole words.
+/// Whether the line contains the phrase in whole words.
 fn has(line: &str, phrase: &str) -> bool {
     line.match_indices(phrase).any(|(at, _)| {
         let before = line[..at].chars().next_back();

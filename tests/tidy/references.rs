@@ -1,5 +1,5 @@
 //! The paths that a Rust file names, as `syn` reads it: in `use`, in code, in attributes and in macro
-//! bodies. Each one knows the module it stands in and whether it is compiled for tests only.
+//! bodies. Each one has its module and whether it is compiled for tests only.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
@@ -8,7 +8,7 @@ use syn::{Attribute, Item, ItemExternCrate, ItemMod, ItemUse, Meta, UseTree, Vis
 /// A path, as it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Reference {
-    /// The module that it stands in, from the crate's root.
+    /// The module that contains it, from the crate's root.
     pub(super) module: Vec<String>,
     pub(super) segments: Vec<String>,
     pub(super) span: Span,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Macro,
     /// In code, an attribute or a macro's body.
     Code,
-    /// In an attribute's string, where a module stands for what it defines.
+    /// In an attribute's string, where a module is used for its items.
     Quoted,
 }
 
@@ -173,7 +173,7 @@ impl<'a> Visit<'a> for Visitor {
 /// A path that a `use` names; the last segment of a glob is `*`.
 pub(super) struct Leaf {
     pub(super) segments: Vec<String>,
-    /// What it is called from here on.
+    /// Its local name.
     pub(super) name: String,
     pub(super) span: Span,
 }
@@ -219,7 +219,7 @@ fn follows_dot(trees: &[TokenTree], at: usize) -> bool {
     at >= 1 && is_dot(at - 1) && !(at >= 2 && is_dot(at - 2))
 }
 
-/// Whether a `::` stands here that no name precedes.
+/// Whether `::` precedes, without a name before it.
 fn ends_with_colons(before: &[TokenTree]) -> bool {
     matches!(before, [.., first, second] if is_colon(Some(first)) && is_colon(Some(second)))
 }

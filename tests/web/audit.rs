@@ -1,4 +1,4 @@
-//! The audit log's page: what was changed, by whom, and whether the chain holds.
+//! The page of the audit log: changed values, verification of the hash chain, paging.
 
 use http::StatusCode;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::visitor::Visitor;
 use crate::support::app::{TestApp, pipeline};
 
 #[tokio::test]
-async fn a_change_is_told_by_what_it_changed() {
+async fn an_entry_lists_the_changed_values_only() {
     let before = json!({"timeout_ms": 5_000});
     let app = TestApp::with(&[("crm", "https://a.example/", before)]).await;
     app.apply(pipeline(&[("crm", "https://a.example/", json!({"timeout_ms": 9_000}))])).await;
@@ -15,9 +15,9 @@ async fn a_change_is_told_by_what_it_changed() {
     let page = visitor.get("/audit?action=change&subject=website%2Fcrm").await.html;
     assert!(page.contains("<del><bdi>5000</bdi></del>"), "{page}");
     assert!(page.contains("<ins><bdi>9000</bdi></ins>"), "{page}");
-    assert_eq!(page.matches("<del>").count(), 1, "what stayed is not told: {page}");
+    assert_eq!(page.matches("<del>").count(), 1, "unchanged values are not listed: {page}");
     let none = visitor.get("/audit?actor=nobody").await.html;
-    assert!(none.contains("Nothing matches"), "{none}");
+    assert!(none.contains("No matching entries"), "{none}");
     let wrong = visitor.get("/audit?since=yesterday&action=dance").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.html.contains("since-fault") && wrong.html.contains("yesterday"));
@@ -25,19 +25,19 @@ async fn a_change_is_told_by_what_it_changed() {
 }
 
 #[tokio::test]
-async fn the_log_is_verified_and_held_against_what_was_kept() {
+async fn the_log_is_verified_against_a_known_head_hash() {
     let app = TestApp::with(&[("crm", "https://a.example/", json!({}))]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     let page = visitor.get("/audit").await.html;
-    assert!(page.contains("entries are as they were written."), "{page}");
+    assert!(page.contains("entries are intact."), "{page}");
     let (_, after) = page.split_once("<code id=\"head\">").unwrap();
     let kept = after.split('<').next().unwrap().to_owned();
     let ask = |kept: &str| format!("/audit?verify=now&kept={}", kept.replace(':', "%3A"));
     let page = visitor.get(&ask(&kept)).await.html;
-    assert!(page.contains("is still there as it was."), "{page}");
+    assert!(page.contains("with the given head hash is unchanged."), "{page}");
     let other = format!("1:{}", "0".repeat(64));
     let page = visitor.get(&ask(&other)).await.html;
-    assert!(page.contains("is not there as it was"), "{page}");
+    assert!(page.contains("is missing or altered"), "{page}");
     let page = visitor.get(&ask("nonsense")).await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     assert!(page.html.contains("kept-fault") && page.html.contains("nonsense"), "{}", page.html);
@@ -45,7 +45,7 @@ async fn the_log_is_verified_and_held_against_what_was_kept() {
 }
 
 #[tokio::test]
-async fn entries_are_paged_without_gap() {
+async fn entries_are_paged_without_gaps() {
     let app = TestApp::with(&[]).await;
     for number in 0..6 {
         let request = json!({"name": format!("token-{number}"), "role": "viewer"});

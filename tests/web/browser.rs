@@ -1,5 +1,5 @@
-//! A browser for one test: Debian's Chromium, headless, driven through its driver. It ends with its
-//! test, however that ends. Waits are for conditions; what takes too long fails with the page as it was.
+//! A browser for one test: headless Chromium through chromedriver, ended with the test. Waits are for
+//! conditions; a timeout fails with the text of the page.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -18,12 +18,12 @@ use thirtyfour::{
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// A condition that takes longer than this fails its test.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+/// The timeout of a condition.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The poll interval of a condition.
+const POLL: Duration = Duration::from_millis(50);
 
-/// How large the window is and how it draws.
+/// Window size and colour scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) width: u32,
@@ -41,8 +41,8 @@ pub(crate) struct Browser {
     base: String,
 }
 
-/// Runs a test's steps in a browser of its own and ends the browser, also when they panic. What the
-/// browser had to complain about on the way fails the test.
+/// Runs a test's steps in a browser and ends it, also on panic. Errors in the browser's console fail the
+/// test.
 pub(crate) async fn browse<F: Future<Output = ()>>(base: String, steps: impl FnOnce(Browser) -> F) {
     // The driver's own client takes the process's default.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
@@ -51,23 +51,23 @@ pub(crate) async fn browse<F: Future<Output = ()>>(base: String, steps: impl FnO
     let driver = WebDriver::new(address, capabilities(profile.path())).await.unwrap();
     let browser = Browser { driver: driver.clone(), base };
     let ended = AssertUnwindSafe(Box::pin(steps(browser))).catch_unwind().await;
-    let complaints = driver.browser_log().await.unwrap_or_default();
+    let console = driver.browser_log().await.unwrap_or_default();
     driver.quit().await.unwrap();
     process.kill().await.unwrap();
     if let Err(panic) = ended {
         std::panic::resume_unwind(panic);
     }
-    // Answers that a test provokes are no complaints; everything else a page is at fault for.
-    let faults: Vec<_> = complaints
+    // Responses with a 4xx status are expected by the tests that provoke them.
+    let faults: Vec<_> = console
         .iter()
         .map(|entry| entry.message.clone())
         .filter(|text| !text.contains("the server responded with a status of 4"))
         .collect();
-    assert!(faults.is_empty(), "the browser complains: {faults:#?}");
+    assert!(faults.is_empty(), "errors in the console: {faults:#?}");
 }
 
-/// Starts the driver on a port that it chooses for IPv4, and gives up where another has that for IPv6:
-/// then once more.
+/// Starts the driver on a free port. It picks one for IPv4 and fails if the same port is taken for IPv6:
+/// then it is started again.
 async fn start_driver() -> (Child, String) {
     for _ in 0..10 {
         if let Some(started) = try_to_start_driver().await {
@@ -89,7 +89,7 @@ async fn try_to_start_driver() -> Option<(Child, String)> {
     while let Some(line) = lines.next_line().await.unwrap() {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             let address = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-            // It goes on writing: the pipe has to be read for it not to stand still.
+            // The driver blocks when its output is not read.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Some((process, address));
         }
@@ -101,7 +101,7 @@ fn capabilities(profile: &Path) -> ChromeCapabilities {
     let mut wanted = DesiredCapabilities::chrome();
     for argument in [
         "--headless=new",
-        // As root in a container there is no sandbox to be had, and little shared memory.
+        // In a container there is no sandbox for root and little shared memory.
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--disable-gpu",
@@ -109,7 +109,7 @@ fn capabilities(profile: &Path) -> ChromeCapabilities {
         "--force-color-profile=srgb",
         "--lang=en-US",
         &format!("--window-size={},{}", DESKTOP.width, DESKTOP.height),
-        // When the driver goes, its end of the pipe closes and the browser goes as well.
+        // The browser exits when the driver closes the pipe.
         "--remote-debugging-pipe",
         &format!("--user-data-dir={}", profile.display()),
     ] {
@@ -134,7 +134,7 @@ impl Browser {
         self.one(".side").await;
     }
 
-    /// Sizes the window and sets the system's choice of light or dark.
+    /// Sets the window size and the preferred colour scheme.
     pub(crate) async fn view(&self, view: View) {
         let size = json!({
             "width": view.width, "height": view.height, "deviceScaleFactor": 1,
@@ -150,94 +150,98 @@ impl Browser {
         self.driver.cdp().send_raw(command, parameters).await.unwrap();
     }
 
-    /// The element, once it is there and shown.
+    /// Waits for an element to be displayed.
     pub(crate) async fn one(&self, css: &str) -> WebElement {
-        let query = self.driver.query(By::Css(css.to_owned())).wait(PATIENCE, LOOK);
+        let query = self.driver.query(By::Css(css.to_owned())).wait(TIMEOUT, POLL);
         match query.and_displayed().first().await {
             Ok(element) => element,
             Err(_) => panic!("nothing shown that is {css}"),
         }
     }
 
-    /// Presses the button or the link with this text, once it is shown.
+    /// Clicks the button, link or summary with this text, once it is displayed.
     pub(crate) async fn press(&self, text: &str) {
         let path = format!(
             "//*[self::button or self::a or self::summary][normalize-space(.)={}]",
             quoted(text)
         );
-        let query = self.driver.query(By::XPath(path)).wait(PATIENCE, LOOK);
+        let query = self.driver.query(By::XPath(path)).wait(TIMEOUT, POLL);
         let Ok(element) = query.and_displayed().first().await else {
             panic!("no button or link {text:?}");
         };
         element.click().await.unwrap();
     }
 
-    /// Types into a field in place of what was there.
+    /// Replaces the text of a field.
     pub(crate) async fn type_into(&self, css: &str, text: &str) {
         let field = self.one(css).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
 
-    /// Takes what the browser has complained of so far, all of which has to be of this kind.
-    pub(crate) async fn forgive(&self, kind: &str) {
+    /// Drops the console's errors so far, all of which must contain this text.
+    pub(crate) async fn expect_errors(&self, kind: &str) {
         for entry in self.driver.browser_log().await.unwrap() {
             assert!(entry.message.contains(kind), "{}", entry.message);
         }
     }
 
-    /// Returns once the page's text contains this.
+    /// Waits until the page's text contains this.
     pub(crate) async fn until_text(&self, wanted: &str) {
         self.until(&format!("the text {wanted:?}"), async || self.text().await.contains(wanted))
             .await;
     }
 
-    /// Returns once the path (and query) is this.
+    /// Waits until the path and query string are this.
     pub(crate) async fn until_at(&self, wanted: &str) {
         self.until(&format!("the path {wanted}"), async || self.path().await == wanted).await;
     }
 
-    /// Returns once the condition holds.
+    /// Waits until the condition holds.
     pub(crate) async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         let waiting = async {
-            let mut look = tokio::time::interval(LOOK);
+            let mut look = tokio::time::interval(POLL);
             while !holds().await {
                 look.tick().await;
             }
         };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("never came: {what}; at {} there is:\n{}", self.path().await, self.text().await);
+        if tokio::time::timeout(TIMEOUT, waiting).await.is_err() {
+            panic!(
+                "timeout waiting for {what}; {} shows:\n{}",
+                self.path().await,
+                self.text().await
+            );
         }
     }
 
-    /// What a reader sees.
+    /// The visible text of the page.
     pub(crate) async fn text(&self) -> String {
         self.run("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
     }
 
-    /// The path with its query.
+    /// The path with its query string.
     pub(crate) async fn path(&self) -> String {
         let path = self.run("return location.pathname + location.search").await;
         path.as_str().unwrap_or_default().to_owned()
     }
 
-    /// What a script gives.
+    /// The result of a script.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.driver.execute(script, Vec::new()).await.unwrap().json().clone()
     }
 
-    /// Presses keys, wherever the focus is.
+    /// Sends keys to the focused element.
     pub(crate) async fn keys(&self, keys: &str) {
         self.driver.action_chain().send_keys(keys).perform().await.unwrap();
     }
 
-    /// The window as it is drawn, as PNG.
-    pub(crate) async fn picture(&self) -> Vec<u8> {
+    /// A screenshot as PNG.
+    pub(crate) async fn screenshot(&self) -> Vec<u8> {
         self.driver.screenshot_as_png().await.unwrap()
     }
 }
 
-/// A text as an XPath literal; none of ours has both kinds of quotes.
+/// Text as an XPath literal; no label has both kinds of quotes.
 fn quoted(text: &str) -> String {
     if text.contains('\'') { format!("\"{text}\"") } else { format!("'{text}'") }
 }

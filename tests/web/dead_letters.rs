@@ -1,4 +1,4 @@
-//! Dead letters in groups: looked at, redriven with their progress seen, stopped, discarded.
+//! Dead letters: groups, redrive jobs with live progress, cancellation, discard.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// A service with so many dead letters of one destination, whose receiver is mended now.
+/// A service with this many dead letters of one destination, whose receiver has recovered.
 async fn with_dead_letters(count: usize) -> (TestApp, Receiver) {
     let receiver = Receiver::start(Behaviour::status(422)).await;
     let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
@@ -26,7 +26,7 @@ async fn with_dead_letters(count: usize) -> (TestApp, Receiver) {
 }
 
 #[tokio::test]
-async fn a_group_of_dead_letters_is_redriven_with_its_progress_seen() {
+async fn redriving_a_group_shows_live_progress() {
     let (app, _receiver) = with_dead_letters(12).await;
     let token = app.token();
     browse(app.base(), async |browser| {
@@ -38,17 +38,17 @@ async fn a_group_of_dead_letters_is_redriven_with_its_progress_seen() {
         let sample = browser.run("return document.querySelectorAll('tbody tr').length").await;
         assert_eq!(sample, 10, "the first of them are shown");
         browser.type_into("#rate_per_second", "no number").await;
-        browser.type_into("#note", "receiver mended").await;
+        browser.type_into("#note", "receiver fixed").await;
         browser.press("Redrive 12 deliveries").await;
         browser.until_text("should be a whole number").await;
         let kept = browser.run("return document.querySelector('#note').value").await;
-        assert_eq!(kept, "receiver mended", "what was typed is kept");
+        assert_eq!(kept, "receiver fixed", "the input is kept");
         browser.type_into("#rate_per_second", "5").await;
         browser.press("Redrive 12 deliveries").await;
-        browser.until_text("at most 5 a second").await;
-        browser.until_text("receiver mended").await;
-        browser.until_text("Stop it").await;
-        // The page follows by itself while time passes.
+        browser.until_text("at most 5/s").await;
+        browser.until_text("receiver fixed").await;
+        browser.until_text("Cancel job…").await;
+        // The page polls.
         browser
             .until("the job is done", async || {
                 app.clock.advance(Duration::from_secs(1));
@@ -64,7 +64,7 @@ async fn a_group_of_dead_letters_is_redriven_with_its_progress_seen() {
 }
 
 #[tokio::test]
-async fn a_job_is_stopped_from_its_page_and_what_it_did_stays_done() {
+async fn a_job_is_cancelled_from_its_page() {
     let (app, _receiver) = with_dead_letters(6).await;
     let token = app.token();
     browse(app.base(), async |browser| {
@@ -73,13 +73,13 @@ async fn a_job_is_stopped_from_its_page_and_what_it_did_stays_done() {
         browser.type_into("#rate_per_second", "2").await;
         browser.press("Redrive 6 deliveries").await;
         browser.until_text("2 of 6 deliveries").await;
-        browser.press("Stop it").await;
-        browser.press("Let it go on").await;
-        browser.press("Stop it").await;
+        browser.press("Cancel job…").await;
+        browser.press("Keep running").await;
+        browser.press("Cancel job…").await;
         browser
             .run("document.querySelector('dialog[open] form[action$=cancel] button').click()")
             .await;
-        browser.until_text("It is stopped. What it had done stays done.").await;
+        browser.until_text("Cancelled. Deliveries already processed stay as they are.").await;
         browser.until_text("cancelled").await;
         browser.open("/jobs").await;
         browser.until_text("cancelled").await;
@@ -94,16 +94,16 @@ async fn a_job_is_stopped_from_its_page_and_what_it_did_stays_done() {
 }
 
 #[tokio::test]
-async fn chosen_dead_letters_are_discarded_after_a_question() {
+async fn selected_dead_letters_are_discarded_after_confirmation() {
     let (app, _receiver) = with_dead_letters(2).await;
     let rows = app.deliveries().await;
     let mut visitor = Visitor::signed_in(&app).await;
-    let given_up = id(&rows[1]);
+    let discarded = id(&rows[1]);
     let page = visitor.get("/dead-letters").await;
-    assert!(page.html.contains(&format!("name=\"id\" value=\"{given_up}\"")), "{}", page.html);
-    let page = visitor.get(&format!("/jobs/new?id={given_up}&action=discard")).await;
+    assert!(page.html.contains(&format!("name=\"id\" value=\"{discarded}\"")), "{}", page.html);
+    let page = visitor.get(&format!("/jobs/new?id={discarded}&action=discard")).await;
     assert!(page.html.contains("Discard 1 delivery"), "{}", page.html);
-    let page = visitor.post("/jobs", &[("action", "discard"), ("id", &given_up)]).await;
+    let page = visitor.post("/jobs", &[("action", "discard"), ("id", &discarded)]).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.html);
     let job = page.leads_to().to_owned();
     while !visitor.get(&job).await.html.contains(">done<") {
@@ -112,12 +112,12 @@ async fn chosen_dead_letters_are_discarded_after_a_question() {
     let states: Vec<_> = app.deliveries().await.iter().map(|it| it.delivery.state).collect();
     assert_eq!(states, [State::Dead, State::Discarded]);
     let page = visitor.get("/jobs/new?action=discard").await;
-    assert_eq!(page.status, StatusCode::BAD_REQUEST, "nothing was chosen");
+    assert_eq!(page.status, StatusCode::BAD_REQUEST, "nothing is selected");
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_group_is_opened_and_narrows_the_list_and_the_job() {
+async fn a_group_filters_the_list_and_the_job() {
     let refusing = Receiver::start(Behaviour::status(422)).await;
     let moved = Receiver::start(Behaviour::status(302)).await;
     let app = TestApp::with(&[
@@ -131,14 +131,14 @@ async fn a_group_is_opened_and_narrows_the_list_and_the_job() {
     let mut visitor = Visitor::signed_in(&app).await;
     let all = visitor.get("/dead-letters").await.html;
     assert_eq!(all.matches("data-row").count(), 4);
-    for told in ["website/crm", "website/billing", "rejected", "redirect"] {
-        assert!(all.contains(told), "{told}: {all}");
+    for shown in ["website/crm", "website/billing", "rejected", "redirect"] {
+        assert!(all.contains(shown), "{shown}: {all}");
     }
     let group = visitor.get("/dead-letters?destination=website%2Fbilling&reason=redirect").await;
     assert_eq!(group.html.matches("data-row").count(), 2);
     assert_eq!(group.html.matches("aria-selected=\"true\"").count(), 1, "{}", group.html);
     let none = visitor.get("/dead-letters?destination=website%2Fbilling&reason=rejected").await;
-    assert!(none.html.contains("No dead letter meets all of this."), "{}", none.html);
+    assert!(none.html.contains("No matching dead letters."), "{}", none.html);
     let wrong = visitor.get("/dead-letters?state=pending").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     app.stop().await;
@@ -157,7 +157,7 @@ async fn a_dead_letter_is_redriven_by_keyboard_alone() {
         browser.until_at("/dead-letters").await;
         browser.keys("j").await;
         browser.keys(enter).await;
-        browser.until_text("What happened").await;
+        browser.until_text("Timeline").await;
         browser
             .until("the focus is on the button", async || {
                 browser.keys(tab).await;
@@ -165,7 +165,7 @@ async fn a_dead_letter_is_redriven_by_keyboard_alone() {
             })
             .await;
         browser.keys(enter).await;
-        browser.until_text("It is due again, with a fresh window.").await;
+        browser.until_text("Redriven: due now, with a new retry window.").await;
     })
     .await;
     app.until(|rows| rows[0].delivery.state == State::Delivered).await;

@@ -1,4 +1,4 @@
-//! Looking for deliveries, reading one, redriving it; and what a search hands on to a job.
+//! Deliveries: search, the page of one, redrive, discard, jobs over a search.
 
 use http::StatusCode;
 use postrider::domain::delivery::State;
@@ -18,7 +18,7 @@ pub(super) fn id(row: &DeliveryRow) -> String {
 }
 
 #[tokio::test]
-async fn deliveries_are_found_and_one_is_read_and_redriven() {
+async fn a_delivery_is_found_by_search_and_redriven() {
     let refusal = Behaviour::status(422).body("{\"error\":\"no such user\"}");
     let receiver = Receiver::start(refusal).await;
     let app = TestApp::with(&[
@@ -42,14 +42,14 @@ async fn deliveries_are_found_and_one_is_read_and_redriven() {
         assert_eq!(found, 1, "{}", browser.text().await);
         browser.press("Order Completed").await;
         browser.until_at(&path).await;
-        for told in ["Attempt 1", "HTTP 422", "no such user", "x-signature:", "rejected"] {
-            browser.until_text(told).await;
+        for shown in ["Attempt 1", "HTTP 422", "no such user", "x-signature:", "rejected"] {
+            browser.until_text(shown).await;
         }
-        browser.until_text("Why it went there").await;
-        browser.press("As a curl command").await;
+        browser.until_text("Routing").await;
+        browser.press("curl command").await;
         browser.until_text("curl -X POST http://127.0.0.1").await;
         browser.press("Redrive").await;
-        browser.until_text("It is due again, with a fresh window.").await;
+        browser.until_text("Redriven: due now, with a new retry window.").await;
         browser.until_text("delivered").await;
     })
     .await;
@@ -58,7 +58,7 @@ async fn deliveries_are_found_and_one_is_read_and_redriven() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_discarded_from_its_page_after_a_question() {
+async fn a_delivery_is_discarded_after_confirmation() {
     let receiver = Receiver::start(Behaviour::status(422)).await;
     let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
     app.track("given up").await;
@@ -67,12 +67,12 @@ async fn a_delivery_is_discarded_from_its_page_after_a_question() {
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
         browser.open(&path).await;
+        browser.press("Discard…").await;
+        browser.press("Cancel").await;
+        browser.press("Discard…").await;
         browser.press("Discard").await;
-        browser.press("Keep it").await;
-        browser.press("Discard").await;
-        browser.press("Discard it").await;
-        browser.until_text("It is given up: nothing more is sent.").await;
-        // The job that does it goes on by itself, and so does the page.
+        browser.until_text("Discarded: nothing more is sent.").await;
+        // A job discards the delivery; the page polls.
         browser.until_text("discarded").await;
     })
     .await;
@@ -81,7 +81,7 @@ async fn a_delivery_is_discarded_from_its_page_after_a_question() {
 }
 
 #[tokio::test]
-async fn what_a_search_shows_is_what_is_discarded() {
+async fn a_job_over_a_search_affects_the_matching_deliveries() {
     let receiver = Receiver::start(Behaviour::status(422)).await;
     let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
     for (number, user) in ["ada", "bob", "ada"].into_iter().enumerate() {
@@ -109,14 +109,14 @@ async fn what_a_search_shows_is_what_is_discarded() {
         tokio::task::yield_now().await;
     }
     let page = visitor.get(&job).await.html;
-    assert!(page.contains("Sign Up") && page.contains("ada"), "it says what it selects: {page}");
+    assert!(page.contains("Sign Up") && page.contains("ada"), "the job shows its filters: {page}");
     let states: Vec<_> = app.deliveries().await.iter().map(|it| it.delivery.state).collect();
     assert_eq!(states, [State::Discarded, State::Dead, State::Discarded]);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn only_jobs_that_can_do_something_are_offered() {
+async fn only_applicable_bulk_actions_are_shown() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     for (query, offered) in [

@@ -1,4 +1,4 @@
-//! Destinations by hand: made, edited with their secrets kept, rotated, connected, removed; who may.
+//! Destinations: create, edit, secrets, rotation, OAuth connection, delete, roles.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -28,29 +28,29 @@ async fn with_secrets() -> TestApp {
 }
 
 #[tokio::test]
-async fn a_destination_is_made_edited_rotated_and_removed() {
+async fn a_destination_is_created_edited_rotated_and_deleted() {
     let app = TestApp::with(&[]).await;
     let token = app.token();
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
         browser.open("/sources/website").await;
-        browser.press("Make a destination").await;
+        browser.press("Create destination").await;
         browser.type_into("#name", "crm").await;
         browser.type_into("#timeout_ms", "99").await;
-        browser.press("Make the destination").await;
+        browser.press("Create destination").await;
         browser.until_text("should be 1000 to 30000, not 99").await;
         let typed = browser.run("return document.getElementById('timeout_ms').value").await;
-        assert_eq!(typed, "99", "what was typed is kept");
+        assert_eq!(typed, "99", "the input is kept");
         browser.type_into("#timeout_ms", "2000").await;
-        browser.press("Make the destination").await;
-        browser.until_text("Shown this once").await;
+        browser.press("Create destination").await;
+        browser.until_text("Shown once").await;
         let secret = text_of(&browser, "secret").await;
         assert!(secret.starts_with("whsec_"), "{secret}");
 
-        browser.press("Go on to crm").await;
+        browser.press("Continue to crm").await;
         browser.until_at(PATH).await;
-        browser.until_text("2 s now").await;
-        // Only what goes with the choice is shown.
+        browser.until_text("= 2 s").await;
+        // Only the fields of the selected option are visible.
         assert_eq!(shown(&browser, "auth.token").await, Value::Bool(false));
         browser.run("document.getElementById('auth.kind').value = 'bearer'").await;
         assert_eq!(shown(&browser, "auth.token").await, Value::Bool(true));
@@ -58,20 +58,20 @@ async fn a_destination_is_made_edited_rotated_and_removed() {
         browser.type_into("[name='header_name']", "X-Tenant").await;
         browser.type_into("[name='header_value']", "typed-header").await;
         browser.press("Save").await;
-        browser.until_text("Saved, and in force.").await;
+        browser.until_text("Saved.").await;
         let html = browser.run("return document.documentElement.outerHTML").await.to_string();
         for secret in [&secret, "typed-bearer", "typed-header"] {
             assert!(!html.contains(secret), "a secret is never shown again");
         }
-        browser.press("Rotate the shared secret").await;
-        browser.until_text("signs as well for 24 h").await;
+        browser.press("Rotate shared secret").await;
+        browser.until_text("keeps signing for 24 h").await;
         assert_ne!(text_of(&browser, "secret").await, secret);
         browser.open(PATH).await;
-        browser.until_text("Two shared secrets sign").await;
+        browser.until_text("Signing with two shared secrets").await;
         browser.press("Disable").await;
-        browser.until_text("Nothing new goes there").await;
-        browser.press("Remove…").await;
-        browser.press("Remove it").await;
+        browser.until_text("Nothing is routed to it").await;
+        browser.press("Delete…").await;
+        browser.press("Delete").await;
         browser.until_at("/sources/website").await;
     })
     .await;
@@ -84,7 +84,7 @@ async fn shown(browser: &super::browser::Browser, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_form_that_is_sent_as_it_was_shown_keeps_every_secret() {
+async fn an_unedited_form_keeps_every_secret() {
     let app = with_secrets().await;
     let before = destination(&app).await;
     let mut visitor = Visitor::signed_in(&app).await;
@@ -108,7 +108,7 @@ async fn a_form_that_is_sent_as_it_was_shown_keeps_every_secret() {
     assert_eq!((saved.status, saved.leads_to()), (StatusCode::SEE_OTHER, PATH));
     assert_eq!(destination(&app).await, before);
 
-    // Rows whose name was cleared go, and so does what is chosen to.
+    // Rows with an empty name are deleted, and so is what `none` is selected for.
     let page = visitor.get(PATH).await;
     let tag = page.field("tag");
     let less =
@@ -123,7 +123,7 @@ async fn a_form_that_is_sent_as_it_was_shown_keeps_every_secret() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_destination_stands_at_its_field() {
+async fn every_fault_of_a_destination_is_shown_at_its_field() {
     let app = with_secrets().await;
     let mut visitor = Visitor::signed_in(&app).await;
     let tag = visitor.get(PATH).await.field("tag");
@@ -159,14 +159,14 @@ async fn every_fault_of_a_destination_stands_at_its_field() {
     ] {
         assert!(page.html.contains(&format!("id=\"{field}-fault\"")), "{field}: {}", page.html);
     }
-    assert!(page.html.contains("value=\"http://tokens.example.com/\""), "what was typed is kept");
-    assert!(page.html.contains("Secrets are never sent back"), "but no secret is");
+    assert!(page.html.contains("value=\"http://tokens.example.com/\""), "the input is kept");
+    assert!(page.html.contains("Secrets are not sent back"), "but no secret is");
     assert!(!page.html.contains("typed-secret"));
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_destination_that_somebody_else_changed_is_not_overwritten() {
+async fn a_concurrent_edit_of_a_destination_is_an_edit_conflict() {
     let app = with_secrets().await;
     let mut visitor = Visitor::signed_in(&app).await;
     let tag = visitor.get(PATH).await.field("tag");
@@ -176,9 +176,9 @@ async fn a_destination_that_somebody_else_changed_is_not_overwritten() {
         [("tag", tag.as_str()), ("policy", "all"), ("signing", "kept"), ("timeout_ms", "3000")];
     let page = visitor.post(PATH, &typed).await;
     assert_eq!(page.status, StatusCode::PRECONDITION_FAILED);
-    assert!(page.html.contains("Somebody changed it meanwhile"), "{}", page.html);
-    assert!(page.html.contains("value=\"3000\""), "what was typed is kept");
-    assert!(page.html.contains(&tag), "and still is of what it was made from");
+    assert!(page.html.contains("Edit conflict"), "{}", page.html);
+    assert!(page.html.contains("value=\"3000\""), "the input is kept");
+    assert!(page.html.contains(&tag), "the tag of the edited version is kept");
     assert_eq!(destination(&app).await["timeout_ms"], 7_000);
     app.stop().await;
 }
@@ -196,13 +196,13 @@ async fn a_destination_is_connected_and_disconnected_from_its_page() {
         browser.open(PATH).await;
         browser.until_text("not connected yet").await;
         browser.press("Connect").await;
-        browser.until_text("Consent at 127.0.0.1").await;
-        // The server sends the browser back at once, in the window of its own.
-        browser.press("Go to 127.0.0.1").await;
+        browser.until_text("Grant consent at 127.0.0.1").await;
+        // The server redirects back at once, in a window of its own.
+        browser.press("Open 127.0.0.1").await;
         browser
             .until("the connection", async || {
                 browser.open(PATH).await;
-                browser.text().await.contains("Connect anew")
+                browser.text().await.contains("Reconnect")
             })
             .await;
         server.assert_correct();
@@ -217,7 +217,7 @@ async fn a_destination_is_connected_and_disconnected_from_its_page() {
 }
 
 #[tokio::test]
-async fn who_may_not_change_what_is_set_up_sees_it_without_secrets_and_is_refused() {
+async fn without_the_admin_role_a_destination_is_read_only() {
     let app = with_secrets().await;
     let two = pipeline(&[("other", "http://127.0.0.1:9/", json!({}))]);
     app.apply(two).await;
@@ -229,14 +229,14 @@ async fn who_may_not_change_what_is_set_up_sees_it_without_secrets_and_is_refuse
             assert_eq!(
                 page.status,
                 StatusCode::NOT_FOUND,
-                "what lies outside its limits is not there"
+                "destinations out of reach do not exist"
             );
             let other = visitor.get("/sources/website/destinations/other").await;
             assert_eq!(other.status, StatusCode::OK);
             assert!(!visitor.get("/sources/website").await.html.contains("destinations/crm"));
         } else {
             assert!(page.html.contains("<fieldset class=\"form\" disabled>"), "{role}");
-            assert!(!page.html.contains("Remove…") && !page.html.contains("the-header-secret"));
+            assert!(!page.html.contains("Delete…") && !page.html.contains("the-header-secret"));
             assert_eq!(visitor.get("/sources/website/new").await.status, StatusCode::FORBIDDEN);
         }
         for act in ["", "/enabled", "/rotate", "/remove"] {

@@ -1,4 +1,4 @@
-//! Payloads that would like to be markup, script or misdirection: every page shows them as text.
+//! Hostile payloads: every page shows markup, scripts and bidirectional characters as text.
 
 use http::StatusCode;
 use serde_json::json;
@@ -9,12 +9,12 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// What would be markup, script or misdirection if it were not text.
+/// Markup, script and a bidirectional override.
 const HOSTILE: &str = "\"'><script>alert(1);document.title='owned'</script>\
                        <img src=x onerror=\"document.title='owned'\">{{7*7}}&lt;\u{202e}gpj";
 
 #[tokio::test]
-async fn hostile_payloads_are_shown_as_text_everywhere() {
+async fn hostile_payloads_are_text_on_every_page() {
     let answer = Behaviour::status(422).header("x-note", "<script>alert(1)</script>").body(HOSTILE);
     let receiver = Receiver::start(answer).await;
     let app = TestApp::with(&[("one", &receiver.url("/hook"), json!({}))]).await;
@@ -58,7 +58,7 @@ async fn hostile_payloads_are_shown_as_text_everywhere() {
         }
         browser.open(&delivery).await;
         browser.until_text("<script>alert(1);document.title='owned'</script>").await;
-        // What would turn the order of characters round is written out.
+        // The bidirectional override is shown as its code point.
         browser.until_text("U+202E").await;
         browser.open(&job).await;
         browser.until_text("<img src=x onerror").await;
@@ -68,7 +68,7 @@ async fn hostile_payloads_are_shown_as_text_everywhere() {
 }
 
 #[tokio::test]
-async fn a_hostile_name_makes_no_token_and_is_kept_in_its_field_as_text() {
+async fn a_hostile_token_name_is_rejected_and_shown_as_text() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     let page = visitor.post("/tokens", &[("name", HOSTILE), ("role", "viewer")]).await;

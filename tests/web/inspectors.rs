@@ -1,4 +1,4 @@
-//! Inspectors on their pages: what arrived, as text; what they answer; who may set it.
+//! Inspectors: live requests as text, the configured response, roles.
 
 use http::StatusCode;
 use serde_json::json;
@@ -17,17 +17,17 @@ async fn inspecting(name: &str) -> TestApp {
 }
 
 #[tokio::test]
-async fn what_arrives_is_seen_and_a_changed_answer_leads_to_a_retry() {
+async fn requests_are_shown_live_and_a_configured_failure_is_retried() {
     let app = inspecting("orders").await;
     let token = app.token();
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
         browser.open("/inspectors").await;
         browser.type_into("#name", "orders").await;
-        browser.press("Open it").await;
+        browser.press("Open").await;
         browser.until_at("/inspectors/orders").await;
         browser.until_text("the shared secret of website/one").await;
-        browser.until_text("watching").await;
+        browser.until_text("streaming").await;
         app.track("Order Paid").await;
         app.until_settled(1).await;
         browser.until_text("#1").await;
@@ -37,23 +37,23 @@ async fn what_arrives_is_seen_and_a_changed_answer_leads_to_a_retry() {
         }
 
         browser.type_into("#statuses", "503,200").await;
-        browser.press("Set it").await;
-        browser.until_text("It answers 503,200 from now on.").await;
-        browser.until_text("watching").await;
+        browser.press("Save").await;
+        browser.until_text("Response set to 503,200.").await;
+        browser.until_text("streaming").await;
         app.track("Order Shipped").await;
         browser.until_text("#2").await;
         app.until_tried(1, 1).await;
         app.advance_to_due().await;
         app.until_settled(2).await;
-        browser.until_text("#3 try 2").await;
+        browser.until_text("#3 attempt 2").await;
         let answered =
             "return [...document.querySelectorAll('.rows .from')].map((it) => it.innerText)";
         assert_eq!(browser.run(answered).await, json!(["200", "503", "200"]));
 
-        browser.press("Forget it all").await;
-        browser.press("Forget it").await;
+        browser.press("Reset…").await;
+        browser.press("Reset").await;
         browser.until_at("/inspectors").await;
-        browser.until_text("Inspector orders has forgotten").await;
+        browser.until_text("Inspector orders was reset.").await;
     })
     .await;
     app.stop().await;
@@ -67,7 +67,7 @@ async fn a_hostile_request_is_shown_as_text() {
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
         browser.open("/inspectors/any").await;
-        browser.until_text("watching").await;
+        browser.until_text("streaming").await;
         for body in [json!({SCRIPT: SCRIPT}).to_string(), format!("no json {SCRIPT}")] {
             let mut headers = http::HeaderMap::new();
             headers.insert("x-hostile", SCRIPT.parse().unwrap());
@@ -88,7 +88,7 @@ async fn a_hostile_request_is_shown_as_text() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_right_is_told_at_its_field_with_what_was_typed() {
+async fn every_fault_of_a_response_is_shown_at_its_field() {
     let app = inspecting("any").await;
     let mut visitor = Visitor::signed_in(&app).await;
     let typed =
@@ -115,7 +115,7 @@ async fn an_answer_that_is_not_right_is_told_at_its_field_with_what_was_typed() 
 }
 
 #[tokio::test]
-async fn a_secret_that_is_set_is_checked_against_and_never_shown() {
+async fn a_verification_secret_is_used_and_never_shown() {
     let app = inspecting("other").await;
     app.apply(pipeline(&[])).await;
     let mut visitor = Visitor::signed_in(&app).await;
@@ -129,7 +129,7 @@ async fn a_secret_that_is_set_is_checked_against_and_never_shown() {
     app.client.post_bytes("/inspect/other", headers, body).await.unwrap();
     let page = visitor.get("/inspectors/other").await;
     assert!(page.html.contains("<span class=\"badge good\">verified</span>"), "{}", page.html);
-    assert!(page.html.contains("the secret that was set here"), "{}", page.html);
+    assert!(page.html.contains("the verification secret"), "{}", page.html);
     let (_, shown) = app.client.get("/api/v1/inspectors/other").await.unwrap();
     let (_, told) = app.client.get("/api/v1/audit").await.unwrap();
     for text in [page.html, shown.to_string(), told.to_string()] {
@@ -142,7 +142,7 @@ async fn a_secret_that_is_set_is_checked_against_and_never_shown() {
 }
 
 #[tokio::test]
-async fn who_may_not_set_an_answer_sees_no_form_and_is_refused() {
+async fn without_the_operator_role_a_response_is_read_only() {
     let app = inspecting("any").await;
     let mut tokens = Vec::new();
     for request in [
@@ -155,7 +155,7 @@ async fn who_may_not_set_an_answer_sees_no_form_and_is_refused() {
     let mut viewer = Visitor::with_token(&app, &tokens[0]).await;
     let page = viewer.get("/inspectors/any").await.html;
     assert!(
-        page.contains("What arrived") && !page.contains("Set it") && !page.contains("Forget it")
+        page.contains("<h2>Requests</h2>") && !page.contains(">Save<") && !page.contains("Reset")
     );
     let mut limited = Visitor::with_token(&app, &tokens[1]).await;
     for path in ["/inspectors", "/inspectors/any", "/inspectors/any/stream"] {
@@ -183,7 +183,7 @@ async fn a_stream_of_an_inspector_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn where_inspectors_are_off_it_is_said_how_to_switch_them_on() {
+async fn when_inspectors_are_disabled_the_page_says_how_to_enable_them() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     let page = visitor.get("/inspectors").await;

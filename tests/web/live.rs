@@ -1,4 +1,4 @@
-//! Events seen live: as they come, paused, searched, cut off; as text, whatever is in them.
+//! The live list of events: streaming, pause, search, reconnect, hostile payloads, sessions.
 
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -7,13 +7,13 @@ use super::browser::{Browser, browse};
 use super::visitor::Visitor;
 use crate::auth::bare;
 use crate::support::app::{Builder, TestApp, pipeline};
-use crate::support::passage::Passage;
 use crate::support::sse::Sse;
+use crate::support::tcp_proxy::TcpProxy;
 
-/// Opens the page and returns once it hears what comes.
+/// Opens the page and returns once its stream is connected.
 async fn watch(browser: &Browser, path: &str) {
     browser.open(path).await;
-    browser.until_text("watching").await;
+    browser.until_text("streaming").await;
 }
 
 /// The names of the events that are seen, newest first.
@@ -28,7 +28,7 @@ async fn until_seen(browser: &Browser, wanted: &[&str]) {
 }
 
 #[tokio::test]
-async fn an_event_that_is_sent_is_seen_live_and_searched() {
+async fn accepted_and_rejected_events_appear_live_and_are_searched() {
     let app = TestApp::with(&[("crm", "https://127.0.0.1:1/", json!({}))]).await;
     let token = app.token();
     app.track("Before").await;
@@ -47,20 +47,20 @@ async fn an_event_that_is_sent_is_seen_live_and_searched() {
         until_seen(&browser, &["Home"]).await;
         browser.until_text("1 of 3 shown").await;
         browser.until_at("/live?text=ADA").await;
-        // What is in the body is found as well, and what comes is held against the search.
+        // The search covers the body and applies to new events.
         browser.type_into("#text", "m2").await;
         until_seen(&browser, &["Home"]).await;
         app.track("Other").await;
         browser.until_text("1 of 4 shown").await;
 
-        browser.press("All events").await;
-        browser.until_text("watching").await;
+        browser.press("Clear filters").await;
+        browser.until_text("streaming").await;
         until_seen(&browser, &["Other", "wrong", "Home", "Before"]).await;
         browser.run("document.querySelectorAll('summary[data-row]')[2].click()").await;
         browser.until_text("\"userId\": \"ada\"").await;
         browser.run("document.querySelector('[value=raw]').click()").await;
         browser.until_text("\"userId\":\"ada\"").await;
-        browser.press("Its deliveries").await;
+        browser.press("View deliveries").await;
         browser.until_text("Deliveries").await;
         assert!(browser.path().await.starts_with("/deliveries?event=evt_"));
     })
@@ -69,7 +69,7 @@ async fn an_event_that_is_sent_is_seen_live_and_searched() {
 }
 
 #[tokio::test]
-async fn what_comes_while_it_is_paused_is_counted_and_shown_then() {
+async fn events_during_a_pause_are_counted_and_shown_on_resume() {
     let app = TestApp::with(&[]).await;
     let token = app.token();
     browse(app.base(), async |browser| {
@@ -79,9 +79,9 @@ async fn what_comes_while_it_is_paused_is_counted_and_shown_then() {
         browser.until_text("paused").await;
         app.track("One").await;
         app.track("Two").await;
-        browser.until_text("Resume (2 came meanwhile)").await;
+        browser.until_text("Resume (2 new)").await;
         until_seen(&browser, &[]).await;
-        browser.press("Resume (2 came meanwhile)").await;
+        browser.press("Resume (2 new)").await;
         until_seen(&browser, &["Two", "One"]).await;
         browser.press("Clear").await;
         app.track("Three").await;
@@ -124,30 +124,30 @@ async fn hostile_events_are_shown_as_text() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_is_told_and_made_anew() {
+async fn a_lost_connection_is_shown_and_reconnected() {
     let app = TestApp::with(&[]).await;
     let token = app.token();
-    let passage = Passage::to(app.app.address).await;
+    let passage = TcpProxy::to(app.app.address).await;
     browse(passage.base(), async |browser| {
         browser.sign_in(&token).await;
         watch(&browser, "/live").await;
         passage.close();
-        browser.until_text("connection lost, trying again").await;
+        browser.until_text("disconnected, reconnecting").await;
         app.track("Meanwhile").await;
         passage.open();
         until_seen(&browser, &["Meanwhile"]).await;
-        browser.until_text("watching").await;
+        browser.until_text("streaming").await;
         app.track("After").await;
         until_seen(&browser, &["After", "Meanwhile"]).await;
-        // The browser says on its own account that it was cut off.
-        browser.forgive("net::ERR_").await;
+        // The browser logs the lost connection.
+        browser.expect_errors("net::ERR_").await;
     })
     .await;
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_page_that_is_watched_asks_to_sign_in_once_its_token_is_revoked() {
+async fn a_live_page_leads_to_the_sign_in_when_its_token_is_revoked() {
     let app = TestApp::with(&[]).await;
     let request = json!({"name": "guest", "role": "viewer"});
     let (_, made) = app.client.post("/api/v1/tokens", &request).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_stream_of_a_page_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn without_scripts_the_newest_are_there_and_searched_by_the_service() {
+async fn without_javascript_the_service_renders_and_searches_the_list() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     let empty = visitor.get("/live").await;

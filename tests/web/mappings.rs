@@ -1,8 +1,8 @@
-//! Mappings by hand: from nothing to a signed delivery, previews that follow what is typed, test sends,
-//! faults in their place, revisions; and that nothing hostile is ever more than text.
+//! Mappings: from an empty pipeline to a signed delivery, previews, test sends, faults, revisions, roles,
+//! hostile names.
 
 use http::StatusCode;
-use postrider::sender::{OperatorClient, verify_x_signature};
+use postrider::sender::{ApiClient, verify_x_signature};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn faults(page: &Page) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn by_hand_from_nothing_to_a_signed_delivery() {
+async fn the_pages_lead_from_an_empty_pipeline_to_a_signed_delivery() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = Builder::new().start().await;
     let (token, url) = (app.token(), receiver.url("/orders"));
@@ -56,26 +56,26 @@ async fn by_hand_from_nothing_to_a_signed_delivery() {
         browser.sign_in(&token).await;
         browser.open("/sources").await;
         browser.type_into("#name", "shop").await;
-        browser.press("Make the source").await;
-        browser.until_text("Shown this once").await;
+        browser.press("Create source").await;
+        browser.until_text("Shown once").await;
         let key = text_of(&browser, "secret").await;
-        browser.press("Go on to shop").await;
-        browser.press("Make a destination").await;
+        browser.press("Continue to shop").await;
+        browser.press("Create destination").await;
         browser.type_into("#name", "ledger").await;
-        browser.press("Make the destination").await;
-        browser.until_text("Shown this once").await;
+        browser.press("Create destination").await;
+        browser.until_text("Shown once").await;
         let secret = text_of(&browser, "secret").await;
-        browser.press("Go on to ledger").await;
-        browser.press("Make a mapping").await;
+        browser.press("Continue to ledger").await;
+        browser.press("Create mapping").await;
         browser.type_into("#name", "orders").await;
         browser.type_into("#trigger", "type = \"track\" and event = \"Order Completed\"").await;
         browser.type_into("#url", &url).await;
         browser.type_into("#data", "{\"who\": {\"@path\": \"$.userId\"}}").await;
-        browser.press("Make the mapping").await;
+        browser.press("Create mapping").await;
         browser.until_at("/sources/shop/destinations/ledger/mappings/orders").await;
-        browser.until_text("Made, and in force.").await;
+        browser.until_text("Created and enabled.").await;
 
-        let sender = OperatorClient::new(&app.base(), None).unwrap();
+        let sender = ApiClient::new(&app.base(), None).unwrap();
         for event in ["Order Completed", "Order Seen"] {
             let event = json!({"writeKey": key, "event": event, "userId": "ada"});
             assert_eq!(sender.post("/v1/track", &event).await.unwrap().0, StatusCode::OK);
@@ -91,7 +91,7 @@ async fn by_hand_from_nothing_to_a_signed_delivery() {
 }
 
 #[tokio::test]
-async fn a_preview_follows_what_is_typed_and_is_what_is_sent() {
+async fn a_preview_follows_the_input_and_equals_the_sent_request() {
     let receiver = Receiver::start(Behaviour::status(202).body("{\"queued\":true}")).await;
     let app = with_mapping(&receiver).await;
     app.track("Order Completed").await;
@@ -100,16 +100,19 @@ async fn a_preview_follows_what_is_typed_and_is_what_is_sent() {
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
         browser.open(PATH).await;
-        // The page opens with what is saved, tried on the last event.
-        browser.until_text("the trigger takes it").await;
+        // The page opens with a preview on the last event.
+        browser.until_text("trigger matches").await;
         browser.type_into("#trigger", "event = \"Other\"").await;
         browser
-            .until_text("The event does not meet event = \"Other\": event is \"Order Completed\"")
+            .until_text("Unmet condition: event = \"Other\": event is \"Order Completed\"")
             .await;
         browser.type_into("#trigger", "event = ").await;
-        browser.until_text("each fault is told at its field").await;
+        browser.until_text("Fix the errors at the fields").await;
         browser.until_text("expected").await;
-        assert_eq!(browser.run("return document.querySelectorAll('.marked mark').length").await, 1);
+        assert_eq!(
+            browser.run("return document.querySelectorAll('.syntax-error mark').length").await,
+            1
+        );
         browser.type_into("#trigger", "event != \"Other\"").await;
         browser.type_into("#headers", "X-Team: growth").await;
         browser.type_into("#data", "{\"user\": {\"@path\": \"$.userId\"}}").await;
@@ -120,9 +123,9 @@ async fn a_preview_follows_what_is_typed_and_is_what_is_sent() {
         assert_eq!(mapping(&app).await["revision"], 1, "and saves nothing");
 
         browser.press("Save").await;
-        browser.until_text("Saved: revision 2 is in force.").await;
-        browser.press("Send a test").await;
-        browser.until_text("Sent as a test").await;
+        browser.until_text("Saved as revision 2.").await;
+        browser.press("Send test").await;
+        browser.until_text("Test sent").await;
         browser.until_text("HTTP 202").await;
         browser.until_text("\"queued\": true").await;
     })
@@ -136,7 +139,7 @@ async fn a_preview_follows_what_is_typed_and_is_what_is_sent() {
 }
 
 #[tokio::test]
-async fn a_mapping_is_tried_on_whichever_event_is_chosen() {
+async fn a_preview_renders_the_selected_event() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_mapping(&receiver).await;
     let mut visitor = Visitor::signed_in(&app).await;
@@ -180,13 +183,13 @@ async fn a_mapping_is_tried_on_whichever_event_is_chosen() {
     }
     assert_eq!(receiver.requests().len(), 2, "none was sent");
     let sent = visitor.post(&format!("{PATH}/test"), &typed(&[("on", "screen")])).await;
-    assert!(sent.html.contains("Sent as a test"), "{}", sent.html);
+    assert!(sent.html.contains("Test sent"), "{}", sent.html);
     assert_eq!(receiver.requests().len(), 3);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn an_insert_function_runs_in_a_preview_and_its_console_is_shown() {
+async fn a_preview_runs_the_insert_function_and_shows_its_console() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_mapping(&receiver).await;
     let mut visitor = Visitor::signed_in(&app).await;
@@ -206,7 +209,7 @@ async fn an_insert_function_runs_in_a_preview_and_its_console_is_shown() {
 }
 
 #[tokio::test]
-async fn a_fault_stands_in_its_place_with_what_was_typed_kept() {
+async fn every_fault_of_a_mapping_is_shown_at_its_field() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_mapping(&receiver).await;
     let mut visitor = Visitor::signed_in(&app).await;
@@ -228,8 +231,8 @@ async fn a_fault_stands_in_its_place_with_what_was_typed_kept() {
             assert!(found.contains(&field), "{path} {field}: {found:?}");
         }
         assert!(page.html.contains("<mark><bdi>u</bdi></mark>"), "{}", page.html);
-        assert!(page.html.contains("und event = &#34;&#60;b&#62;x"), "what was typed is kept");
-        assert!(page.html.contains("ftp://example.com/"), "what was typed is kept");
+        assert!(page.html.contains("und event = &#34;&#60;b&#62;x"), "the input is kept");
+        assert!(page.html.contains("ftp://example.com/"), "the input is kept");
     }
     assert_eq!(mapping(&app).await["revision"], 1);
 
@@ -238,14 +241,14 @@ async fn a_fault_stands_in_its_place_with_what_was_typed_kept() {
     let late = typed(&[("tag", tag.as_str()), ("trigger", "type = \"group\"")]);
     let page = visitor.post(PATH, &late).await;
     assert_eq!(page.status, StatusCode::PRECONDITION_FAILED);
-    assert!(page.html.contains("Somebody changed it meanwhile"), "{}", page.html);
-    assert!(page.html.contains("type = &#34;group&#34;</textarea>"), "what was typed is kept");
+    assert!(page.html.contains("Edit conflict"), "{}", page.html);
+    assert!(page.html.contains("type = &#34;group&#34;</textarea>"), "the input is kept");
     assert_eq!(mapping(&app).await["trigger"], "type = \"page\"");
     app.stop().await;
 }
 
 #[tokio::test]
-async fn revisions_tell_who_saved_what_and_one_goes_back() {
+async fn revisions_are_compared_and_rolled_back() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_mapping(&receiver).await;
     let token = app.token();
@@ -254,18 +257,18 @@ async fn revisions_tell_who_saved_what_and_one_goes_back() {
         browser.open(PATH).await;
         browser.type_into("#trigger", "type = \"track\"").await;
         browser.press("Save").await;
-        browser.until_text("Saved: revision 2 is in force.").await;
+        browser.until_text("Saved as revision 2.").await;
         browser.press("Save").await;
-        browser.until_text("there is no new revision").await;
+        browser.until_text("no new revision was created").await;
         browser.press("Revisions").await;
-        browser.until_text("in force").await;
+        browser.until_text("current").await;
         let by = browser.run("return document.querySelector('[data-label=By]').innerText").await;
-        assert_eq!(by, "operator", "who saved it");
+        assert_eq!(by, "operator", "the actor");
         browser.press("Compare").await;
-        browser.until_text("From revision 1 to 2").await;
+        browser.until_text("Changes from revision 1 to 2").await;
         browser.until_text("+ type = \"track\"").await;
-        browser.press("Go back to it").await;
-        browser.until_text("Revision 3 is in force, and says what revision 1 said.").await;
+        browser.press("Roll back").await;
+        browser.until_text("Rolled back: revision 3 has the content of revision 1.").await;
     })
     .await;
     assert_eq!(mapping(&app).await["trigger"], "");
@@ -285,7 +288,7 @@ async fn revisions_tell_who_saved_what_and_one_goes_back() {
 }
 
 #[tokio::test]
-async fn who_may_not_change_a_mapping_may_look_and_an_operator_may_try_it() {
+async fn viewers_read_a_mapping_and_operators_preview_and_test_it() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = with_mapping(&receiver).await;
     let viewer = token_of(&app, "viewer", &[]).await;
@@ -293,7 +296,7 @@ async fn who_may_not_change_a_mapping_may_look_and_an_operator_may_try_it() {
     let page = viewer.get(PATH).await;
     assert!(page.html.contains("<fieldset class=\"form wide\" disabled>"), "{}", page.html);
     assert!(
-        !page.html.contains("<button class=\"primary\">Save") && !page.html.contains("Remove…")
+        !page.html.contains("<button class=\"primary\">Save") && !page.html.contains("Delete…")
     );
     let acts = ["", "/enabled", "/remove", "/roll-back", "/preview", "/test"];
     for act in acts {
@@ -337,7 +340,7 @@ async fn hostile_names_and_events_are_text_on_every_page() {
         "writeKey": "key", "event": "</pre><script>document.title='taken'</script>",
         "userId": hostile, "properties": {"</script>": "<img src=x onerror=\"document.title='taken'\">"},
     });
-    let sender = OperatorClient::new(&app.base(), None).unwrap();
+    let sender = ApiClient::new(&app.base(), None).unwrap();
     assert_eq!(sender.post("/v1/track", &event).await.unwrap().0, StatusCode::OK);
     let part = url::form_urlencoded::byte_serialize(hostile.as_bytes()).collect::<String>();
     let source = format!("/sources/{}", part.replace('+', "%20"));
@@ -364,9 +367,9 @@ async fn hostile_names_and_events_are_text_on_every_page() {
             assert_eq!(browser.run(script).await, 0, "{path}");
         }
         browser.open(&mapping).await;
-        browser.until_text("the trigger does not take it").await;
-        browser.press("Send a test").await;
-        browser.until_text("Sent as a test").await;
+        browser.until_text("trigger does not match").await;
+        browser.press("Send test").await;
+        browser.until_text("Test sent").await;
         browser.until_text("HTTP 200").await;
         assert!(!browser.run("return document.title").await.as_str().unwrap().contains("taken"));
     })

@@ -1,4 +1,4 @@
-//! The pages, as browsers get them: signing in, what is refused, what is shown and done on each.
+//! Tests of the pages, through HTTP and through a browser.
 
 mod audit;
 mod browser;

@@ -1,5 +1,4 @@
-//! What every page keeps to: its headers, no complaint of the browser's, room on a phone, and the
-//! keyboard.
+//! Rules for every page: security headers, error pages, assets, phone width, keyboard, theme.
 
 use http::{StatusCode, header};
 use serde_json::json;
@@ -29,14 +28,14 @@ const PAGES: [&str; 17] = [
     "/doctor",
 ];
 
-/// A service in which every page is there.
-async fn set_up() -> TestApp {
+/// A service with an object for every page.
+async fn with_pipeline() -> TestApp {
     TestApp::with(&[("warehouse", "http://127.0.0.1:9/a-rather-long-path", json!({}))]).await
 }
 
 #[tokio::test]
-async fn every_page_has_the_headers_that_keep_others_out() {
-    let app = set_up().await;
+async fn every_page_has_the_security_headers() {
+    let app = with_pipeline().await;
     let mut visitor = Visitor::signed_in(&app).await;
     for path in PAGES.into_iter().chain(["/sign-in?next=x", "/nothing-here", "/deliveries/dlv_x"]) {
         let page = visitor.get(path).await;
@@ -54,7 +53,7 @@ async fn every_page_has_the_headers_that_keep_others_out() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_with_a_page() {
+async fn errors_are_shown_as_pages() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     for (path, status) in [
@@ -74,7 +73,7 @@ async fn what_is_not_there_is_told_with_a_page() {
 }
 
 #[tokio::test]
-async fn assets_are_kept_for_ever_and_named_by_what_is_in_them() {
+async fn assets_are_immutable_and_named_by_their_digest() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::of(&app);
     let page = visitor.get("/sign-in").await;
@@ -93,8 +92,8 @@ async fn assets_are_kept_for_ever_and_named_by_what_is_in_them() {
 }
 
 #[tokio::test]
-async fn no_page_is_wider_than_a_phone() {
-    let app = set_up().await;
+async fn every_page_fits_a_phone() {
+    let app = with_pipeline().await;
     let token = app.token();
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
@@ -113,7 +112,7 @@ async fn no_page_is_wider_than_a_phone() {
 }
 
 #[tokio::test]
-async fn the_keyboard_is_enough() {
+async fn the_pages_are_usable_by_keyboard() {
     let (enter, tab, escape) = ("\u{e007}", "\u{e004}", "\u{e00c}");
     let app = TestApp::with(&[]).await;
     let token = app.token();
@@ -129,7 +128,7 @@ async fn the_keyboard_is_enough() {
             })
             .await;
         browser.keys("?").await;
-        browser.until_text("to the search").await;
+        browser.until_text("focus the search").await;
         browser.keys(escape).await;
         browser
             .until("the dialog closes", async || {
@@ -144,7 +143,7 @@ async fn the_keyboard_is_enough() {
 }
 
 #[tokio::test]
-async fn light_or_dark_is_kept() {
+async fn the_selected_theme_is_kept() {
     let app = TestApp::with(&[]).await;
     let token = app.token();
     browse(app.base(), async |browser| {

@@ -1,5 +1,5 @@
-//! The screenshots of the README: real pages of a service with a known past. Every run takes them and
-//! looks at their size; with POSTRIDER_SCREENSHOTS set they are written to docs/screenshots.
+//! The screenshots of the README. Every run takes them and checks their size; with
+//! POSTRIDER_SCREENSHOTS set they are written to docs/screenshots.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::browser::{Browser, DARK, DESKTOP, PHONE, View, browse};
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// What a picture may take at most, in bytes.
-const LARGEST: usize = 150 * 1024;
+/// The largest screenshot, in bytes.
+const MAX_SIZE: usize = 150 * 1024;
 
-/// A service with deliveries that arrived, failed and died.
-async fn with_a_past(receiver: &Receiver, refusing: &Receiver, failing: &Receiver) -> TestApp {
+/// A service with delivered, failing and dead deliveries.
+async fn with_history(receiver: &Receiver, refusing: &Receiver, failing: &Receiver) -> TestApp {
     let app = Builder::new().settings(|it| it.inspector = true).start().await;
     app.apply(pipeline(&[
         ("warehouse", &receiver.url("/hook"), json!({})),
@@ -37,7 +37,7 @@ async fn with_a_past(receiver: &Receiver, refusing: &Receiver, failing: &Receive
             });
             assert_eq!(app.send("/v1/track", &event).await, StatusCode::OK);
         }
-        // Two of three destinations answer for good; the third is tried again for hours.
+        // Two of three destinations settle at once; the third is retried for hours.
         let settled_by_now = 8 * (usize::try_from(round).unwrap() + 1);
         app.until(|rows| {
             let settled = rows.iter().filter(|row| row.delivery.settled_at.is_some()).count();
@@ -58,11 +58,11 @@ async fn picture(browser: &Browser, view: View, path: &str, name: &str) {
     save(browser, name).await;
 }
 
-/// Keeps what the browser shows now.
+/// Saves a screenshot.
 async fn save(browser: &Browser, name: &str) {
-    let png = browser.picture().await;
+    let png = browser.screenshot().await;
     assert!(png.starts_with(b"\x89PNG"), "{name} is no picture");
-    assert!(png.len() <= LARGEST, "{name} takes {} bytes", png.len());
+    assert!(png.len() <= MAX_SIZE, "{name} takes {} bytes", png.len());
     if std::env::var_os("POSTRIDER_SCREENSHOTS").is_some() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/screenshots");
         std::fs::create_dir_all(&folder).unwrap();
@@ -71,12 +71,12 @@ async fn save(browser: &Browser, name: &str) {
 }
 
 #[tokio::test]
-async fn the_main_pages_make_pictures_for_the_readme() {
+async fn the_screenshots_of_the_readme_are_taken() {
     let receiver = Receiver::start(Behaviour::ok().body("{\"stored\":true}")).await;
     let refusal = "{\"error\":\"customer 4711 is unknown\",\"field\":\"customer\"}";
     let refusing = Receiver::start(Behaviour::status(422).body(refusal)).await;
     let failing = Receiver::start(Behaviour::status(503)).await;
-    let app = with_a_past(&receiver, &refusing, &failing).await;
+    let app = with_history(&receiver, &refusing, &failing).await;
     let token = app.token();
     let dead = app.deliveries().await.into_iter().find(|row| row.delivery.reason.is_some());
     let dead = dead.expect("one is refused").delivery;
@@ -94,11 +94,11 @@ async fn the_main_pages_make_pictures_for_the_readme() {
         picture(&browser, PHONE, "/?range=1h", "overview-phone").await;
         browser.view(DESKTOP).await;
         browser.open("/live").await;
-        browser.until_text("watching").await;
+        browser.until_text("streaming").await;
         browser.run("document.querySelector('summary[data-row]').click()").await;
         save(&browser, "live").await;
         browser.open("/inspectors/orders").await;
-        browser.until_text("watching").await;
+        browser.until_text("streaming").await;
         for body in ["{\"event\":\"Order Completed\",\"userId\":\"u-111\"}", "{}"] {
             let headers = http::HeaderMap::new();
             app.client.post_bytes("/inspect/orders", headers, body.into()).await.unwrap();
@@ -109,7 +109,7 @@ async fn the_main_pages_make_pictures_for_the_readme() {
         browser.view(PHONE).await;
         save(&browser, "inspector-phone").await;
         browser.open("/live").await;
-        browser.until_text("watching").await;
+        browser.until_text("streaming").await;
         save(&browser, "live-phone").await;
     })
     .await;

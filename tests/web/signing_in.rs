@@ -1,4 +1,4 @@
-//! Who gets in, and what is refused: wrong tokens, ended sessions, other sites' forms.
+//! Sign-in, sessions, cookies, CSRF protection and request limits.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::visitor::Visitor;
 use crate::support::app::{Builder, TestApp};
 
 #[tokio::test]
-async fn a_token_opens_the_pages_and_signing_out_closes_them() {
+async fn a_token_signs_in_and_signing_out_ends_the_session() {
     let app = TestApp::with(&[]).await;
     let token = app.token();
     browse(app.base(), async |browser| {
@@ -18,7 +18,7 @@ async fn a_token_opens_the_pages_and_signing_out_closes_them() {
         browser.until_at("/sign-in?next=%2Fdeliveries%3Fstate%3Ddead").await;
         browser.type_into("#token", "not a token").await;
         browser.press("Sign in").await;
-        browser.until_text("No token like this is in force here.").await;
+        browser.until_text("Invalid token.").await;
         let kept = browser.run("return document.querySelector('#token').value").await;
         assert_eq!(kept, "", "a wrong token is not sent back");
         browser.type_into("#token", &token).await;
@@ -28,7 +28,7 @@ async fn a_token_opens_the_pages_and_signing_out_closes_them() {
         let seen = browser.run("return document.cookie").await;
         assert_eq!(seen, "", "scripts see no cookie");
         browser.press("Sign out").await;
-        browser.until_text("You are signed out.").await;
+        browser.until_text("Signed out.").await;
         browser.open("/deliveries").await;
         browser.until_at("/sign-in?next=%2Fdeliveries").await;
     })
@@ -59,7 +59,7 @@ async fn a_session_ends_when_idle_and_when_signed_out() {
 }
 
 #[tokio::test]
-async fn a_form_from_another_site_is_refused() {
+async fn a_cross_site_form_is_refused() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     for headers in [
@@ -71,7 +71,7 @@ async fn a_form_from_another_site_is_refused() {
         for path in ["/doctor", "/sign-out", "/sign-in", "/jobs"] {
             let page = visitor.post_from(path, headers, &[]).await;
             assert_eq!(page.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
-            assert!(page.html.contains("This came from another site"), "{}", page.html);
+            assert!(page.html.contains("This request came from another site"), "{}", page.html);
         }
     }
     assert_eq!(visitor.get("/").await.status, StatusCode::OK, "nobody was signed out by it");
@@ -80,7 +80,7 @@ async fn a_form_from_another_site_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_is_led_to_another_site_after_signing_in() {
+async fn signing_in_never_redirects_to_another_site() {
     let app = TestApp::with(&[]).await;
     for next in ["//evil.example/", "https://evil.example/", "/\\evil.example"] {
         let mut visitor = Visitor::of(&app);
@@ -91,7 +91,7 @@ async fn nobody_is_led_to_another_site_after_signing_in() {
 }
 
 #[tokio::test]
-async fn cookies_are_kept_from_scripts_and_over_tls_from_everything_else() {
+async fn cookies_are_http_only_and_over_tls_secure() {
     let app = Builder::new().start().await;
     let mut visitor = Visitor::of(&app);
     let page = visitor.post("/sign-in", &[("token", &app.token())]).await;
@@ -117,7 +117,7 @@ async fn cookies_are_kept_from_scripts_and_over_tls_from_everything_else() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_large_or_of_another_kind_is_told_so() {
+async fn oversized_and_malformed_forms_are_refused() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     let large = "x".repeat(1024 * 1024 + 1);

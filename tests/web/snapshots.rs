@@ -1,4 +1,4 @@
-//! The main pages as HTML, held against what they were: what a change does to a page is seen with it.
+//! Snapshots of the main pages as HTML.
 
 use std::time::Duration;
 
@@ -10,8 +10,7 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// The page between its frame, without what differs from run to run and from release to release: ports,
-/// the version, how long things took, and charts, which are drawn from that.
+/// The main part of a page, with ports, the version, measured times and charts masked.
 async fn shown(visitor: &mut Visitor, path: &str, ports: &[u16]) -> String {
     let page = visitor.get(path).await;
     assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.html);
@@ -74,7 +73,7 @@ fn by_the_minute(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_main_pages_are_as_they_were() {
+async fn the_main_pages_match_their_snapshots() {
     let receiver = Receiver::start(Behaviour::ok().body("{\"stored\":true}")).await;
     let refusal = Behaviour::status(422).body("{\"error\":\"customer 4711 is unknown\"}");
     let refusing = Receiver::start(refusal).await;
@@ -110,7 +109,7 @@ async fn the_main_pages_are_as_they_were() {
 }
 
 #[test]
-fn what_was_measured_is_masked_and_nothing_else() {
+fn only_measured_values_are_masked() {
     assert_eq!(
         unmeasured("took 12 ms, 1.5 µs, <b>2 s</b> 3 s ago"),
         "took SPAN, SPAN, <b>SPAN</b> 3 s ago"

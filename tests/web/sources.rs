@@ -1,10 +1,10 @@
-//! Sources by hand: made, sent to with what the page says, rotated, disabled, removed; what was rejected.
+//! Sources: create, snippets, rotation, disable, delete, rejected events, edit conflicts.
 
 use std::path::Path;
 use std::time::Duration;
 
 use http::StatusCode;
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -21,14 +21,14 @@ pub(super) async fn text_of(browser: &Browser, id: &str) -> String {
 /// Whether the service takes an event with this write key.
 async fn takes(app: &TestApp, key: &str) -> bool {
     let event = json!({"writeKey": key, "event": "Tried", "userId": "u1"});
-    let sender = OperatorClient::new(&app.base(), None).unwrap();
+    let sender = ApiClient::new(&app.base(), None).unwrap();
     let (status, _) = sender.post("/v1/track", &event).await.unwrap();
     assert!(status == StatusCode::OK || status.is_client_error(), "{status}");
     status == StatusCode::OK
 }
 
 #[tokio::test]
-async fn a_source_is_made_rotated_disabled_and_removed() {
+async fn a_source_is_created_rotated_disabled_and_deleted() {
     let app = Builder::new().start().await;
     let token = app.token();
     browse(app.base(), async |browser| {
@@ -37,38 +37,38 @@ async fn a_source_is_made_rotated_disabled_and_removed() {
         browser.until_at("/sources").await;
         browser.until_text("No sources yet").await;
         browser.type_into("#name", "web/site").await;
-        browser.press("Make the source").await;
+        browser.press("Create source").await;
         browser.until_text("should have no slash").await;
         let typed = browser.run("return document.getElementById('name').value").await;
-        assert_eq!(typed, "web/site", "what was typed is kept");
+        assert_eq!(typed, "web/site", "the input is kept");
         browser.type_into("#name", "web site").await;
-        browser.press("Make the source").await;
-        browser.until_text("Shown this once").await;
+        browser.press("Create source").await;
+        browser.until_text("Shown once").await;
         let key = text_of(&browser, "secret").await;
         assert!(takes(&app, &key).await);
 
-        browser.press("Go on to web site").await;
+        browser.press("Continue to web site").await;
         browser.until_at("/sources/web%20site").await;
         assert!(
             !browser.run("return document.body.innerHTML").await.as_str().unwrap().contains(&key)
         );
-        browser.press("Rotate the write key…").await;
-        browser.press("Rotate it").await;
-        browser.until_text("Shown this once").await;
+        browser.press("Rotate write key…").await;
+        browser.press("Rotate").await;
+        browser.until_text("Shown once").await;
         let fresh = text_of(&browser, "secret").await;
         assert!(takes(&app, &fresh).await && !takes(&app, &key).await);
 
         browser.open("/sources/web%20site").await;
         browser.press("Disable").await;
-        browser.until_text("It refuses events.").await;
+        browser.until_text("Events are refused.").await;
         assert!(!takes(&app, &fresh).await);
         browser.press("Enable").await;
-        browser.until_text("web site takes events again").await;
+        browser.until_text("web site is enabled: it accepts events").await;
         assert!(takes(&app, &fresh).await);
 
-        browser.press("Remove…").await;
-        browser.until_text("Its write key stops letting events in.").await;
-        browser.press("Remove it").await;
+        browser.press("Delete…").await;
+        browser.until_text("Its write key is revoked.").await;
+        browser.press("Delete").await;
         browser.until_at("/sources").await;
         browser.until_text("No sources yet").await;
         assert!(!takes(&app, &fresh).await);
@@ -86,15 +86,15 @@ async fn run(program: &str, arguments: &[&str], snippet: &str) {
 }
 
 #[tokio::test]
-async fn what_the_page_says_to_send_with_works_when_pasted() {
+async fn the_snippets_of_a_source_send_events() {
     let app = Builder::new().start().await;
     let token = app.token();
     browse(app.base(), async |browser| {
         browser.sign_in(&token).await;
         browser.open("/sources").await;
         browser.type_into("#name", "website").await;
-        browser.press("Make the source").await;
-        browser.until_text("Shown this once").await;
+        browser.press("Create source").await;
+        browser.until_text("Shown once").await;
         let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/.venv/bin/python");
         let python = python.to_str().unwrap();
         run("sh", &["-c"], &text_of(&browser, "with-curl").await).await;
@@ -110,7 +110,7 @@ async fn what_the_page_says_to_send_with_works_when_pasted() {
 }
 
 #[tokio::test]
-async fn what_was_rejected_is_told_with_its_reason_a_page_at_a_time() {
+async fn rejected_events_are_listed_with_their_reason() {
     let app = TestApp::with(&[]).await;
     let hostile = "</pre><script>document.title='taken'</script>";
     for number in 0..21 {
@@ -120,20 +120,20 @@ async fn what_was_rejected_is_told_with_its_reason_a_page_at_a_time() {
     }
     let mut visitor = Visitor::signed_in(&app).await;
     let newest = visitor.get("/sources/website").await;
-    assert_eq!(newest.html.matches("data-label=\"Why\"").count(), 20);
+    assert_eq!(newest.html.matches("data-label=\"Reason\"").count(), 20);
     assert!(newest.html.contains("bad-20") && !newest.html.contains("bad-0<"));
     assert!(newest.html.contains("event"), "the reason names the field");
     assert!(!newest.html.contains("<script>document"));
     let older = newest.html.split('"').find(|text| text.contains("?before=")).unwrap();
     let older = visitor.get(&older.replace("&amp;", "&")).await;
-    assert_eq!(older.html.matches("data-label=\"Why\"").count(), 1);
+    assert_eq!(older.html.matches("data-label=\"Reason\"").count(), 1);
     assert!(older.html.contains("bad-0<"));
     assert_eq!(visitor.get("/sources/website?before=x").await.status, StatusCode::BAD_REQUEST);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_change_of_a_source_that_somebody_else_changed_is_refused() {
+async fn a_concurrent_change_of_a_source_is_an_edit_conflict() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::signed_in(&app).await;
     let page = visitor.get("/sources/website").await;

@@ -1,14 +1,14 @@
-//! A visitor without a browser: one request at a time, with the headers that a browser would send.
+//! An HTTP client for pages: it sends forms with a browser's headers and keeps the session cookie.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use postrider::sender::OperatorClient;
+use postrider::sender::ApiClient;
 
 use crate::support::app::TestApp;
 
-/// A visitor with the cookies that were set.
+/// A client with its session cookie.
 pub(crate) struct Visitor {
-    client: OperatorClient,
+    client: ApiClient,
     origin: String,
     cookie: Option<String>,
 }
@@ -21,12 +21,12 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Where it leads.
+    /// The target of a redirect.
     pub(crate) fn leads_to(&self) -> &str {
         self.header(header::LOCATION)
     }
 
-    /// What its form's field holds.
+    /// The value of a form field.
     pub(crate) fn field(&self, name: &str) -> String {
         let start = format!("name=\"{name}\" value=\"");
         let (_, value) = self.html.split_once(&start).expect("the field is there");
@@ -41,15 +41,15 @@ impl Page {
 impl Visitor {
     pub(crate) fn of(app: &TestApp) -> Self {
         let origin = app.base();
-        Self { client: OperatorClient::new(&origin, None).unwrap(), origin, cookie: None }
+        Self { client: ApiClient::new(&origin, None).unwrap(), origin, cookie: None }
     }
 
-    /// One who has signed in with the machine's token.
+    /// Signed in with the token of the installation.
     pub(crate) async fn signed_in(app: &TestApp) -> Self {
         Self::with_token(app, &app.token()).await
     }
 
-    /// One who has signed in with this token.
+    /// Signed in with this token.
     pub(crate) async fn with_token(app: &TestApp, token: &str) -> Self {
         let mut visitor = Self::of(app);
         let page = visitor.post("/sign-in", &[("token", token)]).await;
@@ -66,14 +66,14 @@ impl Visitor {
         self.ask(Method::GET, path, &[], String::new()).await
     }
 
-    /// Sends a form as a browser does from a page of ours.
+    /// Submits a form from a page of this UI.
     pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         let origin = self.origin.clone();
         let from_here = [("sec-fetch-site", "same-origin"), ("origin", origin.as_str())];
         self.post_from(path, &from_here, fields).await
     }
 
-    /// Sends a form under these headers.
+    /// Submits a form with these headers.
     pub(crate) async fn post_from(
         &mut self,
         path: &str,

@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use url::Url;
 
+use super::baseline::BaselineClient;
 use super::event::event;
 use super::event_mark::Mark;
 use super::process::cpu_us;
 use super::receiver::quantile;
 use crate::cli::globals::Globals;
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
-use crate::sender::BareClient;
 
 /// Attempts for one event, when the service throttles or a connection breaks.
 const TRIES: u32 = 200;
@@ -162,7 +162,7 @@ impl Shared {
 
 async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     let clock = SystemClock::new();
-    let bare = args.bare.then(|| BareClient::new(args.to.clone())).transpose()?;
+    let bare = args.bare.then(|| BaselineClient::new(args.to.clone())).transpose()?;
     let cpu_before = cpu_us("self")?;
     let started_at = clock.now();
     let course = Arc::new(Shared { args, clock, next: AtomicU32::new(0), started_at });
@@ -233,7 +233,7 @@ async fn persist(args: &LoadArgs, line: &mut Line, body: &Bytes, tally: &mut Tal
 /// A worker's client.
 enum Line {
     /// The baseline.
-    Bare(BareClient),
+    Bare(BaselineClient),
     /// One connection, with as little CPU as possible, which the service needs.
     Own(Option<SendRequest<Full<Bytes>>>),
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
-use crate::sender::OperatorClient;
+use crate::sender::ApiClient;
 
 const WRITE_KEY: &str = "bench-write-key";
 /// Time limit for the service to become ready.
@@ -72,7 +72,7 @@ impl Service {
     }
 
     async fn wait_ready(&mut self) -> anyhow::Result<()> {
-        let client = OperatorClient::new(&self.base(), None)?;
+        let client = ApiClient::new(&self.base(), None)?;
         let asked = async {
             loop {
                 let answer = client.get("/readyz").await;

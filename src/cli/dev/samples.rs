@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::sender::OperatorClient;
+use crate::sender::ApiClient;
 use crate::server::App;
 use crate::settings::Settings;
 use crate::settings::secrets;
@@ -64,7 +64,7 @@ impl Setup {
         receiver: SocketAddr,
     ) -> anyhow::Result<Vec<Sample>> {
         let token = secrets::read_token(&self.token_file)?.context("the token file is gone")?;
-        let client = OperatorClient::new(&format!("http://{}", app.address), Some(token))?;
+        let client = ApiClient::new(&format!("http://{}", app.address), Some(token))?;
         let request = json!({"document": self.document(receiver)});
         let (status, answer) = client.post("/api/v1/pipeline", &request).await?;
         if status != StatusCode::OK {

@@ -17,7 +17,7 @@ fn block(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (index, (name, below)) in fields.iter().enumerate() {
-                // The first field of a list's item stands behind its dash.
+                // The first field of an item follows its dash.
                 if index > 0 || !out.ends_with("- ") {
                     out.push_str(&"  ".repeat(depth));
                 }
@@ -61,7 +61,7 @@ fn word(text: &str) -> String {
     let is_plain = text.starts_with(|char: char| char.is_ascii_alphabetic() || char == '/')
         && text.chars().all(|char| char.is_ascii_alphanumeric() || "_-./".contains(char))
         && !RESERVED.contains(&text.to_ascii_lowercase().as_str());
-    // A JSON string is a YAML string in double quotes, but for what JSON need not escape.
+    // A JSON string is a YAML string in double quotes, except characters that JSON does not escape.
     if is_plain {
         text.to_owned()
     } else {

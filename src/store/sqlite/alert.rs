@@ -43,7 +43,7 @@ async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
             detail: from.take()?,
             raised_at: from.at()?,
             cleared_at: from.maybe_at()?,
-            told: from.take()?,
+            published: from.take()?,
         });
     }
     Ok(alerts)
@@ -69,7 +69,7 @@ impl Step for Put {
         .bind(alert.detail.as_str())
         .bind(alert.raised_at.as_micros())
         .bind(alert.cleared_at.map(crate::domain::clock::Timestamp::as_micros))
-        .bind(alert.told)
+        .bind(alert.published)
         .execute(&mut *tx.conn)
         .await?;
         Ok(())

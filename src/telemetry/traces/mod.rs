@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::Clock;
 use crate::domain::span::Span;
 use crate::domain::trace::Trace;
-use crate::sender::{OperatorClient, OperatorError};
+use crate::sender::{ApiClient, ApiClientError};
 use crate::telemetry::metrics::Metrics;
 
 /// Capacity of the span queue; spans beyond it are dropped.
@@ -62,8 +62,8 @@ impl Tracer {
     ///
     /// # Errors
     /// When the endpoint is not a URL, or its HTTP client cannot be set up.
-    pub fn start(parts: ExporterOptions) -> Result<(Self, SpanExporter), OperatorError> {
-        let client = OperatorClient::new(&parts.endpoint, None)?;
+    pub fn start(parts: ExporterOptions) -> Result<(Self, SpanExporter), ApiClientError> {
+        let client = ApiClient::new(&parts.endpoint, None)?;
         let (queue, queued) = mpsc::channel(QUEUED_SPANS);
         let rng = Arc::new(Mutex::new(StdRng::seed_from_u64(parts.seed)));
         let metrics = Arc::clone(&parts.metrics);
@@ -108,7 +108,7 @@ impl SpanExporter {
 }
 
 async fn export(
-    client: OperatorClient,
+    client: ApiClient,
     parts: ExporterOptions,
     mut queued: Receiver<Span>,
     stopping: CancellationToken,

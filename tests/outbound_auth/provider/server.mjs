@@ -1,6 +1,6 @@
 // The authorization server `oidc-provider` as its documentation sets it up: one client, consent
-// given by whoever comes, refresh tokens rotated, PKCE required. Beside it a resource that only
-// its tokens open. Prints where it listens; ends with its standard input.
+// granted to every user, refresh tokens rotated, PKCE required. It also serves a resource that requires
+// its tokens. Prints its address; exits when its standard input closes.
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
 
@@ -40,7 +40,7 @@ const provider = new Provider(issuer, {
   cookies: { keys: ["a key of these tests"] },
 });
 
-// Whoever comes is somebody, and grants what is asked for.
+// Logs every user in and grants the requested scopes.
 async function consent(request, response) {
   const { params } = await provider.interactionDetails(request, response);
   const grant = new provider.Grant({ accountId: "somebody", clientId: params.client_id });
@@ -57,7 +57,7 @@ async function resource(request, response) {
   console.log(JSON.stringify({ resource: scopes.includes("events"), value }));
 }
 
-// Ends an access token before its time, as an administrator of the server would.
+// Revokes an access token before it expires.
 async function revoke(request, response) {
   const value = new URL(request.url, issuer).searchParams.get("token");
   const token = (await provider.AccessToken.find(value)) ?? (await provider.ClientCredentials.find(value));

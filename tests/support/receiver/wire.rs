@@ -1,4 +1,4 @@
-//! How the hostile receiver speaks: raw bytes over TCP or TLS. Bodies come by `Content-Length` only.
+//! The test receiver's protocol: raw bytes over TCP or TLS. Request bodies need a `Content-Length`.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Answer, Behaviour, Greeting, Received, Shared};
 
-/// What a dribbling receiver leaves between two bytes.
+/// Interval between two bytes of a slow response.
 const DRIBBLE: Duration = Duration::from_millis(5);
 
 pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
@@ -24,7 +24,7 @@ pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shar
         let greeting = *shared.greeting.lock().unwrap();
         let (tls, shared) = (tls.clone(), Arc::clone(&shared));
         connections.spawn(async move {
-            // A connection that breaks is what many tests are about.
+            // Broken connections are expected in many tests.
             let _ = greet(socket, tls, greeting, number, &shared).await;
         });
     }
@@ -64,7 +64,7 @@ async fn greet(
     Ok(())
 }
 
-/// What becomes of a connection after a request.
+/// The state of a connection after a request.
 enum Then {
     ReadOn,
     Close,
@@ -138,7 +138,7 @@ impl Answer {
     }
 }
 
-/// The next request on the connection; none when the client is done with it.
+/// The next request on the connection; none when the client closed it.
 async fn read_request(
     stream: &mut Stream,
     unread: &mut Vec<u8>,

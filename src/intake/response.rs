@@ -1,0 +1,160 @@
+//! Responses of the tracking API. Success is always the same bytes; a refusal has a status, a code for
+//! programs and a message with the problem, its position and the remedy.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::limits::{
+    MAX_BATCH_MESSAGES, MAX_ENVELOPE_BYTES, MAX_MERGED_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES,
+};
+use crate::json::ParseError;
+use crate::store::StoreError;
+
+/// An I/O error while a body was read.
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a request was refused; nothing of it was stored.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("there is no such endpoint: see /v1/track, /v1/identify, /v1/batch and the like")]
+    NotFound,
+    #[error("this endpoint accepts POST only")]
+    Method,
+    #[error(
+        "the request has no write key: give it as the user name of Basic authentication, as a \
+         bearer token, or as writeKey in the body"
+    )]
+    NoWriteKey,
+    #[error("no source has this write key")]
+    UnknownWriteKey,
+    #[error("the source of this write key is disabled")]
+    SourceDisabled,
+    #[error("the body should be JSON: send it with content-type application/json or text/plain")]
+    MediaType,
+    #[error("the content-encoding should be gzip, or none")]
+    Encoding,
+    #[error("the body is not valid gzip")]
+    Gzip(#[source] std::io::Error),
+    #[error("the body is larger than {MAX_REQUEST_BYTES} bytes: send smaller batches")]
+    RequestTooLarge,
+    #[error("the event has {bytes} bytes, more than the {MAX_MESSAGE_BYTES} it may have")]
+    MessageTooLarge { bytes: usize },
+    #[error(
+        "batch[{index}] has {bytes} bytes, more than the {MAX_MESSAGE_BYTES} an event may have; \
+         nothing of the batch was accepted"
+    )]
+    ItemTooLarge { index: usize, bytes: usize },
+    #[error("the batch has {count} events, more than the {MAX_BATCH_MESSAGES} it may have")]
+    TooManyMessages { count: usize },
+    #[error(
+        "context, integrations and sentAt of the batch have {bytes} bytes, more than the \
+         {MAX_ENVELOPE_BYTES} they may have"
+    )]
+    EnvelopeTooLarge { bytes: usize },
+    #[error(
+        "context and integrations of the batch, merged into each of its {count} events, make more \
+         than {MAX_MERGED_BYTES} bytes: send smaller batches"
+    )]
+    MergedTooLarge { count: usize },
+    #[error("the body is not JSON: {0} (offset {offset})", offset = .0.offset)]
+    Json(#[source] ParseError),
+    #[error("timed out while reading the body")]
+    SlowBody,
+    #[error("the connection broke while reading the body")]
+    BrokenBody(#[source] BodyError),
+    #[error("the service is overloaded: retry")]
+    Overloaded,
+    #[error("the disk is full: no events are accepted until space is freed")]
+    DiskFull,
+    #[error("the outbox is not available: retry")]
+    Unavailable(#[source] Option<StoreError>),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::DiskFull,
+            StoreError::Overloaded => Self::Overloaded,
+            other @ (StoreError::Database { .. }
+            | StoreError::Closed
+            | StoreError::Conflict
+            | StoreError::Foreign { .. }) => Self::Unavailable(Some(other)),
+        }
+    }
+}
+
+impl Refusal {
+    /// The HTTP status and the error code.
+    pub(super) const fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NoWriteKey => (StatusCode::UNAUTHORIZED, "write_key_missing"),
+            Self::UnknownWriteKey => (StatusCode::UNAUTHORIZED, "write_key_unknown"),
+            Self::SourceDisabled => (StatusCode::FORBIDDEN, "source_disabled"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::Encoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
+            Self::Gzip(_) => (StatusCode::BAD_REQUEST, "invalid_gzip"),
+            Self::RequestTooLarge
+            | Self::MessageTooLarge { .. }
+            | Self::ItemTooLarge { .. }
+            | Self::EnvelopeTooLarge { .. }
+            | Self::MergedTooLarge { .. } => (StatusCode::BAD_REQUEST, "too_large"),
+            Self::TooManyMessages { .. } => (StatusCode::BAD_REQUEST, "too_many_events"),
+            Self::Json(_) => (StatusCode::BAD_REQUEST, "invalid_json"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "timeout"),
+            Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "incomplete_body"),
+            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+            Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        }
+    }
+
+    /// Additional headers.
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        match self.status_and_code().0 {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+            }
+            // Not Basic: browsers would show a login dialog.
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            StatusCode::INSUFFICIENT_STORAGE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+            }
+            _ => {}
+        }
+        headers
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The response after the commit.
+pub(super) fn success() -> Response {
+    ([(CONTENT_TYPE, JSON)], Body::from(r#"{"success":true}"#)).into_response()
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Error<'a> {
+            success: bool,
+            code: &'a str,
+            message: String,
+        }
+        let (status, code) = self.status_and_code();
+        let error = Error { success: false, code, message: self.to_string() };
+        // Strings and a boolean always serialize.
+        let body = serde_json::to_vec(&error).unwrap_or_default();
+        (status, self.headers(), [(CONTENT_TYPE, JSON)], body).into_response()
+    }
+}

@@ -1,0 +1,262 @@
+//! The HTTP handlers of the tracking API: authenticate, read, validate, route, accept.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderName};
+use http::{Method, Request, StatusCode, request};
+use rand::rngs::StdRng;
+use tokio_util::task::TaskTracker;
+use tower_http::cors::{Any, CorsLayer};
+
+use super::accept::{self, Tally};
+use super::body::{self, RequestBody};
+use super::detached::Detached;
+use super::dispatch::Dispatch;
+use super::endpoint::Endpoint;
+use super::head::{RequestHead, TRACEPARENT, TRACESTATE, trace};
+use super::limits::{MAX_REQUEST_BYTES, MEMORY_LIMIT_BYTES, UNAUTHENTICATED_MEMORY_LIMIT_BYTES};
+use super::memory_limit::{MemoryLimit, Reservation};
+use super::message::{Messages, RequestContext};
+use super::message_id::MessageIds;
+use super::outbox::OutboxWrite;
+use super::response::{self, Refusal};
+use super::slots::ReservedSlots;
+use super::span::AcceptSpan;
+use super::write_key;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::json;
+use crate::live::{Feed, LiveEvent};
+use crate::routing::{LiveRoutes, Routes, SourceRoute};
+use crate::store::Store;
+use crate::telemetry::metrics::{Answer, Metrics};
+use crate::telemetry::traces::Tracer;
+
+/// The dependencies of intake.
+pub struct IntakeParts {
+    /// The routing table.
+    pub routes: LiveRoutes,
+    /// Stores events and deliveries.
+    pub store: Arc<dyn Store>,
+    /// Takes leased deliveries for their first attempt.
+    pub dispatch: Arc<dyn Dispatch>,
+    /// Records trace spans; none if tracing is not configured.
+    pub spans: Option<Tracer>,
+    /// The live feed of accepted events.
+    pub live: Feed<LiveEvent>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Timeout for reading a request's body.
+    pub body_timeout: Duration,
+    /// Generates ids for messages without one.
+    pub rng: StdRng,
+}
+
+/// The tracking API.
+pub struct Intake {
+    pub(super) routes: LiveRoutes,
+    store: Arc<dyn Store>,
+    pub(super) dispatch: Arc<dyn Dispatch>,
+    spans: Option<Tracer>,
+    live: Feed<LiveEvent>,
+    pub(super) clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    body_timeout: Duration,
+    pub(super) message_ids: MessageIds,
+    pub(super) memory: MemoryLimit,
+    unauthenticated_memory: MemoryLimit,
+    accepting: TaskTracker,
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Intake").field("body_timeout", &self.body_timeout).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for IntakeParts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("IntakeParts")
+            .field("body_timeout", &self.body_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The path prefix of the tracking API.
+pub const PREFIX: &str = "/v1/";
+
+/// The tracking API's router, with CORS for browsers.
+pub fn router(state: Arc<Intake>) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::POST])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static("x-retry-count"),
+            TRACEPARENT,
+            TRACESTATE,
+        ])
+        .max_age(Duration::from_secs(24 * 60 * 60));
+    Router::new().route("/v1/{*call}", any(answer)).layer(cors).with_state(state)
+}
+
+async fn answer(State(intake): State<Arc<Intake>>, request: axum::extract::Request) -> Response {
+    intake.answer(request).await
+}
+
+impl Intake {
+    /// Creates intake from its dependencies.
+    #[must_use]
+    pub fn new(parts: IntakeParts) -> Self {
+        Self {
+            routes: parts.routes,
+            store: parts.store,
+            dispatch: parts.dispatch,
+            spans: parts.spans,
+            live: parts.live,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            body_timeout: parts.body_timeout,
+            message_ids: MessageIds::new(parts.rng),
+            memory: MemoryLimit::new(MEMORY_LIMIT_BYTES),
+            unauthenticated_memory: MemoryLimit::new(UNAUTHENTICATED_MEMORY_LIMIT_BYTES),
+            accepting: TaskTracker::new(),
+        }
+    }
+
+    /// Waits for commits in progress and their dispatch, including those of disconnected senders. Called
+    /// during shutdown, after the listener has stopped and before the store is closed.
+    pub async fn finish(&self) {
+        self.accepting.close();
+        self.accepting.wait().await;
+    }
+
+    /// Handles a request under [`PREFIX`].
+    pub async fn answer<B: RequestBody>(self: &Arc<Self>, request: Request<B>) -> Response {
+        let uri = request.uri().clone();
+        let path = uri.path();
+        let (status, response) = match self.receive(request).await {
+            Ok(tally) => {
+                let Tally { stored, duplicates } = tally;
+                tracing::debug!(path, stored, duplicates, "accepted");
+                (StatusCode::OK, response::success())
+            }
+            Err(refusal) => {
+                let (status, code) = refusal.status_and_code();
+                let cause = std::error::Error::source(&refusal).map(tracing::field::display);
+                tracing::warn!(path, status = status.as_u16(), code, cause, "refused: {refusal}");
+                (status, refusal.into_response())
+            }
+        };
+        self.metrics.intake_answers.get_or_create(&Answer { status: status.as_u16() }).inc();
+        response
+    }
+
+    async fn receive<B: RequestBody>(
+        self: &Arc<Self>,
+        request: Request<B>,
+    ) -> Result<Tally, Refusal> {
+        let (head, body) = request.into_parts();
+        let mut head = match self.check_head(&head) {
+            Ok(head) => head,
+            Err(refusal) => {
+                self.drain_refused(&head, body).await;
+                return Err(refusal);
+            }
+        };
+        let memory = if head.key.is_some() { &self.memory } else { &self.unauthenticated_memory };
+        let mut reservation = memory.reservation();
+        let body = body::read(body, &mut reservation, self.body_timeout).await?;
+        let received_at = self.clock.now();
+        let span = self.spans.as_ref().map(|spans| AcceptSpan::begin(spans, &mut head));
+        let write = self.write(head, body, received_at, &mut reservation)?;
+        let tally = self.accept(write, reservation).await;
+        let took = self.clock.now().since(received_at);
+        if let Some(span) = span {
+            span.end(received_at, took, &tally);
+        }
+        self.metrics.accept_seconds.observe(took.as_secs_f64());
+        tally
+    }
+
+    /// The checks that precede reading the body.
+    fn check_head(&self, head: &request::Parts) -> Result<RequestHead, Refusal> {
+        let endpoint = Endpoint::at(head.uri.path()).ok_or(Refusal::NotFound)?;
+        if head.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        let key = write_key::in_headers(&head.headers);
+        if let Some(key) = &key {
+            find_source(&self.routes.current(), key)?;
+        }
+        let encoding = body::encoding(&head.headers)?;
+        if body::content_length(&head.headers) > Some(MAX_REQUEST_BYTES) {
+            return Err(Refusal::RequestTooLarge);
+        }
+        if !self.store.has_room() {
+            return Err(Refusal::DiskFull);
+        }
+        Ok(RequestHead { endpoint, encoding, key, trace: trace(&head.headers) })
+    }
+
+    /// Drains a refused request so that its sender reads the response. With `Expect: 100-continue` the
+    /// body is never requested.
+    async fn drain_refused(&self, head: &request::Parts, body: impl RequestBody) {
+        if !head.headers.contains_key(EXPECT) {
+            body::drain(body, self.body_timeout).await;
+        }
+    }
+
+    fn write(
+        &self,
+        head: RequestHead,
+        body: Bytes,
+        received_at: Timestamp,
+        reservation: &mut Reservation,
+    ) -> Result<(OutboxWrite, ReservedSlots), Refusal> {
+        let body = body::decode(body, head.encoding, reservation)?;
+        let value = json::parse(&body).map_err(Refusal::Json)?;
+        let key = head.key.or_else(|| write_key::in_body(&value)).ok_or(Refusal::NoWriteKey)?;
+        // Reading the body takes time: use the routing table of now.
+        let source = find_source(&self.routes.current(), &key)?;
+        let context = RequestContext {
+            source_id: source.id,
+            received_at,
+            message_ids: &self.message_ids,
+            trace: head.trace,
+        };
+        let messages = Messages::of(head.endpoint, &body, value)?;
+        let mut write = OutboxWrite::new(source, received_at, messages.len());
+        let slots = write.fill(messages.read(&context), Arc::clone(&self.dispatch));
+        reservation.grow(write.added_bytes)?;
+        Ok((write, slots))
+    }
+
+    /// Accepts to completion: a disconnect of the sender does not cancel it.
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        (write, slots): (OutboxWrite, ReservedSlots),
+        reservation: Reservation,
+    ) -> Result<Tally, Refusal> {
+        let intake = Arc::clone(self);
+        let accepting = async move {
+            let _held = reservation;
+            accept::accept(write, slots, &*intake.store, &intake.live).await
+        };
+        Detached::new(accepting, &self.accepting).await
+    }
+}
+
+fn find_source(routes: &Routes, key: &str) -> Result<Arc<SourceRoute>, Refusal> {
+    let source = routes.source_by_write_key(key).ok_or(Refusal::UnknownWriteKey)?;
+    if source.enabled { Ok(Arc::clone(source)) } else { Err(Refusal::SourceDisabled) }
+}

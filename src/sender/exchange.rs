@@ -1,0 +1,77 @@
+//! One request and how it ended: what the caller passes to the sender and what it gets back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use url::Url;
+
+use super::failure::Failure;
+use crate::domain::attempt::Outcome;
+
+/// One request with complete and signed headers.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// POST, PUT or PATCH.
+    pub method: Method,
+    /// The target.
+    pub url: Url,
+    /// All headers except the framing ones (`Host`, `Content-Length`, `Transfer-Encoding`,
+    /// `Connection`), which are dropped when they are present.
+    pub headers: HeaderMap,
+    /// The exact bytes.
+    pub body: Bytes,
+    /// The timeout for the whole exchange, connecting included.
+    pub timeout: Duration,
+    /// The maximum size of a 207 response's body to return whole, in bytes; 0 disables it.
+    pub multistatus_bytes: usize,
+}
+
+/// The result of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The response's HTTP status, once its head was received.
+    pub status: Option<u16>,
+    /// The error message with its cause; none when delivered.
+    pub error: Option<String>,
+    /// The delay that the receiver's `Retry-After` asks for, for a retryable response.
+    pub retry_after: Option<Duration>,
+    /// From the start to the whole response or the error.
+    pub duration: Duration,
+    /// The response's headers, one `name: value` per line.
+    pub response_headers: String,
+    /// The part of the response's body that is recorded.
+    pub response_body: Bytes,
+    /// Whether the response's body was longer than the recorded part.
+    pub response_truncated: bool,
+    /// The whole body of a 207, if requested and within its limit.
+    pub multistatus: Option<Bytes>,
+}
+
+impl Exchange {
+    /// The result when no request was sent.
+    #[must_use]
+    pub fn unsent(outcome: Outcome, error: String) -> Self {
+        Self { error: Some(error), ..Self::empty(outcome) }
+    }
+
+    pub(super) const fn empty(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            status: None,
+            error: None,
+            retry_after: None,
+            duration: Duration::ZERO,
+            response_headers: String::new(),
+            response_body: Bytes::new(),
+            response_truncated: false,
+            multistatus: None,
+        }
+    }
+
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self { error: Some(failure.message), ..Self::empty(failure.outcome) }
+    }
+}

@@ -1,0 +1,399 @@
+//! The form of a destination: filled from its document, and parsed back into one. Secrets are never
+//! sent to the browser; an empty secret field keeps the stored one.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+
+use super::super::form::{Field, Form};
+use super::super::format::duration;
+use super::editor::{CONFLICT, TAG};
+use crate::domain::destination::DestinationSettings;
+use crate::pipeline::{AuthDocument, DestinationDocument, FieldError};
+use crate::settings::secrets::{SecretError, generate_shared_secret};
+
+/// Integer fields.
+const NUMBERS: [&str; 4] = ["timeout_ms", "window_ms", "max_in_flight", "rate_per_second"];
+/// Text fields of `auth`, with the kinds that have them.
+const AUTH_TEXTS: [(&str, &str, &[&str]); 5] = [
+    ("auth.token_url", "token_url", OAUTH),
+    ("auth.client_id", "client_id", OAUTH),
+    ("auth.client_auth", "client_auth", OAUTH),
+    ("auth.authorize_url", "authorize_url", CODE),
+    ("auth.refresh_url", "refresh_url", CODE),
+];
+/// Secret fields of `auth`, with the kinds that have them.
+const AUTH_SECRETS: [(&str, &str, &[&str]); 2] =
+    [("auth.token", "token", &["bearer"]), ("auth.client_secret", "client_secret", OAUTH)];
+const OAUTH: &[&str] = &["client_credentials", "authorization_code"];
+const CODE: &[&str] = &["authorization_code"];
+/// Empty rows for new secret headers.
+const EMPTY_ROWS: usize = 2;
+/// The repeated fields of secret headers, one row each.
+const HEADER_NAME: &str = "header_name";
+const HEADER_VALUE: &str = "header_value";
+
+/// The fields that show their own faults.
+pub(super) const FIELDS: [&str; 19] = [
+    "name",
+    "timeout_ms",
+    "window_ms",
+    "max_in_flight",
+    "rate_per_second",
+    "policy",
+    "shared_secret",
+    "secret_headers",
+    "auth.kind",
+    "auth.token",
+    "auth.token_url",
+    "auth.client_id",
+    "auth.client_secret",
+    "auth.client_auth",
+    "auth.authorize_url",
+    "auth.refresh_url",
+    "auth.scopes",
+    "auth.parameters",
+    CONFLICT,
+];
+
+/// A row for a secret header.
+pub(super) struct HeaderRow {
+    pub(super) name: String,
+    pub(super) is_kept: bool,
+}
+
+/// The form of a destination.
+pub(super) struct DestinationForm {
+    pub(super) form: Form,
+    /// The stored document; none for a new destination.
+    current: Option<DestinationDocument>,
+    /// The shared secret generated for a new destination.
+    pub(super) generated: Option<SecretString>,
+}
+
+impl DestinationForm {
+    /// The form of a new destination.
+    pub(super) fn blank() -> Self {
+        let fields = [("policy", "all"), ("signing", "made"), ("auth.kind", "none")];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { form: Form::of(fields.into()), current: None, generated: None }
+    }
+
+    /// The form of a stored destination.
+    pub(super) fn stored(document: DestinationDocument, tag: &str) -> Self {
+        Self { form: filled(&document, tag), current: Some(document), generated: None }
+    }
+
+    /// A submitted form, with the document that it edits.
+    ///
+    /// # Errors
+    /// [`SecretError`] when no shared secret can be generated.
+    pub(super) fn submitted(
+        form: Form,
+        current: Option<DestinationDocument>,
+    ) -> Result<Self, SecretError> {
+        let generates = current.is_none()
+            && form.text("signing") == "made"
+            && form.non_empty("shared_secret").is_none();
+        let generated = generates.then(generate_shared_secret).transpose()?;
+        Ok(Self { form, current, generated })
+    }
+
+    pub(super) fn field(&self, name: &'static str) -> Field {
+        self.form.field(name)
+    }
+
+    pub(super) fn faults(&self) -> Vec<FieldError> {
+        self.form.other_faults(&FIELDS)
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.current.is_none()
+    }
+
+    pub(super) fn is_signed(&self) -> bool {
+        self.current.as_ref().is_some_and(|it| it.shared_secret.is_some())
+    }
+
+    /// Whether a rejected form had secrets, which are not sent back.
+    pub(super) fn lost_secrets(&self) -> bool {
+        let typed = ["shared_secret", "auth.token", "auth.client_secret"];
+        let any = typed.iter().any(|name| self.form.non_empty(name).is_some())
+            || self.form.all(HEADER_VALUE).any(|value| !value.trim().is_empty());
+        any && !self.form.is_valid()
+    }
+
+    /// The hint at a secret of `auth`.
+    pub(super) fn kept(&self, name: &str) -> &'static str {
+        if self.auth().is_some_and(|auth| holds(auth, name)) {
+            "Leave empty to keep the current value."
+        } else {
+            ""
+        }
+    }
+
+    /// The hint at a number: range and default, and the typed milliseconds as a duration.
+    pub(super) fn hint(&self, name: &str, range: &str) -> String {
+        let defaults = serde_json::to_value(DestinationSettings::default()).unwrap_or_default();
+        let default = shown(&defaults[name]);
+        let typed = self.form.non_empty(name).filter(|_| name.ends_with("_ms"));
+        let millis = typed.and_then(|text| text.parse::<u64>().ok());
+        let typed = millis.map(|millis| format!("= {}. ", duration(Duration::from_millis(millis))));
+        format!("{}{range}, default {default}", typed.unwrap_or_default())
+    }
+
+    /// Rows for the stored or typed secret headers, and empty ones.
+    pub(super) fn headers(&self) -> Vec<HeaderRow> {
+        let names = self.form.all(HEADER_NAME).map(str::trim).filter(|name| !name.is_empty());
+        let row = |name: &str| HeaderRow {
+            name: name.to_owned(),
+            is_kept: self.kept_header(name).is_some(),
+        };
+        let empty = std::iter::repeat_n("", EMPTY_ROWS);
+        names.chain(empty).map(row).collect()
+    }
+
+    /// The stored secret header with this name, in its stored spelling.
+    fn kept_header(&self, name: &str) -> Option<&String> {
+        let headers = self.current.as_ref()?.secret_headers.as_ref()?;
+        headers.keys().find(|kept| kept.eq_ignore_ascii_case(name))
+    }
+
+    fn auth(&self) -> Option<&AuthDocument> {
+        self.current.as_ref()?.auth.as_ref()
+    }
+
+    /// The document that the form describes, without its name; parse errors become faults.
+    pub(super) fn document(&mut self) -> Value {
+        let mut document = Map::new();
+        for name in NUMBERS {
+            match self.form.non_empty(name).map(str::parse::<u64>) {
+                None => {}
+                Some(Ok(number)) => {
+                    document.insert(name.to_owned(), number.into());
+                }
+                Some(Err(_)) => self.form.fault(name, "should be a whole number"),
+            }
+        }
+        document
+            .insert("enabled".to_owned(), self.current.as_ref().is_none_or(|it| it.enabled).into());
+        document.insert("policy".to_owned(), self.form.text("policy").into());
+        if let Some(secret) = self.shared_secret() {
+            document.insert("shared_secret".to_owned(), secret);
+        }
+        if let Some(auth) = self.auth_document() {
+            document.insert("auth".to_owned(), auth);
+        }
+        let headers = self.secret_headers();
+        if !headers.is_empty() {
+            document.insert("secret_headers".to_owned(), headers.into());
+        }
+        Value::Object(document)
+    }
+
+    fn shared_secret(&mut self) -> Option<Value> {
+        let typed = self.form.non_empty("shared_secret").map(ToOwned::to_owned);
+        let generated = self.generated.as_ref().map(|secret| secret.expose_secret());
+        match (self.form.text("signing"), typed, generated) {
+            // A typed secret is used whatever the choice beside it says.
+            (_, Some(secret), _) => Some(json!({"value": secret})),
+            ("given", None, _) => {
+                self.form.fault("shared_secret", "is empty: enter a secret");
+                None
+            }
+            ("made", None, Some(secret)) => Some(json!({"value": secret})),
+            ("kept", None, _) => Some("kept".into()),
+            _ => None,
+        }
+    }
+
+    fn auth_document(&mut self) -> Option<Value> {
+        let kind = self.form.non_empty("auth.kind").filter(|kind| *kind != "none")?.to_owned();
+        let mut auth = Map::new();
+        let has = |kinds: &[&str]| kinds.contains(&kind.as_str());
+        for (field, name, _) in AUTH_TEXTS.into_iter().filter(|(_, _, kinds)| has(kinds)) {
+            if let Some(text) = self.form.non_empty(field) {
+                auth.insert(name.to_owned(), text.into());
+            }
+        }
+        for (field, name, _) in AUTH_SECRETS.into_iter().filter(|(_, _, kinds)| has(kinds)) {
+            let dropped = self.form.text("auth.public") == "true" && name == "client_secret";
+            match self.form.non_empty(field) {
+                Some(secret) => {
+                    auth.insert(name.to_owned(), json!({"value": secret}));
+                }
+                None if !dropped && self.auth().is_some_and(|auth| holds(auth, name)) => {
+                    auth.insert(name.to_owned(), "kept".into());
+                }
+                None => {}
+            }
+        }
+        if has(OAUTH) {
+            let scopes = self.form.text("auth.scopes").split_whitespace();
+            auth.insert("scopes".to_owned(), scopes.collect::<Vec<_>>().into());
+            auth.insert("parameters".to_owned(), self.parameters().into());
+        }
+        auth.insert("kind".to_owned(), kind.into());
+        Some(Value::Object(auth))
+    }
+
+    /// One `name=value` per line.
+    fn parameters(&mut self) -> Map<String, Value> {
+        let text = self.form.text("auth.parameters").to_owned();
+        let mut parameters = Map::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.split_once('=') {
+                Some((name, value)) => {
+                    parameters.insert(name.trim().to_owned(), value.trim().into());
+                }
+                None => {
+                    let message = format!("{line}: should be name=value");
+                    self.form.fault("auth.parameters", message);
+                }
+            }
+        }
+        parameters
+    }
+
+    fn secret_headers(&mut self) -> Map<String, Value> {
+        let names = self.form.all(HEADER_NAME).map(str::trim);
+        let rows: Vec<_> = names.zip(self.form.all(HEADER_VALUE).map(str::trim)).collect();
+        let (mut headers, mut faults) = (Map::new(), Vec::new());
+        for (name, value) in rows {
+            let wrong = match (name, value, self.kept_header(name)) {
+                ("", "", _) => continue,
+                ("", _, _) => "a value without a header name",
+                (name, _, _) if headers.contains_key(name) => "is there twice",
+                (_, "", Some(kept)) => {
+                    headers.insert(kept.clone(), "kept".into());
+                    continue;
+                }
+                (_, "", None) => "has no value",
+                (name, value, _) => {
+                    headers.insert(name.to_owned(), json!({"value": value}));
+                    continue;
+                }
+            };
+            faults.push(FieldError::new(format!("secret_headers.{name}"), wrong));
+        }
+        self.form.place_faults(&FIELDS, faults);
+        headers
+    }
+}
+
+fn holds(auth: &AuthDocument, name: &str) -> bool {
+    match name {
+        "token" => auth.token.is_some(),
+        "client_secret" => auth.client_secret.is_some(),
+        _ => false,
+    }
+}
+
+fn filled(document: &DestinationDocument, tag: &str) -> Form {
+    let value = serde_json::to_value(document).unwrap_or_default();
+    let signing = if document.shared_secret.is_some() { "kept" } else { "none" };
+    let mut fields = vec![(TAG.to_owned(), tag.to_owned())];
+    let mut fill = |name: &str, text: String| fields.push((name.to_owned(), text));
+    for name in NUMBERS.into_iter().chain(["policy"]) {
+        fill(name, shown(&value[name]));
+    }
+    fill("signing", signing.to_owned());
+    let auth = &value["auth"];
+    let kind = shown(&auth["kind"]);
+    fill("auth.kind", if kind.is_empty() { "none".to_owned() } else { kind });
+    for (field, name, _) in AUTH_TEXTS {
+        fill(field, shown(&auth[name]));
+    }
+    let scopes = auth["scopes"].as_array().into_iter().flatten().map(shown);
+    fill("auth.scopes", scopes.collect::<Vec<_>>().join(" "));
+    let parameters = auth["parameters"].as_object().into_iter().flatten();
+    let lines = parameters.map(|(name, value)| format!("{name}={}", shown(value)));
+    fill("auth.parameters", lines.collect::<Vec<_>>().join("\n"));
+    for name in value["secret_headers"].as_object().into_iter().flat_map(Map::keys) {
+        fill(HEADER_NAME, name.clone());
+    }
+    Form::of(fields)
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn destination(value: Value) -> DestinationDocument {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn submitting_an_unedited_form_changes_nothing() {
+        let kept = json!({
+            "name": "crm", "enabled": false, "timeout_ms": 3_000, "window_ms": 60_000,
+            "max_in_flight": 7, "rate_per_second": 9, "policy": "any", "shared_secret": "kept",
+            "auth": {
+                "kind": "authorization_code", "authorize_url": "https://a.test/x",
+                "token_url": "https://a.test/t", "client_id": "it", "client_secret": "kept",
+                "client_auth": "body", "scopes": ["a", "b"], "parameters": {"audience": "x=y"},
+            },
+            "secret_headers": {"X-A": "kept", "X-B": "kept"},
+        });
+        for (auth, token) in
+            [(kept["auth"].clone(), "none"), (json!({"kind": "bearer", "token": "kept"}), "bearer")]
+        {
+            let mut value = kept.clone();
+            value["auth"] = auth;
+            let mut edit = DestinationForm::stored(destination(value.clone()), "tag");
+            // A browser sends a value for each header's row; secrets are left empty.
+            let values = [HEADER_VALUE; 2].map(|name| (name.to_owned(), String::new()));
+            let names = ["X-A", "X-B"].map(|name| (HEADER_NAME.to_owned(), name.to_owned()));
+            let mut fields: Vec<_> = edit
+                .form
+                .except(&[HEADER_NAME])
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            fields.extend(names.into_iter().chain(values));
+            edit.form = Form::of(fields);
+            let mut read = edit.document();
+            assert!(edit.form.is_valid(), "{token}");
+            read["name"] = "crm".into();
+            assert_eq!(read, value, "{token}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_kept_replaced_generated_or_deleted() {
+        let stored = || {
+            destination(json!({"name": "a", "shared_secret": "kept",
+            "secret_headers": {"X-A": "kept", "X-B": "kept"}}))
+        };
+        let read = |text: &str| {
+            let form = Form::parse(text.as_bytes());
+            let mut edit = DestinationForm::submitted(form, Some(stored())).unwrap();
+            let document = edit.document();
+            (document, edit.form.is_valid())
+        };
+        let (document, _) =
+            read("signing=kept&header_name=X-A&header_value=&header_name=&header_value=");
+        assert_eq!(document["shared_secret"], "kept");
+        assert_eq!(document["secret_headers"], json!({"X-A": "kept"}));
+        let (document, _) = read("signing=none&header_name=X-A&header_value=new");
+        assert_eq!(document.get("shared_secret"), None);
+        assert_eq!(document["secret_headers"], json!({"X-A": {"value": "new"}}));
+        let mut edit = DestinationForm::submitted(Form::parse(b"signing=made"), None).unwrap();
+        let generated = edit.document()["shared_secret"]["value"].clone();
+        assert!(generated.as_str().unwrap().starts_with("whsec_"), "{generated}");
+        assert_eq!(read("signing=kept&shared_secret=s").0["shared_secret"], json!({"value": "s"}));
+        for wrong in ["signing=given", "timeout_ms=5s", "header_name=X-New&header_value="] {
+            assert!(!read(wrong).1, "{wrong}");
+        }
+    }
+}
