@@ -18,7 +18,7 @@ pub(super) struct Change {
     pub(super) after: Option<Untrusted>,
 }
 
-/// The values that differ, by path; every value of it where one side is missing.
+/// The changes, by path; a missing document counts as empty.
 pub(super) fn changes(before: Option<&Value>, after: Option<&Value>) -> Vec<Change> {
     let mut found = json_diff(before, after, OneSided::Leaves);
     found.sort_by(|one, other| one.path.cmp(&other.path));

@@ -206,11 +206,11 @@ async fn every_mutating_operation_is_exercised() {
     app.stop().await;
 }
 
-/// What a page does it has done by the service, as the API has: there it is put on record. Past the service
-/// pages only look, and sign in and out.
+/// Pages change state through the methods of the service, which write the audit entries, as the API
+/// does. Past the service they only read, sign in and sign out.
 #[test]
 fn pages_change_state_only_through_the_service() {
-    let looks = ["store.delivery(", "store.event(", "process.test_mapping("];
+    let looks = ["store.delivery(", "store.event(", "node.test_mapping("];
     let signs = [
         "authenticator.authenticate_session(",
         "authenticator.sign_in(",
@@ -221,8 +221,7 @@ fn pages_change_state_only_through_the_service() {
         for (place, _) in file.text.match_indices("service.") {
             let rest = &file.text[place + "service.".len()..];
             let part = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
-            let past = ["store", "editor", "authenticator", "auth", "process", "live"]
-                .contains(&part)
+            let past = ["store", "editor", "authenticator", "auth", "node", "live"].contains(&part)
                 && rest[part.len()..].starts_with('.');
             let known = looks.iter().chain(&signs).any(|known| rest.starts_with(known));
             if past && !known {
