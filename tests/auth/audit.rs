@@ -123,7 +123,7 @@ async fn audit_entries_are_paginated() {
     assert_eq!([numbers(&first), numbers(&rest)].concat(), [5, 4, 3, 2, 1]);
 }
 
-/// Whoever has the file can change it: what was changed shows.
+/// Changes made directly in the file are detected.
 #[tokio::test]
 async fn verification_detects_tampering() {
     for (statement, broken) in [
@@ -146,7 +146,7 @@ async fn verification_detects_tampering() {
         assert_eq!(code, 0);
         let (dir, clock) = app.stop().await;
         let file = dir.path().join("postrider.db");
-        // The triggers stop a program; whoever has the file drops them first.
+        // The triggers stop a program; an attacker with the file drops them first.
         assert!(execute(&file, statement).await.is_err(), "{statement}");
         for trigger in ["audit_is_append_only", "audit_is_kept"] {
             execute(&file, &format!("DROP TRIGGER {trigger}")).await.unwrap();

@@ -127,7 +127,7 @@ async fn rotation_shows_the_new_secret_once_and_signs_with_both_during_the_overl
         send(&app, "POST", "/sources/website/rotate-write-key", json!(null)).await.is(200);
     let key = rotated.body["write_key"].as_str().expect("shown once");
     assert!(key.starts_with("wk_"), "{key}");
-    assert_ne!(rotated.tag(), before, "whoever read it before is told");
+    assert_ne!(rotated.tag(), before, "the tag changes");
     let path = "/destinations/website/warehouse/rotate-shared-secret";
     for secrets in 1..=2 {
         let rotated = send(&app, "POST", path, json!(null)).await.is(200);

@@ -16,7 +16,7 @@ fn alert(kind: AlertKind, subject: &str, raised_us: i64) -> Alert {
     }
 }
 
-pub(crate) async fn an_alert_is_kept_once_for_what_it_is_about(world: World) {
+pub(crate) async fn an_alert_is_stored_once_per_subject(world: World) {
     let later = alert(AlertKind::DiskLow, "node", 2);
     let first = alert(AlertKind::CircuitOpen, "website/one/all", 1);
     for alert in [&later, &first, &later] {
@@ -29,7 +29,7 @@ pub(crate) async fn an_alert_is_kept_once_for_what_it_is_about(world: World) {
     assert_eq!(world.store.alerts().await.expect("read"), [cleared, later]);
 }
 
-pub(crate) async fn a_forgotten_alert_is_gone_and_no_other(world: World) {
+pub(crate) async fn deleting_an_alert_deletes_only_that_alert(world: World) {
     for kind in AlertKind::ALL {
         world.store.put_alert(alert(kind, "website/one", 1)).await.expect("kept");
     }

@@ -40,7 +40,7 @@ fn sealed(byte: u8, world: &World) -> SealedSecret {
     }
 }
 
-pub(crate) async fn each_change_leaves_its_entry_and_no_other(world: World) {
+pub(crate) async fn each_change_appends_exactly_one_audit_entry(world: World) {
     let start = last(&world).await;
     let secret = |byte| PipelineChange::PutSharedSecret {
         source: "web".to_owned(),
@@ -101,7 +101,7 @@ pub(crate) async fn each_change_leaves_its_entry_and_no_other(world: World) {
     assert_eq!(told, expected);
 }
 
-pub(crate) async fn what_fails_leaves_no_entry(world: World) {
+pub(crate) async fn a_failed_change_appends_no_audit_entry(world: World) {
     let start = last(&world).await;
     let version = world.store.pipeline().await.expect("read").version;
     let put = || put_mapping("crm", "new", "https://new.test/");
@@ -114,7 +114,7 @@ pub(crate) async fn what_fails_leaves_no_entry(world: World) {
     assert_eq!(since(&world, start).await, [(Action::CreateToken, "root".to_owned())]);
 }
 
-pub(crate) async fn what_is_removed_is_told_with_all_below_it(world: World) {
+pub(crate) async fn a_removal_is_audited_with_everything_it_removes(world: World) {
     let start = last(&world).await;
     world.change(vec![PipelineChange::RemoveSource { source: "web".to_owned() }]).await;
     let mut told = since(&world, start).await;
@@ -128,7 +128,7 @@ pub(crate) async fn what_is_removed_is_told_with_all_below_it(world: World) {
     assert_eq!(removed.done.before.as_ref().map(|it| &it["revision"]), Some(&json!(1)));
 }
 
-pub(crate) async fn entries_are_narrowed_by_every_condition(world: World) {
+pub(crate) async fn audit_entries_are_filtered_by_every_condition(world: World) {
     let note = async |actor: &str, action, subject: &str, seconds| {
         let at = world.now() + Duration::from_secs(seconds);
         let act = Act { actor: actor.to_owned(), at, ..world.act() };
@@ -162,7 +162,7 @@ pub(crate) async fn entries_are_narrowed_by_every_condition(world: World) {
     assert_eq!(found(AuditQuery { before: Some(start + 3), limit: 1, ..all() }).await, [2]);
 }
 
-pub(crate) async fn the_chain_holds_over_a_restart(mut world: World) {
+pub(crate) async fn the_audit_chain_verifies_after_a_restart(mut world: World) {
     let before = world.store.verify_audit().await.expect("verified");
     assert!(before.count > 0 && before.broken.is_none());
     world.reopen().await;

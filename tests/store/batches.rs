@@ -42,7 +42,7 @@ fn in_batch(mut record: Record, batch: &Arc<Batch>) -> Record {
     record
 }
 
-pub(crate) async fn a_batch_is_kept_once_and_shown_with_each_of_its_attempts(world: World) {
+pub(crate) async fn a_batch_is_stored_once_and_returned_with_each_attempt(world: World) {
     // 300 go the long way, 5 with an attempt of their own between the others in one hop.
     for (round, count) in [(1, 300u32), (2, 5)] {
         let mut records = Vec::new();
@@ -72,7 +72,7 @@ pub(crate) async fn a_batch_is_kept_once_and_shown_with_each_of_its_attempts(wor
     }
 }
 
-pub(crate) async fn a_renewed_lease_goes_on_under_the_next_token(world: World) {
+pub(crate) async fn a_renewed_lease_has_the_next_token(world: World) {
     let ids = [
         world.accept_leased("m-1", world.a).await,
         world.accept_leased("m-2", world.a).await,
@@ -105,7 +105,7 @@ pub(crate) async fn a_renewed_lease_goes_on_under_the_next_token(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_batch_goes_with_the_last_of_its_attempts(world: World) {
+pub(crate) async fn pruning_the_last_attempt_of_a_batch_prunes_the_batch(world: World) {
     let batch = batch(&world, 2);
     let ids =
         [world.accept_leased("m-1", world.a).await, world.accept_leased("m-2", world.a).await];

@@ -29,7 +29,7 @@ fn response(world: &World) -> SealedSecret {
     }
 }
 
-pub(crate) async fn a_key_stands_for_one_request_for_a_day(mut world: World) {
+pub(crate) async fn an_idempotency_key_identifies_one_request_for_24_hours(mut world: World) {
     assert_eq!(begin(&world, key(1, "a"), 1).await, IdempotencyState::New);
     assert_eq!(begin(&world, key(1, "a"), 1).await, IdempotencyState::InProgress);
     assert_eq!(begin(&world, key(1, "a"), 2).await, IdempotencyState::Mismatch);
@@ -47,13 +47,13 @@ pub(crate) async fn a_key_stands_for_one_request_for_a_day(mut world: World) {
     assert_eq!(begin(&world, key(1, "a"), 2).await, IdempotencyState::New);
 }
 
-pub(crate) async fn a_key_that_is_freed_is_free(world: World) {
+pub(crate) async fn a_released_idempotency_key_can_be_reused(world: World) {
     assert_eq!(begin(&world, key(1, "a"), 1).await, IdempotencyState::New);
     world.store.complete_request(key(1, "a"), None).await.expect("freed");
     assert_eq!(begin(&world, key(1, "a"), 2).await, IdempotencyState::New);
 }
 
-pub(crate) async fn what_another_process_began_is_interrupted(world: World) {
+pub(crate) async fn a_request_begun_by_another_process_is_interrupted(world: World) {
     assert_eq!(begin(&world, key(1, "a"), 1).await, IdempotencyState::New);
     let later = super::START + Duration::from_secs(1);
     let again = world.store.begin_request(key(1, "a"), [1; 32], later, world.now()).await;

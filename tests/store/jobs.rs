@@ -85,7 +85,7 @@ pub(crate) async fn a_redrive_gives_a_fresh_window(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_redrive_goes_in_steps_and_leaves_later_deaths(world: World) {
+pub(crate) async fn a_redrive_runs_in_steps_and_excludes_later_dead_letters(world: World) {
     dead_letters(&world, 10).await;
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
     let later = world.dead("later", world.a).await;
@@ -98,7 +98,7 @@ pub(crate) async fn a_redrive_goes_in_steps_and_leaves_later_deaths(world: World
     assert_eq!((again.job, again.due.len()), (job, 0));
 }
 
-pub(crate) async fn a_job_goes_on_after_a_restart(mut world: World) {
+pub(crate) async fn a_job_resumes_after_a_restart(mut world: World) {
     dead_letters(&world, 7).await;
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
     world.store.advance_job(job.id, 4, world.now()).await.expect("a step");
@@ -128,7 +128,7 @@ pub(crate) async fn a_cancelled_job_stops(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_discard_takes_pending_and_dead(world: World) {
+pub(crate) async fn a_discard_selects_pending_and_dead_deliveries(world: World) {
     let dead = world.dead("m-1", world.a).await;
     let pending = world.accept_pending("m-2", world.a).await;
     let leased = world.accept_leased("m-3", world.a).await;
@@ -148,7 +148,7 @@ pub(crate) async fn a_discard_takes_pending_and_dead(world: World) {
     assert_eq!(world.store.ledger().await.expect("the ledger").discarded, 2);
 }
 
-pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
+pub(crate) async fn every_condition_of_a_job_filter_applies(world: World) {
     let first = world.dead("m-1", world.a).await;
     world.clock.advance(Duration::from_secs(60));
     let mut event = world.event("m-2");
@@ -207,7 +207,7 @@ pub(crate) async fn every_condition_of_a_filter_narrows(world: World) {
     assert_eq!(preview.sample[0].delivery.id, pending);
 }
 
-pub(crate) async fn a_job_that_seeks_events_looks_at_a_bounded_number_a_step(world: World) {
+pub(crate) async fn a_job_over_events_scans_a_bounded_number_per_step(world: World) {
     for thousand in 0..12 {
         let events = (0..1_000).map(|number| NewEvent {
             event: Arc::new(world.event(&format!("m-{thousand}-{number}"))),
@@ -254,7 +254,7 @@ pub(crate) async fn jobs_are_listed_newest_first(world: World) {
     assert_eq!(listed(running).await, made[1..]);
 }
 
-pub(crate) async fn unknown_jobs_are_none(world: World) {
+pub(crate) async fn an_unknown_job_is_none(world: World) {
     let id = JobId(99);
     assert!(world.store.job(id).await.expect("read").is_none());
     assert!(world.store.advance_job(id, 1, world.now()).await.expect("read").is_none());

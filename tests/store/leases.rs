@@ -50,7 +50,7 @@ pub(crate) async fn a_claim_takes_no_more_than_its_limit(world: World) {
 }
 
 /// Beside events it may be given in parts.
-pub(crate) async fn a_large_claim_is_given_in_the_end(world: World) {
+pub(crate) async fn a_large_claim_completes_over_several_batches(world: World) {
     let mut accepted = Vec::new();
     for number in 0..300 {
         accepted.push(world.accept_pending(&format!("m-{number}"), world.a).await);
@@ -69,7 +69,7 @@ pub(crate) async fn a_large_claim_is_given_in_the_end(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn mappings_are_claimed_apart(world: World) {
+pub(crate) async fn mappings_are_claimed_independently(world: World) {
     for number in 0..100 {
         world.accept_pending(&format!("flood-{number}"), world.a).await;
     }
@@ -96,7 +96,7 @@ pub(crate) async fn two_claims_never_give_the_same_lease(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn each_lease_has_the_next_token(world: World) {
+pub(crate) async fn each_lease_increments_the_fencing_token(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     for token in 1..5 {
         assert_eq!(world.fail(id, token, SECOND).await, Recorded::Applied);
@@ -111,7 +111,7 @@ pub(crate) async fn each_lease_has_the_next_token(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_stale_record_is_late(world: World) {
+pub(crate) async fn a_record_with_a_stale_token_is_late_and_changes_no_state(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     assert_eq!(world.fail(id, 1, Duration::ZERO).await, Recorded::Applied);
     world.claim(world.a, 1).await;
@@ -126,7 +126,7 @@ pub(crate) async fn a_stale_record_is_late(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_late_unknown_is_not_written(world: World) {
+pub(crate) async fn a_late_unknown_outcome_is_not_recorded(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     world.deliver(id, 1).await;
     let next = Next::Retry { due_at: world.now() };
@@ -166,7 +166,7 @@ pub(crate) async fn an_expiry_after_the_record_changes_nothing(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_record_and_an_expiry_in_one_commit_apply_once(world: World) {
+pub(crate) async fn a_record_and_an_expiry_in_one_batch_apply_once(world: World) {
     for round in 0..20 {
         let id = world.accept_leased(&format!("m-{round}"), world.a).await;
         let retry = Next::Retry { due_at: world.now() + SECOND };
@@ -226,7 +226,7 @@ pub(crate) async fn a_dead_letter_has_its_reason(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn what_its_function_drops_is_discarded_for_good(world: World) {
+pub(crate) async fn an_event_dropped_by_its_function_is_discarded(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     let record = world.record_of(id, 1, Outcome::Dropped, Next::Discarded);
     assert_eq!(world.record(record.clone()).await, Recorded::Applied);
@@ -242,7 +242,7 @@ pub(crate) async fn what_its_function_drops_is_discarded_for_good(world: World) 
     world.check().await;
 }
 
-pub(crate) async fn overdue_deliveries_die_when_they_were_tried(world: World) {
+pub(crate) async fn attempted_deliveries_past_their_deadline_die(world: World) {
     let claimed = world.accept_leased("m-1", world.a).await;
     let settled = world.accept_leased("m-2", world.b).await;
     world.fail(claimed, 1, SECOND).await;
@@ -261,7 +261,7 @@ pub(crate) async fn overdue_deliveries_die_when_they_were_tried(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn overdue_deliveries_that_were_never_tried_are_leased(world: World) {
+pub(crate) async fn unattempted_deliveries_past_their_deadline_are_leased(world: World) {
     let id = world.accept_pending("m-1", world.a).await;
     world.clock.advance(2 * WINDOW);
     let request = world.request(vec![world.want(world.a, 10)]);
@@ -322,7 +322,7 @@ pub(crate) async fn leases_of_ended_nodes_expire_at_once(mut world: World) {
     assert_eq!(found, [(old, dead_node)]);
 }
 
-pub(crate) async fn next_due_tells_what_waits(world: World) {
+pub(crate) async fn next_due_is_the_earliest_due_time_per_mapping(world: World) {
     let mappings = [world.a, world.b, world.c].map(|target| target.mapping_id);
     assert!(world.store.next_due(&mappings).await.expect("told").is_empty());
     world.accept_pending("m-1", world.a).await;
@@ -333,7 +333,7 @@ pub(crate) async fn next_due_tells_what_waits(world: World) {
     assert_eq!(next, [(world.a.mapping_id, super::START), (world.c.mapping_id, world.now())]);
 }
 
-pub(crate) async fn deliveries_of_an_event_share_it_in_memory(world: World) {
+pub(crate) async fn claimed_deliveries_of_one_event_share_its_memory(world: World) {
     world.accept("m-1", vec![world.pending(world.a), world.pending(world.b)]).await;
     let wants = vec![world.want(world.a, 1), world.want(world.b, 1)];
     let claim = world.store.claim_due(world.request(wants)).await.expect("a claim");

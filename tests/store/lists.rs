@@ -29,7 +29,7 @@ async fn four_deliveries(world: &World) -> [DeliveryId; 4] {
     [dead, retried, leased, delivered]
 }
 
-pub(crate) async fn attempts_are_narrowed_by_every_condition_and_come_in_pages(world: World) {
+pub(crate) async fn attempts_are_filtered_by_every_condition_and_paginated(world: World) {
     let [dead, retried, _, delivered] = four_deliveries(&world).await;
     let all = AttemptQuery { limit: 100, ..AttemptQuery::default() };
     let now = Some(world.now());
@@ -79,7 +79,7 @@ pub(crate) async fn attempts_are_narrowed_by_every_condition_and_come_in_pages(w
     assert_eq!(found, [delivered, retried, dead]);
 }
 
-pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
+pub(crate) async fn deliveries_are_filtered_by_every_condition(world: World) {
     let [dead, retried, leased, delivered] = four_deliveries(&world).await;
     let event_id = world.delivery(leased).await.event_id;
     let no = EventConditions::default();
@@ -142,7 +142,7 @@ pub(crate) async fn deliveries_are_narrowed_by_every_condition(world: World) {
     assert_eq!(row.event_name.as_deref(), Some("Order Completed"));
 }
 
-pub(crate) async fn deliveries_are_narrowed_by_what_their_event_is_and_who_may_see_them(
+pub(crate) async fn deliveries_are_filtered_by_event_and_scope(
     world: World,
 ) {
     let [dead, retried, leased, delivered] = four_deliveries(&world).await;
@@ -188,7 +188,7 @@ pub(crate) async fn deliveries_are_narrowed_by_what_their_event_is_and_who_may_s
     }
 }
 
-pub(crate) async fn deliveries_come_newest_first_in_pages(world: World) {
+pub(crate) async fn deliveries_are_paginated_newest_first(world: World) {
     let mut all = Vec::new();
     for number in 0..25 {
         all.insert(0, world.accept_pending(&format!("m-{number}"), world.a).await);
@@ -209,7 +209,7 @@ pub(crate) async fn deliveries_come_newest_first_in_pages(world: World) {
     }
 }
 
-pub(crate) async fn events_come_newest_first_in_pages(world: World) {
+pub(crate) async fn events_are_paginated_newest_first(world: World) {
     let mut ids = Vec::new();
     for number in 0..7 {
         let mut event = world.event(&format!("m-{number}"));
@@ -251,7 +251,7 @@ pub(crate) async fn events_come_newest_first_in_pages(world: World) {
     }
 }
 
-pub(crate) async fn attempts_come_in_the_order_recorded(world: World) {
+pub(crate) async fn attempts_of_a_delivery_are_in_recorded_order(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     let next = Next::Retry { due_at: world.now() };
     let mut first = world.record_of(id, 1, Outcome::Dns, next);
@@ -272,7 +272,7 @@ pub(crate) async fn attempts_come_in_the_order_recorded(world: World) {
     assert!(attempts[0].id < attempts[1].id);
 }
 
-pub(crate) async fn what_does_not_exist_is_none(world: World) {
+pub(crate) async fn a_missing_row_is_none(world: World) {
     assert!(world.store.event(EventId(5)).await.expect("read").is_none());
     assert!(world.store.delivery(DeliveryId(5)).await.expect("read").is_none());
     assert!(world.store.attempts_of(DeliveryId(5)).await.expect("read").is_empty());
@@ -371,7 +371,7 @@ pub(crate) async fn dead_letters_are_grouped_by_destination_and_reason(world: Wo
     assert!(!first.more);
 }
 
-pub(crate) async fn a_closed_store_says_so(world: World) {
+pub(crate) async fn a_closed_store_returns_closed(world: World) {
     world.accept_pending("m-1", world.a).await;
     world.store.close().await;
     world.store.close().await;

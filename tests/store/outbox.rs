@@ -162,7 +162,7 @@ pub(crate) async fn rejected_events_are_kept_and_never_duplicates(world: World) 
 
 /// More than are ever kept in memory, so that some are merged, some are being merged, and the last
 /// have only just come.
-pub(crate) async fn duplicates_are_found_however_many_came_since(mut world: World) {
+pub(crate) async fn a_duplicate_is_detected_after_any_number_of_events(mut world: World) {
     const PART: u64 = 3_000;
     const PARTS: u64 = 26;
     let part = |world: &World, number: u64, step: usize| {
@@ -187,14 +187,14 @@ pub(crate) async fn duplicates_are_found_however_many_came_since(mut world: Worl
     }
 }
 
-pub(crate) async fn deduplication_outlives_a_restart(mut world: World) {
+pub(crate) async fn deduplication_survives_a_restart(mut world: World) {
     world.accept("m-1", Vec::new()).await;
     world.reopen().await;
     let again = world.accept_one(world.event("m-1"), Vec::new()).await;
     assert_eq!(again, Accepted::Duplicate);
 }
 
-pub(crate) async fn deduplication_lasts_a_day_and_ends(mut world: World) {
+pub(crate) async fn deduplication_lasts_24_hours(mut world: World) {
     world.run_engine_duties().await;
     // Keys of every hour of a table's turn, so that none is forgotten early.
     for hour in 0..30 {
@@ -220,7 +220,7 @@ pub(crate) async fn deduplication_lasts_a_day_and_ends(mut world: World) {
     world.check().await;
 }
 
-pub(crate) async fn deduplication_outlasts_jumps_of_the_clock(world: World) {
+pub(crate) async fn deduplication_survives_clock_steps(world: World) {
     world.run_engine_duties().await;
     world.accept("m-1", Vec::new()).await;
     for days in [3, -2, 5] {
@@ -243,7 +243,7 @@ pub(crate) async fn skips_are_written_with_their_event(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_dropped_caller_does_not_disturb_the_others(world: World) {
+pub(crate) async fn a_cancelled_caller_does_not_affect_its_write_batch(world: World) {
     let mut kept = Vec::new();
     for number in 0..50 {
         let event = world.event(&format!("m-{number}"));

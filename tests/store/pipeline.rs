@@ -55,7 +55,7 @@ fn put_credential(slot: CredentialSlot, secret: Option<SealedSecret>) -> Pipelin
     }
 }
 
-pub(crate) async fn credentials_are_put_into_their_slots(mut world: World) {
+pub(crate) async fn credentials_are_stored_by_slot(mut world: World) {
     let header = |name: &str| CredentialSlot::Header(name.to_owned());
     let put = vec![
         put_credential(header("x-key"), Some(sealed(1, &world))),
@@ -88,7 +88,7 @@ pub(crate) async fn credentials_are_put_into_their_slots(mut world: World) {
     assert!(world.store.pipeline().await.expect("read").credentials.is_empty());
 }
 
-pub(crate) async fn a_connection_is_changed_by_whoever_saw_it_last(mut world: World) {
+pub(crate) async fn a_connection_update_with_a_stale_number_conflicts(mut world: World) {
     let destination_id = world.a.destination_id;
     let connected = |byte: u8, world: &World| ConnectionState::Connected {
         tokens: sealed(byte, world),
@@ -143,7 +143,7 @@ pub(crate) async fn a_connection_is_changed_by_whoever_saw_it_last(mut world: Wo
     world.check().await;
 }
 
-pub(crate) async fn what_needs_no_connection_any_more_resumes(world: World) {
+pub(crate) async fn a_destination_that_no_longer_needs_a_connection_resumes(world: World) {
     let put = |auth| PipelineChange::PutDestination {
         source: "web".to_owned(),
         destination: "crm".to_owned(),
@@ -165,7 +165,7 @@ pub(crate) async fn what_needs_no_connection_any_more_resumes(world: World) {
     assert_ne!(resumed_at().await, world.now());
 }
 
-pub(crate) async fn what_is_put_is_read_back(mut world: World) {
+pub(crate) async fn a_saved_pipeline_reads_back_unchanged(mut world: World) {
     let settings = DestinationSettings {
         timeout_ms: 2_000,
         window_ms: 60_000,
@@ -231,7 +231,7 @@ pub(crate) async fn a_stale_version_changes_nothing(world: World) {
     assert_eq!(world.store.pipeline().await.expect("read").sources.len(), 2);
 }
 
-pub(crate) async fn a_failing_change_undoes_the_others(world: World) {
+pub(crate) async fn a_failed_change_rolls_back_the_whole_request(world: World) {
     let remove = PipelineChange::RemoveMapping {
         source: "web".to_owned(),
         destination: "crm".to_owned(),
@@ -259,7 +259,7 @@ pub(crate) async fn a_failing_change_undoes_the_others(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn only_a_different_definition_makes_a_revision(world: World) {
+pub(crate) async fn an_unchanged_definition_creates_no_revision(world: World) {
     let first = world.store.pipeline().await.expect("read").mappings[0].clone();
     world.change(vec![put_mapping("crm", "a", "https://a.test/")]).await;
     let same = world.store.pipeline().await.expect("read").mappings[0].clone();
@@ -273,7 +273,7 @@ pub(crate) async fn only_a_different_definition_makes_a_revision(world: World) {
     assert_eq!(other.created_at, first.created_at);
 }
 
-pub(crate) async fn enabling_again_resumes(world: World) {
+pub(crate) async fn enabling_a_mapping_resumes_its_deliveries(world: World) {
     let resumed_at = |pipeline: &postrider::store::Pipeline| {
         (pipeline.destinations[0].resumed_at, pipeline.mappings[0].resumed_at)
     };
@@ -298,7 +298,7 @@ pub(crate) async fn enabling_again_resumes(world: World) {
     assert_eq!(resumed_at(&pipeline), (world.now(), world.now()));
 }
 
-pub(crate) async fn removed_names_are_free_again(world: World) {
+pub(crate) async fn a_removed_name_can_be_reused(world: World) {
     let remove = PipelineChange::RemoveDestination {
         source: "web".to_owned(),
         destination: "crm".to_owned(),
@@ -315,7 +315,7 @@ pub(crate) async fn removed_names_are_free_again(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn removing_a_source_removes_all_below_it(world: World) {
+pub(crate) async fn removing_a_source_removes_its_destinations_and_mappings(world: World) {
     let key = PipelineChange::PutWriteKey {
         source: "web".to_owned(),
         digest: [9; 32],
@@ -353,7 +353,7 @@ pub(crate) async fn a_replaced_secret_retires(world: World) {
     assert!(world.store.pipeline().await.expect("read").shared_secrets.is_empty());
 }
 
-pub(crate) async fn revisions_come_newest_first_in_pages(world: World) {
+pub(crate) async fn revisions_are_paginated_newest_first(world: World) {
     let id = world.a.mapping_id;
     for number in 2..=4 {
         let url = format!("https://revision-{number}.test/");

@@ -28,7 +28,7 @@ async fn events(world: &World) -> usize {
     world.store.events(query).await.expect("listed").rows.len()
 }
 
-pub(crate) async fn settled_events_go_after_their_retention(world: World) {
+pub(crate) async fn settled_events_are_pruned_after_their_retention(world: World) {
     let new = NewEvent {
         event: Arc::new(world.event("m-1")),
         deliveries: vec![world.leased(world.a), world.leased(world.c)],
@@ -50,7 +50,7 @@ pub(crate) async fn settled_events_go_after_their_retention(world: World) {
     assert_eq!((ledger.accepted, ledger.delivered, ledger.delivered_pruned), (2, 2, 2));
 }
 
-pub(crate) async fn what_is_pending_or_leased_stays(world: World) {
+pub(crate) async fn pending_and_leased_deliveries_are_never_pruned(world: World) {
     world.accept_pending("m-1", world.a).await;
     world.accept_leased("m-2", world.a).await;
     world.clock.advance(1_000 * DAY);
@@ -67,7 +67,7 @@ pub(crate) async fn dead_letters_have_their_own_retention(world: World) {
     assert_eq!(world.store.ledger().await.expect("the ledger").dead_pruned, 1);
 }
 
-pub(crate) async fn one_young_delivery_keeps_its_event(world: World) {
+pub(crate) async fn an_event_is_kept_while_one_delivery_is_within_retention(world: World) {
     let (_, first) = world.accept("m-1", vec![world.leased(world.a), world.leased(world.b)]).await;
     let second = DeliveryId(first.0 + 1);
     world.deliver(first, 1).await;
@@ -79,7 +79,7 @@ pub(crate) async fn one_young_delivery_keeps_its_event(world: World) {
     assert_eq!(prune(&world).await.deliveries, 2);
 }
 
-pub(crate) async fn events_without_deliveries_go_by_their_age(world: World) {
+pub(crate) async fn events_without_deliveries_are_pruned_by_age(world: World) {
     world.accept("m-1", Vec::new()).await;
     let mut event = world.event("m-2");
     event.rejection = Some("no".to_owned());
@@ -91,7 +91,7 @@ pub(crate) async fn events_without_deliveries_go_by_their_age(world: World) {
     assert_eq!(events(&world).await, 1);
 }
 
-pub(crate) async fn a_sweep_goes_in_steps(world: World) {
+pub(crate) async fn retention_prunes_in_steps(world: World) {
     for number in 0..25 {
         let id = world.accept_leased(&format!("m-{number}"), world.a).await;
         if number % 5 != 0 {
@@ -113,7 +113,7 @@ pub(crate) async fn a_sweep_goes_in_steps(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn events_from_a_clock_that_was_ahead_block_no_sweep(world: World) {
+pub(crate) async fn events_with_future_timestamps_do_not_block_retention(world: World) {
     for number in 0..40 {
         let mut event = world.event(&format!("m-{number}"));
         if number < 10 {
@@ -130,7 +130,7 @@ pub(crate) async fn events_from_a_clock_that_was_ahead_block_no_sweep(world: Wor
     assert_eq!(events(&world).await, 10);
 }
 
-pub(crate) async fn keys_are_not_used_again_after_pruning(mut world: World) {
+pub(crate) async fn keys_are_not_reused_after_pruning(mut world: World) {
     let (event, delivery) = world.accept("m-1", vec![world.leased(world.a)]).await;
     world.deliver(delivery, 1).await;
     world.clock.advance(31 * DAY);

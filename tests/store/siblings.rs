@@ -46,7 +46,7 @@ pub(crate) async fn one_success_settles_the_others_of_its_destination(world: Wor
     world.check().await;
 }
 
-pub(crate) async fn what_was_settled_by_another_is_tried_no_more(mut world: World) {
+pub(crate) async fn a_delivery_settled_by_a_sibling_is_not_retried(mut world: World) {
     let fan_out = vec![world.leased(world.a), world.leased(world.b), world.pending(world.b)];
     let (_, ids) = world.accept_all("m-1", fan_out).await;
     world.deliver_for_any(ids[0], 1).await;
@@ -73,7 +73,7 @@ pub(crate) async fn what_was_settled_by_another_is_tried_no_more(mut world: Worl
     world.check().await;
 }
 
-pub(crate) async fn two_successes_in_one_commit_settle_the_third_once(world: World) {
+pub(crate) async fn two_successes_in_one_batch_settle_the_third_once(world: World) {
     let fan_out = vec![world.pending(world.a), world.leased(world.a), world.leased(world.b)];
     let (_, ids) = world.accept_all("m-1", fan_out).await;
     let won = |offset| Record {
@@ -91,7 +91,7 @@ pub(crate) async fn two_successes_in_one_commit_settle_the_third_once(world: Wor
     world.check().await;
 }
 
-pub(crate) async fn a_failure_and_a_success_in_one_commit_end_delivered(world: World) {
+pub(crate) async fn a_failure_and_a_success_in_one_batch_end_delivered(world: World) {
     let (_, ids) =
         world.accept_all("m-1", vec![world.leased(world.a), world.leased(world.b)]).await;
     let due_at = world.now();
@@ -108,7 +108,7 @@ pub(crate) async fn a_failure_and_a_success_in_one_commit_end_delivered(world: W
     world.check().await;
 }
 
-pub(crate) async fn a_late_success_settles_nobody(world: World) {
+pub(crate) async fn a_late_success_settles_no_sibling(world: World) {
     let (_, ids) =
         world.accept_all("m-1", vec![world.leased(world.a), world.pending(world.b)]).await;
     world.fail(ids[0], 1, Duration::ZERO).await;
@@ -121,7 +121,7 @@ pub(crate) async fn a_late_success_settles_nobody(world: World) {
     world.check().await;
 }
 
-pub(crate) async fn a_redriven_dead_letter_is_settled_like_any_other(world: World) {
+pub(crate) async fn a_redriven_dead_letter_is_settled_by_a_sibling(world: World) {
     let (_, ids) =
         world.accept_all("m-1", vec![world.leased(world.a), world.leased(world.b)]).await;
     world.kill(ids[0], 1, Reason::Rejected).await;
@@ -142,7 +142,7 @@ pub(crate) async fn a_redriven_dead_letter_is_settled_like_any_other(world: Worl
     world.check().await;
 }
 
-pub(crate) async fn retention_removes_what_was_settled_by_another(world: World) {
+pub(crate) async fn retention_prunes_deliveries_settled_by_a_sibling(world: World) {
     let (event, ids) =
         world.accept_all("m-1", vec![world.leased(world.a), world.leased(world.b)]).await;
     world.deliver_for_any(ids[0], 1).await;

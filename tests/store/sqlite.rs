@@ -93,7 +93,7 @@ async fn another_file_is_not_a_database() {
 }
 
 #[tokio::test]
-async fn a_damaged_head_is_not_a_database() {
+async fn a_damaged_file_header_is_not_a_database() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("postrider.db");
     let mut bytes = b"SQLite format 3\0".to_vec();
@@ -105,7 +105,7 @@ async fn a_damaged_head_is_not_a_database() {
 }
 
 #[tokio::test]
-async fn another_programs_database_is_left_alone() {
+async fn a_database_of_another_program_is_unchanged() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("theirs.db");
     std::fs::write(&path, []).expect("written");
@@ -151,7 +151,7 @@ async fn a_database_of_a_build_with_another_migration_is_refused_and_the_hint_sa
 }
 
 #[tokio::test]
-async fn one_process_at_a_time() {
+async fn a_second_process_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("postrider.db");
     let first = open(&path).await.expect("a store");

@@ -6,7 +6,7 @@ use super::sqlite::{SqliteFactory, execute};
 use super::world::World;
 
 #[tokio::test]
-async fn contradictions_are_refused_by_the_schema() {
+async fn check_constraints_reject_contradictory_rows() {
     let factory = SqliteFactory::new();
     let path = factory.path();
     let mut world = World::new(factory).await;
@@ -40,7 +40,7 @@ async fn contradictions_are_refused_by_the_schema() {
 }
 
 #[tokio::test]
-async fn an_unknown_word_is_foreign_not_a_guess() {
+async fn an_unknown_enum_value_is_an_error() {
     let factory = SqliteFactory::new();
     let path = factory.path();
     let mut world = World::new(factory).await;
@@ -53,7 +53,7 @@ async fn an_unknown_word_is_foreign_not_a_guess() {
 }
 
 #[tokio::test]
-async fn headers_that_nobody_packs_so_are_foreign_not_a_guess() {
+async fn headers_with_an_unknown_encoding_are_an_error() {
     let factory = SqliteFactory::new();
     let path = factory.path();
     let mut world = World::new(factory).await;
@@ -72,7 +72,7 @@ async fn headers_that_nobody_packs_so_are_foreign_not_a_guess() {
 }
 
 #[tokio::test]
-async fn examination_finds_what_is_wrong() {
+async fn the_integrity_check_finds_damage() {
     let factory = SqliteFactory::new();
     let path = factory.path();
     let mut world = World::new(factory).await;

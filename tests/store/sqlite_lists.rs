@@ -46,7 +46,7 @@ async fn a_query_scans_a_bounded_number_of_rows_and_returns_its_end() {
 }
 
 #[tokio::test]
-async fn a_time_range_is_sought_not_scanned_for() {
+async fn a_time_range_is_found_by_binary_search() {
     let world = World::new(SqliteFactory::with_short_scans()).await;
     let mut times = Vec::new();
     for number in 0..60 {

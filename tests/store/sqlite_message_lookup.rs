@@ -81,7 +81,7 @@ async fn find_wanted(world: &World, [first, second]: [DeliveryId; 2], place: &st
 }
 
 #[tokio::test]
-async fn a_message_is_found_in_one_look_however_many_came_since() {
+async fn a_message_is_found_by_one_indexed_lookup() {
     let mut world = World::new(SqliteFactory::with_short_scans()).await;
     world.let_hours_pass(1).await;
     let deliveries = accept_wanted(&world).await;
@@ -97,7 +97,7 @@ async fn a_message_is_found_in_one_look_however_many_came_since() {
 }
 
 #[tokio::test]
-async fn a_message_whose_key_is_forgotten_is_walked_for() {
+async fn a_message_whose_key_expired_is_found_by_a_scan() {
     let world = World::new(SqliteFactory::with_short_scans()).await;
     world.let_hours_pass(1).await;
     world.accept_pending("wanted", world.b).await;

@@ -94,7 +94,7 @@ async fn a_full_disk_refuses_events_and_recovers() {
 }
 
 #[tokio::test]
-async fn below_the_floor_there_is_no_room() {
+async fn below_the_disk_floor_there_is_no_capacity() {
     let factory = SqliteFactory::new();
     let clock = Arc::new(ManualClock::new(START));
     let options = OpenOptions {
@@ -111,7 +111,7 @@ async fn below_the_floor_there_is_no_room() {
 }
 
 #[tokio::test]
-async fn too_much_in_the_queue_is_refused() {
+async fn a_full_write_queue_refuses_events() {
     let few = SqliteFactory::with(|it| OpenOptions { max_queued_events: 10, ..it });
     let world = World::new(few).await;
     let accepts = (0..100).map(|number| {
@@ -123,6 +123,6 @@ async fn too_much_in_the_queue_is_refused() {
     assert!(!taken.is_empty() && !refused.is_empty());
     assert!(refused.iter().all(|one| matches!(one, Err(StoreError::Overloaded))));
     assert_eq!(world.store.ledger().await.expect("the ledger").events_accepted, taken.len() as u64);
-    // The room was given back.
+    // The queue space was released.
     world.accept("again", Vec::new()).await;
 }

@@ -50,7 +50,7 @@ async fn the_wal_is_reset_under_load() {
 }
 
 #[tokio::test]
-async fn a_wal_reset_that_a_reader_blocked_follows_soon_after() {
+async fn a_wal_reset_blocked_by_a_reader_follows_soon_after() {
     const CHECKPOINT_PAGES: i64 = 4_096;
     const LOG: usize = 8_192 * 4_096;
     let factory =

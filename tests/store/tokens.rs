@@ -26,7 +26,7 @@ async fn names(world: &World) -> Vec<String> {
     tokens.map(|token| token.made.name).collect()
 }
 
-pub(crate) async fn a_token_reads_back_as_it_was_made(mut world: World) {
+pub(crate) async fn a_token_reads_back_as_created(mut world: World) {
     let paths = ["web/crm", "app/ä b"].iter().map(|path| path.parse().unwrap());
     let wanted = NewToken {
         scope: Scope::Destinations(paths.collect()),
@@ -39,7 +39,7 @@ pub(crate) async fn a_token_reads_back_as_it_was_made(mut world: World) {
     assert_eq!(world.store.tokens().await.expect("tokens"), [made]);
 }
 
-pub(crate) async fn a_name_is_taken_until_its_token_is_revoked(world: World) {
+pub(crate) async fn a_token_name_is_unique_until_revoked(world: World) {
     make(&world, token("root", Role::Admin, 1)).await;
     make(&world, token("ci", Role::Viewer, 2)).await;
     let again = world.store.create_token(token("ci", Role::Admin, 3), world.act()).await;
@@ -53,7 +53,7 @@ pub(crate) async fn a_name_is_taken_until_its_token_is_revoked(world: World) {
     assert_eq!(names(&world).await, ["ci", "root"]);
 }
 
-pub(crate) async fn the_last_admin_stays(world: World) {
+pub(crate) async fn the_last_admin_token_cannot_be_revoked(world: World) {
     make(&world, token("root", Role::Admin, 1)).await;
     let limited = Scope::Destinations(["web/crm".parse().unwrap()].into());
     make(&world, NewToken { scope: limited, ..token("limited", Role::Admin, 2) }).await;
@@ -68,7 +68,7 @@ pub(crate) async fn the_last_admin_stays(world: World) {
     assert_eq!(names(&world).await, ["ends", "limited", "second"]);
 }
 
-pub(crate) async fn the_token_of_the_file_replaces_the_one_before_it(world: World) {
+pub(crate) async fn a_new_token_file_replaces_the_previous_token(world: World) {
     let admit = async |byte| {
         let token = token("operator", Role::Admin, byte);
         world.store.admit_token(token, world.act()).await.expect("admitted")
@@ -80,7 +80,7 @@ pub(crate) async fn the_token_of_the_file_replaces_the_one_before_it(world: Worl
     assert_eq!(tokens.iter().map(|it| it.made.digest).collect::<Vec<_>>(), [[2; 32]]);
 }
 
-pub(crate) async fn a_revoked_token_of_the_file_comes_back_only_when_nobody_is_left(world: World) {
+pub(crate) async fn a_revoked_file_token_is_restored_only_without_another_admin(world: World) {
     let admit = async || {
         let token = token("operator", Role::Admin, 1);
         world.store.admit_token(token, world.act()).await.expect("admitted")
@@ -92,7 +92,7 @@ pub(crate) async fn a_revoked_token_of_the_file_comes_back_only_when_nobody_is_l
     assert_eq!(names(&world).await, ["second"]);
 }
 
-pub(crate) async fn a_use_is_noted_and_never_moves_back(world: World) {
+pub(crate) async fn last_used_at_never_moves_back(world: World) {
     let id = make(&world, token("ci", Role::Viewer, 1)).await.id;
     let noted = async |seconds| {
         let at = world.now() + Duration::from_secs(seconds);

@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// What somebody does now.
+    /// An act of an operator now.
     pub(crate) fn act(&self) -> Act {
         Act {
             actor: "ops".to_owned(),
@@ -216,7 +216,7 @@ impl World {
         outcome: Outcome,
         next: Next,
     ) -> Record {
-        // The store knows a delivery's mapping by itself; this is for whoever made the attempt.
+        // The store knows the mapping; the caller that made the attempt needs it too.
         let mapping_id = MappingId(1);
         let (attempt, policy) = (self.attempt(outcome), DeliveryPolicy::All);
         Record { delivery_id, mapping_id, token, attempt, next, policy }
