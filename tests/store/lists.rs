@@ -142,9 +142,7 @@ pub(crate) async fn deliveries_are_filtered_by_every_condition(world: World) {
     assert_eq!(row.event_name.as_deref(), Some("Order Completed"));
 }
 
-pub(crate) async fn deliveries_are_filtered_by_event_and_scope(
-    world: World,
-) {
+pub(crate) async fn deliveries_are_filtered_by_event_and_scope(world: World) {
     let [dead, retried, leased, delivered] = four_deliveries(&world).await;
     let no = EventConditions::default();
     let all = DeliveryQuery { limit: 100, ..DeliveryQuery::default() };
