@@ -259,7 +259,7 @@ impl Authenticator {
         })
     }
 
-    /// Authenticates a sign-in and records it in the audit log. At most [`REFUSALS_A_MINUTE`]
+    /// Authenticates a sign-in and records it in the audit log. At most `REFUSALS_A_MINUTE`
     /// failed sign-ins a minute are recorded; the next entry has the number of those that were left
     /// out. A failing store does not prevent signing in, so that an operator can look at what is
     /// wrong with it.

@@ -48,7 +48,7 @@ pub struct OpenOptions {
     pub metrics: Arc<Metrics>,
     /// The time at which a row was written.
     pub clock: Arc<dyn Clock>,
-    /// Below this much free space [`crate::store::Store::has_room`] is false.
+    /// Below this much free space [`crate::store::Capacity::has_room`] is false.
     pub min_free_disk_bytes: u64,
     /// How many rows one query of a list scans.
     pub scan_limits: ScanLimits,
