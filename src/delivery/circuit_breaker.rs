@@ -1,6 +1,6 @@
-//! The circuit breaker of one mapping: consecutive failures over a minimum time open it; while it is
-//! open, one probe at a time is admitted, with exponential backoff, until one succeeds. Pure: the
-//! caller passes the time and the verdicts.
+//! The circuit breaker of one mapping: consecutive failures over a minimum time open it. After an
+//! exponential backoff it is half-open and admits a single probe; a success closes it. Pure: the caller
+//! passes the time and the verdicts.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The bounded queue of completed attempts between the requests and the completer. Its bound is a
-//! number of attempts: a request whose attempts do not fit waits, and starts no other (backpressure).
+//! number of attempts: a request whose attempts do not fit waits. Its in-flight slot is already released, so
+//! the number of waiting requests has no bound here.
 
 use std::sync::Arc;
 

@@ -183,7 +183,7 @@ fn an_open_circuit_drains_its_queue_and_admits_one_probe() {
     assert_eq!(limiter.demands(opened_at), [(id, Demand::At(at(11_800)))]);
     assert_eq!(limiter.demands(at(11_800)), [(id, Demand::Now(1))]);
     limiter.note_due(id, at(0));
-    assert_eq!(limiter.demands(at(11_800)), [], "one probe at a time");
+    assert_eq!(limiter.demands(at(11_800)), [], "a half-open circuit admits a single probe");
     assert_eq!(limiter.push(delivery(1, 50), false, at(0)), None);
     assert!(started(&limiter, at(11_800)).is_some());
     assert!(limiter.complete(id, Verdict::Healthy, at(11_801)).closed);

@@ -41,7 +41,7 @@ pub trait Node: Activation {
     ) -> Option<TestResult>;
 }
 
-/// A mapping whose circuit is open: one probe at a time tests whether it has recovered.
+/// A mapping whose circuit is open: half-open probes test whether its receiver has recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenCircuit {
     /// The mapping.

@@ -59,7 +59,7 @@ pub(super) fn items(
     }
     for circuit in &status.open_circuits {
         let path = with_query("/deliveries", [("mapping", circuit.mapping.as_str())]);
-        let text = format!("{}: circuit open, one probe at a time", circuit.mapping);
+        let text = format!("{}: circuit open", circuit.mapping);
         let since = layout.time(&circuit.opened_at);
         items.push(AttentionItem::new("bad", text).since(since).with_link(path, DELIVERIES));
     }

@@ -92,7 +92,7 @@ impl DeliverySummary<'_> {
             (Some(true), _) => out.write_str("; due now")?,
         }
         if self.circuit_open {
-            out.write_str(", but the circuit is open: one probe at a time until one succeeds")?;
+            out.write_str(", but the circuit is open: a half-open probe tests the receiver until one succeeds")?;
         }
         write!(out, "; deadline {}", self.delivery.deadline_at)
     }
