@@ -17,7 +17,7 @@ use postrider::domain::mapping::MappingDefinition;
 use postrider::domain::retry::Next;
 use postrider::json;
 use postrider::mapping::CompiledMapping;
-use postrider::sender::{Signed, Signer};
+use postrider::sender::{SignedContent, Signer};
 use postrider::store::sqlite::{OpenOptions, SqliteStore};
 use postrider::store::{
     Accepted, ClaimRequest, ClaimWant, Lease, NewDelivery, NewEvent, PipelineChange, Record, Store,
@@ -121,7 +121,7 @@ fn steps(criterion: &mut Criterion) {
             let (webhook_id, timestamp_s) = ("dlv_01k6x5zq4s9vw1", 1_780_000_000);
             signer.sign(
                 &mut headers,
-                &Signed { webhook_id, timestamp_s, body: &body, first_event: &body },
+                &SignedContent { webhook_id, timestamp_s, body: &body, first_event: &body },
             );
             headers
         });

@@ -10,7 +10,7 @@ use super::body::Body;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Applied, ApplyRequest, PipelineView};
-use crate::service::Refusal;
+use crate::service::ServiceError;
 
 /// Get the pipeline, without secrets.
 #[utoipa::path(get, path = "/pipeline", tag = "pipeline",
@@ -30,5 +30,5 @@ pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     Body(request): Body<ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {
-    Ok(Json(api.service.editor.apply(&admin, &request).await.map_err(Refusal::from)?))
+    Ok(Json(api.service.editor.apply(&admin, &request).await.map_err(ServiceError::from)?))
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::domain::auth::Forbidden;
 use crate::domain::error_chain;
 use crate::pipeline::FieldError;
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
 
@@ -145,21 +145,21 @@ impl From<Forbidden> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<ServiceError> for Problem {
+    fn from(refusal: ServiceError) -> Self {
         let detail = refusal.to_string();
         match refusal {
-            Refusal::Invalid(faults) => {
+            ServiceError::Invalid(faults) => {
                 Self { faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
             }
-            Refusal::Malformed(_) => Self::malformed(detail),
-            Refusal::Forbidden(error) => error.into(),
-            Refusal::Missing(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
-            Refusal::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
-            Refusal::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
-            Refusal::Stale(_) => Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
-            Refusal::Store(error) => error.into(),
-            Refusal::Secret(error) => error.into(),
+            ServiceError::Malformed(_) => Self::malformed(detail),
+            ServiceError::Forbidden(error) => error.into(),
+            ServiceError::Missing(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            ServiceError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
+            ServiceError::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
+            ServiceError::Stale(_) => Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
+            ServiceError::Store(error) => error.into(),
+            ServiceError::Secret(error) => error.into(),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::authentication::Authenticated;
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, FieldError, Guard, Target};
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::service::resources::{Detail, Tagged};
 
 /// A resource with its generated secret in place of `kept`.
@@ -146,7 +146,7 @@ pub(super) fn guard(headers: &HeaderMap) -> Result<Guard, Problem> {
                 None => {
                     let message = "should be a quoted ETag from a read, or *";
                     let fault = FieldError::new("If-Match", message);
-                    return Err(Refusal::Invalid(vec![fault]).into());
+                    return Err(ServiceError::Invalid(vec![fault]).into());
                 }
             }
         }

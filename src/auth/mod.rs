@@ -34,7 +34,7 @@ pub struct Peer(pub IpAddr);
 
 /// Why authentication failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum AuthenticationError {
     /// The token is unknown or was revoked.
     #[error("the token is unknown or was revoked")]
     Unknown,
@@ -205,8 +205,12 @@ impl Authenticator {
     /// Authenticates a token.
     ///
     /// # Errors
-    /// [`Refusal`] otherwise.
-    pub fn authenticate(&self, secret: &str, from: Option<Peer>) -> Result<Caller, Refusal> {
+    /// [`AuthenticationError`] otherwise.
+    pub fn authenticate(
+        &self,
+        secret: &str,
+        from: Option<Peer>,
+    ) -> Result<Caller, AuthenticationError> {
         let given = digest(secret);
         // Every token is compared in constant time, so that timing does not reveal which one
         // matched.
@@ -223,12 +227,12 @@ impl Authenticator {
     /// since is refused.
     ///
     /// # Errors
-    /// [`Refusal`] otherwise.
+    /// [`AuthenticationError`] otherwise.
     pub fn authenticate_session(
         &self,
         token_id: TokenId,
         from: Option<Peer>,
-    ) -> Result<Caller, Refusal> {
+    ) -> Result<Caller, AuthenticationError> {
         let live = self.live();
         let found = live.iter().find(|it| it.token.id == token_id);
         self.admit(found.map(|it| &**it), from)
@@ -241,11 +245,15 @@ impl Authenticator {
         self.live().iter().any(|it| it.token.id == token_id && !it.has_ended(now))
     }
 
-    fn admit(&self, live: Option<&ActiveToken>, from: Option<Peer>) -> Result<Caller, Refusal> {
-        let live = live.ok_or(Refusal::Unknown)?;
+    fn admit(
+        &self,
+        live: Option<&ActiveToken>,
+        from: Option<Peer>,
+    ) -> Result<Caller, AuthenticationError> {
+        let live = live.ok_or(AuthenticationError::Unknown)?;
         let now = self.clock.now();
         if live.has_ended(now) {
-            return Err(Refusal::Expired);
+            return Err(AuthenticationError::Expired);
         }
         live.used_at.fetch_max(now.as_micros(), Ordering::Relaxed);
         let made = &live.token.made;
@@ -265,8 +273,12 @@ impl Authenticator {
     /// wrong with it.
     ///
     /// # Errors
-    /// [`Refusal`] when the token is not active.
-    pub async fn sign_in(&self, secret: &str, from: Option<Peer>) -> Result<Caller, Refusal> {
+    /// [`AuthenticationError`] when the token is not active.
+    pub async fn sign_in(
+        &self,
+        secret: &str,
+        from: Option<Peer>,
+    ) -> Result<Caller, AuthenticationError> {
         let now = self.clock.now();
         let admitted = self.authenticate(secret, from);
         match &admitted {

@@ -82,7 +82,7 @@ impl TokenSpec {
         let (Some(role), true) = (role, faults.is_empty()) else {
             return Err(CreateTokenError::Invalid(faults));
         };
-        caller.may_give(role, &scope).map_err(CreateTokenError::Forbidden)?;
+        caller.check_grant(role, &scope).map_err(CreateTokenError::Forbidden)?;
         Ok(ValidatedToken { name: self.name.clone(), role, scope, expires_at })
     }
 

@@ -13,7 +13,7 @@ use crate::domain::error_chain;
 use crate::domain::outbound_auth::Auth;
 use crate::outbound_auth::AuthError;
 use crate::routing::MappingRoute;
-use crate::sender::{Exchange, Outgoing};
+use crate::sender::{Exchange, SignedRequest};
 
 impl Context {
     /// Adds the destination's secret headers and token, marked as sensitive. Fails when no token can be
@@ -33,12 +33,12 @@ impl Context {
     }
 
     /// Sends a signed and authorized request. Secrets that the receiver echoes are masked.
-    pub(super) async fn send(&self, route: &MappingRoute, outgoing: Outgoing) -> Exchange {
+    pub(super) async fn send(&self, route: &MappingRoute, outgoing: SignedRequest) -> Exchange {
         if route.settings.auth == Auth::None && route.secret_headers.is_empty() {
             return self.parts.sender.send(outgoing).await;
         }
         let started = Instant::now();
-        let resend = route.settings.auth.client().is_some().then(|| Outgoing {
+        let resend = route.settings.auth.client().is_some().then(|| SignedRequest {
             method: outgoing.method.clone(),
             url: outgoing.url.clone(),
             headers: outgoing.headers.clone(),

@@ -24,7 +24,7 @@ use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::mapping::Rendered;
 use crate::routing::MappingRoute;
-use crate::sender::{Exchange, Outgoing, Signed};
+use crate::sender::{Exchange, SignedContent, SignedRequest};
 use crate::store::LeasedDelivery;
 
 /// Bytes read of a 207 answer to a batch, and further bytes for each event in it.
@@ -144,7 +144,7 @@ impl Context {
         let mut headers = batch.headers();
         let span = batch.trace().and_then(|trace| propagate(trace, self.span_id(), &mut headers));
         let (first, event) = (&batch.items[0].rendered, &batch.items[0].delivery.event);
-        let message = Signed {
+        let message = SignedContent {
             webhook_id: &webhook_id,
             timestamp_s: started_at.as_seconds(),
             body: &body,
@@ -159,7 +159,7 @@ impl Context {
             body_sha256: event.document.sha256_of(&body),
             webhook_id,
         };
-        let outgoing = Outgoing {
+        let outgoing = SignedRequest {
             method: first.method.clone(),
             url: first.url.clone(),
             headers,
@@ -183,7 +183,12 @@ impl Context {
     }
 
     /// Adds the default `User-Agent` and the signature headers. A mapping cannot set `webhook-*`.
-    pub(super) fn sign(&self, route: &MappingRoute, headers: &mut HeaderMap, message: &Signed<'_>) {
+    pub(super) fn sign(
+        &self,
+        route: &MappingRoute,
+        headers: &mut HeaderMap,
+        message: &SignedContent<'_>,
+    ) {
         if !headers.contains_key(USER_AGENT) {
             headers.insert(USER_AGENT, self.parts.user_agent.clone());
         }

@@ -14,7 +14,7 @@ use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::mapping::Rendered;
 use crate::routing::MappingRoute;
-use crate::sender::{Outgoing, Signed, masked_headers};
+use crate::sender::{SignedContent, SignedRequest, masked_headers};
 
 /// The request of a preview or test send.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ impl Context {
         headers: HeaderMap,
         mut attempt: NewAttempt,
     ) -> NewAttempt {
-        let outgoing = Outgoing {
+        let outgoing = SignedRequest {
             method: rendered.method,
             url: rendered.url,
             headers,
@@ -147,7 +147,7 @@ impl Context {
         body: &[u8],
     ) -> HeaderMap {
         let mut headers = rendered.headers.clone();
-        let signed = Signed {
+        let signed = SignedContent {
             webhook_id: &format!("test_{}", started_at.as_micros()),
             timestamp_s: started_at.as_seconds(),
             body,

@@ -208,7 +208,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`Forbidden`] when it does not.
-    pub fn reaches(&self, source: &str, destination: &str) -> Result<(), Forbidden> {
+    pub fn check_scope(&self, source: &str, destination: &str) -> Result<(), Forbidden> {
         if self.scope.covers(source, destination) {
             return Ok(());
         }
@@ -222,7 +222,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`Forbidden`] when that token would have more rights than the caller.
-    pub fn may_give(&self, role: Role, scope: &Scope) -> Result<(), Forbidden> {
+    pub fn check_grant(&self, role: Role, scope: &Scope) -> Result<(), Forbidden> {
         if !self.role.covers(role) {
             let (mine, wanted) = (self.role.as_str(), role.as_str());
             return Err(Forbidden(format!("a token of role {mine} makes none of role {wanted}")));

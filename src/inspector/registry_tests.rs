@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::domain::clock::ManualClock;
-use crate::sender::{Signed, Signer};
+use crate::sender::{SignedContent, Signer};
 
 fn inspectors(clock: &Arc<ManualClock>) -> Inspectors {
     let secrets: KnownSecrets = Box::new(|name| match name.as_str() {
@@ -34,7 +34,7 @@ fn request(headers: HeaderMap) -> http::request::Parts {
 fn signed(clock: &ManualClock, id: &str, body: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let timestamp_s = clock.now().as_seconds();
-    let message = Signed { webhook_id: id, timestamp_s, body, first_event: body };
+    let message = SignedContent { webhook_id: id, timestamp_s, body, first_event: body };
     Signer::new(&["secret".into()]).sign(&mut headers, &message);
     headers
 }

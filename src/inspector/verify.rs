@@ -95,13 +95,13 @@ pub(super) fn webhook_id(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sender::{Signed, Signer};
+    use crate::sender::{SignedContent, Signer};
 
     const BODY: &[u8] = br#"{"type":"track","n":1}"#;
 
     fn signed(secret: &str, body: &[u8], first_event: &[u8]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        let message = Signed { webhook_id: "msg_1", timestamp_s: 1_000, body, first_event };
+        let message = SignedContent { webhook_id: "msg_1", timestamp_s: 1_000, body, first_event };
         Signer::new(&[secret.into()]).sign(&mut headers, &message);
         headers
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::outbox::OutboxWrite;
-use super::response::Refusal;
+use super::response::IntakeError;
 use super::slots::ReservedSlots;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
@@ -16,7 +16,7 @@ use crate::store::{Accepted, LeasedDelivery, NewDelivery, NewEvent, Outbox, Stor
 
 /// How many messages of a request were stored and how many were duplicates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct BatchCounts {
     pub(super) stored: usize,
     pub(super) duplicates: usize,
 }
@@ -27,11 +27,11 @@ pub(super) async fn accept(
     mut slots: ReservedSlots,
     store: &dyn Outbox,
     live: &Feed<LiveEvent>,
-) -> Result<Tally, Refusal> {
+) -> Result<BatchCounts, IntakeError> {
     let committed = Committed::of(&write);
     let accepted = store.accept(write.events).await?;
     if accepted.len() != committed.events.len() {
-        return Err(Refusal::Unavailable(Some(StoreError::Foreign {
+        return Err(IntakeError::Unavailable(Some(StoreError::Foreign {
             what: format!("{} results for {} events", accepted.len(), committed.events.len()),
         })));
     }
@@ -59,7 +59,7 @@ struct Committed {
 /// The effects of a commit.
 #[derive(Default)]
 struct Effects {
-    tally: Tally,
+    tally: BatchCounts,
     /// To be dispatched.
     leased: Vec<LeasedDelivery>,
     /// Mappings with pending deliveries.

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 
 use super::limits::{MAX_DRAINED_BYTES, MAX_REQUEST_BYTES};
 use super::memory_limit::Reservation;
-use super::response::{BodyError, Refusal};
+use super::response::{BodyError, IntakeError};
 
 /// A request's body that has not been read.
 pub trait RequestBody:
@@ -30,14 +30,14 @@ pub(super) enum Encoding {
 }
 
 /// The body's encoding. SDKs send JSON under different media types, so only form media types are refused.
-pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, IntakeError> {
     if let Some(media) = headers.get(CONTENT_TYPE) {
         let media = media.as_bytes().trim_ascii_start();
         let is = |kind: &[u8]| {
             media.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
         };
         if is(b"application/x-www-form-urlencoded") || is(b"multipart/") {
-            return Err(Refusal::MediaType);
+            return Err(IntakeError::MediaType);
         }
     }
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
@@ -49,9 +49,9 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
         {
             Encoding::Gzip
         }
-        Some(_) => return Err(Refusal::Encoding),
+        Some(_) => return Err(IntakeError::Encoding),
     };
-    if encodings.next().is_some() { Err(Refusal::Encoding) } else { Ok(encoding) }
+    if encodings.next().is_some() { Err(IntakeError::Encoding) } else { Ok(encoding) }
 }
 
 /// The Content-Length, if present.
@@ -65,16 +65,16 @@ pub(super) async fn read(
     mut body: impl RequestBody,
     reservation: &mut Reservation,
     within: Duration,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, IntakeError> {
     let reading = async {
         let read = collect(&mut body, reservation).await;
-        if matches!(read, Err(Refusal::RequestTooLarge | Refusal::Overloaded)) {
+        if matches!(read, Err(IntakeError::RequestTooLarge | IntakeError::Overloaded)) {
             reservation.release();
             discard(&mut body).await;
         }
         read
     };
-    tokio::time::timeout(within, reading).await.unwrap_or(Err(Refusal::SlowBody))
+    tokio::time::timeout(within, reading).await.unwrap_or(Err(IntakeError::SlowBody))
 }
 
 /// Drains the body of a refused request.
@@ -86,7 +86,7 @@ pub(super) async fn drain(mut body: impl RequestBody, within: Duration) {
 async fn collect(
     body: &mut impl RequestBody,
     reservation: &mut Reservation,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, IntakeError> {
     let content_length = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
     reserve(reservation, 0, first.len())?;
@@ -114,17 +114,17 @@ fn capacity_for(so_far: usize, content_length: Option<usize>) -> usize {
     content_length.unwrap_or(usize::MAX).clamp(so_far, so_far * 2)
 }
 
-fn reserve(reservation: &mut Reservation, so_far: usize, more: usize) -> Result<(), Refusal> {
+fn reserve(reservation: &mut Reservation, so_far: usize, more: usize) -> Result<(), IntakeError> {
     if so_far + more > MAX_REQUEST_BYTES {
-        return Err(Refusal::RequestTooLarge);
+        return Err(IntakeError::RequestTooLarge);
     }
     reservation.grow(more)
 }
 
-async fn next_data(body: &mut impl RequestBody) -> Result<Option<Bytes>, Refusal> {
+async fn next_data(body: &mut impl RequestBody) -> Result<Option<Bytes>, IntakeError> {
     while let Some(frame) = body.frame().await {
         // Trailers are ignored.
-        if let Ok(data) = frame.map_err(|error| Refusal::BrokenBody(error.into()))?.into_data()
+        if let Ok(data) = frame.map_err(|error| IntakeError::BrokenBody(error.into()))?.into_data()
             && !data.is_empty()
         {
             return Ok(Some(data));
@@ -146,7 +146,7 @@ pub(super) fn decode(
     body: Bytes,
     encoding: Encoding,
     reservation: &mut Reservation,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, IntakeError> {
     match encoding {
         Encoding::Plain => Ok(body),
         Encoding::Gzip => {
@@ -155,9 +155,9 @@ pub(super) fn decode(
             MultiGzDecoder::new(&body[..])
                 .take(limit)
                 .read_to_end(&mut plain)
-                .map_err(Refusal::Gzip)?;
+                .map_err(IntakeError::Gzip)?;
             if plain.len() > MAX_REQUEST_BYTES {
-                return Err(Refusal::RequestTooLarge);
+                return Err(IntakeError::RequestTooLarge);
             }
             reservation.grow(plain.capacity())?;
             Ok(Bytes::from(plain))
@@ -188,9 +188,9 @@ mod tests {
         let limit = vec![b' '; MAX_REQUEST_BYTES];
         assert_eq!(decode(&limit).expect("at the limit").len(), MAX_REQUEST_BYTES);
         let over = vec![b' '; MAX_REQUEST_BYTES + 1];
-        assert!(matches!(decode(&over), Err(Refusal::RequestTooLarge)));
+        assert!(matches!(decode(&over), Err(IntakeError::RequestTooLarge)));
         let bomb = vec![0; 64 * MAX_REQUEST_BYTES];
-        assert!(matches!(decode(&bomb), Err(Refusal::RequestTooLarge)));
+        assert!(matches!(decode(&bomb), Err(IntakeError::RequestTooLarge)));
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
             let mut reservation = MemoryLimit::new(usize::MAX).reservation();
             assert!(matches!(
                 decode(broken, Encoding::Gzip, &mut reservation),
-                Err(Refusal::Gzip(_))
+                Err(IntakeError::Gzip(_))
             ));
         }
     }
@@ -249,7 +249,7 @@ mod tests {
         let body = read(Whole::from("123456"), &mut one, within).await.expect("there is room");
         let mut other = limit.reservation();
         let refused = read(Whole::from("12345"), &mut other, within).await;
-        assert!(matches!(refused, Err(Refusal::Overloaded)));
+        assert!(matches!(refused, Err(IntakeError::Overloaded)));
         assert_eq!(limit.used_bytes(), body.len());
         read(Whole::from("1234"), &mut other, within).await.expect("there is room");
     }
@@ -263,13 +263,13 @@ mod tests {
             assert_eq!(of(CONTENT_TYPE, media).expect("read as JSON"), Encoding::Plain);
         }
         for media in ["application/x-www-form-urlencoded", "Multipart/form-data; boundary=x"] {
-            assert!(matches!(of(CONTENT_TYPE, media), Err(Refusal::MediaType)));
+            assert!(matches!(of(CONTENT_TYPE, media), Err(IntakeError::MediaType)));
         }
         for word in ["gzip", "GZIP", "x-gzip", " gzip "] {
             assert_eq!(of(CONTENT_ENCODING, word).expect("gzip"), Encoding::Gzip);
         }
         for word in ["br", "deflate", "zstd", "gzip, gzip"] {
-            assert!(matches!(of(CONTENT_ENCODING, word), Err(Refusal::Encoding)));
+            assert!(matches!(of(CONTENT_ENCODING, word), Err(IntakeError::Encoding)));
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::endpoint::Endpoint;
 use super::message::{Messages, RequestContext};
 use super::outbox::OutboxWrite;
-use super::response::Refusal;
+use super::response::IntakeError;
 use super::tracking_api::Intake;
 use crate::domain::auth::DestinationPath;
 use crate::domain::event::EventType;
@@ -56,12 +56,12 @@ impl Intake {
     }
 }
 
-fn refused(refusal: Refusal) -> StoreError {
+fn refused(refusal: IntakeError) -> StoreError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants concern HTTP requests")]
     match refusal {
-        Refusal::DiskFull => StoreError::Full,
-        Refusal::Overloaded => StoreError::Overloaded,
-        Refusal::Unavailable(Some(error)) => error,
+        IntakeError::DiskFull => StoreError::Full,
+        IntakeError::Overloaded => StoreError::Overloaded,
+        IntakeError::Unavailable(Some(error)) => error,
         other => invalid(&other),
     }
 }

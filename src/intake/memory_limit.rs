@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::response::Refusal;
+use super::response::IntakeError;
 
 /// A shared limit and its current use.
 #[derive(Clone, Debug)]
@@ -37,12 +37,12 @@ pub(super) struct Reservation {
 
 impl Reservation {
     /// Reserves more bytes. On failure the whole reservation is released.
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), IntakeError> {
         let before = self.limit.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         if before + bytes > self.limit.limit_bytes {
             self.release();
-            return Err(Refusal::Overloaded);
+            return Err(IntakeError::Overloaded);
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ mod tests {
         let mut one = limit.reservation();
         one.grow(10).expect("all of it");
         let mut other = limit.reservation();
-        assert!(matches!(other.grow(1), Err(Refusal::Overloaded)));
+        assert!(matches!(other.grow(1), Err(IntakeError::Overloaded)));
         drop(one);
         other.grow(10).expect("all of it again");
         drop(other);

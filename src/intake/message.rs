@@ -11,7 +11,7 @@ use super::limits::{
     MAX_MESSAGE_ID_CHARS,
 };
 use super::message_id::MessageIds;
-use super::response::Refusal;
+use super::response::IntakeError;
 use super::validate::{self, Rejection};
 use super::{raw_json, write_key};
 use crate::domain::clock::Timestamp;
@@ -58,7 +58,11 @@ pub(super) struct RequestContext<'r> {
 
 impl<'a> Messages<'a> {
     /// The messages of a request whose `body` parsed to `value`.
-    pub(super) fn of(endpoint: Endpoint, body: &Bytes, value: Value<'a>) -> Result<Self, Refusal> {
+    pub(super) fn of(
+        endpoint: Endpoint,
+        body: &Bytes,
+        value: Value<'a>,
+    ) -> Result<Self, IntakeError> {
         match endpoint {
             Endpoint::Single(kind) => Self::one(Some(kind), None, body, value),
             Endpoint::Batch => Self::batch(body, value),
@@ -70,15 +74,15 @@ impl<'a> Messages<'a> {
         rejection: Option<Rejection>,
         body: &Bytes,
         value: Value<'a>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, IntakeError> {
         if body.len() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::MessageTooLarge { bytes: body.len() });
+            return Err(IntakeError::MessageTooLarge { bytes: body.len() });
         }
         let item = Item { kind, rejection, value, body: body.clone() };
         Ok(Self { items: vec![item], envelope: None })
     }
 
-    fn batch(body: &Bytes, mut value: Value<'a>) -> Result<Self, Refusal> {
+    fn batch(body: &Bytes, mut value: Value<'a>) -> Result<Self, IntakeError> {
         let Some(object) = value.as_object_mut() else {
             return Self::one(None, Some(Rejection::NotAnObject), body, value);
         };
@@ -90,13 +94,13 @@ impl<'a> Messages<'a> {
             return Self::one(None, Some(Rejection::EmptyBatch), body, value);
         }
         if values.len() > MAX_BATCH_MESSAGES {
-            return Err(Refusal::TooManyMessages { count: values.len() });
+            return Err(IntakeError::TooManyMessages { count: values.len() });
         }
         let envelope = Envelope::of(object, values.len())?;
         let mut items = Vec::with_capacity(values.len());
         for (index, (value, slice)) in values.into_iter().zip(slices).enumerate() {
             if slice.len() > MAX_MESSAGE_BYTES {
-                return Err(Refusal::ItemTooLarge { index, bytes: slice.len() });
+                return Err(IntakeError::ItemTooLarge { index, bytes: slice.len() });
             }
             items.push(Item { kind: None, rejection: None, value, body: body.slice(slice) });
         }
@@ -119,7 +123,7 @@ impl<'a> Messages<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn of(batch: &mut Object<'a>, count: usize) -> Result<Option<Self>, Refusal> {
+    fn of(batch: &mut Object<'a>, count: usize) -> Result<Option<Self>, IntakeError> {
         let mut object = Object::new();
         for key in ["context", "integrations"] {
             if let Some(value @ Value::Object(_)) = batch.remove(key) {
@@ -135,10 +139,10 @@ impl<'a> Envelope<'a> {
         let value = Value::Object(object);
         let text = json::to_string(&value);
         if text.len() > MAX_ENVELOPE_BYTES {
-            return Err(Refusal::EnvelopeTooLarge { bytes: text.len() });
+            return Err(IntakeError::EnvelopeTooLarge { bytes: text.len() });
         }
         if text.len() * count > MAX_MERGED_BYTES {
-            return Err(Refusal::MergedTooLarge { count });
+            return Err(IntakeError::MergedTooLarge { count });
         }
         let Value::Object(object) = value else { return Ok(None) };
         Ok(Some(Self { object, text }))

@@ -18,7 +18,7 @@ pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a request was refused; nothing of it was stored.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum IntakeError {
     #[error("there is no such endpoint: see /v1/track, /v1/identify, /v1/batch and the like")]
     NotFound,
     #[error("this endpoint accepts POST only")]
@@ -73,7 +73,7 @@ pub(super) enum Refusal {
     Unavailable(#[source] Option<StoreError>),
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for IntakeError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::DiskFull,
@@ -86,7 +86,7 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl Refusal {
+impl IntakeError {
     /// The HTTP status and the error code.
     pub(super) const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
@@ -143,7 +143,7 @@ pub(super) fn success() -> Response {
     ([(CONTENT_TYPE, JSON)], Body::from(r#"{"success":true}"#)).into_response()
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for IntakeError {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Error<'a> {

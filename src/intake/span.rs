@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accept::Tally;
+use super::accept::BatchCounts;
 use super::head::RequestHead;
-use super::response::Refusal;
+use super::response::IntakeError;
 use crate::domain::clock::Timestamp;
 use crate::domain::span::{AttributeValue, Span, SpanKind};
 use crate::domain::trace::Trace;
@@ -33,7 +33,7 @@ impl AcceptSpan {
         self,
         started_at: Timestamp,
         duration: Duration,
-        tally: &Result<Tally, Refusal>,
+        tally: &Result<BatchCounts, IntakeError>,
     ) {
         let number =
             |count: usize| AttributeValue::Number(i64::try_from(count).unwrap_or(i64::MAX));

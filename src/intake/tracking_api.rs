@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
 
-use super::accept::{self, Tally};
+use super::accept::{self, BatchCounts};
 use super::body::{self, RequestBody};
 use super::detached::Detached;
 use super::dispatch::Dispatch;
@@ -26,7 +26,7 @@ use super::memory_limit::{MemoryLimit, Reservation};
 use super::message::{Messages, RequestContext};
 use super::message_id::MessageIds;
 use super::outbox::OutboxWrite;
-use super::response::{self, Refusal};
+use super::response::{self, IntakeError};
 use super::slots::ReservedSlots;
 use super::span::AcceptSpan;
 use super::write_key;
@@ -146,7 +146,7 @@ impl Intake {
         let path = uri.path();
         let (status, response) = match self.receive(request).await {
             Ok(tally) => {
-                let Tally { stored, duplicates } = tally;
+                let BatchCounts { stored, duplicates } = tally;
                 tracing::debug!(path, stored, duplicates, "accepted");
                 (StatusCode::OK, response::success())
             }
@@ -164,7 +164,7 @@ impl Intake {
     async fn receive<B: RequestBody>(
         self: &Arc<Self>,
         request: Request<B>,
-    ) -> Result<Tally, Refusal> {
+    ) -> Result<BatchCounts, IntakeError> {
         let (head, body) = request.into_parts();
         let mut head = match self.check_head(&head) {
             Ok(head) => head,
@@ -189,10 +189,10 @@ impl Intake {
     }
 
     /// The checks that precede reading the body.
-    fn check_head(&self, head: &request::Parts) -> Result<RequestHead, Refusal> {
-        let endpoint = Endpoint::at(head.uri.path()).ok_or(Refusal::NotFound)?;
+    fn check_head(&self, head: &request::Parts) -> Result<RequestHead, IntakeError> {
+        let endpoint = Endpoint::at(head.uri.path()).ok_or(IntakeError::NotFound)?;
         if head.method != Method::POST {
-            return Err(Refusal::Method);
+            return Err(IntakeError::Method);
         }
         let key = write_key::in_headers(&head.headers);
         if let Some(key) = &key {
@@ -200,10 +200,10 @@ impl Intake {
         }
         let encoding = body::encoding(&head.headers)?;
         if body::content_length(&head.headers) > Some(MAX_REQUEST_BYTES) {
-            return Err(Refusal::RequestTooLarge);
+            return Err(IntakeError::RequestTooLarge);
         }
         if !self.store.has_room() {
-            return Err(Refusal::DiskFull);
+            return Err(IntakeError::DiskFull);
         }
         Ok(RequestHead { endpoint, encoding, key, trace: trace(&head.headers) })
     }
@@ -222,10 +222,10 @@ impl Intake {
         body: Bytes,
         received_at: Timestamp,
         reservation: &mut Reservation,
-    ) -> Result<(OutboxWrite, ReservedSlots), Refusal> {
+    ) -> Result<(OutboxWrite, ReservedSlots), IntakeError> {
         let body = body::decode(body, head.encoding, reservation)?;
-        let value = json::parse(&body).map_err(Refusal::Json)?;
-        let key = head.key.or_else(|| write_key::in_body(&value)).ok_or(Refusal::NoWriteKey)?;
+        let value = json::parse(&body).map_err(IntakeError::Json)?;
+        let key = head.key.or_else(|| write_key::in_body(&value)).ok_or(IntakeError::NoWriteKey)?;
         // Reading the body takes time: use the routing table of now.
         let source = find_source(&self.routes.current(), &key)?;
         let context = RequestContext {
@@ -246,7 +246,7 @@ impl Intake {
         self: &Arc<Self>,
         (write, slots): (OutboxWrite, ReservedSlots),
         reservation: Reservation,
-    ) -> Result<Tally, Refusal> {
+    ) -> Result<BatchCounts, IntakeError> {
         let intake = Arc::clone(self);
         let accepting = async move {
             let _held = reservation;
@@ -256,7 +256,7 @@ impl Intake {
     }
 }
 
-fn find_source(routes: &Routes, key: &str) -> Result<Arc<SourceRoute>, Refusal> {
-    let source = routes.source_by_write_key(key).ok_or(Refusal::UnknownWriteKey)?;
-    if source.enabled { Ok(Arc::clone(source)) } else { Err(Refusal::SourceDisabled) }
+fn find_source(routes: &Routes, key: &str) -> Result<Arc<SourceRoute>, IntakeError> {
+    let source = routes.source_by_write_key(key).ok_or(IntakeError::UnknownWriteKey)?;
+    if source.enabled { Ok(Arc::clone(source)) } else { Err(IntakeError::SourceDisabled) }
 }

@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::outbound_auth::{ClientAuth, CodeClient, OauthClient};
-use crate::sender::{Failure, Outgoing, Sender};
+use crate::sender::{Failure, Sender, SignedRequest};
 
 /// The most that is quoted of a server's error, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
@@ -187,7 +187,7 @@ impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
                 outcome: Outcome::Render,
                 message: "the token endpoint's URL is malformed".to_owned(),
             })?;
-            let outgoing = Outgoing {
+            let outgoing = SignedRequest {
                 method: head.method,
                 url,
                 headers: head.headers,

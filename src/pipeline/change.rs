@@ -66,7 +66,7 @@ impl Editor {
         match target {
             Target::Source(_) => admin.reaches_everything()?,
             Target::Destination(source, destination) | Target::Mapping(source, destination, _) => {
-                admin.reaches(source, destination)?;
+                admin.check_scope(source, destination)?;
             }
         }
         match self.try_change(admin, target, guard, change).await {

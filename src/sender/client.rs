@@ -15,7 +15,7 @@ use url::{Host, Position, Url};
 use super::address::{AddressPolicy, UrlRefused};
 use super::connection::{Connection, NoResponse, Response};
 use super::connector::Connector;
-use super::exchange::{Exchange, Outgoing};
+use super::exchange::{Exchange, SignedRequest};
 use super::failure::{self, Failure};
 use super::headers::masked_headers;
 use super::phase::Phase;
@@ -126,7 +126,7 @@ impl Sender {
     }
 
     /// Sends one request; errors are part of the result.
-    pub async fn send(&self, request: Outgoing) -> Exchange {
+    pub async fn send(&self, request: SignedRequest) -> Exchange {
         let started = Instant::now();
         let mut exchange = match self.policy.check_url_host(&request.url) {
             Ok(()) => self.exchange(request).await,
@@ -136,7 +136,7 @@ impl Sender {
         exchange
     }
 
-    async fn exchange(&self, request: Outgoing) -> Exchange {
+    async fn exchange(&self, request: SignedRequest) -> Exchange {
         let (timeout, multistatus_bytes) = (request.timeout, request.multistatus_bytes);
         let sleep = tokio::time::sleep(timeout);
         tokio::pin!(sleep);
@@ -149,7 +149,7 @@ impl Sender {
     /// Sends a request whose URL was checked, and waits for the response's head.
     pub(super) async fn head(
         &self,
-        request: Outgoing,
+        request: SignedRequest,
         sleep: std::pin::Pin<&mut Sleep>,
     ) -> Result<Response, Failure> {
         let timeout = request.timeout;
@@ -164,10 +164,10 @@ impl Sender {
     /// Sends on a pooled connection, or on a new one.
     async fn send_on_any_connection(
         &self,
-        outgoing: Outgoing,
+        outgoing: SignedRequest,
         phase: &mut Phase,
     ) -> Result<Response, Failure> {
-        let Outgoing { method, url, headers, body, .. } = outgoing;
+        let SignedRequest { method, url, headers, body, .. } = outgoing;
         let mut request = self.to_http(method, &url, headers, body)?;
         while let Some(connection) = self.pool.take(&url[..Position::BeforePath]) {
             match send_on(connection, request, phase).await {

@@ -11,7 +11,7 @@ use crate::domain::attempt::Outcome;
 
 /// One request with complete and signed headers.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct SignedRequest {
     /// POST, PUT or PATCH.
     pub method: Method,
     /// The target.

@@ -2,7 +2,7 @@
 //! timeout as a delivery. The response goes to the caller and is not recorded.
 
 use super::client::Sender;
-use super::exchange::Outgoing;
+use super::exchange::SignedRequest;
 use super::failure::{self, Failure};
 use super::phase::Phase;
 use super::response::{MAX_READ_BYTES, ResponseBody};
@@ -13,7 +13,7 @@ impl Sender {
     ///
     /// # Errors
     /// When no whole response arrives, it is longer than 64 KiB, or the address is refused.
-    pub async fn fetch(&self, request: Outgoing) -> Result<http::Response<Vec<u8>>, Failure> {
+    pub async fn fetch(&self, request: SignedRequest) -> Result<http::Response<Vec<u8>>, Failure> {
         self.policy.check_url_host(&request.url).map_err(|refused| failure::of_url(&refused))?;
         let timeout = request.timeout;
         let sleep = tokio::time::sleep(timeout);

@@ -49,7 +49,7 @@ impl fmt::Debug for Signer {
 
 /// The content that is signed: the body with its webhook id and timestamp.
 #[derive(Clone, Copy, Debug)]
-pub struct Signed<'a> {
+pub struct SignedContent<'a> {
     /// The `webhook-id`: visible ASCII, the same in every attempt.
     pub webhook_id: &'a str,
     /// Time of the attempt, in seconds since the Unix epoch.
@@ -71,7 +71,7 @@ impl Signer {
     /// Adds `webhook-id` and `webhook-timestamp`, and with a secret `webhook-signature` and
     /// `X-Signature`. The `webhook-*` headers replace the mapping's; an `X-Signature` of the mapping
     /// stays.
-    pub fn sign(&self, headers: &mut HeaderMap, message: &Signed<'_>) {
+    pub fn sign(&self, headers: &mut HeaderMap, message: &SignedContent<'_>) {
         headers.insert(WEBHOOK_ID, header_value(message.webhook_id));
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(message.timestamp_s));
         headers.remove(WEBHOOK_SIGNATURE);
@@ -85,7 +85,7 @@ impl Signer {
         }
     }
 
-    fn standard_signatures(&self, message: &Signed<'_>) -> HeaderValue {
+    fn standard_signatures(&self, message: &SignedContent<'_>) -> HeaderValue {
         let mut text = String::with_capacity(self.standard.len() * (STANDARD_LEN + 1));
         for key in &self.standard {
             if !text.is_empty() {
@@ -121,7 +121,7 @@ pub fn verify_standard(
     body: &[u8],
     header: &str,
 ) -> bool {
-    let message = Signed { webhook_id, timestamp_s, body, first_event: body };
+    let message = SignedContent { webhook_id, timestamp_s, body, first_event: body };
     let tag = standard_tag(&standard_key(secret), &message);
     header
         .split_ascii_whitespace()
@@ -143,7 +143,7 @@ fn standard_key(secret: &SecretString) -> Key {
     Key::new(HMAC_SHA256, decoded.as_ref().map_or(text.as_bytes(), |key| key.as_slice()))
 }
 
-fn standard_tag(key: &Key, message: &Signed<'_>) -> Tag {
+fn standard_tag(key: &Key, message: &SignedContent<'_>) -> Tag {
     let mut context = Context::with_key(key);
     context.update(message.webhook_id.as_bytes());
     context.update(b".");
@@ -171,11 +171,11 @@ mod tests {
         SecretString::from(text)
     }
 
-    fn message(body: &[u8]) -> Signed<'_> {
-        Signed { webhook_id: "evt_1", timestamp_s: 1_700_000_000, body, first_event: body }
+    fn message(body: &[u8]) -> SignedContent<'_> {
+        SignedContent { webhook_id: "evt_1", timestamp_s: 1_700_000_000, body, first_event: body }
     }
 
-    fn signed_headers(secrets: &[SecretString], message: &Signed<'_>) -> HeaderMap {
+    fn signed_headers(secrets: &[SecretString], message: &SignedContent<'_>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         Signer::new(secrets).sign(&mut headers, message);
         headers
@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn a_batch_is_signed_by_its_body_and_x_signature_by_its_first_event() {
         let ours = secret("abc123");
-        let batch = Signed { first_event: b"{\"i\":1}", ..message(b"[{\"i\":1},{\"i\":2}]") };
+        let batch =
+            SignedContent { first_event: b"{\"i\":1}", ..message(b"[{\"i\":1},{\"i\":2}]") };
         let headers = signed_headers(std::slice::from_ref(&ours), &batch);
         assert!(verify_x_signature(&ours, b"{\"i\":1}", text(&headers, "x-signature")));
         let standard = text(&headers, "webhook-signature");

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::attempt_view::AttemptView;
 use super::page::Page;
 use super::scope::visible_destinations;
-use super::{Condition, Refusal, Service, destination_path, filter, mapping_path};
+use super::{Condition, Service, ServiceError, destination_path, filter, mapping_path};
 use crate::domain::auth::Caller;
 use crate::domain::id::{Noun, PublicId};
 use crate::store::{AttemptRow, Cursor, Pipeline};
@@ -45,12 +45,12 @@ impl Service {
     /// A page of the attempts that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn attempts(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<ListedAttempt>, Refusal> {
+    ) -> Result<Page<ListedAttempt>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let mut query = filter::attempts(conditions, &pipeline)?;
         query.among = visible_destinations(caller, &pipeline);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::page::Page;
-use super::{Condition, Refusal, Service, filter};
+use super::{Condition, Service, ServiceError, filter};
 use crate::domain::audit::{Action, Entry, NewEntry};
 use crate::domain::auth::{Caller, Role};
 use crate::store::StoreError;
@@ -93,12 +93,12 @@ impl Service {
     /// the entries of these destinations.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn audit(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<EntryView>, Refusal> {
+    ) -> Result<Page<EntryView>, ServiceError> {
         let mut query = filter::audit(conditions)?;
         let limits = caller.scope.limits();
         query.within = limits.map(|paths| paths.iter().map(ToString::to_string).collect());
@@ -113,12 +113,12 @@ impl Service {
     /// still has this hash.
     ///
     /// # Errors
-    /// [`Refusal`] for a caller with a destination scope, and for a malformed `kept`.
+    /// [`ServiceError`] for a caller with a destination scope, and for a malformed `kept`.
     pub async fn verify_audit(
         &self,
         caller: &Caller,
         kept: Option<&str>,
-    ) -> Result<VerdictView, Refusal> {
+    ) -> Result<VerdictView, ServiceError> {
         caller.reaches_everything()?;
         let kept = kept.map(read_kept).transpose()?;
         let verdict = self.store.verify_audit().await?;
@@ -136,12 +136,12 @@ impl Service {
     }
 }
 
-fn read_kept(text: &str) -> Result<(i64, [u8; 32]), Refusal> {
+fn read_kept(text: &str) -> Result<(i64, [u8; 32]), ServiceError> {
     let read = || {
         let (number, hash) = text.split_once(':')?;
         let mut bytes = [0; 32];
         hex::decode_to_slice(hash, &mut bytes).ok()?;
         Some((number.parse().ok()?, bytes))
     };
-    read().ok_or_else(|| Refusal::at("kept", "should be NUMBER:HASH, as verifying printed it"))
+    read().ok_or_else(|| ServiceError::at("kept", "should be NUMBER:HASH, as verifying printed it"))
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::destination::Destination;
@@ -28,28 +28,30 @@ pub type Names = (String, String);
 fn destination<'p>(
     pipeline: &'p Pipeline,
     (source, name): &Names,
-) -> Result<&'p Destination, Refusal> {
+) -> Result<&'p Destination, ServiceError> {
     let source_id = pipeline.sources.iter().find(|one| one.name == *source).map(|one| one.id);
     let mut found = pipeline.destinations.iter();
     found
         .find(|one| Some(one.source_id) == source_id && one.name == *name)
-        .ok_or_else(|| Refusal::Missing(format!("destination {source}/{name}")))
+        .ok_or_else(|| ServiceError::Missing(format!("destination {source}/{name}")))
 }
 
-fn nothing_to_connect() -> Refusal {
-    Refusal::Conflict("its auth kind is not authorization_code: it needs no connection".to_owned())
+fn nothing_to_connect() -> ServiceError {
+    ServiceError::Conflict(
+        "its auth kind is not authorization_code: it needs no connection".to_owned(),
+    )
 }
 
 impl Service {
     /// The state of a destination's connection.
     ///
     /// # Errors
-    /// [`Refusal`] when the destination needs no connection.
+    /// [`ServiceError`] when the destination needs no connection.
     pub async fn connection(
         &self,
         caller: &Caller,
         names: &Names,
-    ) -> Result<ConnectionView, Refusal> {
+    ) -> Result<ConnectionView, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let destination = destination(&pipeline, names)?;
         ConnectionView::of(&pipeline, destination).ok_or_else(nothing_to_connect)
@@ -58,14 +60,18 @@ impl Service {
     /// Starts the flow for a destination and returns the page to open in a browser.
     ///
     /// # Errors
-    /// [`Refusal`] when the destination needs no connection.
-    pub async fn connect(&self, operator: &Operator, names: &Names) -> Result<BegunView, Refusal> {
-        operator.reaches(&names.0, &names.1)?;
+    /// [`ServiceError`] when the destination needs no connection.
+    pub async fn connect(
+        &self,
+        operator: &Operator,
+        names: &Names,
+    ) -> Result<BegunView, ServiceError> {
+        operator.check_scope(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let id = destination(&pipeline, names)?.id;
         let begun = self.auth.begin(id, &self.callback_url).map_err(|error| match error {
             AuthorizationError::NothingToConnect => nothing_to_connect(),
-            AuthorizationError::Url(error) => Refusal::Conflict(error.to_string()),
+            AuthorizationError::Url(error) => ServiceError::Conflict(error.to_string()),
             AuthorizationError::Secret(error) => error.into(),
         })?;
         let expires_at = begun.expires_at.to_iso();
@@ -79,13 +85,13 @@ impl Service {
     /// Ends a destination's connection; its deliveries are held from then on.
     ///
     /// # Errors
-    /// [`Refusal`] when the destination needs no connection.
+    /// [`ServiceError`] when the destination needs no connection.
     pub async fn disconnect(
         &self,
         operator: &Operator,
         names: &Names,
-    ) -> Result<ConnectionView, Refusal> {
-        operator.reaches(&names.0, &names.1)?;
+    ) -> Result<ConnectionView, ServiceError> {
+        operator.check_scope(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let found = destination(&pipeline, names)?;
         if !found.settings.auth.needs_connection() {

@@ -7,7 +7,7 @@ use super::deliveries::DeliveryView;
 use super::filter::{self, Condition, destination_path};
 use super::page::Page;
 use super::scope::visible_destinations;
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::auth::Caller;
 
 /// Dead letters with the same destination and reason.
@@ -31,12 +31,12 @@ impl Service {
     /// A page of the dead letters that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn dead_letters(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<DeliveryView>, Refusal> {
+    ) -> Result<Page<DeliveryView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let query = filter::dead_letters(conditions, &pipeline)?;
         self.list_deliveries(caller, query, &pipeline).await
@@ -45,11 +45,11 @@ impl Service {
     /// Every group of dead letters, the largest first.
     ///
     /// # Errors
-    /// [`Refusal`] when the store fails.
+    /// [`ServiceError`] when the store fails.
     pub async fn dead_letter_groups(
         &self,
         caller: &Caller,
-    ) -> Result<Page<DeadLetterGroupView>, Refusal> {
+    ) -> Result<Page<DeadLetterGroupView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let seen = visible_destinations(caller, &pipeline);
         let mut groups = self.store.dead_letter_groups().await?;

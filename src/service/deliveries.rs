@@ -8,7 +8,7 @@ use super::event_view::EventView;
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::page::Page;
 use super::scope::visible_destinations;
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
@@ -125,12 +125,12 @@ impl Service {
     /// A page of the deliveries that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn deliveries(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<DeliveryView>, Refusal> {
+    ) -> Result<Page<DeliveryView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let query = filter::deliveries(conditions, &pipeline)?;
         self.list_deliveries(caller, query, &pipeline).await
@@ -141,7 +141,7 @@ impl Service {
         caller: &Caller,
         mut query: DeliveryQuery,
         pipeline: &Pipeline,
-    ) -> Result<Page<DeliveryView>, Refusal> {
+    ) -> Result<Page<DeliveryView>, ServiceError> {
         query.among = visible_destinations(caller, pipeline);
         let limit = query.limit;
         // One row beyond the limit shows whether there is a next page.
@@ -154,17 +154,21 @@ impl Service {
     /// A delivery by its id.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
-    pub async fn delivery(&self, caller: &Caller, text: &str) -> Result<DeliveryDetail, Refusal> {
+    /// [`ServiceError`] when there is none.
+    pub async fn delivery(
+        &self,
+        caller: &Caller,
+        text: &str,
+    ) -> Result<DeliveryDetail, ServiceError> {
         let id = PublicId::parse_as(text, Noun::Delivery)
-            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+            .map_err(|error| ServiceError::Malformed(error.to_string()))?;
         let pipeline = self.pipeline(caller).await?;
         let seen = visible_destinations(caller, &pipeline);
         let row = self.store.delivery(DeliveryId(id.key)).await?;
         let row = row
             .filter(|row| row.delivery.accepted_at == id.created_at)
             .filter(|row| seen.is_none_or(|ids| ids.contains(&row.delivery.destination_id)))
-            .ok_or_else(|| Refusal::Missing(format!("delivery {text}")))?;
+            .ok_or_else(|| ServiceError::Missing(format!("delivery {text}")))?;
         let attempts = self.store.attempts_of(row.delivery.id).await?;
         let event = self.store.event(row.delivery.event_id).await?;
         Ok(DeliveryDetail {

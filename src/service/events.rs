@@ -8,7 +8,7 @@ use super::event_view::EventView;
 use super::filter::{self, Condition};
 use super::page::Page;
 use super::scope::{visible_destinations, visible_sources};
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::auth::Caller;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, Noun, PublicId};
@@ -30,12 +30,12 @@ impl Service {
     /// A page of the events that match, newest first.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn events(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<EventView>, Refusal> {
+    ) -> Result<Page<EventView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let mut query = filter::events(conditions, &pipeline)?;
         query.among = visible_sources(caller, &pipeline);
@@ -50,17 +50,17 @@ impl Service {
     /// An event by its id.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
-    pub async fn event(&self, caller: &Caller, text: &str) -> Result<EventDetail, Refusal> {
+    /// [`ServiceError`] when there is none.
+    pub async fn event(&self, caller: &Caller, text: &str) -> Result<EventDetail, ServiceError> {
         let id = PublicId::parse_as(text, Noun::Event)
-            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+            .map_err(|error| ServiceError::Malformed(error.to_string()))?;
         let pipeline = self.pipeline(caller).await?;
         let seen = visible_sources(caller, &pipeline);
         let stored = self.store.event(EventId(id.key)).await?;
         let stored = stored
             .filter(|stored| stored.event.received_at == id.created_at)
             .filter(|stored| seen.is_none_or(|ids| ids.contains(&stored.event.source_id)))
-            .ok_or_else(|| Refusal::Missing(format!("event {text}")))?;
+            .ok_or_else(|| ServiceError::Missing(format!("event {text}")))?;
         let query = DeliveryQuery {
             event_id: Some(stored.id),
             among: visible_destinations(caller, &pipeline),

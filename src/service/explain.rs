@@ -10,7 +10,7 @@ use super::deliveries::DeliveryView;
 use super::event_view::EventView;
 use super::filter::mapping_path;
 use super::scope::{visible_destinations, visible_sources};
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::auth::Caller;
 use crate::domain::destination::Destination;
 use crate::domain::event::StoredEvent;
@@ -126,8 +126,8 @@ impl Service {
     /// Explains the routing of an event, by its id or its messageId.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
-    pub async fn explain(&self, caller: &Caller, text: &str) -> Result<Explanation, Refusal> {
+    /// [`ServiceError`] when there is none.
+    pub async fn explain(&self, caller: &Caller, text: &str) -> Result<Explanation, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let Found { stored, others, by_message_id } = find(self, &pipeline, caller, text).await?;
         let routing = self.store.routing(stored.id).await?;
@@ -170,7 +170,7 @@ async fn find(
     pipeline: &Pipeline,
     caller: &Caller,
     text: &str,
-) -> Result<Found, Refusal> {
+) -> Result<Found, ServiceError> {
     let seen = visible_sources(caller, pipeline);
     if let Ok(id) = PublicId::parse_as(text, Noun::Event)
         && let Some(stored) = service.store.event(EventId(id.key)).await?
@@ -186,7 +186,7 @@ async fn find(
     let stored = found.next().ok_or_else(|| {
         let since = listed.looked_to.map(|cursor| format!(" accepted since {}", cursor.at));
         let since = since.unwrap_or_default();
-        Refusal::Missing(format!("event with the id or messageId {text}{since}"))
+        ServiceError::Missing(format!("event with the id or messageId {text}{since}"))
     })?;
     let id = |it: StoredEvent| PublicId::new(Noun::Event, it.event.received_at, it.id.0);
     let others = found.map(|it| id(it).to_string()).collect();
@@ -218,7 +218,7 @@ impl<'a> Known<'a> {
         service: &Service,
         row: &DeliveryRow,
         set_up: Option<(&Destination, &Mapping)>,
-    ) -> Result<MappingExplanation, Refusal> {
+    ) -> Result<MappingExplanation, ServiceError> {
         let attempts = service.store.attempts_of(row.delivery.id).await?;
         let settled_by = match row.delivery.settled_by {
             Some(id) => service.store.delivery(id).await?,

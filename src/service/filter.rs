@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::Refusal;
+use super::ServiceError;
 use super::parameters::{self, MAX_LIMIT, Parameter};
 use crate::domain::attempt::Outcome;
 use crate::domain::audit::Action;
@@ -38,7 +38,7 @@ pub type Condition = (String, String);
 pub(super) fn deliveries(
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<DeliveryQuery, Refusal> {
+) -> Result<DeliveryQuery, ServiceError> {
     let mut query = DeliveryQuery { limit: DEFAULT_LIMIT, ..DeliveryQuery::default() };
     each(conditions, parameters::DELIVERIES, |name, value| set(&mut query, name, value, pipeline))?;
     Ok(query)
@@ -48,9 +48,9 @@ pub(super) fn deliveries(
 pub(super) fn dead_letters(
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<DeliveryQuery, Refusal> {
+) -> Result<DeliveryQuery, ServiceError> {
     if conditions.iter().any(|(name, _)| name == "state") {
-        return Err(Refusal::at("state", "is always dead here"));
+        return Err(ServiceError::at("state", "is always dead here"));
     }
     let dead = Some(State::Dead);
     let mut query = DeliveryQuery { limit: DEFAULT_LIMIT, state: dead, ..Default::default() };
@@ -64,7 +64,7 @@ pub(super) fn dead_letters(
 pub(super) fn attempts(
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<AttemptQuery, Refusal> {
+) -> Result<AttemptQuery, ServiceError> {
     let mut query = AttemptQuery { limit: DEFAULT_LIMIT, ..AttemptQuery::default() };
     each(conditions, parameters::ATTEMPTS, |name, value| {
         match name {
@@ -85,7 +85,10 @@ pub(super) fn attempts(
 }
 
 /// Parses the filter of a list of events.
-pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<EventQuery, Refusal> {
+pub(super) fn events(
+    conditions: &[Condition],
+    pipeline: &Pipeline,
+) -> Result<EventQuery, ServiceError> {
     let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
     each(conditions, parameters::EVENTS, |name, value| {
         match name {
@@ -107,7 +110,7 @@ pub(super) fn events(conditions: &[Condition], pipeline: &Pipeline) -> Result<Ev
 pub(super) fn live_events(
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<EventFilter, Refusal> {
+) -> Result<EventFilter, ServiceError> {
     let (mut of, mut kind, mut text) = (None, None, None);
     each(conditions, parameters::LIVE_EVENTS, |name, value| {
         match name {
@@ -130,7 +133,7 @@ pub(super) fn live_events(
 }
 
 /// Parses the filter of the audit log.
-pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, Refusal> {
+pub(super) fn audit(conditions: &[Condition]) -> Result<AuditQuery, ServiceError> {
     let mut query = AuditQuery { limit: DEFAULT_LIMIT, ..AuditQuery::default() };
     each(conditions, parameters::AUDIT, |name, value| {
         match name {
@@ -178,7 +181,7 @@ pub(super) fn each(
     conditions: &[Condition],
     known: &[Parameter],
     mut set: impl FnMut(&str, &str) -> Result<(), String>,
-) -> Result<(), Refusal> {
+) -> Result<(), ServiceError> {
     let mut read = |name: &str, value: &str| {
         let parameter = known.iter().find(|it| it.name == name);
         parameter.ok_or_else(|| unknown(known, name))?.values.check(value)?;
@@ -190,7 +193,7 @@ pub(super) fn each(
             read(name, value).err().map(|message| FieldError::new(name, message))
         })
         .collect();
-    if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(ServiceError::Invalid(faults)) }
 }
 
 fn set(
@@ -385,7 +388,7 @@ pub(super) fn within(
     conditions: &[Condition],
     known: &[Parameter],
     pipeline: &Pipeline,
-) -> Result<Within, Refusal> {
+) -> Result<Within, ServiceError> {
     let mut within = Within::default();
     each(conditions, known, |name, value| {
         match name {
@@ -398,7 +401,7 @@ pub(super) fn within(
 }
 
 /// Parses the parameters of a list of revisions: the cursor and the page size.
-pub(super) fn revisions(conditions: &[Condition]) -> Result<(Option<u32>, u32), Refusal> {
+pub(super) fn revisions(conditions: &[Condition]) -> Result<(Option<u32>, u32), ServiceError> {
     let (mut before, mut count) = (None, DEFAULT_LIMIT);
     each(conditions, parameters::REVISIONS, |name, value| {
         match name {

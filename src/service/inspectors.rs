@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::inspector::{
@@ -152,15 +152,15 @@ fn subject(name: &InspectorName) -> String {
     format!("inspectors/{}", name.as_str())
 }
 
-pub(super) fn name(text: &str) -> Result<InspectorName, Refusal> {
+pub(super) fn name(text: &str) -> Result<InspectorName, ServiceError> {
     InspectorName::parse(text).ok_or_else(|| {
         let message = "should be 1 to 64 lowercase letters, digits, - and _";
-        Refusal::at("name", message)
+        ServiceError::at("name", message)
     })
 }
 
 /// Parses the response; each error names its field.
-fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), Refusal> {
+fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), ServiceError> {
     let mut faults = Vec::new();
     let script = document.statuses.parse().unwrap_or_else(|error: ScriptError| {
         faults.push(FieldError::new("statuses", error.to_string()));
@@ -185,14 +185,14 @@ fn read(document: &AnswerDocument) -> Result<(Answer, SecretChange), Refusal> {
         }
         Some(text) => SecretChange::Set(text.into()),
     };
-    if faults.is_empty() { Ok((answer, secret)) } else { Err(Refusal::Invalid(faults)) }
+    if faults.is_empty() { Ok((answer, secret)) } else { Err(ServiceError::Invalid(faults)) }
 }
 
 impl Service {
     /// The inspectors; an error where the setting disables them.
-    pub(super) fn inspectors(&self) -> Result<&Arc<Inspectors>, Refusal> {
+    pub(super) fn inspectors(&self) -> Result<&Arc<Inspectors>, ServiceError> {
         let off = "inspector here: start the service with the setting inspector = true";
-        self.inspectors.as_ref().ok_or_else(|| Refusal::Missing(off.to_owned()))
+        self.inspectors.as_ref().ok_or_else(|| ServiceError::Missing(off.to_owned()))
     }
 
     fn inspector_view(&self, inspector: &Inspector) -> InspectorView {
@@ -211,8 +211,8 @@ impl Service {
     /// Every inspector that received a request or was configured, by name.
     ///
     /// # Errors
-    /// [`Refusal`] when inspectors are disabled.
-    pub fn list_inspectors(&self, caller: &Caller) -> Result<Vec<InspectorView>, Refusal> {
+    /// [`ServiceError`] when inspectors are disabled.
+    pub fn list_inspectors(&self, caller: &Caller) -> Result<Vec<InspectorView>, ServiceError> {
         caller.reaches_everything()?;
         let all = self.inspectors()?.list();
         Ok(all.iter().map(|one| self.inspector_view(one)).collect())
@@ -221,8 +221,8 @@ impl Service {
     /// One inspector with the requests that it keeps. One without requests is empty.
     ///
     /// # Errors
-    /// [`Refusal`] when inspectors are disabled or the name is invalid.
-    pub fn inspector(&self, caller: &Caller, text: &str) -> Result<InspectorView, Refusal> {
+    /// [`ServiceError`] when inspectors are disabled or the name is invalid.
+    pub fn inspector(&self, caller: &Caller, text: &str) -> Result<InspectorView, ServiceError> {
         caller.reaches_everything()?;
         let inspectors = self.inspectors()?;
         Ok(self.inspector_view(&inspectors.get(&name(text)?)))
@@ -231,13 +231,13 @@ impl Service {
     /// Sets the response of an inspector.
     ///
     /// # Errors
-    /// [`Refusal`] with each error in the response.
+    /// [`ServiceError`] with each error in the response.
     pub async fn set_inspector(
         &self,
         operator: &Operator,
         text: &str,
         document: AnswerDocument,
-    ) -> Result<InspectorView, Refusal> {
+    ) -> Result<InspectorView, ServiceError> {
         operator.reaches_everything()?;
         let inspectors = self.inspectors()?;
         let name = name(text)?;
@@ -252,13 +252,17 @@ impl Service {
     /// Deletes an inspector with its requests and its configuration.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
-    pub async fn forget_inspector(&self, operator: &Operator, text: &str) -> Result<(), Refusal> {
+    /// [`ServiceError`] when there is none.
+    pub async fn forget_inspector(
+        &self,
+        operator: &Operator,
+        text: &str,
+    ) -> Result<(), ServiceError> {
         operator.reaches_everything()?;
         let inspectors = self.inspectors()?;
         let name = name(text)?;
         if !inspectors.list().iter().any(|it| it.name == name) {
-            return Err(Refusal::Missing(format!("inspector {text}")));
+            return Err(ServiceError::Missing(format!("inspector {text}")));
         }
         let before = AnswerDocument::of(&inspectors.get(&name).answer).told();
         self.note(operator, Action::ForgetInspector, subject(&name), (Some(before), None)).await?;

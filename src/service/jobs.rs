@@ -9,7 +9,7 @@ use super::deliveries::DeliveryView;
 use super::filter::{self, destination_path, mapping_path};
 use super::page::Page;
 use super::scope::visible_destinations;
-use super::{Condition, Refusal, Service};
+use super::{Condition, Service, ServiceError};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, DestinationId, JobId, MappingId, Noun, PublicId, SourceId};
@@ -128,13 +128,13 @@ impl Service {
     /// Creates a job, or dry-runs it.
     ///
     /// # Errors
-    /// [`Refusal`], with each error; no job is created then.
+    /// [`ServiceError`], with each error; no job is created then.
     pub async fn ask_job(
         &self,
         action: JobAction,
         operator: &Operator,
         request: JobRequest,
-    ) -> Result<Asked, Refusal> {
+    ) -> Result<Asked, ServiceError> {
         check(&request)?;
         let pipeline = self.pipeline(operator).await?;
         let conditions: Vec<_> = request.filter.into_iter().collect();
@@ -146,7 +146,7 @@ impl Service {
         {
             let message =
                 format!("a {} does not select {} deliveries", action.as_str(), state.as_str());
-            return Err(Refusal::at("filter.state", message));
+            return Err(ServiceError::at("filter.state", message));
         }
         self.known(&request.ids).await?;
         self.within(operator, &filter).await?;
@@ -171,7 +171,7 @@ impl Service {
     }
 
     /// A public id of another database must not select a row with the same key.
-    async fn known(&self, ids: &[String]) -> Result<(), Refusal> {
+    async fn known(&self, ids: &[String]) -> Result<(), ServiceError> {
         let mut faults = Vec::new();
         for (index, text) in ids.iter().enumerate() {
             let Ok(id) = PublicId::parse_as(text, Noun::Delivery) else { continue };
@@ -181,16 +181,16 @@ impl Service {
                 faults.push(FieldError::new(format!("ids[{index}]"), message));
             }
         }
-        if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
+        if faults.is_empty() { Ok(()) } else { Err(ServiceError::Invalid(faults)) }
     }
 
     /// Every id must be within the caller's scope.
-    async fn within(&self, operator: &Operator, filter: &JobFilter) -> Result<(), Refusal> {
+    async fn within(&self, operator: &Operator, filter: &JobFilter) -> Result<(), ServiceError> {
         let Some(among) = &filter.among else { return Ok(()) };
         for id in &filter.delivery_ids {
             let row = self.store.delivery(*id).await?;
             if !row.is_some_and(|row| among.contains(&row.delivery.destination_id)) {
-                return operator.reaches_everything().map_err(Refusal::from);
+                return operator.reaches_everything().map_err(ServiceError::from);
             }
         }
         Ok(())
@@ -200,13 +200,13 @@ impl Service {
     /// Jobs outside the caller's scope are left out: a page may hold fewer items than its limit.
     ///
     /// # Errors
-    /// [`Refusal`], with each condition that is not right.
+    /// [`ServiceError`], with each condition that is not right.
     pub async fn jobs(
         &self,
         caller: &Caller,
         action: Option<JobAction>,
         conditions: &[Condition],
-    ) -> Result<Page<JobView>, Refusal> {
+    ) -> Result<Page<JobView>, ServiceError> {
         let mut query = filter::jobs(conditions, action)?;
         let limit = query.limit as usize;
         // One row beyond the limit shows whether there is a next page.
@@ -224,8 +224,8 @@ impl Service {
     /// A job by its id.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
-    pub async fn job(&self, caller: &Caller, text: &str) -> Result<JobView, Refusal> {
+    /// [`ServiceError`] when there is none.
+    pub async fn job(&self, caller: &Caller, text: &str) -> Result<JobView, ServiceError> {
         let (job, pipeline) = self.find_job(caller, text).await?;
         self.view_of_job(&job, &pipeline).await
     }
@@ -233,15 +233,19 @@ impl Service {
     /// Cancels a job; what it has processed stays.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
-    pub async fn cancel_job(&self, operator: &Operator, text: &str) -> Result<JobView, Refusal> {
+    /// [`ServiceError`] when there is none.
+    pub async fn cancel_job(
+        &self,
+        operator: &Operator,
+        text: &str,
+    ) -> Result<JobView, ServiceError> {
         let (job, pipeline) = self.find_job(operator, text).await?;
         let job = self.store.cancel_job(job.id, operator.act(self.clock.now())).await?;
-        let job = job.ok_or_else(|| Refusal::Missing(format!("job {text}")))?;
+        let job = job.ok_or_else(|| ServiceError::Missing(format!("job {text}")))?;
         self.view_of_job(&job, &pipeline).await
     }
 
-    async fn view_of_job(&self, job: &Job, pipeline: &Pipeline) -> Result<JobView, Refusal> {
+    async fn view_of_job(&self, job: &Job, pipeline: &Pipeline) -> Result<JobView, ServiceError> {
         let event = match job.spec.filter.event_id {
             None => None,
             Some(id) => Some(self.store.event(id).await?.map_or_else(removed, |stored| {
@@ -251,15 +255,15 @@ impl Service {
         Ok(JobView::of(job, pipeline, event))
     }
 
-    async fn find_job(&self, caller: &Caller, text: &str) -> Result<(Job, Pipeline), Refusal> {
+    async fn find_job(&self, caller: &Caller, text: &str) -> Result<(Job, Pipeline), ServiceError> {
         let id = PublicId::parse_as(text, Noun::Job)
-            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+            .map_err(|error| ServiceError::Malformed(error.to_string()))?;
         let job = self.store.job(JobId(id.key)).await?;
         let pipeline = self.pipeline(caller).await?;
         job.filter(|job| job.created_at == id.created_at)
             .filter(|job| sees(caller, &job.spec, &pipeline))
             .map(|job| (job, pipeline))
-            .ok_or_else(|| Refusal::Missing(format!("job {text}")))
+            .ok_or_else(|| ServiceError::Missing(format!("job {text}")))
     }
 }
 
@@ -314,7 +318,7 @@ fn words(
     given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-fn check(request: &JobRequest) -> Result<(), Refusal> {
+fn check(request: &JobRequest) -> Result<(), ServiceError> {
     let mut faults = Vec::new();
     if request.ids.len() > MAX_IDS {
         faults.push(FieldError::new("ids", format!("should be at most {MAX_IDS}; use a filter")));
@@ -328,5 +332,5 @@ fn check(request: &JobRequest) -> Result<(), Refusal> {
     if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
         faults.push(FieldError::new("note", format!("should have at most {MAX_NOTE} characters")));
     }
-    if faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(ServiceError::Invalid(faults)) }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::event_view::EventView;
 use super::filter::{self, Condition};
 use super::inspectors::RequestView;
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::auth::Caller;
 use crate::inspector::InspectedRequest;
 use crate::live::{EventFilter, LiveEvent, LiveStream, Subscription};
@@ -16,12 +16,12 @@ impl Service {
     /// caller's token is active.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition; or at the limit of subscribers.
+    /// [`ServiceError`], with each invalid condition; or at the limit of subscribers.
     pub async fn watch_events(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<LiveStream<EventView>, Refusal> {
+    ) -> Result<LiveStream<EventView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let filter: EventFilter = filter::live_events(conditions, &pipeline)?;
         let subscription = self.live.subscribe().ok_or_else(too_many)?;
@@ -36,12 +36,12 @@ impl Service {
     /// token is in force.
     ///
     /// # Errors
-    /// [`Refusal`] when inspectors are disabled, the name is invalid, or at the limit of subscribers.
+    /// [`ServiceError`] when inspectors are disabled, the name is invalid, or at the limit of subscribers.
     pub fn watch_inspector(
         &self,
         caller: &Caller,
         name: Option<&str>,
-    ) -> Result<LiveStream<RequestView>, Refusal> {
+    ) -> Result<LiveStream<RequestView>, ServiceError> {
         caller.reaches_everything()?;
         let inspectors = self.inspectors()?;
         let name = name.map(super::inspectors::name).transpose()?;
@@ -68,6 +68,6 @@ impl Service {
     }
 }
 
-fn too_many() -> Refusal {
-    Refusal::Busy("too many live streams are open; try again when one has closed".to_owned())
+fn too_many() -> ServiceError {
+    ServiceError::Busy("too many live streams are open; try again when one has closed".to_owned())
 }

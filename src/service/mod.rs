@@ -80,7 +80,7 @@ impl fmt::Debug for Service {
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum ServiceError {
     /// The input is invalid: each error with its field.
     #[error("{}", in_one_line(.0))]
     Invalid(Vec<FieldError>),
@@ -122,14 +122,14 @@ impl Service {
     }
 }
 
-impl Refusal {
+impl ServiceError {
     /// One invalid field.
     fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(path, message)])
     }
 }
 
-impl From<ApplyError> for Refusal {
+impl From<ApplyError> for ServiceError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Invalid(faults) => Self::Invalid(faults),

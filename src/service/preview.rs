@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::explain::UnmetView;
 use super::test_sends::{TestBody, TestView, choose};
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::auth::Operator;
 use crate::json;
 use crate::pipeline::{Found, Target};
@@ -26,29 +26,30 @@ impl Service {
     /// Previews an unsaved mapping.
     ///
     /// # Errors
-    /// [`Refusal`], with each error of the mapping, or when there is no such event.
+    /// [`ServiceError`], with each error of the mapping, or when there is no such event.
     pub async fn preview(
         &self,
         operator: &Operator,
         target: &Target,
         document: Value,
         on: &TestBody,
-    ) -> Result<Preview, Refusal> {
+    ) -> Result<Preview, ServiceError> {
         let Target::Mapping(source, destination, _) = target else {
-            return Err(Refusal::Missing("mapping to preview".to_owned()));
+            return Err(ServiceError::Missing("mapping to preview".to_owned()));
         };
-        operator.reaches(source, destination)?;
+        operator.check_scope(source, destination)?;
         let draft = self.editor.draft(target, document).await?;
         let source = Target::Source(source.clone());
         let Some(Found::Source(source)) = source.find(&draft.pipeline) else {
-            return Err(Refusal::Missing(source.to_string()));
+            return Err(ServiceError::Missing(source.to_string()));
         };
         let chosen = choose(self, operator, source.id, on).await?;
         let tried = self.node.preview_mapping(&draft.pipeline, draft.id, &chosen.event).await;
-        let tested = tried
-            .ok_or_else(|| Refusal::Conflict("this version cannot run the mapping".to_owned()))?;
+        let tested = tried.ok_or_else(|| {
+            ServiceError::Conflict("this version cannot run the mapping".to_owned())
+        })?;
         let event = chosen.event.document();
-        let event = event.map_err(|error| Refusal::at("document", error.to_string()))?;
+        let event = event.map_err(|error| ServiceError::at("document", error.to_string()))?;
         Ok(Preview {
             event: String::from_utf8_lossy(event).into_owned(),
             unmet: unmet(&draft.definition.trigger, event),

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::filter::{self, Condition};
 use super::page::Page;
-use super::{Refusal, Service, parameters};
+use super::{Service, ServiceError, parameters};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::destination::Destination;
 use crate::domain::id::{Noun, PublicId};
@@ -146,24 +146,25 @@ impl Service {
     /// One source, destination or mapping.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
-    pub async fn detail(&self, caller: &Caller, target: &Target) -> Result<Tagged, Refusal> {
+    /// [`ServiceError`] when there is none.
+    pub async fn detail(&self, caller: &Caller, target: &Target) -> Result<Tagged, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
-        let found = target.find(&pipeline).ok_or_else(|| Refusal::Missing(target.to_string()))?;
+        let found =
+            target.find(&pipeline).ok_or_else(|| ServiceError::Missing(target.to_string()))?;
         Ok(Tagged { detail: Detail::of(found, &pipeline), tag: found.tag(&pipeline) })
     }
 
     /// Changes one source, destination or mapping, as `Editor::change` does.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is changed then.
+    /// [`ServiceError`]; nothing is changed then.
     pub async fn change(
         &self,
         admin: &Admin,
         target: &Target,
         guard: &Guard,
         change: Change,
-    ) -> Result<Changed, Refusal> {
+    ) -> Result<Changed, ServiceError> {
         let change = match change {
             Change::Put(value) => Change::Put(without_read_only(value)),
             Change::Patch(value) => Change::Patch(without_read_only(value)),
@@ -175,12 +176,12 @@ impl Service {
     /// Every source, by name.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn sources(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<SourceDetail>, Refusal> {
+    ) -> Result<Page<SourceDetail>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         filter::within(conditions, &[], &pipeline)?;
         Ok(whole(pipeline.sources.iter().map(SourceDetail::of)))
@@ -189,12 +190,12 @@ impl Service {
     /// Destinations by source and name; only those of `source`, if it is given.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn destinations(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<DestinationDetail>, Refusal> {
+    ) -> Result<Page<DestinationDetail>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let within = filter::within(conditions, parameters::DESTINATIONS, &pipeline)?;
         let listed = pipeline.destinations.iter().filter(|it| within.takes(it));
@@ -204,12 +205,12 @@ impl Service {
     /// Mappings by destination and name; only those of `source` or `destination`, if it is given.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn mappings(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<Page<MappingDetail>, Refusal> {
+    ) -> Result<Page<MappingDetail>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let within = filter::within(conditions, parameters::MAPPINGS, &pipeline)?;
         let listed = pipeline.mappings.iter().filter(|mapping| {
@@ -228,11 +229,11 @@ fn whole<T>(items: impl Iterator<Item = T>) -> Page<T> {
 /// The names of a resource in the body of a create request: source, destination, name.
 ///
 /// # Errors
-/// [`Refusal`], with each missing field.
+/// [`ServiceError`], with each missing field.
 pub fn named<const N: usize>(
     body: &Value,
     fields: [&'static str; N],
-) -> Result<[String; N], Refusal> {
+) -> Result<[String; N], ServiceError> {
     let empty = Map::new();
     let given = body.as_object().unwrap_or(&empty);
     let missing = fields.iter().filter(|field| !given.get(**field).is_some_and(Value::is_string));
@@ -240,7 +241,7 @@ pub fn named<const N: usize>(
         .map(|field| crate::pipeline::FieldError::new(*field, "is required, as a string"))
         .collect();
     if !faults.is_empty() {
-        return Err(Refusal::Invalid(faults));
+        return Err(ServiceError::Invalid(faults));
     }
     Ok(fields.map(|field| given[field].as_str().unwrap_or_default().to_owned()))
 }

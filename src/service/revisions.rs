@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::filter::{self, Condition};
 use super::page::Page;
 use super::test_sends::Names;
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::id::MappingId;
 use crate::domain::json_diff::{OneSided, json_diff};
@@ -80,13 +80,13 @@ impl Service {
     /// A page of a mapping's revisions, newest first.
     ///
     /// # Errors
-    /// [`Refusal`] when there is no such mapping, or a condition is invalid.
+    /// [`ServiceError`] when there is no such mapping, or a condition is invalid.
     pub async fn revisions(
         &self,
         caller: &Caller,
         names: &Names,
         conditions: &[Condition],
-    ) -> Result<Page<RevisionView>, Refusal> {
+    ) -> Result<Page<RevisionView>, ServiceError> {
         let (id, current) = self.mapping_now(caller, names).await?;
         let (before, limit) = filter::revisions(conditions)?;
         // One row beyond the limit shows whether there is a next page.
@@ -98,13 +98,13 @@ impl Service {
     /// One revision of a mapping.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none.
+    /// [`ServiceError`] when there is none.
     pub async fn revision(
         &self,
         caller: &Caller,
         names: &Names,
         number: u32,
-    ) -> Result<RevisionView, Refusal> {
+    ) -> Result<RevisionView, ServiceError> {
         let (id, current) = self.mapping_now(caller, names).await?;
         Ok(RevisionView::of(&self.find_revision(id, number).await?, current))
     }
@@ -112,14 +112,14 @@ impl Service {
     /// Compares two revisions of a mapping.
     ///
     /// # Errors
-    /// [`Refusal`] when one of them does not exist.
+    /// [`ServiceError`] when one of them does not exist.
     pub async fn compare_revisions(
         &self,
         caller: &Caller,
         names: &Names,
         from: u32,
         to: u32,
-    ) -> Result<RevisionDiff, Refusal> {
+    ) -> Result<RevisionDiff, ServiceError> {
         let (id, _) = self.mapping_now(caller, names).await?;
         let before = self.find_revision(id, from).await?;
         let after = self.find_revision(id, to).await?;
@@ -129,7 +129,7 @@ impl Service {
     /// Rolls a mapping back: a new revision with the definition of an older one.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is changed then. A definition that was valid when it was saved may be
+    /// [`ServiceError`]; nothing is changed then. A definition that was valid when it was saved may be
     /// invalid now.
     pub async fn roll_back(
         &self,
@@ -137,7 +137,7 @@ impl Service {
         names: &Names,
         guard: &Guard,
         number: u32,
-    ) -> Result<Changed, Refusal> {
+    ) -> Result<Changed, ServiceError> {
         let (id, _) = self.mapping_now(admin, names).await?;
         let revision = self.find_revision(id, number).await?;
         let change = Change::Say(Box::new(revision.definition));
@@ -148,20 +148,26 @@ impl Service {
         &self,
         caller: &Caller,
         names: &Names,
-    ) -> Result<(MappingId, u32), Refusal> {
+    ) -> Result<(MappingId, u32), ServiceError> {
         let target = target(names);
         match target.find(&self.pipeline(caller).await?) {
             Some(Found::Mapping(mapping)) => Ok((mapping.id, mapping.revision.number)),
             Some(Found::Source(_) | Found::Destination(_)) | None => {
-                Err(Refusal::Missing(target.to_string()))
+                Err(ServiceError::Missing(target.to_string()))
             }
         }
     }
 
-    async fn find_revision(&self, id: MappingId, number: u32) -> Result<MappingRevision, Refusal> {
+    async fn find_revision(
+        &self,
+        id: MappingId,
+        number: u32,
+    ) -> Result<MappingRevision, ServiceError> {
         let found = self.store.revisions(id, number.checked_add(1), 1).await?;
         let mut found = found.into_iter().filter(|it| it.number == number);
-        found.next().ok_or_else(|| Refusal::Missing(format!("revision {number} of this mapping")))
+        found
+            .next()
+            .ok_or_else(|| ServiceError::Missing(format!("revision {number} of this mapping")))
     }
 }
 

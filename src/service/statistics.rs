@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::parameters::MAX_STEP_MINUTES;
-use super::{Refusal, Service, parameters};
+use super::{Service, ServiceError, parameters};
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
@@ -133,7 +133,11 @@ struct StatisticsSelection {
 }
 
 impl StatisticsSelection {
-    fn of(conditions: &[Condition], pipeline: &Pipeline, now: Timestamp) -> Result<Self, Refusal> {
+    fn of(
+        conditions: &[Condition],
+        pipeline: &Pipeline,
+        now: Timestamp,
+    ) -> Result<Self, ServiceError> {
         let (mut since, mut until, mut step) = (None, None, None);
         let (mut source, mut destination, mut mapping) = (None, None, None);
         filter::each(conditions, parameters::STATISTICS, |name, value| {
@@ -165,18 +169,18 @@ impl StatisticsSelection {
         let minutes = ((until.as_micros() - from.as_micros()) / MINUTE_MICROS).max(0) + 1;
         let step_minutes = step.unwrap_or_else(|| default_step(minutes));
         if until <= from {
-            return Err(Refusal::at("until", "should be after since"));
+            return Err(ServiceError::at("until", "should be after since"));
         }
         if minutes / step_minutes > MAX_STEPS {
             let message = format!("gives more than {MAX_STEPS} steps: use longer ones");
-            return Err(Refusal::at("step_minutes", message));
+            return Err(ServiceError::at("step_minutes", message));
         }
         let kept = if step_minutes % 60 == 0 { 60 } else { 1 };
         let count = i64::try_from(mappings.len()).unwrap_or(i64::MAX);
         if (minutes / kept).saturating_mul(count) > MAX_ROWS {
             let message = "reads too many rows: filter by destination or mapping, or \
                            use whole hours (step_minutes=60)";
-            return Err(Refusal::at("since", message));
+            return Err(ServiceError::at("since", message));
         }
         let is_narrowed = source.is_some() || destination.is_some() || mapping.is_some();
         Ok(Self { from, until, step_minutes, mappings, is_narrowed })
@@ -198,12 +202,12 @@ impl Service {
     /// Statistics over time.
     ///
     /// # Errors
-    /// [`Refusal`], with each invalid condition.
+    /// [`ServiceError`], with each invalid condition.
     pub async fn statistics(
         &self,
         caller: &Caller,
         conditions: &[Condition],
-    ) -> Result<StatisticsView, Refusal> {
+    ) -> Result<StatisticsView, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let now = self.clock.now();
         let selection = StatisticsSelection::of(conditions, &pipeline, now)?;
@@ -244,7 +248,7 @@ impl Service {
     }
 
     /// The stored counts, with those that are not flushed yet.
-    async fn counted(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, Refusal> {
+    async fn counted(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, ServiceError> {
         let unstored = self.unstored(&query);
         let stored = self.store.statistics(query).await?;
         let mut rows: BTreeMap<_, _> = stored.into_iter().map(|row| (row.minute_at, row)).collect();
@@ -259,7 +263,7 @@ impl Service {
     async fn counted_by_mapping(
         &self,
         query: StatisticsQuery,
-    ) -> Result<HashMap<MappingId, StatisticsRow>, Refusal> {
+    ) -> Result<HashMap<MappingId, StatisticsRow>, ServiceError> {
         let unstored = self.unstored(&query);
         let stored = self.store.statistics_by_mapping(query).await?;
         let mut rows: HashMap<_, StatisticsRow> = HashMap::new();
@@ -288,7 +292,7 @@ impl Service {
         &self,
         selection: &StatisticsSelection,
         now: Timestamp,
-    ) -> Result<Vec<LevelView>, Refusal> {
+    ) -> Result<Vec<LevelView>, ServiceError> {
         let minutes = u64::try_from(selection.step_minutes).unwrap_or(1);
         let step = Duration::from_secs(60 * minutes);
         let mut levels = self.store.backlog(selection.from..selection.until, step).await?;
@@ -310,8 +314,8 @@ impl Service {
     /// The health of each destination, by path.
     ///
     /// # Errors
-    /// [`Refusal`] when the store fails.
-    pub async fn health(&self, caller: &Caller) -> Result<Vec<HealthView>, Refusal> {
+    /// [`ServiceError`] when the store fails.
+    pub async fn health(&self, caller: &Caller) -> Result<Vec<HealthView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         self.health_of(&pipeline.destinations, &pipeline).await
     }
@@ -319,19 +323,19 @@ impl Service {
     /// The health of one destination.
     ///
     /// # Errors
-    /// [`Refusal`] when there is no such destination.
+    /// [`ServiceError`] when there is no such destination.
     pub async fn destination_health(
         &self,
         caller: &Caller,
         target: &Target,
-    ) -> Result<HealthView, Refusal> {
+    ) -> Result<HealthView, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let found = match target.find(&pipeline) {
             Some(Found::Destination(destination)) => std::slice::from_ref(destination),
             Some(Found::Source(_) | Found::Mapping(_)) | None => &[],
         };
         let mut health = self.health_of(found, &pipeline).await?;
-        health.pop().ok_or_else(|| Refusal::Missing(target.to_string()))
+        health.pop().ok_or_else(|| ServiceError::Missing(target.to_string()))
     }
 
     /// The health of these destinations, in one query.
@@ -339,7 +343,7 @@ impl Service {
         &self,
         destinations: &[Destination],
         pipeline: &Pipeline,
-    ) -> Result<Vec<HealthView>, Refusal> {
+    ) -> Result<Vec<HealthView>, ServiceError> {
         let below = |destination: &Destination| -> Vec<MappingId> {
             let all = pipeline.mappings.iter();
             all.filter(|it| it.destination_id == destination.id).map(|it| it.id).collect()

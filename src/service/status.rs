@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::ledger::Ledger;
@@ -128,8 +128,8 @@ impl Service {
     /// The status of the service.
     ///
     /// # Errors
-    /// [`Refusal`] when the store fails.
-    pub async fn status(&self, caller: &Caller) -> Result<StatusView, Refusal> {
+    /// [`ServiceError`] when the store fails.
+    pub async fn status(&self, caller: &Caller) -> Result<StatusView, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let mut circuits = self.node.open_circuits();
         circuits.retain(|it| pipeline.mappings.iter().any(|mapping| mapping.id == it.mapping_id));
@@ -154,7 +154,7 @@ impl Service {
     }
 
     /// The firing alerts within the caller's scope.
-    async fn alerts(&self, caller: &Caller) -> Result<Vec<AlertView>, Refusal> {
+    async fn alerts(&self, caller: &Caller) -> Result<Vec<AlertView>, ServiceError> {
         let alerts = self.store.alerts().await?.into_iter().filter(Alert::is_active);
         let seen = alerts.filter(|alert| is_seen(caller, alert));
         Ok(seen
@@ -179,8 +179,8 @@ impl Service {
     /// Runs the consistency check over the whole store. Slow.
     ///
     /// # Errors
-    /// [`Refusal`] when the store fails.
-    pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, Refusal> {
+    /// [`ServiceError`] when the store fails.
+    pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, ServiceError> {
         operator.reaches_everything()?;
         let findings = self.store.check_consistency(self.clock.now()).await?;
         let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();

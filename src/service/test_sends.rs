@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::attempt_view::ResultView;
 use super::scope::visible_sources;
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::delivery::TestResult;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::event::{Document, Event, EventType};
@@ -96,21 +96,21 @@ impl Service {
     /// Tests a mapping, and sends the request on demand.
     ///
     /// # Errors
-    /// [`Refusal`] when there is no such mapping or event.
+    /// [`ServiceError`] when there is no such mapping or event.
     pub async fn test_mapping(
         &self,
         operator: &Operator,
         names: &Names,
         body: &TestBody,
-    ) -> Result<TestView, Refusal> {
-        operator.reaches(&names.0, &names.1)?;
+    ) -> Result<TestView, ServiceError> {
+        operator.check_scope(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let (source_id, mapping_id) = find(&pipeline, names)?;
         let chosen = choose(self, operator, source_id, body).await?;
         let tested = self.node.test_mapping(mapping_id, &chosen.event, body.send).await;
         let Some(tested) = tested else {
             let path = format!("{}/{}/{}", names.0, names.1, names.2);
-            return Err(Refusal::Missing(format!("mapping {path} that this version can run")));
+            return Err(ServiceError::Missing(format!("mapping {path} that this version can run")));
         };
         if body.send
             && let Some(attempt) = &tested.attempt
@@ -125,12 +125,12 @@ impl Service {
     /// A mapping's stored test sends, newest first.
     ///
     /// # Errors
-    /// [`Refusal`] when there is no such mapping.
+    /// [`ServiceError`] when there is no such mapping.
     pub async fn test_sends(
         &self,
         caller: &Caller,
         names: &Names,
-    ) -> Result<TestSendList, Refusal> {
+    ) -> Result<TestSendList, ServiceError> {
         let (_, mapping_id) = find(&self.pipeline(caller).await?, names)?;
         let rows = self.store.test_sends(mapping_id).await?;
         let mut items = Vec::with_capacity(rows.len());
@@ -148,8 +148,8 @@ impl Service {
 fn find(
     pipeline: &Pipeline,
     (source, destination, mapping): &Names,
-) -> Result<(SourceId, MappingId), Refusal> {
-    let missing = || Refusal::Missing(format!("mapping {source}/{destination}/{mapping}"));
+) -> Result<(SourceId, MappingId), ServiceError> {
+    let missing = || ServiceError::Missing(format!("mapping {source}/{destination}/{mapping}"));
     let source_id = pipeline.sources.iter().find(|it| it.name == *source).ok_or_else(missing)?.id;
     let mut destinations = pipeline.destinations.iter();
     let destination = destinations
@@ -174,7 +174,7 @@ pub(super) async fn choose(
     caller: &Caller,
     source_id: SourceId,
     body: &TestBody,
-) -> Result<Chosen, Refusal> {
+) -> Result<Chosen, ServiceError> {
     match (&body.event, &body.sample, &body.document) {
         (Some(id), None, None) => by_id(service, caller, id).await,
         (None, Some(kind), None) => sample(service, source_id, kind),
@@ -188,36 +188,38 @@ pub(super) async fn choose(
             let events = service.store.events(query).await?.rows;
             let last = events.into_iter().find(|it| it.event.rejection.is_none());
             let last = last.ok_or_else(|| {
-                Refusal::Missing("event of this source yet: send one, or try a sample".to_owned())
+                ServiceError::Missing(
+                    "event of this source yet: send one, or try a sample".to_owned(),
+                )
             })?;
             Ok(Chosen { id: Some(last.id), event: last.event })
         }
-        (None, Some(_), Some(_)) => Err(Refusal::at("document", "and sample are exclusive")),
+        (None, Some(_), Some(_)) => Err(ServiceError::at("document", "and sample are exclusive")),
         (Some(_), _, _) => {
             let beside = if body.sample.is_some() { "sample" } else { "document" };
-            Err(Refusal::at(beside, "and event are exclusive"))
+            Err(ServiceError::at(beside, "and event are exclusive"))
         }
     }
 }
 
-async fn by_id(service: &Service, caller: &Caller, id: &str) -> Result<Chosen, Refusal> {
-    let wrong = |message: String| Refusal::at("event", message);
+async fn by_id(service: &Service, caller: &Caller, id: &str) -> Result<Chosen, ServiceError> {
+    let wrong = |message: String| ServiceError::at("event", message);
     let id = PublicId::parse_as(id, Noun::Event).map_err(|error| wrong(error.to_string()))?;
     let seen = visible_sources(caller, &service.pipeline(caller).await?);
     let stored = service.store.event(EventId(id.key)).await?;
     let stored = stored
         .filter(|it| it.event.received_at == id.created_at)
         .filter(|it| seen.is_none_or(|ids| ids.contains(&it.event.source_id)));
-    let stored = stored.ok_or_else(|| Refusal::Missing("such event".to_owned()))?;
+    let stored = stored.ok_or_else(|| ServiceError::Missing("such event".to_owned()))?;
     if stored.event.rejection.is_some() {
         return Err(wrong("was rejected, so it is not routed".to_owned()));
     }
     Ok(Chosen { id: Some(stored.id), event: stored.event })
 }
 
-fn sample(service: &Service, source_id: SourceId, kind: &str) -> Result<Chosen, Refusal> {
+fn sample(service: &Service, source_id: SourceId, kind: &str) -> Result<Chosen, ServiceError> {
     let words = EventType::ALL.map(EventType::as_str).join(", ");
-    let wrong = || Refusal::at("sample", format!("should be one of {words}"));
+    let wrong = || ServiceError::at("sample", format!("should be one of {words}"));
     let kind = EventType::parse(kind).ok_or_else(wrong)?;
     let samples: Vec<Value> =
         serde_json::from_str(include_str!("../../assets/samples.json")).unwrap_or_default();
@@ -225,10 +227,10 @@ fn sample(service: &Service, source_id: SourceId, kind: &str) -> Result<Chosen, 
     Ok(unstored(service, source_id, kind, &body, format!("sample-{}", kind.as_str())))
 }
 
-fn given(service: &Service, source_id: SourceId, document: &Value) -> Result<Chosen, Refusal> {
+fn given(service: &Service, source_id: SourceId, document: &Value) -> Result<Chosen, ServiceError> {
     let kind = document["type"].as_str().and_then(EventType::parse).ok_or_else(|| {
         let words = EventType::ALL.map(EventType::as_str).join(", ");
-        Refusal::at("document", format!("should be an object whose type is one of {words}"))
+        ServiceError::at("document", format!("should be an object whose type is one of {words}"))
     })?;
     let message_id = document["messageId"].as_str().unwrap_or("given-here").to_owned();
     Ok(unstored(service, source_id, kind, document, message_id))

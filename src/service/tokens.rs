@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::Page;
-use super::{Refusal, Service};
+use super::{Service, ServiceError};
 use crate::auth::{CreateTokenError, TokenSpec};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::clock::Timestamp;
@@ -80,7 +80,7 @@ impl TokenView {
     }
 }
 
-impl From<CreateTokenError> for Refusal {
+impl From<CreateTokenError> for ServiceError {
     fn from(error: CreateTokenError) -> Self {
         let text = error.to_string();
         match error {
@@ -109,12 +109,12 @@ impl Service {
     /// Creates a token with no more rights than the caller's.
     ///
     /// # Errors
-    /// [`Refusal`], with each error; none is created then.
+    /// [`ServiceError`], with each error; none is created then.
     pub async fn make_token(
         &self,
         admin: &Admin,
         request: TokenRequest,
-    ) -> Result<MadeToken, Refusal> {
+    ) -> Result<MadeToken, ServiceError> {
         let TokenRequest { name, role, destinations, expires_at } = request;
         let spec = TokenSpec { name, role, destinations, expires_at };
         let made = self.authenticator.make(&spec, admin).await?;
@@ -125,12 +125,12 @@ impl Service {
     /// Revokes a token by name.
     ///
     /// # Errors
-    /// [`Refusal`] when there is none, or it is the last unlimited admin token.
-    pub async fn revoke_token(&self, admin: &Admin, name: &str) -> Result<(), Refusal> {
+    /// [`ServiceError`] when there is none, or it is the last unlimited admin token.
+    pub async fn revoke_token(&self, admin: &Admin, name: &str) -> Result<(), ServiceError> {
         match self.authenticator.revoke(name, admin).await? {
             Revocation::Revoked => Ok(()),
-            Revocation::Unknown => Err(Refusal::Missing(format!("token {name:?}"))),
-            Revocation::LastAdmin => Err(Refusal::Conflict(
+            Revocation::Unknown => Err(ServiceError::Missing(format!("token {name:?}"))),
+            Revocation::LastAdmin => Err(ServiceError::Conflict(
                 "it is the last token that can create others: create another admin token first, \
                  without a scope and without an expiry"
                     .to_owned(),

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 
 use crate::domain::auth::Forbidden;
 use crate::pipeline::FieldError;
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
 
@@ -89,22 +89,26 @@ impl From<StoreError> for PageError {
     }
 }
 
-impl From<Refusal> for PageError {
-    fn from(refusal: Refusal) -> Self {
+impl From<ServiceError> for PageError {
+    fn from(refusal: ServiceError) -> Self {
         let text = sentence(&refusal.to_string());
         match refusal {
-            Refusal::Invalid(faults) => {
+            ServiceError::Invalid(faults) => {
                 let detail = "The request is invalid.";
                 Self { faults, ..Self::malformed(detail) }
             }
-            Refusal::Malformed(_) => Self::malformed(text),
-            Refusal::Forbidden(error) => error.into(),
-            Refusal::Missing(what) => Self::not_found(&what),
-            Refusal::Conflict(_) => Self::conflict(text),
-            Refusal::Stale(_) => Self::new(StatusCode::PRECONDITION_FAILED, "Edit conflict", text),
-            Refusal::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", text),
-            Refusal::Store(error) => error.into(),
-            Refusal::Secret(error) => error.into(),
+            ServiceError::Malformed(_) => Self::malformed(text),
+            ServiceError::Forbidden(error) => error.into(),
+            ServiceError::Missing(what) => Self::not_found(&what),
+            ServiceError::Conflict(_) => Self::conflict(text),
+            ServiceError::Stale(_) => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "Edit conflict", text)
+            }
+            ServiceError::Busy(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", text)
+            }
+            ServiceError::Store(error) => error.into(),
+            ServiceError::Secret(error) => error.into(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::error::PageError;
 use crate::domain::error_chain;
 use crate::pipeline::FieldError;
 use crate::service::page::Page;
-use crate::service::{Condition, Refusal};
+use crate::service::{Condition, ServiceError};
 
 /// The largest form, in bytes.
 const LIMIT: usize = 1024 * 1024;
@@ -108,11 +108,11 @@ impl Form {
     /// The result, or none with the faults of an invalid request added.
     pub(super) fn or_faults<T>(
         &mut self,
-        result: Result<T, Refusal>,
+        result: Result<T, ServiceError>,
     ) -> Result<Option<T>, PageError> {
         match result {
             Ok(found) => Ok(Some(found)),
-            Err(Refusal::Invalid(faults)) => {
+            Err(ServiceError::Invalid(faults)) => {
                 self.add_faults(faults);
                 Ok(None)
             }
@@ -123,7 +123,7 @@ impl Form {
     /// The page of a list, or an empty one with the faults of an invalid request added.
     pub(super) fn page_or_faults<T>(
         &mut self,
-        result: Result<Page<T>, Refusal>,
+        result: Result<Page<T>, ServiceError>,
     ) -> Result<Page<T>, PageError> {
         let empty = Page { items: Vec::new(), next: None, looked_to: None };
         Ok(self.or_faults(result)?.unwrap_or(empty))

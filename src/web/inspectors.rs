@@ -23,7 +23,7 @@ use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
 use crate::live::sse;
 use crate::pipeline::FieldError;
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
 
 /// The fields of the response form.
@@ -256,7 +256,7 @@ pub(super) async fn save(
     let saved = if form.is_valid() {
         web.service.set_inspector(&operator, &name, document).await
     } else {
-        Err(Refusal::Invalid(Vec::new()))
+        Err(ServiceError::Invalid(Vec::new()))
     };
     match saved {
         Ok(view) => {
@@ -264,7 +264,7 @@ pub(super) async fn save(
             let flash = Flash::good(format!("Response set to {response}."));
             Ok(SeeOther::to(path(&view.name)).with_flash(flash).into_response())
         }
-        Err(Refusal::Invalid(faults)) => {
+        Err(ServiceError::Invalid(faults)) => {
             form.add_faults(faults);
             let view = web.service.inspector(&operator, &name)?;
             let page = InspectorPage::of(layout, &view, Some(form), Form::default());

@@ -22,7 +22,7 @@ use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
 use crate::pipeline::FieldError;
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
 
 /// Fields of the form that are not filters.
@@ -191,7 +191,7 @@ async fn preview(
     let found = match previewed {
         Ok(Asked::Preview(preview)) => preview,
         Ok(Asked::Made(_)) => return Err(PageError::conflict("The job was created already.")),
-        Err(Refusal::Invalid(faults)) => {
+        Err(ServiceError::Invalid(faults)) => {
             form.add_faults(faults);
             PreviewView { matched: 0, more: false, sample: Vec::new() }
         }
@@ -249,7 +249,7 @@ pub(super) async fn create(
     match web.service.ask_job(action, &operator, request).await {
         Ok(Asked::Made(job)) => Ok(SeeOther::to(format!("/jobs/{}", job.id)).into_response()),
         Ok(Asked::Preview(_)) => Err(PageError::conflict("The job was not created.")),
-        Err(Refusal::Invalid(faults)) => {
+        Err(ServiceError::Invalid(faults)) => {
             form.add_faults(faults);
             preview(&web, layout, &operator, form).await
         }

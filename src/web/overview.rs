@@ -20,7 +20,7 @@ use super::time::RelativeTime;
 use super::time_series::charts;
 use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::service::dead_letters::DeadLetterGroupView;
 use crate::service::statistics::{CountsView, HealthView, StatisticsView};
 use crate::service::status::{CircuitView, StatusView};
@@ -142,7 +142,7 @@ impl Web {
     ) -> Result<StatisticsView, PageError> {
         let since = ("since".to_owned(), since.to_iso());
         match self.service.statistics(caller, std::slice::from_ref(&since)).await {
-            Err(Refusal::Invalid(_)) => {
+            Err(ServiceError::Invalid(_)) => {
                 let hourly = ("step_minutes".to_owned(), "60".to_owned());
                 Ok(self.service.statistics(caller, &[since, hourly]).await?)
             }

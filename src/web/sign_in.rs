@@ -15,7 +15,7 @@ use super::flash::{Flash, SeeOther};
 use super::form::{Form, Query, with_query};
 use super::layout::{Layout, page, page_with};
 use super::state::Web;
-use crate::auth::{Peer, Refusal};
+use crate::auth::{AuthenticationError, Peer};
 use crate::domain::auth::Caller;
 use crate::settings::secrets::{digest, generate};
 
@@ -86,7 +86,7 @@ pub(super) async fn sign_in(
     let next = local_path(form.text("next"));
     let caller = match form.non_empty("token") {
         Some(token) => web.service.authenticator.sign_in(token, from).await,
-        None => Err(Refusal::Unknown),
+        None => Err(AuthenticationError::Unknown),
     };
     let caller = match caller {
         Ok(caller) => caller,
@@ -94,8 +94,8 @@ pub(super) async fn sign_in(
             tracing::warn!(from = ?from.map(|Peer(address)| address), %refusal, "sign-in refused");
             // The input is not sent back: it may be a token of another service.
             let fault = Some(match refusal {
-                Refusal::Unknown => "Invalid token.".to_owned(),
-                Refusal::Expired => "This token has expired.".to_owned(),
+                AuthenticationError::Unknown => "Invalid token.".to_owned(),
+                AuthenticationError::Expired => "This token has expired.".to_owned(),
             });
             return page_with(StatusCode::FORBIDDEN, &SignInPage { layout, next, fault });
         }

@@ -18,7 +18,7 @@ use super::time::RelativeTime;
 use super::untrusted::Untrusted;
 use crate::domain::auth::{Admin, Caller, Role};
 use crate::pipeline::FieldError;
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::service::tokens::{TokenRequest, TokenView};
 
 /// A token in the list.
@@ -108,7 +108,7 @@ pub(super) async fn create(
     };
     let (status, secret) = match web.service.make_token(&admin, request).await {
         Ok(made) => (StatusCode::OK, Some(made.secret)),
-        Err(Refusal::Invalid(faults)) => {
+        Err(ServiceError::Invalid(faults)) => {
             for fault in faults {
                 // A fault at one destination is shown at the field of all.
                 let field = fault.path.split('[').next().unwrap_or_default().to_owned();
@@ -116,7 +116,7 @@ pub(super) async fn create(
             }
             (StatusCode::BAD_REQUEST, None)
         }
-        Err(Refusal::Conflict(taken)) => {
+        Err(ServiceError::Conflict(taken)) => {
             form.fault("name", taken);
             (StatusCode::CONFLICT, None)
         }

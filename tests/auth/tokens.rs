@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use postrider::auth::Refusal;
+use postrider::auth::AuthenticationError;
 use postrider::domain::clock::Clock as _;
 use serde_json::{Value, json};
 
@@ -191,7 +191,13 @@ async fn a_session_is_authenticated_until_its_token_ends() {
     let caller = authenticator.authenticate(made["secret"].as_str().unwrap(), None).unwrap();
     assert_eq!(authenticator.authenticate_session(caller.token_id, None), Ok(caller.clone()));
     app.clock.advance(Duration::from_secs(60));
-    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Err(Refusal::Expired));
+    assert_eq!(
+        authenticator.authenticate_session(caller.token_id, None),
+        Err(AuthenticationError::Expired)
+    );
     assert_eq!(bare(&app.client, Method::DELETE, "/api/v1/tokens/t").await.status, 204);
-    assert_eq!(authenticator.authenticate_session(caller.token_id, None), Err(Refusal::Unknown));
+    assert_eq!(
+        authenticator.authenticate_session(caller.token_id, None),
+        Err(AuthenticationError::Unknown)
+    );
 }

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use postrider::json;
-use postrider::sender::{Signed, Signer};
+use postrider::sender::{SignedContent, Signer};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ fn every_vector_renders_byte_for_byte_with_its_signature() {
         let mut headers = HeaderMap::new();
         Signer::new(&[SecretString::from(vector.shared_secret)]).sign(
             &mut headers,
-            &Signed {
+            &SignedContent {
                 webhook_id: "dlv_1",
                 timestamp_s: 0,
                 body: &rendered.body,

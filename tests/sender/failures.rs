@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::HeaderValue;
 use postrider::domain::attempt::Outcome;
-use postrider::sender::Outgoing;
+use postrider::sender::SignedRequest;
 use tokio::net::TcpSocket;
 
 use super::{closed_port, message, post, send_short, sender, sender_with};
@@ -57,7 +57,8 @@ async fn a_dns_timeout_names_the_phase() {
     names.set("hanging.test", vec![Answer::Never]);
     let sender = sender_with(&names, Vec::new());
     let url = "http://hanging.test/";
-    let empty = Outgoing { body: bytes::Bytes::new(), timeout: super::SHORT_TIMEOUT, ..post(url) };
+    let empty =
+        SignedRequest { body: bytes::Bytes::new(), timeout: super::SHORT_TIMEOUT, ..post(url) };
     for exchange in [send_short(&sender, url).await, sender.send(empty).await] {
         assert_eq!(exchange.outcome, Outcome::Timeout);
         let phase = "while resolving the host's name (DNS)";
@@ -151,7 +152,7 @@ async fn a_receiver_that_accepts_and_never_reads_times_out() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     receiver.set_greeting(Greeting::NeverRead);
     let body = bytes::Bytes::from(vec![b' '; 8 * 1024 * 1024]);
-    let request = Outgoing { body, timeout: super::SHORT_TIMEOUT, ..post(&receiver.url("/")) };
+    let request = SignedRequest { body, timeout: super::SHORT_TIMEOUT, ..post(&receiver.url("/")) };
     let exchange = sender().send(request).await;
     assert_eq!(exchange.outcome, Outcome::Timeout);
     assert!(message(&exchange).contains("sending the request"), "{exchange:?}");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use postrider::domain::clock::{ManualClock, Timestamp};
-use postrider::sender::{AddressPolicy, Exchange, Outgoing, Sender, SenderOptions};
+use postrider::sender::{AddressPolicy, Exchange, Sender, SenderOptions, SignedRequest};
 use rustls::pki_types::CertificateDer;
 
 use crate::support::resolver::TableResolver;
@@ -51,9 +51,9 @@ fn options(
     }
 }
 
-fn post(url: &str) -> Outgoing {
+fn post(url: &str) -> SignedRequest {
     let json = HeaderValue::from_static("application/json");
-    Outgoing {
+    SignedRequest {
         method: Method::POST,
         url: url.parse().unwrap(),
         headers: HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
@@ -65,7 +65,7 @@ fn post(url: &str) -> Outgoing {
 
 /// Sends a request with a timeout that is to expire.
 async fn send_short(sender: &Sender, url: &str) -> Exchange {
-    sender.send(Outgoing { timeout: SHORT_TIMEOUT, ..post(url) }).await
+    sender.send(SignedRequest { timeout: SHORT_TIMEOUT, ..post(url) }).await
 }
 
 fn message(exchange: &Exchange) -> &str {

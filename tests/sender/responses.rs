@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use postrider::domain::attempt::Outcome;
-use postrider::sender::Outgoing;
+use postrider::sender::SignedRequest;
 
 use super::{message, post, send_short, sender};
 use crate::support::receiver::{Behaviour, Receiver, in_turn};
@@ -14,7 +14,7 @@ use crate::support::receiver::{Behaviour, Receiver, in_turn};
 async fn the_request_arrives_unchanged() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     for method in [Method::POST, Method::PUT, Method::PATCH] {
-        let request = Outgoing { method, ..post(&receiver.url("/hook?a=1&b=%20#part")) };
+        let request = SignedRequest { method, ..post(&receiver.url("/hook?a=1&b=%20#part")) };
         let exchange = sender().send(request).await;
         assert_eq!((exchange.outcome, exchange.status), (Outcome::Delivered, Some(200)));
         assert_eq!(exchange.error, None);
@@ -232,7 +232,7 @@ async fn concurrent_requests_get_their_own_responses() {
     let sender = sender();
     let sends = (0..64).map(|number| {
         let body = Bytes::from(format!("{{\"n\":{number}}}"));
-        let request = Outgoing { body: body.clone(), ..post(&receiver.url("/")) };
+        let request = SignedRequest { body: body.clone(), ..post(&receiver.url("/")) };
         let sender = &sender;
         async move { (sender.send(request).await, body) }
     });
@@ -253,13 +253,16 @@ async fn set_cookie_is_masked_in_the_record() {
 async fn an_empty_body_is_sent_and_times_out_like_any_other() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let sender = sender();
-    let request = Outgoing { body: Bytes::new(), ..post(&receiver.url("/")) };
+    let request = SignedRequest { body: Bytes::new(), ..post(&receiver.url("/")) };
     assert_eq!(sender.send(request).await.outcome, Outcome::Delivered);
     assert_eq!(receiver.requests()[0].body, b"");
 
     receiver.set_script(Behaviour::hang());
-    let request =
-        Outgoing { body: Bytes::new(), timeout: super::SHORT_TIMEOUT, ..post(&receiver.url("/")) };
+    let request = SignedRequest {
+        body: Bytes::new(),
+        timeout: super::SHORT_TIMEOUT,
+        ..post(&receiver.url("/"))
+    };
     let exchange = sender.send(request).await;
     assert!(message(&exchange).contains("the response's head"), "{exchange:?}");
     let exchange = send_short(&sender, &receiver.url("/")).await;

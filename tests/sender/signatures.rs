@@ -1,7 +1,9 @@
 //! Signatures as receivers see them, and the reference vectors.
 
 use http::HeaderMap;
-use postrider::sender::{Outgoing, Signed, Signer, verify_standard, verify_x_signature};
+use postrider::sender::{
+    SignedContent, SignedRequest, Signer, verify_standard, verify_x_signature,
+};
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -14,7 +16,7 @@ fn field<'a>(case: &'a Value, name: &str) -> &'a str {
     case[name].as_str().unwrap()
 }
 
-fn signed_headers(secrets: &[SecretString], message: &Signed<'_>) -> HeaderMap {
+fn signed_headers(secrets: &[SecretString], message: &SignedContent<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     Signer::new(secrets).sign(&mut headers, message);
     headers
@@ -23,7 +25,8 @@ fn signed_headers(secrets: &[SecretString], message: &Signed<'_>) -> HeaderMap {
 fn x_signature_case(case: &Value) {
     let secret = SecretString::from(field(case, "secret"));
     let text = field(case, "signed_text").as_bytes();
-    let message = Signed { webhook_id: "evt_1", timestamp_s: 0, body: b"[]", first_event: text };
+    let message =
+        SignedContent { webhook_id: "evt_1", timestamp_s: 0, body: b"[]", first_event: text };
     let headers = signed_headers(std::slice::from_ref(&secret), &message);
     assert_eq!(headers["x-signature"], field(case, "expect"), "{case}");
     assert!(verify_x_signature(&secret, text, field(case, "expect")), "{case}");
@@ -31,7 +34,7 @@ fn x_signature_case(case: &Value) {
 
 fn webhook_signature_case(case: &Value) {
     let secret = SecretString::from(field(case, "secret"));
-    let message = Signed {
+    let message = SignedContent {
         webhook_id: field(case, "webhook-id"),
         timestamp_s: case["webhook-timestamp"].as_i64().unwrap(),
         body: field(case, "body").as_bytes(),
@@ -67,10 +70,14 @@ fn all_reference_vectors_verify() {
 async fn signatures_verify_with_both_secrets_during_rotation() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let (fresh, old) = (SecretString::from("fresh"), SecretString::from("whsec_b2xkIHNlY3JldA=="));
-    let mut request: Outgoing = post(&receiver.url("/"));
+    let mut request: SignedRequest = post(&receiver.url("/"));
     let body = request.body.clone();
-    let message =
-        Signed { webhook_id: "dlv_1", timestamp_s: 1_700_000_000, body: &body, first_event: &body };
+    let message = SignedContent {
+        webhook_id: "dlv_1",
+        timestamp_s: 1_700_000_000,
+        body: &body,
+        first_event: &body,
+    };
     Signer::new(&[fresh.clone(), old.clone()]).sign(&mut request.headers, &message);
     sender().send(request).await;
 

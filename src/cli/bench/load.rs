@@ -94,7 +94,7 @@ pub(super) struct LoadReport {
 
 /// The results of one worker.
 #[derive(Default)]
-struct Tally {
+struct WorkerResults {
     /// One a request.
     latencies: Vec<u32>,
     acknowledged: u64,
@@ -192,8 +192,8 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     Ok(report)
 }
 
-async fn work(course: Arc<Shared>, mut line: Line) -> Tally {
-    let mut tally = Tally::default();
+async fn work(course: Arc<Shared>, mut line: Line) -> WorkerResults {
+    let mut tally = WorkerResults::default();
     while let Some((numbers, due_at)) = course.next() {
         let sent_at = course.turn(due_at).await;
         let args = &course.args;
@@ -213,7 +213,12 @@ async fn work(course: Arc<Shared>, mut line: Line) -> Tally {
 }
 
 /// Sends until it is acknowledged; false when it is given up.
-async fn persist(args: &LoadArgs, line: &mut Line, body: &Bytes, tally: &mut Tally) -> bool {
+async fn persist(
+    args: &LoadArgs,
+    line: &mut Line,
+    body: &Bytes,
+    tally: &mut WorkerResults,
+) -> bool {
     for _ in 0..TRIES {
         match line.post(args, body.clone()).await {
             Ok(status) if status.is_success() => return true,

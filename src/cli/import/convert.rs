@@ -30,7 +30,7 @@ pub(super) fn pipeline(export: &Export) -> (Value, Vec<Finding>) {
             None => sources.push((id, vec![destination])),
         }
     }
-    let mut names = Names::default();
+    let mut names = UniqueNames::default();
     let mut documents = Vec::new();
     for (id, below) in sources {
         documents.extend(converting.source(id, &below, &mut names));
@@ -54,12 +54,12 @@ impl Converting<'_> {
         &mut self,
         id: &str,
         below: &[&Map<String, Value>],
-        names: &mut Names,
+        names: &mut UniqueNames,
     ) -> Option<Value> {
         let known = self.export.sources.iter().find(|source| text(source, "id") == Some(id));
         let given = known.and_then(|source| text(source, "name").or_else(|| text(source, "slug")));
         let name = names.take(given.unwrap_or(id));
-        let mut inside = Names::default();
+        let mut inside = UniqueNames::default();
         let mut destinations = Vec::new();
         for destination in below {
             destinations.extend(self.destination(&name, destination, &mut inside));
@@ -81,7 +81,7 @@ impl Converting<'_> {
         &mut self,
         source: &str,
         given: &Map<String, Value>,
-        names: &mut Names,
+        names: &mut UniqueNames,
     ) -> Option<Value> {
         let metadata = object(given, "metadata");
         let kind_name = text(&metadata, "name").or_else(|| text(&metadata, "slug"));
@@ -159,7 +159,7 @@ impl Converting<'_> {
         let id = text(destination, "id");
         let export = self.export;
         let own = export.subscriptions.iter().filter(|it| text(it, "destinationId") == id);
-        let mut names = Names::default();
+        let mut names = UniqueNames::default();
         let mut drafts = Vec::new();
         for given in own {
             let wanted = text(given, "name").or_else(|| text(given, "id")).unwrap_or("mapping");
@@ -330,9 +330,9 @@ fn variable(at: &str, what: &str) -> String {
 
 /// Names in use.
 #[derive(Debug, Default)]
-struct Names(Vec<String>);
+struct UniqueNames(Vec<String>);
 
-impl Names {
+impl UniqueNames {
     /// A valid name that is not in use.
     fn take(&mut self, wanted: &str) -> String {
         const MAX: usize = 90;

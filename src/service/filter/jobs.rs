@@ -4,14 +4,14 @@ use super::{DEFAULT_LIMIT, OF_A_PAGE, cursor, deliveries, each, limit, unknown, 
 use crate::domain::id::{DeliveryId, Noun, PublicId};
 use crate::domain::job::{JobAction, JobFilter, JobState};
 use crate::pipeline::FieldError;
-use crate::service::{Condition, Refusal, parameters};
+use crate::service::{Condition, ServiceError, parameters};
 use crate::store::{JobQuery, Pipeline};
 
 /// Parses the filter of a list of jobs, or of the jobs with one action.
 pub(in crate::service) fn jobs(
     conditions: &[Condition],
     action: Option<JobAction>,
-) -> Result<JobQuery, Refusal> {
+) -> Result<JobQuery, ServiceError> {
     let mut query = JobQuery { action, limit: DEFAULT_LIMIT, ..JobQuery::default() };
     let known = if action.is_some() { parameters::JOBS_OF_AN_ACTION } else { parameters::JOBS };
     each(conditions, known, |name, value| {
@@ -38,7 +38,7 @@ pub(in crate::service) fn job(
     ids: &[String],
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<JobFilter, Refusal> {
+) -> Result<JobFilter, ServiceError> {
     let mut faults: Vec<FieldError> = conditions
         .iter()
         .filter(|(name, _)| OF_A_PAGE.contains(&name.as_str()))
@@ -58,7 +58,7 @@ pub(in crate::service) fn job(
         ));
     }
     if !faults.is_empty() {
-        return Err(Refusal::Invalid(faults));
+        return Err(ServiceError::Invalid(faults));
     }
     let query = deliveries(conditions, pipeline)?;
     Ok(JobFilter {

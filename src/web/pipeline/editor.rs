@@ -20,7 +20,7 @@ use super::secret::reveal;
 use super::target::{ParentTarget, PathTarget, child, path};
 use crate::domain::auth::{Admin, Caller};
 use crate::pipeline::{Change, Changed, Guard, Target};
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::service::resources::{Detail, Tagged};
 
 /// The form field with the tag of the version that was edited.
@@ -192,9 +192,9 @@ async fn submit<E: Editor>(
     };
     match web.service.change(admin, target, &guard, Change::Put(document)).await {
         Ok(changed) => return Ok(Some(changed)),
-        Err(Refusal::Invalid(faults)) => form.place_faults(E::FIELDS, faults),
-        Err(Refusal::Conflict(message)) => form.fault("name", message),
-        Err(Refusal::Stale(message)) => form.fault(CONFLICT, message),
+        Err(ServiceError::Invalid(faults)) => form.place_faults(E::FIELDS, faults),
+        Err(ServiceError::Conflict(message)) => form.fault("name", message),
+        Err(ServiceError::Stale(message)) => form.fault(CONFLICT, message),
         Err(refusal) => return Err(refusal.into()),
     }
     Ok(None)

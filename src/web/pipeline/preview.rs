@@ -16,7 +16,7 @@ use super::mapping_form::{FIELDS, MappingForm};
 use crate::domain::auth::Operator;
 use crate::domain::event::EventType;
 use crate::pipeline::Target;
-use crate::service::Refusal;
+use crate::service::ServiceError;
 use crate::service::attempt_view::ResultView;
 use crate::service::preview::Preview;
 use crate::service::test_sends::{Names, TestBody, TestView};
@@ -115,20 +115,20 @@ fn chosen_event(form: &mut Form) -> Option<TestBody> {
 }
 
 /// Turns a refusal into faults of the form.
-fn place_refusal(form: &mut Form, refusal: Refusal) -> Result<(), PageError> {
+fn place_refusal(form: &mut Form, refusal: ServiceError) -> Result<(), PageError> {
     match refusal {
-        Refusal::Invalid(faults) => form.place_faults(&FIELDS, faults),
-        Refusal::Missing(what) => {
+        ServiceError::Invalid(faults) => form.place_faults(&FIELDS, faults),
+        ServiceError::Missing(what) => {
             let field = if form.text("on") == "event" { "event" } else { "on" };
             form.fault(field, format!("there is no {what}"));
         }
-        Refusal::Conflict(words) => form.fault("", words),
-        other @ (Refusal::Malformed(_)
-        | Refusal::Forbidden(_)
-        | Refusal::Busy(_)
-        | Refusal::Stale(_)
-        | Refusal::Store(_)
-        | Refusal::Secret(_)) => return Err(other.into()),
+        ServiceError::Conflict(words) => form.fault("", words),
+        other @ (ServiceError::Malformed(_)
+        | ServiceError::Forbidden(_)
+        | ServiceError::Busy(_)
+        | ServiceError::Stale(_)
+        | ServiceError::Store(_)
+        | ServiceError::Secret(_)) => return Err(other.into()),
     }
     Ok(())
 }
