@@ -1,13 +1,15 @@
 //! Claim: leases due deliveries, mapping by mapping, and makes dead letters of the overdue ones that precede
 //! them. It reads no other rows, so that its cost does not grow with the backlog.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::{Row, params};
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::Failure;
-use super::row::{int, small};
+use super::row::{self, EVENT_COLUMNS, int, small};
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
@@ -49,6 +51,19 @@ pub(super) async fn next_due(
     let rows: Vec<(i64, Option<i64>)> =
         sqlx::query_as(NEXT_DUE).bind(wanted).fetch_all(conn).await?;
     Ok(rows.into_iter().filter_map(|(mapping_id, due_at)| due(mapping_id, due_at)).collect())
+}
+
+/// The events of claimed deliveries, by their keys, on a reader.
+pub(super) async fn events(
+    conn: &mut SqliteConnection,
+    claimed: &[Claimed],
+) -> Result<HashMap<EventId, Arc<Event>>, Failure> {
+    let ids: BTreeSet<_> = claimed.iter().map(|delivery| delivery.event_id.0).collect();
+    let sql = format!(
+        "SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id IN (SELECT value FROM json_each(?))"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(json(ids.into_iter())).fetch_all(conn).await?;
+    rows.iter().map(|row| row::event(row).map(|it| (it.id, Arc::new(it.event)))).collect()
 }
 
 fn due(mapping_id: i64, due_at: Option<i64>) -> Option<(MappingId, Timestamp)> {

@@ -21,7 +21,6 @@ mod credential;
 mod dead_letters;
 mod dedup;
 mod error;
-mod event_reader;
 mod idempotency;
 mod integrity_check;
 mod job;
@@ -52,9 +51,11 @@ pub use keyset::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
 
 use error::to_store;
-use event_reader::EventReader;
 use writer::queue::Queue;
 use writer::status::WriterStatus;
+
+/// Readers for deliveries: one claims while the other looks for due times or expired leases.
+const DELIVERY_READERS: u32 = 2;
 
 /// The store on a SQLite file, for one process. Dropping it without [`super::Engine::close`] loses
 /// nothing: what is queued is still committed.
@@ -62,7 +63,8 @@ use writer::status::WriterStatus;
 pub struct SqliteStore {
     queue: Queue,
     readers: SqlitePool,
-    event_reader: EventReader,
+    /// Readers of their own for deliveries: they never wait for a list.
+    delivery_readers: SqlitePool,
     status: Arc<WriterStatus>,
     writer_ended: Mutex<Option<oneshot::Receiver<()>>>,
     scan_limits: ScanLimits,
@@ -81,8 +83,8 @@ impl SqliteStore {
         let lock = lock::FileLock::take(&options.path)?;
         open::check_file(&options.path)?;
         open::prepare(&options).await?;
-        let readers = open::readers(&options);
-        let event_reader = EventReader::new(&options);
+        let readers = open::readers(&options.path, options.readers.max(1));
+        let delivery_readers = open::readers(&options.path, DELIVERY_READERS);
         let scan_limits = options.scan_limits;
         let status = Arc::new(WriterStatus::new());
         let (queue, commands) = Queue::new(options.max_queued_events, options.max_queued_bytes);
@@ -91,7 +93,15 @@ impl SqliteStore {
         let writer_ended = writer_ended.map_err(|error| OpenError::database(&path, error))?;
         let writer_ended = Mutex::new(Some(writer_ended));
         let predecessors = Mutex::new(None);
-        Ok(Self { queue, readers, event_reader, status, writer_ended, scan_limits, predecessors })
+        Ok(Self {
+            queue,
+            readers,
+            delivery_readers,
+            status,
+            writer_ended,
+            scan_limits,
+            predecessors,
+        })
     }
 
     async fn reader(
@@ -99,6 +109,13 @@ impl SqliteStore {
         context: &'static str,
     ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
         self.readers.acquire().await.map_err(|error| to_store(context, error))
+    }
+
+    async fn delivery_reader(
+        &self,
+        context: &'static str,
+    ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.delivery_readers.acquire().await.map_err(|error| to_store(context, error))
     }
 
     /// The lock file admits one process: with this node registered, every other node has ended.

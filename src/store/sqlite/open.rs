@@ -302,16 +302,16 @@ fn connect(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     Ok(sqlite)
 }
 
-/// The read pool; its connections cannot write.
-pub(super) fn readers(options: &OpenOptions) -> SqlitePool {
-    let connect = base(&options.path)
+/// A read pool; its connections cannot write.
+pub(super) fn readers(path: &Path, connections: u32) -> SqlitePool {
+    let connect = base(path)
         .thread_name(|id| format!("sqlite-reader-{id}"))
         .pragma("wal_autocheckpoint", "0")
         .pragma("mmap_size", "0")
         .pragma("temp_store", "MEMORY")
         .pragma("query_only", "ON");
     SqlitePoolOptions::new()
-        .max_connections(options.readers.max(1))
+        .max_connections(connections)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

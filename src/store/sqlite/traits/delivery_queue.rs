@@ -23,7 +23,7 @@ impl DueTimes for SqliteStore {
         mappings: &[MappingId],
     ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
         const CONTEXT: &str = "look for what is due next";
-        let mut conn = self.reader(CONTEXT).await?;
+        let mut conn = self.delivery_reader(CONTEXT).await?;
         claim::next_due(&mut conn, mappings).await.map_err(|error| to_store(CONTEXT, error))
     }
 }
@@ -76,7 +76,7 @@ impl DeliveryQueue for SqliteStore {
         const CONTEXT: &str = "look for overdue deliveries";
         let mut found = Vec::new();
         {
-            let mut conn = self.reader(CONTEXT).await?;
+            let mut conn = self.delivery_reader(CONTEXT).await?;
             for want in &request.wants {
                 let mut overdue = claim::find_overdue(&mut conn, want, request.now)
                     .await
@@ -92,7 +92,7 @@ impl DeliveryQueue for SqliteStore {
 
     async fn delivery_state(&self, id: DeliveryId) -> Result<Option<State>, StoreError> {
         const CONTEXT: &str = "read a delivery's state";
-        let mut conn = self.reader(CONTEXT).await?;
+        let mut conn = self.delivery_reader(CONTEXT).await?;
         let found =
             list::delivery(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))?;
         Ok(found.map(|row| row.delivery.state))
@@ -106,7 +106,7 @@ impl SqliteStore {
         limit: u32,
     ) -> Result<Vec<ExpiredLease>, StoreError> {
         const CONTEXT: &str = "look for expired leases";
-        let mut conn = self.reader(CONTEXT).await?;
+        let mut conn = self.delivery_reader(CONTEXT).await?;
         lease::expired(&mut conn, scope, limit).await.map_err(|error| to_store(CONTEXT, error))
     }
 
@@ -116,9 +116,12 @@ impl SqliteStore {
         claimed: &[claim::Claimed],
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
         const CONTEXT: &str = "read the events of claimed deliveries";
-        let ids = claimed.iter().map(|delivery| delivery.event_id).collect();
+        if claimed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut conn = self.delivery_reader(CONTEXT).await?;
         let events =
-            self.event_reader.events(ids).await.map_err(|error| to_store(CONTEXT, error))?;
+            claim::events(&mut conn, claimed).await.map_err(|error| to_store(CONTEXT, error))?;
         claimed
             .iter()
             .map(|delivery| {

@@ -65,7 +65,7 @@ impl Engine for SqliteStore {
     async fn close(&self) {
         // Readers would keep the writer from truncating the WAL.
         self.readers.close().await;
-        self.event_reader.close().await;
+        self.delivery_readers.close().await;
         self.queue.close().await;
         let ended = self.writer_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended
