@@ -9,6 +9,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, TableStyle};
 use serde::Serialize;
 
+use crate::domain::attempt::{Effect, Outcome};
+
 /// Standard output of one verb.
 #[derive(Debug)]
 pub struct Output {
@@ -164,15 +166,15 @@ fn coloured(line: &str) -> String {
 pub(super) fn style_of(word: &str) -> Option<Style> {
     let colour = match word {
         "delivered" | "done" | "ok" | "ready" => AnsiColor::Green,
-        "pending" | "leased" | "running" | "server_error" | "try_later" | "timeout" => {
-            AnsiColor::Yellow
-        }
-        "dead" | "rejected" | "redirect" | "render" | "address" | "deadline" | "failed" => {
-            AnsiColor::Red
-        }
-        "dns" | "connect" | "tls" | "reset" | "bad_answer" | "unknown" => AnsiColor::Yellow,
+        "pending" | "leased" | "running" => AnsiColor::Yellow,
+        "dead" | "deadline" | "failed" => AnsiColor::Red,
         "discarded" | "cancelled" => AnsiColor::BrightBlack,
-        _ => return None,
+        _ => match Outcome::parse(word)?.effect() {
+            Effect::Delivered => AnsiColor::Green,
+            Effect::Dropped => AnsiColor::BrightBlack,
+            Effect::Retried => AnsiColor::Yellow,
+            Effect::Dead => AnsiColor::Red,
+        },
     };
     Some(Style::new().fg_color(Some(colour.into())))
 }

@@ -18,13 +18,14 @@ const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What an attempt shows about the receiver's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The receiver answers.
     Healthy,
     /// The receiver does not answer or answers 5xx, or the insert function times out.
     Unhealthy,
     /// The attempt says nothing about the receiver: the fault is in the event, or the receiver throttles.
+    #[default]
     Neutral,
 }
 

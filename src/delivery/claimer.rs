@@ -18,6 +18,8 @@ use crate::store::{ClaimRequest, ClaimWant, StoreError};
 const CLAIM_SIZE: u32 = 256;
 /// The same for a mapping with batching.
 const BATCHING_CLAIM_SIZE: u32 = 1_024;
+/// Overdue deliveries in one store step.
+const OVERDUE_STEP: u32 = 128;
 /// The wait before a failed claim is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -147,14 +149,20 @@ fn want(route: &MappingRoute, limit: u32) -> ClaimWant {
 pub(super) async fn settle_overdue(context: &Context) -> Result<u64, StoreError> {
     let routes = context.parts.routes.current();
     let delivering = routes.mappings().filter(|it| it.delivers());
-    let wants: Vec<_> = delivering.map(|it| want(it, u32::MAX)).collect();
+    let wants: Vec<_> = delivering.map(|it| want(it, OVERDUE_STEP)).collect();
     let mut sum = 0;
     for want in wants {
-        let (mapping_id, now) = (want.mapping_id, context.parts.clock.now());
-        let request = ClaimRequest { node_id: context.parts.node_id, now, wants: vec![want] };
-        let settled = context.parts.store.bury_overdue(request).await?;
-        count_overdue(context, mapping_id, settled);
-        sum += settled;
+        let mapping_id = want.mapping_id;
+        while !context.stopping.is_cancelled() {
+            let (node_id, now) = (context.parts.node_id, context.parts.clock.now());
+            let request = ClaimRequest { node_id, now, wants: vec![want] };
+            let settled = context.parts.store.bury_overdue(request).await?;
+            count_overdue(context, mapping_id, settled);
+            sum += settled;
+            if settled < u64::from(OVERDUE_STEP) {
+                break;
+            }
+        }
     }
     Ok(sum)
 }

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::completion_queue::CompletionSender;
 use super::expiring_windows::ExpiringWindows;
+use super::leases_in_hand::LeasesInHand;
 use super::limiter::Limiter;
 use super::memory_budget::MemoryBudget;
 use super::schedule::Schedule;
@@ -69,8 +70,10 @@ pub(super) struct Context {
     budget: MemoryBudget,
     /// Requests in flight over all destinations.
     pub(super) in_flight: AtomicU32,
-    /// Limiters that wait for a slot below the limit over all destinations, oldest first.
-    pub(super) starved: Mutex<VecDeque<Arc<Limiter>>>,
+    /// Limiters that wait for a slot below the limit over all destinations or for room for a record, oldest
+    /// first.
+    pub(super) waiting: Mutex<VecDeque<Arc<Limiter>>>,
+    pub(super) in_hand: LeasesInHand,
     /// Wakes the claimer.
     pub(super) claim_wanted: Notify,
     pub(super) completions: CompletionSender,
@@ -104,7 +107,8 @@ impl Context {
             limiters: RwLock::default(),
             budget: MemoryBudget::default(),
             in_flight: AtomicU32::new(0),
-            starved: Mutex::default(),
+            waiting: Mutex::default(),
+            in_hand: LeasesInHand::default(),
             claim_wanted: Notify::new(),
             completions,
             recorded: watch::Sender::new(0),

@@ -10,7 +10,6 @@ use http::header::{HeaderMap, USER_AGENT};
 use smallvec::smallvec;
 
 use super::batch::{Batch, BatchItem, OneOrMany};
-use super::circuit_breaker::Verdict;
 use super::context::Context;
 use super::lease::{lease_of, shift_times};
 use super::outcome::{CompletedRequest, Execution, SentRequest, UnsentDelivery};
@@ -35,12 +34,7 @@ impl Context {
     /// Sends one request of what was dequeued. Deliveries that cannot share it are returned as batches
     /// of their own.
     pub(super) async fn execute(&self, mapping_id: MappingId, dequeued: Dequeued) -> Execution {
-        let mut execution = Execution {
-            records: OneOrMany::new(),
-            released: Vec::new(),
-            batches: Vec::new(),
-            verdict: Verdict::Neutral,
-        };
+        let mut execution = Execution::default();
         let Some(route) = self.parts.routes.current().mapping(mapping_id).map(Arc::clone) else {
             execution.released = dequeued.into_deliveries().iter().map(lease_of).collect();
             return execution;

@@ -1,9 +1,10 @@
 //! The lease reaper: a lease that expired without an outcome becomes an attempt with outcome `unknown`,
-//! and its delivery is due again by the ordinary backoff. The fencing token decides the race with an
-//! outcome that is recorded late.
+//! and its delivery is due again by the ordinary backoff. A lease in hand is extended instead: its attempt
+//! will be recorded. The fencing token decides the race with an outcome that is recorded late.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use crate::domain::attempt::{NewAttempt, Outcome};
@@ -11,10 +12,14 @@ use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{MappingId, RevisionId};
 use crate::domain::retry::{AttemptEnd, decide};
-use crate::store::{ExpiredLease, Record, Recorded, StoreError};
+use crate::store::{ExpiredLease, LeaseRef, Record, Recorded, StoreError};
 
 /// Leases in one store step.
 const STEP_LEASES: u32 = 500;
+/// Attempts of unknown outcome after which a delivery counts as tried: it may be what ends the process.
+const MAX_UNKNOWN: u32 = 3;
+/// How long a lease in hand is extended: the reaper runs several times meanwhile.
+const EXTENSION: Duration = Duration::from_secs(60);
 
 /// Expires every lease that ended without an outcome; returns how many.
 pub(super) async fn run(context: &Context) -> Result<u64, StoreError> {
@@ -27,14 +32,50 @@ pub(super) async fn run(context: &Context) -> Result<u64, StoreError> {
         if leases.is_empty() {
             return Ok(expired);
         }
+        let (in_hand, leases): (Vec<_>, Vec<_>) =
+            leases.into_iter().partition(|lease| context.in_hand.contains(lease_ref(lease)));
+        if !in_hand.is_empty() {
+            let extended = in_hand.iter().map(lease_ref).collect();
+            context.parts.store.extend(extended, now + EXTENSION).await?;
+        }
         let record = |lease: &ExpiredLease| unknown_attempt(context, lease, now, &mut jitters);
         let records: Vec<_> = leases.iter().map(record).collect();
-        let records = Arc::new(records);
-        let results = context.parts.store.record(Arc::clone(&records)).await?;
-        let applied = results.iter().filter(|it| **it == Recorded::Applied).count();
-        expired += u64::try_from(applied).unwrap_or(u64::MAX);
-        context.note_recorded(&records, &results);
+        expired += record_all(context, records).await?;
     }
+}
+
+fn lease_ref(lease: &ExpiredLease) -> LeaseRef {
+    LeaseRef { delivery_id: lease.delivery_id, token: lease.token }
+}
+
+/// Records `unknown` attempts; where the database refuses them together, one by one. Returns how many were
+/// applied, or the error where none was.
+async fn record_all(context: &Context, records: Vec<Record>) -> Result<u64, StoreError> {
+    let steps = match record(context, records.clone()).await {
+        Err(StoreError::Database { .. }) if records.len() > 1 => {
+            records.into_iter().map(|it| vec![it]).collect()
+        }
+        result => return result,
+    };
+    let (mut applied, mut refused) = (0, None);
+    for step in <Vec<Vec<Record>>>::into_iter(steps) {
+        match record(context, step).await {
+            Ok(count) => applied += count,
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) if applied == 0 => Err(error),
+        Some(_) | None => Ok(applied),
+    }
+}
+
+async fn record(context: &Context, records: Vec<Record>) -> Result<u64, StoreError> {
+    let records = Arc::new(records);
+    let results = context.parts.store.record(Arc::clone(&records)).await?;
+    context.note_recorded(&records, &results);
+    let applied = results.iter().filter(|it| **it == Recorded::Applied).count();
+    Ok(u64::try_from(applied).unwrap_or(u64::MAX))
 }
 
 fn unknown_attempt(
@@ -52,7 +93,8 @@ fn unknown_attempt(
     let end = AttemptEnd {
         outcome: Outcome::Unknown,
         at: now,
-        tried: lease.tried + 1,
+        tried: lease.tried + lease.unknown + 1,
+        is_untried: lease.tried == 0 && lease.unknown < MAX_UNKNOWN,
         deadline_at: lease.deadline_at,
         timeout: settings.timeout(),
         retry_after: None,

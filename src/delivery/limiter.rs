@@ -96,6 +96,7 @@ impl Limiter {
                 drained.append(&mut queue.drain());
             }
         }
+        state.queues.retain(|queue| queue.enabled || queue.in_flight > 0 || queue.reserved > 0);
         for (mapping_id, batching) in enabled {
             if state.queue(*mapping_id).is_none() {
                 let budget = state.budget.clone();
@@ -144,6 +145,9 @@ impl Limiter {
             queue.push(delivery, !reserved, now);
             None
         } else {
+            if is_probe {
+                queue.breaker.set_probe_in_flight(false);
+            }
             Some(lease)
         }
     }
@@ -309,7 +313,8 @@ impl State {
     /// becomes ready.
     fn ready_queue(&self, now: Timestamp) -> Result<usize, Option<Timestamp>> {
         let count = self.queues.len();
-        let others = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
+        let enabled = self.queues.iter().filter(|queue| queue.enabled).count();
+        let others = u32::try_from(enabled.saturating_sub(1)).unwrap_or(u32::MAX);
         let share = self.max_in_flight.saturating_sub(others).max(1);
         let mut earliest: Option<Timestamp> = None;
         for at in (0..count).map(|step| (self.cursor + step) % count) {

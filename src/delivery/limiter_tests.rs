@@ -200,7 +200,56 @@ fn a_disabled_mapping_drains_its_queue_and_claims_nothing() {
     assert_eq!(limiter.demands(at(5)), []);
     assert!(limiter.push(delivery(1, 2), true, at(0)).is_some());
     limiter.configure(&DestinationSettings::default(), &[(MappingId(1), None)]);
+    // A reload reads the due times of every enabled mapping.
+    limiter.note_due(MappingId(1), at(0));
     assert_eq!(limiter.demands(at(5)), [(MappingId(1), Demand::Now(MAX_CAPACITY))]);
+}
+
+#[test]
+fn a_mapping_that_was_disabled_with_its_probe_queued_or_claimed_delivers_again() {
+    let ten_failures = |limiter: &Limiter| {
+        for (number, second) in [0u64, 1, 2, 3, 4, 5, 6, 7, 8, 11].into_iter().enumerate() {
+            limiter.push(delivery(1, i64::try_from(number).expect("small")), false, at(0));
+            assert!(started(limiter, at(0)).is_some());
+            limiter.complete(MappingId(1), Verdict::Unhealthy, at(second * 1_000));
+        }
+    };
+    let enabled = [(MappingId(1), None)];
+    for is_queued in [true, false] {
+        let limiter = limiter(64, None, &[1]);
+        // A reserved slot keeps the queue while its mapping is disabled.
+        assert_eq!(limiter.reserve(MappingId(1), 1), 1);
+        ten_failures(&limiter);
+        limiter.note_due(MappingId(1), at(0));
+        assert_eq!(limiter.demands(at(60_000)), [(MappingId(1), Demand::Now(1))], "the probe");
+        if is_queued {
+            assert_eq!(limiter.push(delivery(1, 50), false, at(60_000)), None);
+        }
+        limiter.configure(&DestinationSettings::default(), &[]);
+        if !is_queued {
+            assert!(limiter.push(delivery(1, 50), false, at(60_000)).is_some(), "refused");
+        }
+        limiter.claim_ended(MappingId(1), true);
+        limiter.configure(&DestinationSettings::default(), &enabled);
+        limiter.note_due(MappingId(1), at(0));
+        let probe = limiter.demands(at(200_000));
+        assert_eq!(probe, [(MappingId(1), Demand::Now(1))], "queued: {is_queued}");
+    }
+}
+
+#[test]
+fn disabled_mappings_reserve_no_in_flight_slots() {
+    let ids: Vec<i64> = (1..=64).collect();
+    let limiter = limiter(64, None, &ids);
+    for id in &ids[1..] {
+        limiter.reserve(MappingId(*id), 1);
+    }
+    limiter.configure(&DestinationSettings::default(), &[(MappingId(1), None)]);
+    for number in 0..70 {
+        limiter.push(delivery(1, number), false, at(0));
+    }
+    let in_flight = (0..70).filter(|_| started(&limiter, at(0)).is_some()).count();
+    assert_eq!(in_flight, 64);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod executor;
 mod expiring_windows;
 mod lease;
 mod lease_reaper;
+mod leases_in_hand;
 mod limiter;
 mod memory_budget;
 mod monitoring;

@@ -19,7 +19,7 @@ use crate::sender::Exchange;
 use crate::store::{LeaseRef, LeasedDelivery, Record, Recorded};
 
 /// What an execution of the executor leaves to do.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Execution {
     /// Attempts to record.
     pub(super) records: OneOrMany<Record>,
@@ -27,6 +27,8 @@ pub(super) struct Execution {
     pub(super) released: Vec<LeaseRef>,
     /// Rendered batches for requests of their own.
     pub(super) batches: Vec<Batch>,
+    /// Whether it left rendered batches, which are queued by now.
+    pub(super) has_batches: bool,
     pub(super) verdict: Verdict,
 }
 
@@ -75,8 +77,7 @@ impl Context {
             Results::of(&request.exchange)
         };
         execution.verdict = verdict(&results);
-        let is_rejected =
-            matches!(&results, Results::Uniform(it) if it.outcome == Outcome::Rejected);
+        let is_rejected = matches!(&results, Results::Uniform(it) if it.outcome.splits_batch());
         let CompletedRequest { mut batch, sent, exchange, shift } = request;
         let started_at = sent.started_at;
         batch.deliveries_mut().for_each(|it| shift_times(it, shift));
@@ -124,7 +125,7 @@ impl Context {
         batch.items.retain(|item| {
             item.delivery.token += 1;
             item.delivery.lease_expires_at = lease_expires_at;
-            results.next() == Some(Recorded::Applied)
+            results.next() == Some(Some(Recorded::Applied))
         });
         batch.split().into_iter().filter(|half| half.len() > 0).collect()
     }
@@ -213,6 +214,7 @@ fn attempt_end(
         outcome: attempt.outcome,
         at: at.shifted(shift),
         tried: delivery.tried + 1,
+        is_untried: false,
         deadline_at: delivery.deadline_at,
         timeout: route.settings.timeout(),
         retry_after,

@@ -35,6 +35,14 @@ pub(super) enum Dequeued {
 }
 
 impl Dequeued {
+    /// The leases of its deliveries.
+    pub(super) fn leases(&self) -> OneOrMany<LeaseRef> {
+        match self {
+            Self::Deliveries(deliveries) => deliveries.iter().map(lease_of).collect(),
+            Self::Batch(batch) => batch.deliveries().map(lease_of).collect(),
+        }
+    }
+
     /// Its deliveries.
     pub(super) fn into_deliveries(self) -> OneOrMany<LeasedDelivery> {
         match self {
@@ -274,6 +282,7 @@ impl MappingQueue {
             }
         }
         self.batched = self.batches.iter().map(|(batch, _)| batch.len()).sum();
+        self.note_drained(&drained);
         drained
     }
 
@@ -284,7 +293,16 @@ impl MappingQueue {
         (self.document_bytes, self.claimed, self.batched) = (0, 0, 0);
         let queued = self.entries.drain(..).map(|it| it.delivery);
         let batched = self.batches.drain(..).flat_map(|(batch, _)| batch.into_deliveries());
-        queued.chain(batched).map(|it| lease_of(&it)).collect()
+        let drained: Vec<_> = queued.chain(batched).map(|it| lease_of(&it)).collect();
+        self.note_drained(&drained);
+        drained
+    }
+
+    /// While its circuit is open, what it held was the probe.
+    const fn note_drained(&mut self, drained: &[LeaseRef]) {
+        if !drained.is_empty() {
+            self.breaker.set_probe_in_flight(false);
+        }
     }
 
     /// Moves its times by a clock step.

@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::circuit_breaker::Verdict;
 use super::context::Context;
 use super::lease::lease_of;
 use super::limiter::{Completed, Limiter, NextRequest};
@@ -17,11 +18,54 @@ use crate::store::LeasedDelivery;
 /// Requests that a destination may have in flight even while the limit over all destinations is reached.
 const GUARANTEED_IN_FLIGHT: u32 = 2;
 
-/// An admitted request.
+/// An admitted request. Dropped without an end, as by a panic, it releases what it holds.
 struct Admitted {
+    context: Arc<Context>,
+    limiter: Arc<Limiter>,
     mapping_id: MappingId,
-    dequeued: Dequeued,
-    reservation: Reservation,
+    /// None once it is executed.
+    dequeued: Option<Dequeued>,
+    /// None once its memory is released.
+    reservation: Option<Reservation>,
+    has_ended: bool,
+}
+
+impl Admitted {
+    /// Executes it and releases its places; returns what follows.
+    async fn execute(mut self) -> (Execution, Completed) {
+        let mut execution = Execution::default();
+        if let Some(dequeued) = self.dequeued.take() {
+            let leases = self.context.in_hand.take(dequeued.leases());
+            execution = self.context.execute(self.mapping_id, dequeued).await;
+            leases.completed(&execution.records);
+        }
+        let batches = std::mem::take(&mut execution.batches);
+        execution.has_batches = !batches.is_empty();
+        execution.released.append(&mut self.limiter.push_batches(self.mapping_id, batches));
+        let completed = self.end(execution.verdict);
+        (execution, completed)
+    }
+
+    fn end(&mut self, verdict: Verdict) -> Completed {
+        self.has_ended = true;
+        self.reservation = None;
+        let now = self.context.parts.clock.now();
+        let completed = self.limiter.complete(self.mapping_id, verdict, now);
+        self.context.in_flight.fetch_sub(1, Ordering::Relaxed);
+        completed
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            tracing::error!("a request ended without an outcome; its leases will expire");
+            let completed = self.end(Verdict::Neutral);
+            self.context.release_in_background(completed.drained);
+            self.context.claim_wanted.notify_one();
+            start_waiting(&self.context);
+        }
+    }
 }
 
 /// Queues leased deliveries at their limiters and starts the requests that are admitted. Deliveries of
@@ -40,6 +84,10 @@ pub(super) fn enqueue(context: &Arc<Context>, deliveries: Vec<LeasedDelivery>, r
             changed.push(limiter);
         }
     }
+    if context.stopping.is_cancelled() {
+        // The shutdown may have drained the queues before.
+        refused.extend(changed.iter().flat_map(|limiter| limiter.drain()));
+    }
     context.release_in_background(refused);
     for limiter in changed {
         start_requests(context, &limiter);
@@ -48,7 +96,11 @@ pub(super) fn enqueue(context: &Arc<Context>, deliveries: Vec<LeasedDelivery>, r
 
 /// Starts every request that the limiter admits now.
 pub(super) fn start_requests(context: &Arc<Context>, limiter: &Arc<Limiter>) {
-    while let Some(first) = next(context, limiter) {
+    // With the token, a shutdown that begins after the check waits for the request that is spawned.
+    let _token = context.requests.token();
+    while !context.stopping.is_cancelled()
+        && let Some(first) = next(context, limiter)
+    {
         let task = run(Arc::clone(context), Arc::clone(limiter), first);
         context.requests.spawn_on(task, &context.parts.deliver_on);
     }
@@ -57,17 +109,12 @@ pub(super) fn start_requests(context: &Arc<Context>, limiter: &Arc<Limiter>) {
 /// Executes one request after another until the limiter admits none.
 async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
     let mut admitted = Some(first);
-    while let Some(Admitted { mapping_id, dequeued, reservation }) = admitted {
-        let Execution { records, mut released, batches, verdict } =
-            context.execute(mapping_id, dequeued).await;
-        let has_batches = !batches.is_empty();
-        released.append(&mut limiter.push_batches(mapping_id, batches));
-        drop(reservation);
-        let completed = limiter.complete(mapping_id, verdict, context.parts.clock.now());
-        context.in_flight.fetch_sub(1, Ordering::Relaxed);
+    while let Some(request) = admitted {
+        let mapping_id = request.mapping_id;
+        let (execution, completed) = request.execute().await;
+        let Execution { records, mut released, has_batches, .. } = execution;
         log_circuit_change(&context, mapping_id, &completed);
-        // Backpressure: while the completion queue is full, no further request starts here.
-        context.completions.send(records).await;
+        context.completions.send(records);
         released.extend(completed.drained);
         if context.stopping.is_cancelled() {
             released.append(&mut limiter.drain());
@@ -76,7 +123,7 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
         if completed.wants_claim || completed.closed {
             context.claim_wanted.notify_one();
         }
-        start_starved(&context);
+        start_waiting(&context);
         admitted = if context.stopping.is_cancelled() { None } else { next(&context, &limiter) };
         if has_batches {
             start_requests(&context, &limiter);
@@ -84,14 +131,15 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
     }
 }
 
-/// The limiter's next request, if the limit over all destinations admits it too.
+/// The limiter's next request, if the limit over all destinations admits it too and there is room for its
+/// record.
 fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
-    if context.in_flight.load(Ordering::Relaxed) >= context.parts.max_in_flight
-        && limiter.in_flight() >= GUARANTEED_IN_FLIGHT
-    {
-        let mut starved = context.starved.lock().unwrap_or_else(PoisonError::into_inner);
-        if !starved.iter().any(|it| Arc::ptr_eq(it, limiter)) {
-            starved.push_back(Arc::clone(limiter));
+    let is_over_limit = context.in_flight.load(Ordering::Relaxed) >= context.parts.max_in_flight
+        && limiter.in_flight() >= GUARANTEED_IN_FLIGHT;
+    if is_over_limit || !context.completions.has_room() {
+        let mut waiting = context.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|it| Arc::ptr_eq(it, limiter)) {
+            waiting.push_back(Arc::clone(limiter));
         }
         return None;
     }
@@ -101,7 +149,14 @@ fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
             if wants_claim {
                 context.claim_wanted.notify_one();
             }
-            Some(Admitted { mapping_id, dequeued, reservation })
+            Some(Admitted {
+                context: Arc::clone(context),
+                limiter: Arc::clone(limiter),
+                mapping_id,
+                dequeued: Some(dequeued),
+                reservation: Some(reservation),
+                has_ended: false,
+            })
         }
         NextRequest::NotBefore(at) => {
             set_timer(context, limiter, at);
@@ -124,10 +179,19 @@ fn set_timer(context: &Arc<Context>, limiter: &Arc<Limiter>, at: Timestamp) {
     });
 }
 
-/// A slot below the limit over all destinations is free: the longest starved limiter may use it.
-fn start_starved(context: &Arc<Context>) {
-    let starved = context.starved.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    if let Some(limiter) = starved {
+/// A slot below the limit over all destinations is free: the limiter that has waited longest may use it.
+fn start_waiting(context: &Arc<Context>) {
+    let waiting = context.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    if let Some(limiter) = waiting {
+        start_requests(context, &limiter);
+    }
+}
+
+/// Attempts were recorded, so that there is room for further ones: every waiting limiter may go on.
+pub(super) fn start_all_waiting(context: &Arc<Context>) {
+    let waiting =
+        std::mem::take(&mut *context.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+    for limiter in waiting {
         start_requests(context, &limiter);
     }
 }

@@ -53,6 +53,19 @@ pub enum Outcome {
     Dropped,
 }
 
+/// What an outcome means for its delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is delivered.
+    Delivered,
+    /// It is discarded.
+    Dropped,
+    /// It is retried until its deadline.
+    Retried,
+    /// It is a dead letter at once.
+    Dead,
+}
+
 impl Outcome {
     /// Every outcome, in the order of the enum.
     pub const ALL: [Self; 19] = [
@@ -87,6 +100,56 @@ impl Outcome {
             400..=499 => Self::Rejected,
             500..=599 => Self::ServerError,
             _ => Self::BadAnswer,
+        }
+    }
+
+    /// What it means for the delivery.
+    #[must_use]
+    pub const fn effect(self) -> Effect {
+        match self {
+            Self::Delivered => Effect::Delivered,
+            Self::Dropped => Effect::Dropped,
+            Self::Rejected | Self::Redirect | Self::Render | Self::Address | Self::Function => {
+                Effect::Dead
+            }
+            Self::ServerError
+            | Self::TryLater
+            | Self::Timeout
+            | Self::Dns
+            | Self::Connect
+            | Self::Tls
+            | Self::Reset
+            | Self::BadAnswer
+            | Self::Auth
+            | Self::Unknown
+            | Self::FunctionRetry
+            | Self::FunctionTimeout => Effect::Retried,
+        }
+    }
+
+    /// Whether a batch with this outcome is split: one of its events may be what the receiver rejected.
+    #[must_use]
+    pub const fn splits_batch(self) -> bool {
+        match self {
+            Self::Rejected => true,
+            Self::Delivered
+            | Self::ServerError
+            | Self::TryLater
+            | Self::Redirect
+            | Self::Timeout
+            | Self::Dns
+            | Self::Connect
+            | Self::Tls
+            | Self::Reset
+            | Self::BadAnswer
+            | Self::Render
+            | Self::Address
+            | Self::Auth
+            | Self::Unknown
+            | Self::Function
+            | Self::FunctionRetry
+            | Self::FunctionTimeout
+            | Self::Dropped => false,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Exponential backoff with full jitter: the nth wait is uniform in `[0, min(cap, base * 2^(n-1))]`. A
 //! receiver's `Retry-After` is its lower bound. An attempt that would fall past the deadline is made
-//! just before it instead, as the last one.
+//! just before it instead, as the last one. A delivery that no attempt is known to have been sent for gets
+//! one after the deadline.
 
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct AttemptEnd {
     pub at: Timestamp,
     /// Attempts in this window, this one included: 1 or more.
     pub tried: u32,
+    /// Whether the delivery gets a further attempt even after its deadline: none is known to have been sent.
+    pub is_untried: bool,
     /// When the window ends.
     pub deadline_at: Timestamp,
     /// The attempt's timeout: the last attempt starts this long before the deadline.
@@ -87,7 +90,11 @@ pub fn decide(end: &AttemptEnd, jitter: f64) -> Next {
 fn retry(end: &AttemptEnd, jitter: f64) -> Next {
     let last_attempt_at = end.deadline_at - end.timeout;
     if end.at >= last_attempt_at {
-        return Next::Dead { reason: Reason::Deadline };
+        return if end.is_untried {
+            Next::Retry { due_at: end.at + backoff(end.tried, jitter) }
+        } else {
+            Next::Dead { reason: Reason::Deadline }
+        };
     }
     let wait = backoff(end.tried, jitter).max(end.retry_after.unwrap_or_default());
     Next::Retry { due_at: (end.at + wait).min(last_attempt_at) }
@@ -113,6 +120,7 @@ mod tests {
             outcome,
             at: Timestamp::from_micros(at),
             tried,
+            is_untried: false,
             deadline_at: Timestamp::from_micros(0) + 4 * HOUR,
             timeout: Duration::from_secs(5),
             retry_after: None,
@@ -138,6 +146,15 @@ mod tests {
             };
             assert_eq!(word, wanted, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn an_untried_delivery_is_retried_after_its_deadline() {
+        let mut lost = ended(Outcome::Unknown, 5 * 3_600_000_000, 1);
+        assert_eq!(decide(&lost, 0.5), Next::Dead { reason: Reason::Deadline });
+        lost.is_untried = true;
+        let due_at = lost.at + BACKOFF_BASE / 2;
+        assert_eq!(decide(&lost, 0.5), Next::Retry { due_at });
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::domain::id::NodeId;
 use crate::store::{EngineDuty, Jobs, Maintenance, PruneRequest, StoreError};
 
 /// Deliveries of removed mappings discarded in one write step.
-const DISCARD_BATCH: u32 = 1_000;
+const DISCARD_BATCH: u32 = 128;
 /// Events pruned in one write step.
-const PRUNE_BATCH: u32 = 500;
+const PRUNE_BATCH: u32 = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the duties run on.

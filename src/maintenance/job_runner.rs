@@ -14,7 +14,7 @@ use crate::domain::job::{Job, JobState};
 use crate::store::{JobQuery, StoreError};
 
 /// Deliveries in one step of a job without a rate limit.
-const STEP_DELIVERIES: u32 = 500;
+const STEP_DELIVERIES: u32 = 128;
 /// Jobs that run at once; of more, the newest run first.
 const MAX_JOBS: u32 = 1_000;
 /// The interval between two steps of a rate-limited job.
@@ -78,13 +78,16 @@ async fn step_all(duties: &Duties, next_steps: &mut NextSteps) -> Result<bool, S
 }
 
 async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
-    let limit = job.spec.rate_per_second.unwrap_or(STEP_DELIVERIES);
+    let mut left = job.spec.rate_per_second;
     loop {
+        let limit = left.unwrap_or(STEP_DELIVERIES).min(STEP_DELIVERIES);
         let step = duties.jobs.advance_job(job.id, limit, duties.clock.now()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
         duties.dispatcher.notify_redriven(&step.due);
-        let is_limited = job.spec.rate_per_second.is_some();
-        if is_limited || step.job.state != JobState::Running || duties.stopping.is_cancelled() {
+        // What a step acted on is at most its limit.
+        left = left.map(|left| left - limit);
+        let is_over = left == Some(0) || step.job.state != JobState::Running;
+        if is_over || duties.stopping.is_cancelled() {
             return Ok(step.job.state);
         }
     }

@@ -127,6 +127,8 @@ pub struct ExpiredLease {
     pub expires_at: Timestamp,
     /// Attempts made in this retry window before this one.
     pub tried: u32,
+    /// Attempts of unknown outcome before this one.
+    pub unknown: u32,
     /// When the delivery's retry window ends.
     pub deadline_at: Timestamp,
 }
@@ -159,6 +161,9 @@ pub trait DeliveryQueue: DueTimes {
     /// Releases leases without an attempt: pending again, due at `due_at`. Stale leases are ignored.
     /// Returns how many were released.
     async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError>;
+
+    /// Extends leases that are still held: they expire at `until`. Stale leases are ignored.
+    async fn extend(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<(), StoreError>;
 
     /// Leases without an outcome whose owner will not record one: past their expiry at `now`, or owned
     /// by a node that the engine knows to have ended. The caller records each as `unknown`, after which it

@@ -1,5 +1,7 @@
 //! State badges: a label with a tone. The label is always shown; colour alone is not accessible.
 
+use crate::domain::attempt::{Effect, Outcome};
+
 /// A label with a tone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Badge {
@@ -27,11 +29,11 @@ impl Badge {
 
     /// The outcome of an attempt.
     pub(super) fn of_outcome(outcome: &str) -> Self {
-        let tone = match outcome {
-            "delivered" => "good",
-            "dropped" => "idle",
-            "rejected" | "redirect" | "render" | "address" | "function" => "bad",
-            _ => "warn",
+        let tone = match Outcome::parse(outcome).map(Outcome::effect) {
+            Some(Effect::Delivered) => "good",
+            Some(Effect::Dropped) => "idle",
+            Some(Effect::Dead) => "bad",
+            Some(Effect::Retried) | None => "warn",
         };
         Self::new(outcome.replace('_', " "), tone)
     }

@@ -101,20 +101,20 @@ struct DeliveriesPage {
 }
 
 impl DeliveriesPage {
-    fn states(&self) -> [&'static str; 5] {
-        DeliveryState::ALL.map(DeliveryState::as_str)
+    fn states(&self) -> Vec<&'static str> {
+        DeliveryState::ALL.map(DeliveryState::as_str).to_vec()
     }
 
-    fn reasons(&self) -> [&'static str; 6] {
-        Reason::ALL.map(Reason::as_str)
+    fn reasons(&self) -> Vec<&'static str> {
+        Reason::ALL.map(Reason::as_str).to_vec()
     }
 
-    fn outcomes(&self) -> [&'static str; 19] {
-        Outcome::ALL.map(Outcome::as_str)
+    fn outcomes(&self) -> Vec<&'static str> {
+        Outcome::ALL.map(Outcome::as_str).to_vec()
     }
 
-    fn types(&self) -> [&'static str; 7] {
-        EventType::ALL.map(EventType::as_str)
+    fn types(&self) -> Vec<&'static str> {
+        EventType::ALL.map(EventType::as_str).to_vec()
     }
 }
 

@@ -165,21 +165,72 @@ async fn a_disabled_destination_holds_its_deliveries_and_gives_them_a_fresh_wind
 }
 
 #[tokio::test]
-async fn an_expired_lease_is_recorded_as_unknown_and_retried() {
+async fn a_lease_in_hand_is_extended_and_its_attempt_is_recorded_once() {
     let receiver = Receiver::start(Behaviour::hang()).await;
-    let app = TestApp::with(&[("one", &receiver.url("/"), json!({"timeout_ms": 30_000}))]).await;
-    app.track("hung").await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({"timeout_ms": 1_000}))]).await;
+    app.track("slow").await;
     receiver.wait_for(1).await;
     app.clock.advance(Duration::from_secs(61));
-    receiver.set_script(Behaviour::ok());
-    assert_eq!(app.app.dispatcher.expire_leases().await.unwrap(), 1);
+    assert_eq!(app.app.dispatcher.expire_leases().await.unwrap(), 0, "it is still under way");
     let row = app.until_tried(0, 1).await;
-    assert_eq!(row.delivery.last_outcome, Some(Outcome::Unknown));
-    app.advance_to_due().await;
-    let row = app.until_settled(1).await.swap_remove(0).delivery;
-    assert_eq!(row.state, State::Delivered);
-    let attempts = app.attempts(row.id).await;
-    assert_eq!(attempts.len(), 2);
-    assert_eq!((attempts[0].number, attempts[1].number), (1, 2));
+    assert_eq!(row.delivery.last_outcome, Some(Outcome::Timeout));
+    let attempts = app.attempts(row.delivery.id).await;
+    assert_eq!(attempts.iter().map(|it| (it.number, it.late)).collect::<Vec<_>>(), [(1, false)]);
     app.ledger().await;
+}
+
+/// Leaves the one delivery leased, as a process that was killed does.
+const LEAVE_LEASED: &str =
+    "UPDATE deliveries SET state = 'leased', due_at = NULL, settled_at = NULL,
+        token = token + 1, tried = 0, lease_node_id = 1, lease_expires_at = accepted_at;
+    UPDATE ledger SET leased = 1, delivered = 0, pending = 0;";
+
+#[tokio::test]
+async fn the_lease_of_a_killed_process_is_recorded_as_unknown_and_the_delivery_is_tried() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    app.track("lost").await;
+    app.until_settled(1).await;
+    let (dir, clock) = app.stop().await;
+    // Each process is killed before it has sent anything, until long after the deadline.
+    for (round, unknown) in [(0, 1), (1, 2)] {
+        execute(dir.path(), LEAVE_LEASED).await;
+        clock.advance(9 * HOUR);
+        let app = Builder::after(Arc::clone(&dir), Arc::clone(&clock)).start().await;
+        app.app.dispatcher.expire_leases().await.unwrap();
+        app.app.dispatcher.settle_overdue().await.unwrap();
+        app.advance_to_due().await;
+        let row = app.until_settled(1).await.swap_remove(0).delivery;
+        assert_eq!(row.state, State::Delivered, "round {round}");
+        let outcomes: Vec<_> =
+            app.attempts(row.id).await.iter().map(|it| it.result.outcome).collect();
+        let lost = outcomes.iter().filter(|it| **it == Outcome::Unknown).count();
+        assert_eq!(lost, unknown, "{outcomes:?}");
+        app.ledger().await;
+        app.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_ended_three_processes_dies_at_its_deadline() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    app.track("poison").await;
+    app.until_settled(1).await;
+    let (dir, clock) = app.stop().await;
+    clock.advance(9 * HOUR);
+    for round in 0..4 {
+        execute(dir.path(), LEAVE_LEASED).await;
+        // Nothing is sent: the next process is killed before.
+        let mut disabled = pipeline(&[("one", &receiver.url("/"), json!({"enabled": false}))]);
+        disabled["sources"][0]["enabled"] = json!(true);
+        let app = Builder::after(Arc::clone(&dir), Arc::clone(&clock)).start().await;
+        app.apply(disabled).await;
+        app.app.dispatcher.expire_leases().await.unwrap();
+        let row = app.delivery(0).await.delivery;
+        let died = (State::Dead, Some(Reason::Deadline));
+        let wanted = if round < 3 { (State::Pending, None) } else { died };
+        assert_eq!((row.state, row.reason), wanted, "round {round}");
+        app.stop().await;
+    }
 }

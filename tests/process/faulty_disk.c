@@ -1,5 +1,5 @@
-/* I/O error injection by LD_PRELOAD: while the file named by FAULTY_DISK exists, the call that it contains
- * ("fsync" or "write") fails with EIO on files named *.db-wal. */
+/* I/O fault injection by LD_PRELOAD: while the file named by FAULTY_DISK exists, the call that it contains
+ * ("fsync" or "write") fails with EIO on files named *.db-wal; with "stall", each fsync of them waits. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -29,6 +29,7 @@ int fsync(int fd) {
     static int (*real)(int);
     if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     if (fails(fd, "fsync")) { errno = EIO; return -1; }
+    while (fails(fd, "stall")) usleep(10000);
     return real(fd);
 }
 
@@ -36,6 +37,7 @@ int fdatasync(int fd) {
     static int (*real)(int);
     if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     if (fails(fd, "fsync")) { errno = EIO; return -1; }
+    while (fails(fd, "stall")) usleep(10000);
     return real(fd);
 }
 

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::service::Service;
 use crate::support::receiver::{Behaviour, Receiver};
 
-/// Compiles the LD_PRELOAD shim that injects I/O errors.
-fn shim(dir: &Path) -> PathBuf {
+/// Compiles the LD_PRELOAD shim that injects I/O faults.
+pub(super) fn shim(dir: &Path) -> PathBuf {
     let shim = dir.join("faulty_disk.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/faulty_disk.c");
     let compiled = Command::new("cc")

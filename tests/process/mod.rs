@@ -7,4 +7,5 @@ mod disk;
 mod faulty_disk;
 mod secrets;
 pub(crate) mod service;
+mod slow_disk;
 mod walkthrough;

@@ -202,11 +202,22 @@ impl Source {
             "messageId": message_id,
             "properties": {"padding": "x".repeat(bytes)},
         });
+        self.post("/v1/track", &event).await
+    }
+
+    /// Sends a batch of events with these messageIds.
+    pub(crate) async fn track_batch(&self, message_ids: &[String]) -> Option<StatusCode> {
+        let event = |id: &String| json!({"type": "track", "event": "Load", "userId": "u1", "messageId": id});
+        let batch: Vec<_> = message_ids.iter().map(event).collect();
+        self.post("/v1/batch", &json!({"batch": batch})).await
+    }
+
+    async fn post(&self, path: &str, body: &serde_json::Value) -> Option<StatusCode> {
         let headers = HeaderMap::from_iter([
             (header::AUTHORIZATION, HeaderValue::from_static("Basic dGhlLXdyaXRlLWtleTo=")),
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         ]);
-        let body = Bytes::from(event.to_string());
-        self.0.post_bytes("/v1/track", headers, body).await.ok().map(|answer| answer.status)
+        let body = Bytes::from(body.to_string());
+        self.0.post_bytes(path, headers, body).await.ok().map(|answer| answer.status)
     }
 }

@@ -296,7 +296,8 @@ impl Run {
         if !applies {
             return;
         }
-        row.tried += u32::from(!matches!(next, Next::Renewed { .. }));
+        // What is not kept when it is late is of unknown outcome.
+        row.tried += u32::from(is_kept && !matches!(next, Next::Renewed { .. }));
         match next {
             Next::Delivered => self.model.settle(id, State::Delivered, ended_at),
             Next::Discarded => self.model.settle(id, State::Discarded, ended_at),

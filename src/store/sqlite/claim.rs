@@ -223,6 +223,10 @@ impl Step for DeadLetterOverdue {
     type Answer = u64;
     const CONTEXT: &'static str = "settle overdue deliveries";
 
+    fn bulk_rows(&self) -> usize {
+        self.found.len()
+    }
+
     fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
         let found = json(self.found.iter().copied());
         let dead = tx.execute(DEAD_LETTER_FOUND, params![found, self.now.as_micros()])?;

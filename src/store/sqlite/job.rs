@@ -242,6 +242,10 @@ impl Step for Advance {
     type Answer = Option<JobStep>;
     const CONTEXT: &'static str = "run a step of a job";
 
+    fn bulk_rows(&self) -> usize {
+        self.selected.deliveries.len()
+    }
+
     fn run(&self, tx: &mut Tx<'_>) -> Result<Option<JobStep>, Failure> {
         let Some(mut stored) = read_in(tx, self.selected.stored.job.id)? else { return Ok(None) };
         // Cancelled, or advanced by another step, since the selection.
@@ -359,6 +363,10 @@ pub(super) struct DiscardRemoved {
 impl Step for DiscardRemoved {
     type Answer = u64;
     const CONTEXT: &'static str = "discard deliveries of removed mappings";
+
+    fn bulk_rows(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
         let discarded = tx.execute(

@@ -23,6 +23,10 @@ impl Step for Release {
     type Answer = u64;
     const CONTEXT: &'static str = "release leases";
 
+    fn bulk_rows(&self) -> usize {
+        self.leases.len()
+    }
+
     fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
         let mut released = 0;
         let mut release = tx.prepare(
@@ -37,6 +41,33 @@ impl Step for Release {
         tx.state.ledger.leased = tx.state.ledger.leased.saturating_sub(released);
         tx.state.ledger.pending += released;
         Ok(released)
+    }
+}
+
+/// Extends leases.
+#[derive(Debug)]
+pub(super) struct Extend {
+    pub(super) leases: Vec<LeaseRef>,
+    pub(super) until: Timestamp,
+}
+
+impl Step for Extend {
+    type Answer = ();
+    const CONTEXT: &'static str = "extend leases";
+
+    fn bulk_rows(&self) -> usize {
+        self.leases.len()
+    }
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let mut extend = tx.prepare(
+            "UPDATE deliveries SET lease_expires_at = ?
+             WHERE id = ? AND token = ? AND state = 'leased'",
+        )?;
+        for LeaseRef { delivery_id, token } in &self.leases {
+            extend.execute(params![self.until.as_micros(), delivery_id.0, token])?;
+        }
+        Ok(())
     }
 }
 
@@ -60,7 +91,9 @@ pub(super) async fn expired(
         ExpiryScope::OtherThan(node_id) => (i64::MAX, Some(node_id.0)),
     };
     let rows = sqlx::query(
-        "SELECT id, mapping_id, token, lease_node_id, lease_expires_at, tried, deadline_at
+        "SELECT id, mapping_id, token, lease_node_id, lease_expires_at, tried,
+            (SELECT count(*) FROM attempts
+                WHERE delivery_id = deliveries.id AND outcome = 'unknown'), deadline_at
          FROM deliveries INDEXED BY deliveries_leased
          WHERE state = 'leased' AND lease_expires_at <= ? AND lease_node_id IS NOT ?
          ORDER BY lease_expires_at LIMIT ?",
@@ -82,6 +115,7 @@ fn read_expired(row: &sqlx::sqlite::SqliteRow) -> Result<ExpiredLease, Failure> 
         node_id: NodeId(from.take()?),
         expires_at: from.at()?,
         tried: from.small()?,
+        unknown: from.small()?,
         deadline_at: from.at()?,
     })
 }

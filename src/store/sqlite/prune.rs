@@ -50,6 +50,10 @@ impl Step for Prune {
     type Answer = Pruned;
     const CONTEXT: &'static str = "prune expired events";
 
+    fn bulk_rows(&self) -> usize {
+        usize::try_from(self.0.limit).unwrap_or(usize::MAX)
+    }
+
     fn run(&self, tx: &mut Tx<'_>) -> Result<Pruned, Failure> {
         let (expired, more) = self.scan(tx)?;
         let mut pruned = Pruned { more, ..Pruned::default() };

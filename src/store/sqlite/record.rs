@@ -15,7 +15,7 @@ use crate::domain::retry::Next;
 use crate::store::{Record, Recorded};
 
 const SETTLE: &str = "UPDATE deliveries SET state = ?3, due_at = ?4, settled_at = ?5, reason = ?6,
-        token = token + (?9 IS NOT NULL), tried = tried + (?9 IS NULL),
+        token = token + (?9 IS NOT NULL), tried = tried + ?10,
         lease_node_id = iif(?9 IS NULL, NULL, lease_node_id), lease_expires_at = ?9,
         last_outcome = ?7, last_status = ?8
     WHERE id = ?1 AND token = ?2 AND state = 'leased'";
@@ -95,8 +95,15 @@ fn apply(settle: &mut Statement<'_>, record: &Record) -> rusqlite::Result<bool> 
         record.attempt.outcome.as_str(),
         record.attempt.status,
         change.renewed_until.map(Timestamp::as_micros),
+        counts_as_try(record),
     ])?;
     Ok(changed == 1)
+}
+
+/// Whether the delivery has been tried: an attempt of unknown outcome may never have been sent, and a batch that
+/// was rejected as a whole is tried again in halves.
+fn counts_as_try(record: &Record) -> bool {
+    record.attempt.outcome != Outcome::Unknown && !matches!(record.next, Next::Renewed { .. })
 }
 
 fn count(ledger: &mut Ledger, next: Next) {

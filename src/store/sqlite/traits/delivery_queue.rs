@@ -57,6 +57,10 @@ impl DeliveryQueue for SqliteStore {
         self.queue.step(lease::Release { leases, due_at }).await
     }
 
+    async fn extend(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<(), StoreError> {
+        self.queue.step(lease::Extend { leases, until }).await
+    }
+
     async fn expired_leases(
         &self,
         now: Timestamp,

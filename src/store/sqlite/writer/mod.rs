@@ -70,6 +70,7 @@ pub(super) async fn start(
         match Writer::open(options, status, commands) {
             Ok(writer) => {
                 let _ = open.send(Ok(()));
+                let _ends = EndOnPanic(Arc::clone(&writer.status));
                 writer.run();
                 drop(lock);
             }
@@ -83,6 +84,17 @@ pub(super) async fn start(
     std::thread::Builder::new().name("writer".to_owned()).spawn(work).map_err(sqlx::Error::Io)?;
     opened.await.unwrap_or(Err(SqliteError::Sqlx(sqlx::Error::WorkerCrashed)))?;
     Ok(ended)
+}
+
+/// A panic of the writer's thread fails the store, which ends the process: nothing could be written any more.
+struct EndOnPanic(Arc<WriterStatus>);
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(&"the writer's thread panicked");
+        }
+    }
 }
 
 impl Writer {
@@ -264,7 +276,9 @@ impl Writer {
         if self.state != before {
             self.state.save(&self.sqlite)?;
         }
+        let commit = Instant::now();
         self.sqlite.execute("COMMIT", &[])?;
+        self.pacing.note_fsync(commit.elapsed());
         Ok(())
     }
 

@@ -1,11 +1,16 @@
-//! Throttling of claims and records ("work") while events arrive: a transaction takes as many rows of work
-//! as of events, or a few; after more than that, work is throttled for as long as the transaction took. So
-//! the commit latency of an event does not grow with the backlog.
+//! Throttling of claims, records and bulk steps ("work") while events arrive: a transaction takes as many rows
+//! of work as of events, or a few; after more than that, work is throttled for as long as the transaction took.
+//! So the commit latency of an event does not grow with the backlog. Where an fsync is slow, a transaction takes
+//! as many rows as take about as long as the fsync.
 
 use std::time::{Duration, Instant};
 
-/// Rows of work that a transaction takes beside few events.
+/// Rows of work that a transaction takes beside few events, where an fsync is fast.
 pub(super) const WORK: usize = 64;
+/// The same at most, however slow an fsync is.
+const MAX_WORK: usize = 1_024;
+/// About what a row of work costs, without the fsync.
+const ROW_TIME: Duration = Duration::from_micros(25);
 /// Events count as arriving while the last one is no older. Without events nothing is throttled.
 const ARRIVING: Duration = Duration::from_millis(100);
 
@@ -14,6 +19,8 @@ const ARRIVING: Duration = Duration::from_millis(100);
 pub(super) struct Pacing {
     event_at: Option<Instant>,
     throttled_until: Option<Instant>,
+    /// How long the last `COMMIT` took.
+    fsync: Duration,
 }
 
 /// How much work a transaction takes.
@@ -28,7 +35,7 @@ pub(super) struct Allowance {
 impl Pacing {
     /// What the next transaction may take.
     pub(super) fn allowance(&self, now: Instant) -> Allowance {
-        let rows = if self.throttled_until(now).is_some() { 0 } else { WORK };
+        let rows = if self.throttled_until(now).is_some() { 0 } else { self.rows() };
         Allowance { rows, in_parts: self.is_arriving(now) }
     }
 
@@ -45,6 +52,17 @@ impl Pacing {
         if work > events && self.is_arriving(began) {
             self.throttled_until = Some(now + (now - began));
         }
+    }
+
+    /// Notes how long a `COMMIT` took.
+    pub(super) const fn note_fsync(&mut self, took: Duration) {
+        self.fsync = took;
+    }
+
+    /// Rows whose cost is about that of an fsync, within bounds.
+    fn rows(&self) -> usize {
+        let rows = self.fsync.as_micros() / ROW_TIME.as_micros();
+        usize::try_from(rows).unwrap_or(MAX_WORK).clamp(WORK, MAX_WORK)
     }
 
     fn is_arriving(&self, now: Instant) -> bool {
@@ -72,6 +90,15 @@ mod tests {
         let until = pacing.throttled_until(now + 2 * MS);
         assert_eq!(until, Some(now + 3 * MS), "events do not end it");
         assert_eq!(pacing.allowance(now + 3 * MS).rows, WORK, "it has ended");
+    }
+
+    #[test]
+    fn with_a_slow_fsync_a_transaction_takes_as_many_rows_as_take_that_long() {
+        let (mut pacing, now) = (Pacing::default(), Instant::now());
+        for (fsync, rows) in [(MS, 64), (5 * MS, 200), (10 * MS, 400), (500 * MS, 1_024)] {
+            pacing.note_fsync(fsync);
+            assert_eq!(pacing.allowance(now), Allowance { rows, in_parts: false }, "{fsync:?}");
+        }
     }
 
     #[test]

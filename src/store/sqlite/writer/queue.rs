@@ -67,11 +67,12 @@ pub(crate) enum Command {
     Close,
 }
 
-/// The writer's end of the queue. It has two priorities: commands that a caller waits for, then the work of
-/// delivering (claims and records).
+/// The writer's end of the queue. It has three priorities: commands that a caller waits for, then the work of
+/// delivering: records, then claims and bulk steps.
 pub(crate) struct Commands {
     commands: mpsc::Receiver<Command>,
-    work: mpsc::Receiver<Command>,
+    records: mpsc::Receiver<Command>,
+    bulk: mpsc::Receiver<Command>,
     /// Wakes the writer's thread; created on that thread by the first wait.
     waker: Option<Waker>,
 }
@@ -89,7 +90,11 @@ impl Commands {
     /// A queued command, of the priorities that are taken.
     pub(crate) fn try_next(&mut self, takes_events: bool, takes_work: bool) -> Option<Command> {
         let first = takes_events.then(|| self.commands.try_recv().ok()).flatten();
-        first.or_else(|| takes_work.then(|| self.work.try_recv().ok()).flatten())
+        first.or_else(|| takes_work.then(|| self.try_work()).flatten())
+    }
+
+    fn try_work(&mut self) -> Option<Command> {
+        self.records.try_recv().or_else(|_empty| self.bulk.try_recv()).ok()
     }
 
     /// Blocks until the next command; none when every sender is gone.
@@ -114,16 +119,16 @@ impl Commands {
         let waker = self.waker.get_or_insert_with(unpark).clone();
         let mut context = Context::from_waker(&waker);
         loop {
-            let commands = self.commands.poll_recv(&mut context);
-            if let Poll::Ready(Some(command)) = commands {
-                return Some(command);
+            let mut is_over = true;
+            let work = [&mut self.records, &mut self.bulk].into_iter().filter(|_| takes_work);
+            for queue in [&mut self.commands].into_iter().chain(work) {
+                match queue.poll_recv(&mut context) {
+                    Poll::Ready(Some(command)) => return Some(command),
+                    Poll::Ready(None) => {}
+                    Poll::Pending => is_over = false,
+                }
             }
-            let work =
-                if takes_work { self.work.poll_recv(&mut context) } else { Poll::Ready(None) };
-            if let Poll::Ready(Some(work)) = work {
-                return Some(work);
-            }
-            if commands.is_ready() && work.is_ready() {
+            if is_over {
                 return None;
             }
             match deadline.map(|it| it.saturating_duration_since(Instant::now())) {
@@ -137,7 +142,8 @@ impl Commands {
     /// Refuses further commands; those queued remain.
     pub(crate) fn close(&mut self) {
         self.commands.close();
-        self.work.close();
+        self.records.close();
+        self.bulk.close();
     }
 }
 
@@ -145,6 +151,8 @@ impl Commands {
 pub(crate) trait QueuedStep: Send {
     /// What it does, for errors.
     fn context(&self) -> &'static str;
+    /// How many rows it may change, where it is a bulk step.
+    fn bulk_rows(&self) -> usize;
     /// Runs it within a transaction and keeps its answer. False: it failed or refused, and a rollback to its
     /// savepoint undoes it. An error: the whole transaction is lost.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqliteError>;
@@ -162,6 +170,10 @@ struct Pending<S: Step> {
 impl<S: Step> QueuedStep for Pending<S> {
     fn context(&self) -> &'static str {
         S::CONTEXT
+    }
+
+    fn bulk_rows(&self) -> usize {
+        self.step.bulk_rows()
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqliteError> {
@@ -211,7 +223,8 @@ impl Drop for Permit {
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     commands: mpsc::Sender<Command>,
-    work: mpsc::Sender<Command>,
+    records: mpsc::Sender<Command>,
+    bulk: mpsc::Sender<Command>,
     load: Arc<Load>,
     max_events: usize,
     max_bytes: usize,
@@ -221,10 +234,12 @@ impl Queue {
     /// A queue and the writer's end of it.
     pub(crate) fn new(max_events: usize, max_bytes: usize) -> (Self, Commands) {
         let (commands, commanded) = mpsc::channel(COMMANDS);
-        let (work, worked) = mpsc::channel(COMMANDS);
+        let (records, recorded) = mpsc::channel(COMMANDS);
+        let (bulk, bulked) = mpsc::channel(COMMANDS);
         let load = Arc::new(Load { events: AtomicUsize::new(0), bytes: AtomicUsize::new(0) });
-        let receiver = Commands { commands: commanded, work: worked, waker: None };
-        (Self { commands, work, load, max_events, max_bytes }, receiver)
+        let receiver =
+            Commands { commands: commanded, records: recorded, bulk: bulked, waker: None };
+        (Self { commands, records, bulk, load, max_events, max_bytes }, receiver)
     }
 
     /// Takes capacity for events; [`StoreError::Overloaded`] when the queue is full. A request that alone is
@@ -253,22 +268,22 @@ impl Queue {
         records: Arc<Vec<Record>>,
     ) -> Result<Vec<Recorded>, StoreError> {
         let (answer, given) = oneshot::channel();
-        send(&self.work, Command::Record(RecordAll { records, answer })).await?;
+        send(&self.records, Command::Record(RecordAll { records, answer })).await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Claims due deliveries.
     pub(crate) async fn claim(&self, request: ClaimRequest) -> Result<Leased, StoreError> {
         let (answer, given) = oneshot::channel();
-        send(&self.work, Command::Claim(ClaimDue { request, answer })).await?;
+        send(&self.bulk, Command::Claim(ClaimDue { request, answer })).await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Runs a step.
     pub(crate) async fn step<S: Step>(&self, step: S) -> Result<S::Answer, StoreError> {
         let (answer, given) = oneshot::channel();
-        send(&self.commands, Command::Step(Box::new(Pending { step, given: None, answer })))
-            .await?;
+        let to = if step.bulk_rows() > 0 { &self.bulk } else { &self.commands };
+        send(to, Command::Step(Box::new(Pending { step, given: None, answer }))).await?;
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -15,6 +15,11 @@ pub(crate) trait Step: Send + 'static {
     type Answer: Send + 'static;
     /// What it does, for errors: "claim due deliveries".
     const CONTEXT: &'static str;
+    /// How many rows it may change, where that is many: such a bulk step is throttled as claims and records are.
+    /// Zero for any other step.
+    fn bulk_rows(&self) -> usize {
+        0
+    }
     /// Runs it. It runs again when its transaction was rolled back because of another step.
     fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Failure>;
 }

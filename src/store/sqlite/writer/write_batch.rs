@@ -31,13 +31,15 @@ pub(super) struct WriteBatch {
     recorded: Vec<Recorded>,
     leased: Vec<Leased>,
     allowance: Allowance,
-    /// Events; any other step counts as one, here and below.
+    /// Events; any step that is not a bulk step counts as one, here and below.
     events: usize,
     event_bytes: usize,
     /// Rows of events and their deliveries.
     event_rows: usize,
-    /// Rows of records, and the most rows of its claims.
+    /// Rows of records, and the most rows of its claims and bulk steps.
     work: usize,
+    /// The most rows of its bulk steps.
+    bulk: usize,
 }
 
 impl WriteBatch {
@@ -75,7 +77,11 @@ impl WriteBatch {
 
     /// Rows that a claim leases at most.
     fn at_most(&self) -> usize {
-        if self.allowance.in_parts { WORK.max(self.event_rows) } else { usize::MAX }
+        if self.allowance.in_parts {
+            self.allowance.rows.max(WORK).max(self.event_rows)
+        } else {
+            usize::MAX
+        }
     }
 
     /// Rows of its events.
@@ -86,7 +92,7 @@ impl WriteBatch {
     /// Rows of work written: a claim may find fewer than it asks for.
     pub(super) fn work_rows(&self) -> usize {
         let leased: usize = self.leased.iter().map(|it| it.deliveries.len()).sum();
-        self.recorded.len() + leased
+        self.recorded.len() + leased + self.bulk
     }
 
     /// Rows written, without the deliveries of events.
@@ -117,8 +123,16 @@ impl WriteBatch {
     }
 
     pub(super) fn add_step(&mut self, step: Box<dyn QueuedStep>) {
-        self.events += 1;
-        self.event_rows += 1;
+        match step.bulk_rows() {
+            0 => {
+                self.events += 1;
+                self.event_rows += 1;
+            }
+            rows => {
+                self.work += rows;
+                self.bulk += rows;
+            }
+        }
         self.steps.push(step);
     }
 
