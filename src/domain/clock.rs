@@ -105,6 +105,9 @@ pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
 
+    /// Time since the clock was created, without the steps of the wall clock.
+    fn uptime(&self) -> Duration;
+
     /// Returns once `now()` has reached `at`.
     async fn sleep_until(&self, at: Timestamp);
 
@@ -119,6 +122,7 @@ const STEP_MICROS: i64 = 1_000_000;
 /// The wall clock at an anchor, advanced by the monotonic clock.
 #[derive(Debug)]
 pub struct SystemClock {
+    started: Instant,
     anchor: Mutex<Anchor>,
 }
 
@@ -148,7 +152,7 @@ impl SystemClock {
     /// A clock anchored to the wall clock now.
     #[must_use]
     pub fn new() -> Self {
-        Self { anchor: Mutex::new(Anchor::read()) }
+        Self { started: Instant::now(), anchor: Mutex::new(Anchor::read()) }
     }
 
     fn anchor(&self) -> std::sync::MutexGuard<'_, Anchor> {
@@ -166,6 +170,10 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         self.anchor().now()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     async fn sleep_until(&self, at: Timestamp) {
@@ -196,6 +204,7 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct ManualClock {
     now: watch::Sender<Timestamp>,
+    uptime: Mutex<Duration>,
     step: Mutex<i64>,
 }
 
@@ -203,11 +212,12 @@ impl ManualClock {
     /// A clock at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now: watch::Sender::new(now), step: Mutex::new(0) }
+        Self { now: watch::Sender::new(now), uptime: Mutex::default(), step: Mutex::new(0) }
     }
 
     /// Advances the time.
     pub fn advance(&self, span: Duration) {
+        *self.uptime.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += span;
         self.now.send_modify(|now| *now = *now + span);
     }
 
@@ -221,6 +231,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.now.borrow()
+    }
+
+    fn uptime(&self) -> Duration {
+        *self.uptime.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn sleep_until(&self, at: Timestamp) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::clock_steps::ClockSteps;
 use crate::alerts::Alerts;
 use crate::auth::Authenticator;
 use crate::delivery::Dispatcher;
@@ -37,6 +38,8 @@ pub struct Duties {
     pub alerts: Alerts,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Its steps.
+    pub clock_steps: ClockSteps,
     /// This node.
     pub node_id: NodeId,
     /// Retires rotated shared secrets.
@@ -61,6 +64,7 @@ impl Duties {
     pub(super) async fn follow_clock(self) -> Result<(), StoreError> {
         self.dispatcher.observe();
         if let Some(micros) = self.dispatcher.resync_clock().await {
+            self.clock_steps.note(micros);
             self.alerts.shift(micros).await;
         }
         self.dispatcher.shift_schedule().await
@@ -118,6 +122,10 @@ impl Duties {
     /// # Errors
     /// When the store fails; earlier batches stay pruned.
     pub async fn prune(self) -> Result<(), StoreError> {
+        if !self.clock_steps.may_delete() {
+            tracing::warn!("nothing is pruned within an hour of a large step of the clock");
+            return Ok(());
+        }
         let now = self.clock.now();
         let request = PruneRequest {
             settled_before: now - DAY * self.retention_days,

@@ -1,10 +1,12 @@
 //! Maintenance: duties that run on a schedule (lease expiry, statistics, alerts, retention, ...), and the
 //! runner of redrive and discard jobs.
 
+mod clock_steps;
 mod duties;
 mod job_runner;
 mod schedule;
 
+pub use clock_steps::ClockSteps;
 pub use duties::{Duties, RetireSecrets};
 pub use job_runner::JobRunner;
 pub use schedule::Schedule;

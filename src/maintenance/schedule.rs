@@ -1,105 +1,189 @@
-//! The schedule: which duty runs when, those of the store's engine included, on tokio-cron-scheduler. A run that is still going on when the next
-//! one is due makes that one be skipped.
+//! The schedule: which duty runs when, those of the store's engine included. Duties that recur by an interval
+//! run on the monotonic clock; those at calendar times run on tokio-cron-scheduler, which compares wall times
+//! and is therefore rebuilt after a step of the wall clock. Runs of one duty never overlap.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::MissedTickBehavior;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::duties::Duties;
-use crate::store::StoreError;
+use crate::store::{Recurrence, StoreError};
 
 type Run = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
+/// The wait before a cron scheduler that did not start is started again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+const fn every(seconds: u64) -> Recurrence {
+    Recurrence::Every(Duration::from_secs(seconds))
+}
+
+/// Every duty that all engines have.
+fn duties() -> Vec<ScheduledDuty> {
+    vec![
+        ScheduledDuty::new("clock", every(1), |it| Box::pin(it.follow_clock())),
+        ScheduledDuty::new("expiry", every(5), |it| Box::pin(it.expire_leases())),
+        ScheduledDuty::new("alerts", every(10), |it| Box::pin(it.evaluate_alerts())),
+        ScheduledDuty::new("overdue", every(30), |it| Box::pin(it.settle_overdue())),
+        ScheduledDuty::new("statistics", every(60), |it| Box::pin(it.roll_up())),
+        ScheduledDuty::new("tokens", every(60), |it| Box::pin(it.store_last_used())),
+        ScheduledDuty::new("rotation", Recurrence::Cron("0 * * * * *"), |it| {
+            Box::pin(it.retire_secrets())
+        }),
+        ScheduledDuty::new("retention", Recurrence::Cron("15 */10 * * * *"), |it| {
+            Box::pin(it.prune())
+        }),
+    ]
+}
+
+/// A duty with its recurrence.
+#[derive(Clone)]
 struct ScheduledDuty {
     /// Its name in logs.
     name: &'static str,
-    /// Seconds, minutes, hours, day of month, month, day of week; UTC.
-    cron: &'static str,
-    run: fn(Duties) -> Run,
+    recurrence: Recurrence,
+    run: Arc<dyn Fn(Duties) -> Run + Send + Sync>,
+    /// Held by the run under way.
+    running: Arc<Mutex<()>>,
 }
 
-const fn duty(name: &'static str, cron: &'static str, run: fn(Duties) -> Run) -> ScheduledDuty {
-    ScheduledDuty { name, cron, run }
+impl ScheduledDuty {
+    fn new(
+        name: &'static str,
+        recurrence: Recurrence,
+        run: impl Fn(Duties) -> Run + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, recurrence, run: Arc::new(run), running: Arc::default() }
+    }
+
+    /// Runs it once, unless a run is under way. A panic ends this run alone.
+    async fn run_once(&self, duties: &Duties) {
+        let Ok(_only_run) = self.running.try_lock() else { return };
+        if duties.stopping.is_cancelled() {
+            return;
+        }
+        match tokio::spawn((self.run)(duties.clone())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(duty = self.name, %error, "duty failed; its next run retries");
+            }
+            Err(error) => tracing::error!(duty = self.name, %error, "duty panicked"),
+        }
+    }
+
+    async fn run_every(self, interval: Duration, duties: Duties, stopping: CancellationToken) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick is immediate: what it would do has been done at the start.
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.run_once(&duties).await,
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
 }
-
-/// Every few seconds: what deliveries wait for.
-const INTERVAL_DUTIES: [ScheduledDuty; 4] = [
-    duty("clock", "* * * * * *", |it| Box::pin(it.follow_clock())),
-    duty("expiry", "*/5 * * * * *", |it| Box::pin(it.expire_leases())),
-    duty("alerts", "3/10 * * * * *", |it| Box::pin(it.evaluate_alerts())),
-    duty("overdue", "*/30 * * * * *", |it| Box::pin(it.settle_overdue())),
-];
-
-/// At fixed times of a minute or an hour: rotation, statistics, retention.
-const CALENDAR_DUTIES: [ScheduledDuty; 4] = [
-    duty("rotation", "0 * * * * *", |it| Box::pin(it.retire_secrets())),
-    duty("tokens", "45 * * * * *", |it| Box::pin(it.store_last_used())),
-    duty("statistics", "5 * * * * *", |it| Box::pin(it.roll_up())),
-    duty("retention", "15 */10 * * * *", |it| Box::pin(it.prune())),
-];
 
 /// The running schedule; [`Schedule::stop`] ends it.
 pub struct Schedule {
-    scheduler: JobScheduler,
-    /// Runs under way.
-    runs: TaskTracker,
+    stopping: CancellationToken,
+    /// The tasks of the schedule, and runs under way.
+    tasks: TaskTracker,
 }
 
 impl Schedule {
     /// Schedules every duty.
     ///
     /// # Errors
-    /// When the scheduler does not start.
+    /// When the cron scheduler does not start.
     pub async fn start(duties: &Duties) -> Result<Self, JobSchedulerError> {
-        let scheduler = JobScheduler::new().await?;
-        let runs = TaskTracker::new();
-        for duty in INTERVAL_DUTIES.iter().chain(&CALENDAR_DUTIES) {
-            scheduler.add(job((duty.name, duty.cron), duty.run, duties, &runs)?).await?;
-        }
-        for duty in &duties.engine_duties {
-            let (name, cron, duty) = (duty.name, duty.schedule, duty.clone());
-            let run = move |duties: Duties| -> Run {
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let of_engine = duties.engine_duties.iter().map(|duty| {
+            let (name, recurrence, duty) = (duty.name, duty.recurrence, duty.clone());
+            ScheduledDuty::new(name, recurrence, move |duties| {
                 let duty = duty.clone();
                 Box::pin(async move { duty.run(duties.clock.now()).await })
-            };
-            scheduler.add(job((name, cron), run, duties, &runs)?).await?;
+            })
+        });
+        let mut calendar = Vec::new();
+        for duty in self::duties().into_iter().chain(of_engine) {
+            match duty.recurrence {
+                Recurrence::Every(interval) => {
+                    tasks.spawn(duty.run_every(interval, duties.clone(), stopping.clone()));
+                }
+                Recurrence::Cron(cron) => calendar.push((cron, duty)),
+            }
         }
-        scheduler.start().await?;
-        Ok(Self { scheduler, runs })
+        let calendar = Calendar { duties: duties.clone(), entries: calendar, tasks: tasks.clone() };
+        let scheduler = calendar.start().await?;
+        tasks.spawn(calendar.run(scheduler, stopping.clone()));
+        Ok(Self { stopping, tasks })
     }
 
     /// Stops the schedule and waits for runs under way: what they use is closed next.
-    pub async fn stop(mut self) {
-        if let Err(error) = self.scheduler.shutdown().await {
-            tracing::warn!(%error, "the scheduler did not stop");
-        }
-        self.runs.close();
-        self.runs.wait().await;
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
-fn job(
-    (name, cron): (&'static str, &'static str),
-    run: impl Fn(Duties) -> Run + Clone + Send + Sync + 'static,
-    duties: &Duties,
-    runs: &TaskTracker,
-) -> Result<Job, JobSchedulerError> {
-    let (duties, runs) = (duties.clone(), runs.clone());
-    let running = Arc::new(Mutex::new(()));
-    Job::new_async(cron, move |_id, _scheduler| {
-        let (duties, running, run) = (duties.clone(), Arc::clone(&running), run.clone());
-        Box::pin(runs.track_future(async move {
-            if duties.stopping.is_cancelled() {
+/// The duties at calendar times.
+struct Calendar {
+    duties: Duties,
+    /// Cron schedules: seconds, minutes, hours, day of month, month, day of week; UTC.
+    entries: Vec<(&'static str, ScheduledDuty)>,
+    tasks: TaskTracker,
+}
+
+impl Calendar {
+    /// Starts a cron scheduler.
+    async fn start(&self) -> Result<JobScheduler, JobSchedulerError> {
+        let scheduler = JobScheduler::new().await?;
+        for (cron, duty) in &self.entries {
+            let (duties, duty, tasks) = (self.duties.clone(), duty.clone(), self.tasks.clone());
+            let job = Job::new_async(*cron, move |_id, _scheduler| {
+                let (duties, duty) = (duties.clone(), duty.clone());
+                Box::pin(tasks.track_future(async move { duty.run_once(&duties).await }))
+            })?;
+            scheduler.add(job).await?;
+        }
+        scheduler.start().await?;
+        Ok(scheduler)
+    }
+
+    /// Rebuilds the cron scheduler after each step of the clock, until the schedule stops.
+    async fn run(self, scheduler: JobScheduler, stopping: CancellationToken) {
+        let mut scheduler = Some(scheduler);
+        loop {
+            let is_stopping = tokio::select! {
+                () = self.duties.clock_steps.stepped() => false,
+                () = stopping.cancelled() => true,
+            };
+            if let Some(mut scheduler) = scheduler.take()
+                && let Err(error) = scheduler.shutdown().await
+            {
+                tracing::warn!(%error, "the cron scheduler did not stop");
+            }
+            if is_stopping {
                 return;
             }
-            let Ok(_only_run) = running.try_lock() else { return };
-            if let Err(error) = run(duties).await {
-                tracing::error!(duty = name, %error, "duty failed; its next run retries");
+            match self.start().await {
+                Ok(rebuilt) => scheduler = Some(rebuilt),
+                Err(error) => {
+                    tracing::error!(%error, "the cron scheduler was not rebuilt; retrying");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    self.duties.clock_steps.rebuild();
+                }
             }
-        }))
-    })
+        }
+    }
 }

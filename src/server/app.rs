@@ -21,7 +21,7 @@ use crate::delivery::{Dispatcher, DispatcherParts};
 use crate::functions::{FunctionPool, PoolOptions};
 use crate::intake::Intake;
 use crate::live::Feed;
-use crate::maintenance::{Duties, JobRunner, Schedule};
+use crate::maintenance::{ClockSteps, Duties, JobRunner, Schedule};
 use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::routing::LiveRoutes;
 use crate::settings::secrets;
@@ -70,7 +70,9 @@ impl App {
         let clock = Arc::clone(&parts.clock);
         let authenticator =
             Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?);
-        let node_id = startup::register_node(&parts, &*store, schedule.as_deref()).await?;
+        let clock_steps = ClockSteps::new(Arc::clone(&parts.clock));
+        let node_id =
+            startup::register_node(&parts, &*store, schedule.as_deref(), &clock_steps).await?;
         let sender = Arc::new(startup::sender(&parts)?);
         let functions = Arc::new(FunctionPool::new(PoolOptions {
             workers: parts.settings.function_workers,
@@ -123,8 +125,17 @@ impl App {
             stopping: CancellationToken::new(),
             reloading: tokio::sync::Mutex::default(),
         });
-        let components =
-            Components { store, authenticator, metrics, keyring, node_id, routes, node, exporter };
+        let components = Components {
+            store,
+            authenticator,
+            metrics,
+            keyring,
+            node_id,
+            clock_steps,
+            routes,
+            node,
+            exporter,
+        };
         Self::run(parts, listener, components, threads).await
     }
 

@@ -12,6 +12,7 @@ use super::error::AppError;
 use super::listener::{ListenError, ListenerOptions};
 use super::parts::AppParts;
 use crate::domain::id::NodeId;
+use crate::maintenance::ClockSteps;
 use crate::sender::{AddressPolicy, Sender, SenderOptions};
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
@@ -46,19 +47,24 @@ pub(super) async fn load_keyring(parts: &AppParts, store: &dyn Store) -> Result<
 }
 
 /// Registers the node. Where schedules are in the node's time and its clock is behind the last heartbeat
-/// of any node, it was set back during the outage: the schedule is shifted by the difference.
+/// of any node, it was set back during the outage: the schedule is shifted by the difference. A long outage
+/// cannot be told from a step of the clock.
 pub(super) async fn register_node(
     parts: &AppParts,
     store: &dyn Store,
     schedule: Option<&dyn NodeTimeSchedule>,
+    clock_steps: &ClockSteps,
 ) -> Result<NodeId, AppError> {
     let now = parts.clock.now();
     if let Some(schedule) = schedule
-        && let Some(last_seen_at) = schedule.last_heartbeat_at().await?.filter(|at| *at > now)
+        && let Some(last_seen_at) = schedule.last_heartbeat_at().await?
     {
         let micros = now.as_micros() - last_seen_at.as_micros();
-        tracing::warn!(micros, "the clock was set back while the service was down");
-        schedule.shift(micros).await?;
+        clock_steps.note(micros);
+        if micros < 0 {
+            tracing::warn!(micros, "the clock was set back while the service was down");
+            schedule.shift(micros).await?;
+        }
     }
     Ok(store.register_node(&parts.settings.node_name, now).await?)
 }

@@ -17,7 +17,7 @@ use crate::domain::id::NodeId;
 use crate::inspector::Inspectors;
 use crate::intake::{Intake, IntakeParts};
 use crate::live::{Feed, LiveEvent};
-use crate::maintenance::Duties;
+use crate::maintenance::{ClockSteps, Duties};
 use crate::pipeline::Editor;
 use crate::routing::LiveRoutes;
 use crate::service::Service;
@@ -34,6 +34,7 @@ pub(super) struct Components {
     pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) node_id: NodeId,
+    pub(super) clock_steps: ClockSteps,
     pub(super) routes: LiveRoutes,
     pub(super) node: Arc<RunningNode>,
     pub(super) exporter: Option<(Tracer, SpanExporter)>,
@@ -75,6 +76,7 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
         dispatcher: components.node.dispatcher.clone(),
         authenticator: Arc::clone(&components.authenticator),
         clock: Arc::clone(&parts.clock),
+        clock_steps: components.clock_steps.clone(),
         node_id: components.node_id,
         secrets: Arc::clone(&components.node) as _,
         retention_days: parts.settings.retention_days,

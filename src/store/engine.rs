@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -14,24 +15,33 @@ use crate::domain::clock::Timestamp;
 type Run =
     dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>> + Send + Sync;
 
+/// When a duty runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recurrence {
+    /// By an interval, on the monotonic clock.
+    Every(Duration),
+    /// By a cron schedule: seconds, minutes, hours, day of month, month, day of week; UTC.
+    Cron(&'static str),
+}
+
 /// A periodic step that only this engine needs, such as a checkpoint.
 #[derive(Clone)]
 pub struct EngineDuty {
     /// Its name, for the log.
     pub name: &'static str,
-    /// Its cron schedule: seconds, minutes, hours, day of month, month, day of week; UTC.
-    pub schedule: &'static str,
+    /// When it runs.
+    pub recurrence: Recurrence,
     run: Arc<Run>,
 }
 
 impl EngineDuty {
     /// A duty that runs `step`.
-    pub fn new<F, R>(name: &'static str, schedule: &'static str, step: F) -> Self
+    pub fn new<F, R>(name: &'static str, recurrence: Recurrence, step: F) -> Self
     where
         F: Fn(Timestamp) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
-        Self { name, schedule, run: Arc::new(move |now| Box::pin(step(now))) }
+        Self { name, recurrence, run: Arc::new(move |now| Box::pin(step(now))) }
     }
 
     /// Runs the step once.
@@ -45,8 +55,11 @@ impl EngineDuty {
 
 impl fmt::Debug for EngineDuty {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, schedule) = (self.name, self.schedule);
-        out.debug_struct("EngineDuty").field("name", &name).field("schedule", &schedule).finish()
+        let (name, recurrence) = (self.name, self.recurrence);
+        out.debug_struct("EngineDuty")
+            .field("name", &name)
+            .field("recurrence", &recurrence)
+            .finish_non_exhaustive()
     }
 }
 

@@ -13,11 +13,17 @@ use crate::support::receiver::{Behaviour, Receiver};
 
 /// Compiles the LD_PRELOAD shim that injects I/O faults.
 pub(super) fn shim(dir: &Path) -> PathBuf {
-    let shim = dir.join("faulty_disk.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/faulty_disk.c");
+    compile(dir, "faulty_disk")
+}
+
+/// Compiles an LD_PRELOAD shim of this folder.
+pub(super) fn compile(dir: &Path, name: &str) -> PathBuf {
+    let shim = dir.join(format!("{name}.so"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process");
+    let source = folder.join(format!("{name}.c"));
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([shim.as_os_str(), source.as_ref()])
+        .args([shim.as_os_str(), source.as_os_str()])
         .arg("-ldl")
         .status()
         .expect("a C compiler, which the bundled SQLite needs as well");

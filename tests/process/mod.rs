@@ -8,4 +8,5 @@ mod faulty_disk;
 mod secrets;
 pub(crate) mod service;
 mod slow_disk;
+mod stepped_clock;
 mod walkthrough;

@@ -2,13 +2,19 @@
 //! schedules that follow the node's clock, and the consistency check of the file.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::super::error::to_store;
 use super::super::{SqliteStore, dedup, integrity_check, lease, node, schema_version};
 use crate::domain::clock::Timestamp;
-use crate::store::{ConsistencyCheck, Engine, EngineDuty, Finding, NodeTimeSchedule, StoreError};
+use crate::store::{
+    ConsistencyCheck, Engine, EngineDuty, Finding, NodeTimeSchedule, Recurrence, StoreError,
+};
+
+/// How often the WAL is checkpointed and truncated while the writer is idle.
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl ConsistencyCheck for SqliteStore {
@@ -43,11 +49,11 @@ impl Engine for SqliteStore {
     fn duties(self: Arc<Self>) -> Vec<EngineDuty> {
         let (checkpointed, rotated) = (Arc::clone(&self), self);
         vec![
-            EngineDuty::new("tidy", "*/10 * * * * *", move |_now| {
+            EngineDuty::new("tidy", Recurrence::Every(TIDY_INTERVAL), move |_now| {
                 let store = Arc::clone(&checkpointed);
                 async move { store.queue.checkpoint().await }
             }),
-            EngineDuty::new("deduplication", "25 0 * * * *", move |now| {
+            EngineDuty::new("deduplication", Recurrence::Cron("25 0 * * * *"), move |now| {
                 let store = Arc::clone(&rotated);
                 async move { store.rotate_deduplication(now).await }
             }),
