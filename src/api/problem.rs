@@ -158,6 +158,9 @@ impl From<ServiceError> for Problem {
             ServiceError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             ServiceError::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
             ServiceError::Stale(_) => Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
+            ServiceError::NotActive(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_active", detail)
+            }
             ServiceError::Store(error) => error.into(),
             ServiceError::Secret(error) => error.into(),
         }

@@ -33,7 +33,7 @@ mod preview;
 mod resource;
 mod view;
 
-pub use activation::Activation;
+pub use activation::{Activation, NotActive};
 pub use auth_document::{AuthDocument, AuthKind};
 pub use change::{Change, Changed, Guard};
 pub use connection::ConnectionView;
@@ -105,6 +105,9 @@ pub enum ApplyError {
     /// The caller's role or scope does not allow it.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// The change is saved but not in effect yet.
+    #[error(transparent)]
+    NotActive(#[from] NotActive),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -213,8 +216,8 @@ impl Editor {
                 write_key: made.key.expose_secret().to_owned(),
             })
             .collect();
-        self.activation.reload().await;
         self.activation.wake();
+        self.activation.reload().await?;
         Ok(applied)
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
 
 use super::route::{DestinationRoute, MappingRoute, SourceRoute};
 use super::snapshot::Routes;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::id::DestinationId;
-use crate::domain::mapping::Mapping;
+use crate::domain::mapping::{Mapping, MappingDefinition};
 use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 use crate::functions::Function;
@@ -111,12 +112,15 @@ fn destination_route(
     let mut mappings = Vec::new();
     for mapping in pipeline.mappings.iter().filter(|it| it.destination_id == destination.id) {
         let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
-        let Some((compiled, function)) = compile(mapping, &name) else { continue };
+        let Some(Compiled { mapping: compiled, function, is_stand_in }) = compile(mapping, &name)
+        else {
+            continue;
+        };
         mappings.push(Arc::new(MappingRoute {
             id: mapping.id,
             name,
             enabled: mapping.enabled && destination.enabled,
-            held,
+            held: held || is_stand_in,
             resumed_at: mapping.resumed_at.max(resumed_at),
             revision_id: mapping.revision.id,
             destination_id: destination.id,
@@ -158,8 +162,40 @@ fn secret_headers<O: OpenSecret>(
     Ok(headers.into())
 }
 
-fn compile(mapping: &Mapping, name: &str) -> Option<(CompiledMapping, Option<Function>)> {
+/// A mapping's compiled definition.
+struct Compiled {
+    mapping: CompiledMapping,
+    function: Option<Function>,
+    /// Whether it only stands in, so that the mapping's deliveries are held.
+    is_stand_in: bool,
+}
+
+/// Compiles a mapping. One that this version cannot compile gets a stand-in with its trigger, or with one that
+/// matches every event where the trigger is at fault: nothing is lost until the mapping can be compiled.
+fn compile(mapping: &Mapping, name: &str) -> Option<Compiled> {
     let definition = &mapping.revision.definition;
+    match try_compile(definition, name) {
+        Some((mapping, function)) => Some(Compiled { mapping, function, is_stand_in: false }),
+        None => [definition.trigger.as_str(), ""].into_iter().find_map(|trigger| {
+            let stand_in = MappingDefinition {
+                trigger: trigger.to_owned(),
+                url: Value::from("https://held.invalid/"),
+                method: definition.method,
+                headers: Map::new(),
+                data: None,
+                function: None,
+                batching: None,
+            };
+            let mapping = CompiledMapping::compile(&stand_in).ok()?;
+            Some(Compiled { mapping, function: None, is_stand_in: true })
+        }),
+    }
+}
+
+fn try_compile(
+    definition: &MappingDefinition,
+    name: &str,
+) -> Option<(CompiledMapping, Option<Function>)> {
     let function = match definition.function.as_deref().map(Function::of).transpose() {
         Ok(function) => function,
         Err((field, message)) => {

@@ -53,7 +53,8 @@ pub struct MappingRoute {
     pub name: String,
     /// Whether it and its destination are enabled; otherwise its deliveries are held.
     pub enabled: bool,
-    /// Whether its destination is not connected yet: its deliveries are held, new ones too.
+    /// Whether its destination is not connected yet or this version cannot compile it: its deliveries are held,
+    /// new ones too.
     pub held: bool,
     /// When it or its destination was last enabled or connected; held deliveries get a fresh window from
     /// here.

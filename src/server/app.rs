@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::descriptors::{self, Descriptors};
 use super::error::AppError;
 use super::listener;
 use super::node::{RunningNode, load_routes};
@@ -59,7 +60,9 @@ impl App {
     ///
     /// # Errors
     /// [`AppError`], with its cause.
-    pub async fn start(parts: AppParts) -> Result<Self, AppError> {
+    pub async fn start(mut parts: AppParts) -> Result<Self, AppError> {
+        let Descriptors { clients, receivers } = descriptors::divide(&parts.settings);
+        (parts.settings.max_connections, parts.settings.max_in_flight) = (clients, receivers);
         let listener = listener::bind(&parts.settings.listen).await?;
         let user_agent = startup::user_agent(&parts.settings)?;
         let metrics = Arc::new(Metrics::new());
@@ -124,6 +127,7 @@ impl App {
             jobs: JobRunner::default(),
             stopping: CancellationToken::new(),
             reloading: tokio::sync::Mutex::default(),
+            reload_failed: tokio::sync::Notify::new(),
         });
         let components = Components {
             store,
@@ -170,7 +174,7 @@ impl App {
             exporter: exporter.map(|(_, exporter)| exporter),
             schedule,
             job_runner: tokio::spawn(node.jobs.clone().run(duties.clone())),
-            connections: tokio::spawn(Arc::clone(&node).follow_connections()),
+            connections: tokio::spawn(Arc::clone(&node).follow_changes()),
             server: tokio::spawn(listener::serve(listener, router, options, stop_server.clone())),
             stop_server,
             stopping: node.stopping.clone(),

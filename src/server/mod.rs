@@ -3,6 +3,7 @@
 
 mod adapters;
 mod app;
+mod descriptors;
 mod error;
 pub mod listener;
 mod node;

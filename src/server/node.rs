@@ -3,19 +3,22 @@
 //! define.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::delivery::{Dispatcher, TestResult};
 use crate::domain::clock::Clock;
+use crate::domain::error_chain;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
 use crate::outbound_auth::Authorizer;
-use crate::pipeline::{Activation, Preflight};
+use crate::pipeline::{Activation, NotActive, Preflight};
 use crate::routing::{LiveRoutes, Routes};
 use crate::sender::Sender;
 use crate::service::{Node, OpenCircuit};
@@ -23,6 +26,9 @@ use crate::settings::secrets::Keyring;
 use crate::store::{OperatorStore, Pipeline, PipelineStore, StatisticsRow};
 
 use super::error::AppError;
+
+/// The wait before a reload that failed is retried.
+const RETRY_RELOAD_AFTER: Duration = Duration::from_secs(1);
 
 /// Builds the routes of the stored pipeline, and makes its credentials the current ones.
 pub(super) async fn load_routes(
@@ -50,37 +56,50 @@ pub(super) struct RunningNode {
     pub(super) stopping: CancellationToken,
     /// Serializes reloads: an older read must not replace a newer one.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// A reload failed and is to be retried.
+    pub(super) reload_failed: Notify,
 }
 
 impl RunningNode {
-    async fn reload_pipeline(&self) {
+    async fn reload_pipeline(&self) -> Result<(), NotActive> {
         let _serialized = self.reloading.lock().await;
         match load_routes(&*self.store, &self.keyring, &*self.clock, &self.auth).await {
             Ok(routes) => {
                 self.routes.swap(routes);
                 self.dispatcher.reload();
+                Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "reload failed: the previous pipeline stays active")
+                tracing::error!(%error, "reload failed: the previous pipeline stays active; retrying");
+                self.reload_failed.notify_one();
+                Err(NotActive { cause: error_chain::display(&error) })
             }
         }
     }
 
-    /// Reloads the pipeline whenever a connection to a destination's account is lost.
-    pub(super) async fn follow_connections(self: Arc<Self>) {
+    /// Reloads the pipeline whenever a connection to a destination's account is lost, and again after a reload
+    /// that failed.
+    pub(super) async fn follow_changes(self: Arc<Self>) {
+        let failed = async || {
+            self.reload_failed.notified().await;
+            tokio::time::sleep(RETRY_RELOAD_AFTER).await;
+        };
         loop {
             tokio::select! {
-                () = self.auth.changed() => self.reload_pipeline().await,
+                () = self.auth.changed() => {}
+                () = failed() => {}
                 () = self.stopping.cancelled() => return,
             }
+            // A failure is logged, and notifies this task.
+            let _ = self.reload_pipeline().await;
         }
     }
 }
 
 #[async_trait]
 impl Activation for RunningNode {
-    async fn reload(&self) {
-        self.reload_pipeline().await;
+    async fn reload(&self) -> Result<(), NotActive> {
+        self.reload_pipeline().await
     }
 
     fn wake(&self) {
@@ -154,7 +173,8 @@ impl RetireSecrets for RunningNode {
     async fn retire_secrets(&self) {
         let retires_at = self.routes.current().secret_retires_at;
         if retires_at.is_some_and(|at| at <= self.clock.now()) {
-            self.reload_pipeline().await;
+            // A failure is logged, and the reload is retried.
+            let _ = self.reload_pipeline().await;
         }
     }
 }

@@ -102,12 +102,12 @@ impl Service {
         match self.auth.disconnect(id, "disconnected by an operator", act.clone()).await {
             // The tokens were refreshed concurrently: retry on the new ones.
             Err(StoreError::Conflict) => {
-                self.node.reload().await;
+                self.node.reload().await?;
                 self.auth.disconnect(id, "disconnected by an operator", act.clone()).await?;
             }
             other => other?,
         }
-        self.node.reload().await;
+        self.node.reload().await?;
         self.connection(operator, names).await
     }
 
@@ -119,8 +119,11 @@ impl Service {
     pub async fn finish_connection(&self, brought: Callback) -> Result<String, ConnectError> {
         let path = self.auth.finish(brought).await?;
         tracing::info!(destination = path, "connected: its deliveries are released");
-        self.node.reload().await;
         self.node.wake();
+        // The connection stands either way, and the node retries.
+        if let Err(error) = self.node.reload().await {
+            tracing::error!(%error, "a connected destination is still held");
+        }
         Ok(path)
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
+use crate::mapping::CompiledMapping;
 use crate::store::{Cursor, DeliveryQuery, DeliveryRow, Pipeline};
 
 /// A delivery. Times are RFC 3339, UTC.
@@ -117,6 +118,9 @@ fn held(row: &DeliveryRow, pipeline: &Pipeline) -> Option<String> {
     }
     if !mapping.enabled {
         return Some("the mapping is disabled".to_owned());
+    }
+    if CompiledMapping::compile(&mapping.revision.definition).is_err() {
+        return Some("this version cannot compile the mapping".to_owned());
     }
     pipeline.held(destination).map(|why| why.to_string())
 }

@@ -11,7 +11,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent};
 use crate::outbound_auth::Authorizer;
-use crate::pipeline::{ApplyError, Editor, FieldError};
+use crate::pipeline::{ApplyError, Editor, FieldError, NotActive};
 use crate::settings::Settings;
 use crate::settings::secrets::SecretError;
 use crate::store::{OperatorStore, Pipeline, StoreError};
@@ -102,6 +102,9 @@ pub enum ServiceError {
     /// The precondition failed: the resource has changed since it was read.
     #[error("{0}")]
     Stale(String),
+    /// The change is saved but not in effect yet.
+    #[error(transparent)]
+    NotActive(#[from] NotActive),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -137,6 +140,7 @@ impl From<ApplyError> for ServiceError {
             ApplyError::Missing(what) => Self::Missing(what),
             ApplyError::Taken(_) => Self::Conflict(error.to_string()),
             ApplyError::Stale(_) => Self::Stale(error.to_string()),
+            ApplyError::NotActive(error) => Self::NotActive(error),
             ApplyError::Store(error) => Self::Store(error),
             ApplyError::Secret(error) => Self::Secret(error),
         }

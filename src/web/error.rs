@@ -104,7 +104,7 @@ impl From<ServiceError> for PageError {
             ServiceError::Stale(_) => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "Edit conflict", text)
             }
-            ServiceError::Busy(_) => {
+            ServiceError::Busy(_) | ServiceError::NotActive(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", text)
             }
             ServiceError::Store(error) => error.into(),

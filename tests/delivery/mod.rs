@@ -4,6 +4,7 @@
 mod batches;
 mod deadlines;
 mod deliveries;
+mod held;
 mod isolation;
 mod jobs;
 mod siblings;

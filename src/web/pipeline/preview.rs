@@ -127,6 +127,7 @@ fn place_refusal(form: &mut Form, refusal: ServiceError) -> Result<(), PageError
         | ServiceError::Forbidden(_)
         | ServiceError::Busy(_)
         | ServiceError::Stale(_)
+        | ServiceError::NotActive(_)
         | ServiceError::Store(_)
         | ServiceError::Secret(_)) => return Err(other.into()),
     }
