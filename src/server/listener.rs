@@ -6,15 +6,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::Response;
+use http::header::{CONNECTION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connection_limit::{ConnectionLimit, Place};
 use super::router::RequestRouter;
+use super::stall_guard::StallGuard;
 use crate::auth::Peer;
 
 /// Why the address cannot be bound, with a hint for the operator.
@@ -35,9 +41,13 @@ pub struct ListenError {
 pub struct ListenerOptions {
     /// The timeout of a request's head; also the idle timeout of a connection.
     pub header_timeout: Duration,
-    /// Concurrent connections. Further ones wait in the kernel's listen backlog until others end or time
-    /// out.
+    /// Concurrent connections. A few further ones serve health and metrics, and other requests once there is a
+    /// place; the rest wait in the kernel's listen backlog.
     pub max_connections: u32,
+    /// The time for a request's body.
+    pub body_timeout: Duration,
+    /// How long a write may make no progress.
+    pub write_timeout: Duration,
     /// How long requests under way may run during shutdown.
     pub grace: Duration,
 }
@@ -52,6 +62,9 @@ const READ_BUFFER_BYTES: usize = 32 * 1024;
 /// The pause after an accept that failed for lack of file descriptors or memory: an immediate retry
 /// would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a request of a connection beyond the limit waits for a place.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Binds an address, or a host name and port.
 ///
@@ -100,7 +113,9 @@ pub async fn serve(
 struct Server {
     router: RequestRouter,
     http: http1::Builder,
-    permits: Arc<Semaphore>,
+    limit: ConnectionLimit,
+    body_timeout: Duration,
+    write_timeout: Duration,
     connections: TaskTracker,
     /// Connections end after the request under way.
     shutdown: CancellationToken,
@@ -110,11 +125,12 @@ struct Server {
 
 impl Server {
     fn new(router: RequestRouter, options: ListenerOptions, shutdown: CancellationToken) -> Self {
-        let permits = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
         Self {
             router,
             http: http(options.header_timeout),
-            permits: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
+            limit: ConnectionLimit::new(options.max_connections),
+            body_timeout: options.body_timeout,
+            write_timeout: options.write_timeout,
             connections: TaskTracker::new(),
             shutdown,
             close: CancellationToken::new(),
@@ -122,25 +138,35 @@ impl Server {
     }
 
     async fn accept_all(&self, listener: &TcpListener) {
-        // The semaphore is never closed: the loop runs until its future is dropped.
-        while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
-            let accepted = accept_one(listener).await;
-            self.serve_one(accepted, permit);
+        // There always is room again: the loop runs until its future is dropped.
+        while let Some(room) = self.limit.room().await {
+            let (stream, peer) = accept_one(listener).await;
+            self.serve_one(stream, peer, self.limit.place(room, peer.0));
         }
     }
 
-    fn serve_one(&self, (stream, peer): (TcpStream, Peer), permit: OwnedSemaphorePermit) {
+    fn serve_one(&self, stream: TcpStream, peer: Peer, place: Place) {
         // Responses are small and written in one piece: Nagle's algorithm would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the connection closed before it was served");
             return;
         }
         let router = self.router.clone();
-        let service = service_fn(move |request| router.clone().answer(request, peer));
+        let (within, place) = (self.body_timeout, Arc::new(place));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (router, place) = (router.clone(), Arc::clone(&place));
+            async move {
+                if is_for_operation(request.uri().path()) || place.is_full(PLACE_TIMEOUT).await {
+                    router.answer(request, peer, within).await
+                } else {
+                    Ok(full())
+                }
+            }
+        });
+        let stream = StallGuard::new(stream, self.write_timeout);
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (shutdown, close) = (self.shutdown.clone(), self.close.clone());
         self.connections.spawn(async move {
-            let _permit = permit;
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -170,6 +196,22 @@ impl Server {
             self.connections.wait().await;
         }
     }
+}
+
+/// Whether a path is answered while the service has no free connection.
+fn is_for_operation(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
+/// The response to a request while the service has no free connection.
+fn full() -> Response {
+    let body = "the service has max_connections, or three quarters of them from one address\n";
+    let mut response = Response::new(axum::body::Body::from(body));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The HTTP/1.1 settings of every connection.
@@ -219,10 +261,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use axum::body::Body;
-    use axum::response::Response;
     use http_body_util::BodyExt as _;
-    use hyper::Request;
-    use hyper::body::Incoming;
     use tokio::io::{AsyncRead, ReadBuf, simplex};
 
     /// A client that sends as fast as the server reads, and measures the largest read buffer.

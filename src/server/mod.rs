@@ -3,6 +3,7 @@
 
 mod adapters;
 mod app;
+mod connection_limit;
 mod descriptors;
 mod error;
 pub mod listener;
@@ -10,6 +11,7 @@ mod node;
 mod parts;
 pub mod router;
 mod shutdown;
+mod stall_guard;
 mod startup;
 mod threads;
 mod wiring;

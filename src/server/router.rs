@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
 use http::header::ORIGIN;
 use hyper::Request;
@@ -13,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
+use super::stall_guard::TimedBody;
 use crate::api::{self, Api};
 use crate::auth::Peer;
 use crate::intake::{self, Intake};
@@ -46,13 +49,15 @@ impl RequestRouter {
 
     pub(super) async fn answer(
         self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         peer: Peer,
+        body_timeout: Duration,
     ) -> Result<Response, Infallible> {
         let is_tracking_call = request.uri().path().starts_with(intake::PREFIX);
         if is_tracking_call && !request.headers().contains_key(ORIGIN) {
             return Ok(self.0.intake.answer(request).await);
         }
+        let mut request = request.map(|body| Body::new(TimedBody::new(body, body_timeout)));
         request.extensions_mut().insert(peer);
         self.0.router.call(request).await
     }

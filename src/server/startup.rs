@@ -20,6 +20,9 @@ use crate::store::{self, NodeTimeSchedule, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{ExporterOptions, SpanExporter, Tracer};
 
+/// How long a write to a client may make no progress.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 pub(super) async fn open_store(
     parts: &AppParts,
     metrics: &Arc<Metrics>,
@@ -118,6 +121,8 @@ pub(super) const fn listener_options(settings: &Settings, grace: Duration) -> Li
     ListenerOptions {
         header_timeout: settings.header_timeout(),
         max_connections: settings.max_connections,
+        body_timeout: Duration::from_millis(settings.body_timeout_ms),
+        write_timeout: WRITE_TIMEOUT,
         grace,
     }
 }

@@ -74,6 +74,11 @@ impl Client {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Writes as much as the connection takes; false once it is closed.
+    pub(super) async fn write_some(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write(bytes.as_ref()).await.is_ok()
+    }
+
     /// Shuts down the sending side.
     pub(super) async fn finish_writing(&mut self) {
         let _ = self.stream.shutdown().await;

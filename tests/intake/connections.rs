@@ -182,6 +182,47 @@ async fn connections_beyond_the_limit_wait() {
 }
 
 #[tokio::test]
+async fn while_connections_hang_health_is_answered_and_requests_get_503() {
+    let stage = Stage::with(Conditions { max_connections: 4, ..Conditions::default() }).await;
+    let mut hanging = Vec::new();
+    for _ in 0..4 {
+        let mut client = stage.connect().await;
+        client.write(format!("{HEAD}Content-Length: 100\r\n\r\n{{")).await;
+        hanging.push(client);
+    }
+    let mut watcher = stage.connect().await;
+    watcher.write("GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(watcher.answer().await.expect("a response").status, 200);
+    watcher.write(track()).await;
+    let refused = watcher.answer().await.expect("a response");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    watcher.closed().await;
+    assert!(stage.store.take_events().is_empty());
+}
+
+#[tokio::test]
+async fn every_routes_body_has_to_arrive_within_the_timeout() {
+    let within = Duration::from_millis(200);
+    let stage = Stage::with(Conditions { body_timeout: within, ..Conditions::default() }).await;
+    let mut dripping = stage.connect().await;
+    dripping.write("POST /sign-in HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nto").await;
+    let answer = dripping.answer().await.expect("a response");
+    assert!((400..500).contains(&answer.status), "{}", answer.status);
+    dripping.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_disconnected() {
+    let within = Duration::from_millis(200);
+    let stage = Stage::with(Conditions { write_timeout: within, ..Conditions::default() }).await;
+    let mut greedy = stage.connect().await;
+    // More responses than the buffers of both sides hold; none is read.
+    let pipelined = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1_000);
+    let ended = async { while greedy.write_some(&pipelined).await {} };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("disconnected");
+}
+
+#[tokio::test]
 async fn shutdown_drains_requests_in_flight_and_closes_idle_connections() {
     let stage = Stage::new().await;
     let hold = stage.store.hold();

@@ -58,6 +58,7 @@ pub(super) struct Stage {
 pub(super) struct Conditions {
     pub(super) header_timeout: Duration,
     pub(super) body_timeout: Duration,
+    pub(super) write_timeout: Duration,
     pub(super) max_connections: u32,
     pub(super) grace: Duration,
 }
@@ -65,7 +66,13 @@ pub(super) struct Conditions {
 impl Default for Conditions {
     fn default() -> Self {
         let long = Duration::from_secs(60);
-        Self { header_timeout: long, body_timeout: long, max_connections: 64, grace: long }
+        Self {
+            header_timeout: long,
+            body_timeout: long,
+            write_timeout: long,
+            max_connections: 64,
+            grace: long,
+        }
     }
 }
 
@@ -94,10 +101,12 @@ impl Stage {
         let options = ListenerOptions {
             header_timeout: conditions.header_timeout,
             max_connections: conditions.max_connections,
+            body_timeout: conditions.body_timeout,
+            write_timeout: conditions.write_timeout,
             grace: conditions.grace,
         };
         let shutdown = CancellationToken::new();
-        let front = RequestRouter::new(intake.clone(), Router::new());
+        let front = RequestRouter::new(intake.clone(), operator());
         let serving = tokio::spawn(listener::serve(listener, front, options, shutdown.clone()));
         let serving = Mutex::new(Some(serving));
         Self { address, store, dispatch, metrics, intake, shutdown, serving }
@@ -127,6 +136,14 @@ impl Stage {
         let serving = self.serving.lock().expect("not poisoned").take();
         serving.expect("stopped once").await.expect("the listener ends well");
     }
+}
+
+/// Two of the operator's routes.
+fn operator() -> Router {
+    use axum::routing::{get, post};
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/sign-in", post(async |body: axum::body::Bytes| body))
 }
 
 fn routes() -> Routes {
