@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Switch { set: fn(&mut Settings, bool), get: fn(&Settings) -> bool },
     /// A list of networks.
     Networks,
+    /// A list of ports.
+    Ports,
     /// A string from the environment only, never shown.
     Secret,
 }
@@ -65,6 +67,9 @@ impl Setting {
             Kind::Networks => {
                 "a list of networks such as 10.0.0.0/8, separated by commas".to_owned()
             }
+            Kind::Ports => {
+                "a list of ports and ranges such as 443,8000-8999, separated by commas".to_owned()
+            }
             Kind::Secret => "the base64 of 32 bytes".to_owned(),
         }
     }
@@ -79,6 +84,9 @@ impl Setting {
             Kind::Networks => {
                 let networks = settings.allow_networks.iter().map(ToString::to_string);
                 serde_json::Value::from_iter(networks).to_string()
+            }
+            Kind::Ports => {
+                serde_json::Value::from_iter(settings.delivery_ports.texts()).to_string()
             }
             Kind::Secret => {
                 if settings.secret_key.is_some() { "\"(hidden)\"" } else { "\"(none)\"" }.to_owned()
@@ -238,6 +246,11 @@ pub static SETTINGS: &[Setting] = &[
         name: "allow_networks",
         help: "Networks exempt from SSRF protection, which refuses deliveries to private and loopback addresses",
         kind: Kind::Networks,
+    },
+    Setting {
+        name: "delivery_ports",
+        help: "The ports that deliveries may go to; empty: all but those of well-known mail, shell and database services",
+        kind: Kind::Ports,
     },
     number!(max_in_flight, 1, 65_536, "Maximum deliveries in flight, over all destinations"),
     number!(

@@ -77,6 +77,20 @@ fn printed_settings_hide_secrets_and_parse_again() {
 }
 
 #[test]
+fn delivery_ports_are_a_list_of_ports_and_ranges() {
+    let ports =
+        |text: &str| read(&file(text), &[], &[]).unwrap().settings.delivery_ports.to_string();
+    assert_eq!(ports(""), "");
+    assert_eq!(ports("delivery_ports = [443, \"8000-8999\"]"), "443,8000-8999");
+    assert_eq!(ports("delivery_ports = 443"), "443");
+    assert_eq!(ports("delivery_ports = \"80, 443\""), "80,443");
+    let variable = [("POSTRIDER_DELIVERY_PORTS", "443,8000-8999")];
+    let shown = read(&file(""), &variable, &[]).unwrap().to_string();
+    assert!(shown.contains("delivery_ports = [\"443\",\"8000-8999\"]"), "{shown}");
+    insta::assert_snapshot!(refused("delivery_ports = [0]"), @"postrider.toml:1: delivery_ports should be a list of ports and ranges such as 443,8000-8999, separated by commas, not [\"0\"]");
+}
+
+#[test]
 fn every_invalid_setting_is_reported_at_once() {
     let text = "listen = 5\nlisten_on = 'x'\nretention_days = -1\nsecret_key = 'x'\n\
                 database = 'postgres://h/d'\nlog_format = 'xml'\nallow_networks = ['nowhere']\n";
