@@ -179,6 +179,7 @@ impl Sender {
         if let Some(connection) = self.pool.take(&request.url[..Position::BeforePath]) {
             *phase = Phase::Head;
             match connection.send(encoded.clone()).await {
+                Ok(response) if response.ends_an_idle_connection() => {}
                 Ok(response) => return Ok(response),
                 Err(NoResponse { is_unanswered_close: true, .. }) => {}
                 Err(NoResponse { failure, is_unanswered_close: false }) => return Err(failure),

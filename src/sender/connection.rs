@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -205,6 +206,12 @@ impl Response {
                 },
             }
         }
+    }
+
+    /// Whether it says that the receiver waited too long for a request and closes the connection. On an
+    /// idle connection it answers no request, so the one on its way may be repeated (RFC 9110, 15.5.9).
+    pub(super) fn ends_an_idle_connection(&self) -> bool {
+        self.head.status == StatusCode::REQUEST_TIMEOUT && !self.framing.is_reusable
     }
 
     /// The connection, if another request can be sent on it: the whole response has been read, and

@@ -52,6 +52,30 @@ async fn a_reused_connection_that_is_closed_within_the_answer_has_outcome_reset(
 }
 
 #[tokio::test]
+async fn a_408_that_ends_an_idle_connection_is_no_answer_to_the_next_request() {
+    let timed_out = Behaviour::status(408).header("connection", "close");
+    let receiver =
+        Receiver::start(in_turn(vec![Behaviour::ok(), timed_out, Behaviour::ok()])).await;
+    let (sender, url) = (sender(), receiver.url("/"));
+    for _ in 0..2 {
+        assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Delivered);
+    }
+    assert_eq!((receiver.requests().len(), receiver.connections()), (3, 2));
+
+    // On a new connection, or with the connection left open, it is the answer.
+    let closing = Behaviour::status(408).header("connection", "close");
+    for script in [vec![closing], vec![Behaviour::ok(), Behaviour::status(408)]] {
+        let count = script.len();
+        receiver.close_connections().await;
+        receiver.set_script(in_turn(script));
+        for _ in 1..count {
+            assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Delivered);
+        }
+        assert_eq!(sender.send(post(&url)).await.outcome, Outcome::TryLater);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_with_bytes_after_the_response_is_not_used_again() {
     let forged = "HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n";
     let answers = [
