@@ -267,6 +267,48 @@ mod tests {
     }
 
     #[test]
+    fn only_a_sound_end_leaves_a_connection_reusable() {
+        use BodyDecoder::{Chunked, Length, UntilClose};
+        let cases: [(u16, &[(HeaderName, &str)], BodyDecoder, bool); 16] = [
+            (200, &[(CONTENT_LENGTH, "2")], Length(2), true),
+            (200, &[(CONTENT_LENGTH, "2, 2")], Length(2), true),
+            (200, &[(TRANSFER_ENCODING, "chunked")], Chunked(Chunk::Size), true),
+            (200, &[(TRANSFER_ENCODING, "gzip, Chunked")], Chunked(Chunk::Size), true),
+            (200, &[], UntilClose, false),
+            (200, &[(CONTENT_LENGTH, "")], UntilClose, false),
+            (200, &[(CONTENT_LENGTH, "2, 3")], UntilClose, false),
+            (200, &[(CONTENT_LENGTH, "+2")], UntilClose, false),
+            (200, &[(CONTENT_LENGTH, "0"), (CONTENT_LENGTH, "")], UntilClose, false),
+            (
+                200,
+                &[(TRANSFER_ENCODING, "chunked, gzip"), (CONTENT_LENGTH, "2")],
+                UntilClose,
+                false,
+            ),
+            (
+                200,
+                &[(TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "2")],
+                Chunked(Chunk::Size),
+                false,
+            ),
+            (200, &[(CONTENT_LENGTH, "2"), (CONNECTION, "x, Close")], Length(2), false),
+            (204, &[], Length(0), true),
+            (204, &[(CONTENT_LENGTH, "5")], Length(0), false),
+            (304, &[(TRANSFER_ENCODING, "chunked")], Length(0), false),
+            (101, &[(CONNECTION, "upgrade")], Length(0), false),
+        ];
+        for (status, headers, body, is_reusable) in cases {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.parse().expect("a header value")))
+                .collect();
+            let status = StatusCode::from_u16(status).expect("a status");
+            let framing = Framing::of(&Head { status, headers, is_http_1_0: false });
+            assert_eq!((framing.body, framing.is_reusable), (body, is_reusable), "{status}");
+        }
+    }
+
+    #[test]
     fn a_chunked_body_is_the_same_however_it_arrives() {
         let bytes = b"3;ext=\"1\"\r\nabc\r\nA \r\n0123456789\r\n0\r\nx-sum: 1\r\n\r\nrest";
         for piece in 1..bytes.len() {

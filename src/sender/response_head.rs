@@ -258,18 +258,18 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_the_essential_headers_are_kept() {
-        let many = "x-many: 1\r\n".repeat(100_000);
+        let many = "x-many: 1\r\n".repeat(10_000);
         let text = format!("HTTP/1.1 503 No\r\n{many}retry-after: 7\r\n\r\n");
         let (head, _) = read(text.as_bytes(), 8_192).unwrap().unwrap();
         assert!(head.headers.len() < MAX_KEPT_BYTES / LINE_COST_BYTES);
         assert_eq!(head.headers[RETRY_AFTER], "7");
-        let essential = format!("HTTP/1.1 503 No\r\n{}\r\n", "retry-after: 7\r\n".repeat(100_000));
+        let essential = format!("HTTP/1.1 503 No\r\n{}\r\n", "retry-after: 7\r\n".repeat(40_000));
         assert!(read(essential.as_bytes(), 8_192).unwrap().is_some());
     }
 
     #[test]
     fn an_endless_head_is_an_error() {
-        let endless = |line: &str| line.repeat(2 * MAX_READ_BYTES / line.len()).into_bytes();
+        let endless = |line: &str| line.repeat(MAX_READ_BYTES / line.len() + 1).into_bytes();
         for bytes in [endless("HTTP/1.1 100 Continue\r\n\r\n"), endless("\r\n")] {
             assert_eq!(read(&bytes, 65_536).unwrap_err(), HeadError::TooLong);
         }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::values::{LogFormat, Settings};
 use crate::domain::auth::DestinationPath;
+use crate::domain::invisible::invisible_in_url;
 
 /// One setting.
 #[derive(Debug)]
@@ -115,9 +116,10 @@ fn public_url(text: &str) -> Option<Option<String>> {
     if text.is_empty() {
         return Some(None);
     }
-    let url = url::Url::parse(text).ok()?;
+    let url = url::Url::parse(text).ok().filter(|_| invisible_in_url(text).is_none())?;
     let is_base = matches!(url.scheme(), "http" | "https")
         && url.host().is_some()
+        && url.port() != Some(0)
         && url.username().is_empty()
         && url.query().is_none()
         && url.fragment().is_none();

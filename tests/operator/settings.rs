@@ -77,6 +77,17 @@ fn printed_settings_hide_secrets_and_parse_again() {
 }
 
 #[test]
+fn urls_with_invisible_characters_or_port_0_are_refused() {
+    for name in ["public_url", "otlp_endpoint"] {
+        for url in ["https://a.test/\\u00a0", "https://a\\u200b.test", "https://a.test:0"] {
+            let fault = refused(&format!("{name} = \"{url}\""));
+            assert!(fault.contains(&format!("{name} should be an http or https URL")), "{fault}");
+        }
+        assert!(read(&file(&format!("{name} = \"https://a.test\"")), &[], &[]).is_ok());
+    }
+}
+
+#[test]
 fn delivery_ports_are_a_list_of_ports_and_ranges() {
     let ports =
         |text: &str| read(&file(text), &[], &[]).unwrap().settings.delivery_ports.to_string();

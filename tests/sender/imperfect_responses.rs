@@ -30,28 +30,25 @@ const CUT: [(&[u8], &str); 6] = [
 
 #[tokio::test]
 async fn a_2xx_whose_body_is_cut_is_delivered_with_the_fault_noted() {
-    for (rest, body) in CUT {
-        for status in ["200 OK", "202 Accepted", "207 Multi-Status"] {
-            let bytes = [b"HTTP/1.1 ", status.as_bytes(), b"\r\n", rest].concat();
-            for behaviour in [Behaviour::Raw(bytes.clone()), Behaviour::RawThenHang(bytes)] {
-                let hangs = matches!(behaviour, Behaviour::RawThenHang(_));
-                let receiver = Receiver::start(behaviour).await;
-                let exchange = if hangs {
-                    send_short(&sender(), &receiver.url("/")).await
-                } else {
-                    sender().send(post(&receiver.url("/"))).await
-                };
-                assert_eq!(exchange.outcome, Outcome::Delivered, "{exchange:?}");
-                assert_eq!(exchange.response_body, body, "{exchange:?}");
-                let fault = if hangs {
-                    format!("timed out after {SHORT_TIMEOUT:?} while reading the response's body")
-                } else {
-                    "the receiver closed the connection before the response was complete".to_owned()
-                };
-                assert_eq!(message(&exchange), format!("answered {status}; {fault}"));
-            }
+    let sender = &sender();
+    let cases = CUT.iter().flat_map(|(rest, body)| {
+        ["200 OK", "202 Accepted", "207 Multi-Status"].map(|status| (*rest, *body, status))
+    });
+    let sends = cases.map(async |(rest, body, status)| {
+        let bytes = [b"HTTP/1.1 ", status.as_bytes(), b"\r\n", rest].concat();
+        let closing = Receiver::start(Behaviour::Raw(bytes.clone())).await;
+        let closed = sender.send(post(&closing.url("/"))).await;
+        let hanging = Receiver::start(Behaviour::RawThenHang(bytes)).await;
+        let hung = send_short(sender, &hanging.url("/")).await;
+        let cut = "the receiver closed the connection before the response was complete".to_owned();
+        let late = format!("timed out after {SHORT_TIMEOUT:?} while reading the response's body");
+        for (exchange, fault) in [(closed, cut), (hung, late)] {
+            assert_eq!(exchange.outcome, Outcome::Delivered, "{exchange:?}");
+            assert_eq!(exchange.response_body, body, "{exchange:?}");
+            assert_eq!(message(&exchange), format!("answered {status}; {fault}"));
         }
-    }
+    });
+    futures_util::future::join_all(sends).await;
 }
 
 #[tokio::test]
@@ -120,23 +117,23 @@ async fn the_status_of_an_error_counts_whatever_its_body_does() {
 
 #[tokio::test]
 async fn a_207_to_a_batch_needs_its_whole_body() {
-    for (rest, _) in CUT {
-        let bytes = [b"HTTP/1.1 207 Multi-Status\r\n", rest].concat();
-        for behaviour in [Behaviour::Raw(bytes.clone()), Behaviour::RawThenHang(bytes)] {
-            let hangs = matches!(behaviour, Behaviour::RawThenHang(_));
-            let (timeout, outcome) = if hangs {
-                (SHORT_TIMEOUT, Outcome::Timeout)
-            } else {
-                (super::LONG_TIMEOUT, Outcome::Reset)
-            };
-            let receiver = Receiver::start(behaviour).await;
-            let request =
-                SignedRequest { multistatus_bytes: 1_000, timeout, ..post(&receiver.url("/")) };
-            let exchange = sender().send(request).await;
+    let sender = &sender();
+    let sends = CUT.iter().map(async |(rest, _)| {
+        let bytes = [b"HTTP/1.1 207 Multi-Status\r\n", *rest].concat();
+        let closing = Receiver::start(Behaviour::Raw(bytes.clone())).await;
+        let hanging = Receiver::start(Behaviour::RawThenHang(bytes)).await;
+        let cases = [
+            (closing.url("/"), super::LONG_TIMEOUT, Outcome::Reset),
+            (hanging.url("/"), SHORT_TIMEOUT, Outcome::Timeout),
+        ];
+        for (url, timeout, outcome) in cases {
+            let request = SignedRequest { multistatus_bytes: 1_000, timeout, ..post(&url) };
+            let exchange = sender.send(request).await;
             assert_eq!((exchange.outcome, exchange.status), (outcome, Some(207)), "{exchange:?}");
             assert_eq!(exchange.multistatus, None);
         }
-    }
+    });
+    futures_util::future::join_all(sends).await;
 }
 
 #[tokio::test]
