@@ -146,6 +146,7 @@ mod tests {
             outcome: Outcome::of_status(status),
             status: Some(status),
             error: None,
+            local: None,
             retry_after: None,
             duration: Duration::ZERO,
             response_headers: String::new(),

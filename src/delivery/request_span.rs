@@ -4,6 +4,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::batch::Batch;
+use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
 use crate::domain::span::{AttributeValue, Span, SpanKind};
 use crate::domain::trace::Trace;
@@ -62,6 +63,7 @@ pub(super) fn request_span(
         started_at,
         duration: exchange.duration,
         attributes,
-        error: exchange.error.clone(),
+        // A delivered request may have a fault noted.
+        error: exchange.error.clone().filter(|_| exchange.outcome != Outcome::Delivered),
     }
 }

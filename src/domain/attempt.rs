@@ -90,7 +90,7 @@ impl Outcome {
         Self::Dropped,
     ];
 
-    /// The outcome of a complete answer with this HTTP status.
+    /// The outcome of an answer with this HTTP status.
     #[must_use]
     pub const fn of_status(status: u16) -> Self {
         match status {
@@ -204,7 +204,7 @@ pub struct NewAttempt {
     pub outcome: Outcome,
     /// The answer's HTTP status, if there was an answer.
     pub status: Option<u16>,
-    /// The error with its cause; none when delivered.
+    /// The error with its cause; when delivered, what was wrong with the answer's body.
     pub error: Option<String>,
     /// The insert function's console output, truncated.
     pub console: Option<String>,

@@ -12,6 +12,7 @@ use super::directive::Node;
 use super::error::{ErrorKind, Fault, MappingError};
 use super::location::Location;
 use super::value::{Shape, View};
+use crate::domain::connection_headers::is_hop_by_hop;
 use crate::json::{Text, Value, number_text};
 
 /// The longest URL that an event may give, in bytes.
@@ -131,6 +132,10 @@ impl Headers {
         }
         let mut seen: Vec<HeaderName> = Vec::new();
         for (name, json) in headers {
+            // Saving a mapping refuses these; older revisions have them, and they were never of use.
+            if is_hop_by_hop(name) {
+                continue;
+            }
             let place = format!("headers.{name}");
             let parsed = match header_name(name) {
                 Ok(parsed) if seen.contains(&parsed) => {

@@ -183,9 +183,8 @@ impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let url = Url::parse(&head.uri.to_string()).map_err(|_not_a_url| Failure {
-                outcome: Outcome::Render,
-                message: "the token endpoint's URL is malformed".to_owned(),
+            let url = Url::parse(&head.uri.to_string()).map_err(|_not_a_url| {
+                Failure::new(Outcome::Render, "the token endpoint's URL is malformed")
             })?;
             let outgoing = SignedRequest {
                 method: head.method,

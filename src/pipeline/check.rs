@@ -10,6 +10,7 @@ use url::Url;
 
 use super::FieldError;
 use super::check_auth::{Findings, header_faults};
+use super::check_request::request_faults;
 use super::document::{
     DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument,
 };
@@ -111,6 +112,9 @@ impl Checking<'_> {
         }
         let definition = mapping.definition();
         for (field, message) in definition.check_batching() {
+            self.fault(format!("{path}.{field}"), message);
+        }
+        for (field, message) in request_faults(&definition) {
             self.fault(format!("{path}.{field}"), message);
         }
         match CompiledMapping::compile(&definition) {

@@ -8,8 +8,10 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::auth_document::{AuthDocument, AuthKind};
+use super::check_request::{HOP_BY_HOP, invisible_fault};
 use super::document::{DestinationDocument, MappingDocument};
 use super::given_secret::GivenSecret;
+use crate::domain::connection_headers::{is_connection_header, is_hop_by_hop};
 use crate::sender::is_credential;
 
 /// The maximum length of a token, client secret or header value, in bytes.
@@ -18,9 +20,8 @@ const MAX_CREDENTIAL: usize = 8 * 1024;
 const MAX_TEXT: usize = 2 * 1024;
 /// The maximum number of secret headers, scopes or parameters.
 const MAX_COUNT: usize = 32;
-/// Headers that the sender sets.
-const OURS: [&str; 6] =
-    ["connection", "content-length", "content-type", "host", "transfer-encoding", "x-signature"];
+/// Headers that the sender sets, beside those of the connection.
+const OURS: [&str; 2] = ["content-type", "x-signature"];
 /// Parameters of the standards, which additional parameters must not override.
 const STANDARD: [&str; 14] = [
     "client_assertion",
@@ -100,6 +101,9 @@ impl Findings {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return self.fault(field, "is required with this kind");
         };
+        if let Some(message) = invisible_fault(text) {
+            return self.fault(field, message);
+        }
         let url = match Url::parse(text) {
             Ok(url) if text.len() <= MAX_TEXT && url.host().is_some() => url,
             Ok(_) | Err(_) => return self.fault(field, "should be an https URL"),
@@ -183,7 +187,12 @@ impl Findings {
             let lower = name.to_ascii_lowercase();
             if HeaderName::try_from(name.as_str()).is_err() {
                 self.fault(field, "is not a valid header name");
-            } else if OURS.contains(&lower.as_str()) || lower.starts_with("webhook-") {
+            } else if is_hop_by_hop(&lower) {
+                self.fault(field, HOP_BY_HOP);
+            } else if OURS.contains(&lower.as_str())
+                || is_connection_header(&lower)
+                || lower.starts_with("webhook-")
+            {
                 self.fault(field, "is set by the sender and cannot be configured");
             } else if lower == "authorization" && authorizes {
                 self.fault(field, "conflicts with auth: use one of them");

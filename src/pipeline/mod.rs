@@ -19,6 +19,7 @@ mod auth_document;
 mod change;
 mod check;
 mod check_auth;
+mod check_request;
 mod connection;
 mod credentials;
 mod diff;

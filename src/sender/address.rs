@@ -1,16 +1,19 @@
-//! SSRF protection: which IP addresses may be connected to. Only public unicast addresses are allowed,
-//! plus the networks in `allow_networks`; IPv4 addresses encoded in IPv6 are decoded first. Pure: it
-//! resolves nothing.
+//! SSRF protection: which IP addresses and ports may be connected to. Only public unicast addresses are
+//! allowed, plus the networks in `allow_networks`; IPv4 addresses encoded in IPv6 are decoded first. Pure:
+//! it resolves nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
-/// Allows public addresses and the configured networks.
+use crate::domain::delivery_ports::{DeliveryPorts, PortRefused};
+
+/// Allows public addresses and the configured networks and ports.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     allow: Vec<IpNet>,
+    ports: DeliveryPorts,
 }
 
 /// An address that the policy refuses.
@@ -38,13 +41,22 @@ pub enum UrlRefused {
     /// Its host is, or resolves to, a refused address.
     #[error(transparent)]
     Address(#[from] AddressRefused),
+    /// Its port is refused.
+    #[error(transparent)]
+    Port(#[from] PortRefused),
 }
 
 impl AddressPolicy {
     /// Allows these networks in addition to all public addresses.
     #[must_use]
     pub fn new(allow: Vec<IpNet>) -> Self {
-        Self { allow }
+        Self { allow, ports: DeliveryPorts::default() }
+    }
+
+    /// Allows these ports instead of the default ones.
+    #[must_use]
+    pub fn with_ports(self, ports: DeliveryPorts) -> Self {
+        Self { ports, ..self }
     }
 
     /// Checks one address. An IPv6 address that embeds an IPv4 address is checked as that IPv4 address.
@@ -62,7 +74,7 @@ impl AddressPolicy {
         range.map_or(Ok(()), |range| Err(AddressRefused { address, range }))
     }
 
-    /// Checks a URL without resolving its host: scheme, user info, and an address literal in any
+    /// Checks a URL without resolving its host: scheme, user info, port, and an address literal in any
     /// notation. A name passes here; its addresses are checked at every connect.
     ///
     /// # Errors
@@ -74,6 +86,7 @@ impl AddressPolicy {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlRefused::Userinfo);
         }
+        self.ports.check(url.port_or_known_default().unwrap_or_default())?;
         match url.host().ok_or(UrlRefused::NoHost)? {
             Host::Domain("") => Err(UrlRefused::NoHost),
             Host::Domain(_) => Ok(()),

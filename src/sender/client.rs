@@ -1,20 +1,18 @@
 //! The client for all destinations: sends one request within its timeout and classifies how it ended.
-//! A failing destination is an outcome, not an `Err`. No redirects, no proxies, no retries.
+//! A failing destination is an outcome, not an `Err`. No redirects, no proxies, no retries of an answer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use rustls::pki_types::CertificateDer;
-use tokio::time::Sleep;
+use tokio::time::Instant;
 use url::{Host, Position, Url};
 
 use super::address::{AddressPolicy, UrlRefused};
-use super::connection::{Connection, NoResponse, Response};
+use super::connection::{NoResponse, Response};
 use super::connector::Connector;
+use super::encoded_request::EncodedRequest;
 use super::exchange::{Exchange, SignedRequest};
 use super::failure::{self, Failure};
 use super::headers::masked_headers;
@@ -26,8 +24,6 @@ use super::tls;
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Clock;
 
-/// Framing headers: set by the client only, so that none contradicts the bytes (request smuggling).
-const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 /// Timeout for resolving a name when a destination is saved.
 const SAVE_RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -72,6 +68,14 @@ pub struct Sender {
     resolver: GuardedResolver,
     clock: Arc<dyn Clock>,
     response_keep_bytes: usize,
+}
+
+/// The limits of one exchange.
+#[derive(Clone, Copy)]
+struct Limits {
+    timeout: Duration,
+    deadline: Instant,
+    multistatus_bytes: usize,
 }
 
 impl std::fmt::Debug for Sender {
@@ -137,11 +141,13 @@ impl Sender {
     }
 
     async fn exchange(&self, request: SignedRequest) -> Exchange {
-        let (timeout, multistatus_bytes) = (request.timeout, request.multistatus_bytes);
-        let sleep = tokio::time::sleep(timeout);
-        tokio::pin!(sleep);
-        match self.head(request, sleep.as_mut()).await {
-            Ok(response) => self.read(response, sleep, timeout, multistatus_bytes).await,
+        let limits = Limits {
+            timeout: request.timeout,
+            deadline: Instant::now() + request.timeout,
+            multistatus_bytes: request.multistatus_bytes,
+        };
+        match self.head(request, limits.deadline).await {
+            Ok(response) => self.read(response, limits).await,
             Err(failure) => Exchange::failed(failure),
         }
     }
@@ -150,61 +156,38 @@ impl Sender {
     pub(super) async fn head(
         &self,
         request: SignedRequest,
-        sleep: std::pin::Pin<&mut Sleep>,
+        deadline: Instant,
     ) -> Result<Response, Failure> {
-        let timeout = request.timeout;
         let mut phase = Phase::Connect;
-        tokio::select! {
-            biased;
-            head = self.send_on_any_connection(request, &mut phase) => head,
-            () = sleep => Err(failure::timed_out(timeout, phase)),
+        // `timeout_at` holds whatever the receiver does: it looks at the time even when the future
+        // beside it has used up the task's budget.
+        let head = self.send_on_any_connection(&request, &mut phase);
+        match tokio::time::timeout_at(deadline, head).await {
+            Ok(head) => head,
+            Err(_elapsed) => Err(failure::timed_out(request.timeout, phase)),
         }
     }
 
-    /// Sends on a pooled connection, or on a new one.
+    /// Sends on a pooled connection, or on a new one. A receiver may close an idle connection at any
+    /// moment: when nothing of a response has come on a pooled one, a new connection takes its place.
     async fn send_on_any_connection(
         &self,
-        outgoing: SignedRequest,
+        request: &SignedRequest,
         phase: &mut Phase,
     ) -> Result<Response, Failure> {
-        let SignedRequest { method, url, headers, body, .. } = outgoing;
-        let mut request = self.to_http(method, &url, headers, body)?;
-        while let Some(connection) = self.pool.take(&url[..Position::BeforePath]) {
-            match send_on(connection, request, phase).await {
-                // The pooled connection was closed before a byte was written: try the next one.
-                Err(NoResponse::Unsent(unsent)) => request = *unsent,
-                Err(NoResponse::Broken(failure)) => return Err(failure),
+        let encoded = EncodedRequest::new(request, &self.user_agent)?;
+        if let Some(connection) = self.pool.take(&request.url[..Position::BeforePath]) {
+            *phase = Phase::Head;
+            match connection.send(encoded.clone()).await {
+                Ok(response) if response.ends_an_idle_connection() => {}
                 Ok(response) => return Ok(response),
+                Err(NoResponse { is_unanswered_close: true, .. }) => {}
+                Err(NoResponse { failure, is_unanswered_close: false }) => return Err(failure),
             }
         }
-        let connection = self.connector.connect(&url, phase).await?;
-        send_on(connection, request, phase).await.map_err(|no_response| match no_response {
-            NoResponse::Unsent(_) => failure::closed(),
-            NoResponse::Broken(failure) => failure,
-        })
-    }
-
-    /// Builds the HTTP request with its framing headers.
-    fn to_http(
-        &self,
-        method: Method,
-        url: &Url,
-        mut headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<http::Request<Full<Bytes>>, Failure> {
-        let target = &url[Position::BeforePath..Position::AfterQuery];
-        let host = &url[Position::BeforeHost..Position::AfterPort];
-        for name in &FRAMING {
-            headers.remove(name);
-        }
-        let host = HeaderValue::from_str(host).map_err(|cause| failure::of_target(&cause))?;
-        headers.insert(HOST, host);
-        headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        let mut request = http::Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = target.parse().map_err(|cause| failure::of_target(&cause))?;
-        *request.headers_mut() = headers;
-        Ok(request)
+        let connection = self.connector.connect(&request.url, phase).await?;
+        *phase = Phase::Head;
+        connection.send(encoded).await.map_err(|no_response| no_response.failure)
     }
 
     /// Returns the connection to the pool if the whole body has been read.
@@ -214,23 +197,25 @@ impl Sender {
         }
     }
 
-    async fn read(
-        &self,
-        mut response: Response,
-        sleep: std::pin::Pin<&mut Sleep>,
-        timeout: Duration,
-        multistatus_bytes: usize,
-    ) -> Exchange {
+    /// Reads the body and judges the response by its status. A fault of the body is noted; it decides
+    /// only where the body has each event's status.
+    async fn read(&self, mut response: Response, limits: Limits) -> Exchange {
         let status = response.head.status;
-        let whole_bytes = if status == StatusCode::MULTI_STATUS { multistatus_bytes } else { 0 };
+        let whole_bytes =
+            if status == StatusCode::MULTI_STATUS { limits.multistatus_bytes } else { 0 };
         let mut body = ResponseBody::new(self.response_keep_bytes, whole_bytes);
-        let failure = tokio::select! {
-            biased;
-            read = body.read(&mut response) => read.err(),
-            () = sleep => Some(failure::timed_out(timeout, Phase::Body)),
+        let read = tokio::time::timeout_at(limits.deadline, body.read(&mut response)).await;
+        let fault = match read {
+            Ok(read) => read.err(),
+            Err(_elapsed) => Some(failure::timed_out(limits.timeout, Phase::Body)),
         };
-        let mut exchange = match failure {
-            Some(failure) => Exchange::failed(failure),
+        let is_whole = fault.is_none();
+        let mut exchange = match fault {
+            Some(failure) if whole_bytes > 0 => Exchange::failed(failure),
+            Some(failure) => Exchange {
+                error: Some(format!("answered {status}; {}", failure.message)),
+                ..self.answered(status, &response.head.headers)
+            },
             None => self.answered(status, &response.head.headers),
         };
         exchange.status = Some(status.as_u16());
@@ -238,7 +223,7 @@ impl Sender {
         self.reuse(response);
         let read = body.finish();
         (exchange.response_body, exchange.response_truncated) = (read.kept, read.truncated);
-        exchange.multistatus = read.whole;
+        exchange.multistatus = read.whole.filter(|_| is_whole);
         exchange
     }
 
@@ -256,16 +241,6 @@ impl Sender {
             ..Exchange::empty(outcome)
         }
     }
-}
-
-/// Sends a request on this connection.
-async fn send_on(
-    connection: Box<Connection>,
-    request: http::Request<Full<Bytes>>,
-    phase: &mut Phase,
-) -> Result<Response, NoResponse> {
-    *phase = Phase::Head;
-    connection.send(request).await
 }
 
 fn describe_status(outcome: Outcome, status: StatusCode) -> Option<String> {

@@ -1,21 +1,27 @@
-//! One HTTP/1.1 connection, polled by the task that awaits its response: a connection has no task of its
-//! own, so an exchange causes no wake-up of another task.
+//! One HTTP/1.1 connection, read and written by the task that awaits its response: a connection has no task
+//! of its own, so an exchange causes no wake-up of another task.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use http::{Request, response};
-use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes, BytesMut};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
+use tokio_util::io::{poll_read_buf, poll_write_buf};
 
+use super::encoded_request::EncodedRequest;
 use super::failure::{self, Failure};
+use super::response_body::{BodyDecoder, Framing, Next};
+use super::response_head::{Head, HeadReader};
+
+/// Room for one read, in bytes.
+const READ_BYTES: usize = 8 * 1024;
 
 /// A plain TCP or a TLS stream; TLS state is boxed because it is large.
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -24,112 +30,199 @@ pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 pub(super) struct Connection {
     /// Scheme, host and port, as in a URL.
     pub(super) origin: Box<str>,
-    requests: SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
-    has_ended: bool,
+    stream: Stream,
+    /// Bytes that have arrived and are not read yet.
+    received: BytesMut,
+    /// What is left to be written of the request.
+    unwritten: Chain<Bytes, Bytes>,
+    writing: Writing,
+}
+
+/// The state of writing a request.
+enum Writing {
+    /// Bytes are left, or not flushed.
+    Ongoing,
+    /// The whole request is in the socket.
+    Done,
+    /// The receiver reads no more; it may have answered before.
+    Failed(io::Error),
 }
 
 /// Why no response head was received.
-pub(super) enum NoResponse {
-    /// The connection was closed before any byte of the request was written: safe to send again.
-    Unsent(Box<Request<Full<Bytes>>>),
-    /// The request may have reached the receiver.
-    Broken(Failure),
+pub(super) struct NoResponse {
+    pub(super) failure: Failure,
+    /// Whether the receiver closed the connection before the first byte of a response.
+    pub(super) is_unanswered_close: bool,
 }
 
 /// A response whose body has not been read yet.
 pub(super) struct Response {
-    pub(super) head: response::Parts,
-    body: Incoming,
+    pub(super) head: Head,
+    framing: Framing,
     is_whole: bool,
     connection: Box<Connection>,
 }
 
 impl Connection {
-    /// Wraps a stream to `origin` as an HTTP/1.1 connection; sends nothing yet.
-    pub(super) async fn on(stream: Stream, origin: &str) -> hyper::Result<Box<Self>> {
-        let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Box::new(Self { origin: origin.into(), requests, driver, has_ended: false }))
+    /// Wraps a stream to `origin`; sends nothing yet.
+    pub(super) fn on(stream: Stream, origin: &str) -> Box<Self> {
+        Box::new(Self {
+            origin: origin.into(),
+            stream,
+            received: BytesMut::new(),
+            unwritten: Bytes::new().chain(Bytes::new()),
+            writing: Writing::Done,
+        })
     }
 
-    /// Whether it can take another request; false after the receiver closed it.
+    /// Whether it can take another request: false after the receiver closed it or sent bytes that belong
+    /// to no response.
     pub(super) fn is_open(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.has_ended && self.requests.is_ready()
+        if !self.received.is_empty() || !matches!(self.writing, Writing::Done) {
+            return false;
+        }
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        let context = &mut Context::from_waker(Waker::noop());
+        Pin::new(&mut self.stream).poll_read(context, &mut byte).is_pending()
     }
 
     /// Sends a request and waits for the response's head.
     pub(super) async fn send(
         mut self: Box<Self>,
-        request: Request<Full<Bytes>>,
+        request: EncodedRequest,
     ) -> Result<Response, NoResponse> {
-        let mut response = pin!(self.requests.try_send_request(request));
-        let response = poll_fn(|context| {
-            self.drive(context);
-            match response.as_mut().poll(context) {
-                Poll::Ready(response) => Poll::Ready(Some(response)),
-                Poll::Pending if self.has_ended => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        });
-        match response.await {
-            Some(Ok(response)) => {
-                let (head, body) = response.into_parts();
-                Ok(Response { head, body, is_whole: false, connection: self })
-            }
-            Some(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => NoResponse::Unsent(Box::new(request)),
-                None => NoResponse::Broken(failure::of_http(error.error())),
-            }),
-            None => Err(NoResponse::Broken(failure::closed())),
-        }
-    }
-
-    /// Makes progress on reads and writes; `context` is woken when more progress is possible.
-    fn drive(&mut self, context: &mut Context<'_>) {
-        // An I/O error is reported through the request in flight; without one it does not matter.
-        self.has_ended = self.has_ended || Pin::new(&mut self.driver).poll(context).is_ready();
-    }
-}
-
-impl Response {
-    /// The next chunk of the body; none at its end.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.unwritten = request.head.chain(request.body);
+        self.writing = Writing::Ongoing;
+        let mut reader = HeadReader::default();
+        let mut has_answered = false;
         loop {
-            match poll_fn(|context| self.poll_frame(context)).await? {
-                // Trailers are not recorded.
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => return Ok(Some(data)),
-                    Err(_) => continue,
-                },
-                None => {
-                    self.is_whole = true;
-                    return Ok(None);
+            match self.receive().await {
+                Ok(0) => return Err(NoResponse::closed(failure::closed(), has_answered)),
+                Ok(_) => has_answered = true,
+                Err(error) => {
+                    let failure = failure::of_broken(&error);
+                    return Err(match failure.local {
+                        None => NoResponse::closed(failure, has_answered),
+                        Some(_) => NoResponse { failure, is_unanswered_close: false },
+                    });
+                }
+            }
+            match reader.read(&mut self.received) {
+                Ok(None) => {}
+                Ok(Some(head)) => {
+                    let framing = Framing::of(&head);
+                    return Ok(Response { head, framing, is_whole: false, connection: self });
+                }
+                Err(error) => {
+                    let failure = failure::malformed(&error);
+                    return Err(NoResponse { failure, is_unanswered_close: false });
                 }
             }
         }
     }
 
-    fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
-        let mut frame = Pin::new(&mut self.body).poll_frame(context);
-        if frame.is_pending() {
-            self.connection.drive(context);
-            frame = Pin::new(&mut self.body).poll_frame(context);
-        }
-        match frame {
-            Poll::Ready(frame) => {
-                Poll::Ready(frame.transpose().map_err(|error| failure::of_http(&error)))
+    /// Receives more bytes, and writes what is left of the request meanwhile; 0 when the receiver has
+    /// ended its side.
+    async fn receive(&mut self) -> io::Result<usize> {
+        poll_fn(|context| self.poll_receive(context)).await
+    }
+
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if matches!(self.writing, Writing::Ongoing) {
+            match self.poll_write(context) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.writing = Writing::Done,
+                // A receiver may answer without reading the whole request.
+                Poll::Ready(Err(error)) if is_close(&error) => {
+                    self.writing = Writing::Failed(error)
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
-            Poll::Pending if self.connection.has_ended => Poll::Ready(Err(failure::closed())),
-            Poll::Pending => Poll::Pending,
+        }
+        self.received.reserve(READ_BYTES);
+        let stream = Pin::new(&mut self.stream);
+        let read = std::task::ready!(poll_read_buf(stream, context, &mut self.received));
+        match (read, std::mem::replace(&mut self.writing, Writing::Done)) {
+            (Ok(0), Writing::Failed(error)) => Poll::Ready(Err(error)),
+            (read, writing) => {
+                self.writing = writing;
+                Poll::Ready(read)
+            }
         }
     }
 
-    /// The connection, when the whole body has been read.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = Pin::new(&mut self.stream);
+        while self.unwritten.has_remaining() {
+            let written = poll_write_buf(stream.as_mut(), context, &mut self.unwritten);
+            if std::task::ready!(written)? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        stream.poll_flush(context)
+    }
+}
+
+/// Whether an error says that the receiver closed the connection.
+fn is_close(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::WriteZero
+    )
+}
+
+impl NoResponse {
+    const fn closed(failure: Failure, has_answered: bool) -> Self {
+        Self { failure, is_unanswered_close: !has_answered }
+    }
+}
+
+impl Response {
+    /// Passes the next part of the body to `keep`; false at the body's end.
+    pub(super) async fn next_part(&mut self, keep: impl FnOnce(&[u8])) -> Result<bool, Failure> {
+        loop {
+            let received = &mut self.connection.received;
+            let next = self.framing.body.next(received);
+            match next.map_err(|error| failure::malformed(&error))? {
+                Next::Data(count) => {
+                    keep(&received[..count]);
+                    received.advance(count);
+                    return Ok(true);
+                }
+                Next::Framing(count) => received.advance(count),
+                Next::End => {
+                    self.is_whole = true;
+                    return Ok(false);
+                }
+                Next::Incomplete => match self.connection.receive().await {
+                    Ok(0) if self.framing.body == BodyDecoder::UntilClose => return Ok(false),
+                    Ok(0) => return Err(failure::closed()),
+                    Ok(_) => {}
+                    Err(error) => return Err(failure::of_broken(&error)),
+                },
+            }
+        }
+    }
+
+    /// Whether it says that the receiver waited too long for a request and closes the connection. On an
+    /// idle connection it answers no request, so the one on its way may be repeated (RFC 9110, 15.5.9).
+    pub(super) fn ends_an_idle_connection(&self) -> bool {
+        self.head.status == StatusCode::REQUEST_TIMEOUT && !self.framing.is_reusable
+    }
+
+    /// The connection, if another request can be sent on it: the whole response has been read, and
+    /// nothing else has arrived.
     pub(super) fn into_connection(self) -> Option<Box<Connection>> {
-        self.is_whole.then_some(self.connection)
+        let mut connection = self.connection;
+        let is_clean =
+            connection.received.is_empty() && matches!(connection.writing, Writing::Done);
+        // An idle connection holds no buffers.
+        connection.received = BytesMut::new();
+        connection.unwritten = Bytes::new().chain(Bytes::new());
+        (self.is_whole && self.framing.is_reusable && is_clean).then_some(connection)
     }
 }

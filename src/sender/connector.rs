@@ -1,20 +1,17 @@
 //! New connections: DNS resolution with SSRF protection, TCP with Happy Eyeballs, TLS handshake.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 use url::{Host, Position, Url};
 
 use super::connection::{Connection, Stream};
 use super::failure::{self, Failure};
+use super::happy_eyeballs;
 use super::phase::Phase;
 use super::resolver::GuardedResolver;
 
@@ -46,16 +43,18 @@ impl Connector {
             None => Vec::new(),
         };
         *phase = Phase::Connect;
-        let stream = tcp(url, addresses).await?;
+        // The scheme is http or https, whose default port is known.
+        let port = url.port_or_known_default().unwrap_or_default();
+        let stream = happy_eyeballs::connect(addresses, port)
+            .await
+            .map_err(|failed| failure::of_connect(&failed.error, failed.local))?;
         let stream = if url.scheme() == "https" {
             *phase = Phase::Handshake;
             self.handshake(url, stream).await?
         } else {
             Stream::Left(stream)
         };
-        Connection::on(stream, &url[..Position::BeforePath])
-            .await
-            .map_err(|error| failure::of_http(&error))
+        Ok(Connection::on(stream, &url[..Position::BeforePath]))
     }
 
     async fn handshake(&self, url: &Url, stream: TcpStream) -> Result<Stream, Failure> {
@@ -71,36 +70,5 @@ impl Connector {
         session
             .map(|session| Stream::Right(Box::new(session)))
             .map_err(|cause| failure::of_handshake(&cause))
-    }
-}
-
-/// Connects to the first address that accepts, IPv4 and IPv6 raced.
-async fn tcp(url: &Url, addresses: Vec<IpAddr>) -> Result<TcpStream, Failure> {
-    let origin = &url[..Position::BeforePath];
-    let origin = origin.parse().map_err(|cause| failure::of_target(&cause))?;
-    let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    let connected = connector.call(origin).await;
-    connected.map(|stream| stream.into_inner()).map_err(|cause| failure::of_connect(&cause))
-}
-
-/// A resolver for `HttpConnector` that returns addresses resolved and checked before.
-#[derive(Clone)]
-struct Resolved(Vec<IpAddr>);
-
-impl Service<Name> for Resolved {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Name) -> Self::Future {
-        // Port 0: the connector substitutes the URL's port.
-        let sockets = self.0.iter().map(|address| SocketAddr::new(*address, 0));
-        std::future::ready(Ok(sockets.collect::<Vec<_>>().into_iter()))
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method};
 use url::Url;
 
 use super::failure::Failure;
+use super::local_resource::LocalResource;
 use crate::domain::attempt::Outcome;
 
 /// One request with complete and signed headers.
@@ -16,8 +17,8 @@ pub struct SignedRequest {
     pub method: Method,
     /// The target.
     pub url: Url,
-    /// All headers except the framing ones (`Host`, `Content-Length`, `Transfer-Encoding`,
-    /// `Connection`), which are dropped when they are present.
+    /// All headers except those of the connection (`Host`, `Content-Length`, `Connection`, …), which are
+    /// dropped when they are present.
     pub headers: HeaderMap,
     /// The exact bytes.
     pub body: Bytes,
@@ -34,8 +35,10 @@ pub struct Exchange {
     pub outcome: Outcome,
     /// The response's HTTP status, once its head was received.
     pub status: Option<u16>,
-    /// The error message with its cause; none when delivered.
+    /// The error message with its cause; when delivered, what was wrong with the response's body.
     pub error: Option<String>,
+    /// What this machine lacked to send the request: the exchange says nothing about the receiver.
+    pub local: Option<LocalResource>,
     /// The delay that the receiver's `Retry-After` asks for, for a retryable response.
     pub retry_after: Option<Duration>,
     /// From the start to the whole response or the error.
@@ -62,6 +65,7 @@ impl Exchange {
             outcome,
             status: None,
             error: None,
+            local: None,
             retry_after: None,
             duration: Duration::ZERO,
             response_headers: String::new(),
@@ -72,6 +76,7 @@ impl Exchange {
     }
 
     pub(super) fn failed(failure: Failure) -> Self {
-        Self { error: Some(failure.message), ..Self::empty(failure.outcome) }
+        let Failure { outcome, message, local } = failure;
+        Self { error: Some(message), local, ..Self::empty(outcome) }
     }
 }

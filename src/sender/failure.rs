@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustls::CertificateError;
 
 use super::address::UrlRefused;
+use super::local_resource::LocalResource;
 use super::phase::Phase;
-use super::resolver::HostError;
+use super::resolver::{HostError, ResolveError};
 use crate::domain::attempt::Outcome;
 use crate::domain::error_chain;
 
@@ -21,11 +22,20 @@ pub struct Failure {
     pub outcome: Outcome,
     /// The error with its cause.
     pub message: String,
+    /// What this machine lacked, so that the failure says nothing about the receiver.
+    pub local: Option<LocalResource>,
 }
 
 impl Failure {
-    fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { outcome, message: message.into() }
+    /// A failure that is not this machine's.
+    #[must_use]
+    pub fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { outcome, message: message.into(), local: None }
+    }
+
+    fn lacking(outcome: Outcome, resource: LocalResource) -> Self {
+        let local = Some(resource);
+        Self { local, ..Self::new(outcome, resource.describe()) }
     }
 }
 
@@ -36,10 +46,10 @@ pub(super) fn describe_client_error(error: &reqwest::Error) -> String {
     }
     if error.is_connect() {
         let tls = find::<rustls::Error>(error);
-        return tls.map_or_else(|| of_connect(error), of_tls).message;
+        return tls.map_or_else(|| connect_message(error), |error| of_tls(error).message);
     }
-    match find::<hyper::Error>(error) {
-        Some(error) => of_http(error).message,
+    match last::<io::Error>(error) {
+        Some(error) => of_broken(error).message,
         None => format!("the connection broke: {}", root(error)),
     }
 }
@@ -47,7 +57,7 @@ pub(super) fn describe_client_error(error: &reqwest::Error) -> String {
 /// A URL that the address policy refuses.
 pub(super) fn of_url(refused: &UrlRefused) -> Failure {
     let outcome = match refused {
-        UrlRefused::Address(_) => Outcome::Address,
+        UrlRefused::Address(_) | UrlRefused::Port(_) => Outcome::Address,
         UrlRefused::Scheme(_) | UrlRefused::NoHost | UrlRefused::Userinfo => Outcome::Render,
     };
     Failure::new(outcome, refused.to_string())
@@ -60,28 +70,44 @@ pub(super) fn timed_out(timeout: Duration, phase: Phase) -> Failure {
 }
 
 /// A URL that cannot stand in a request.
-pub(super) fn of_target(cause: &dyn Error) -> Failure {
-    Failure::new(Outcome::Render, format!("the URL cannot be requested: {cause}"))
+pub(super) fn target_too_long() -> Failure {
+    Failure::new(Outcome::Render, "the URL cannot be requested: it is too long")
 }
 
 /// A host that is refused or does not resolve.
 pub(super) fn of_host(error: &HostError) -> Failure {
     match error {
         HostError::Refused { .. } => Failure::new(Outcome::Address, error.to_string()),
-        HostError::Unresolved(unresolved) => {
-            Failure::new(Outcome::Dns, error_chain::display(unresolved))
-        }
+        HostError::Unresolved(unresolved) => match unresolved {
+            ResolveError::Exhausted(resource) => Failure::lacking(Outcome::Dns, *resource),
+            ResolveError::NoSuchName(_)
+            | ResolveError::NoAddress(_)
+            | ResolveError::Timeout(_)
+            | ResolveError::Failed { .. } => {
+                Failure::new(Outcome::Dns, error_chain::display(unresolved))
+            }
+        },
     }
 }
 
 /// The TCP connection failed.
-pub(super) fn of_connect(error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn of_connect(error: &io::Error, local: Option<LocalResource>) -> Failure {
+    match local {
+        Some(resource) => Failure::lacking(Outcome::Connect, resource),
+        None => Failure::new(Outcome::Connect, connect_message(error)),
+    }
+}
+
+fn connect_message(error: &(dyn Error + 'static)) -> String {
     let cause = last::<io::Error>(error).map_or_else(|| root(error), describe_connect);
-    Failure::new(Outcome::Connect, format!("connecting failed: {cause}"))
+    format!("connecting failed: {cause}")
 }
 
 /// The TLS handshake failed.
 pub(super) fn of_handshake(error: &io::Error) -> Failure {
+    if let Some(resource) = LocalResource::exhausted(error) {
+        return Failure::lacking(Outcome::Tls, resource);
+    }
     match find::<rustls::Error>(error) {
         Some(error) => of_tls(error),
         None => tls(&describe_handshake(error)),
@@ -104,29 +130,21 @@ pub(super) fn closed() -> Failure {
     )
 }
 
-/// A connection error while a request was in flight, or a response that is not HTTP.
-pub(super) fn of_http(error: &hyper::Error) -> Failure {
+/// A response that is not HTTP.
+pub(super) fn malformed(error: &dyn Error) -> Failure {
+    Failure::new(Outcome::BadAnswer, format!("the response is not valid HTTP: {error}"))
+}
+
+/// A connection error while a request was in flight.
+pub(super) fn of_broken(error: &io::Error) -> Failure {
+    if let Some(resource) = LocalResource::exhausted(error) {
+        return Failure::lacking(Outcome::Reset, resource);
+    }
     if let Some(error) = find::<rustls::Error>(error) {
         let message = format!("the TLS session broke: {}", describe_tls(error));
         return Failure::new(Outcome::Reset, message);
     }
-    let cause = last::<io::Error>(error);
-    let malformed = matches!(
-        cause.map(io::Error::kind),
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
-    );
-    if error.is_parse() || malformed {
-        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
-        return Failure::new(
-            Outcome::BadAnswer,
-            format!("the response is not valid HTTP: {cause}"),
-        );
-    }
-    if error.is_incomplete_message() {
-        return closed();
-    }
-    let cause = cause.map_or_else(|| error.to_string(), describe_broken);
-    Failure::new(Outcome::Reset, format!("the connection broke: {cause}"))
+    Failure::new(Outcome::Reset, format!("the connection broke: {}", describe_broken(error)))
 }
 
 fn describe_connect(cause: &io::Error) -> String {
@@ -140,7 +158,7 @@ fn describe_connect(cause: &io::Error) -> String {
         io::ErrorKind::TimedOut => "the operating system's connect timeout expired".to_owned(),
         io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
         io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "no local port is available".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "no local address to connect from".to_owned(),
         _ => cause.to_string(),
     }
 }

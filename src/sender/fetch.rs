@@ -1,6 +1,8 @@
 //! Requests that the service makes for itself, such as token requests: same SSRF protection, limits and
 //! timeout as a delivery. The response goes to the caller and is not recorded.
 
+use tokio::time::Instant;
+
 use super::client::Sender;
 use super::exchange::SignedRequest;
 use super::failure::{self, Failure};
@@ -16,19 +18,16 @@ impl Sender {
     pub async fn fetch(&self, request: SignedRequest) -> Result<http::Response<Vec<u8>>, Failure> {
         self.policy.check_url_host(&request.url).map_err(|refused| failure::of_url(&refused))?;
         let timeout = request.timeout;
-        let sleep = tokio::time::sleep(timeout);
-        tokio::pin!(sleep);
-        let mut response = self.head(request, sleep.as_mut()).await?;
+        let deadline = Instant::now() + timeout;
+        let mut response = self.head(request, deadline).await?;
         let mut body = ResponseBody::new(MAX_READ_BYTES, 0);
-        tokio::select! {
-            biased;
-            read = body.read(&mut response) => read?,
-            () = sleep => return Err(failure::timed_out(timeout, Phase::Body)),
-        }
+        tokio::time::timeout_at(deadline, body.read(&mut response))
+            .await
+            .map_err(|_elapsed| failure::timed_out(timeout, Phase::Body))??;
         let body = body.finish();
         if body.truncated {
             let message = format!("the response is longer than {MAX_READ_BYTES} bytes");
-            return Err(Failure { outcome: Outcome::BadAnswer, message });
+            return Err(Failure::new(Outcome::BadAnswer, message));
         }
         let mut whole = http::Response::new(body.kept.to_vec());
         *whole.status_mut() = response.head.status;

@@ -1,5 +1,5 @@
 //! The only HTTP client: signs requests, enforces SSRF protection, sends them over a connection pool and
-//! classifies how each attempt ended. It holds no delivery state and never retries: scheduling belongs
+//! classifies how each attempt ended. It holds no delivery state and retries no answer: scheduling belongs
 //! to `delivery`.
 
 mod address;
@@ -7,15 +7,20 @@ mod api_client;
 mod client;
 mod connection;
 mod connector;
+mod encoded_request;
 mod exchange;
 mod failure;
 mod fetch;
+mod happy_eyeballs;
 mod headers;
+mod local_resource;
 mod phase;
 mod pool;
 mod redact;
 mod resolver;
 mod response;
+mod response_body;
+mod response_head;
 mod sign;
 mod tls;
 
@@ -25,5 +30,6 @@ pub use client::{Sender, SenderError, SenderOptions};
 pub use exchange::{Exchange, SignedRequest};
 pub use failure::Failure;
 pub use headers::{is_credential, masked_headers};
+pub use local_resource::LocalResource;
 pub use resolver::{Resolve, ResolveError};
 pub use sign::{SignedContent, Signer, verify_standard, verify_x_signature, x_signature};

@@ -1,5 +1,6 @@
 //! The connection pool: keep-alive connections by origin (scheme, host and port), bounded per origin.
-//! Connections that exceed the idle timeout or that the receiver closed are evicted.
+//! Connections are evicted that exceed the idle timeout, that the receiver closed, or that received bytes
+//! while idle.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -106,7 +107,7 @@ mod tests {
         let stream = TcpStream::connect(address).await.expect("listening");
         let (accepted, _) = listener.accept().await.expect("connected");
         let pool = Arc::new(Pool::default());
-        pool.put(Connection::on(Stream::Left(stream), "http://here").await.expect("ready"));
+        pool.put(Connection::on(Stream::Left(stream), "http://here"));
         assert!(pool.evict(), "it is open");
         drop(accepted);
         while pool.evict() {

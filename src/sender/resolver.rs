@@ -9,8 +9,10 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
 
 use super::address::{AddressPolicy, AddressRefused};
+use super::local_resource::{LocalResource, lacking_for_a_socket};
 
 /// Resolves a name to its IPv4 and IPv6 addresses.
 #[async_trait]
@@ -31,6 +33,9 @@ pub enum ResolveError {
     /// No name server answered in time.
     #[error("DNS: no name server answered in time for `{0}`")]
     Timeout(String),
+    /// This machine lacks what a lookup needs.
+    #[error("DNS: {}", .0.describe())]
+    Exhausted(LocalResource),
     /// Any other error: no name server reached, SERVFAIL, a malformed name.
     #[error("DNS: resolving `{name}` failed")]
     Failed {
@@ -62,17 +67,35 @@ impl SystemResolver {
 #[async_trait]
 impl Resolve for SystemResolver {
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        match self.0.lookup_ip(name).await {
+        // From ASCII: the URL parser has encoded the name, and IDNA would refuse underscores.
+        let parsed = Name::from_ascii(name).map_err(|cause| ResolveError::Failed {
+            name: name.to_owned(),
+            cause: Box::new(cause),
+        })?;
+        match self.0.lookup_ip(parsed).await {
             Ok(answer) => Ok(answer.iter().collect()),
             Err(error) if error.is_nx_domain() => Err(ResolveError::NoSuchName(name.to_owned())),
             Err(error) if error.is_no_records_found() => {
                 Err(ResolveError::NoAddress(name.to_owned()))
             }
             Err(NetError::Timeout) => Err(ResolveError::Timeout(name.to_owned())),
-            Err(error) => {
-                Err(ResolveError::Failed { name: name.to_owned(), cause: Box::new(error) })
-            }
+            Err(error) => match lacking(&error) {
+                Some(resource) => Err(ResolveError::Exhausted(resource)),
+                None => Err(ResolveError::Failed { name: name.to_owned(), cause: Box::new(error) }),
+            },
         }
+    }
+}
+
+/// What this machine lacked for a lookup. The resolver reports a socket that cannot be opened as a server
+/// without a connection.
+fn lacking(error: &NetError) -> Option<LocalResource> {
+    if let NetError::Io(error) = error {
+        LocalResource::exhausted(error)
+    } else if matches!(error, NetError::NoConnections) {
+        lacking_for_a_socket()
+    } else {
+        None
     }
 }
 

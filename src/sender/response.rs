@@ -42,10 +42,8 @@ impl ResponseBody {
     /// Reads to the end of the body or past the limit.
     pub(super) async fn read(&mut self, response: &mut Response) -> Result<(), Failure> {
         while self.read_bytes <= MAX_READ_BYTES.max(self.whole_bytes)
-            && let Some(chunk) = response.chunk().await?
-        {
-            self.push(&chunk);
-        }
+            && response.next_part(|part| self.push(part)).await?
+        {}
         Ok(())
     }
 

@@ -74,7 +74,8 @@ pub(super) async fn register_node(
 
 pub(super) fn sender(parts: &AppParts) -> Result<Sender, AppError> {
     Ok(Sender::new(SenderOptions {
-        policy: AddressPolicy::new(parts.settings.allow_networks.clone()),
+        policy: AddressPolicy::new(parts.settings.allow_networks.clone())
+            .with_ports(parts.settings.delivery_ports.clone()),
         user_agent: parts.settings.user_agent.clone(),
         response_keep_bytes: usize::try_from(parts.settings.response_keep_bytes).unwrap_or(0),
         extra_roots: parts.extra_roots.clone(),

@@ -13,6 +13,7 @@ use super::error::{ConfigError, ConfigFault, nearest};
 use super::secrets::decode_key;
 use super::table::{Kind, SETTINGS, Setting, network};
 use super::values::Settings;
+use crate::domain::delivery_ports::DeliveryPorts;
 
 /// The file that is read if it exists and none is named.
 const DEFAULT_FILE: &str = "postrider.toml";
@@ -238,6 +239,15 @@ fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Resul
                 value.texts().ok_or_else(refused)?.iter().map(|text| network(text)).collect();
             settings.allow_networks = networks.ok_or_else(refused)?;
         }
+        Kind::Ports => {
+            let ports = match value {
+                Value::Number(port) => DeliveryPorts::parse([port.to_string().as_str()]),
+                Value::Text(_) | Value::Texts(_) | Value::Switch(_) | Value::Other(_) => {
+                    DeliveryPorts::parse(value.texts().ok_or_else(refused)?)
+                }
+            };
+            settings.delivery_ports = ports.ok_or_else(refused)?;
+        }
         Kind::Secret => {
             let Value::Text(text) = value else { return Err(refused()) };
             decode_key(text).ok_or_else(refused)?;
@@ -301,12 +311,19 @@ fn file_value<'a>(value: &'a DeValue<'a>) -> Value<'a> {
         return Value::Switch(on);
     }
     if let Some(array) = value.as_array() {
-        let texts: Option<Vec<_>> =
-            array.iter().map(|item| item.get_ref().as_str().map(Cow::Borrowed)).collect();
+        let texts: Option<Vec<_>> = array.iter().map(|item| list_item(item.get_ref())).collect();
         return texts
             .map_or_else(|| Value::Other("a list of other types".to_owned()), Value::Texts);
     }
     Value::Other(format!("a {}", value.type_str()))
+}
+
+fn list_item<'a>(value: &'a DeValue<'a>) -> Option<Cow<'a, str>> {
+    match file_value(value) {
+        Value::Text(text) => Some(text),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Switch(_) | Value::Texts(_) | Value::Other(_) => None,
+    }
 }
 
 fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::values::{LogFormat, Settings};
 use crate::domain::auth::DestinationPath;
+use crate::domain::invisible::invisible_in_url;
 
 /// One setting.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) enum Kind {
     Switch { set: fn(&mut Settings, bool), get: fn(&Settings) -> bool },
     /// A list of networks.
     Networks,
+    /// A list of ports.
+    Ports,
     /// A string from the environment only, never shown.
     Secret,
 }
@@ -65,6 +68,9 @@ impl Setting {
             Kind::Networks => {
                 "a list of networks such as 10.0.0.0/8, separated by commas".to_owned()
             }
+            Kind::Ports => {
+                "a list of ports and ranges such as 443,8000-8999, separated by commas".to_owned()
+            }
             Kind::Secret => "the base64 of 32 bytes".to_owned(),
         }
     }
@@ -79,6 +85,9 @@ impl Setting {
             Kind::Networks => {
                 let networks = settings.allow_networks.iter().map(ToString::to_string);
                 serde_json::Value::from_iter(networks).to_string()
+            }
+            Kind::Ports => {
+                serde_json::Value::from_iter(settings.delivery_ports.texts()).to_string()
             }
             Kind::Secret => {
                 if settings.secret_key.is_some() { "\"(hidden)\"" } else { "\"(none)\"" }.to_owned()
@@ -107,9 +116,10 @@ fn public_url(text: &str) -> Option<Option<String>> {
     if text.is_empty() {
         return Some(None);
     }
-    let url = url::Url::parse(text).ok()?;
+    let url = url::Url::parse(text).ok().filter(|_| invisible_in_url(text).is_none())?;
     let is_base = matches!(url.scheme(), "http" | "https")
         && url.host().is_some()
+        && url.port() != Some(0)
         && url.username().is_empty()
         && url.query().is_none()
         && url.fragment().is_none();
@@ -238,6 +248,11 @@ pub static SETTINGS: &[Setting] = &[
         name: "allow_networks",
         help: "Networks exempt from SSRF protection, which refuses deliveries to private and loopback addresses",
         kind: Kind::Networks,
+    },
+    Setting {
+        name: "delivery_ports",
+        help: "The ports that deliveries may go to; empty: all but those of well-known mail, shell and database services",
+        kind: Kind::Ports,
     },
     number!(max_in_flight, 1, 65_536, "Maximum deliveries in flight, over all destinations"),
     number!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::domain::auth::DestinationPath;
+use crate::domain::delivery_ports::DeliveryPorts;
 
 /// Settings in force. Durations and sizes carry their unit in the name.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub node_name: String,
     /// Networks exempt from SSRF protection.
     pub allow_networks: Vec<IpNet>,
+    /// The ports that deliveries may go to.
+    pub delivery_ports: DeliveryPorts,
     /// Maximum deliveries in flight, over all destinations.
     pub max_in_flight: u32,
     /// Maximum worker processes of insert functions.
@@ -106,6 +109,7 @@ impl Default for Settings {
             secret_key: None,
             node_name: "postrider".to_owned(),
             allow_networks: Vec::new(),
+            delivery_ports: DeliveryPorts::default(),
             max_in_flight: 2_048,
             function_workers: cores().max(2),
             max_connections: 4_096,

@@ -68,7 +68,9 @@ async fn every_event_type_is_delivered_once_signed_and_recorded() {
 
 #[tokio::test]
 async fn a_retry_has_the_same_webhook_id_and_body_with_a_fresh_timestamp() {
-    let script = in_turn(vec![Behaviour::status(503), Behaviour::reset(), Behaviour::ok()]);
+    // A connection that is closed without an answer ends the attempt only if it is a new one.
+    let failing = Behaviour::status(503).header("connection", "close");
+    let script = in_turn(vec![failing, Behaviour::reset(), Behaviour::ok()]);
     let receiver = Receiver::start(script).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
     app.track("retried").await;
@@ -92,6 +94,24 @@ async fn a_retry_has_the_same_webhook_id_and_body_with_a_fresh_timestamp() {
     let outcomes: Vec<_> =
         app.attempts(delivery.id).await.iter().map(|it| (it.number, it.result.outcome)).collect();
     assert_eq!(outcomes, [(1, Outcome::ServerError), (2, Outcome::Reset), (3, Outcome::Delivered)]);
+}
+
+#[tokio::test]
+async fn a_2xx_with_a_broken_body_is_one_delivered_attempt_with_the_fault_on_record() {
+    let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec();
+    let receiver = Receiver::start(Behaviour::Raw(cut)).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    app.track("cut").await;
+    let row = app.until_settled(1).await.swap_remove(0);
+    assert_eq!(row.delivery.state, State::Delivered);
+    let attempts = app.attempts(row.delivery.id).await;
+    let made: Vec<_> = attempts.iter().map(|it| (it.result.outcome, it.result.status)).collect();
+    assert_eq!(made, [(Outcome::Delivered, Some(200))]);
+    let error = attempts[0].result.error.as_deref().unwrap();
+    assert!(error.starts_with("answered 200 OK; the receiver closed the connection"), "{error}");
+    assert_eq!(attempts[0].result.response_body, "half");
+    assert_eq!(receiver.requests().len(), 1);
+    app.ledger().await;
 }
 
 #[tokio::test]

@@ -154,6 +154,65 @@ async fn every_error_has_its_path_and_nothing_changes() {
 }
 
 #[tokio::test]
+async fn hop_by_hop_headers_and_urls_that_cannot_be_meant_are_refused() {
+    let app = Builder::new().start().await;
+    let refused = async |destination: Value| {
+        let document = json!({"sources": [{"name": "s", "destinations": [destination]}]});
+        let (status, problem) = post(&app, json!({"document": document})).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{document}");
+        let faults = problem["faults"].as_array().unwrap().iter();
+        let text = |fault: &Value, key: &str| fault[key].as_str().unwrap().to_owned();
+        faults.map(|fault| (text(fault, "path"), text(fault, "message"))).collect::<Vec<_>>()
+    };
+    let with_mapping = |mapping: Value| {
+        let mut mapping = mapping;
+        mapping["name"] = json!("m");
+        json!({"name": "d", "mappings": [mapping]})
+    };
+    let at = |field: &str| format!("sources[0].destinations[0].{field}");
+    let names = [
+        "Upgrade",
+        "TE",
+        "trailer",
+        "Expect",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Proxy-Authorization",
+        "Connection",
+        "Transfer-Encoding",
+        "Content-Length",
+        "Host",
+    ];
+    for name in names {
+        let faults = refused(with_mapping(json!({"url": URL, "headers": {name: "x"}}))).await;
+        let place = at(&format!("mappings[0].headers.{name}"));
+        assert!(faults.iter().all(|(path, _)| *path == place), "{faults:?}");
+        let secret =
+            json!({"name": "d", "secret_headers": {name: {"value": "long-enough-secret"}}});
+        let faults = refused(secret).await;
+        assert_eq!(faults[0].0, at(&format!("secret_headers.{name}")));
+    }
+    let urls = [
+        (json!("http://127.0.0.1:0/"), "port 0 is refused"),
+        (json!("http://127.0.0.1:25/"), "it is SMTP's"),
+        (json!("http://127.0.0.1/hook\u{a0}"), "U+00A0"),
+        (json!("http://127.0.0.1/hook\u{200b}"), "U+200B"),
+        (json!("http://127.0.0.1\u{feff}/hook"), "U+FEFF"),
+        (json!({"@template": "http://127.0.0.1/{{userId}}\u{202f}"}), "U+202F"),
+    ];
+    for (url, why) in urls {
+        let faults = refused(with_mapping(json!({"url": url}))).await;
+        assert_eq!(faults[0].0, at("mappings[0].url"));
+        assert!(faults[0].1.contains(why), "{faults:?}");
+    }
+    let auth = json!({"kind": "client_credentials", "token_url": "https://127.0.0.1/token\u{a0}",
+        "client_id": "c", "client_secret": {"value": "long-enough-secret"}});
+    let faults = refused(json!({"name": "d", "auth": auth})).await;
+    assert_eq!(faults[0].0, at("auth.token_url"));
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_write_key_identifies_one_source() {
     let app = Builder::new().start().await;
     app.apply(document("one", URL)).await;

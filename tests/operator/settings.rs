@@ -77,6 +77,31 @@ fn printed_settings_hide_secrets_and_parse_again() {
 }
 
 #[test]
+fn urls_with_invisible_characters_or_port_0_are_refused() {
+    for name in ["public_url", "otlp_endpoint"] {
+        for url in ["https://a.test/\\u00a0", "https://a\\u200b.test", "https://a.test:0"] {
+            let fault = refused(&format!("{name} = \"{url}\""));
+            assert!(fault.contains(&format!("{name} should be an http or https URL")), "{fault}");
+        }
+        assert!(read(&file(&format!("{name} = \"https://a.test\"")), &[], &[]).is_ok());
+    }
+}
+
+#[test]
+fn delivery_ports_are_a_list_of_ports_and_ranges() {
+    let ports =
+        |text: &str| read(&file(text), &[], &[]).unwrap().settings.delivery_ports.to_string();
+    assert_eq!(ports(""), "");
+    assert_eq!(ports("delivery_ports = [443, \"8000-8999\"]"), "443,8000-8999");
+    assert_eq!(ports("delivery_ports = 443"), "443");
+    assert_eq!(ports("delivery_ports = \"80, 443\""), "80,443");
+    let variable = [("POSTRIDER_DELIVERY_PORTS", "443,8000-8999")];
+    let shown = read(&file(""), &variable, &[]).unwrap().to_string();
+    assert!(shown.contains("delivery_ports = [\"443\",\"8000-8999\"]"), "{shown}");
+    insta::assert_snapshot!(refused("delivery_ports = [0]"), @"postrider.toml:1: delivery_ports should be a list of ports and ranges such as 443,8000-8999, separated by commas, not [\"0\"]");
+}
+
+#[test]
 fn every_invalid_setting_is_reported_at_once() {
     let text = "listen = 5\nlisten_on = 'x'\nretention_days = -1\nsecret_key = 'x'\n\
                 database = 'postgres://h/d'\nlog_format = 'xml'\nallow_networks = ['nowhere']\n";

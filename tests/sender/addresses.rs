@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use postrider::domain::attempt::Outcome;
+use postrider::domain::delivery_ports::DeliveryPorts;
 use postrider::sender::{AddressPolicy, ResolveError, Sender, SenderOptions, UrlRefused};
 use proptest::prelude::*;
 
@@ -367,4 +368,53 @@ async fn the_system_resolver_resolves_localhost_and_is_checked() {
     let exchange = by_system(&[]).send(post(&url)).await;
     assert_eq!(exchange.outcome, Outcome::Address, "{exchange:?}");
     assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_system_resolver_resolves_names_with_underscores() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let loopback = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    let names = TableResolver::on_loopback(&[]);
+    let options = options(AddressPolicy::new(loopback), &names, Vec::new());
+    let sender = Sender::new(SenderOptions { resolver: None, ..options }).unwrap();
+    for host in ["my_service.localhost", "_my.service_.localhost", "__.localhost"] {
+        let exchange = sender.send(post(&receiver.url_at(host, "/"))).await;
+        assert_eq!(exchange.outcome, Outcome::Delivered, "{host}: {exchange:?}");
+    }
+}
+
+#[tokio::test]
+async fn deliveries_go_to_allowed_ports_only() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let names = TableResolver::on_loopback(&["receiver.test"]);
+    let with = |ports: &[&str]| {
+        let ports = DeliveryPorts::parse(ports.iter().copied()).unwrap();
+        let policy = AddressPolicy::new(vec!["127.0.0.0/8".parse().unwrap()]).with_ports(ports);
+        Sender::new(options(policy, &names, Vec::new())).unwrap()
+    };
+    let port = receiver.address().port().to_string();
+    for host in ["127.0.0.1", "receiver.test"] {
+        let url = receiver.url_at(host, "/");
+        for allowed in [with(&[]), with(&["80", &port])] {
+            assert!(allowed.check_destination(&url.parse().unwrap()).await.is_ok());
+            assert_eq!(allowed.send(post(&url)).await.outcome, Outcome::Delivered);
+        }
+        let cases = [
+            (with(&["443"]), url.clone(), "does not list it"),
+            (with(&["443"]), format!("http://{host}/"), "port 80 is refused"),
+            (with(&[]), format!("http://{host}:25/"), "it is SMTP's"),
+            (with(&[]), format!("https://{host}:6379/"), "it is Redis's"),
+            (with(&[]), format!("http://{host}:0/"), "port 0 is refused"),
+            (with(&["1-65535"]), format!("http://{host}:0/"), "port 0 is refused"),
+        ];
+        for (refusing, url, why) in cases {
+            let refused = refusing.check_destination(&url.parse().unwrap()).await;
+            assert!(matches!(refused, Err(UrlRefused::Port(_))), "{url}");
+            let exchange = refusing.send(post(&url)).await;
+            assert_eq!(exchange.outcome, Outcome::Address, "{url}");
+            assert!(message(&exchange).contains(why), "{exchange:?}");
+            let fetched = refusing.fetch(post(&url)).await;
+            assert_eq!(fetched.unwrap_err().outcome, Outcome::Address, "{url}");
+        }
+    }
 }

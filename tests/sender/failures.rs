@@ -97,42 +97,36 @@ async fn a_reset_or_close_before_the_request_is_read_has_outcome_reset() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_within_the_response_has_outcome_reset() {
-    let in_head = b"HTTP/1.1 200 OK\r\ncontent-len".to_vec();
-    let in_body = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec();
-    let in_chunk = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhal".to_vec();
-    for (bytes, status) in [(in_head, None), (in_body, Some(200)), (in_chunk, Some(200))] {
-        let receiver = Receiver::start(Behaviour::Raw(bytes.clone())).await;
+async fn a_connection_that_breaks_within_the_response_head_has_outcome_reset() {
+    let heads: [&[u8]; 3] = [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\ncontent-len",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n",
+    ];
+    for bytes in heads {
+        let receiver = Receiver::start(Behaviour::Raw(bytes.to_vec())).await;
         let exchange = sender().send(post(&receiver.url("/"))).await;
-        assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, status), "{exchange:?}");
+        assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, None), "{exchange:?}");
         assert!(message(&exchange).contains("before the response was complete"), "{exchange:?}");
 
-        receiver.set_script(Behaviour::RawThenReset(bytes));
+        receiver.set_script(Behaviour::RawThenReset(bytes.to_vec()));
         let exchange = sender().send(post(&receiver.url("/"))).await;
-        assert_eq!(exchange.outcome, Outcome::Reset, "{exchange:?}");
+        assert_eq!((exchange.outcome, exchange.status), (Outcome::Reset, None), "{exchange:?}");
     }
 }
 
 #[tokio::test]
 async fn a_response_timeout_names_the_phase() {
     let head = "sending the request or waiting for the response's head";
-    let cases: [(&[u8], _, _); 4] = [
-        (b"", None, head),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n", None, head),
-        (b"HTTP/1.1 100 Continue\r\n\r\n", None, head),
-        (
-            b"HTTP/1.1 500 No\r\ncontent-length: 10\r\n\r\nhalf",
-            Some(500),
-            "reading the response's body",
-        ),
-    ];
+    let cases: [&[u8]; 3] =
+        [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"];
     let sender = &sender();
-    let sends = cases.iter().map(|(bytes, status, phase)| async move {
+    let sends = cases.iter().map(|bytes| async move {
         let receiver = Receiver::start(Behaviour::RawThenHang(bytes.to_vec())).await;
         let (literal, name) = (receiver.url("/"), receiver.url_at("receiver.test", "/"));
         for exchange in [send_short(sender, &literal).await, send_short(sender, &name).await] {
-            assert_eq!((exchange.outcome, exchange.status), (Outcome::Timeout, *status));
-            assert!(message(&exchange).ends_with(&format!("while {phase}")), "{exchange:?}");
+            assert_eq!((exchange.outcome, exchange.status), (Outcome::Timeout, None));
+            assert!(message(&exchange).ends_with(&format!("while {head}")), "{exchange:?}");
         }
     });
     futures_util::future::join_all(sends).await;
@@ -164,53 +158,38 @@ async fn a_slow_response_does_not_extend_the_timeout() {
     let sender = sender();
     let in_head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
     let in_body = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-    for (bytes, phase) in [(in_head, "the response's head"), (in_body, "the response's body")] {
+    let cases = [
+        (in_head, Outcome::Timeout, "the response's head"),
+        (in_body, Outcome::Delivered, "the response's body"),
+    ];
+    for (bytes, outcome, phase) in cases {
         receiver.set_script(Behaviour::Dribble(bytes));
         let exchange = send_short(&sender, &receiver.url("/")).await;
-        assert_eq!(exchange.outcome, Outcome::Timeout);
+        assert_eq!(exchange.outcome, outcome);
         assert!(message(&exchange).ends_with(phase), "{exchange:?}");
         receiver.wait_for_cut_off(1).await;
     }
 }
 
 #[tokio::test]
-async fn a_response_that_is_not_http_has_outcome_bad_answer() {
-    let mut endless_head = b"HTTP/1.1 200 OK\r\nx: ".to_vec();
-    endless_head.resize(2 * 1024 * 1024, b'y');
-    let mut many_headers = b"HTTP/1.1 200 OK\r\n".to_vec();
-    many_headers.extend("a: b\r\n".repeat(500).into_bytes());
-    many_headers.extend(b"\r\n");
-    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot hex\r\n".to_vec();
-    let lengths = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec();
-    let cases = [
-        ("ssh", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
-        ("words", b"hello there\r\n\r\n".to_vec()),
-        ("status", b"HTTP/1.1 abc OK\r\n\r\n".to_vec()),
-        ("header", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n".to_vec()),
-        ("length", b"HTTP/1.1 200 OK\r\ncontent-length: lots\r\n\r\n".to_vec()),
-        ("lengths", lengths),
-        ("chunks", chunked),
-        ("endless head", endless_head),
-        ("many headers", many_headers),
+async fn a_response_without_a_status_line_has_outcome_bad_answer() {
+    let cases: [(&str, &[u8]); 9] = [
+        ("ssh", b"SSH-2.0-OpenSSH_9.2\r\n"),
+        ("smtp, waiting for a command", b"220 mail.test ESMTP"),
+        ("words", b"hello there\r\n\r\n"),
+        ("status", b"HTTP/1.1 abc OK\r\n\r\n"),
+        ("two digits", b"HTTP/1.1 20 OK\r\n\r\n"),
+        ("four digits", b"HTTP/1.1 2000 OK\r\n\r\n"),
+        ("below 100", b"HTTP/1.1 099 OK\r\n\r\n"),
+        ("no status", b"HTTP/1.1\r\n\r\n"),
+        ("HTTP/2", b"HTTP/2 200\r\n\r\n"),
     ];
     for (what, bytes) in cases {
-        let receiver = Receiver::start(Behaviour::Raw(bytes)).await;
+        let receiver = Receiver::start(Behaviour::RawThenHang(bytes.to_vec())).await;
         let exchange = sender().send(post(&receiver.url("/"))).await;
         assert_eq!(exchange.outcome, Outcome::BadAnswer, "{what}: {exchange:?}");
         assert!(message(&exchange).contains("not valid HTTP"), "{what}: {exchange:?}");
     }
-}
-
-#[tokio::test]
-async fn a_pooled_connection_that_the_receiver_closed_is_replaced() {
-    let receiver = Receiver::start(Behaviour::ok()).await;
-    let url = receiver.url("/");
-    let sender = sender();
-    assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Delivered);
-    receiver.set_script(Behaviour::close());
-    assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Reset);
-    receiver.set_script(Behaviour::ok());
-    assert_eq!(sender.send(post(&url)).await.outcome, Outcome::Delivered);
 }
 
 #[tokio::test]

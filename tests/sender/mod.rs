@@ -2,7 +2,9 @@
 
 mod addresses;
 mod api_client;
+mod connections;
 mod failures;
+mod imperfect_responses;
 mod responses;
 mod signatures;
 mod tls;

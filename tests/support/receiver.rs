@@ -24,12 +24,16 @@ pub(crate) enum Behaviour {
     Answer(Answer),
     /// Writes these bytes as they are, then closes.
     Raw(Vec<u8>),
+    /// Writes these bytes as they are, and keeps the connection open for the next request.
+    RawThenReadOn(Vec<u8>),
     /// Writes these bytes as they are, then hangs.
     RawThenHang(Vec<u8>),
     /// Writes these bytes as they are, then resets the connection.
     RawThenReset(Vec<u8>),
     /// Writes these bytes, then spaces for ever, one at a time.
     Dribble(Vec<u8>),
+    /// Writes the first bytes, then the second ones for ever, as fast as they are taken.
+    Flood(Vec<u8>, Vec<u8>),
     /// Answers 200 with a body of so many bytes.
     BigBody(usize),
 }
@@ -98,6 +102,8 @@ pub(crate) enum Greeting {
     Reset,
     /// Closes at once.
     Close,
+    /// Writes this response without reading, then ends its side of the connection.
+    EarlyResponse(&'static [u8]),
 }
 
 /// Chooses the behaviour for a request, given its number from 0 and the request.
@@ -170,6 +176,10 @@ struct Shared {
     connections: AtomicU64,
     requests: watch::Sender<Vec<Received>>,
     cut_off: watch::Sender<usize>,
+    /// How many connections are open.
+    open: watch::Sender<usize>,
+    /// How often all connections were closed.
+    closings: watch::Sender<usize>,
 }
 
 /// A running receiver; it stops when dropped.
@@ -206,6 +216,8 @@ impl Receiver {
             connections: AtomicU64::new(0),
             requests: watch::Sender::new(Vec::new()),
             cut_off: watch::Sender::new(0),
+            open: watch::Sender::new(0),
+            closings: watch::Sender::new(0),
         });
         let acceptor = tls.map(TlsAcceptor::from);
         let tls = acceptor.is_some();
@@ -237,6 +249,17 @@ impl Receiver {
     /// Sets the greeting of new connections.
     pub(crate) fn set_greeting(&self, greeting: Greeting) {
         *self.shared.greeting.lock().unwrap() = greeting;
+    }
+
+    /// Closes every connection, as a server does whose keep-alive timeout expired.
+    pub(crate) async fn close_connections(&self) {
+        self.shared.closings.send_modify(|closings| *closings += 1);
+        let mut open = self.shared.open.subscribe();
+        let waiting = open.wait_for(|open| *open == 0);
+        assert!(
+            tokio::time::timeout(WAIT_TIMEOUT, waiting).await.is_ok(),
+            "a connection stays open"
+        );
     }
 
     /// Every request so far, in the order of arrival.

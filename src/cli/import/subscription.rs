@@ -6,6 +6,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::{Finding, Kind};
+use crate::domain::connection_headers::is_connection_header;
 use crate::domain::mapping::MappingDefinition;
 use crate::mapping::CompiledMapping;
 use crate::sender::masked_headers;
@@ -224,8 +225,7 @@ fn is_whole_event(data: &Value) -> bool {
 
 /// Headers that belong to the connection or to the signature.
 fn is_ours(lower: &str) -> bool {
-    ["host", "content-length", "transfer-encoding", "connection"].contains(&lower)
-        || lower.starts_with("webhook-")
+    is_connection_header(lower) || lower.starts_with("webhook-")
 }
 
 /// Whether the value comes from the event alone.

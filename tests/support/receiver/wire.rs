@@ -17,21 +17,30 @@ use super::{Answer, Behaviour, Greeting, Received, Shared};
 /// Interval between two bytes of a slow response.
 const DRIBBLE: Duration = Duration::from_millis(5);
 
+/// Bytes of one write of a flood.
+const FLOOD_BYTES: usize = 64 * 1024;
+
 pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
         let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
         let greeting = *shared.greeting.lock().unwrap();
         let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+        let mut closings = shared.closings.subscribe();
+        shared.open.send_modify(|open| *open += 1);
         connections.spawn(async move {
             // Broken connections are expected in many tests.
-            let _ = greet(socket, tls, greeting, number, &shared).await;
+            tokio::select! {
+                _ = greet(socket, tls, greeting, number, &shared) => {}
+                _ = closings.changed() => {}
+            }
+            shared.open.send_modify(|open| *open -= 1);
         });
     }
 }
 
 async fn greet(
-    socket: TcpStream,
+    mut socket: TcpStream,
     tls: Option<TlsAcceptor>,
     greeting: Greeting,
     number: u64,
@@ -42,6 +51,11 @@ async fn greet(
         Greeting::NeverRead => std::future::pending().await,
         Greeting::Reset => return socket.set_zero_linger(),
         Greeting::Close => return Ok(()),
+        Greeting::EarlyResponse(bytes) => {
+            socket.write_all(bytes).await?;
+            socket.shutdown().await?;
+            std::future::pending().await
+        }
     }
     socket.set_nodelay(true)?;
     let mut stream = match tls {
@@ -90,6 +104,18 @@ async fn behave(stream: &mut Stream, behaviour: Behaviour) -> io::Result<Then> {
         Behaviour::Raw(bytes) => {
             stream.write_all(&bytes).await?;
             Ok(Then::Close)
+        }
+        Behaviour::RawThenReadOn(bytes) => {
+            stream.write_all(&bytes).await?;
+            stream.flush().await?;
+            Ok(Then::ReadOn)
+        }
+        Behaviour::Flood(first, again) => {
+            stream.write_all(&first).await?;
+            let many = again.repeat(FLOOD_BYTES.div_ceil(again.len()));
+            loop {
+                stream.write_all(&many).await?;
+            }
         }
         Behaviour::RawThenHang(bytes) => {
             stream.write_all(&bytes).await?;
