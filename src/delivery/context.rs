@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use http::HeaderValue;
 use rand::rngs::StdRng;
@@ -31,6 +32,9 @@ use crate::sender::Sender;
 use crate::store::{DeliveryQueue, LeaseRef, NodeTimeSchedule, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Tracer;
+
+/// How long deliveries are postponed for which this machine lacked a resource.
+const POSTPONEMENT: Duration = Duration::from_secs(1);
 
 /// What the dispatcher is made of.
 pub struct DispatcherParts {
@@ -205,11 +209,16 @@ impl Context {
 
     /// Releases leases; their deliveries are pending and due at once.
     pub(super) async fn release(&self, leases: Vec<LeaseRef>) {
+        self.release_until(leases, self.parts.clock.now()).await;
+    }
+
+    /// Releases leases; their deliveries are pending until `due_at`.
+    async fn release_until(&self, leases: Vec<LeaseRef>, due_at: Timestamp) {
         if leases.is_empty() {
             return;
         }
         let count = leases.len();
-        if let Err(error) = self.parts.store.release(leases, self.parts.clock.now()).await {
+        if let Err(error) = self.parts.store.release(leases, due_at).await {
             tracing::error!(%error, count, "leases could not be released; they will expire");
         }
     }
@@ -222,6 +231,19 @@ impl Context {
         let context = Arc::clone(self);
         self.tasks.spawn(async move {
             context.release(leases).await;
+            context.refresh_or_log().await;
+        });
+    }
+
+    /// Releases leases of deliveries that cannot be attempted now for lack of a local resource.
+    pub(super) fn postpone_in_background(self: &Arc<Self>, leases: Vec<LeaseRef>) {
+        if leases.is_empty() {
+            return;
+        }
+        let context = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let due_at = context.parts.clock.now() + POSTPONEMENT;
+            context.release_until(leases, due_at).await;
             context.refresh_or_log().await;
         });
     }

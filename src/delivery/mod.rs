@@ -4,7 +4,7 @@
 //!
 //! `claimer` and intake fill the `queue` of each mapping; the `limiter` of each destination admits
 //! requests, which `scheduler` starts and `executor` sends; `outcome` decides each delivery's next state
-//! and `completer` records it.
+//! and `completer` and `recorder` record it.
 
 mod authorized_request;
 mod batch;
@@ -26,6 +26,7 @@ mod monitoring;
 mod multistatus;
 mod outcome;
 mod queue;
+mod recorder;
 mod renderer;
 mod request_span;
 mod schedule;

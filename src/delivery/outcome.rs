@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::batch::{Batch, OneOrMany};
 use super::circuit_breaker::Verdict;
-use super::completer;
 use super::context::Context;
-use super::lease::shift_times;
+use super::lease::{lease_of, shift_times};
 use super::multistatus::{AttemptResult, Results, classify};
+use super::recorder;
 use super::renderer::PrepareError;
 use crate::domain::attempt::{self, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
@@ -25,6 +25,8 @@ pub(super) struct Execution {
     pub(super) records: OneOrMany<Record>,
     /// Leases to release: their deliveries were not attempted.
     pub(super) released: Vec<LeaseRef>,
+    /// Leases to release for a moment: this machine lacked what their attempt needed.
+    pub(super) postponed: Vec<LeaseRef>,
     /// Rendered batches for requests of their own.
     pub(super) batches: Vec<Batch>,
     /// Whether it left rendered batches, which are queued by now.
@@ -71,6 +73,16 @@ impl Context {
         request: CompletedRequest,
         execution: &mut Execution,
     ) {
+        if let Some(lacking) = request.exchange.local {
+            tracing::error!(
+                mapping = route.name,
+                lacking = lacking.as_str(),
+                error = request.exchange.error.as_deref(),
+                "this machine lacks what a request needs: its deliveries are postponed"
+            );
+            execution.postponed.extend(request.batch.deliveries().map(lease_of));
+            return;
+        }
         let results = if request.batch.is_array {
             classify(&request.exchange, request.batch.len())
         } else {
@@ -119,7 +131,7 @@ impl Context {
             let attempt = &record.attempt;
             self.statistics.attempted(route.id, attempt.started_at, attempt.duration_us, next);
         }
-        let results = completer::write(self, Arc::new(records)).await;
+        let results = recorder::write(self, Arc::new(records)).await;
         // A late record means that the lease was lost: the delivery is no longer this node's.
         let mut results = results.into_iter();
         batch.items.retain(|item| {

@@ -112,7 +112,7 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
     while let Some(request) = admitted {
         let mapping_id = request.mapping_id;
         let (execution, completed) = request.execute().await;
-        let Execution { records, mut released, has_batches, .. } = execution;
+        let Execution { records, mut released, postponed, has_batches, .. } = execution;
         log_circuit_change(&context, mapping_id, &completed);
         context.completions.send(records);
         released.extend(completed.drained);
@@ -120,6 +120,7 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
             released.append(&mut limiter.drain());
         }
         context.release_in_background(released);
+        context.postpone_in_background(postponed);
         if completed.wants_claim || completed.closed {
             context.claim_wanted.notify_one();
         }

@@ -171,7 +171,7 @@ struct Compiled {
 }
 
 /// Compiles a mapping. One that this version cannot compile gets a stand-in with its trigger, or with one that
-/// matches every event where the trigger is at fault: nothing is lost until the mapping can be compiled.
+/// matches every event where the trigger is the reason: nothing is lost until the mapping can be compiled.
 fn compile(mapping: &Mapping, name: &str) -> Option<Compiled> {
     let definition = &mapping.revision.definition;
     match try_compile(definition, name) {

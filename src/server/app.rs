@@ -17,15 +17,13 @@ use super::router::{self, RequestRouter};
 use super::startup;
 use super::threads::DeliveryThreads;
 use super::wiring::{self, Components};
-use crate::auth::Authenticator;
 use crate::delivery::{Dispatcher, DispatcherParts};
-use crate::functions::{FunctionPool, PoolOptions};
+use crate::functions::FunctionPool;
 use crate::intake::Intake;
 use crate::live::Feed;
 use crate::maintenance::{ClockSteps, Duties, JobRunner, Schedule};
 use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::routing::LiveRoutes;
-use crate::settings::secrets;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::SpanExporter;
@@ -69,18 +67,12 @@ impl App {
         let store = startup::open_store(&parts, &metrics).await?;
         let schedule = Arc::clone(&store).node_time_schedule();
         let keyring = Arc::new(startup::load_keyring(&parts, &*store).await?);
-        let token = secrets::operator_token(&parts.settings.token_file)?;
-        let clock = Arc::clone(&parts.clock);
-        let authenticator =
-            Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?);
+        let authenticator = startup::authenticator(&parts, &store).await?;
         let clock_steps = ClockSteps::new(Arc::clone(&parts.clock));
         let node_id =
             startup::register_node(&parts, &*store, schedule.as_deref(), &clock_steps).await?;
         let sender = Arc::new(startup::sender(&parts)?);
-        let functions = Arc::new(FunctionPool::new(PoolOptions {
-            workers: parts.settings.function_workers,
-            ..parts.functions.clone()
-        }));
+        let functions = startup::functions(&parts);
         let auth = Authorizer::new(AuthorizerParts {
             store: store.clone(),
             sender: Arc::clone(&sender),
@@ -108,13 +100,7 @@ impl App {
             seed: parts.seed,
             deliver_on: threads.handle().clone(),
         });
-        let expired = dispatcher.expire_leases().await?;
-        if expired > 0 {
-            tracing::warn!(
-                expired,
-                "expired the previous process's leases; their outcome is unknown"
-            );
-        }
+        startup::expire_previous_leases(&dispatcher).await?;
         let node = Arc::new(RunningNode {
             store: store.clone(),
             keyring: Arc::clone(&keyring),

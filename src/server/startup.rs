@@ -11,11 +11,14 @@ use tokio::net::TcpListener;
 use super::error::AppError;
 use super::listener::{ListenError, ListenerOptions};
 use super::parts::AppParts;
+use crate::auth::Authenticator;
+use crate::delivery::Dispatcher;
 use crate::domain::id::NodeId;
+use crate::functions::{FunctionPool, PoolOptions};
 use crate::maintenance::ClockSteps;
 use crate::sender::{AddressPolicy, Sender, SenderOptions};
 use crate::settings::Settings;
-use crate::settings::secrets::Keyring;
+use crate::settings::secrets::{self, Keyring};
 use crate::store::{self, NodeTimeSchedule, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{ExporterOptions, SpanExporter, Tracer};
@@ -70,6 +73,30 @@ pub(super) async fn register_node(
         }
     }
     Ok(store.register_node(&parts.settings.node_name, now).await?)
+}
+
+/// Opens access control, with the operator's token from its file.
+pub(super) async fn authenticator(
+    parts: &AppParts,
+    store: &Arc<dyn Store>,
+) -> Result<Arc<Authenticator>, AppError> {
+    let token = secrets::operator_token(&parts.settings.token_file)?;
+    let clock = Arc::clone(&parts.clock);
+    Ok(Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?))
+}
+
+pub(super) fn functions(parts: &AppParts) -> Arc<FunctionPool> {
+    let workers = parts.settings.function_workers;
+    Arc::new(FunctionPool::new(PoolOptions { workers, ..parts.functions.clone() }))
+}
+
+/// Records the leases that the process before left: their outcome is unknown.
+pub(super) async fn expire_previous_leases(dispatcher: &Dispatcher) -> Result<(), AppError> {
+    let expired = dispatcher.expire_leases().await?;
+    if expired > 0 {
+        tracing::warn!(expired, "expired the previous process's leases; their outcome is unknown");
+    }
+    Ok(())
 }
 
 pub(super) fn sender(parts: &AppParts) -> Result<Sender, AppError> {

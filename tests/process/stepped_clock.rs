@@ -2,9 +2,10 @@
 //! nothing is deleted or dies because of the step.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::StatusCode;
+use postrider::domain::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -64,8 +65,7 @@ fn offset_file(dir: &Path) -> PathBuf {
 }
 
 fn wall() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_secs()).unwrap()
+    SystemClock::new().now().as_seconds()
 }
 
 #[tokio::test]
