@@ -5,6 +5,7 @@ mod adapters;
 mod app;
 mod descriptors;
 mod error;
+mod host_check;
 pub mod listener;
 mod node;
 mod parts;
