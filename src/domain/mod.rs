@@ -2,11 +2,13 @@
 //! the retry decision. No I/O and no randomness; the time comes from `clock::Clock`.
 
 pub mod alert;
+pub mod allowed_host;
 pub mod attempt;
 pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod condition;
+pub mod credential_origin;
 pub mod delivery;
 pub mod destination;
 pub mod digest;
@@ -24,4 +26,6 @@ pub mod retry;
 pub mod secret;
 pub mod source;
 pub mod span;
+pub mod terminal_text;
 pub mod trace;
+pub mod unquoted;
