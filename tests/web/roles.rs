@@ -155,7 +155,7 @@ async fn paths_and_networks_of_the_machine_are_shown_to_admins_alone() {
         assert!(page.html.contains(text.as_str()), "{text}");
     }
     for role in ["viewer", "operator"] {
-        let secret = make(&mut admin, &[("name", role), ("role", role)]).await;
+        let secret = make(&mut admin, &[("name", &format!("a-{role}")), ("role", role)]).await;
         let mut visitor = Visitor::with_token(&app, &secret).await;
         let page = visitor.get("/settings").await;
         assert_eq!(page.status, StatusCode::OK);
