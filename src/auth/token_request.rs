@@ -113,7 +113,7 @@ impl TokenSpec {
 /// Checks that a name is safe in URLs, log lines and tables.
 fn name_fault(name: &str) -> Option<String> {
     let is_taken = |actor: &&str| name.eq_ignore_ascii_case(actor);
-    if [SERVICE_ACTOR, UNKNOWN_ACTOR].iter().any(|actor| is_taken(actor)) {
+    if [SERVICE_ACTOR, UNKNOWN_ACTOR].iter().any(is_taken) {
         return Some(format!("{name:?} is an actor of the audit log that is no token"));
     }
     let fits = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.');

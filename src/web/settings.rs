@@ -48,7 +48,11 @@ pub(super) async fn show(
             },
             origin: match origin {
                 Origin::File { line, .. } if !shows_all => format!("settings file, line {line}"),
-                other => other.to_string(),
+                Origin::Default
+                | Origin::BesideDatabase
+                | Origin::File { .. }
+                | Origin::Variable(_)
+                | Origin::Flag(_) => origin.to_string(),
             },
             is_default: matches!(origin, Origin::Default | Origin::BesideDatabase),
             variable: setting.variable(),
