@@ -8,6 +8,7 @@ use serde_json::error::Category;
 
 use super::problem::Problem;
 use crate::domain::error_chain;
+use crate::domain::unquoted::unquoted;
 
 /// The maximum body size of the admin API, in bytes.
 pub(super) const LIMIT: usize = 8 * 1024 * 1024;
@@ -28,7 +29,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// A syntax error is a malformed request; valid JSON of another shape is an invalid one.
 fn misread(error: &serde_json::Error) -> Problem {
-    let words = format!("invalid body: {error}");
+    let words = format!("invalid body: {}", unquoted(&error.to_string()));
     match error.classify() {
         Category::Data => Problem::unprocessable("invalid", &words),
         Category::Io | Category::Syntax | Category::Eof => Problem::malformed(words),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -44,7 +44,7 @@ pub(super) async fn begin(
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<BegunView>, Problem> {
-    Ok(Json(api.service.connect(&operator, &names).await?))
+    Ok(Json(api.service.connect(&operator, &names, None).await?))
 }
 
 /// Disconnect a destination; its deliveries are held.
@@ -76,7 +76,7 @@ pub(super) struct CallbackQuery {
 }
 
 impl CallbackQuery {
-    fn returned(self) -> Callback {
+    fn returned(self, headers: &HeaderMap) -> Callback {
         let error = self.error.filter(|error| !error.is_empty()).map(|error| {
             match self.error_description.filter(|words| !words.is_empty()) {
                 Some(words) => format!("{error} ({words})"),
@@ -87,8 +87,21 @@ impl CallbackQuery {
             state: self.state.unwrap_or_default(),
             code: self.code.filter(|code| !code.is_empty()).map(SecretString::from),
             error,
+            browser: began_in(headers),
         }
     }
+}
+
+/// The cookie of a browser that began a connection, with and without TLS.
+pub const BROWSER_COOKIES: [&str; 2] = ["__Host-postrider_connect", "postrider_connect"];
+
+/// The value that the browser keeps since it began.
+fn began_in(headers: &HeaderMap) -> Option<String> {
+    let texts = headers.get_all(header::COOKIE).into_iter().filter_map(|it| it.to_str().ok());
+    let mut pairs =
+        texts.flat_map(|text| text.split(';')).filter_map(|it| it.trim().split_once('='));
+    let found = pairs.find(|(name, _)| BROWSER_COOKIES.contains(name));
+    found.map(|(_, value)| value.to_owned())
 }
 
 /// The OAuth callback, for browsers.
@@ -100,9 +113,10 @@ impl CallbackQuery {
             content_type = "text/plain")))]
 pub(super) async fn callback(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
     Query(query): Query<CallbackQuery>,
 ) -> Response {
-    match api.service.finish_connection(query.returned()).await {
+    match api.service.finish_connection(query.returned(&headers)).await {
         Ok(path) => {
             page(StatusCode::OK, &format!("{path} is connected. You can close this window."))
         }
@@ -112,6 +126,7 @@ pub(super) async fn callback(
                 ConnectError::Auth(_) => StatusCode::BAD_GATEWAY,
                 ConnectError::UnknownState
                 | ConnectError::ExpiredState
+                | ConnectError::OtherBrowser
                 | ConnectError::Refused(_)
                 | ConnectError::NoCode => StatusCode::BAD_REQUEST,
             };

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::Value;
+use utoipa::IntoParams;
 
 use super::authentication::Authenticated;
 use super::body::Body;
@@ -12,6 +15,7 @@ use super::page::Paged;
 use super::resource::{self, ResourceRequest};
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
+use crate::domain::destination::XSignatureKey;
 use crate::pipeline::{Change, DestinationDocument, Target};
 use crate::service::Condition;
 use crate::service::page::Page;
@@ -85,11 +89,28 @@ pub(super) async fn remove(at: ResourceRequest<Admin>) -> Result<Response, Probl
 }
 
 /// Rotate a destination's shared secret. The new secret is shown once; the old one signs as well
-/// until its overlap ends.
+/// until its overlap ends. `x_signature` chooses the one that signs `X-Signature`, which carries one
+/// signature, until then: the current one, by default, or the previous one.
 #[utoipa::path(post, path = "/destinations/{source}/{destination}/rotate-shared-secret", tag = "destinations",
+    params(RotateQuery),
     responses(
         (status = 200, description = "The destination, with the secret", body = DestinationDetail),
         (status = 412, description = "The precondition failed: it has changed since it was read", body = Problem)))]
-pub(super) async fn rotate(at: ResourceRequest<Admin>) -> Result<Response, Problem> {
-    at.change(Change::Rotate).await
+pub(super) async fn rotate(
+    at: ResourceRequest<Admin>,
+    query: Result<Query<RotateQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
+    at.change(Change::Rotate(query.x_signature)).await
+}
+
+/// How to rotate.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RotateQuery {
+    /// The key of `X-Signature` while the previous secret is active.
+    #[serde(default)]
+    #[param(inline)]
+    x_signature: XSignatureKey,
 }

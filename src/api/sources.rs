@@ -12,6 +12,7 @@ use super::body::Body;
 use super::resource::{self, ResourceRequest};
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
+use crate::domain::destination::XSignatureKey;
 use crate::pipeline::{Change, SourceDocument, Target};
 use crate::service::Condition;
 use crate::service::page::Page;
@@ -90,5 +91,5 @@ pub(super) async fn remove(at: ResourceRequest<Admin>) -> Result<Response, Probl
         (status = 200, description = "The source, with the secret", body = SourceDetail),
         (status = 412, description = "The precondition failed: it has changed since it was read", body = Problem)))]
 pub(super) async fn rotate(at: ResourceRequest<Admin>) -> Result<Response, Problem> {
-    at.change(Change::Rotate).await
+    at.change(Change::Rotate(XSignatureKey::default())).await
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 use crate::domain::audit::{Action, NewEntry};
-use crate::domain::auth::{Act, Caller, Forbidden, Role, Scope};
+use crate::domain::auth::{Act, Caller, Forbidden, Role, Scope, UNKNOWN_ACTOR};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::TokenId;
 use crate::settings::secrets::{SecretError, digest, generate};
@@ -260,6 +260,7 @@ impl Authenticator {
         Ok(Caller {
             token_id: live.token.id,
             name: made.name.clone(),
+            created_at: live.token.created_at,
             role: made.role,
             scope: made.scope.clone(),
             from: address(from),
@@ -288,7 +289,7 @@ impl Authenticator {
                 if let Some(unkept) = unkept {
                     let after = json!({"because": refusal.to_string(), "not_kept_before": unkept});
                     let act = Act {
-                        actor: "unknown".to_owned(),
+                        actor: UNKNOWN_ACTOR.to_owned(),
                         from: address(from),
                         ..Act::of_the_service("", now)
                     };

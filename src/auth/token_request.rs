@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::CreateTokenError;
-use crate::domain::auth::{Caller, DestinationPath, Role, Scope};
+use crate::domain::auth::{Caller, DestinationPath, Role, SERVICE_ACTOR, Scope, UNKNOWN_ACTOR};
 use crate::domain::clock::Timestamp;
 use crate::store::NewToken;
 
@@ -112,6 +112,10 @@ impl TokenSpec {
 
 /// Checks that a name is safe in URLs, log lines and tables.
 fn name_fault(name: &str) -> Option<String> {
+    let is_taken = |actor: &&str| name.eq_ignore_ascii_case(actor);
+    if [SERVICE_ACTOR, UNKNOWN_ACTOR].iter().any(is_taken) {
+        return Some(format!("{name:?} is an actor of the audit log that is no token"));
+    }
     let fits = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.');
     let starts_well = name.starts_with(|one: char| one.is_ascii_alphanumeric());
     (!starts_well || name.len() > MAX_NAME || !name.chars().all(fits)).then(|| {

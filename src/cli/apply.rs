@@ -31,6 +31,8 @@ A pipeline file:
             client_id: postrider
             client_secret: {env: WAREHOUSE_CLIENT_SECRET}
           secret_headers: {X-Api-Key: {env: WAREHOUSE_API_KEY}}
+          secret_parameters: {sig: {env: WAREHOUSE_SIG}}   # appended to every URL
+          allowed_hosts: ['*.example.com']    # hosts that may get them although an event decides
           mappings:
             - name: everything
               url: https://example.com/hook
@@ -55,6 +57,9 @@ pub struct ApplyArgs {
     /// Remove objects that are not in the file
     #[arg(long)]
     prune: bool,
+    /// Accept shared secrets below the minimum length
+    #[arg(long)]
+    weak: bool,
 }
 
 impl ApplyArgs {
@@ -63,7 +68,12 @@ impl ApplyArgs {
     /// # Errors
     /// When the file is wrong, or the service cannot be asked or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let file = pipeline_file::read(&self.file)?;
+        let mut file = pipeline_file::read(&self.file)?;
+        if self.weak {
+            let sources = file.document.sources.iter_mut();
+            let destinations = sources.flat_map(|source| &mut source.destinations);
+            destinations.for_each(|destination| destination.allow_weak_secret = true);
+        }
         let client = Client::of(globals)?;
         let request =
             ApplyRequest { document: file.document, dry_run: self.dry_run, prune: self.prune };

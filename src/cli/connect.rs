@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
+use super::output::plain;
 use crate::pipeline::ConnectionView;
 use crate::service::connection::BegunView;
 
@@ -62,7 +63,7 @@ impl ConnectArgs {
         let begun: BegunView = client.post(&path, &serde_json::Map::new()).await?;
         let mut out = globals.output();
         if !out.is_json() {
-            out.line(&begun.authorize_url)?;
+            out.line(plain(&begun.authorize_url))?;
             out.remark(&format!("open it in a browser before {}", begun.expires_at))?;
         }
         if self.no_wait {
@@ -78,7 +79,7 @@ impl ConnectArgs {
         if out.is_json() {
             out.json(&Connected { begun: &begun, connection: Some(connection) })?;
         } else {
-            out.line(format!("{} is connected", self.destination))?;
+            out.line(format!("{} is connected", plain(&self.destination)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -97,7 +98,7 @@ impl DisconnectArgs {
         if out.is_json() {
             out.json(&connection)?;
         } else {
-            let destination = &self.destination;
+            let destination = plain(&self.destination);
             out.line(format!("{destination} is disconnected: its deliveries are held"))?;
         }
         Ok(ExitCode::SUCCESS)

@@ -168,6 +168,10 @@ fn secret_hint(error: &SecretError) -> Option<String> {
             "chmod 600 {}, and replace the key if another user may have read it",
             path.display()
         )),
+        SecretError::Foreign { path, user, .. } => Some(format!(
+            "chown {user} {}, and replace what it has if that user may have written it",
+            path.display()
+        )),
         SecretError::File { path, .. } => {
             Some(format!("check who owns {} and its folder", path.display()))
         }

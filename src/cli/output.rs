@@ -10,6 +10,7 @@ use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, TableStyle};
 use serde::Serialize;
 
 use crate::domain::attempt::{Effect, Outcome};
+use crate::domain::terminal_text::{shown, shown_json, shown_output};
 
 /// Standard output of one verb.
 #[derive(Debug)]
@@ -75,7 +76,10 @@ impl Output {
     /// # Errors
     /// When it cannot be written.
     pub fn line(&mut self, text: impl AsRef<str>) -> std::io::Result<()> {
-        writeln!(self.out, "{}", text.as_ref())
+        let text = text.as_ref();
+        // What was not `plain` does not act on a terminal either.
+        let text = if self.terminal { shown_output(text) } else { Cow::Borrowed(text) };
+        writeln!(self.out, "{text}")
     }
 
     /// Prints JSON: indented on a terminal, one line otherwise.
@@ -88,7 +92,7 @@ impl Output {
         } else {
             serde_json::to_string(value)
         };
-        self.line(text.map_err(std::io::Error::other)?)
+        self.line(shown_json(&text.map_err(std::io::Error::other)?))
     }
 
     /// Prints a table: with headers and colour on a terminal, else a row a line, cells between
@@ -187,14 +191,9 @@ pub(super) fn painted(word: &str) -> String {
     }
 }
 
-/// Text without control characters: external text must not move the cursor.
+/// Text from elsewhere, its control and direction characters shown by their code.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        let shown = text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one });
-        Cow::Owned(shown.collect())
-    } else {
-        Cow::Borrowed(text)
-    }
+    shown(text)
 }
 
 #[cfg(test)]
@@ -203,7 +202,8 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(plain("a\u{1b}[2Jb\tc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(plain("a\u{1b}[2Jb\tc"), "a\\u{1b}[2Jb\\u{9}c");
+        assert_eq!(plain("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(plain("größe"), "größe");
     }
 

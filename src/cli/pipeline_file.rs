@@ -8,6 +8,7 @@ use serde_saphyr::{Error as YamlError, MessageFormatter as _, UserMessageFormatt
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use crate::domain::unquoted::{bare, unquoted};
 use crate::pipeline::{Document, GivenFunction, GivenSecret, Hidden};
 use crate::settings::nearest;
 
@@ -82,11 +83,11 @@ fn words(error: &YamlError) -> String {
         YamlError::SerdeMissingField { field, .. } => format!("the field {field} is missing here"),
         YamlError::SerdeInvalidType { unexpected, expected, .. }
         | YamlError::SerdeInvalidValue { unexpected, expected, .. } => {
-            format!("{expected} is expected here, not {unexpected}")
+            format!("{expected} is expected here, not {}", bare(&unexpected.to_string()))
         }
         YamlError::InvalidScalar { ty, .. } => format!("{} is expected here", thing(ty)),
         YamlError::Unexpected { expected, .. } => format!("{} is expected here", thing(expected)),
-        other => UserMessageFormatter.format_message(other).replace('\n', "; "),
+        other => unquoted(&UserMessageFormatter.format_message(other)).replace('\n', "; "),
     }
 }
 
@@ -129,6 +130,9 @@ pub(super) fn resolve(
             }
             for (name, value) in destination.secret_headers.iter_mut().flatten() {
                 take(&path(&format!("secret_headers.{name}")), Some(value), folder, variable)?;
+            }
+            for (name, value) in destination.secret_parameters.iter_mut().flatten() {
+                take(&path(&format!("secret_parameters.{name}")), Some(value), folder, variable)?;
             }
             for mapping in &mut destination.mappings {
                 let Some(function) = &mut mapping.function else { continue };

@@ -3,8 +3,13 @@
 
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::ExposeSecret as _;
+use url::Url;
 
 use super::context::Context;
 use super::renderer::PrepareError;
@@ -13,16 +18,27 @@ use crate::domain::error_chain;
 use crate::domain::outbound_auth::Auth;
 use crate::outbound_auth::AuthError;
 use crate::routing::MappingRoute;
-use crate::sender::{Exchange, SignedRequest};
+use crate::sender::{Exchange, SignedRequest, masked_url};
 
 impl Context {
-    /// Adds the destination's secret headers and token, marked as sensitive. Fails when no token can be
-    /// obtained: no request is sent without it.
+    /// Adds the destination's secret headers and token, marked as sensitive, and its secret query
+    /// parameters. Fails when no token can be obtained: no request is sent without it; and when the
+    /// URL must not get credentials.
     pub(super) async fn authorize(
         &self,
         route: &MappingRoute,
+        url: &mut Url,
         headers: &mut HeaderMap,
     ) -> Result<(), PrepareError> {
+        if route.has_credentials() {
+            let is_literal = route.compiled().literal_origins().is_some();
+            let admitted = route.settings.admits_credentials(url, is_literal);
+            admitted.map_err(|refused| PrepareError {
+                outcome: Outcome::Address,
+                error: refused.to_string(),
+            })?;
+            add_secret_parameters(route, url);
+        }
         add_secret_headers(route, headers);
         if route.settings.auth != Auth::None {
             let timeout = route.settings.timeout();
@@ -34,7 +50,7 @@ impl Context {
 
     /// Sends a signed and authorized request. Secrets that the receiver echoes are masked.
     pub(super) async fn send(&self, route: &MappingRoute, outgoing: SignedRequest) -> Exchange {
-        if route.settings.auth == Auth::None && route.secret_headers.is_empty() {
+        if !route.has_credentials() {
             return self.parts.sender.send(outgoing).await;
         }
         let started = Instant::now();
@@ -47,6 +63,8 @@ impl Context {
             multistatus_bytes: outgoing.multistatus_bytes,
         });
         let mut secrets = secret_values(&outgoing.headers);
+        let parameters = route.secret_parameters.iter();
+        secrets.extend(parameters.map(|(_, value)| value.expose_secret().to_owned()));
         let mut exchange = self.parts.sender.send(outgoing).await;
         if let Some(mut resend) = resend
             && exchange.status == Some(StatusCode::UNAUTHORIZED.as_u16())
@@ -90,13 +108,52 @@ fn add_secret_headers(route: &MappingRoute, headers: &mut HeaderMap) {
     }
 }
 
+fn add_secret_parameters(route: &MappingRoute, url: &mut Url) {
+    if route.secret_parameters.is_empty() {
+        return;
+    }
+    // Text is appended, so that the mapping's own query keeps its bytes.
+    let mut query = url.query().unwrap_or_default().to_owned();
+    for (name, value) in route.secret_parameters.iter() {
+        let value = utf8_percent_encode(value.expose_secret(), NON_ALPHANUMERIC);
+        let mark = if query.is_empty() { "" } else { "&" };
+        query.push_str(&format!("{mark}{name}={value}"));
+    }
+    url.set_query(Some(&query));
+}
+
+/// A request's URL as it is recorded.
+pub(super) fn recorded_url(route: &MappingRoute, url: &Url) -> String {
+    masked_url(url, route.secret_parameters.iter().map(|(name, _)| name.as_str()))
+}
+
 fn unauthorized(error: &AuthError) -> PrepareError {
     PrepareError { outcome: Outcome::Auth, error: error_chain::display(error) }
 }
 
-/// The secrets in a request's headers: sensitive values, without the `Bearer` scheme.
+/// The secrets in a request's headers: sensitive values without their scheme, and the password of Basic
+/// authentication.
 fn secret_values(headers: &HeaderMap) -> Vec<String> {
+    let mut secrets = Vec::new();
     let sensitive = headers.values().filter(|value| value.is_sensitive());
-    let texts = sensitive.filter_map(|value| value.to_str().ok());
-    texts.map(|text| text.strip_prefix("Bearer ").unwrap_or(text).to_owned()).collect()
+    for text in sensitive.filter_map(|value| value.to_str().ok()) {
+        let Some((scheme, rest)) = text.split_once(' ').filter(|(scheme, _)| is_scheme(scheme))
+        else {
+            secrets.push(text.to_owned());
+            continue;
+        };
+        secrets.push(rest.to_owned());
+        let decoded = STANDARD.decode(rest).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"));
+        if let Some(Ok(pair)) = decoded.map(String::from_utf8) {
+            secrets.extend(pair.split_once(':').map(|(_, password)| password.to_owned()));
+        }
+    }
+    secrets
+}
+
+/// Whether the first word of a value is an authentication scheme (RFC 9110, 11.1) and no secret.
+fn is_scheme(word: &str) -> bool {
+    ["basic", "bearer", "token", "apikey", "digest"]
+        .iter()
+        .any(|scheme| word.eq_ignore_ascii_case(scheme))
 }

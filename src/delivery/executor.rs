@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, USER_AGENT};
 use smallvec::smallvec;
 
+use super::authorized_request::recorded_url;
 use super::batch::{Batch, BatchItem, OneOrMany};
 use super::context::Context;
 use super::lease::{lease_of, shift_times};
@@ -145,17 +146,18 @@ impl Context {
             first_event: &first.body,
         };
         self.sign(route, &mut headers, &message);
-        let authorized = self.authorize(route, &mut headers).await;
+        let mut url = first.url.clone();
+        let authorized = self.authorize(route, &mut url, &mut headers).await;
         let sent = SentRequest {
             started_at,
-            url: first.url.to_string(),
+            url: recorded_url(route, &first.url),
             headers: crate::sender::masked_headers(&headers, &[]),
             body_sha256: event.document.sha256_of(&body),
             webhook_id,
         };
         let outgoing = SignedRequest {
             method: first.method.clone(),
-            url: first.url.clone(),
+            url,
             headers,
             body,
             timeout: route.settings.timeout(),

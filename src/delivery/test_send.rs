@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::authorized_request::add_placeholder_authorization;
+use super::authorized_request::{add_placeholder_authorization, recorded_url};
 use super::context::Context;
 use super::dispatcher::Dispatcher;
 use crate::domain::attempt::{NewAttempt, Outcome};
@@ -82,15 +82,16 @@ impl Context {
         };
         let body = body_of(route, &rendered);
         let mut headers = self.test_headers(route, started_at, &rendered, &body);
+        let mut url = rendered.url.clone();
         let authorized = if send {
-            self.authorize(route, &mut headers).await
+            self.authorize(route, &mut url, &mut headers).await
         } else {
             add_placeholder_authorization(route, &mut headers);
             Ok(())
         };
         let request = TestRequest {
             method: rendered.method.clone(),
-            url: rendered.url.to_string(),
+            url: recorded_url(route, &rendered.url),
             headers: masked_headers(&headers, &[]),
             body: body.clone(),
         };
@@ -99,7 +100,7 @@ impl Context {
         attempt.body_sha256 = Some(sha256(&[&body]));
         let attempt = match authorized {
             Ok(()) if send => {
-                let rendered = Rendered { body, ..rendered };
+                let rendered = Rendered { body, url, ..rendered };
                 Some(self.send_test(route, rendered, headers, attempt).await)
             }
             Ok(()) => None,

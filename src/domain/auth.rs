@@ -138,6 +138,8 @@ pub struct Caller {
     pub token_id: TokenId,
     /// The token's name.
     pub name: String,
+    /// When the token was created: an earlier one may have had its name.
+    pub created_at: Timestamp,
     /// Its role.
     pub role: Role,
     /// Its scope.
@@ -264,6 +266,11 @@ impl Caller {
     }
 }
 
+/// The actor of what the service itself does.
+pub const SERVICE_ACTOR: &str = "postrider";
+/// The actor of refused sign-ins.
+pub const UNKNOWN_ACTOR: &str = "unknown";
+
 /// An act for the audit log: the actor, the time and the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
@@ -286,7 +293,7 @@ impl Act {
     #[must_use]
     pub fn of_the_service(part: &str, at: Timestamp) -> Self {
         Self {
-            actor: "postrider".to_owned(),
+            actor: SERVICE_ACTOR.to_owned(),
             role: None,
             from: part.to_owned(),
             request_id: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::allowed_host::allowed_host_fault;
 use super::id::{DestinationId, SourceId};
 use super::outbound_auth::Auth;
 use crate::domain::clock::Timestamp;
@@ -44,6 +45,39 @@ pub struct DestinationSettings {
     pub policy: DeliveryPolicy,
     /// How requests are authorized.
     pub auth: Auth,
+    /// Hosts that may get the destination's credentials although the event decides on the host: `host`,
+    /// `host:port` or `*.domain`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_hosts: Vec<String>,
+    /// Whether credentials may be sent over http to other than private hosts.
+    #[serde(skip_serializing_if = "is_false")]
+    pub allow_http: bool,
+    /// The key of `X-Signature`, which carries one signature, while a shared secret is being rotated.
+    #[serde(skip_serializing_if = "XSignatureKey::is_current")]
+    pub x_signature: XSignatureKey,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// The key of `X-Signature` while a shared secret is being rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum XSignatureKey {
+    /// The previous secret, until it retires.
+    Previous,
+    /// The current secret.
+    #[default]
+    Current,
+}
+
+impl XSignatureKey {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    const fn is_current(&self) -> bool {
+        matches!(self, Self::Current)
+    }
 }
 
 impl Default for DestinationSettings {
@@ -55,9 +89,15 @@ impl Default for DestinationSettings {
             rate_per_second: None,
             policy: DeliveryPolicy::All,
             auth: Auth::None,
+            allowed_hosts: Vec::new(),
+            allow_http: false,
+            x_signature: XSignatureKey::Current,
         }
     }
 }
+
+/// The most entries of `allowed_hosts`.
+const MAX_ALLOWED_HOSTS: usize = 100;
 
 /// Whether a success settles sibling deliveries: those of the same event and destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -116,6 +156,14 @@ impl DestinationSettings {
             && !(1..=100_000).contains(&rate)
         {
             faults.push(("rate_per_second", format!("should be 1 to 100000, not {rate}")));
+        }
+        if self.allowed_hosts.len() > MAX_ALLOWED_HOSTS {
+            faults.push(("allowed_hosts", format!("should be at most {MAX_ALLOWED_HOSTS}")));
+        }
+        for entry in &self.allowed_hosts {
+            if let Some(fault) = allowed_host_fault(entry) {
+                faults.push(("allowed_hosts", format!("{entry:?} {fault}")));
+            }
         }
         faults
     }

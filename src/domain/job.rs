@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Outcome;
 use super::condition::{EventConditions, StatusRange};
 use super::delivery::{Reason, State};
-use super::id::{DeliveryId, DestinationId, EventId, JobId, MappingId};
+use super::id::{DeliveryId, DestinationId, EventId, JobId, MappingId, TokenId};
 use crate::domain::clock::Timestamp;
 
 /// What a job does to each selected delivery.
@@ -58,6 +58,8 @@ pub struct JobFilter {
     pub destination_id: Option<DestinationId>,
     /// Of these destinations, the scope of the token that created it; none: of any.
     pub among: Option<Vec<DestinationId>>,
+    /// The token that created it, which is no condition; none for jobs of older versions.
+    pub asked_by: Option<TokenId>,
     /// Of this mapping.
     pub mapping_id: Option<MappingId>,
     /// In this state; for a redrive always dead.

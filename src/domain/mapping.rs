@@ -53,6 +53,9 @@ pub struct MappingDefinition {
     /// The URL to deliver to: a string, or a directive that gives one.
     #[schema(value_type = serde_json::Value)]
     pub url: Value,
+    /// How values of the event stand in a URL template.
+    #[serde(default, skip_serializing_if = "UrlValues::is_default")]
+    pub url_values: UrlValues,
     /// The HTTP method.
     #[serde(default)]
     pub method: Method,
@@ -70,6 +73,24 @@ pub struct MappingDefinition {
     /// Batching of events into requests; none: one request per event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
+}
+
+/// How values of the event stand in a URL template. Neither changes the host of the literal text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UrlValues {
+    /// Percent-encoded for the component that they stand in.
+    #[default]
+    Encoded,
+    /// As they are, as Segment has them.
+    Raw,
+}
+
+impl UrlValues {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(crate) const fn is_default(&self) -> bool {
+        matches!(self, Self::Encoded)
+    }
 }
 
 /// An insert function, as written.

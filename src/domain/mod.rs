@@ -2,12 +2,14 @@
 //! the retry decision. No I/O and no randomness; the time comes from `clock::Clock`.
 
 pub mod alert;
+pub mod allowed_host;
 pub mod attempt;
 pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod condition;
 pub mod connection_headers;
+pub mod credential_origin;
 pub mod delivery;
 pub mod delivery_ports;
 pub mod destination;
@@ -27,4 +29,6 @@ pub mod retry;
 pub mod secret;
 pub mod source;
 pub mod span;
+pub mod terminal_text;
 pub mod trace;
+pub mod unquoted;

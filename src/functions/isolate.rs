@@ -36,9 +36,10 @@ pub(super) type ReplySink = Rc<dyn Fn(&Reply)>;
 
 /// A loaded function. Field order is drop order: the engine's values before the engine.
 pub(super) struct Isolate {
-    describe: Persistent<Function<'static>>,
+    tools: Persistent<Object<'static>>,
     handlers: Persistent<Object<'static>>,
     context: Context,
+    runtime: Runtime,
     console: Rc<Console>,
     settings: String,
 }
@@ -79,8 +80,9 @@ impl Isolate {
         runtime.set_max_stack_size(STACK_BYTES);
         let context = Context::full(&runtime).map_err(engine)?;
         let console = Rc::new(Console { send, left: Cell::new(MAX_CONSOLE) });
-        let (describe, handlers) = context.with(|ctx| {
-            let describe = prelude(&ctx, &console).map_err(engine)?;
+        let (tools, handlers) = context.with(|ctx| {
+            let tools = prelude(&ctx, &console).map_err(engine)?;
+            let describe: Function<'_> = tools.get("describe").map_err(engine)?;
             let mut options = EvalOptions::default();
             options.strict = false;
             options.filename = Some(FILE_NAME.to_owned());
@@ -88,10 +90,15 @@ impl Isolate {
                 .map_err(|error| thrown(&ctx, &describe, error))?;
             drain(&ctx);
             let handlers: Object<'_> = ctx.eval(find_handlers()).map_err(engine)?;
-            Ok((Persistent::save(&ctx, describe), Persistent::save(&ctx, handlers)))
+            Ok((Persistent::save(&ctx, tools), Persistent::save(&ctx, handlers)))
         })?;
         let settings = load.settings.get().to_owned();
-        Ok(Self { describe, handlers, context, console, settings })
+        Ok(Self { tools, handlers, context, runtime, console, settings })
+    }
+
+    /// The memory that the engine holds, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        usize::try_from(self.runtime.memory_usage().malloc_size).unwrap_or(usize::MAX)
     }
 
     /// The names of the defined handlers.
@@ -159,9 +166,11 @@ impl Isolate {
     ) -> Result<T, FunctionError> {
         self.context.with(|ctx| {
             let lost = |error: Error| failed(format!("the engine lost the function: {error}"));
-            let describe = self.describe.clone().restore(&ctx).map_err(lost)?;
+            let tools = self.tools.clone().restore(&ctx).map_err(lost)?;
+            let describe = tools.get("describe").map_err(lost)?;
             let handlers = self.handlers.clone().restore(&ctx).map_err(lost)?;
-            work(&CallContext { ctx: ctx.clone(), describe, handlers, settings: &self.settings })
+            let (ctx, settings) = (ctx.clone(), &self.settings);
+            work(&CallContext { ctx, tools, describe, handlers, settings })
         })
     }
 }
@@ -169,6 +178,7 @@ impl Isolate {
 /// A call in progress.
 struct CallContext<'js, 'a> {
     ctx: Ctx<'js>,
+    tools: Object<'js>,
     describe: Function<'js>,
     handlers: Object<'js>,
     settings: &'a str,
@@ -198,8 +208,27 @@ impl<'js> CallContext<'js, '_> {
         let returned: Value<'js> =
             handler.call((given, settings)).map_err(|error| self.thrown(error))?;
         drain(&self.ctx);
-        let Some(promise) = returned.as_promise() else { return Ok(returned) };
-        self.settled(promise)
+        self.awaited(returned)
+    }
+
+    /// A value, awaited where it is a promise or has a `then`, as `await` does it.
+    fn awaited(&self, value: Value<'js>) -> Result<Value<'js>, FunctionError> {
+        if let Some(promise) = value.as_promise() {
+            return self.settled(promise);
+        }
+        let Some(object) = value.as_object() else { return Ok(value) };
+        let then: Value<'js> = object.get("then").map_err(|error| self.thrown(error))?;
+        if !then.is_function() {
+            return Ok(value);
+        }
+        let resolve: Function<'js> = self.tool("resolve")?;
+        let promise: Promise<'js> = resolve.call((value,)).map_err(|error| self.thrown(error))?;
+        drain(&self.ctx);
+        self.settled(&promise)
+    }
+
+    fn tool(&self, name: &str) -> Result<Function<'js>, FunctionError> {
+        self.tools.get(name).map_err(|error| self.thrown(error))
     }
 
     fn settled(&self, promise: &Promise<'js>) -> Result<Value<'js>, FunctionError> {
@@ -223,7 +252,19 @@ impl<'js> CallContext<'js, '_> {
     }
 
     fn item(&self, array: &Array<'js>, at: usize) -> Result<Value<'js>, FunctionError> {
-        array.get(at).map_err(|error| self.thrown(error))
+        self.awaited(array.get(at).map_err(|error| self.thrown(error))?)
+    }
+
+    /// What an object is, where JSON does not print it as an event.
+    fn oddity(&self, value: &Value<'js>) -> Result<String, FunctionError> {
+        let oddity: Function<'js> = self.tool("oddity")?;
+        oddity.call((value.clone(),)).map_err(|error| self.thrown(error))
+    }
+
+    /// What is in an event that JSON prints as `{}` although it is not empty.
+    fn hidden(&self, value: &Value<'js>) -> Result<String, FunctionError> {
+        let hidden: Function<'js> = self.tool("hidden")?;
+        hidden.call((value.clone(),)).map_err(|error| self.thrown(error))
     }
 
     /// An event as `JSON.stringify` prints it.
@@ -233,11 +274,33 @@ impl<'js> CallContext<'js, '_> {
         if !returned.is_object() || returned.is_array() || returned.is_function() {
             return Err(invalid(&format!("{}, not an event", type_name(&returned))));
         }
-        let printed = self.ctx.json_stringify(returned).map_err(|error| self.thrown(error))?;
+        match self.oddity(&returned)?.as_str() {
+            "" => {}
+            "an Error" => {
+                let (kind, message) = describe_value(&self.describe, returned)
+                    .unwrap_or((ErrorKind::Failed, "out of memory".to_owned()));
+                let message = format!("{handler} returned an Error, not an event: {message}");
+                return Err(FunctionError { kind, message });
+            }
+            what => return Err(invalid(&format!("{what}, not an event"))),
+        }
+        let printed =
+            self.ctx.json_stringify(returned.clone()).map_err(|error| self.thrown(error))?;
         let Some(printed) = printed else { return Err(invalid("a value that has no JSON")) };
         let text = printed.to_string().map_err(|error| self.thrown(error))?;
         if !text.starts_with('{') {
             return Err(invalid("a value that is not a JSON object"));
+        }
+        if text.contains("{}") {
+            match self.hidden(&returned)?.as_str() {
+                "" => {}
+                "a Promise" => return Err(invalid("an event with a Promise in it: await it")),
+                what => {
+                    return Err(invalid(&format!(
+                        "an event with {what} in it, which JSON has not"
+                    )));
+                }
+            }
         }
         if text.len() > MAX_EVENT {
             return Err(invalid("an event of more than 1 MiB"));
@@ -247,7 +310,7 @@ impl<'js> CallContext<'js, '_> {
     }
 }
 
-fn prelude<'js>(ctx: &Ctx<'js>, console: &Rc<Console>) -> Result<Function<'js>, Error> {
+fn prelude<'js>(ctx: &Ctx<'js>, console: &Rc<Console>) -> Result<Object<'js>, Error> {
     let console = Rc::clone(console);
     let write = Function::new(ctx.clone(), move |line: String| console.write(&line))?;
     let prelude: Function<'js> = ctx.eval(PRELUDE)?;
@@ -293,13 +356,18 @@ fn thrown<'js>(ctx: &Ctx<'js>, describe: &Function<'js>, error: Error) -> Functi
         return failed(error.to_string());
     }
     let value = ctx.catch();
-    let Ok((kind, message, stack)) = describe
-        .call::<_, Array<'js>>((value,))
-        .and_then(|it| Ok((it.get::<String>(0)?, it.get::<String>(1)?, it.get::<String>(2)?)))
-    else {
+    let Some((kind, message)) = describe_value(describe, value) else {
         ctx.catch();
         return failed("out of memory");
     };
+    FunctionError { kind, message }
+}
+
+/// The kind and the message of a thrown value; none when memory ran out.
+fn describe_value<'js>(describe: &Function<'js>, value: Value<'js>) -> Option<(ErrorKind, String)> {
+    let described: Array<'js> = describe.call((value,)).ok()?;
+    let text = |at| described.get::<String>(at).ok();
+    let (kind, message, stack) = (text(0)?, text(1)?, text(2)?);
     let kind = match kind.as_str() {
         "DropEvent" | "EventNotSupported" => ErrorKind::Dropped,
         "RetryError" => ErrorKind::Retry,
@@ -307,7 +375,7 @@ fn thrown<'js>(ctx: &Ctx<'js>, describe: &Function<'js>, error: Error) -> Functi
     };
     let message =
         position(&stack).map_or_else(|| message.clone(), |at| format!("{message} ({at})"));
-    FunctionError { kind, message }
+    Some((kind, message))
 }
 
 /// The first position in the function's source that a stack trace names: `line 3, column 7`.

@@ -7,38 +7,42 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Limit of private memory beyond the initial size (RLIMIT_DATA). Higher than the limit at which the
 /// service kills the worker, because it counts reserved memory too.
+#[cfg(target_os = "linux")]
 const DATA_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Enters the sandbox: no file can be opened or written, no process spawned, memory is bounded, no core
 /// dump is written.
 pub(super) fn enter() -> io::Result<()> {
     let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    if let Some(data) = own_data_bytes() {
-        setrlimit(Resource::Data, most(data + DATA_BYTES))?;
-    }
+    #[cfg(target_os = "linux")]
+    setrlimit(Resource::Data, most(own_data_bytes()? + DATA_BYTES))?;
     for (resource, limit) in
         [(Resource::Core, 0), (Resource::Fsize, 0), (Resource::Nproc, 0), (Resource::Nofile, 3)]
     {
         setrlimit(resource, most(limit))?;
     }
     #[cfg(target_os = "linux")]
-    filter::apply();
+    filter::apply()?;
     Ok(())
 }
 
-/// The process's private memory; none where /proc is not available.
-fn own_data_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(5)?.trim().parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+/// The process's private memory, which the limit counts already.
+#[cfg(target_os = "linux")]
+fn own_data_bytes() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm")
+        .map_err(|error| io::Error::new(error.kind(), format!("/proc/self/statm: {error}")))?;
+    let pages = text.split(' ').nth(5).and_then(|pages| pages.trim().parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm has no size of data"))?;
+    Ok(pages * rustix::param::page_size() as u64)
 }
 
 #[cfg(target_os = "linux")]
 mod filter {
     use std::collections::BTreeMap;
+    use std::io;
 
     use libc::c_long;
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    use seccompiler::{BackendError, BpfProgram, SeccompAction, SeccompFilter};
 
     /// The allowed system calls: I/O on open descriptors, memory, locks, time, exit.
     const ALLOWED: [c_long; 27] = [
@@ -71,17 +75,17 @@ mod filter {
         libc::SYS_exit_group,
     ];
 
-    /// All other system calls fail with EPERM in every thread. Skipped where seccomp is not available.
-    pub(super) fn apply() {
-        let Some(program) = program() else { return };
-        let _ = seccompiler::apply_filter_all_threads(&program);
+    /// All other system calls fail with EPERM in every thread.
+    pub(super) fn apply() -> io::Result<()> {
+        let program = program().map_err(|error| io::Error::other(format!("seccomp: {error}")))?;
+        seccompiler::apply_filter_all_threads(&program)
+            .map_err(|error| io::Error::other(format!("seccomp: {error}")))
     }
 
-    fn program() -> Option<BpfProgram> {
+    fn program() -> Result<BpfProgram, BackendError> {
         let rules: BTreeMap<i64, _> = ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
-        let refused = SeccompAction::Errno(u32::try_from(libc::EPERM).ok()?);
-        let arch = std::env::consts::ARCH.try_into().ok()?;
-        let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, arch).ok()?;
-        filter.try_into().ok()
+        let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let arch = std::env::consts::ARCH.try_into()?;
+        SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
     }
 }

@@ -11,6 +11,8 @@ use super::isolate::{Isolate, ReplySink};
 use super::protocol::{self, Call, ErrorKind, FunctionError, Reply, Task};
 use super::sandbox;
 
+/// A worker exits after an error when the function holds more than this part of its memory.
+const MAX_HELD_PART: usize = 4;
 /// Stack size of the engine's thread.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
@@ -19,10 +21,12 @@ const STACK_BYTES: usize = 8 * 1024 * 1024;
 pub fn main() -> ExitCode {
     let (calls, queue) = sync_channel(1);
     let engine = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || serve(&queue));
-    if engine.and_then(|_| sandbox::enter()).is_err() {
+    let mut input = io::stdin().lock();
+    if let Err(error) = engine.and_then(|_| sandbox::enter()) {
+        // No call reaches the engine.
+        refuse(&mut input, &mut io::stdout().lock(), &error);
         return ExitCode::FAILURE;
     }
-    let mut input = io::stdin().lock();
     while let Ok(call) = protocol::read(&mut input) {
         if calls.send(call).is_err() {
             break;
@@ -30,6 +34,22 @@ pub fn main() -> ExitCode {
     }
     // Exiting ends the engine's thread, even one in an infinite loop.
     ExitCode::SUCCESS
+}
+
+/// Answers each call with the error of the sandbox: no function runs outside it.
+fn refuse(input: &mut impl io::Read, output: &mut impl io::Write, error: &io::Error) {
+    let message = format!("the sandbox of functions cannot be set up: {error}");
+    let refused = Reply::Error(FunctionError { kind: ErrorKind::Retry, message });
+    while let Ok(call) = protocol::read(input) {
+        let Ok(call) = serde_json::from_slice::<Call<'_>>(&call) else { return };
+        let replies = std::iter::repeat_n(&refused, call.events.len().max(1));
+        let done = Reply::Done { discarded: true, exiting: false };
+        for reply in replies.chain([&done]) {
+            if protocol::write(output, reply).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 fn serve(queue: &Receiver<Vec<u8>>) {
@@ -69,11 +89,14 @@ fn execute(call: &Call<'_>, isolates: &mut HashMap<u64, Isolate>, send: &ReplySi
             }
         }
     }
+    // By what the engine holds, not by an error's text, which the function may have chosen.
+    let held = isolates.get(&call.isolate).map_or(0, Isolate::held_bytes);
+    let exiting = errors.any && held > call.memory_bytes / MAX_HELD_PART;
     if errors.any {
         isolates.remove(&call.isolate);
     }
-    send(&Reply::Done { discarded: errors.any, exiting: errors.memory });
-    errors.memory
+    send(&Reply::Done { discarded: errors.any, exiting });
+    exiting
 }
 
 /// The call's isolate, loaded if necessary.
@@ -120,11 +143,10 @@ fn run(call: &Call<'_>, isolate: &Isolate, send: &ReplySink, errors: &mut Errors
     }
 }
 
-/// The errors of a call: whether any discards the isolate, and whether memory ran out.
+/// The errors of a call: whether any discards the isolate.
 #[derive(Default)]
 struct Errors {
     any: bool,
-    memory: bool,
 }
 
 impl Errors {
@@ -133,6 +155,41 @@ impl Errors {
             ErrorKind::Dropped | ErrorKind::Retry => {}
             ErrorKind::Failed => self.any = true,
         }
-        self.memory |= error.message.contains("out of memory");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn without_a_sandbox_no_function_runs_and_each_event_has_the_reason() {
+        let event = RawValue::from_string("{\"type\":\"track\"}".to_owned()).unwrap();
+        let call = Call {
+            isolate: 1,
+            load: None,
+            evict: None,
+            task: Task::Each,
+            events: vec![&event, &event],
+            memory_bytes: 1,
+        };
+        let (input, mut output) = (protocol::encode(&call).unwrap(), Vec::new());
+        refuse(&mut input.as_slice(), &mut output, &io::Error::other("seccomp: not available"));
+        let mut output = output.as_slice();
+        let mut replies = Vec::new();
+        while let Ok(reply) = protocol::read(&mut output) {
+            replies.push(serde_json::from_slice::<Reply>(&reply).unwrap());
+        }
+        let [Reply::Error(first), Reply::Error(second), Reply::Done { discarded: true, .. }] =
+            replies.as_slice()
+        else {
+            panic!("{replies:?}");
+        };
+        assert_eq!(first, second);
+        assert_eq!(first.kind, ErrorKind::Retry);
+        let expected = "the sandbox of functions cannot be set up: seccomp: not available";
+        assert_eq!(first.message, expected);
     }
 }

@@ -115,14 +115,14 @@ fn path(compiler: &mut Compiler, json: &Json) -> Node {
 
 fn template(compiler: &mut Compiler, json: &Json) -> Node {
     if let Json::String(text) = json {
-        let template = Template::compile(&Text::from_plain(text));
+        let template = Template::compile(&Text::from_plain(text), compiler.url_values());
         return match template.fixed() {
             Some(text) => Node::Fixed(Value::String(text)),
             None => Node::Template(template),
         };
     }
     match directive(compiler, json, "should be text such as \"Hello {{traits.name}}\"") {
-        Some(node) => Node::TemplateFrom(Box::new(node)),
+        Some(node) => Node::TemplateFrom(Box::new(node), compiler.url_values()),
         None => Node::Missing,
     }
 }

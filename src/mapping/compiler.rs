@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::error::Fault;
 use super::location::Location;
+use crate::domain::mapping::UrlValues;
 
 /// How deep a mapping may be nested.
 pub(super) const MAX_DEPTH: usize = 64;
@@ -19,6 +20,8 @@ pub(super) struct Compiler {
     location: Location,
     faults: Vec<Fault>,
     values: usize,
+    /// How values stand in templates, where a URL is compiled.
+    url: Option<UrlValues>,
 }
 
 /// The syntax of a value.
@@ -37,6 +40,16 @@ impl Compiler {
     /// Goes to a field of the mapping.
     pub(super) fn enter(&mut self, location: Location) {
         self.location = location;
+    }
+
+    /// Compiles a URL from here on, or with none something else.
+    pub(super) const fn enter_url(&mut self, values: Option<UrlValues>) {
+        self.url = values;
+    }
+
+    /// How values stand in a template at this location; none: it gives no URL.
+    pub(super) const fn url_values(&self) -> Option<UrlValues> {
+        self.url
     }
 
     /// The faults of everything compiled so far.

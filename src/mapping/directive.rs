@@ -1,5 +1,7 @@
 //! Compiled directives and their evaluation for one event. Their syntax is in `compile`.
 
+use url::Url;
+
 use super::budget::{Budget, MAX_BODY, SLOT};
 use super::error::{ErrorKind, MappingError};
 use super::objects::{self, Flattening};
@@ -8,7 +10,9 @@ use super::print;
 use super::replace::{Replacement, change_case};
 use super::template::Template;
 use super::to_string;
+use super::url_template;
 use super::value::{Computed, Shape, View};
+use crate::domain::mapping::UrlValues;
 use crate::json::{self, Object, Text, Value, number_text};
 
 /// What `@transform` applies to when the payload is missing, as in Segment.
@@ -30,7 +34,7 @@ pub(super) enum Node {
     PathFrom(Box<Node>),
     Template(Template),
     /// A template that a directive gives.
-    TemplateFrom(Box<Node>),
+    TemplateFrom(Box<Node>, Option<UrlValues>),
     If(Box<Condition>),
     /// A function of one value.
     Change {
@@ -80,12 +84,40 @@ impl Node {
             | Self::Path(_)
             | Self::PathFrom(_)
             | Self::Template(_)
-            | Self::TemplateFrom(_)
+            | Self::TemplateFrom(..)
             | Self::If(_)
             | Self::Change { .. }
             | Self::ArrayPath { .. }
             | Self::Merge(_)
             | Self::Transform { .. } => false,
+        }
+    }
+
+    /// The origins of the URLs that it gives, where the mapping alone decides on them; none where the
+    /// event does.
+    pub(super) fn literal_origins(&self) -> Option<Vec<Url>> {
+        match self {
+            Self::Missing => Some(Vec::new()),
+            Self::Fixed(Value::String(text)) => Some(vec![Url::parse(&text.plain()).ok()?]),
+            Self::Template(template) => {
+                url_template::literal_origin(&template.literal_start()).map(|url| vec![url])
+            }
+            Self::If(condition) => {
+                let mut origins = condition.then.literal_origins()?;
+                origins.extend(condition.otherwise.literal_origins()?);
+                Some(origins)
+            }
+            Self::Change { of, by: Change::ExcludeWhenNull } => of.literal_origins(),
+            Self::Fixed(_)
+            | Self::Object(_)
+            | Self::Array(_)
+            | Self::Path(_)
+            | Self::PathFrom(_)
+            | Self::TemplateFrom(..)
+            | Self::Change { .. }
+            | Self::ArrayPath { .. }
+            | Self::Merge(_)
+            | Self::Transform { .. } => None,
         }
     }
 
@@ -120,9 +152,9 @@ impl Node {
                 Ok(Path::parse(&path.plain()).walk(payload))
             }
             Self::Template(template) => Ok(string(template.fill(payload, budget)?)),
-            Self::TemplateFrom(text) => {
+            Self::TemplateFrom(text, url) => {
                 let template = text_of("@template", text.evaluate(payload, budget)?)?;
-                Ok(string(Template::compile(&template).fill(payload, budget)?))
+                Ok(string(Template::compile(&template, *url).fill(payload, budget)?))
             }
             Self::If(condition) => condition.evaluate(payload, budget),
             Self::Change { of, by } => {

@@ -87,6 +87,15 @@ pub enum ErrorKind {
     /// Credentials would be recorded in every attempt.
     #[error("gives a URL with a user name or password")]
     UrlCredentials,
+    /// A value where the host stands that is no part of a host, or would extend the host.
+    #[error("gives a URL whose host is changed by a value of the event")]
+    UrlAuthority,
+    /// A value that is a dot segment removes parts of the path (RFC 3986, 5.2.4).
+    #[error("gives a URL with a path segment . or .. from the event")]
+    UrlDotSegment,
+    /// The origin is not the one in the mapping.
+    #[error("gives a URL with another origin than the mapping has")]
+    UrlOrigin,
     /// A header's value is a string.
     #[error("should give text and gives {0}")]
     NotAHeader(&'static str),

@@ -15,6 +15,7 @@ mod replace;
 mod request;
 mod template;
 mod to_string;
+mod url_template;
 mod value;
 
 use bytes::Bytes;
@@ -76,7 +77,8 @@ impl CompiledMapping {
             .map_err(|error| faults.push(Fault::new("trigger", error.to_string())))
             .ok();
         let mut compiler = Compiler::default();
-        let target = Target::compile(&definition.url, &mut compiler, &mut faults);
+        let target =
+            Target::compile(&definition.url, definition.url_values, &mut compiler, &mut faults);
         let headers = Headers::compile(&definition.headers, &mut compiler, &mut faults);
         let data = definition.data.as_ref().map(|json| {
             let node = compile::field(&mut compiler, Location::of("data"), json);
@@ -112,8 +114,14 @@ impl CompiledMapping {
     pub const fn fixed_url(&self) -> Option<&Url> {
         match &self.target {
             Target::Fixed(url) => Some(url),
-            Target::FromEvent(_) => None,
+            Target::FromEvent { .. } => None,
         }
+    }
+
+    /// The origins of its URLs, where no value of an event decides on them.
+    #[must_use]
+    pub fn literal_origins(&self) -> Option<&[Url]> {
+        self.target.literal_origins()
     }
 
     /// Whether bodies are forms, where that does not depend on the event.

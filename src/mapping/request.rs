@@ -11,12 +11,12 @@ use super::compiler::Compiler;
 use super::directive::Node;
 use super::error::{ErrorKind, Fault, MappingError};
 use super::location::Location;
+use super::url_template::MAX_URL;
 use super::value::{Shape, View};
 use crate::domain::connection_headers::is_hop_by_hop;
+use crate::domain::mapping::UrlValues;
 use crate::json::{Text, Value, number_text};
 
-/// The longest URL that an event may give, in bytes.
-const MAX_URL: usize = 8_192;
 /// The longest header value that an event may give, in bytes.
 const MAX_HEADER: usize = 8_192;
 /// Initial capacity of a header map: a mapping's headers and those of a delivery.
@@ -32,24 +32,34 @@ const RESERVED: [HeaderName; 4] =
 #[derive(Clone, Debug)]
 pub(super) enum Target {
     Fixed(Url),
-    FromEvent(Node),
+    FromEvent {
+        node: Node,
+        /// The origins that the mapping alone decides on; none where the event does.
+        origins: Option<Vec<Url>>,
+    },
 }
 
 impl Target {
     /// None where there are faults.
     pub(super) fn compile(
         json: &Json,
+        values: UrlValues,
         compiler: &mut Compiler,
         faults: &mut Vec<Fault>,
     ) -> Option<Self> {
+        compiler.enter_url(Some(values));
         let node = compile::field(compiler, Location::of("url"), json);
+        compiler.enter_url(None);
         if node.gives_structure() {
             let expected = "should be a URL such as \"https://example.com/hook\", or a directive that \
                           gives one";
             faults.push(Fault::new("url", expected));
             return None;
         }
-        let Node::Fixed(Value::String(text)) = &node else { return Some(Self::FromEvent(node)) };
+        let Node::Fixed(Value::String(text)) = &node else {
+            let origins = node.literal_origins();
+            return Some(Self::FromEvent { node, origins });
+        };
         match fixed_url(&text.plain()) {
             Ok(url) => Some(Self::Fixed(url)),
             Err(message) => {
@@ -61,16 +71,29 @@ impl Target {
 
     /// The URL for an event.
     pub(super) fn render(&self, event: View<'_>, budget: &mut Budget) -> Result<Url, MappingError> {
-        let node = match self {
+        let (node, origins) = match self {
             Self::Fixed(url) => return Ok(url.clone()),
-            Self::FromEvent(node) => node,
+            Self::FromEvent { node, origins } => (node, origins),
         };
         let value = node.evaluate(event, budget)?;
         let shape = value.view().shape();
         let Shape::String(text) = shape else {
             return Err(ErrorKind::NotAUrl(shape.name()).into());
         };
-        Ok(validated_url(&text.plain())?)
+        let url = validated_url(&text.plain())?;
+        let changed = |origins: &Vec<Url>| origins.iter().all(|it| it.origin() != url.origin());
+        if origins.as_ref().is_some_and(changed) {
+            return Err(ErrorKind::UrlOrigin.into());
+        }
+        Ok(url)
+    }
+
+    /// The origins of its URLs, where the mapping alone decides on them.
+    pub(super) fn literal_origins(&self) -> Option<&[Url]> {
+        match self {
+            Self::Fixed(url) => Some(std::slice::from_ref(url)),
+            Self::FromEvent { origins, .. } => origins.as_deref(),
+        }
     }
 }
 
@@ -95,9 +118,9 @@ fn validated_url(text: &str) -> Result<Url, ErrorKind> {
 fn fixed_url(text: &str) -> Result<Url, String> {
     validated_url(text).map_err(|kind| {
         if let ErrorKind::BadUrl(error) = kind {
-            format!("{text:?} is not a URL: {error}")
+            format!("is not a URL: {error}")
         } else if kind == ErrorKind::UrlScheme {
-            format!("the scheme of {text:?} should be http or https")
+            "should have the scheme http or https".to_owned()
         } else if kind == ErrorKind::UrlCredentials {
             "a user name or password in a URL would be on record in every attempt: leave it out \
              and use a header"

@@ -1,11 +1,15 @@
 //! `@template`: placeholders in triple braces are replaced by values, then those in double braces of the
 //! result.
 
+use std::borrow::Cow;
+
 use super::budget::Budget;
 use super::error::ErrorKind;
 use super::path::Path;
 use super::to_string;
+use super::url_template::UrlBuilder;
 use super::value::{Computed, View};
+use crate::domain::mapping::UrlValues;
 use crate::json::{Text, TextBuilder};
 
 const TRIPLE: &str = "{{{";
@@ -17,6 +21,8 @@ pub(super) struct Template {
     pieces: Vec<Piece>,
     /// Whether it has triple braces: then its result may have double ones.
     again: bool,
+    /// How values stand in it when it gives a URL; none: it gives text.
+    url: Option<UrlValues>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,17 +32,25 @@ enum Piece {
 }
 
 impl Template {
-    pub(super) fn compile(text: &Text<'_>) -> Self {
-        let triple = Self::of(text, TRIPLE);
+    pub(super) fn compile(text: &Text<'_>, url: Option<UrlValues>) -> Self {
+        let triple = Self::of(text, TRIPLE, url);
         if triple.pieces.iter().any(|piece| matches!(piece, Piece::Value(_))) {
             Self { again: true, ..triple }
         } else {
-            Self::of(text, DOUBLE)
+            Self::of(text, DOUBLE, url)
+        }
+    }
+
+    /// The text before the first placeholder.
+    pub(super) fn literal_start(&self) -> Cow<'_, str> {
+        match self.pieces.first() {
+            Some(Piece::Text(text)) => text.plain(),
+            Some(Piece::Value(_)) | None => Cow::Borrowed(""),
         }
     }
 
     /// The printed form can be searched: braces are never escaped in it.
-    fn of(text: &Text<'_>, open: &str) -> Self {
+    fn of(text: &Text<'_>, open: &str, url: Option<UrlValues>) -> Self {
         let pieces = placeholders(text.printed(), open).into_iter().map(|part| match part {
             Part::Text(printed) => Piece::Text(Text::from_printed(printed.to_owned())),
             Part::Placeholder(printed) => {
@@ -44,7 +58,7 @@ impl Template {
                 Piece::Value(Path::parse_placeholder(trim(&inside.plain())))
             }
         });
-        Self { pieces: pieces.collect(), again: false }
+        Self { pieces: pieces.collect(), again: false, url }
     }
 
     /// The text, when there are no placeholders.
@@ -61,6 +75,9 @@ impl Template {
         payload: View<'_>,
         budget: &mut Budget,
     ) -> Result<Text<'static>, ErrorKind> {
+        if let Some(values) = self.url {
+            return self.fill_url(values, payload, budget);
+        }
         let mut filled = TextBuilder::new();
         for piece in &self.pieces {
             let before = filled.len();
@@ -77,9 +94,54 @@ impl Template {
         }
         let filled = filled.finish();
         if self.again && filled.printed().contains(DOUBLE) {
-            return Self::of(&filled, DOUBLE).fill(payload, budget);
+            return Self::of(&filled, DOUBLE, None).fill(payload, budget);
         }
         Ok(filled)
+    }
+
+    /// Fills a URL: each value is encoded for the component that it stands in.
+    fn fill_url(
+        &self,
+        values: UrlValues,
+        payload: View<'_>,
+        budget: &mut Budget,
+    ) -> Result<Text<'static>, ErrorKind> {
+        let mut url = UrlBuilder::new(values);
+        for (at, piece) in self.pieces.iter().enumerate() {
+            match piece {
+                Piece::Text(text) => {
+                    let text = text.plain();
+                    budget.take(text.len())?;
+                    url.push_literal(&text);
+                }
+                Piece::Value(path) => {
+                    let value: Computed<'_> = path.walk(payload);
+                    if !value.view().exists() {
+                        continue;
+                    }
+                    let mut text = TextBuilder::new();
+                    to_string::push(value.view(), &mut text, budget)?;
+                    let text = text.finish();
+                    let text = text.plain();
+                    // Percent-encoding takes three bytes for one.
+                    budget.take(text.len().saturating_mul(3))?;
+                    url.push_value(&text, self.literal_at(at + 1).as_deref())?;
+                }
+            }
+        }
+        let filled = Text::from_plain(&url.finish()?).into_owned();
+        if self.again && filled.printed().contains(DOUBLE) {
+            return Self::of(&filled, DOUBLE, self.url).fill(payload, budget);
+        }
+        Ok(filled)
+    }
+
+    /// The literal text at this piece; none for a placeholder or the end.
+    fn literal_at(&self, at: usize) -> Option<Cow<'_, str>> {
+        match self.pieces.get(at)? {
+            Piece::Text(text) => Some(text.plain()),
+            Piece::Value(_) => None,
+        }
     }
 }
 
@@ -129,7 +191,7 @@ mod tests {
         let text =
             r#"{"a":{"b":1.5},"s":"x","list":[1,[null,"y"],{}],"in":"{{s}}","z":null,"f":false}"#;
         let event = parse(text.as_bytes()).expect("JSON");
-        let filled = Template::compile(&Text::from_plain(template))
+        let filled = Template::compile(&Text::from_plain(template), None)
             .fill(View::Value(&event), &mut Budget::new());
         filled.expect("within bounds").plain().into_owned()
     }

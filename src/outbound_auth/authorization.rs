@@ -27,10 +27,22 @@ const MAX_PENDING: usize = 256;
 /// An authorization that waits for the browser's callback.
 pub(super) struct PendingAuthorization {
     state: [u8; 32],
+    /// The digest of the value that the browser keeps; none when no browser began it.
+    browser: Option<[u8; 32]>,
     expires_at: Timestamp,
     pub(super) cache: Arc<TokenCache>,
     pub(super) verifier: SecretString,
     pub(super) redirect_url: String,
+}
+
+/// Who begins an authorization.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Where the browser is redirected back to.
+    pub redirect_url: &'a str,
+    /// A secret value that the browser which began keeps in a cookie: no other one completes it. None
+    /// when a program began, which opens any browser.
+    pub browser: Option<&'a str>,
 }
 
 /// The page to open in a browser.
@@ -47,6 +59,8 @@ pub struct AuthorizationRequest {
 pub(super) enum StateRefused {
     Unknown,
     Expired,
+    /// Another browser came back than began.
+    OtherBrowser,
 }
 
 /// Why no authorization was started.
@@ -71,9 +85,10 @@ impl PendingAuthorizations {
         &self,
         cache: Arc<TokenCache>,
         client: &CodeClient,
-        redirect_url: &str,
+        origin: &Origin<'_>,
         now: Timestamp,
     ) -> Result<AuthorizationRequest, AuthorizationError> {
+        let redirect_url = origin.redirect_url;
         let (state, verifier) = (generate("")?, generate("")?);
         let authorize_url = authorize_url(client, redirect_url, &state, &verifier)?;
         let expires_at = now + STATE_LIFETIME;
@@ -84,6 +99,7 @@ impl PendingAuthorizations {
         }
         pending.push_back(PendingAuthorization {
             state: digest(state.expose_secret()),
+            browser: origin.browser.map(digest),
             expires_at,
             cache,
             verifier,
@@ -96,6 +112,7 @@ impl PendingAuthorizations {
     pub(super) fn take(
         &self,
         state: &str,
+        browser: Option<&str>,
         now: Timestamp,
     ) -> Result<PendingAuthorization, StateRefused> {
         let given = digest(state);
@@ -108,7 +125,12 @@ impl PendingAuthorizations {
             }
         }
         let taken = found.and_then(|index| pending.remove(index)).ok_or(StateRefused::Unknown)?;
-        if taken.expires_at > now { Ok(taken) } else { Err(StateRefused::Expired) }
+        if taken.expires_at <= now {
+            return Err(StateRefused::Expired);
+        }
+        let given = browser.map(digest).unwrap_or_default();
+        let is_same = taken.browser.is_none_or(|began| bool::from(began.ct_eq(&given)));
+        if is_same { Ok(taken) } else { Err(StateRefused::OtherBrowser) }
     }
 }
 

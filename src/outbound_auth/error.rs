@@ -36,6 +36,9 @@ pub enum ConnectError {
     /// The authorization took longer than ten minutes.
     #[error("this link is older than ten minutes: connect again")]
     ExpiredState,
+    /// Another browser came back than the one that began.
+    #[error("this link was begun in another browser: connect again in this one")]
+    OtherBrowser,
     /// The authorization server refused.
     #[error("the authorization server says: {0}")]
     Refused(String),

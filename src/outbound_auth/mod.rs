@@ -24,7 +24,7 @@ use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
 use crate::store::{CredentialSlot, Pipeline, PipelineStore, StoreError};
 
-pub use authorization::{AuthorizationError, AuthorizationRequest};
+pub use authorization::{AuthorizationError, AuthorizationRequest, Origin};
 pub use error::{AuthError, ConnectError};
 pub use token_endpoint::TokenEndpointError;
 
@@ -66,6 +66,8 @@ pub struct Callback {
     pub code: Option<SecretString>,
     /// The server's error in place of a code.
     pub error: Option<String>,
+    /// The value that the browser kept since it began.
+    pub browser: Option<String>,
 }
 
 impl Authorizer {
@@ -187,21 +189,21 @@ impl Authorizer {
         request.await.unwrap_or(Err(AuthError::Changing))
     }
 
-    /// Starts the authorization of a destination. The browser is redirected back to `redirect_url`.
+    /// Starts the authorization of a destination.
     ///
     /// # Errors
     /// When the destination's auth needs no authorization.
     pub fn begin(
         &self,
         id: DestinationId,
-        redirect_url: &str,
+        origin: &Origin<'_>,
     ) -> Result<AuthorizationRequest, AuthorizationError> {
         let cache = self.cache(id).ok_or(AuthorizationError::NothingToConnect)?;
         let AuthSettings::AuthorizationCode(client) = &cache.config.auth else {
             return Err(AuthorizationError::NothingToConnect);
         };
         let client = client.clone();
-        self.pending.begin(cache, &client, redirect_url, self.resources.clock.now())
+        self.pending.begin(cache, &client, origin, self.resources.clock.now())
     }
 
     /// Completes what [`Self::begin`] started and returns the connected `source/destination`. The caller
@@ -211,9 +213,12 @@ impl Authorizer {
     /// When the destination is not connected.
     pub async fn finish(&self, callback: Callback) -> Result<String, ConnectError> {
         let now = self.resources.clock.now();
-        let pending = self.pending.take(&callback.state, now).map_err(|refused| match refused {
+        let browser = callback.browser.as_deref();
+        let pending = self.pending.take(&callback.state, browser, now);
+        let pending = pending.map_err(|refused| match refused {
             StateRefused::Unknown => ConnectError::UnknownState,
             StateRefused::Expired => ConnectError::ExpiredState,
+            StateRefused::OtherBrowser => ConnectError::OtherBrowser,
         })?;
         if let Some(error) = callback.error {
             return Err(ConnectError::Refused(token_endpoint::quotable(

@@ -4,9 +4,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenType};
 use oauth2::{
     AccessToken, AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret,
@@ -20,7 +23,7 @@ use url::Url;
 
 use crate::domain::attempt::Outcome;
 use crate::domain::outbound_auth::{ClientAuth, CodeClient, OauthClient};
-use crate::sender::{Failure, Sender, SignedRequest};
+use crate::sender::{Failure, Sender, SignedRequest, mask_secret};
 
 /// The most that is quoted of a server's error, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
@@ -57,7 +60,7 @@ pub enum TokenEndpointError {
         /// The HTTP status.
         status: u16,
         /// What is wrong with the response.
-        why: &'static str,
+        why: String,
     },
     /// A URL in the settings is malformed.
     #[error("{0:?} is not a URL")]
@@ -174,6 +177,7 @@ type ConfiguredClient = oauth2::Client<
 struct HttpAdapter<'a> {
     server: &'a TokenEndpoint<'a>,
     status: AtomicU16,
+    content_type: Mutex<String>,
 }
 
 impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
@@ -196,7 +200,11 @@ impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
             };
             let response = self.server.sender.fetch(outgoing).await?;
             self.status.store(response.status().as_u16(), Ordering::Relaxed);
-            Ok(response)
+            let content_type = response.headers().get(CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok());
+            *self.content_type.lock().unwrap_or_else(PoisonError::into_inner) =
+                content_type.unwrap_or("none").to_owned();
+            Ok(lenient(response))
         })
     }
 }
@@ -205,7 +213,7 @@ type RequestFailure = RequestTokenError<Failure, BasicErrorResponse>;
 
 impl<'a> HttpAdapter<'a> {
     const fn new(server: &'a TokenEndpoint<'a>) -> Self {
-        Self { server, status: AtomicU16::new(0) }
+        Self { server, status: AtomicU16::new(0), content_type: Mutex::new(String::new()) }
     }
 
     /// The tokens, or the error. `secrets` are those sent beside the client's secret: the server may
@@ -216,7 +224,11 @@ impl<'a> HttpAdapter<'a> {
         secrets: &[&SecretString],
     ) -> Result<Tokens, TokenEndpointError> {
         let status = self.status.load(Ordering::Relaxed);
-        let no_token = |why| TokenEndpointError::NoToken { status, why };
+        let no_token = |why: &str| {
+            let kind = self.content_type.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let kind = self.quotable(&kind, secrets);
+            TokenEndpointError::NoToken { status, why: format!("{why} (content type {kind})") }
+        };
         let refused = |response: &BasicErrorResponse| {
             let code = response.error().as_ref().to_owned();
             let is_invalid_grant = code == INVALID_GRANT && status < 500;
@@ -254,14 +266,38 @@ impl<'a> HttpAdapter<'a> {
     }
 }
 
+/// A response as RFC 6749 (5.1) has it: any 2xx with a JSON object or a form is a token response, whatever
+/// its content type. A token that was issued is lost if its response is not understood.
+fn lenient(mut response: HttpResponse) -> HttpResponse {
+    if !response.status().is_success() {
+        return response;
+    }
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().remove(CONTENT_TYPE);
+    let body = response.body();
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    if !text.starts_with(b"{") && text.windows(FORM_TOKEN.len()).any(|it| it == FORM_TOKEN) {
+        let fields = form_urlencoded::parse(text);
+        let fields: serde_json::Map<_, _> =
+            fields.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+        *response.body_mut() = serde_json::Value::Object(fields).to_string().into_bytes();
+    } else if text.len() < body.len() {
+        *response.body_mut() = text.to_vec();
+    }
+    response
+}
+
+/// The field of a form that makes it a token response.
+const FORM_TOKEN: &[u8] = b"access_token=";
+
 /// A server's error in one line of bounded length, with the secrets masked.
 pub(super) fn quotable<'s>(
     message: &str,
     secrets: impl Iterator<Item = &'s SecretString>,
 ) -> String {
     let mut message = message.to_owned();
-    for secret in secrets.map(|it| it.expose_secret()).filter(|secret| !secret.is_empty()) {
-        message = message.replace(secret, "***");
+    for secret in secrets {
+        mask_secret(&mut message, secret.expose_secret());
     }
     let plain = message.chars().map(|one| if one.is_control() { ' ' } else { one });
     let mut text: String = plain.take(MAX_QUOTED_CHARS).collect();
@@ -276,7 +312,7 @@ pub(super) fn quotable<'s>(
 #[derive(Debug, Serialize, Deserialize)]
 struct TokenResponseBody {
     access_token: AccessToken,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     token_type: TokenType,
     #[serde(default, deserialize_with = "seconds")]
     expires_in: Option<u64>,
@@ -318,6 +354,11 @@ impl TokenResponse for TokenResponseBody {
     fn scopes(&self) -> Option<&Vec<Scope>> {
         None
     }
+}
+
+/// The value, or the default for null.
+fn or_default<'de, D: Deserializer<'de>>(input: D) -> Result<TokenType, D::Error> {
+    Option::<TokenType>::deserialize(input).map(Option::unwrap_or_default)
 }
 
 /// An integer, a decimal or the text of one; none for anything else.
@@ -371,6 +412,7 @@ mod tests {
             (r#"{"access_token":"a","expires_in":59.9,"refresh_token":"r"}"#, Some(59), true),
             (r#"{"access_token":"a","expires_in":0,"refresh_token":""}"#, None, false),
             (r#"{"access_token":"a","expires_in":-1,"scope":["x"]}"#, None, false),
+            (r#"{"access_token":"a","token_type":null,"refresh_token":"r"}"#, None, true),
             (r#"{"access_token":"a","expires_in":null,"refresh_token":null}"#, None, false),
             (r#"{"access_token":"a","expires_in":"soon","id_token":{}}"#, None, false),
         ];
@@ -388,6 +430,32 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn any_success_with_a_token_is_a_token_response() {
+        let read = |status: u16, content_type: &str, body: &str| {
+            let mut response = HttpResponse::new(body.as_bytes().to_vec());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
+            lenient(response)
+        };
+        let json = r#"{"access_token":"a","token_type":null}"#;
+        for (status, kind) in [(200, "text/plain"), (201, "application/json"), (203, "text/html")] {
+            let response = read(status, kind, json);
+            assert_eq!(response.status(), StatusCode::OK, "{status} {kind}");
+            assert!(!response.headers().contains_key(CONTENT_TYPE));
+            assert_eq!(response.body(), json.as_bytes());
+        }
+        let response = read(200, "text/plain", "\u{feff}{}\n");
+        assert_eq!(response.body(), b"{}");
+        let kind = "application/x-www-form-urlencoded";
+        let response = read(200, kind, "access_token=a%2Bb&refresh_token=r&token_type=bearer");
+        let body = std::str::from_utf8(response.body()).unwrap();
+        let tokens: TokenResponseBody = serde_json::from_str(body).unwrap();
+        assert_eq!(tokens.tokens().unwrap().access.expose_secret(), "a+b");
+        let refused = read(400, "text/plain", "{}");
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "an error stays one");
     }
 
     #[test]

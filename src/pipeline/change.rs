@@ -12,7 +12,9 @@ use super::plan::{Line, Plan, Sign, Unlisted};
 use super::resource::{Found, Target, Written};
 use super::{Applied, ApplyError, Editor, FieldError, check};
 use crate::domain::auth::Admin;
+use crate::domain::destination::XSignatureKey;
 use crate::domain::mapping::MappingDefinition;
+use crate::domain::unquoted::unquoted;
 use crate::settings::secrets::{generate, generate_shared_secret};
 use crate::store::{Pipeline, StoreError};
 
@@ -27,8 +29,9 @@ pub enum Change {
     Say(Box<MappingDefinition>),
     /// Remove it with everything below it.
     Remove,
-    /// Rotate a source's write key or a destination's shared secret.
-    Rotate,
+    /// Rotate a source's write key, or a destination's shared secret with this key of `X-Signature`
+    /// while the previous one is active.
+    Rotate(XSignatureKey),
 }
 
 /// The precondition of a change.
@@ -95,7 +98,7 @@ impl Editor {
             Change::Put(value) => (read(target, value.clone())?, None),
             Change::Patch(patch) => (patched(target, found, patch, &current)?, None),
             Change::Say(definition) => (says(found, definition)?, None),
-            Change::Rotate => rotated(found, &current)?,
+            Change::Rotate(x_signature) => rotated(found, &current, *x_signature)?,
         };
         let document = self.judged(target, written, found, &current).await?;
         let plan = self.plan(&current, &document, Unlisted::RemoveSecrets);
@@ -248,7 +251,7 @@ fn parse<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApplyErro
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { String::new() } else { path };
-        ApplyError::Invalid(vec![FieldError::new(path, error.into_inner().to_string())])
+        ApplyError::Invalid(vec![FieldError::new(path, unquoted(&error.into_inner().to_string()))])
     })
 }
 
@@ -308,6 +311,7 @@ fn says(found: Option<Found<'_>>, definition: &MappingDefinition) -> Result<Writ
 fn rotated(
     found: Option<Found<'_>>,
     pipeline: &Pipeline,
+    x_signature: XSignatureKey,
 ) -> Result<(Written, Option<SecretString>), ApplyError> {
     let given = |secret: &SecretString| {
         let text = secret.expose_secret().to_owned();
@@ -323,6 +327,7 @@ fn rotated(
             let secret = generate_shared_secret()?;
             let written = DestinationDocument {
                 shared_secret: given(&secret),
+                x_signature: Some(x_signature),
                 ..DestinationDocument::of(destination, pipeline)
             };
             Ok((Written::Destination(written), Some(secret)))

@@ -3,19 +3,18 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::FieldError;
-use super::check_auth::{Findings, header_faults};
+use super::check_auth::{Findings, header_faults, url_faults};
 use super::check_request::request_faults;
 use super::document::{
     DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument,
 };
 use super::given_secret::GivenSecret;
 use super::preflight::Preflight;
+use super::secret_text::{edge_fault, shared_secret_fault, strong_secret_fault};
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::settings::Settings;
@@ -77,7 +76,12 @@ impl Checking<'_> {
 
     fn destination(&mut self, path: &str, destination: &DestinationDocument) {
         if let Some(secret) = &destination.shared_secret {
-            self.secret(&format!("{path}.shared_secret"), secret, shared_secret_fault);
+            let fault = if destination.allow_weak_secret {
+                shared_secret_fault
+            } else {
+                strong_secret_fault
+            };
+            self.secret(&format!("{path}.shared_secret"), secret, fault);
         }
         for (field, message) in destination.settings().check() {
             self.fault(format!("{path}.{field}"), message);
@@ -109,6 +113,9 @@ impl Checking<'_> {
     fn mapping(&mut self, path: &str, mapping: &MappingDocument) {
         if let Some(function) = &mapping.function {
             self.function(&format!("{path}.function"), function);
+        }
+        for (field, message) in url_faults(mapping) {
+            self.fault(format!("{path}.{field}"), message);
         }
         let definition = mapping.definition();
         for (field, message) in definition.check_batching() {
@@ -210,6 +217,9 @@ fn name_fault(name: &str) -> Option<String> {
     if name.chars().count() > MAX_NAME {
         return Some(format!("should have at most {MAX_NAME} characters"));
     }
+    if name == "." || name == ".." {
+        return Some(format!("{name:?} is no name: in a path it means another place"));
+    }
     if name.trim() != name || name.chars().any(|one| one == '/' || one.is_control()) {
         return Some(format!(
             "{name:?} should have no slash, no control characters and no leading or trailing space"
@@ -221,13 +231,6 @@ fn name_fault(name: &str) -> Option<String> {
 fn write_key_fault(key: &str) -> Option<&'static str> {
     // A write key is also a user name of Basic authentication, which a colon ends.
     let fits = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
-    (!fits).then_some("should have visible ASCII characters only, and no colon")
-}
-
-fn shared_secret_fault(secret: &str) -> Option<&'static str> {
-    let encoded = secret.strip_prefix("whsec_")?;
-    match STANDARD.decode(encoded) {
-        Ok(key) if !key.is_empty() => None,
-        Ok(_) | Err(_) => Some("starts with whsec_, so base64 should follow"),
-    }
+    let fault = || (!fits).then_some("should have visible ASCII characters only, and no colon");
+    edge_fault(key).or_else(fault)
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use http::HeaderName;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::auth_document::{AuthDocument, AuthKind};
 use super::check_request::{HOP_BY_HOP, invisible_fault};
 use super::document::{DestinationDocument, MappingDocument};
 use super::given_secret::GivenSecret;
+use super::secret_text::blank_fault;
 use crate::domain::connection_headers::{is_connection_header, is_hop_by_hop};
-use crate::sender::is_credential;
+use crate::domain::credential_origin::is_private_host;
+use crate::sender::{is_credential, is_secret_parameter};
 
 /// The maximum length of a token, client secret or header value, in bytes.
 const MAX_CREDENTIAL: usize = 8 * 1024;
@@ -59,6 +61,7 @@ impl Findings {
             findings.auth(auth);
         }
         findings.secret_headers(destination);
+        findings.secret_parameters(destination);
         findings
     }
 
@@ -131,6 +134,9 @@ impl Findings {
                 match text.len() {
                     0 => "is empty",
                     1..=MAX_CREDENTIAL if fits(text) => return,
+                    1..=MAX_CREDENTIAL if blank_fault(text).is_some() => {
+                        blank_fault(text).unwrap_or_default()
+                    }
                     1..=MAX_CREDENTIAL => "contains characters that cannot be sent",
                     _ => "is longer than 8192 bytes",
                 }
@@ -204,6 +210,54 @@ impl Findings {
     }
 }
 
+impl Findings {
+    fn secret_parameters(&mut self, destination: &DestinationDocument) {
+        let Some(parameters) = &destination.secret_parameters else { return };
+        if parameters.len() > MAX_COUNT {
+            self.fault("secret_parameters", format!("should be at most {MAX_COUNT}"));
+        }
+        for (name, value) in parameters {
+            let field = format!("secret_parameters.{name}");
+            self.credential(&field, Some(value), is_printable);
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            if name.is_empty() || name.len() > MAX_TEXT || !name.bytes().all(fits) {
+                self.fault(field, "should be a name of letters, digits and - . _ ~");
+            }
+        }
+    }
+}
+
+/// The query parameters in a mapping's URL that have the name of a secret and a literal value, each as
+/// (field, message).
+pub(super) fn url_faults(mapping: &MappingDocument) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    literal_secrets(&mapping.url, &mut |name| {
+        let message = format!(
+            "its parameter {name} looks like a secret, and mappings are stored and shown in plain \
+             text: use the destination's secret_parameters"
+        );
+        faults.push(("url", message));
+    });
+    faults
+}
+
+fn literal_secrets(value: &Value, found: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => {
+            let Some((_, query)) = text.split_once('?') else { return };
+            for pair in query.split(['&', '#', ';']) {
+                let Some((name, value)) = pair.split_once('=') else { continue };
+                if !value.is_empty() && !value.starts_with("{{") && is_secret_parameter(name) {
+                    found(name);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| literal_secrets(value, found)),
+        Value::Object(fields) => fields.values().for_each(|value| literal_secrets(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// The conflicts of a mapping's headers with its destination's auth, each as (header, message).
 pub(super) fn header_faults(
     destination: &DestinationDocument,
@@ -255,16 +309,6 @@ fn is_printable(text: &str) -> bool {
     text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim() == text
 }
 
-/// Whether the host of a URL is this machine or in a private network.
-fn is_private_host(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || !name.contains('.'),
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unique_local(),
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,18 +332,6 @@ mod tests {
             json!({"@literal": ""}),
         ] {
             assert!(!holds_text(&brought), "{brought}");
-        }
-    }
-
-    #[test]
-    fn plain_http_is_allowed_to_private_hosts_only() {
-        for near in
-            ["http://localhost/t", "http://127.0.0.1:1/t", "http://[::1]/t", "http://idp:8080/t"]
-        {
-            assert!(is_private_host(&Url::parse(near).expect("a URL")), "{near}");
-        }
-        for far in ["http://id.example.com/t", "http://8.8.8.8/t", "http://[2001:db8::1]/t"] {
-            assert!(!is_private_host(&Url::parse(far).expect("a URL")), "{far}");
         }
     }
 }

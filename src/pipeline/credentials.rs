@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::document::DestinationDocument;
 use super::field_error::FieldError;
 use super::given_secret::{GivenSecret, NOTHING_KEPT, is_kept, value};
 use super::plan::{DestinationPair, Planner, Unlisted};
@@ -23,6 +24,29 @@ struct Slot<'a> {
     slot: CredentialSlot,
     purpose: Purpose,
 }
+
+/// Secrets that a destination has by name.
+struct Named {
+    field: &'static str,
+    purpose: Purpose,
+    slot: fn(&str) -> CredentialSlot,
+    desired: fn(&DestinationDocument) -> Option<&BTreeMap<String, GivenSecret>>,
+}
+
+const NAMED: [Named; 2] = [
+    Named {
+        field: "secret_headers",
+        purpose: Purpose::SecretHeader,
+        slot: |name| CredentialSlot::Header(name.to_ascii_lowercase()),
+        desired: |destination| destination.secret_headers.as_ref(),
+    },
+    Named {
+        field: "secret_parameters",
+        purpose: Purpose::SecretParameter,
+        slot: |name| CredentialSlot::Parameter(name.to_owned()),
+        desired: |destination| destination.secret_parameters.as_ref(),
+    },
+];
 
 impl Planner<'_> {
     /// Plans the credentials; the settings are planned before.
@@ -45,7 +69,7 @@ impl Planner<'_> {
         self.of_auth("token", &token_slot, token, details)?;
         let secret_slot = pair.change(CredentialSlot::ClientSecret, Purpose::ClientSecret);
         self.of_auth("client_secret", &secret_slot, secret, details)?;
-        self.secret_headers(pair, details)
+        NAMED.iter().try_for_each(|kind| self.named(pair, kind, details))
     }
 
     /// A connection belongs to one client at one authorization server.
@@ -109,44 +133,66 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn secret_headers(
+    /// Plans the secrets that a destination has by name: of headers or of query parameters.
+    fn named(
         &mut self,
         pair: DestinationPair<'_>,
+        kind: &Named,
         details: &mut Vec<String>,
     ) -> Result<(), SecretError> {
         let nothing = BTreeMap::new();
-        let desired = match &pair.desired.secret_headers {
-            Some(headers) => headers,
+        let desired = match (kind.desired)(pair.desired) {
+            Some(secrets) => secrets,
             None if self.context.unlisted == Unlisted::Keep => return Ok(()),
             None => &nothing,
         };
-        for (name, given) in desired {
-            let slot = CredentialSlot::Header(name.to_ascii_lowercase());
+        let field = kind.field;
+        let wanted: Vec<CredentialSlot> = desired.keys().map(|name| (kind.slot)(name)).collect();
+        for ((name, given), slot) in desired.iter().zip(&wanted) {
+            let slot = pair.change(slot.clone(), kind.purpose);
             if let Some(given) = value(Some(given)) {
-                let slot = pair.change(slot, Purpose::SecretHeader);
-                self.given(&format!("secret_headers.{name}"), &slot, given, details)?;
-            } else if !self.holds(&pair.change(slot, Purpose::SecretHeader)) {
-                self.missing(pair, &format!("secret_headers.{name}"), NOTHING_KEPT);
+                self.given(&format!("{field}.{name}"), &slot, given, details)?;
+            } else if !self.holds(&slot) {
+                self.missing(pair, &format!("{field}.{name}"), NOTHING_KEPT);
             }
         }
-        let is_wanted =
-            |stored: &String| desired.keys().any(|name| name.eq_ignore_ascii_case(stored));
+        for (slot, name) in self.stored_by_name(pair, kind) {
+            if !wanted.contains(&slot) {
+                details.push(format!("{field}.{name}: removed"));
+                self.put(&pair.change(slot, kind.purpose), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The stored secrets of this kind, with their names.
+    fn stored_by_name(
+        &self,
+        pair: DestinationPair<'_>,
+        kind: &Named,
+    ) -> Vec<(CredentialSlot, String)> {
         let stored = self.context.current.credentials.iter();
         let stored =
             stored.filter(|one| pair.current.is_some_and(|it| it.id == one.destination_id));
-        let surplus: Vec<String> = stored
-            .filter_map(|one| match &one.slot {
-                CredentialSlot::Header(name) if !is_wanted(name) => Some(name.clone()),
-                CredentialSlot::Header(_)
-                | CredentialSlot::BearerToken
-                | CredentialSlot::ClientSecret => None,
-            })
-            .collect();
-        for name in surplus {
-            details.push(format!("secret_headers.{name}: removed"));
-            self.put(&pair.change(CredentialSlot::Header(name), Purpose::SecretHeader), None)?;
-        }
-        Ok(())
+        let named = stored.filter_map(|one| match &one.slot {
+            CredentialSlot::Header(name) | CredentialSlot::Parameter(name) => {
+                ((kind.slot)(name) == one.slot).then(|| (one.slot.clone(), name.clone()))
+            }
+            CredentialSlot::BearerToken | CredentialSlot::ClientSecret => None,
+        });
+        named.collect()
+    }
+
+    /// Whether requests of the destination carry credentials after this change.
+    pub(super) fn has_credentials(&self, pair: DestinationPair<'_>) -> bool {
+        let by_name = |kind: &Named| match (kind.desired)(pair.desired) {
+            Some(secrets) => !secrets.is_empty(),
+            None if self.context.unlisted == Unlisted::Keep => {
+                !self.stored_by_name(pair, kind).is_empty()
+            }
+            None => false,
+        };
+        pair.desired.settings().auth != Auth::None || NAMED.iter().any(by_name)
     }
 
     fn holds(&self, slot: &Slot<'_>) -> bool {

@@ -8,7 +8,7 @@ use super::field_diff;
 use super::field_error::FieldError;
 use super::given_secret::{NOTHING_KEPT, is_kept, value};
 use super::plan::{DestinationPair, GeneratedWriteKey, Plan, PlanContext, Planner};
-use crate::domain::destination::Destination;
+use crate::domain::destination::{Destination, XSignatureKey};
 use crate::domain::mapping::Mapping;
 use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
@@ -123,9 +123,11 @@ impl Planner<'_> {
             one.name == desired.name
                 && current_source.is_some_and(|source| one.source_id == source.id)
         });
+        let changes_secret = self.changes_shared_secret(current, desired)?;
+        let settings = desired.settings_beside(current.map(|it| &it.settings), !changes_secret);
         let mut details = Vec::new();
         match current {
-            Some(current) => field_diff::destination(&mut details, current, desired),
+            Some(current) => field_diff::destination(&mut details, current, desired, &settings),
             None if !desired.enabled => details.push("disabled".to_owned()),
             None => {}
         }
@@ -134,11 +136,13 @@ impl Planner<'_> {
                 source: source.name.clone(),
                 destination: desired.name.clone(),
                 enabled: desired.enabled,
-                settings: desired.settings(),
+                settings: settings.clone(),
             });
         }
         self.shared_secret(source, current, desired, &mut details)?;
-        self.credentials(DestinationPair { source, desired, current }, &mut details)?;
+        let pair = DestinationPair { source, desired, current };
+        self.credentials(pair, &mut details)?;
+        self.check_origins(pair, &settings);
         let path = format!("{}/{}", source.name, desired.name);
         self.changed_line(current.is_none(), format!("destination {path}"), details);
         for mapping in &desired.mappings {
@@ -190,8 +194,12 @@ impl Planner<'_> {
                     if stored.expose_secret() == given.expose_secret() {
                         return Ok(());
                     }
+                    let keeps = match desired.x_signature.unwrap_or_default() {
+                        XSignatureKey::Previous => "and alone signs X-Signature until then",
+                        XSignatureKey::Current => "and X-Signature is signed by the new one now",
+                    };
                     details.push(format!(
-                        "shared secret: changed; the old one signs as well until {}",
+                        "shared secret: changed; the old one signs as well until {}, {keeps}",
                         self.context.retire_at
                     ));
                 } else {
@@ -207,6 +215,20 @@ impl Planner<'_> {
             retire_at: self.context.retire_at,
         });
         Ok(())
+    }
+
+    /// Whether another shared secret than the stored one is given.
+    fn changes_shared_secret(
+        &self,
+        current: Option<&Destination>,
+        desired: &DestinationDocument,
+    ) -> Result<bool, SecretError> {
+        let given = value(desired.shared_secret.as_ref());
+        let (Some(given), Some(stored)) = (given, self.stored_secret(current)) else {
+            return Ok(given.is_some());
+        };
+        let stored = self.context.keyring.open(stored, Purpose::SharedSecret)?;
+        Ok(stored.expose_secret() != given.expose_secret())
     }
 
     /// The current secret.

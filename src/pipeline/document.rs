@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::auth_document::AuthDocument;
-use super::given_secret::GivenSecret;
-use crate::domain::destination::{DeliveryPolicy, DestinationSettings};
-use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method};
+use super::given_secret::{GivenSecret, secrets_by_name};
+use crate::domain::destination::{DeliveryPolicy, DestinationSettings, XSignatureKey};
+use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method, UrlValues};
 
 /// The sources with their destinations and mappings.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -54,6 +54,9 @@ pub struct DestinationDocument {
     /// The shared secret that signs requests; left out: kept, or removed when pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_secret: Option<GivenSecret>,
+    /// Whether a shared secret below the minimum length is accepted with this document; not stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_weak_secret: bool,
     /// The timeout of an attempt, in milliseconds.
     #[serde(default = "timeout_ms")]
     #[schema(minimum = 1_000, maximum = 30_000)]
@@ -78,8 +81,32 @@ pub struct DestinationDocument {
     pub auth: Option<AuthDocument>,
     /// Headers with secret values, sent with every request; left out: kept, or removed when
     /// pruning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "secrets_by_name"
+    )]
     pub secret_headers: Option<BTreeMap<String, GivenSecret>>,
+    /// Query parameters with secret values, sent with every request; left out: kept, or removed
+    /// when pruning.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "secrets_by_name"
+    )]
+    pub secret_parameters: Option<BTreeMap<String, GivenSecret>>,
+    /// Hosts that may get its credentials although the event decides on the host: `host`,
+    /// `host:port` or `*.domain`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100)]
+    pub allowed_hosts: Vec<String>,
+    /// Whether its credentials may be sent over http to other than private hosts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_http: bool,
+    /// The key of `X-Signature` while the shared secret is being rotated; left out: as it is, or
+    /// `current` for a new secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_signature: Option<XSignatureKey>,
     /// Its mappings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mappings: Vec<MappingDocument>,
@@ -101,6 +128,9 @@ pub struct MappingDocument {
     /// The URL.
     #[schema(value_type = serde_json::Value)]
     pub url: Value,
+    /// How values of the event stand in a URL template.
+    #[serde(default, skip_serializing_if = "UrlValues::is_default")]
+    pub url_values: UrlValues,
     /// The HTTP method.
     #[serde(default)]
     pub method: Method,
@@ -160,7 +190,26 @@ impl DestinationDocument {
             rate_per_second: self.rate_per_second,
             policy: self.policy,
             auth: self.auth.as_ref().map(AuthDocument::settings).unwrap_or_default(),
+            allowed_hosts: self.allowed_hosts.clone(),
+            allow_http: self.allow_http,
+            x_signature: self.x_signature.unwrap_or_default(),
         }
+    }
+}
+
+impl DestinationDocument {
+    /// Its settings, beside those that are stored: what is left out is kept, except for the key of
+    /// `X-Signature` when the shared secret changes.
+    pub(super) fn settings_beside(
+        &self,
+        current: Option<&DestinationSettings>,
+        is_kept: bool,
+    ) -> DestinationSettings {
+        let mut settings = self.settings();
+        if let (None, Some(current), true) = (self.x_signature, current, is_kept) {
+            settings.x_signature = current.x_signature;
+        }
+        settings
     }
 }
 
@@ -171,6 +220,7 @@ impl MappingDocument {
         MappingDefinition {
             trigger: self.trigger.clone(),
             url: self.url.clone(),
+            url_values: self.url_values,
             method: self.method,
             headers: self.headers.clone(),
             data: self.data.clone(),

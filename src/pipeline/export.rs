@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::auth_document::{AuthDocument, AuthKind};
 use super::document::{DestinationDocument, GivenFunction, MappingDocument, SourceDocument};
 use super::given_secret::GivenSecret;
-use crate::domain::destination::Destination;
+use crate::domain::destination::{Destination, XSignatureKey};
 use crate::domain::mapping::{Mapping, MappingDefinition};
 use crate::domain::outbound_auth::{Auth, CodeClient, OauthClient};
 use crate::domain::source::Source;
@@ -31,15 +31,16 @@ impl DestinationDocument {
         let id = destination.id;
         let holds = |slot| pipeline.credential(id, slot).is_some().then_some(GivenSecret::Kept);
         let is_signed = pipeline.shared_secrets.iter().any(|one| one.destination_id == id);
-        let headers: BTreeMap<_, _> = pipeline
-            .credentials
-            .iter()
-            .filter(|one| one.destination_id == id)
-            .filter_map(|one| match &one.slot {
-                CredentialSlot::Header(name) => Some((name.clone(), GivenSecret::Kept)),
+        let (mut headers, mut parameters) = (BTreeMap::new(), BTreeMap::new());
+        for one in pipeline.credentials.iter().filter(|one| one.destination_id == id) {
+            match &one.slot {
+                CredentialSlot::Header(name) => headers.insert(name.clone(), GivenSecret::Kept),
+                CredentialSlot::Parameter(name) => {
+                    parameters.insert(name.clone(), GivenSecret::Kept)
+                }
                 CredentialSlot::BearerToken | CredentialSlot::ClientSecret => None,
-            })
-            .collect();
+            };
+        }
         let settings = &destination.settings;
         let auth = AuthDocument {
             token: holds(&CredentialSlot::BearerToken),
@@ -50,6 +51,7 @@ impl DestinationDocument {
             name: destination.name.clone(),
             enabled: destination.enabled,
             shared_secret: is_signed.then_some(GivenSecret::Kept),
+            allow_weak_secret: false,
             timeout_ms: settings.timeout_ms,
             window_ms: settings.window_ms,
             max_in_flight: settings.max_in_flight,
@@ -57,6 +59,11 @@ impl DestinationDocument {
             policy: settings.policy,
             auth: (auth.kind != AuthKind::None).then_some(auth),
             secret_headers: (!headers.is_empty()).then_some(headers),
+            secret_parameters: (!parameters.is_empty()).then_some(parameters),
+            allowed_hosts: settings.allowed_hosts.clone(),
+            allow_http: settings.allow_http,
+            x_signature: (settings.x_signature != XSignatureKey::default())
+                .then_some(settings.x_signature),
             mappings: Vec::new(),
         }
     }
@@ -105,6 +112,7 @@ impl MappingDocument {
             enabled,
             trigger: definition.trigger,
             url: definition.url,
+            url_values: definition.url_values,
             method: definition.method,
             headers: definition.headers,
             data: definition.data,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::document::DestinationDocument;
-use crate::domain::destination::Destination;
+use crate::domain::destination::{Destination, DestinationSettings};
 use crate::domain::mapping::{FunctionDefinition, Mapping, MappingDefinition};
 use crate::domain::outbound_auth::Auth;
 
@@ -30,8 +30,9 @@ pub(super) fn destination(
     details: &mut Vec<String>,
     current: &Destination,
     desired: &DestinationDocument,
+    to: &DestinationSettings,
 ) {
-    let (from, to) = (&current.settings, &desired.settings());
+    let from = &current.settings;
     differ(details, "enabled", &current.enabled, &desired.enabled);
     differ(details, "timeout_ms", &from.timeout_ms, &to.timeout_ms);
     differ(details, "window_ms", &from.window_ms, &to.window_ms);
@@ -39,6 +40,9 @@ pub(super) fn destination(
     differ(details, "rate_per_second", &from.rate_per_second, &to.rate_per_second);
     differ(details, "policy", &from.policy, &to.policy);
     auth(details, &from.auth, &to.auth);
+    differ(details, "allowed_hosts", &from.allowed_hosts, &to.allowed_hosts);
+    differ(details, "allow_http", &from.allow_http, &to.allow_http);
+    differ(details, "x_signature", &from.x_signature, &to.x_signature);
 }
 
 fn auth(details: &mut Vec<String>, from: &Auth, to: &Auth) {
@@ -66,6 +70,7 @@ pub(super) fn mapping(
     differ(details, "enabled", &current.enabled, &enabled);
     differ(details, "trigger", &from.trigger, &to.trigger);
     differ(details, "url", &from.url, &to.url);
+    differ(details, "url_values", &from.url_values, &to.url_values);
     differ(details, "method", &from.method, &to.method);
     headers(details, from, to);
     differ(details, "data", &from.data, &to.data);

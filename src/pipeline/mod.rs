@@ -28,10 +28,12 @@ mod export;
 mod field_diff;
 mod field_error;
 mod given_secret;
+mod origins;
 mod plan;
 mod preflight;
 mod preview;
 mod resource;
+mod secret_text;
 mod view;
 
 pub use activation::{Activation, NotActive};

@@ -46,6 +46,9 @@ pub struct DestinationView {
     pub has_credential: bool,
     /// The names of its secret headers.
     pub secret_headers: Vec<String>,
+    /// The names of its secret query parameters.
+    #[serde(default)]
+    pub secret_parameters: Vec<String>,
     /// The state of its connection, where it needs one.
     pub connection: Option<ConnectionView>,
     /// Its settings.
@@ -99,12 +102,23 @@ impl DestinationView {
                 .shared_secrets
                 .iter()
                 .any(|secret| secret.destination_id == destination.id),
-            has_credential: credentials(destination, pipeline)
-                .any(|slot| !matches!(slot, CredentialSlot::Header(_))),
+            has_credential: credentials(destination, pipeline).any(|slot| {
+                matches!(slot, CredentialSlot::BearerToken | CredentialSlot::ClientSecret)
+            }),
             secret_headers: credentials(destination, pipeline)
                 .filter_map(|slot| match slot {
                     CredentialSlot::Header(name) => Some(name.clone()),
-                    CredentialSlot::BearerToken | CredentialSlot::ClientSecret => None,
+                    CredentialSlot::BearerToken
+                    | CredentialSlot::ClientSecret
+                    | CredentialSlot::Parameter(_) => None,
+                })
+                .collect(),
+            secret_parameters: credentials(destination, pipeline)
+                .filter_map(|slot| match slot {
+                    CredentialSlot::Parameter(name) => Some(name.clone()),
+                    CredentialSlot::BearerToken
+                    | CredentialSlot::ClientSecret
+                    | CredentialSlot::Header(_) => None,
                 })
                 .collect(),
             connection: ConnectionView::of(pipeline, destination),

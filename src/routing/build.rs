@@ -12,7 +12,7 @@ use super::snapshot::Routes;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::id::DestinationId;
-use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::domain::mapping::{Mapping, MappingDefinition, UrlValues};
 use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 use crate::functions::Function;
@@ -74,6 +74,7 @@ impl Routes {
                         .unwrap_or_default()
                         .into(),
                     headers: secret_headers(pipeline, destination.id, secrets)?,
+                    parameters: secret_parameters(pipeline, destination.id, secrets)?,
                 };
                 let route_of_destination = destination_route(pipeline, source, destination, &keys);
                 for mapping in &route_of_destination.mappings {
@@ -96,6 +97,7 @@ impl Routes {
 struct Keys {
     shared_secrets: Arc<[SecretString]>,
     headers: Arc<[(HeaderName, HeaderValue)]>,
+    parameters: Arc<[(String, SecretString)]>,
 }
 
 fn destination_route(
@@ -104,7 +106,8 @@ fn destination_route(
     destination: &Destination,
     keys: &Keys,
 ) -> DestinationRoute {
-    let signer = Arc::new(Signer::new(&keys.shared_secrets));
+    let signer = Signer::rotating(&keys.shared_secrets, destination.settings.x_signature);
+    let signer = Arc::new(signer);
     let held = pipeline.held(destination).is_some();
     let connection = pipeline.connection(destination.id);
     let connected_at = connection.and_then(|one| one.connected_at).unwrap_or_default();
@@ -130,6 +133,7 @@ fn destination_route(
             shared_secrets: Arc::clone(&keys.shared_secrets),
             function,
             secret_headers: Arc::clone(&keys.headers),
+            secret_parameters: Arc::clone(&keys.parameters),
             compiled,
         }));
     }
@@ -162,6 +166,21 @@ fn secret_headers<O: OpenSecret>(
     Ok(headers.into())
 }
 
+/// The destination's secret query parameters.
+fn secret_parameters<O: OpenSecret>(
+    pipeline: &Pipeline,
+    id: DestinationId,
+    secrets: &O,
+) -> Result<Arc<[(String, SecretString)]>, O::Error> {
+    let mut parameters = Vec::new();
+    for credential in pipeline.credentials.iter().filter(|one| one.destination_id == id) {
+        let CredentialSlot::Parameter(name) = &credential.slot else { continue };
+        let value = secrets.open_secret(&credential.secret, Purpose::SecretParameter)?;
+        parameters.push((name.clone(), value));
+    }
+    Ok(parameters.into())
+}
+
 /// A mapping's compiled definition.
 struct Compiled {
     mapping: CompiledMapping,
@@ -180,6 +199,7 @@ fn compile(mapping: &Mapping, name: &str) -> Option<Compiled> {
             let stand_in = MappingDefinition {
                 trigger: trigger.to_owned(),
                 url: Value::from("https://held.invalid/"),
+                url_values: UrlValues::default(),
                 method: definition.method,
                 headers: Map::new(),
                 data: None,

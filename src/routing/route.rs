@@ -11,6 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::Batching;
+use crate::domain::outbound_auth::Auth;
 use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
@@ -75,6 +76,8 @@ pub struct MappingRoute {
     pub function: Option<Function>,
     /// Its destination's secret headers, marked as sensitive.
     pub secret_headers: Arc<[(HeaderName, HeaderValue)]>,
+    /// Its destination's secret query parameters.
+    pub secret_parameters: Arc<[(String, SecretString)]>,
     pub(super) compiled: CompiledMapping,
 }
 
@@ -95,6 +98,14 @@ impl MappingRoute {
     #[must_use]
     pub const fn compiled(&self) -> &CompiledMapping {
         &self.compiled
+    }
+
+    /// Whether its requests carry credentials of the destination.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        self.settings.auth != Auth::None
+            || !self.secret_headers.is_empty()
+            || !self.secret_parameters.is_empty()
     }
 
     /// The duration of a lease of its deliveries: the attempt's, and the linger time of a batch.

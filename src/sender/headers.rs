@@ -1,5 +1,6 @@
 //! Headers as text for an attempt's record: one `name: value` per line, secrets masked, size bounded.
 
+use super::masked_url::masked_text;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const MASK: &str = "***";
@@ -62,11 +63,15 @@ fn looks_secret(name: &str) -> bool {
     name != NOT_SECRET && (word() || part())
 }
 
+/// Headers whose values are URLs, which may have secret parameters.
+const HAVE_URLS: [&str; 5] = ["content-location", "link", "location", "referer", "refresh"];
+
 fn push_line(text: &mut String, name: &HeaderName, value: Option<&HeaderValue>) {
     text.push_str(name.as_str());
     text.push_str(": ");
     match value {
         Some(value) => match value.to_str() {
+            Ok(ascii) if HAVE_URLS.contains(&name.as_str()) => text.push_str(&masked_text(ascii)),
             Ok(ascii) => text.push_str(ascii),
             Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
         },

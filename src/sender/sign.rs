@@ -15,6 +15,8 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::domain::destination::XSignatureKey;
+
 const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -65,7 +67,17 @@ impl Signer {
     /// messages get an id and a timestamp but no signature.
     #[must_use]
     pub fn new(secrets: &[SecretString]) -> Self {
-        Self { x: secrets.first().map(x_mac), standard: secrets.iter().map(standard_key).collect() }
+        Self::rotating(secrets, XSignatureKey::Current)
+    }
+
+    /// Prepares the keys, with the key of `X-Signature` while two secrets are active.
+    #[must_use]
+    pub fn rotating(secrets: &[SecretString], x_signature: XSignatureKey) -> Self {
+        let x = match x_signature {
+            XSignatureKey::Previous => secrets.last(),
+            XSignatureKey::Current => secrets.first(),
+        };
+        Self { x: x.map(x_mac), standard: secrets.iter().map(standard_key).collect() }
     }
 
     /// Adds `webhook-id` and `webhook-timestamp`, and with a secret `webhook-signature` and

@@ -6,6 +6,7 @@ mod app;
 mod connection_limit;
 mod descriptors;
 mod error;
+mod host_check;
 pub mod listener;
 mod node;
 mod parts;

@@ -156,7 +156,9 @@ impl Preflight for RunningNode {
         match self.sender.check_destination(url).await {
             Ok(None) => Ok(()),
             Ok(Some(unresolved)) => {
-                tracing::warn!(%url, %unresolved, "saved although the host name does not resolve yet");
+                // A URL may have a secret in its path or query.
+                let host = url.host_str().unwrap_or_default();
+                tracing::warn!(host, %unresolved, "saved although the host name does not resolve yet");
                 Ok(())
             }
             Err(refused) => Err(refused.to_string()),

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
+use super::host_check::checked;
 use super::stall_guard::TimedBody;
 use crate::api::{self, Api};
 use crate::auth::Peer;
@@ -69,7 +70,8 @@ pub(super) fn operator(
     metrics: &Arc<Metrics>,
     origins: BTreeMap<&'static str, Origin>,
 ) -> Router {
+    let settings = service.settings.clone();
     let web = Arc::new(Web::new(WebParts { service: Arc::clone(&service), origins }));
     let api = Arc::new(Api { service, metrics: Arc::clone(metrics) });
-    api::router(api).merge(web::router(web))
+    checked(api::router(api).merge(web::router(web)), &settings)
 }

@@ -54,6 +54,9 @@ impl Service {
         let pipeline = self.pipeline(caller).await?;
         let mut query = filter::attempts(conditions, &pipeline)?;
         query.among = visible_destinations(caller, &pipeline);
+        if !self.names_exist(caller, conditions, &pipeline).await? {
+            return Ok(Page { items: Vec::new(), next: None, looked_to: None });
+        }
         let limit = query.limit;
         // One row beyond the limit shows whether there is a next page.
         query.limit += 1;

@@ -9,7 +9,7 @@ use super::{Service, ServiceError};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::destination::Destination;
-use crate::outbound_auth::{AuthorizationError, Callback, ConnectError};
+use crate::outbound_auth::{AuthorizationError, Callback, ConnectError, Origin};
 use crate::pipeline::ConnectionView;
 use crate::store::{Pipeline, StoreError};
 
@@ -57,7 +57,8 @@ impl Service {
         ConnectionView::of(&pipeline, destination).ok_or_else(nothing_to_connect)
     }
 
-    /// Starts the flow for a destination and returns the page to open in a browser.
+    /// Starts the flow for a destination and returns the page to open in a browser. `browser` is a
+    /// secret value that the browser keeps, where one began: no other browser completes the flow.
     ///
     /// # Errors
     /// [`ServiceError`] when the destination needs no connection.
@@ -65,11 +66,13 @@ impl Service {
         &self,
         operator: &Operator,
         names: &Names,
+        browser: Option<&str>,
     ) -> Result<BegunView, ServiceError> {
         operator.check_scope(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let id = destination(&pipeline, names)?.id;
-        let begun = self.auth.begin(id, &self.callback_url).map_err(|error| match error {
+        let origin = Origin { redirect_url: &self.callback_url, browser };
+        let begun = self.auth.begin(id, &origin).map_err(|error| match error {
             AuthorizationError::NothingToConnect => nothing_to_connect(),
             AuthorizationError::Url(error) => ServiceError::Conflict(error.to_string()),
             AuthorizationError::Secret(error) => error.into(),

@@ -39,6 +39,9 @@ impl Service {
     ) -> Result<Page<DeliveryView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         let query = filter::dead_letters(conditions, &pipeline)?;
+        if !self.names_exist(caller, conditions, &pipeline).await? {
+            return Ok(Page { items: Vec::new(), next: None, looked_to: None });
+        }
         self.list_deliveries(caller, query, &pipeline).await
     }
 

@@ -141,6 +141,7 @@ impl Service {
         let mut filter = filter::job(&request.ids, &conditions, &pipeline)?;
         // The selection is limited to the caller's scope.
         filter.among = visible_destinations(operator, &pipeline);
+        filter.asked_by = Some(operator.token_id);
         if let Some(state) = filter.state
             && !action.takes(state)
         {
@@ -148,8 +149,12 @@ impl Service {
                 format!("a {} does not select {} deliveries", action.as_str(), state.as_str());
             return Err(ServiceError::at("filter.state", message));
         }
+        // Scope first: whether another destination's delivery exists is not told.
+        self.within(operator, &request.ids, &filter).await?;
         self.known(&request.ids).await?;
-        self.within(operator, &filter).await?;
+        if !self.names_exist(operator, &conditions, &pipeline).await? {
+            return Err(ServiceError::at("filter.event", "does not exist"));
+        }
         if request.dry_run {
             let preview = self.store.preview_job(action, filter, SAMPLE).await?;
             let sample =
@@ -185,11 +190,21 @@ impl Service {
     }
 
     /// Every id must be within the caller's scope.
-    async fn within(&self, operator: &Operator, filter: &JobFilter) -> Result<(), ServiceError> {
+    async fn within(
+        &self,
+        operator: &Operator,
+        ids: &[String],
+        filter: &JobFilter,
+    ) -> Result<(), ServiceError> {
         let Some(among) = &filter.among else { return Ok(()) };
-        for id in &filter.delivery_ids {
-            let row = self.store.delivery(*id).await?;
-            if !row.is_some_and(|row| among.contains(&row.delivery.destination_id)) {
+        for text in ids {
+            let Ok(id) = PublicId::parse_as(text, Noun::Delivery) else { continue };
+            let row = self.store.delivery(DeliveryId(id.key)).await?;
+            let is_within = row.is_some_and(|row| {
+                row.delivery.accepted_at == id.created_at
+                    && among.contains(&row.delivery.destination_id)
+            });
+            if !is_within {
                 return operator.reaches_everything().map_err(ServiceError::from);
             }
         }
@@ -214,7 +229,7 @@ impl Service {
         let jobs = self.store.jobs(query).await?;
         let pipeline = self.pipeline(caller).await?;
         let mut items = Vec::new();
-        for job in jobs.iter().take(limit).filter(|job| sees(caller, &job.spec, &pipeline)) {
+        for job in jobs.iter().take(limit).filter(|job| sees(caller, job, &pipeline)) {
             items.push(self.view_of_job(job, &pipeline).await?);
         }
         let last = jobs.get(limit - 1).filter(|_| jobs.len() > limit);
@@ -261,7 +276,7 @@ impl Service {
         let job = self.store.job(JobId(id.key)).await?;
         let pipeline = self.pipeline(caller).await?;
         job.filter(|job| job.created_at == id.created_at)
-            .filter(|job| sees(caller, &job.spec, &pipeline))
+            .filter(|job| sees(caller, job, &pipeline))
             .map(|job| (job, pipeline))
             .ok_or_else(|| ServiceError::Missing(format!("job {text}")))
     }
@@ -272,12 +287,16 @@ fn public_id(job: &Job) -> String {
 }
 
 /// Whether a job is visible to a caller: its own, or one within its scope.
-fn sees(caller: &Caller, asked: &NewJob, pipeline: &Pipeline) -> bool {
-    let filter = &asked.filter;
+fn sees(caller: &Caller, job: &Job, pipeline: &Pipeline) -> bool {
+    let filter = &job.spec.filter;
     let covers = |id: &DestinationId| pipeline.destinations.iter().any(|it| it.id == *id);
     let has = |id: &MappingId| pipeline.mappings.iter().any(|it| it.id == *id);
     caller.scope.limits().is_none()
-        || asked.actor == caller.name
+        || match filter.asked_by {
+            Some(token_id) => token_id == caller.token_id,
+            // A job from before the token was created is that of another token with its name.
+            None => job.spec.actor == caller.name && job.created_at >= caller.created_at,
+        }
         || filter.destination_id.as_ref().is_some_and(covers)
         || filter.mapping_id.as_ref().is_some_and(has)
         || filter.among.as_ref().is_some_and(|ids| ids.iter().all(covers))

@@ -29,6 +29,7 @@ mod filter;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
+mod named;
 mod node;
 pub mod page;
 pub mod parameters;

@@ -168,7 +168,7 @@ impl Service {
         let change = match change {
             Change::Put(value) => Change::Put(without_read_only(value)),
             Change::Patch(value) => Change::Patch(without_read_only(value)),
-            other @ (Change::Say(_) | Change::Remove | Change::Rotate) => other,
+            other @ (Change::Say(_) | Change::Remove | Change::Rotate(_)) => other,
         };
         Ok(self.editor.change(admin, target, guard, &change).await?)
     }

@@ -106,6 +106,12 @@ enum Value<'a> {
     Other(String),
 }
 
+/// Whether a value is a URL with a user name or password, which an error must not show.
+fn has_userinfo(value: &Value<'_>) -> bool {
+    let text = value.shown();
+    text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
+}
+
 impl Reading {
     fn file(&mut self, named: Option<&Path>) -> Result<(), ConfigError> {
         let path = named.unwrap_or_else(|| Path::new(DEFAULT_FILE));
@@ -189,7 +195,7 @@ impl Reading {
                 place: origin.to_string(),
                 name: setting.name,
                 expected,
-                value: if setting.is_secret() {
+                value: if setting.is_secret() || has_userinfo(&value) {
                     "the given value".to_owned()
                 } else {
                     value.shown()

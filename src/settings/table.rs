@@ -58,6 +58,14 @@ impl Setting {
         matches!(self.kind, Kind::Secret)
     }
 
+    /// Whether it shows paths or networks of the machine, which are for admins alone.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        const INTERNAL: [&str; 5] =
+            ["database", "listen", "otlp_endpoint", "secret_key_file", "token_file"];
+        matches!(self.kind, Kind::Networks) || INTERNAL.contains(&self.name)
+    }
+
     /// A description of valid values.
     #[must_use]
     pub fn expected(&self) -> String {
@@ -129,6 +137,15 @@ fn public_url(text: &str) -> Option<Option<String>> {
 #[expect(clippy::option_option, reason = "the outer option says whether the text is valid")]
 fn alert_destination(text: &str) -> Option<Option<DestinationPath>> {
     if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+fn host_names(text: &str) -> Option<Vec<String>> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let is_name = |name: &str| {
+        let fits = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
+        name.chars().all(fits)
+    };
+    names.map(|name| is_name(name).then(|| name.to_ascii_lowercase())).collect()
 }
 
 fn database(text: &str) -> Option<PathBuf> {
@@ -210,6 +227,13 @@ pub static SETTINGS: &[Setting] = &[
         public_url,
         |url: &Option<String>| url.clone().unwrap_or_default(),
         "The base URL that browsers reach this service by, for OAuth redirects; empty: that of listen"
+    ),
+    text!(
+        trusted_hosts,
+        "host names, separated by commas",
+        host_names,
+        |names: &Vec<String>| names.join(","),
+        "Host names that requests may have beside that of public_url, localhost, addresses and names without a dot"
     ),
     text!(
         database,

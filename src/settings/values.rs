@@ -15,6 +15,8 @@ pub struct Settings {
     pub listen: String,
     /// The base URL that browsers reach this service by, for OAuth redirects; none: `listen`.
     pub public_url: Option<String>,
+    /// Further names that requests may have in `Host`.
+    pub trusted_hosts: Vec<String>,
     /// The database file, from `database = "sqlite://PATH"`.
     pub database: PathBuf,
     /// The file with the operator's token, created at first start (mode 0600).
@@ -103,6 +105,7 @@ impl Default for Settings {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             public_url: None,
+            trusted_hosts: Vec::new(),
             database: PathBuf::from("postrider.db"),
             token_file: PathBuf::from("postrider.db.token"),
             secret_key_file: PathBuf::from("postrider.db.key"),

@@ -37,6 +37,8 @@ pub enum CredentialSlot {
     ClientSecret,
     /// The value of this request header; the name in lower case.
     Header(String),
+    /// The value of this query parameter.
+    Parameter(String),
 }
 
 /// A destination's credential, as entered by an operator.

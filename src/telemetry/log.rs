@@ -7,6 +7,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::domain::terminal_text::shown_output;
 use crate::settings::{LogFormat, Settings};
 
 /// Installs the subscriber that writes log lines; to be called once.
@@ -24,7 +25,7 @@ pub fn start(settings: &Settings) {
         .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::TRACE))
         // It logs every scheduled job at `info`.
         .with_target("tokio_cron_scheduler", LevelFilter::WARN);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || LineWriter { terminal });
     let layer = if text {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         layer.with_ansi(colour).boxed()
@@ -33,4 +34,29 @@ pub fn start(settings: &Settings) {
     };
     // Tests in one process start it several times: the first subscriber stays.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();
+}
+
+/// Writes lines to stderr. On a terminal, control and direction characters are shown by their code.
+struct LineWriter {
+    terminal: bool,
+}
+
+impl std::io::Write for LineWriter {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        // The subscriber writes a whole line at once.
+        self.write_all(line).map(|()| line.len())
+    }
+
+    fn write_all(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let mut out = std::io::stderr().lock();
+        if self.terminal {
+            out.write_all(shown_output(&String::from_utf8_lossy(line)).as_bytes())
+        } else {
+            out.write_all(line)
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }

@@ -12,6 +12,8 @@ pub(super) enum Name {
     Session,
     /// The flash message for the next page.
     Flash,
+    /// The browser that began an OAuth connection; the callback in the admin API reads it.
+    Connect,
 }
 
 impl Name {
@@ -21,6 +23,8 @@ impl Name {
             (Self::Session, true) => "__Host-postrider_session",
             (Self::Flash, false) => "postrider_flash",
             (Self::Flash, true) => "__Host-postrider_flash",
+            (Self::Connect, false) => "postrider_connect",
+            (Self::Connect, true) => "__Host-postrider_connect",
         }
     }
 

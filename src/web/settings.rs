@@ -11,6 +11,9 @@ use super::layout::{Layout, page};
 use super::state::Web;
 use crate::settings::{Origin, SETTINGS};
 
+/// In place of paths and networks, which describe the machine.
+const FOR_ADMINS: &str = "(shown to admins)";
+
 /// A setting.
 struct Row {
     name: &'static str,
@@ -32,13 +35,25 @@ pub(super) async fn show(
     State(web): State<Arc<Web>>,
     layout: Layout,
 ) -> Result<Response, PageError> {
+    let shows_all = layout.may_administer();
     let rows = SETTINGS.iter().map(|setting| {
         let origin = web.origins.get(setting.name).unwrap_or(&Origin::Default);
         Row {
             name: setting.name,
             help: setting.help,
-            value: setting.show(&web.service.settings),
-            origin: origin.to_string(),
+            value: if shows_all || !setting.is_internal() {
+                setting.show(&web.service.settings)
+            } else {
+                FOR_ADMINS.to_owned()
+            },
+            origin: match origin {
+                Origin::File { line, .. } if !shows_all => format!("settings file, line {line}"),
+                Origin::Default
+                | Origin::BesideDatabase
+                | Origin::File { .. }
+                | Origin::Variable(_)
+                | Origin::Flag(_) => origin.to_string(),
+            },
             is_default: matches!(origin, Origin::Default | Origin::BesideDatabase),
             variable: setting.variable(),
         }

@@ -121,3 +121,94 @@ async fn every_operation_reports_a_missing_resource() {
     }
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_new_token_inherits_no_jobs_of_a_revoked_one_with_its_name() {
+    let app = service().await;
+    let limited = with_role(&app, "operator", &["website/mine"]).await;
+    let (_, page) = limited.get("/api/v1/deliveries").await.unwrap();
+    let job = json!({"ids": [page["items"][0]["id"]]});
+    let (status, job) = limited.post("/api/v1/redrives", &job).await.unwrap();
+    assert_eq!(status, 202, "{job}");
+    let jobs = async |client: &postrider::sender::ApiClient| {
+        let (_, page) = client.get("/api/v1/jobs").await.unwrap();
+        let ids = page["items"].as_array().unwrap().iter();
+        ids.filter(|it| it["id"] == job["id"]).count()
+    };
+    assert_eq!(jobs(&limited).await, 1, "its own");
+    let name = "/api/v1/tokens/a-operator-1";
+    assert!(bare(&app.client, Method::DELETE, name).await.status.is_success());
+    // The same name, for another destination, at the same moment.
+    let other = with_role(&app, "operator", &["website/foreign"]).await;
+    assert_eq!(jobs(&other).await, 0);
+    let path = format!("/api/v1/jobs/{}", job["id"].as_str().unwrap());
+    assert_eq!(other.get(&path).await.unwrap().0, 404);
+    assert_eq!(jobs(&app.client).await, 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn scope_is_checked_before_an_id_is_looked_up() {
+    let app = service().await;
+    let limited = with_role(&app, "operator", &["website/mine"]).await;
+    let (_, page) = app.client.get("/api/v1/deliveries?destination=foreign").await.unwrap();
+    let theirs = page["items"][0]["id"].as_str().unwrap().to_owned();
+    let nothing = "dlv_019f0000000070008000000000000009".to_owned();
+    let mut answers = Vec::new();
+    for id in [theirs, nothing] {
+        let (status, answer) =
+            limited.post("/api/v1/redrives", &json!({"ids": [id]})).await.unwrap();
+        assert_eq!(status, 403, "{answer}");
+        answers.push(answer["detail"].clone());
+    }
+    assert_eq!(answers[0], answers[1], "whether it exists is not told");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_id_with_another_time_names_nothing() {
+    let app = service().await;
+    let id = async |path: &str| {
+        let (_, page) = app.client.get(path).await.unwrap();
+        page["items"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let event = id("/api/v1/events").await;
+    let delivery = id("/api/v1/deliveries").await;
+    let job = id("/api/v1/jobs").await;
+    // The first digits are the time.
+    let moved = |id: &str| format!("{}0123456789ab{}", &id[..4], &id[16..]);
+    for (known, path) in [
+        (&event, "/api/v1/events/{}"),
+        (&event, "/api/v1/events/{}/explain"),
+        (&delivery, "/api/v1/deliveries/{}"),
+        (&job, "/api/v1/jobs/{}"),
+    ] {
+        let status = app.client.get(&path.replace("{}", known)).await.unwrap().0;
+        assert_eq!(status, 200, "{path}");
+        let status = app.client.get(&path.replace("{}", &moved(known))).await.unwrap().0;
+        assert_eq!(status, 404, "{path}");
+    }
+    for (known, path) in [
+        (&event, "/api/v1/deliveries?event={}"),
+        (&event, "/api/v1/dead-letters?event={}"),
+        (&delivery, "/api/v1/attempts?delivery={}"),
+    ] {
+        let (_, page) = app.client.get(&path.replace("{}", known)).await.unwrap();
+        assert_ne!(page["items"], json!([]), "{path}");
+        let (status, page) = app.client.get(&path.replace("{}", &moved(known))).await.unwrap();
+        assert_eq!((status.as_u16(), &page["items"]), (200, &json!([])), "{path}");
+    }
+    for (action, request) in [
+        ("redrives", json!({"filter": {"event": moved(&event)}})),
+        ("discards", json!({"filter": {"event": moved(&event)}})),
+        ("redrives", json!({"ids": [moved(&delivery)]})),
+    ] {
+        let (status, answer) =
+            app.client.post(&format!("/api/v1/{action}"), &request).await.unwrap();
+        assert_eq!(status, 422, "{answer}");
+    }
+    let test = json!({"event": moved(&event)});
+    let path = "/api/v1/mappings/website/mine/everything/tests";
+    assert_eq!(app.client.post(path, &test).await.unwrap().0, 404);
+    app.stop().await;
+}

@@ -201,3 +201,14 @@ async fn a_session_is_authenticated_until_its_token_ends() {
         Err(AuthenticationError::Unknown)
     );
 }
+
+#[tokio::test]
+async fn a_token_cannot_have_the_name_of_an_actor_that_is_no_token() {
+    let app = Builder::new().start().await;
+    for name in ["postrider", "Postrider", "unknown", "UNKNOWN"] {
+        let (status, answer) = make(&app, json!({"name": name, "role": "viewer"})).await;
+        assert_eq!(status, 422, "{name}: {answer}");
+        assert_eq!(answer["faults"][0]["path"], "name", "{answer}");
+    }
+    app.stop().await;
+}

@@ -154,10 +154,11 @@ async fn during_rotation_both_secrets_sign_and_then_only_the_new_one() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let url = receiver.url("/");
     let app = TestApp::with(&[("one", &url, json!({}))]).await;
-    app.apply(pipeline(&[("one", &url, json!({"shared_secret": {"value": "another"}}))])).await;
+    app.apply(pipeline(&[("one", &url, json!({"shared_secret": {"value": "another-secret"}}))]))
+        .await;
     app.track("during").await;
     let request = receiver.wait_for(1).await.swap_remove(0);
-    assert_signed(&request, "another");
+    assert_signed(&request, "another-secret");
     assert_eq!(request.header("webhook-signature").unwrap().split(' ').count(), 2);
     let old = SecretString::from(SECRET);
     let timestamp = request.header("webhook-timestamp").unwrap().parse().unwrap();
@@ -168,8 +169,44 @@ async fn during_rotation_both_secrets_sign_and_then_only_the_new_one() {
     app.app.duties.secrets.retire_secrets().await;
     app.track("after").await;
     let request = receiver.wait_for(2).await.swap_remove(1);
-    assert_signed(&request, "another");
+    assert_signed(&request, "another-secret");
     assert_eq!(request.header("webhook-signature").unwrap().split(' ').count(), 1);
+}
+
+#[tokio::test]
+async fn x_signature_keeps_the_previous_secret_until_it_expires_or_the_new_one_is_made_primary() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let url = receiver.url("/");
+    let given = |secret: &str, more: Value| {
+        let mut destination = json!({"shared_secret": {"value": secret}});
+        for (name, value) in more.as_object().unwrap() {
+            destination[name] = value.clone();
+        }
+        pipeline(&[("one", &url, destination)])
+    };
+    let app = TestApp::with(&[("one", &url, json!({}))]).await;
+    let signed_by = async |name: &str, count: usize| {
+        app.track(name).await;
+        let request = receiver.wait_for(count).await.swap_remove(count - 1);
+        let x = request.header("x-signature").unwrap().to_owned();
+        let by =
+            |secret: &&str| verify_x_signature(&SecretString::from(*secret), &request.body, &x);
+        let signatures = request.header("webhook-signature").unwrap().split(' ').count();
+        let secret = [SECRET, "secret-two", "secret-three"].into_iter().find(|it| by(it));
+        (secret.unwrap(), signatures)
+    };
+    app.apply(given("secret-two", json!({"x_signature": "previous"}))).await;
+    assert_eq!(signed_by("kept", 1).await, (SECRET, 2));
+    app.apply(given("secret-two", json!({}))).await;
+    assert_eq!(signed_by("left out", 2).await, (SECRET, 2), "it stays as it was chosen");
+    app.apply(given("secret-two", json!({"x_signature": "current"}))).await;
+    assert_eq!(signed_by("primary", 3).await, ("secret-two", 2));
+
+    app.apply(given("secret-three", json!({"x_signature": "previous"}))).await;
+    assert_eq!(signed_by("kept again", 4).await, ("secret-two", 2));
+    app.clock.advance(std::time::Duration::from_secs(25 * 3_600));
+    app.app.duties.secrets.retire_secrets().await;
+    assert_eq!(signed_by("expired", 5).await, ("secret-three", 1));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use postrider::functions::Function;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{failed, function, given, patient, run, track};
+use super::{failed, function, given, patient, pool, run, track};
 
 const ONE: MappingId = MappingId(1);
 
@@ -250,4 +250,108 @@ async fn each_event_of_a_batch_has_its_own_console_output() {
     assert_eq!(consoles(each).await, ["info: a\n", "", "info: c\n"]);
     let all = "function onBatch(all) { console.info(all.length); return all }";
     assert_eq!(consoles(all).await, ["info: 3\n", "", ""]);
+}
+
+#[tokio::test]
+async fn promises_and_thenables_of_a_handler_are_awaited() {
+    let pool = patient();
+    for source in [
+        "function onBatch(events) { return events.map(async event => { event.properties.b = 2; return event }) }",
+        "function onBatch(events) { return {then: done => done(events.map(e => ({...e, properties: {a: 1, b: 2}})))} }",
+        "function onBatch(events) { return events.map(e => ({then: done => done({...e, properties: {a: 1, b: 2}})})) }",
+        "const onBatch = async events => { events[0].properties.b = 2; return events.map(e => Promise.resolve(e)) }",
+        "function onTrack(event) { event.properties.b = 2; return {then(done) { done(event) }} }",
+    ] {
+        let event = given(&pool, source).await;
+        assert_eq!(event["properties"], json!({"a": 1, "b": 2}), "{source}");
+    }
+}
+
+#[tokio::test]
+async fn what_json_prints_as_an_empty_object_is_an_error_and_not_delivered() {
+    let pool = patient();
+    for (value, message) in [
+        ("new Map([['a', 1]])", "a Map, not an event"),
+        ("new Set([1])", "a Set, not an event"),
+        ("new Error('no')", "an Error, not an event: Error: no"),
+        ("new Date(0)", "a Date, not an event"),
+        ("/x/", "a RegExp, not an event"),
+        ("new Uint8Array(2)", "a typed array, not an event"),
+        ("new (class extends Map {})", "a Map, not an event"),
+        ("{a: new Map([['a', 1]])}", "an event with a Map in it"),
+        ("{a: [{b: Promise.resolve(1)}]}", "an event with a Promise in it: await it"),
+        ("{a: new Error('no')}", "an event with an Error in it"),
+    ] {
+        for source in [
+            format!("function onTrack(event) {{ return ({value}) }}"),
+            format!("async function onTrack(event) {{ return ({value}) }}"),
+            format!("function onBatch(events) {{ return [({value})] }}"),
+            format!("function onBatch(events) {{ return [Promise.resolve({value})] }}"),
+        ] {
+            let (outcome, error) = failed(&pool, &source).await;
+            assert_eq!(outcome, Outcome::Function, "{source}");
+            assert!(error.contains(message), "{source}: {error}");
+        }
+    }
+    for source in [
+        "function onTrack() { return {} }",
+        "function onTrack(event) { return {a: {}, b: [], d: new Date(0), n: new Number(1)} }",
+        "function onTrack(event) { return new (class { constructor() { this.a = 1 } }) }",
+        "function onTrack(event) { return Object.assign(Object.create(null), event) }",
+    ] {
+        given(&pool, source).await;
+    }
+    let (outcome, error) =
+        failed(&pool, "function onTrack() { return new RetryError('later') }").await;
+    assert_eq!(outcome, Outcome::FunctionRetry, "{error}");
+}
+
+#[tokio::test]
+async fn a_rejected_promise_in_a_batch_fails_its_own_event_only() {
+    let pool = patient();
+    let source = "function onBatch(events) { return events.map(async event => { \
+                  if (event.event === 'bad') throw new DropEvent('bad'); return event }) }";
+    let events = [track("good"), track("bad"), track("also good")];
+    let ran = pool.run_batch(ONE, &function(source), &events).await;
+    let outcomes: Vec<_> = ran.into_iter().map(|it| it.event.map_err(|it| it.outcome)).collect();
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+    assert_eq!(outcomes[1], Err(Outcome::Dropped));
+}
+
+#[tokio::test]
+async fn what_needs_intl_is_an_error() {
+    let pool = patient();
+    for call in [
+        "(1234.5).toLocaleString()",
+        "(1234.5).toLocaleString('de-DE', {style: 'currency', currency: 'EUR'})",
+        "10n.toLocaleString('de')",
+        "new Date(0).toLocaleString('en-GB')",
+        "new Date(0).toLocaleDateString()",
+        "new Date(0).toLocaleTimeString()",
+        "[1234.5].toLocaleString()",
+        "'a'.localeCompare('B')",
+        "'i'.toLocaleUpperCase('tr')",
+    ] {
+        let source = format!("function onTrack(event) {{ event.x = {call}; return event }}");
+        let (outcome, error) = failed(&pool, &source).await;
+        assert_eq!(outcome, Outcome::Function, "{call}");
+        assert!(error.contains("Intl"), "{call}: {error}");
+    }
+    let source = "function onTrack(event) { event.x = 'i'.toLocaleUpperCase() + ({}).toLocaleString(); return event }";
+    assert_eq!(given(&pool, source).await["x"], "I[object Object]");
+}
+
+#[tokio::test]
+async fn the_text_of_an_error_does_not_end_the_worker() {
+    let pool = pool(|options| options.workers = 1);
+    let keeps = "let calls = 0; function onTrack(event) { event.calls = ++calls; return event }";
+    assert_eq!(given(&pool, keeps).await["calls"], 1);
+    for text in ["out of memory", "InternalError: out of memory"] {
+        for kind in ["Error", "InternalError", "RetryError"] {
+            let source = format!("function onTrack() {{ throw new {kind}('{text}') }}");
+            let run = pool.run(MappingId(2), &function(&source), track("a")).await;
+            assert!(run.event.is_err());
+        }
+    }
+    assert_eq!(given(&pool, keeps).await["calls"], 2, "the same worker with the same isolate");
 }

@@ -15,7 +15,7 @@ use postrider::domain::event::Event;
 use postrider::domain::id::{
     DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
-use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Method};
+use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Method, UrlValues};
 use postrider::domain::secret::SealedSecret;
 use postrider::domain::source::Source;
 use postrider::intake::{Dispatch, Intake, IntakeParts};
@@ -202,6 +202,7 @@ fn mapping(id: i64, destination_id: i64, enabled: bool) -> Mapping {
     let definition = MappingDefinition {
         trigger: String::new(),
         url: "https://receiver.example/hook".into(),
+        url_values: UrlValues::default(),
         method: Method::Post,
         headers: serde_json::Map::new(),
         data: None,

@@ -41,11 +41,11 @@ const URL: &str = "http://127.0.0.1:9/hook";
 #[tokio::test]
 async fn applying_reports_the_diff_once() {
     let app = Builder::new().start().await;
-    let request = json!({"document": document("one", URL)});
+    let request = json!({"document": document("secret-one", URL)});
     let made = "add source website: write key: given\n\
                 add destination website/warehouse: shared secret: given\n\
                 add mapping website/warehouse/everything: POST http://127.0.0.1:9/hook";
-    let dry = json!({"document": document("one", URL), "dry_run": true});
+    let dry = json!({"document": document("secret-one", URL), "dry_run": true});
     assert_eq!(difference(&app, dry.clone()).await, made);
     assert_eq!(difference(&app, dry).await, made, "a dry run changes nothing");
     assert_eq!(difference(&app, request.clone()).await, made);
@@ -57,8 +57,8 @@ async fn applying_reports_the_diff_once() {
 #[tokio::test]
 async fn the_diff_shows_no_secrets() {
     let app = Builder::new().start().await;
-    app.apply(document("one", URL)).await;
-    let mut changed = document("two", "http://127.0.0.1:9/other");
+    app.apply(document("secret-one", URL)).await;
+    let mut changed = document("secret-two", "http://127.0.0.1:9/other");
     let destination = &mut changed["sources"][0]["destinations"][0];
     destination["timeout_ms"] = json!(3000);
     destination["rate_per_second"] = json!(10);
@@ -88,7 +88,7 @@ async fn the_diff_shows_no_secrets() {
 #[tokio::test]
 async fn unlisted_resources_are_kept_unless_pruned() {
     let app = Builder::new().start().await;
-    app.apply(document("one", URL)).await;
+    app.apply(document("secret-one", URL)).await;
     let bare = json!({"sources": [{"name": "website", "destinations": [{"name": "warehouse"}]}]});
     let kept = difference(&app, json!({"document": bare})).await;
     assert_eq!(kept, "keep mapping website/warehouse/everything");
@@ -215,7 +215,7 @@ async fn hop_by_hop_headers_and_urls_that_cannot_be_meant_are_refused() {
 #[tokio::test]
 async fn a_write_key_identifies_one_source() {
     let app = Builder::new().start().await;
-    app.apply(document("one", URL)).await;
+    app.apply(document("secret-one", URL)).await;
     let other = json!({"sources": [{"name": "shop", "write_key": {"value": "key-1"}}]});
     let (status, problem) = post(&app, json!({"document": other})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -230,7 +230,7 @@ async fn a_write_key_identifies_one_source() {
 async fn batching_is_validated_and_shown() {
     let app = Builder::new().start().await;
     let with = |batching: Value, content_type: &str| {
-        let mut document = document("one", URL);
+        let mut document = document("secret-one", URL);
         let mapping = &mut document["sources"][0]["destinations"][0]["mappings"][0];
         mapping["batching"] = batching;
         mapping["headers"]["Content-Type"] = json!(content_type);
@@ -253,4 +253,67 @@ async fn batching_is_validated_and_shown() {
     let told = difference(&app, with(json!({"size": 10}), json_type)).await;
     assert_eq!(told, "change mapping website/warehouse/everything: batching.size: 1000 → 10");
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_shared_secret_with_traces_of_copying_or_too_short_is_refused_with_the_reason() {
+    let app = Builder::new().start().await;
+    let ask = async |secret: &str, weak: bool| {
+        let mut document = document(secret, URL);
+        document["sources"][0]["destinations"][0]["allow_weak_secret"] = json!(weak);
+        post(&app, json!({"document": document, "dry_run": true})).await
+    };
+    for (secret, reason) in [
+        ("long-enough\n", "line break"),
+        ("long-enough\r\n", "line break"),
+        ("long-enough ", "space"),
+        ("\u{a0}long-enough", "space"),
+        ("\"long-enough\"", "quotation mark"),
+        ("\u{feff}long-enough", "byte order mark"),
+        ("whsec_%%", "base64"),
+    ] {
+        for weak in [false, true] {
+            let (status, answer) = ask(secret, weak).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{secret:?}");
+            let fault = &answer["faults"][0];
+            assert_eq!(fault["path"], "sources[0].destinations[0].shared_secret");
+            let message = fault["message"].as_str().unwrap();
+            assert!(message.contains(reason), "{secret:?}: {message}");
+            assert!(!answer.to_string().contains("long-enough"), "{answer}");
+        }
+    }
+    for short in ["abc123", "whsec_AAECAw=="] {
+        let (status, answer) = ask(short, false).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{short}");
+        assert!(answer.to_string().contains("--weak"), "{answer}");
+        assert_eq!(ask(short, true).await.0, StatusCode::OK, "{short}");
+    }
+    for good in ["whsec_AAECAwQFBgc", "whsec_AAECAwQFBgc=", "with \"quotes\" inside!"] {
+        let (status, answer) = ask(good, false).await;
+        assert_eq!(status, StatusCode::OK, "{good}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_means_another_place_in_a_path_is_refused() {
+    let app = Builder::new().start().await;
+    for name in [".", "..", "a\u{1b}[2J", "a/b", " a"] {
+        for place in 0..3 {
+            let mut document = document("a-shared-secret", URL);
+            let source = &mut document["sources"][0];
+            match place {
+                0 => source["name"] = json!(name),
+                1 => source["destinations"][0]["name"] = json!(name),
+                _ => source["destinations"][0]["mappings"][0]["name"] = json!(name),
+            }
+            let (status, answer) = post(&app, json!({"document": document})).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{name:?}: {answer}");
+        }
+    }
+    for name in ["...", ".a", "a.b", "größe", "日本"] {
+        let mut document = document("a-shared-secret", URL);
+        document["sources"][0]["name"] = json!(name);
+        let (status, answer) = post(&app, json!({"document": document, "dry_run": true})).await;
+        assert_eq!(status, StatusCode::OK, "{name}: {answer}");
+    }
 }

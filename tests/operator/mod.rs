@@ -5,6 +5,7 @@ mod attempts;
 pub(crate) mod commands;
 mod examples;
 mod explain;
+mod hosts;
 mod import;
 mod jobs;
 mod lists;

@@ -13,6 +13,7 @@ use url::Url;
 use super::{CONNECT, apply, begin, connect, connection, stage};
 use crate::support::app::{Builder, execute};
 use crate::support::oauth::{LIFETIME, OauthServer, visit};
+use crate::web::visitor::Visitor;
 
 const HOURS: Duration = Duration::from_secs(3_600);
 
@@ -258,4 +259,44 @@ async fn connecting_without_authorization_code_auth_is_a_conflict() {
     assert_eq!(status, StatusCode::NOT_FOUND);
     let anybody = visit(&format!("http://{}{CONNECT}", app.app.address)).await;
     assert_eq!(anybody.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn only_the_browser_that_began_completes_a_connection() {
+    let (app, server) = stage(OauthServer::authorization_code).await;
+    let page = "/sources/website/destinations/crm/connect";
+    let begin_in = async |visitor: &mut Visitor| {
+        let answer = visitor.post(page, &[]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.html);
+        let cookies = answer.headers.get_all("set-cookie").iter();
+        let cookies = cookies.map(|it| it.to_str().unwrap().to_owned());
+        let cookie = cookies.filter(|it| it.starts_with("postrider_connect=")).last().unwrap();
+        for attribute in ["HttpOnly", "SameSite=Lax"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        let (_, url) = answer.html.split_once("class=\"button primary\" href=\"").unwrap();
+        let url = url.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+        (url, cookie.split(';').next().unwrap().to_owned())
+    };
+    let come_back = async |url: &Url, cookie: Option<&str>| {
+        let client = postrider::sender::ApiClient::new(&app.base(), None).unwrap();
+        let mut headers = http::HeaderMap::new();
+        if let Some(cookie) = cookie {
+            headers.insert(http::header::COOKIE, cookie.parse().unwrap());
+        }
+        let path = &url[url::Position::BeforePath..];
+        client.request(http::Method::GET, path, headers, bytes::Bytes::new()).await.unwrap().status
+    };
+    let mut visitor = Visitor::signed_in(&app).await;
+    for foreign in [None, Some("postrider_connect=another"), Some("postrider_connect=")] {
+        let (url, cookie) = begin_in(&mut visitor).await;
+        let back = server.grant(&url).await;
+        assert_eq!(come_back(&back, foreign).await, StatusCode::BAD_REQUEST, "{foreign:?}");
+        assert_eq!(come_back(&back, Some(&cookie)).await, StatusCode::BAD_REQUEST, "used up");
+        assert_eq!(connection(&app).await["connected"], json!(false));
+    }
+    let (url, cookie) = begin_in(&mut visitor).await;
+    let back = server.grant(&url).await;
+    assert_eq!(come_back(&back, Some(&cookie)).await, StatusCode::OK);
+    assert_eq!(connection(&app).await["connected"], json!(true));
 }

@@ -7,6 +7,7 @@ mod connection;
 mod diff;
 mod headers;
 mod oidc_provider;
+mod origins;
 mod secrets;
 mod token_endpoint;
 

@@ -122,3 +122,10 @@ async fn a_token_endpoint_on_a_refused_address_is_refused_when_saved() {
         assert_eq!(answer["faults"][0]["path"], "sources[0].destinations[0].auth.token_url");
     }
 }
+
+#[tokio::test]
+async fn a_failed_token_response_is_named_with_its_status_and_content_type() {
+    let page = Behaviour::status(201).header("Content-Type", "text/html").body("<html>");
+    let message = error_of(page).await;
+    assert!(message.contains("201") && message.contains("text/html"), "{message}");
+}

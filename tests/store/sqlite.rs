@@ -180,3 +180,25 @@ async fn only_the_owner_reads_the_file() {
     let log = std::fs::metadata(directory.path().join("postrider.db-wal"));
     assert!(log.is_err(), "the file alone holds everything");
 }
+
+#[tokio::test]
+async fn the_lock_file_is_private_and_a_link_in_its_place_is_not_followed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("postrider.db");
+    let lock = directory.path().join("postrider.db.lock");
+    // Of an older version, readable by all.
+    std::fs::write(&lock, "1\n").expect("written");
+    std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o644)).expect("set");
+    let store = open(&path).await.expect("opens");
+    let mode = std::fs::metadata(&lock).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    store.close().await;
+    let other = directory.path().join("other");
+    std::fs::write(&other, "precious").expect("written");
+    std::fs::remove_file(&lock).expect("removed");
+    std::os::unix::fs::symlink(&other, &lock).expect("linked");
+    let refused = open(&path).await.err().expect("refused");
+    assert!(matches!(refused, OpenError::Unreadable { .. }), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&other).expect("there"), "precious");
+}

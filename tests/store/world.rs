@@ -13,7 +13,7 @@ use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::{
     DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
-use postrider::domain::mapping::{MappingDefinition, Method};
+use postrider::domain::mapping::{MappingDefinition, Method, UrlValues};
 use postrider::domain::retry::Next;
 use postrider::store::{
     Accepted, Claim, ClaimRequest, ClaimWant, Cursor, Lease, LeaseRef, NewDelivery, NewEvent,
@@ -316,6 +316,7 @@ pub(crate) fn definition(url: &str) -> MappingDefinition {
     MappingDefinition {
         trigger: String::new(),
         url: serde_json::Value::from(url),
+        url_values: UrlValues::default(),
         method: Method::Post,
         headers: serde_json::Map::new(),
         data: None,

@@ -16,4 +16,4 @@ mod screenshots;
 mod signing_in;
 mod snapshots;
 mod sources;
-mod visitor;
+pub(crate) mod visitor;

@@ -144,3 +144,25 @@ async fn a_rejected_token_form_keeps_the_input() {
     assert_eq!(page.status, StatusCode::CONFLICT);
     app.stop().await;
 }
+
+#[tokio::test]
+async fn paths_and_networks_of_the_machine_are_shown_to_admins_alone() {
+    let app = TestApp::with(&[]).await;
+    let mut admin = Visitor::signed_in(&app).await;
+    let machine = [app.dir.path().display().to_string(), "127.0.0.0/8".to_owned()];
+    let page = admin.get("/settings").await;
+    for text in &machine {
+        assert!(page.html.contains(text.as_str()), "{text}");
+    }
+    for role in ["viewer", "operator"] {
+        let secret = make(&mut admin, &[("name", &format!("a-{role}")), ("role", role)]).await;
+        let mut visitor = Visitor::with_token(&app, &secret).await;
+        let page = visitor.get("/settings").await;
+        assert_eq!(page.status, StatusCode::OK);
+        for text in &machine {
+            assert!(!page.html.contains(text.as_str()), "{role}: {text}");
+        }
+        assert!(page.html.contains("max_in_flight"), "the rest is shown");
+    }
+    app.stop().await;
+}

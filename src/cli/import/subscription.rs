@@ -55,7 +55,12 @@ impl<'a> Taking<'a> {
         if !trigger.is_empty() {
             mapping.insert("trigger".to_owned(), Value::from(trigger));
         }
-        mapping.insert("url".to_owned(), settings.get("url").cloned().unwrap_or_default());
+        let url = settings.get("url").cloned().unwrap_or_default();
+        if !url.is_string() {
+            // Segment inserts values of the event as they are.
+            mapping.insert("url_values".to_owned(), Value::from("raw"));
+        }
+        mapping.insert("url".to_owned(), url);
         if let Some(method) = self.method(settings) {
             mapping.insert("method".to_owned(), Value::from(method));
         }

@@ -65,6 +65,7 @@ pub(in crate::service) fn job(
         delivery_ids,
         destination_id: query.destination_id,
         among: None,
+        asked_by: None,
         mapping_id: query.mapping_id,
         state: query.state,
         reason: query.reason,

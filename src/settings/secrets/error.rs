@@ -27,6 +27,19 @@ pub enum SecretError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The file belongs to another user, who can change it.
+    #[error(
+        "{path} belongs to user {owner} and this process runs as user {user}: run chown {user} {path}",
+        path = path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The user of this process.
+        user: u32,
+    },
     /// The file's content is invalid.
     #[error("{} does not contain {expected}", path.display())]
     Malformed {

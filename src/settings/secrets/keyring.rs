@@ -30,6 +30,8 @@ pub enum Purpose {
     ClientSecret,
     /// The value of a destination's secret header.
     SecretHeader,
+    /// The value of a destination's secret query parameter.
+    SecretParameter,
     /// The OAuth tokens of a connected destination.
     Connection,
     /// A response stored for its `Idempotency-Key`.
@@ -44,6 +46,7 @@ impl Purpose {
             Self::BearerToken => "bearer_token",
             Self::ClientSecret => "client_secret",
             Self::SecretHeader => "secret_header",
+            Self::SecretParameter => "secret_parameter",
             Self::Connection => "connection",
             Self::Answer => "answer",
         }

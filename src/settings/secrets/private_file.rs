@@ -16,13 +16,23 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(SecretError::Exposed { path: path.to_owned(), mode });
-    }
+    let metadata = file.metadata().map_err(failed)?;
+    check(path, metadata.uid(), metadata.mode() & 0o7777, rustix::process::geteuid().as_raw())?;
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(failed)?;
     Ok(Some(text))
+}
+
+/// Refuses a file whose owner, who can change it, is neither this process's user nor root, and one that
+/// group or others can read.
+fn check(path: &Path, owner: u32, mode: u32, user: u32) -> Result<(), SecretError> {
+    if owner != user && owner != 0 {
+        return Err(SecretError::Foreign { path: path.to_owned(), owner, user });
+    }
+    if mode & 0o077 != 0 {
+        return Err(SecretError::Exposed { path: path.to_owned(), mode });
+    }
+    Ok(())
 }
 
 /// Creates a file with mode 0600 atomically; never replaces an existing one.
@@ -39,4 +49,22 @@ pub(super) fn create(path: &Path, text: &str) -> Result<(), SecretError> {
     file.persist_noclobber(path).map_err(|error| failed(error.error))?;
     // fsync of the directory: secrets sealed with a lost key are lost.
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_owner_is_refused() {
+        let path = Path::new("postrider.db.key");
+        assert!(check(path, 1000, 0o600, 1000).is_ok());
+        assert!(check(path, 0, 0o600, 1000).is_ok(), "root can read and change any file");
+        for (owner, user) in [(1000, 0), (1001, 1000)] {
+            let refused = check(path, owner, 0o600, user);
+            assert!(matches!(refused, Err(SecretError::Foreign { .. })), "{owner} {user}");
+        }
+        let refused = check(path, 1000, 0o640, 1000);
+        assert!(matches!(refused, Err(SecretError::Exposed { .. })));
+    }
 }

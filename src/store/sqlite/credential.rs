@@ -1,6 +1,8 @@
 //! Credentials, which an operator sets for a destination's requests, and connections, which hold the tokens
 //! granted to it. Both are sealed outside the store.
 
+use std::borrow::Cow;
+
 use rusqlite::params;
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
@@ -29,22 +31,29 @@ pub(super) const SELECT_CONNECTIONS: &str = "
         sealed_id, key_id, sealed, created_at, NULL
     FROM connections ORDER BY destination_id";
 
-fn columns(slot: &CredentialSlot) -> (&'static str, &str) {
+/// Marks a query parameter among the headers: no header's name has this character.
+const PARAMETER: char = '?';
+
+fn columns(slot: &CredentialSlot) -> (&'static str, Cow<'_, str>) {
     match slot {
-        CredentialSlot::BearerToken => ("bearer_token", ""),
-        CredentialSlot::ClientSecret => ("client_secret", ""),
-        CredentialSlot::Header(name) => ("header", name),
+        CredentialSlot::BearerToken => ("bearer_token", "".into()),
+        CredentialSlot::ClientSecret => ("client_secret", "".into()),
+        CredentialSlot::Header(name) => ("header", Cow::Borrowed(name)),
+        CredentialSlot::Parameter(name) => ("header", format!("{PARAMETER}{name}").into()),
     }
 }
 
 pub(super) fn credential(row: &SqliteRow) -> Result<Credential, Failure> {
     let mut from = Columns::from(row, 0);
     let destination_id = DestinationId(from.take()?);
-    let (word, header) = (from.text()?, from.take()?);
+    let (word, header): (_, String) = (from.text()?, from.take()?);
     let slot = match word {
         "bearer_token" => CredentialSlot::BearerToken,
         "client_secret" => CredentialSlot::ClientSecret,
-        "header" => CredentialSlot::Header(header),
+        "header" => match header.strip_prefix(PARAMETER) {
+            Some(name) => CredentialSlot::Parameter(name.to_owned()),
+            None => CredentialSlot::Header(header),
+        },
         other => return Err(foreign("the credential", other)),
     };
     Ok(Credential { destination_id, slot, secret: from.sealed()? })

@@ -14,7 +14,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::condition::{EventConditions, StatusRange};
 use crate::domain::delivery::{Reason, State};
 use crate::domain::event::EventType;
-use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId};
+use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, SourceId, TokenId};
 use crate::domain::job::{JobAction, JobFilter};
 
 /// Deliveries that one query scans at most; a step acts on fewer.
@@ -32,6 +32,8 @@ pub(super) struct StoredFilter {
     destination_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     among: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_by: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mapping_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +70,7 @@ impl StoredFilter {
             delivery_ids: filter.delivery_ids.iter().map(|id| id.0).collect(),
             destination_id: filter.destination_id.map(|id| id.0),
             among: filter.among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect()),
+            asked_by: filter.asked_by.map(|id| id.0),
             mapping_id: filter.mapping_id.map(|id| id.0),
             state: filter.state,
             reason: filter.reason,
@@ -90,6 +93,7 @@ impl StoredFilter {
             delivery_ids: self.delivery_ids.into_iter().map(DeliveryId).collect(),
             destination_id: self.destination_id.map(DestinationId),
             among: self.among.map(|ids| ids.into_iter().map(DestinationId).collect()),
+            asked_by: self.asked_by.map(TokenId),
             mapping_id: self.mapping_id.map(MappingId),
             state: self.state,
             reason: self.reason,

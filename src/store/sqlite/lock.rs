@@ -1,11 +1,15 @@
 //! The lock file beside the database admits one process. It is locked as long as the store is open and has the
 //! process id of its holder. The file is never removed: two processes would then lock different files.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::open::OpenError;
+
+/// The flag of open(2) that refuses a symbolic link.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The lock, released when dropped.
 #[derive(Debug)]
@@ -23,8 +27,12 @@ impl FileLock {
             .write(true)
             .create(true)
             .truncate(false)
+            // The target of a link is not this store's to lock and to write.
+            .custom_flags(NO_FOLLOW)
+            .mode(0o600)
             .open(&path)
             .map_err(unusable)?;
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::super::badge::Badge;
+use super::super::cookies::Name;
 use super::super::error::PageError;
 use super::super::flash::{Flash, SeeOther};
 use super::super::form::{Form, with_query};
@@ -26,6 +28,7 @@ use crate::pipeline::{Found, Target};
 use crate::service::connection::{BegunView, Names};
 use crate::service::resources::{DestinationDetail, Detail, MappingDetail, Tagged};
 use crate::service::statistics::HealthView;
+use crate::settings::secrets::generate;
 use crate::store::Pipeline;
 
 /// A mapping in the list.
@@ -261,8 +264,14 @@ pub(super) async fn connect(
     Require(operator): Require<Operator>,
     PathTarget(target): PathTarget,
     Path(names): Path<Names>,
+    headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let begun = web.service.connect(&operator, &names).await?;
+    // Another flow of this browser may be under way: it keeps its value.
+    let browser = match Name::Connect.read(&headers, web.is_secure()) {
+        Some(kept) if !kept.is_empty() => kept,
+        Some(_) | None => generate("")?.expose_secret().to_owned(),
+    };
+    let begun = web.service.connect(&operator, &names, Some(&browser)).await?;
     let version = web.service.detail(&operator, &target).await?;
     let edit = <DestinationForm as Editor>::stored(version)?;
     let context = PageContext::of(&web, &operator, layout);
@@ -271,7 +280,9 @@ pub(super) async fn connect(
     if let Some(connection) = &mut loaded.connection {
         connection.consent = Some(consent);
     }
-    page(&loaded)
+    let mut response = page(&loaded)?;
+    Name::Connect.set(&mut response, web.is_secure(), &browser);
+    Ok(response)
 }
 
 pub(super) async fn disconnect(

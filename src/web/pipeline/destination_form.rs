@@ -1,6 +1,7 @@
 //! The form of a destination: filled from its document, and parsed back into one. Secrets are never
 //! sent to the browser; an empty secret field keeps the stored one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::form::{Field, Form};
 use super::super::format::duration;
 use super::editor::{CONFLICT, TAG};
-use crate::domain::destination::DestinationSettings;
+use crate::domain::destination::{DestinationSettings, XSignatureKey};
 use crate::pipeline::{AuthDocument, DestinationDocument, FieldError};
 use crate::settings::secrets::{SecretError, generate_shared_secret};
 
@@ -33,9 +34,37 @@ const EMPTY_ROWS: usize = 2;
 /// The repeated fields of secret headers, one row each.
 const HEADER_NAME: &str = "header_name";
 const HEADER_VALUE: &str = "header_value";
+/// The rows of secret headers and of secret query parameters.
+const HEADERS: Rows = Rows {
+    name: HEADER_NAME,
+    value: HEADER_VALUE,
+    field: "secret_headers",
+    kept: |document, name| {
+        let mut names = document.secret_headers.iter().flat_map(BTreeMap::keys);
+        names.find(|kept| kept.eq_ignore_ascii_case(name))
+    },
+};
+const PARAMETERS: Rows = Rows {
+    name: "parameter_name",
+    value: "parameter_value",
+    field: "secret_parameters",
+    kept: |document, name| {
+        let mut names = document.secret_parameters.iter().flat_map(BTreeMap::keys);
+        names.find(|kept| *kept == name)
+    },
+};
+
+/// Secrets by name, as rows of a form.
+struct Rows {
+    name: &'static str,
+    value: &'static str,
+    field: &'static str,
+    /// The stored name, in its spelling.
+    kept: for<'d> fn(&'d DestinationDocument, &str) -> Option<&'d String>,
+}
 
 /// The fields that show their own faults.
-pub(super) const FIELDS: [&str; 19] = [
+pub(super) const FIELDS: [&str; 24] = [
     "name",
     "timeout_ms",
     "window_ms",
@@ -44,6 +73,11 @@ pub(super) const FIELDS: [&str; 19] = [
     "policy",
     "shared_secret",
     "secret_headers",
+    "secret_parameters",
+    "allowed_hosts",
+    "allow_http",
+    "allow_weak_secret",
+    "x_signature",
     "auth.kind",
     "auth.token",
     "auth.token_url",
@@ -120,7 +154,9 @@ impl DestinationForm {
     pub(super) fn lost_secrets(&self) -> bool {
         let typed = ["shared_secret", "auth.token", "auth.client_secret"];
         let any = typed.iter().any(|name| self.form.non_empty(name).is_some())
-            || self.form.all(HEADER_VALUE).any(|value| !value.trim().is_empty());
+            || [HEADERS, PARAMETERS]
+                .iter()
+                .any(|rows| self.form.all(rows.value).any(|value| !value.trim().is_empty()));
         any && !self.form.is_valid()
     }
 
@@ -145,19 +181,28 @@ impl DestinationForm {
 
     /// Rows for the stored or typed secret headers, and empty ones.
     pub(super) fn headers(&self) -> Vec<HeaderRow> {
-        let names = self.form.all(HEADER_NAME).map(str::trim).filter(|name| !name.is_empty());
+        self.rows(&HEADERS)
+    }
+
+    /// Rows for the stored or typed secret query parameters, and empty ones.
+    pub(super) fn query_parameters(&self) -> Vec<HeaderRow> {
+        self.rows(&PARAMETERS)
+    }
+
+    fn rows(&self, of: &Rows) -> Vec<HeaderRow> {
+        let names = self.form.all(of.name).map(str::trim).filter(|name| !name.is_empty());
         let row = |name: &str| HeaderRow {
             name: name.to_owned(),
-            is_kept: self.kept_header(name).is_some(),
+            is_kept: self.current.as_ref().is_some_and(|it| (of.kept)(it, name).is_some()),
         };
         let empty = std::iter::repeat_n("", EMPTY_ROWS);
         names.chain(empty).map(row).collect()
     }
 
-    /// The stored secret header with this name, in its stored spelling.
-    fn kept_header(&self, name: &str) -> Option<&String> {
-        let headers = self.current.as_ref()?.secret_headers.as_ref()?;
-        headers.keys().find(|kept| kept.eq_ignore_ascii_case(name))
+    /// Whether the previous shared secret signs `X-Signature` while it is active.
+    pub(super) fn signs_with_previous(&self) -> bool {
+        let key = self.current.as_ref().and_then(|it| it.x_signature);
+        key.unwrap_or_default() == XSignatureKey::Previous
     }
 
     fn auth(&self) -> Option<&AuthDocument> {
@@ -185,15 +230,29 @@ impl DestinationForm {
         if let Some(auth) = self.auth_document() {
             document.insert("auth".to_owned(), auth);
         }
-        let headers = self.secret_headers();
-        if !headers.is_empty() {
-            document.insert("secret_headers".to_owned(), headers.into());
+        for rows in [HEADERS, PARAMETERS] {
+            let secrets = self.secrets(&rows);
+            if !secrets.is_empty() {
+                document.insert(rows.field.to_owned(), secrets.into());
+            }
+        }
+        let hosts: Vec<_> = self.form.text("allowed_hosts").split_whitespace().collect();
+        if !hosts.is_empty() {
+            document.insert("allowed_hosts".to_owned(), hosts.into());
+        }
+        for name in ["allow_http", "allow_weak_secret"] {
+            if self.form.text(name) == "true" {
+                document.insert(name.to_owned(), true.into());
+            }
+        }
+        if let Some(key) = self.form.non_empty("x_signature") {
+            document.insert("x_signature".to_owned(), key.into());
         }
         Value::Object(document)
     }
 
     fn shared_secret(&mut self) -> Option<Value> {
-        let typed = self.form.non_empty("shared_secret").map(ToOwned::to_owned);
+        let typed = typed_secret(&self.form, "shared_secret").map(ToOwned::to_owned);
         let generated = self.generated.as_ref().map(|secret| secret.expose_secret());
         match (self.form.text("signing"), typed, generated) {
             // A typed secret is used whatever the choice beside it says.
@@ -219,7 +278,7 @@ impl DestinationForm {
         }
         for (field, name, _) in AUTH_SECRETS.into_iter().filter(|(_, _, kinds)| has(kinds)) {
             let dropped = self.form.text("auth.public") == "true" && name == "client_secret";
-            match self.form.non_empty(field) {
+            match typed_secret(&self.form, field) {
                 Some(secret) => {
                     auth.insert(name.to_owned(), json!({"value": secret}));
                 }
@@ -256,30 +315,36 @@ impl DestinationForm {
         parameters
     }
 
-    fn secret_headers(&mut self) -> Map<String, Value> {
-        let names = self.form.all(HEADER_NAME).map(str::trim);
-        let rows: Vec<_> = names.zip(self.form.all(HEADER_VALUE).map(str::trim)).collect();
-        let (mut headers, mut faults) = (Map::new(), Vec::new());
+    fn secrets(&mut self, of: &Rows) -> Map<String, Value> {
+        let names = self.form.all(of.name).map(str::trim);
+        let rows: Vec<_> = names.zip(self.form.all(of.value)).collect();
+        let (mut secrets, mut faults) = (Map::new(), Vec::new());
         for (name, value) in rows {
-            let wrong = match (name, value, self.kept_header(name)) {
+            let kept = self.current.as_ref().and_then(|document| (of.kept)(document, name));
+            let wrong = match (name, value.trim(), kept) {
                 ("", "", _) => continue,
-                ("", _, _) => "a value without a header name",
-                (name, _, _) if headers.contains_key(name) => "is there twice",
+                ("", _, _) => "a value without a name",
+                (name, _, _) if secrets.contains_key(name) => "is there twice",
                 (_, "", Some(kept)) => {
-                    headers.insert(kept.clone(), "kept".into());
+                    secrets.insert(kept.clone(), "kept".into());
                     continue;
                 }
                 (_, "", None) => "has no value",
-                (name, value, _) => {
-                    headers.insert(name.to_owned(), json!({"value": value}));
+                (name, _, _) => {
+                    secrets.insert(name.to_owned(), json!({"value": value}));
                     continue;
                 }
             };
-            faults.push(FieldError::new(format!("secret_headers.{name}"), wrong));
+            faults.push(FieldError::new(format!("{}.{name}", of.field), wrong));
         }
         self.form.place_faults(&FIELDS, faults);
-        headers
+        secrets
     }
+}
+
+/// A secret as it was typed: white space at its ends is an error that is reported, not removed.
+fn typed_secret<'f>(form: &'f Form, name: &str) -> Option<&'f str> {
+    Some(form.text(name)).filter(|text| !text.trim().is_empty())
 }
 
 fn holds(auth: &AuthDocument, name: &str) -> bool {
@@ -310,9 +375,14 @@ fn filled(document: &DestinationDocument, tag: &str) -> Form {
     let parameters = auth["parameters"].as_object().into_iter().flatten();
     let lines = parameters.map(|(name, value)| format!("{name}={}", shown(value)));
     fill("auth.parameters", lines.collect::<Vec<_>>().join("\n"));
-    for name in value["secret_headers"].as_object().into_iter().flat_map(Map::keys) {
-        fill(HEADER_NAME, name.clone());
+    for rows in [HEADERS, PARAMETERS] {
+        for name in value[rows.field].as_object().into_iter().flat_map(Map::keys) {
+            fill(rows.name, name.clone());
+        }
     }
+    fill("allowed_hosts", document.allowed_hosts.join(" "));
+    fill("allow_http", if document.allow_http { "true" } else { "" }.to_owned());
+    fill("x_signature", shown(&value["x_signature"]));
     Form::of(fields)
 }
 
@@ -345,6 +415,8 @@ mod tests {
                 "client_auth": "body", "scopes": ["a", "b"], "parameters": {"audience": "x=y"},
             },
             "secret_headers": {"X-A": "kept", "X-B": "kept"},
+            "secret_parameters": {"k": "kept"}, "allowed_hosts": ["a.test", "*.b.test:1"],
+            "allow_http": true, "x_signature": "current",
         });
         for (auth, token) in
             [(kept["auth"].clone(), "none"), (json!({"kind": "bearer", "token": "kept"}), "bearer")]
@@ -361,6 +433,7 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect();
             fields.extend(names.into_iter().chain(values));
+            fields.push((PARAMETERS.value.to_owned(), String::new()));
             edit.form = Form::of(fields);
             let mut read = edit.document();
             assert!(edit.form.is_valid(), "{token}");

@@ -19,6 +19,7 @@ use super::super::state::Web;
 use super::secret::reveal;
 use super::target::{ParentTarget, PathTarget, child, path};
 use crate::domain::auth::{Admin, Caller};
+use crate::domain::destination::XSignatureKey;
 use crate::pipeline::{Change, Changed, Guard, Target};
 use crate::service::ServiceError;
 use crate::service::resources::{Detail, Tagged};
@@ -249,6 +250,19 @@ pub(super) async fn delete(
     Ok(SeeOther::to(parent).with_flash(flash))
 }
 
+/// Signs `X-Signature` with the current shared secret, while the previous one is still active.
+pub(super) async fn make_primary(
+    State(web): State<Arc<Web>>,
+    Require(admin): Require<Admin>,
+    PathTarget(target): PathTarget,
+    form: Form,
+) -> Result<SeeOther, PageError> {
+    let change = Change::Patch(json!({"x_signature": "current"}));
+    web.service.change(&admin, &target, &unchanged(&form), change).await?;
+    let flash = Flash::good("X-Signature is signed by the new shared secret.".to_owned());
+    Ok(SeeOther::to(path(&target)).with_flash(flash))
+}
+
 /// Generates a new write key or shared secret and shows it, once.
 pub(super) async fn rotate_secret(
     State(web): State<Arc<Web>>,
@@ -257,7 +271,12 @@ pub(super) async fn rotate_secret(
     PathTarget(target): PathTarget,
     form: Form,
 ) -> Result<Response, PageError> {
-    let changed = web.service.change(&admin, &target, &unchanged(&form), Change::Rotate).await?;
+    let x_signature = match form.text("x_signature") {
+        "previous" => XSignatureKey::Previous,
+        _ => XSignatureKey::Current,
+    };
+    let change = Change::Rotate(x_signature);
+    let changed = web.service.change(&admin, &target, &unchanged(&form), change).await?;
     match changed.secret {
         Some(secret) => reveal(&web, layout, &target, &secret),
         None => Err(PageError::conflict("No secret was generated.")),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::super::form::{Field, Form};
 use super::super::untrusted::Untrusted;
 use super::editor::{CONFLICT, TAG};
+use crate::domain::mapping::UrlValues;
 use crate::pipeline::{FieldError, MappingDocument};
 use crate::service::preview::trigger_breaks_at;
 
@@ -15,11 +16,12 @@ const DEFAULT_SAMPLE: &str = "track";
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The fields that show their own faults.
-pub(super) const FIELDS: [&str; 17] = [
+pub(super) const FIELDS: [&str; 18] = [
     "name",
     "trigger",
     "method",
     "url",
+    "url_values",
     "format",
     "headers",
     "data",
@@ -121,6 +123,9 @@ impl MappingForm {
         document.insert("trigger".to_owned(), trigger.into());
         document.insert("method".to_owned(), form.text("method").into());
         document.insert("url".to_owned(), url(form));
+        if let Some(values) = form.non_empty("url_values") {
+            document.insert("url_values".to_owned(), values.into());
+        }
         document.insert("headers".to_owned(), headers(form).into());
         if let Some(data) = json(form, "data") {
             document.insert("data".to_owned(), data);
@@ -233,6 +238,10 @@ fn filled(document: &MappingDocument, tag: &str) -> Form {
             None => pretty(&document.url),
         },
     );
+    fill(
+        "url_values",
+        if document.url_values == UrlValues::Raw { "raw" } else { "encoded" }.into(),
+    );
     let is_form = |(name, value): (&String, &Value)| name == "Content-Type" && value == FORM_TYPE;
     let says = |(name, _): (&String, &Value)| name.eq_ignore_ascii_case("content-type");
     let first = document.headers.iter().next().is_some_and(is_form);
@@ -283,6 +292,7 @@ mod tests {
             json!({}),
             json!({"trigger": "type = \"track\" and\nevent != \"x\"", "method": "PUT"}),
             json!({"url": {"@template": "https://a.test/{{userId}}"}, "data": {"b": 1, "a": [{"@path": "$.x"}]}}),
+            json!({"url": {"@template": "https://a.test/{{userId}}"}, "url_values": "raw"}),
             json!({"headers": {"X-A": "{not json", "X-B": {"@path": "$.b"}, "X-C": "a: b", "X-D": ""}}),
             json!({"headers": {"Content-Type": FORM_TYPE, "X": "1"}}),
             json!({"headers": {"X": "1", "content-type": FORM_TYPE}}),

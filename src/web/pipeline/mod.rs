@@ -42,6 +42,7 @@ pub(super) fn routes() -> Router<Arc<Web>> {
         )
         .route(&format!("{DESTINATION}/connect"), post(destination::connect))
         .route(&format!("{DESTINATION}/disconnect"), post(destination::disconnect))
+        .route(&format!("{DESTINATION}/primary"), post(editor::make_primary))
         .route(
             &format!("{DESTINATION}/new"),
             get(editor::new_form::<MappingForm>).post(editor::create::<MappingForm>),
