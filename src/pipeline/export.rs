@@ -17,6 +17,8 @@ impl SourceDocument {
     pub fn of(source: &Source) -> Self {
         Self {
             name: source.name.clone(),
+            id: None,
+            renamed_from: None,
             enabled: source.enabled,
             write_key: None,
             destinations: Vec::new(),
@@ -48,6 +50,8 @@ impl DestinationDocument {
         };
         Self {
             name: destination.name.clone(),
+            id: None,
+            renamed_from: None,
             enabled: destination.enabled,
             shared_secret: is_signed.then_some(GivenSecret::Kept),
             timeout_ms: settings.timeout_ms,
@@ -64,7 +68,7 @@ impl DestinationDocument {
 
 impl AuthDocument {
     /// The settings, without secrets.
-    fn of(auth: &Auth) -> Self {
+    pub(super) fn of(auth: &Auth) -> Self {
         let client = |kind, client: &OauthClient| Self {
             kind,
             token_url: Some(client.token_url.clone()),
@@ -102,6 +106,8 @@ impl MappingDocument {
         let definition = definition.clone();
         Self {
             name: name.to_owned(),
+            id: None,
+            renamed_from: None,
             enabled,
             trigger: definition.trigger,
             url: definition.url,

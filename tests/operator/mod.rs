@@ -8,6 +8,8 @@ mod explain;
 mod import;
 mod jobs;
 mod lists;
+mod pipeline_changes;
+mod renames;
 pub(crate) mod render;
 mod resources;
 mod secrets;
