@@ -15,7 +15,7 @@ use super::page::Paged;
 use super::resource::{self, ResourceRequest};
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
-use crate::pipeline::{Change, MappingDocument, Target};
+use crate::pipeline::{Applied, Change, MappingDocument, Target};
 use crate::service::Condition;
 use crate::service::page::Page;
 use crate::service::resources::{MappingDetail, named};
@@ -91,11 +91,13 @@ pub(super) async fn patch(
 
 /// Remove a mapping with everything below it.
 #[utoipa::path(delete, path = "/mappings/{source}/{destination}/{mapping}", tag = "mappings",
+    params(("dry_run" = Option<bool>, Query, description = "Only compute the difference")),
     responses(
+        (status = 200, description = "Dry run: the difference", body = Applied),
         (status = 204, description = "Removed"),
         (status = 412, description = "The precondition failed: it has changed since it was read", body = Problem)))]
 pub(super) async fn remove(at: ResourceRequest<Admin>) -> Result<Response, Problem> {
-    at.change(Change::Remove).await
+    at.remove().await
 }
 
 /// List a mapping's revisions, newest first.

@@ -39,6 +39,8 @@ pub(super) struct ResourceRequest<R> {
     who: R,
     target: Target,
     headers: HeaderMap,
+    /// Of a removal: whether it only computes the difference.
+    dry_run: bool,
 }
 
 impl<R: Send> FromRequestParts<Arc<Api>> for ResourceRequest<R>
@@ -53,7 +55,8 @@ where
         let names = names.map_err(|error| Problem::malformed(error.body_text()))?;
         let names = names.iter().map(|(_, name)| name.to_owned());
         let target = Target::at(names).ok_or_else(|| Problem::not_found("such path"))?;
-        Ok(Self { api: Arc::clone(api), who, target, headers: parts.headers.clone() })
+        let dry_run = dry_run(parts.uri.query().unwrap_or_default())?;
+        Ok(Self { api: Arc::clone(api), who, target, headers: parts.headers.clone(), dry_run })
     }
 }
 
@@ -75,16 +78,39 @@ impl ResourceRequest<Caller> {
 }
 
 impl ResourceRequest<Admin> {
+    /// Removes the resource if the precondition holds; a dry run returns the difference instead.
+    pub(super) async fn remove(&self) -> Result<Response, Problem> {
+        if !self.dry_run {
+            return self.change(Change::Remove).await;
+        }
+        let Self { api, who, target, headers, .. } = self;
+        let editor = &api.service.editor;
+        let applied = editor.preview_removal(who, target, &guard(headers)?).await;
+        Ok(Json(applied.map_err(ServiceError::from)?).into_response())
+    }
+
     /// Changes the resource if the precondition holds, and returns it.
     pub(super) async fn change(&self, change: Change) -> Result<Response, Problem> {
-        let Self { api, who, target, headers } = self;
+        let Self { api, who, target, headers, .. } = self;
         let guard = guard(headers)?;
         let is_removal = matches!(change, Change::Remove);
         let changed = api.service.change(who, target, &guard, change).await?;
         if is_removal {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        answer(api, who, target, StatusCode::OK, changed.secret).await
+        answer(api, who, &changed.target, StatusCode::OK, changed.secret).await
+    }
+}
+
+fn dry_run(query: &str) -> Result<bool, Problem> {
+    let given = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "dry_run");
+    match given.as_ref().map(|(_, value)| value.as_ref()) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => {
+            let fault = FieldError::new("dry_run", "should be true or false");
+            Err(ServiceError::Invalid(vec![fault]).into())
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::resource::{self, ResourceRequest};
 use super::{Api, Problem};
 use crate::domain::auth::{Admin, Caller};
 use crate::domain::destination::XSignatureKey;
-use crate::pipeline::{Change, SourceDocument, Target};
+use crate::pipeline::{Applied, Change, SourceDocument, Target};
 use crate::service::Condition;
 use crate::service::page::Page;
 use crate::service::resources::{SourceDetail, named};
@@ -78,11 +78,13 @@ pub(super) async fn patch(
 
 /// Remove a source with everything below it.
 #[utoipa::path(delete, path = "/sources/{source}", tag = "sources",
+    params(("dry_run" = Option<bool>, Query, description = "Only compute the difference")),
     responses(
+        (status = 200, description = "Dry run: the difference", body = Applied),
         (status = 204, description = "Removed"),
         (status = 412, description = "The precondition failed: it has changed since it was read", body = Problem)))]
 pub(super) async fn remove(at: ResourceRequest<Admin>) -> Result<Response, Problem> {
-    at.change(Change::Remove).await
+    at.remove().await
 }
 
 /// Rotate a source's write key. The new key is shown once; the old one is invalid at once.

@@ -2,6 +2,7 @@
 //! results and errors with hints.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -20,6 +21,11 @@ use crate::settings::{SettingFlags, Settings};
 
 /// Query parameters of a list.
 pub(super) type Conditions = Vec<(&'static str, String)>;
+
+/// Lost answers in a row after which a request is given up.
+const MAX_LOST: u32 = 3;
+/// The wait before a request that is in progress is asked about again.
+const IN_PROGRESS: Duration = Duration::from_millis(250);
 
 /// A client of the running service with the operator's token.
 #[derive(Debug)]
@@ -66,7 +72,8 @@ impl Client {
         self.read(status, body)
     }
 
-    /// POST to a path under `/api/v1`, idempotent by its key: it is sent again when the answer is lost.
+    /// POST to a path under `/api/v1`, idempotent by its key: it is sent again when the answer is lost,
+    /// and waits for as long as the service works on it.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer or a problem.
@@ -78,12 +85,20 @@ impl Client {
         let path = format!("/api/v1{path}");
         let key = generate("cli_").context("there is no randomness for an Idempotency-Key")?;
         let ask = async || self.operator.post_idempotent(&path, body, key.expose_secret()).await;
-        let answer = match ask().await {
-            Err(ApiClientError::Broken { .. }) => ask().await,
-            answer => answer,
-        };
-        let (status, body) = answer.map_err(unreachable)?;
-        self.read(status, body)
+        let mut lost = 0;
+        loop {
+            match ask().await {
+                Ok((status, body)) if is_in_progress(status, &body) => {
+                    lost = 0;
+                    tokio::time::sleep(IN_PROGRESS).await;
+                }
+                Err(ApiClientError::Broken { .. }) if lost < MAX_LOST => lost += 1,
+                answer => {
+                    let (status, body) = answer.map_err(unreachable)?;
+                    return self.read(status, body);
+                }
+            }
+        }
     }
 
     /// DELETE of a path under `/api/v1`.
@@ -135,6 +150,11 @@ impl Client {
             }
         })
     }
+}
+
+/// Whether the service still works on the first request with this key.
+fn is_in_progress(status: StatusCode, body: &Value) -> bool {
+    status == StatusCode::CONFLICT && body["code"] == "idempotency_under_way"
 }
 
 /// The service's problem details, for verbs that print its faults themselves.

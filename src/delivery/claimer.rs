@@ -123,9 +123,19 @@ fn claim_failed(context: &Context, mapping_id: MappingId, now: Timestamp) {
 
 /// Counts dead letters whose window ended without another attempt.
 fn count_overdue(context: &Context, mapping_id: MappingId, count: u64) {
+    count_dead(context, mapping_id, crate::domain::delivery::Reason::Deadline, count);
+}
+
+/// Counts dead letters that ended without an attempt.
+pub(super) fn count_dead(
+    context: &Context,
+    mapping_id: MappingId,
+    reason: crate::domain::delivery::Reason,
+    count: u64,
+) {
     if count > 0 {
         context.statistics.dead(mapping_id, context.parts.clock.now(), count);
-        let reason = crate::domain::delivery::Reason::Deadline.as_str();
+        let reason = reason.as_str();
         let label = crate::telemetry::metrics::Reason { reason };
         context.parts.metrics.dead_letters.get_or_create(&label).inc_by(count);
         context.recorded.send_modify(|commits| *commits += 1);

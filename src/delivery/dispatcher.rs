@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::completion_queue::completion_queue;
 use super::context::{Context, DispatcherParts};
 use super::{claimer, completer, lease_reaper, scheduler};
+use crate::domain::delivery::Reason;
 use crate::domain::id::{MappingId, NodeId};
 use crate::store::{LeasedDelivery, StoreError};
 
@@ -125,6 +126,11 @@ impl Dispatcher {
     pub async fn settle_overdue(&self) -> Result<u64, StoreError> {
         let Some(_schedule) = self.context.schedule.read().await else { return Ok(0) };
         claimer::settle_overdue(&self.context).await
+    }
+
+    /// Counts dead letters of a removed mapping.
+    pub fn count_removed(&self, mapping_id: MappingId, count: u64) {
+        claimer::count_dead(&self.context, mapping_id, Reason::Removed, count);
     }
 
     /// Shuts down: stops claiming, releases prefetched deliveries, and drains the requests in flight

@@ -6,11 +6,14 @@ use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::id::TokenId;
 use crate::domain::clock::Timestamp;
 
 /// The role of a token; each role includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads everything but secrets.
     Viewer,
@@ -272,7 +275,7 @@ pub const SERVICE_ACTOR: &str = "postrider";
 pub const UNKNOWN_ACTOR: &str = "unknown";
 
 /// An act for the audit log: the actor, the time and the origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
     /// The token's name; `postrider` for the service itself.
     pub actor: String,

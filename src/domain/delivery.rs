@@ -6,6 +6,7 @@
 //! pending | leased -> delivered                        (dispatcher, policy `any`: a sibling was delivered)
 //! leased -> discarded                                  (dispatcher: the insert function dropped it)
 //! leased -> leased, under the next fencing token       (dispatcher: its batch was rejected and is split)
+//! pending -> dead                                      (maintenance: its mapping was removed)
 //! dead -> pending                                      (operator, redrive)
 //! pending | dead -> discarded                          (operator, discard)
 //! ```
@@ -72,17 +73,20 @@ pub enum Reason {
     Function,
     /// The window is over.
     Deadline,
+    /// Its mapping was removed while it waited.
+    Removed,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Rejected,
         Self::Redirect,
         Self::Render,
         Self::Address,
         Self::Function,
         Self::Deadline,
+        Self::Removed,
     ];
 
     /// The name in tables, URLs, logs and metrics.
@@ -95,6 +99,7 @@ impl Reason {
             Self::Address => "address",
             Self::Function => "function",
             Self::Deadline => "deadline",
+            Self::Removed => "removed",
         }
     }
 

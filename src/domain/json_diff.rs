@@ -1,6 +1,17 @@
-//! The differences between two JSON documents: one entry for each value that is not the same.
+//! The differences between two JSON documents: one entry for each value that is not printed alike. The
+//! order of an object's keys is printed, so it is part of its value.
 
+use serde::Serialize;
 use serde_json::Value;
+
+/// Whether two values are printed as the same JSON.
+#[must_use]
+pub fn is_printed_alike<T: Serialize + ?Sized>(one: &T, other: &T) -> bool {
+    match (serde_json::to_vec(one), serde_json::to_vec(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        (Ok(_) | Err(_), _) => false,
+    }
+}
 
 /// A value that differs.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +53,20 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn compare(&mut self, from: Option<&'a Value>, to: Option<&'a Value>) {
-        if from == to {
+        let alike = match (from, to) {
+            (Some(from), Some(to)) => is_printed_alike(from, to),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if alike {
             return;
         }
         let Some(keys) = self.keys(from, to) else {
             return self.differences.push(Difference { path: self.path.clone(), from, to });
         };
+        if is_order_changed(from, to) {
+            self.differences.push(Difference { path: self.path.clone(), from, to });
+        }
         for key in keys {
             let (from, to) = (child(from, &key), child(to, &key));
             self.path.push(key);
@@ -78,6 +97,13 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Whether the keys that two objects share have another order.
+fn is_order_changed(from: Option<&Value>, to: Option<&Value>) -> bool {
+    let (Some(Value::Object(from)), Some(Value::Object(to))) = (from, to) else { return false };
+    let kept = from.keys().filter(|key| to.contains_key(*key));
+    !kept.eq(to.keys().filter(|key| from.contains_key(*key)))
+}
+
 fn child<'a>(value: Option<&'a Value>, key: &str) -> Option<&'a Value> {
     match value? {
         Value::Object(fields) => fields.get(key),
@@ -105,6 +131,8 @@ mod tests {
         let leaves = ["a", "b.c.1", "gone", "new.x.0", "new.y"];
         assert_eq!(paths(&from, &to, OneSided::Leaves), leaves);
         assert!(paths(&from, &from, OneSided::Leaves).is_empty());
+        let order = json!({"b": {"d": "same", "c": [1, 2]}, "a": 1, "gone": true});
+        assert_eq!(paths(&from, &order, OneSided::Leaves), ["", "b"], "another order of keys");
         assert_eq!(paths(&json!({"a": {"b": 1}}), &json!({"a": 7}), OneSided::Leaves), ["a"]);
     }
 }

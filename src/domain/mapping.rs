@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::id::{DestinationId, MappingId, RevisionId};
+use super::json_diff::is_printed_alike;
 use crate::domain::clock::Timestamp;
 
 /// A mapping with its current revision.
@@ -43,8 +44,9 @@ pub struct MappingRevision {
     pub created_by: String,
 }
 
-/// The definition of a mapping, as written; `mapping::compile` compiles it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+/// The definition of a mapping, as written; `mapping::compile` compiles it. Two are equal when they
+/// are printed alike: the order of keys decides the bytes of a request, and so its signature.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MappingDefinition {
     /// The trigger expression; empty matches every event.
@@ -93,8 +95,8 @@ impl UrlValues {
     }
 }
 
-/// An insert function, as written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+/// An insert function, as written; equal when it is printed alike.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionDefinition {
     /// JavaScript that defines `onTrack` and the like.
@@ -103,6 +105,18 @@ pub struct FunctionDefinition {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub settings: Map<String, Value>,
+}
+
+impl PartialEq for MappingDefinition {
+    fn eq(&self, other: &Self) -> bool {
+        is_printed_alike(self, other)
+    }
+}
+
+impl PartialEq for FunctionDefinition {
+    fn eq(&self, other: &Self) -> bool {
+        is_printed_alike(self, other)
+    }
 }
 
 impl MappingDefinition {
@@ -213,6 +227,22 @@ mod tests {
         let definition =
             json!({"url": "https://a.test/", "batching": batching, "headers": headers});
         serde_json::from_value(definition).expect("well-formed")
+    }
+
+    #[test]
+    fn definitions_are_equal_when_they_are_printed_alike() {
+        let of = |data: &str| -> MappingDefinition {
+            let text = format!(r#"{{"url": "https://a.test/", "data": {data}}}"#);
+            serde_json::from_str(&text).expect("well-formed")
+        };
+        assert_eq!(of(r#"{"a": 1, "b": {"c": 2}}"#), of(r#"{ "a":1,"b":{"c":2} }"#));
+        for (one, other) in [
+            (r#"{"a": 1, "b": 2}"#, r#"{"b": 2, "a": 1}"#),
+            (r#"{"a": [{"b": 1, "c": 2}]}"#, r#"{"a": [{"c": 2, "b": 1}]}"#),
+            (r#"{"a": 0.0}"#, r#"{"a": -0.0}"#),
+        ] {
+            assert_ne!(of(one), of(other), "{one}");
+        }
     }
 
     #[test]

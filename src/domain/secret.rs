@@ -1,9 +1,11 @@
 //! Secrets at rest: sealed by authenticated encryption (AEAD), never in clear.
 
+use serde::{Deserialize, Serialize};
+
 use super::clock::Timestamp;
 
 /// A secret as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedSecret {
     /// The row's random id; part of the AEAD's associated data.
     pub id: [u8; 16],

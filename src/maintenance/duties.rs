@@ -15,8 +15,8 @@ use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
 use crate::store::{EngineDuty, Jobs, Maintenance, PruneRequest, StoreError};
 
-/// Deliveries of removed mappings discarded in one write step.
-const DISCARD_BATCH: u32 = 128;
+/// Deliveries of removed mappings that one write step ends.
+const REMOVED_BATCH: u32 = 128;
 /// Events pruned in one write step.
 const PRUNE_BATCH: u32 = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -88,11 +88,28 @@ impl Duties {
         Ok(())
     }
 
-    /// Ends deliveries past their deadline, and discards those of removed mappings.
+    /// Ends deliveries past their deadline, and those of removed mappings.
     pub(super) async fn settle_overdue(self) -> Result<(), StoreError> {
         self.dispatcher.settle_overdue().await?;
-        while self.store.discard_removed(self.clock.now(), DISCARD_BATCH).await? > 0 {}
+        self.end_removed().await?;
         self.dispatcher.refresh().await
+    }
+
+    /// Makes dead letters of the deliveries that wait for removed mappings.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_removed(&self) -> Result<(), StoreError> {
+        while !self.stopping.is_cancelled() {
+            let ended = self.store.end_removed(self.clock.now(), REMOVED_BATCH).await?;
+            if ended.is_empty() {
+                break;
+            }
+            for (mapping_id, count) in ended {
+                self.dispatcher.count_removed(mapping_id, count);
+            }
+        }
+        Ok(())
     }
 
     /// Flushes the statistics of finished minutes to the store.

@@ -8,10 +8,12 @@ use serde_json::{Map, Value};
 use super::check_auth::header_faults;
 use super::document::{DestinationDocument, Document, MappingDocument, SourceDocument};
 use super::given_secret::{GivenSecret, Hidden};
-use super::plan::{Line, Plan, Sign, Unlisted};
+use super::host_checks::HostChecks;
+use super::plan::{Index, Plan, Unlisted};
 use super::resource::{Found, Target, Written};
+use super::turn::Turn;
 use super::{Applied, ApplyError, Editor, FieldError, check};
-use crate::domain::auth::Admin;
+use crate::domain::auth::{Admin, Forbidden};
 use crate::domain::destination::XSignatureKey;
 use crate::domain::mapping::MappingDefinition;
 use crate::domain::unquoted::unquoted;
@@ -52,6 +54,23 @@ pub struct Changed {
     pub applied: Applied,
     /// The generated secret, to be shown once.
     pub secret: Option<SecretString>,
+    /// What was changed, by its name now.
+    pub target: Target,
+}
+
+/// An attempt of a change.
+struct Attempt<'a> {
+    admin: &'a Admin,
+    target: &'a Target,
+    guard: &'a Guard,
+    turn: &'a Turn<'a>,
+}
+
+/// What is written, as the pipeline has it.
+pub(super) struct Subject<'a> {
+    pub(super) target: &'a Target,
+    pub(super) found: Option<Found<'a>>,
+    pub(super) current: &'a Pipeline,
 }
 
 impl Editor {
@@ -66,55 +85,70 @@ impl Editor {
         guard: &Guard,
         change: &Change,
     ) -> Result<Changed, ApplyError> {
-        match target {
-            Target::Source(_) => admin.reaches_everything()?,
-            Target::Destination(source, destination) | Target::Mapping(source, destination, _) => {
-                admin.check_scope(source, destination)?;
+        check_scope(admin, target)?;
+        let (mut turn, mut hosts) = (self.turns.next(), HostChecks::default());
+        loop {
+            let attempt = Attempt { admin, target, guard, turn: &turn };
+            match self.try_change(attempt, change, &mut hosts).await {
+                Err(ApplyError::Store(StoreError::Conflict)) if turn.wait().await => {}
+                other => return other,
             }
-        }
-        match self.try_change(admin, target, guard, change).await {
-            // The pipeline was changed concurrently: retry once on the new version.
-            Err(ApplyError::Store(StoreError::Conflict)) => {
-                self.try_change(admin, target, guard, change).await
-            }
-            other => other,
         }
     }
 
-    async fn try_change(
+    /// What removing a resource would end; nothing is changed.
+    ///
+    /// # Errors
+    /// [`ApplyError`], as for the removal.
+    pub async fn preview_removal(
         &self,
         admin: &Admin,
         target: &Target,
         guard: &Guard,
-        change: &Change,
-    ) -> Result<Changed, ApplyError> {
+    ) -> Result<Applied, ApplyError> {
+        check_scope(admin, target)?;
         let current = self.store.pipeline().await?;
+        admit(target, guard, &current)?;
+        self.preview(&current, removal(target, &current)).await
+    }
+
+    async fn try_change(
+        &self,
+        attempt: Attempt<'_>,
+        change: &Change,
+        hosts: &mut HostChecks,
+    ) -> Result<Changed, ApplyError> {
+        let Attempt { admin, target, guard, turn } = attempt;
+        let current = self.store.pipeline().await?;
+        hosts.know(&current);
         let found = admit(target, guard, &current)?;
         let (written, made) = match change {
             Change::Remove => {
-                let applied = self.make(admin, &current, removal(target), false).await?;
-                return Ok(Changed { applied, secret: None });
+                let plan = removal(target, &current);
+                let applied = self.make(admin, &current, plan, turn).await?;
+                return Ok(Changed { applied, secret: None, target: target.clone() });
             }
             Change::Put(value) => (read(target, value.clone())?, None),
             Change::Patch(patch) => (patched(target, found, patch, &current)?, None),
             Change::Say(definition) => (says(found, definition)?, None),
             Change::Rotate(x_signature) => rotated(found, &current, *x_signature)?,
         };
-        let document = self.judged(target, written, found, &current).await?;
+        let (target, written) = renamed(admin, target, written, &current)?;
+        let subject = Subject { target: &target, found, current: &current };
+        let document = self.judged(subject, written, hosts).await?;
         let plan = self.plan(&current, &document, Unlisted::RemoveSecrets);
-        let plan = plan.map_err(|error| from_here(target, error))?;
-        let applied = self.make(admin, &current, plan, false).await?;
+        let plan = plan.map_err(|error| from_here(&target, error))?;
+        let applied = self.make(admin, &current, plan, turn).await?;
         let written = applied.write_keys.first().map(|made| made.write_key.clone());
-        Ok(Changed { applied, secret: made.or_else(|| written.map(SecretString::from)) })
+        Ok(Changed { applied, secret: made.or_else(|| written.map(SecretString::from)), target })
     }
 
     /// Validates a resource and returns it as a document.
     pub(super) async fn judged(
         &self,
-        target: &Target,
+        Subject { target, found, current }: Subject<'_>,
         written: Written,
-        found: Option<Found<'_>>,
-        current: &Pipeline,
+        hosts: &mut HostChecks,
     ) -> Result<Document, ApplyError> {
         let faults = self.faults_beside(target, &written, found, current);
         if !faults.is_empty() {
@@ -122,13 +156,18 @@ impl Editor {
         }
         let document = written.into_document(target, current);
         let document = document.ok_or_else(|| ApplyError::Missing(target.to_string()))?;
-        let faults = self.faults_of(target, &document).await;
+        let faults = self.faults_of(target, &document, hosts).await;
         if faults.is_empty() { Ok(document) } else { Err(ApplyError::Invalid(faults)) }
     }
 
     /// The errors of the target itself; its parents are not validated again.
-    async fn faults_of(&self, target: &Target, document: &Document) -> Vec<FieldError> {
-        let faults = check::check(document, &self.settings, &*self.preflight).await;
+    async fn faults_of(
+        &self,
+        target: &Target,
+        document: &Document,
+        hosts: &mut HostChecks,
+    ) -> Vec<FieldError> {
+        let faults = check::check(document, &self.settings, &*self.preflight, hosts).await;
         let own = faults.into_iter().filter_map(|fault| {
             let path = fault.path.strip_prefix(target.document_path())?;
             Some(FieldError::new(path, fault.message))
@@ -203,9 +242,37 @@ fn admit<'p>(
     }
 }
 
-fn removal(target: &Target) -> Plan {
-    let line = Line { sign: Sign::Remove, what: target.to_string(), details: Vec::new() };
-    Plan { changes: vec![target.removal()], lines: vec![line], ..Plan::default() }
+fn removal(target: &Target, current: &Pipeline) -> Plan {
+    let mut plan = Plan::default();
+    plan.remove(target, &Index::of(current));
+    plan
+}
+
+fn check_scope(admin: &Admin, target: &Target) -> Result<(), Forbidden> {
+    match target {
+        Target::Source(_) => admin.reaches_everything(),
+        Target::Destination(source, destination) | Target::Mapping(source, destination, _) => {
+            admin.check_scope(source, destination)
+        }
+    }
+}
+
+/// The target by the name that was written, which is a new one where it differs from the path's.
+fn renamed(
+    admin: &Admin,
+    target: &Target,
+    written: Written,
+    current: &Pipeline,
+) -> Result<(Target, Written), ApplyError> {
+    if written.name() == target.name() {
+        return Ok((target.clone(), written));
+    }
+    let to = target.renamed(written.name());
+    check_scope(admin, &to)?;
+    if to.find(current).is_some() {
+        return Err(ApplyError::Taken(to.to_string()));
+    }
+    Ok((to, written.renamed_from(target.name())))
 }
 
 /// Makes the paths of errors relative to the target.
@@ -226,14 +293,11 @@ pub(super) fn read(target: &Target, value: Value) -> Result<Written, ApplyError>
     let Value::Object(mut fields) = value else {
         return wrong("", "should be an object");
     };
-    match fields.get("name") {
-        None => {
-            fields.insert("name".to_owned(), target.name().into());
-        }
-        Some(name) if name == target.name() => {}
-        Some(_) => {
-            return wrong("name", "is the identity and cannot be changed: create another instead");
-        }
+    if !fields.contains_key("name") {
+        fields.insert("name".to_owned(), target.name().into());
+    }
+    if fields.contains_key("renamed_from") {
+        return wrong("renamed_from", "belongs to a pipeline document: here, change the name");
     }
     for (field, path) in [("destinations", "/destinations"), ("mappings", "/mappings")] {
         if fields.contains_key(field) {

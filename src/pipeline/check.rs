@@ -13,6 +13,7 @@ use super::document::{
     DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument,
 };
 use super::given_secret::GivenSecret;
+use super::host_checks::HostChecks;
 use super::preflight::Preflight;
 use super::secret_text::{edge_fault, shared_secret_fault, strong_secret_fault};
 use crate::functions::Function;
@@ -28,6 +29,7 @@ pub(super) async fn check(
     document: &Document,
     settings: &Settings,
     preflight: &dyn Preflight,
+    hosts: &mut HostChecks,
 ) -> Vec<FieldError> {
     let mut checking =
         Checking { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
@@ -41,11 +43,8 @@ pub(super) async fn check(
     });
     let checked = futures_util::future::join_all(functions).await;
     checking.faults.extend(checked.into_iter().filter_map(Result::err));
-    for (path, url) in checking.urls {
-        if let Err(why) = preflight.check_destination(&url).await {
-            checking.faults.push(FieldError::new(path, why));
-        }
-    }
+    let refused = hosts.check(checking.urls, preflight).await;
+    checking.faults.extend(refused);
     checking.faults
 }
 

@@ -1,15 +1,17 @@
 //! The difference between the stored pipeline and the desired one. Pure but for the nonces and keys of
 //! new secrets.
 
+use std::collections::HashSet;
+
 use secrecy::ExposeSecret as _;
 
 use super::document::{DestinationDocument, Document, MappingDocument, SourceDocument};
 use super::field_diff;
 use super::field_error::FieldError;
 use super::given_secret::{NOTHING_KEPT, is_kept, value};
-use super::plan::{DestinationPair, GeneratedWriteKey, Plan, PlanContext, Planner};
+use super::plan::{DestinationPair, GeneratedWriteKey, Index, Plan, PlanContext, Planner};
+use super::resource::Target;
 use crate::domain::destination::{Destination, XSignatureKey};
-use crate::domain::mapping::Mapping;
 use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
 use crate::settings::secrets::{Purpose, SecretError, digest, generate};
@@ -17,15 +19,15 @@ use crate::store::PipelineChange;
 
 /// Computes the plan.
 pub(super) fn diff(context: PlanContext<'_>, document: &Document) -> Result<Plan, SecretError> {
-    let mut planner = Planner { context, document, plan: Plan::default() };
+    let index = Index::of(context.current);
+    let mut planner = Planner { context, index, document, plan: Plan::default() };
     for source in &document.sources {
         planner.source(source)?;
     }
-    let desired: Vec<&str> = document.sources.iter().map(|source| source.name.as_str()).collect();
+    let desired: HashSet<&str> = document.sources.iter().map(|it| it.name.as_str()).collect();
     for source in &context.current.sources {
-        if !desired.contains(&source.name.as_str()) {
-            let removal = PipelineChange::RemoveSource { source: source.name.clone() };
-            planner.unlisted(format!("source {}", source.name), removal);
+        if !desired.contains(source.name.as_str()) {
+            planner.unlisted(&Target::Source(source.name.clone()));
         }
     }
     Ok(planner.plan)
@@ -33,7 +35,7 @@ pub(super) fn diff(context: PlanContext<'_>, document: &Document) -> Result<Plan
 
 impl Planner<'_> {
     fn source(&mut self, desired: &SourceDocument) -> Result<(), SecretError> {
-        let current = self.context.current.sources.iter().find(|one| one.name == desired.name);
+        let current = self.index.sources.get(desired.name.as_str()).copied();
         let mut details = Vec::new();
         match current {
             Some(current) => {
@@ -53,20 +55,12 @@ impl Planner<'_> {
         for destination in &desired.destinations {
             self.destination(desired, current, destination)?;
         }
-        let below = self
-            .context
-            .current
-            .destinations
-            .iter()
-            .filter(|one| current.is_some_and(|current| one.source_id == current.id));
-        for destination in below {
-            if !desired.destinations.iter().any(|one| one.name == destination.name) {
-                let removal = PipelineChange::RemoveDestination {
-                    source: desired.name.clone(),
-                    destination: destination.name.clone(),
-                };
-                let what = format!("destination {}/{}", desired.name, destination.name);
-                self.unlisted(what, removal);
+        let below = current.and_then(|it| self.index.below_source.get(&it.id)).cloned();
+        let listed: HashSet<&str> = desired.destinations.iter().map(|it| &*it.name).collect();
+        for destination in below.unwrap_or_default() {
+            if !listed.contains(destination.name.as_str()) {
+                let names = (desired.name.clone(), destination.name.clone());
+                self.unlisted(&Target::Destination(names.0, names.1));
             }
         }
         Ok(())
@@ -78,12 +72,7 @@ impl Planner<'_> {
         current: Option<&Source>,
         details: &mut Vec<String>,
     ) -> Result<(), SecretError> {
-        let stored = self
-            .context
-            .current
-            .write_keys
-            .iter()
-            .find(|key| current.is_some_and(|current| key.source_id == current.id));
+        let stored = current.and_then(|current| self.index.write_keys.get(&current.id));
         let key = match (value(desired.write_key.as_ref()), stored) {
             (Some(given), stored) => {
                 if stored.is_some_and(|stored| stored.digest == digest(given.expose_secret())) {
@@ -119,10 +108,9 @@ impl Planner<'_> {
         current_source: Option<&Source>,
         desired: &DestinationDocument,
     ) -> Result<(), SecretError> {
-        let current = self.context.current.destinations.iter().find(|one| {
-            one.name == desired.name
-                && current_source.is_some_and(|source| one.source_id == source.id)
-        });
+        let name = desired.name.as_str();
+        let current =
+            current_source.and_then(|it| self.index.destinations.get(&(it.id, name)).copied());
         let changes_secret = self.changes_shared_secret(current, desired)?;
         let settings = desired.settings_beside(current.map(|it| &it.settings), !changes_secret);
         let mut details = Vec::new();
@@ -148,20 +136,12 @@ impl Planner<'_> {
         for mapping in &desired.mappings {
             self.mapping(source, desired, current, mapping);
         }
-        let below = self
-            .context
-            .current
-            .mappings
-            .iter()
-            .filter(|one| current.is_some_and(|current| one.destination_id == current.id));
-        for mapping in below {
-            if !desired.mappings.iter().any(|one| one.name == mapping.name) {
-                let removal = PipelineChange::RemoveMapping {
-                    source: source.name.clone(),
-                    destination: desired.name.clone(),
-                    mapping: mapping.name.clone(),
-                };
-                self.unlisted(format!("mapping {path}/{}", mapping.name), removal);
+        let below = current.and_then(|it| self.index.below_destination.get(&it.id)).cloned();
+        let listed: HashSet<&str> = desired.mappings.iter().map(|it| &*it.name).collect();
+        for mapping in below.unwrap_or_default() {
+            if !listed.contains(mapping.name.as_str()) {
+                let (source, of) = (source.name.clone(), desired.name.clone());
+                self.unlisted(&Target::Mapping(source, of, mapping.name.clone()));
             }
         }
         Ok(())
@@ -249,11 +229,9 @@ impl Planner<'_> {
         current_destination: Option<&Destination>,
         desired: &MappingDocument,
     ) {
-        let current: Option<&Mapping> = self.context.current.mappings.iter().find(|one| {
-            one.name == desired.name
-                && current_destination
-                    .is_some_and(|destination| one.destination_id == destination.id)
-        });
+        let name = desired.name.as_str();
+        let current =
+            current_destination.and_then(|it| self.index.mappings.get(&(it.id, name)).copied());
         let definition = desired.definition();
         let mut details = Vec::new();
         match current {

@@ -9,13 +9,12 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::auth_document::AuthDocument;
-use super::given_secret::{GivenSecret, secrets_by_name};
+use super::given_secret::GivenSecret;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings, XSignatureKey};
 use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method, UrlValues};
 
 /// The sources with their destinations and mappings.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[schema(as = PipelineDocument)]
 pub struct Document {
     /// The sources.
@@ -30,6 +29,13 @@ pub struct SourceDocument {
     /// Its name, the identity.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
+    /// Its id, as a read shows it: with another name, the stored one is renamed. Ignored where
+    /// there is none with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The name it had before: the stored one is renamed. Ignored once that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
     /// Whether it accepts events.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -42,14 +48,20 @@ pub struct SourceDocument {
 }
 
 /// A destination with its mappings.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DestinationDocument {
     /// Its name, the identity within the source.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
+    /// Its id, as a read shows it: with another name, the stored one is renamed. Ignored where
+    /// there is none with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The name it had before: the stored one is renamed. Ignored once that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
     /// Whether it is enabled.
-    #[serde(default = "yes")]
+    #[serde(default)]
     pub enabled: bool,
     /// The shared secret that signs requests; left out: kept, or removed when pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,15 +70,15 @@ pub struct DestinationDocument {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_weak_secret: bool,
     /// The timeout of an attempt, in milliseconds.
-    #[serde(default = "timeout_ms")]
+    #[serde(default)]
     #[schema(minimum = 1_000, maximum = 30_000)]
     pub timeout_ms: u32,
     /// The delivery window, in milliseconds.
-    #[serde(default = "window_ms")]
+    #[serde(default)]
     #[schema(minimum = 60_000, maximum = 2_592_000_000_u64)]
     pub window_ms: u64,
     /// The maximum number of requests in flight.
-    #[serde(default = "max_in_flight")]
+    #[serde(default)]
     #[schema(minimum = 1, maximum = 1_024)]
     pub max_in_flight: u32,
     /// The rate limit, in requests per second.
@@ -81,19 +93,11 @@ pub struct DestinationDocument {
     pub auth: Option<AuthDocument>,
     /// Headers with secret values, sent with every request; left out: kept, or removed when
     /// pruning.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "secrets_by_name"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_headers: Option<BTreeMap<String, GivenSecret>>,
     /// Query parameters with secret values, sent with every request; left out: kept, or removed
     /// when pruning.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "secrets_by_name"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_parameters: Option<BTreeMap<String, GivenSecret>>,
     /// Hosts that may get its credentials although the event decides on the host: `host`,
     /// `host:port` or `*.domain`.
@@ -113,14 +117,20 @@ pub struct DestinationDocument {
 }
 
 /// A mapping.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct MappingDocument {
     /// Its name, the identity within the destination.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
+    /// Its id, as a read shows it: with another name, the stored one is renamed. Ignored where
+    /// there is none with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The name it had before: the stored one is renamed. Ignored once that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
     /// Whether it is enabled.
-    #[serde(default = "yes")]
+    #[serde(default)]
     pub enabled: bool,
     /// The trigger; empty: every event.
     #[serde(default)]
@@ -232,16 +242,4 @@ impl MappingDocument {
 
 const fn yes() -> bool {
     true
-}
-
-fn timeout_ms() -> u32 {
-    DestinationSettings::default().timeout_ms
-}
-
-fn window_ms() -> u64 {
-    DestinationSettings::default().window_ms
-}
-
-fn max_in_flight() -> u32 {
-    DestinationSettings::default().max_in_flight
 }

@@ -17,6 +17,8 @@ impl SourceDocument {
     pub fn of(source: &Source) -> Self {
         Self {
             name: source.name.clone(),
+            id: None,
+            renamed_from: None,
             enabled: source.enabled,
             write_key: None,
             destinations: Vec::new(),
@@ -49,6 +51,8 @@ impl DestinationDocument {
         };
         Self {
             name: destination.name.clone(),
+            id: None,
+            renamed_from: None,
             enabled: destination.enabled,
             shared_secret: is_signed.then_some(GivenSecret::Kept),
             allow_weak_secret: false,
@@ -71,7 +75,7 @@ impl DestinationDocument {
 
 impl AuthDocument {
     /// The settings, without secrets.
-    fn of(auth: &Auth) -> Self {
+    pub(super) fn of(auth: &Auth) -> Self {
         let client = |kind, client: &OauthClient| Self {
             kind,
             token_url: Some(client.token_url.clone()),
@@ -109,6 +113,8 @@ impl MappingDocument {
         let definition = definition.clone();
         Self {
             name: name.to_owned(),
+            id: None,
+            renamed_from: None,
             enabled,
             trigger: definition.trigger,
             url: definition.url,

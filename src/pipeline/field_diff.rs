@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::document::DestinationDocument;
 use crate::domain::destination::{Destination, DestinationSettings};
+use crate::domain::json_diff::is_printed_alike;
 use crate::domain::mapping::{FunctionDefinition, Mapping, MappingDefinition};
 use crate::domain::outbound_auth::Auth;
 
@@ -15,15 +16,19 @@ const SHOWN: usize = 80;
 const SECRET_WORDS: [&str; 5] = ["authorization", "cookie", "key", "secret", "token"];
 
 /// Adds the text of a field where it differs.
-pub(super) fn differ<T: Serialize + PartialEq>(
-    details: &mut Vec<String>,
-    field: &str,
-    from: &T,
-    to: &T,
-) {
-    if from != to {
-        details.push(format!("{field}: {} → {}", show(from), show(to)));
+pub(super) fn differ<T: Serialize>(details: &mut Vec<String>, field: &str, from: &T, to: &T) {
+    if is_printed_alike(from, to) {
+        return;
     }
+    let value = |it: &T| serde_json::to_value(it).unwrap_or_default();
+    // The order of keys decides the bytes of a request: another order alone is a change.
+    if value(from) == value(to) {
+        return details.push(format!("{field}: order changed"));
+    }
+    details.push(match (show(from), show(to)) {
+        (from, to) if from == to => format!("{field}: changed"),
+        (from, to) => format!("{field}: {from} → {to}"),
+    });
 }
 
 pub(super) fn destination(
@@ -81,7 +86,6 @@ pub(super) fn mapping(
     } else {
         differ(details, "batching", &from.batching, &to.batching);
     }
-    // The order of headers is significant: a new order alone is a change.
     if details.is_empty() && from != to {
         details.push("order changed".to_owned());
     }
@@ -102,7 +106,7 @@ fn function(
             if from.source != to.source {
                 tell(".source: changed");
             }
-            if from.settings != to.settings {
+            if !is_printed_alike(&from.settings, &to.settings) {
                 tell(".settings: changed");
             }
         }
@@ -112,7 +116,7 @@ fn function(
 fn headers(details: &mut Vec<String>, from: &MappingDefinition, to: &MappingDefinition) {
     for (name, value) in &to.headers {
         match from.headers.get(name) {
-            Some(before) if before == value => {}
+            Some(before) if is_printed_alike(before, value) => {}
             _ if is_secret(name) => details.push(format!("headers.{name}: changed")),
             Some(before) => differ(details, &format!("headers.{name}"), before, value),
             None => details.push(format!("headers.{name}: {}", show(value))),
@@ -120,6 +124,10 @@ fn headers(details: &mut Vec<String>, from: &MappingDefinition, to: &MappingDefi
     }
     for name in from.headers.keys().filter(|name| !to.headers.contains_key(*name)) {
         details.push(format!("headers.{name}: removed"));
+    }
+    let kept = from.headers.keys().filter(|name| to.headers.contains_key(*name));
+    if !kept.eq(to.headers.keys().filter(|name| from.headers.contains_key(*name))) {
+        details.push("headers: order changed".to_owned());
     }
 }
 

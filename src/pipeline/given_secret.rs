@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
@@ -158,7 +158,8 @@ impl<'de> Visitor<'de> for Given {
         visit_i128: i128, visit_u128: u128, visit_bytes: &[u8]);
 }
 
-/// Secrets by the name of their header or parameter; the error for something else quotes nothing.
+/// Secrets by the name of their header or parameter, or the names of those that are stored; the error for
+/// something else quotes nothing.
 pub(super) fn secrets_by_name<'de, D: Deserializer<'de>>(
     input: D,
 ) -> Result<Option<BTreeMap<String, GivenSecret>>, D::Error> {
@@ -188,6 +189,14 @@ impl<'de> Visitor<'de> for ByName {
             if secrets.insert(name, secret).is_some() {
                 return Err(de::Error::custom("a name is there twice"));
             }
+        }
+        Ok(Some(secrets))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
+        let mut secrets = BTreeMap::new();
+        while let Some(name) = names.next_element::<String>()? {
+            secrets.insert(name, GivenSecret::Kept);
         }
         Ok(Some(secrets))
     }

@@ -1,6 +1,7 @@
 //! The pipeline of sources, destinations and mappings: shown without secrets, and changed by
 //! applying a document in one commit. Every interface changes it through [`Editor`].
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,13 +28,17 @@ mod document;
 mod export;
 mod field_diff;
 mod field_error;
+mod given_document;
 mod given_secret;
+mod host_checks;
 mod origins;
 mod plan;
 mod preflight;
 mod preview;
+mod rename;
 mod resource;
 mod secret_text;
+mod turn;
 mod view;
 
 pub use activation::{Activation, NotActive};
@@ -47,9 +52,12 @@ pub use plan::{Line, Sign};
 pub use preflight::Preflight;
 pub use preview::Draft;
 pub use resource::{Found, Target};
+pub use turn::Turns;
 pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 
+use host_checks::HostChecks;
 use plan::{Plan, PlanContext, Unlisted};
+use turn::Turn;
 
 /// A request to apply a document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -133,6 +141,8 @@ pub struct Editor {
     pub preflight: Arc<dyn Preflight>,
     /// Puts a saved change into effect.
     pub activation: Arc<dyn Activation>,
+    /// Whose turn it is to commit.
+    pub turns: Turns,
 }
 
 impl fmt::Debug for Editor {
@@ -152,14 +162,19 @@ impl Editor {
         request: &ApplyRequest,
     ) -> Result<Applied, ApplyError> {
         admin.reaches_everything()?;
-        let faults = check::check(&request.document, &self.settings, &*self.preflight).await;
+        let mut hosts = HostChecks::default();
+        hosts.know(&self.store.pipeline().await?);
+        let (document, preflight) = (&request.document, &*self.preflight);
+        let faults = check::check(document, &self.settings, preflight, &mut hosts).await;
         if !faults.is_empty() {
             return Err(ApplyError::Invalid(faults));
         }
-        match self.try_apply(admin, request).await {
-            // The pipeline was changed concurrently: retry once on the new version.
-            Err(ApplyError::Store(StoreError::Conflict)) => self.try_apply(admin, request).await,
-            other => other,
+        let mut turn = self.turns.next();
+        loop {
+            match self.try_apply(admin, request, &turn).await {
+                Err(ApplyError::Store(StoreError::Conflict)) if turn.wait().await => {}
+                other => return other,
+            }
         }
     }
 
@@ -167,11 +182,15 @@ impl Editor {
         &self,
         admin: &Admin,
         request: &ApplyRequest,
+        turn: &Turn<'_>,
     ) -> Result<Applied, ApplyError> {
         let current = self.store.pipeline().await?;
         let unlisted = if request.prune { Unlisted::Remove } else { Unlisted::Keep };
         let plan = self.plan(&current, &request.document, unlisted)?;
-        self.make(admin, &current, plan, request.dry_run).await
+        if request.dry_run {
+            return self.preview(&current, plan).await;
+        }
+        self.make(admin, &current, plan, turn).await
     }
 
     /// Plans the changes.
@@ -184,11 +203,38 @@ impl Editor {
         let now = self.clock.now();
         let overlap = u64::from(self.settings.secret_overlap_hours) * 3_600;
         let retire_at = now + std::time::Duration::from_secs(overlap);
-        let context = PlanContext { current, keyring: &self.keyring, unlisted, now, retire_at };
-        let plan = diff::diff(context, document)?;
-        let mut faults = taken_write_keys(current, &plan.changes, document);
+        let mut renames = rename::find(current, document);
+        let current = &*renames.applied(current);
+        let renamed = &renames.before;
+        let context =
+            PlanContext { current, renamed, keyring: &self.keyring, unlisted, now, retire_at };
+        let mut plan = diff::diff(context, document)?;
+        let mut faults = std::mem::take(&mut renames.faults);
+        faults.extend(taken_write_keys(current, &plan.changes, document));
         faults.extend(plan.missing.iter().cloned());
+        plan.changes.splice(..0, renames.changes);
         if faults.is_empty() { Ok(plan) } else { Err(ApplyError::Invalid(faults)) }
+    }
+
+    /// What the plan would change.
+    async fn preview(&self, current: &Pipeline, mut plan: Plan) -> Result<Applied, ApplyError> {
+        self.tell_waiting(&mut plan).await?;
+        Ok(Applied {
+            version: current.version,
+            changed: !plan.changes.is_empty(),
+            dry_run: true,
+            lines: plan.lines,
+            write_keys: Vec::new(),
+        })
+    }
+
+    /// Adds to each removal how many deliveries wait there.
+    async fn tell_waiting(&self, plan: &mut Plan) -> Result<(), ApplyError> {
+        let mappings: Vec<_> = plan.removed.iter().flat_map(|(_, ids)| ids).copied().collect();
+        if !mappings.is_empty() {
+            plan.tell_waiting(&self.store.waiting(mappings).await?);
+        }
+        Ok(())
     }
 
     /// Commits the planned changes.
@@ -196,22 +242,26 @@ impl Editor {
         &self,
         admin: &Admin,
         current: &Pipeline,
-        plan: Plan,
-        dry_run: bool,
+        mut plan: Plan,
+        turn: &Turn<'_>,
     ) -> Result<Applied, ApplyError> {
-        let Plan { changes, lines, generated_write_keys, missing: _ } = plan;
+        self.tell_waiting(&mut plan).await?;
+        let Plan { changes, lines, generated_write_keys, missing: _, removed: _ } = plan;
         let mut applied = Applied {
             version: current.version,
             changed: !changes.is_empty(),
-            dry_run,
+            dry_run: false,
             lines,
             write_keys: Vec::new(),
         };
-        if dry_run || changes.is_empty() {
+        if changes.is_empty() {
             return Ok(applied);
         }
         let act = admin.act(self.clock.now());
-        applied.version = self.store.change_pipeline(current.version, changes, act).await?;
+        applied.version = {
+            let _turn = turn.take().await;
+            self.store.change_pipeline(current.version, changes, act).await?
+        };
         applied.write_keys = generated_write_keys
             .into_iter()
             .map(|made| WriteKeyView {
@@ -232,18 +282,21 @@ fn taken_write_keys(
     document: &Document,
 ) -> Vec<FieldError> {
     let mut faults = Vec::new();
+    let owners: HashMap<_, _> =
+        current.write_keys.iter().map(|key| (key.digest, key.source_id)).collect();
     for change in changes {
         let PipelineChange::PutWriteKey { source, digest, .. } = change else { continue };
-        let owner = current
-            .write_keys
-            .iter()
-            .find(|key| key.digest == *digest)
-            .and_then(|key| current.sources.iter().find(|one| one.id == key.source_id));
+        let owner = owners
+            .get(digest)
+            .and_then(|source_id| current.sources.iter().find(|one| one.id == *source_id));
         let Some(owner) = owner.filter(|owner| owner.name != *source) else { continue };
         let leaves = changes.iter().any(|change| match change {
             PipelineChange::PutWriteKey { source, .. }
             | PipelineChange::RemoveSource { source } => *source == owner.name,
             PipelineChange::PutSource { .. }
+            | PipelineChange::RenameSource { .. }
+            | PipelineChange::RenameDestination { .. }
+            | PipelineChange::RenameMapping { .. }
             | PipelineChange::PutDestination { .. }
             | PipelineChange::PutSharedSecret { .. }
             | PipelineChange::PutCredential { .. }

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::change::read;
+use super::change::{Subject, read};
+use super::host_checks::HostChecks;
 use super::resource::{Found, Target};
 use super::{ApplyError, Editor};
 use crate::domain::id::{MappingId, RevisionId};
@@ -35,7 +36,10 @@ impl Editor {
         };
         let (source_id, id) = (destination.source_id, destination.id);
         let written = read(target, value)?;
-        let document = self.judged(target, written, target.find(&current), &current).await?;
+        let mut hosts = HostChecks::default();
+        hosts.know(&current);
+        let subject = Subject { target, found: target.find(&current), current: &current };
+        let document = self.judged(subject, written, &mut hosts).await?;
         let below = document.sources.iter().flat_map(|it| &it.destinations);
         let mapping = below.flat_map(|it| &it.mappings).next().ok_or_else(missing)?;
         let definition = mapping.definition();

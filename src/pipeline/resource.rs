@@ -92,6 +92,17 @@ impl Target {
         }
     }
 
+    /// The same place with another name.
+    pub(super) fn renamed(&self, to: &str) -> Self {
+        match self.clone() {
+            Self::Source(_) => Self::Source(to.to_owned()),
+            Self::Destination(source, _) => Self::Destination(source, to.to_owned()),
+            Self::Mapping(source, destination, _) => {
+                Self::Mapping(source, destination, to.to_owned())
+            }
+        }
+    }
+
     /// The change that removes it.
     pub(super) fn removal(&self) -> PipelineChange {
         match self.clone() {
@@ -133,6 +144,26 @@ pub(super) enum Written {
 }
 
 impl Written {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Source(it) => &it.name,
+            Self::Destination(it) => &it.name,
+            Self::Mapping(it) => &it.name,
+        }
+    }
+
+    /// As the new name of the stored one.
+    pub(super) fn renamed_from(mut self, name: &str) -> Self {
+        let from = match &mut self {
+            Self::Source(it) => &mut it.renamed_from,
+            Self::Destination(it) => &mut it.renamed_from,
+            Self::Mapping(it) => &mut it.renamed_from,
+        };
+        *from = Some(name.to_owned());
+        self
+    }
+
     pub(super) fn of(found: Found<'_>, pipeline: &Pipeline) -> Self {
         match found {
             Found::Source(source) => Self::Source(SourceDocument::of(source)),

@@ -11,7 +11,7 @@ use super::route::{DestinationRoute, MappingRoute, SourceRoute};
 use super::snapshot::Routes;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
-use crate::domain::id::DestinationId;
+use crate::domain::id::{DestinationId, SourceId};
 use crate::domain::mapping::{Mapping, MappingDefinition, UrlValues};
 use crate::domain::secret::SealedSecret;
 use crate::domain::source::Source;
@@ -19,7 +19,7 @@ use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
 use crate::settings::secrets::Purpose;
-use crate::store::{CredentialSlot, Pipeline, SharedSecret};
+use crate::store::{Credential, CredentialSlot, Pipeline, SharedSecret};
 
 /// Opens sealed secrets.
 pub trait OpenSecret {
@@ -60,6 +60,7 @@ impl Routes {
             secret_retires_at: active.filter_map(|it| it.secret.retires_at).min(),
             ..Self::default()
         };
+        let below = Below::of(pipeline);
         for source in &pipeline.sources {
             let mut route = SourceRoute {
                 id: source.id,
@@ -67,16 +68,17 @@ impl Routes {
                 enabled: source.enabled,
                 destinations: Vec::new(),
             };
-            for destination in pipeline.destinations.iter().filter(|it| it.source_id == source.id) {
+            for destination in below.destinations.get(&source.id).into_iter().flatten().copied() {
                 let keys = Keys {
                     shared_secrets: shared_secrets
                         .remove(&destination.id)
                         .unwrap_or_default()
                         .into(),
-                    headers: secret_headers(pipeline, destination.id, secrets)?,
-                    parameters: secret_parameters(pipeline, destination.id, secrets)?,
+                    headers: secret_headers(&below, destination.id, secrets)?,
+                    parameters: secret_parameters(&below, destination.id, secrets)?,
                 };
-                let route_of_destination = destination_route(pipeline, source, destination, &keys);
+                let keys = (&below, &keys);
+                let route_of_destination = destination_route(pipeline, source, destination, keys);
                 for mapping in &route_of_destination.mappings {
                     routes.mappings.insert(mapping.id, Arc::clone(mapping));
                 }
@@ -93,6 +95,30 @@ impl Routes {
     }
 }
 
+/// What is stored below each parent.
+#[derive(Default)]
+struct Below<'a> {
+    destinations: HashMap<SourceId, Vec<&'a Destination>>,
+    mappings: HashMap<DestinationId, Vec<&'a Mapping>>,
+    credentials: HashMap<DestinationId, Vec<&'a Credential>>,
+}
+
+impl<'a> Below<'a> {
+    fn of(pipeline: &'a Pipeline) -> Self {
+        let mut below = Self::default();
+        for it in &pipeline.destinations {
+            below.destinations.entry(it.source_id).or_default().push(it);
+        }
+        for it in &pipeline.mappings {
+            below.mappings.entry(it.destination_id).or_default().push(it);
+        }
+        for it in &pipeline.credentials {
+            below.credentials.entry(it.destination_id).or_default().push(it);
+        }
+        below
+    }
+}
+
 /// A destination's opened secrets.
 struct Keys {
     shared_secrets: Arc<[SecretString]>,
@@ -104,7 +130,7 @@ fn destination_route(
     pipeline: &Pipeline,
     source: &Source,
     destination: &Destination,
-    keys: &Keys,
+    (below, keys): (&Below<'_>, &Keys),
 ) -> DestinationRoute {
     let signer = Signer::rotating(&keys.shared_secrets, destination.settings.x_signature);
     let signer = Arc::new(signer);
@@ -113,7 +139,7 @@ fn destination_route(
     let connected_at = connection.and_then(|one| one.connected_at).unwrap_or_default();
     let resumed_at = destination.resumed_at.max(connected_at);
     let mut mappings = Vec::new();
-    for mapping in pipeline.mappings.iter().filter(|it| it.destination_id == destination.id) {
+    for mapping in below.mappings.get(&destination.id).into_iter().flatten() {
         let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
         let Some(Compiled { mapping: compiled, function, is_stand_in }) = compile(mapping, &name)
         else {
@@ -148,12 +174,12 @@ fn destination_route(
 
 /// The destination's secret headers. They were validated when they were saved.
 fn secret_headers<O: OpenSecret>(
-    pipeline: &Pipeline,
+    below: &Below<'_>,
     id: DestinationId,
     secrets: &O,
 ) -> Result<Arc<[(HeaderName, HeaderValue)]>, O::Error> {
     let mut headers = Vec::new();
-    for credential in pipeline.credentials.iter().filter(|one| one.destination_id == id) {
+    for credential in below.credentials.get(&id).into_iter().flatten() {
         let CredentialSlot::Header(name) = &credential.slot else { continue };
         let value = secrets.open_secret(&credential.secret, Purpose::SecretHeader)?;
         let name = HeaderName::try_from(name.as_str());
@@ -168,12 +194,12 @@ fn secret_headers<O: OpenSecret>(
 
 /// The destination's secret query parameters.
 fn secret_parameters<O: OpenSecret>(
-    pipeline: &Pipeline,
+    below: &Below<'_>,
     id: DestinationId,
     secrets: &O,
 ) -> Result<Arc<[(String, SecretString)]>, O::Error> {
     let mut parameters = Vec::new();
-    for credential in pipeline.credentials.iter().filter(|one| one.destination_id == id) {
+    for credential in below.credentials.get(&id).into_iter().flatten() {
         let CredentialSlot::Parameter(name) = &credential.slot else { continue };
         let value = secrets.open_secret(&credential.secret, Purpose::SecretParameter)?;
         parameters.push((name.clone(), value));

@@ -18,7 +18,7 @@ use crate::inspector::Inspectors;
 use crate::intake::{Intake, IntakeParts};
 use crate::live::{Feed, LiveEvent};
 use crate::maintenance::{ClockSteps, Duties};
-use crate::pipeline::Editor;
+use crate::pipeline::{Editor, Turns};
 use crate::routing::LiveRoutes;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -105,6 +105,7 @@ pub(super) fn service(
         settings: settings.clone(),
         preflight: Arc::clone(&components.node) as _,
         activation: Arc::clone(&components.node) as _,
+        turns: Turns::default(),
     });
     Arc::new(Service {
         store: components.store.clone(),

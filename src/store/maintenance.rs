@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::statistics::StatisticsRow;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::NodeId;
+use crate::domain::id::{MappingId, NodeId};
 
 /// What retention prunes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,13 @@ pub trait Maintenance: Send + Sync + 'static {
     /// Prunes what is past its retention, a bounded step at a time. Never anything pending or leased.
     async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError>;
 
-    /// Discards pending deliveries of removed mappings, a bounded step at a time. Returns how many.
-    async fn discard_removed(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// Makes dead letters, with the reason `removed`, of pending deliveries of removed mappings, a
+    /// bounded step at a time. Returns how many of each mapping; empty at the end.
+    async fn end_removed(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(MappingId, u64)>, StoreError>;
 
     /// Adds minutes to the stored statistics and their hours; prunes those past their retention.
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;

@@ -1,5 +1,7 @@
 //! The pipeline at rest: sources, destinations, mappings and their secrets, under one version.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::auth::Scope;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
@@ -29,7 +31,7 @@ pub struct SharedSecret {
 }
 
 /// The use of a credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CredentialSlot {
     /// The bearer token of requests.
     BearerToken,

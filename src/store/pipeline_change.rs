@@ -1,5 +1,7 @@
 //! Changes of the pipeline, as one commit applies them.
 
+use serde::{Deserialize, Serialize};
+
 use super::pipeline::CredentialSlot;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
@@ -8,7 +10,7 @@ use crate::domain::secret::SealedSecret;
 
 /// One change of the pipeline. Names identify; a later change may refer to what an earlier one of the
 /// same commit created. Removed rows are kept for history and free their name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum PipelineChange {
     /// Creates or changes a source.
     PutSource {
@@ -17,7 +19,35 @@ pub enum PipelineChange {
         /// Whether it accepts events.
         enabled: bool,
     },
-    /// Sets a source's write key, in place of any before.
+    /// Renames a source. Renames come first in a change, with the names as they were before it.
+    RenameSource {
+        /// Its name.
+        source: String,
+        /// Its new name.
+        to: String,
+    },
+    /// Renames a destination.
+    RenameDestination {
+        /// Its source's name.
+        source: String,
+        /// Its name.
+        destination: String,
+        /// Its new name.
+        to: String,
+    },
+    /// Renames a mapping.
+    RenameMapping {
+        /// The source's name.
+        source: String,
+        /// The destination's name.
+        destination: String,
+        /// Its name.
+        mapping: String,
+        /// Its new name.
+        to: String,
+    },
+    /// Sets a source's write key, in place of any before. A source that has this key loses it: keys
+    /// move between sources, in any order of the changes.
     PutWriteKey {
         /// The source's name.
         source: String,
@@ -95,7 +125,8 @@ pub enum PipelineChange {
         /// Its definition.
         definition: MappingDefinition,
     },
-    /// Removes a mapping; its pending deliveries are discarded by [`super::Maintenance::discard_removed`].
+    /// Removes a mapping; its pending deliveries become dead letters by
+    /// [`super::Maintenance::end_removed`].
     RemoveMapping {
         /// The source's name.
         source: String,

@@ -1,5 +1,7 @@
 //! Reading and changing the stored pipeline, under optimistic locking.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -14,6 +16,12 @@ use crate::domain::mapping::MappingRevision;
 pub trait PipelineStore: Send + Sync + 'static {
     /// The whole pipeline, of one snapshot.
     async fn pipeline(&self) -> Result<Pipeline, StoreError>;
+
+    /// How many deliveries of each mapping are pending or leased; mappings with none are left out.
+    async fn waiting(
+        &self,
+        mappings: Vec<MappingId>,
+    ) -> Result<BTreeMap<MappingId, u64>, StoreError>;
 
     /// A mapping's revisions, newest first; with `before` only those numbered below it.
     async fn revisions(

@@ -129,6 +129,32 @@ impl Form {
         Ok(self.or_faults(result)?.unwrap_or(empty))
     }
 
+    /// Whether these fields were submitted as `shown` had them. Browsers send every line break as CRLF,
+    /// and trim URLs.
+    pub(super) fn is_untouched(&self, shown: &Self, names: &[&str]) -> bool {
+        let lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
+        names.iter().all(|name| {
+            let (now, before) = (lines(self.text(name)), lines(shown.text(name)));
+            now == before || (name.ends_with("_url") && now.trim() == before.trim())
+        })
+    }
+
+    /// Adds a field.
+    #[cfg(test)]
+    pub(super) fn add(&mut self, name: &str, text: &str) {
+        self.fields.push((name.to_owned(), text.to_owned()));
+    }
+
+    /// As a browser submits it.
+    #[cfg(test)]
+    pub(super) fn as_sent(&self) -> Self {
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        for (name, text) in &self.fields {
+            body.append_pair(name, &text.replace("\r\n", "\n").replace('\n', "\r\n"));
+        }
+        Self::parse(body.finish().as_bytes())
+    }
+
     pub(super) fn is_valid(&self) -> bool {
         self.faults.is_empty()
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::app::{Builder, TestApp, WRITE_KEY};
-use crate::support::receiver::{Behaviour, Receiver};
+use crate::support::receiver::{Behaviour, Receiver, in_turn};
 
 fn command(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
@@ -102,6 +102,28 @@ fn an_unreachable_service_is_exit_code_4() {
     let (code, _, stderr) = told(&output);
     assert_eq!(code, 4);
     assert!(stderr.contains("hint: start it with: postrider serve"), "{stderr}");
+}
+
+#[tokio::test]
+async fn apply_waits_while_the_service_works_on_it() {
+    let under_way = json!({"type": "about:blank", "title": "Conflict", "status": 409,
+        "code": "idempotency_under_way", "detail": "in progress", "faults": []});
+    let applied = json!({"version": 7, "changed": true, "dry_run": false, "lines": []});
+    let busy = || Behaviour::status(409).body(under_way.to_string());
+    let done = Behaviour::ok().body(applied.to_string());
+    let service = Receiver::start(in_turn(vec![Behaviour::close(), busy(), busy(), done])).await;
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("p.json"), r#"{"sources": []}"#).unwrap();
+    let mut command = command(&folder);
+    command.args(["apply", "-f", "p.json"]).env("POSTRIDER_TOKEN", "x");
+    command.env("POSTRIDER_URL", service.url(""));
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let (code, stdout, stderr) = told(&output);
+    assert_eq!((code, stdout.as_str()), (0, "applied: pipeline version 7\n"), "{stderr}");
+    let requests = service.requests();
+    assert_eq!(requests.len(), 4);
+    let key = requests[0].header("idempotency-key").unwrap();
+    assert!(requests.iter().all(|it| it.header("idempotency-key") == Some(key)));
 }
 
 #[test]

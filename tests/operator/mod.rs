@@ -9,6 +9,8 @@ mod hosts;
 mod import;
 mod jobs;
 mod lists;
+mod pipeline_changes;
+mod renames;
 pub(crate) mod render;
 mod resources;
 mod secrets;

@@ -173,7 +173,7 @@ async fn every_error_names_its_field() {
         ("PUT", SOURCE, json!([]), ""),
         ("PATCH", SOURCE, json!("x"), ""),
         ("PUT", SOURCE, json!({"enabled": "yes"}), "enabled"),
-        ("PUT", SOURCE, json!({"name": "other"}), "name"),
+        ("PUT", SOURCE, json!({"name": "a/b"}), "name"),
         ("PUT", SOURCE, json!({"destinations": []}), "destinations"),
         ("PUT", SOURCE, json!({"write_key": {"value": "a b"}}), "write_key"),
         ("PATCH", SOURCE, json!({"write_key": {"env": "HOME"}}), "write_key"),

@@ -261,24 +261,40 @@ pub(crate) async fn an_unknown_job_is_none(world: World) {
     assert!(world.store.cancel_job(id, world.act()).await.expect("read").is_none());
 }
 
-pub(crate) async fn deliveries_of_removed_mappings_are_discarded(world: World) {
+pub(crate) async fn deliveries_of_removed_mappings_become_dead_letters(world: World) {
     let mut removed = Vec::new();
     for number in 0..5 {
         removed.push(world.accept_pending(&format!("m-{number}"), world.a).await);
     }
     let kept = world.accept_pending("kept", world.b).await;
-    assert_eq!(world.store.discard_removed(world.now(), 10).await.expect("discarded"), 0);
+    let end = async |limit| world.store.end_removed(world.now(), limit).await.expect("ended");
+    assert_eq!(end(10).await, []);
+    let waiting = async || {
+        let mappings = vec![world.a.mapping_id, world.b.mapping_id];
+        let waiting = world.store.waiting(mappings).await.expect("counted");
+        waiting.into_values().collect::<Vec<_>>()
+    };
+    assert_eq!(waiting().await, [5, 1]);
     let change = PipelineChange::RemoveMapping {
         source: "web".to_owned(),
         destination: "crm".to_owned(),
         mapping: "a".to_owned(),
     };
     world.change(vec![change, put_mapping("crm", "a", "https://new.test/")]).await;
-    assert_eq!(world.store.discard_removed(world.now(), 3).await.expect("discarded"), 3);
-    assert_eq!(world.store.discard_removed(world.now(), 3).await.expect("discarded"), 2);
+    assert_eq!(end(3).await, [(world.a.mapping_id, 3)]);
+    assert_eq!(end(3).await, [(world.a.mapping_id, 2)]);
+    assert_eq!(waiting().await, [1]);
     for id in removed {
-        assert_eq!(world.state(id).await, State::Discarded);
+        let found = world.delivery(id).await;
+        assert_eq!((found.state, found.reason), (State::Dead, Some(Reason::Removed)));
     }
     assert_eq!(world.state(kept).await, State::Pending);
+    world.check().await;
+    // Nothing can be sent for a removed mapping: its dead letters are not redriven.
+    let redrive = create(&world, JobAction::Redrive, JobFilter::default()).await;
+    assert_eq!((redrive.matched, redrive.more), (0, false));
+    let step = world.store.advance_job(redrive.id, 100, world.now()).await.expect("a step");
+    let job = step.expect("the job").job;
+    assert_eq!((job.state, job.done), (JobState::Done, 0));
     world.check().await;
 }

@@ -25,6 +25,7 @@ mod sqlite_integrity;
 mod sqlite_lists;
 mod sqlite_message_lookup;
 mod sqlite_recovery;
+mod sqlite_staged;
 mod sqlite_wal;
 mod tokens;
 mod world;
@@ -111,12 +112,15 @@ macro_rules! conformance {
                 a_job_over_events_scans_a_bounded_number_per_step
                 jobs_are_listed_newest_first
                 an_unknown_job_is_none
-                deliveries_of_removed_mappings_are_discarded;
+                deliveries_of_removed_mappings_become_dead_letters;
             pipeline:
                 a_saved_pipeline_reads_back_unchanged
                 a_stale_version_changes_nothing
                 a_failed_change_rolls_back_the_whole_request
                 an_unchanged_definition_creates_no_revision
+                a_large_change_is_applied_in_parts_that_events_come_between
+                write_keys_move_between_sources_in_any_order
+                renamed_rows_keep_their_keys_and_may_exchange_names
                 revisions_are_paginated_newest_first
                 enabling_a_mapping_resumes_its_deliveries
                 a_removed_name_can_be_reused

@@ -7,7 +7,7 @@ use postrider::domain::mapping::MappingRevision;
 use postrider::domain::outbound_auth::{Auth, ClientAuth, CodeClient, OauthClient};
 use postrider::domain::secret::SealedSecret;
 use postrider::store::{
-    ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, StoreError,
+    AuditQuery, ConnectionChange, ConnectionState, CredentialSlot, PipelineChange, StoreError,
 };
 use serde_json::json;
 
@@ -245,19 +245,20 @@ pub(crate) async fn a_failed_change_rolls_back_the_whole_request(world: World) {
     assert!(matches!(changed, Err(StoreError::Conflict)));
     let pipeline = world.store.pipeline().await.expect("read");
     assert_eq!((pipeline.version, pipeline.mappings.len()), (1, 3));
-    // A key that another source has is SQLite's to refuse, and the others in its commit go on.
-    let key = |source: &str, byte| PipelineChange::PutWriteKey {
-        source: source.to_owned(),
-        digest: [9; 32],
-        sealed: sealed(byte, &world),
+    // A sealed secret that is there already is SQLite's to refuse, and the others in its commit go on.
+    let secret = |destination: &str| PipelineChange::PutSharedSecret {
+        source: "web".to_owned(),
+        destination: destination.to_owned(),
+        secret: Some(sealed(1, &world)),
+        retire_at: world.now(),
     };
-    let twice = vec![key("web", 1), key("app", 2)];
+    let twice = vec![secret("crm"), secret("erp")];
     let accept = world.accept("m-1", vec![world.pending(world.a)]);
     let (changed, _) =
         futures_util::future::join(world.store.change_pipeline(1, twice, world.act()), accept)
             .await;
     assert!(matches!(changed, Err(StoreError::Database { .. })));
-    assert!(world.store.pipeline().await.expect("read").write_keys.is_empty());
+    assert!(world.store.pipeline().await.expect("read").shared_secrets.is_empty());
     assert_eq!(world.store.ledger().await.expect("the ledger").accepted, 1);
     world.check().await;
 }
@@ -373,4 +374,123 @@ pub(crate) async fn revisions_are_paginated_newest_first(world: World) {
     assert_eq!(numbers(Some(1), 10).await, [0_u32; 0]);
     let other = world.store.revisions(world.b.mapping_id, None, 10).await.expect("read");
     assert_eq!(other.len(), 1, "of no other mapping");
+}
+
+fn put_write_key(source: &str, key: u8, world: &World) -> PipelineChange {
+    let sealed = sealed(key, world);
+    PipelineChange::PutWriteKey { source: source.to_owned(), digest: [key; 32], sealed }
+}
+
+pub(crate) async fn write_keys_move_between_sources_in_any_order(world: World) {
+    let put_key = |source: &str, key| put_write_key(source, key, &world);
+    let put = |source: &str| PipelineChange::PutSource { source: source.to_owned(), enabled: true };
+    let holders = async || {
+        let pipeline = world.store.pipeline().await.expect("read");
+        let name = |id| pipeline.sources.iter().find(|it| it.id == id).map(|it| it.name.clone());
+        let keys = pipeline.write_keys.iter().filter(|key| matches!(key.digest[0], 201 | 202));
+        let mut holders: Vec<_> = keys.map(|it| (name(it.source_id), it.digest[0])).collect();
+        holders.sort();
+        holders
+    };
+    let held = |a: u8, b: u8| vec![(Some("one".to_owned()), a), (Some("two".to_owned()), b)];
+    let keys = [put_key("one", 201), put_key("two", 202)];
+    world.change([put("one"), put("two")].into_iter().chain(keys).collect()).await;
+    assert_eq!(holders().await, held(201, 202));
+    world.change(vec![put_key("one", 202), put_key("two", 201)]).await;
+    assert_eq!(holders().await, held(202, 201));
+    let remove = PipelineChange::RemoveSource { source: "two".to_owned() };
+    world.change(vec![put("three"), put_key("three", 201), remove]).await;
+    let held = [(Some("one".to_owned()), 202), (Some("three".to_owned()), 201)];
+    assert_eq!(holders().await, held);
+}
+
+pub(crate) async fn renamed_rows_keep_their_keys_and_may_exchange_names(world: World) {
+    let names = async || {
+        let pipeline = world.store.pipeline().await.expect("read");
+        let mut names: Vec<_> =
+            pipeline.mappings.iter().map(|it| (it.id, it.name.clone())).collect();
+        names.sort();
+        let source = pipeline.sources.iter().find(|it| it.id == world.web);
+        (source.map(|it| it.name.clone()), names)
+    };
+    let rename = |mapping: &str, to: &str| PipelineChange::RenameMapping {
+        source: "web".to_owned(),
+        destination: "crm".to_owned(),
+        mapping: mapping.to_owned(),
+        to: to.to_owned(),
+    };
+    let (_, before) = names().await;
+    let source = PipelineChange::RenameSource { source: "web".to_owned(), to: "site".to_owned() };
+    world.change(vec![source, rename("a", "b"), rename("b", "a")]).await;
+    let (source, after) = names().await;
+    assert_eq!(source.as_deref(), Some("site"));
+    let exchanged = |name: &str| match name {
+        "a" => "b".to_owned(),
+        "b" => "a".to_owned(),
+        other => other.to_owned(),
+    };
+    let expected: Vec<_> = before.iter().map(|(id, name)| (*id, exchanged(name))).collect();
+    assert_eq!(after, expected);
+    let newest = AuditQuery { limit: 3, ..AuditQuery::default() };
+    let entries = world.store.audit_entries(newest).await.expect("read");
+    let mut subjects: Vec<_> = entries.into_iter().map(|it| it.done.subject).collect();
+    subjects.sort();
+    assert_eq!(subjects, ["site", "site/crm/a", "site/crm/b"]);
+}
+
+pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(world: World) {
+    let mut changes = Vec::new();
+    for number in 0..1_000 {
+        let source = format!("s{number}");
+        changes.push(PipelineChange::PutSource { source: source.clone(), enabled: true });
+        changes.push(PipelineChange::PutDestination {
+            source: source.clone(),
+            destination: "d".to_owned(),
+            enabled: true,
+            settings: DestinationSettings::default(),
+        });
+        changes.push(PipelineChange::PutMapping {
+            source,
+            destination: "d".to_owned(),
+            mapping: "m".to_owned(),
+            enabled: true,
+            definition: definition("https://a.test/"),
+        });
+    }
+    let done = std::cell::Cell::new(false);
+    let change = async {
+        let version = world.store.change_pipeline(1, changes, world.act()).await;
+        done.set(true);
+        version.expect("changed")
+    };
+    let accept = async {
+        let mut events = 0;
+        while !done.get() {
+            world.accept_pending(&format!("m-{events}"), world.a).await;
+            events += 1;
+        }
+        events
+    };
+    let read = async {
+        let mut reads = Vec::new();
+        while !done.get() {
+            let pipeline = world.store.pipeline().await.expect("read");
+            reads.push((pipeline.version, pipeline.sources.len(), pipeline.mappings.len()));
+        }
+        reads
+    };
+    let (version, events, reads) = futures_util::future::join3(change, accept, read).await;
+    assert_eq!(version, 2);
+    assert!(events >= 3, "{events} events came between the parts");
+    for read in reads {
+        assert!(matches!(read, (1, 2, 3) | (2, 1_002, 1_003)), "a part was read: {read:?}");
+    }
+    let pipeline = world.store.pipeline().await.expect("read");
+    assert_eq!((pipeline.version, pipeline.mappings.len()), (2, 1_003));
+    let verdict = world.store.verify_audit().await.expect("verified");
+    assert_eq!(verdict.broken, None);
+    let stale = vec![PipelineChange::PutSource { source: "x".to_owned(), enabled: true }; 600];
+    let stale = world.store.change_pipeline(1, stale, world.act()).await;
+    assert!(matches!(stale, Err(StoreError::Conflict)));
+    assert_eq!(world.store.pipeline().await.expect("read").sources.len(), 1_002);
 }

@@ -13,7 +13,7 @@ use postrider::domain::delivery::State;
 use postrider::domain::id::DeliveryId;
 use postrider::domain::ledger::Ledger;
 use postrider::functions::PoolOptions;
-use postrider::sender::ApiClient;
+use postrider::sender::{ApiClient, Resolve};
 use postrider::server::{App, AppParts};
 use postrider::settings::Settings;
 use postrider::store::{DeliveryQuery, DeliveryRow};
@@ -47,6 +47,7 @@ pub(crate) struct Builder {
     change: Box<dyn FnOnce(&mut Settings)>,
     functions: PoolOptions,
     deliver_on: Option<Handle>,
+    resolver: Option<Arc<dyn Resolve>>,
 }
 
 impl Builder {
@@ -58,6 +59,7 @@ impl Builder {
             functions: functions(),
             // On the test's runtime, so that nothing runs while the test does not await.
             deliver_on: Some(Handle::current()),
+            resolver: None,
         }
     }
 
@@ -75,6 +77,11 @@ impl Builder {
     pub(crate) fn functions(mut self, change: impl FnOnce(&mut PoolOptions)) -> Self {
         change(&mut self.functions);
         self
+    }
+
+    /// Resolves host names with this resolver.
+    pub(crate) fn resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver: Some(resolver), ..self }
     }
 
     /// Runs deliveries on threads of their own, as the real service does.
@@ -100,7 +107,7 @@ impl Builder {
             origins: std::collections::BTreeMap::new(),
             clock: Arc::clone(&self.clock) as _,
             seed: 7,
-            resolver: None,
+            resolver: self.resolver,
             extra_roots: Vec::new(),
             functions: self.functions,
             scheduled: false,

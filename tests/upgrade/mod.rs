@@ -29,14 +29,14 @@ fn databases() -> PathBuf {
 }
 
 /// A service on a copy of the file of this schema version, with the key that seals its secrets.
-async fn start_on(version: i64) -> TestApp {
+async fn start_on(version: i64, stopped_at: Timestamp) -> TestApp {
     let dir = TempDir::new().unwrap();
     let packed = std::fs::read(databases().join(format!("schema-{version}.db.gz"))).unwrap();
     let mut database = Vec::new();
     GzDecoder::new(&packed[..]).read_to_end(&mut database).unwrap();
     std::fs::write(dir.path().join("postrider.db"), database).unwrap();
     let key = std::fs::read_to_string(databases().join(format!("schema-{version}.key"))).unwrap();
-    let clock = Arc::new(ManualClock::new(STOPPED_AT));
+    let clock = Arc::new(ManualClock::new(stopped_at));
     Builder::after(Arc::new(dir), clock)
         .settings(move |settings| {
             settings.secret_key = Some(SecretString::from(key.trim().to_owned()));
@@ -93,7 +93,7 @@ fn a_database_of_every_schema_version_is_kept() {
 #[tokio::test]
 async fn a_database_of_schema_version_1_opens_and_its_backlog_is_delivered() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let app = start_on(1).await;
+    let app = start_on(1, STOPPED_AT).await;
     let states: Vec<State> = app.deliveries().await.iter().map(|row| row.delivery.state).collect();
     use State::{Dead, Delivered, Pending};
     let written = [Delivered, Delivered, Dead, Delivered, Delivered, Pending, Pending, Pending];
@@ -120,4 +120,36 @@ async fn a_database_of_schema_version_1_opens_and_its_backlog_is_delivered() {
     let ledger = app.ledger().await;
     assert_eq!((ledger.accepted, ledger.delivered, ledger.dead), (8, 7, 1), "a duplicate");
     assert_eq!(ledger.events_duplicate, 1);
+}
+
+/// After the service that wrote version 2's file was stopped, before its backlog is due.
+const STOPPED_AT_2: Timestamp = Timestamp::from_micros(1_795_767_750_440_494);
+/// All of its backlog is due so long after that.
+const DUE_AFTER_2: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_database_of_schema_version_2_opens_and_its_backlog_is_delivered() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = start_on(2, STOPPED_AT_2).await;
+    let deliveries = app.deliveries().await;
+    let found: Vec<_> =
+        deliveries.iter().map(|row| (row.delivery.state, row.delivery.reason)).collect();
+    let removed = (State::Dead, Some(Reason::Removed));
+    let waits = (State::Pending, None);
+    assert_eq!(found, [waits, removed, waits, removed]);
+    app.apply(json!({"sources": [{"name": "website", "write_key": "kept", "destinations": [{
+        "name": "warehouse",
+        "shared_secret": "kept",
+        "mappings": [{"name": "all", "renamed_from": "everything", "url": receiver.url("/all")}],
+    }]}]}))
+    .await;
+    app.clock.advance(DUE_AFTER_2);
+    let secret = SecretString::from("kept-warehouse-secret");
+    for request in receiver.wait_for(2).await {
+        let signature = request.header("x-signature").unwrap();
+        assert!(verify_x_signature(&secret, &request.body, signature), "{request:?}");
+    }
+    app.until_settled(4).await;
+    let ledger = app.ledger().await;
+    assert_eq!((ledger.accepted, ledger.delivered, ledger.dead), (4, 2, 2));
 }

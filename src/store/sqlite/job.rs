@@ -302,7 +302,8 @@ fn redrive(tx: &mut Tx<'_>, it: &SelectedDelivery, now: Timestamp) -> rusqlite::
             deadline_at = ?1 + 1000 * coalesce(
                 (SELECT json_extract(settings, '$.window_ms') FROM destinations WHERE id = ?2),
                 14400000)
-         WHERE id = ?3 AND state = 'dead'",
+         WHERE id = ?3 AND state = 'dead' AND EXISTS
+            (SELECT 1 FROM mappings WHERE id = deliveries.mapping_id AND removed_at IS NULL)",
         params![now.as_micros(), it.destination_id, it.id],
     )?;
     tx.state.ledger.dead = tx.state.ledger.dead.saturating_sub(changed);
@@ -350,37 +351,5 @@ impl Step for Cancel {
             append_audit(tx, &self.act, Action::CancelJob, job)?;
         }
         Ok(job)
-    }
-}
-
-/// Discards pending deliveries of removed mappings.
-#[derive(Debug)]
-pub(super) struct DiscardRemoved {
-    pub(super) now: Timestamp,
-    pub(super) limit: u32,
-}
-
-impl Step for DiscardRemoved {
-    type Answer = u64;
-    const CONTEXT: &'static str = "discard deliveries of removed mappings";
-
-    fn bulk_rows(&self) -> usize {
-        usize::try_from(self.limit).unwrap_or(usize::MAX)
-    }
-
-    fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
-        let discarded = tx.execute(
-            "UPDATE deliveries SET state = 'discarded', due_at = NULL, settled_at = ?
-             WHERE id IN (
-                SELECT d.id FROM mappings AS m CROSS JOIN deliveries AS d
-                    INDEXED BY deliveries_pending
-                WHERE m.removed_at IS NOT NULL AND d.mapping_id = m.id AND d.state = 'pending'
-                LIMIT ?)",
-            params![self.now.as_micros(), i64::from(self.limit)],
-        )?;
-        let ledger = &mut tx.state.ledger;
-        ledger.pending = ledger.pending.saturating_sub(discarded);
-        ledger.discarded += discarded;
-        Ok(discarded)
     }
 }

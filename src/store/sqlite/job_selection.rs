@@ -202,6 +202,13 @@ impl<'a> Selection<'a> {
         self.push_range(sql);
         // A cross join keeps to this order: each delivery finds its event by key.
         sql.push(") AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE ");
+        if self.action == JobAction::Redrive {
+            // There is nothing left to send the others with.
+            sql.push(
+                "EXISTS (SELECT 1 FROM mappings AS m
+                    WHERE m.id = d.mapping_id AND m.removed_at IS NULL) AND ",
+            );
+        }
         sql.push(match self.action {
             JobAction::Redrive => "d.state = 'dead'",
             JobAction::Discard => "d.state IN ('pending', 'dead')",

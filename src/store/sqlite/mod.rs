@@ -34,10 +34,13 @@ mod open;
 mod pipeline;
 mod pipeline_audit;
 mod pipeline_change;
+mod pipeline_rename;
+mod pipeline_staged;
 mod prune;
 #[cfg(test)]
 mod query_plan_tests;
 mod record;
+mod removed;
 mod row;
 mod scan;
 mod siblings;
@@ -68,6 +71,8 @@ pub struct SqliteStore {
     status: Arc<WriterStatus>,
     writer_ended: Mutex<Option<oneshot::Receiver<()>>>,
     scan_limits: ScanLimits,
+    /// Admits readers of the pipeline and its changes.
+    pipeline_gate: pipeline_staged::Gate,
     /// The node of this process, while leases of the processes before it may remain.
     predecessors: Mutex<Option<NodeId>>,
 }
@@ -100,6 +105,7 @@ impl SqliteStore {
             status,
             writer_ended,
             scan_limits,
+            pipeline_gate: pipeline_staged::Gate::default(),
             predecessors,
         })
     }

@@ -216,7 +216,11 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// A migration is frozen once released: every database has its checksum, comments included.
 fn migrations() -> Vec<Migration> {
     let outbox = include_str!("../../../migrations/sqlite/0001_outbox.sql");
-    vec![Migration::new(1, "outbox".into(), MigrationType::Simple, outbox.into_sql_str(), false)]
+    let removed = include_str!("../../../migrations/sqlite/0002_removed.sql");
+    let simple = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    vec![simple(1, "outbox", outbox), simple(2, "removed", removed)]
 }
 
 /// The newest schema version this program knows.

@@ -10,6 +10,7 @@ use super::row::from_json;
 use super::writer::step::Tx;
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
+use crate::domain::json_diff::is_printed_alike;
 use crate::store::PipelineChange;
 
 /// What a change names: a path.
@@ -21,8 +22,12 @@ enum Subject {
 }
 
 impl Subject {
-    fn of(change: &PipelineChange) -> Self {
-        match change {
+    /// What a change names; none for a rename, which has an entry of its own.
+    fn of(change: &PipelineChange) -> Option<Self> {
+        Some(match change {
+            PipelineChange::RenameSource { .. }
+            | PipelineChange::RenameDestination { .. }
+            | PipelineChange::RenameMapping { .. } => return None,
             PipelineChange::PutSource { source, .. }
             | PipelineChange::PutWriteKey { source, .. }
             | PipelineChange::RemoveSource { source } => Self::Source(source.clone()),
@@ -37,7 +42,7 @@ impl Subject {
             | PipelineChange::RemoveMapping { source, destination, mapping } => {
                 Self::Mapping(source.clone(), destination.clone(), mapping.clone())
             }
-        }
+        })
     }
 
     fn path(&self) -> String {
@@ -109,7 +114,7 @@ pub(super) struct Before(Vec<(Subject, Option<Value>)>);
 impl Before {
     /// Reads what the changes name, and what they remove with it.
     pub(super) fn read(tx: &mut Tx<'_>, changes: &[PipelineChange]) -> Result<Self, Failure> {
-        let mut subjects: Vec<Subject> = changes.iter().map(Subject::of).collect();
+        let mut subjects: Vec<Subject> = changes.iter().filter_map(Subject::of).collect();
         for change in changes {
             if let PipelineChange::RemoveSource { source } = change {
                 subjects.extend(below(tx, source, None)?);
@@ -135,7 +140,7 @@ impl Before {
             let action = match (&before, &after) {
                 (None, Some(_)) => Action::Create,
                 (Some(_), None) => Action::Remove,
-                (Some(before), Some(after)) if before != after => Action::Change,
+                (Some(before), Some(after)) if !is_printed_alike(before, after) => Action::Change,
                 (Some(_), Some(_)) | (None, None) => continue,
             };
             let done = NewEntry { action, subject: subject.path(), before, after };

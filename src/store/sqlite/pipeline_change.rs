@@ -6,6 +6,7 @@ use rusqlite::params;
 use super::credential;
 use super::error::Failure;
 use super::pipeline_audit::Before;
+use super::pipeline_rename;
 use super::row::{Columns, from_json, to_json};
 use super::writer::step::{Step, Tx};
 use crate::domain::auth::Act;
@@ -35,15 +36,31 @@ impl Step for ChangePipeline {
         if version != self.expected_version {
             return Err(StoreError::Conflict.into());
         }
-        let before = Before::read(tx, &self.changes)?;
-        for change in &self.changes {
-            self.apply(tx, change)?;
-        }
-        before.append_audit(tx, &self.act)?;
+        apply_all(tx, &self.changes, &self.act)?;
         let version = version + 1;
         tx.execute("UPDATE pipeline SET version = ?", params![version])?;
         Ok(version)
     }
+}
+
+/// Applies changes in their order, each with its audit entry.
+pub(super) fn apply_all(
+    tx: &mut Tx<'_>,
+    changes: &[PipelineChange],
+    act: &Act,
+) -> Result<(), Failure> {
+    pipeline_rename::rename(tx, changes, act)?;
+    let before = Before::read(tx, changes)?;
+    let applying = Applying { act };
+    for change in changes {
+        applying.apply(tx, change)?;
+    }
+    before.append_audit(tx, act)
+}
+
+/// Changes as they are applied: by whom and when.
+struct Applying<'a> {
+    act: &'a Act,
 }
 
 /// The row that a change builds on. Where it is missing, the request was made against another state of the
@@ -52,10 +69,14 @@ fn expected(found: Option<i64>) -> Result<i64, Failure> {
     found.ok_or(Failure::Refused(StoreError::Conflict))
 }
 
-impl ChangePipeline {
+impl Applying<'_> {
     fn apply(&self, tx: &mut Tx<'_>, change: &PipelineChange) -> Result<(), Failure> {
         match change {
             PipelineChange::PutSource { source, enabled } => self.put_source(tx, source, *enabled),
+            // Done before.
+            PipelineChange::RenameSource { .. }
+            | PipelineChange::RenameDestination { .. }
+            | PipelineChange::RenameMapping { .. } => Ok(()),
             PipelineChange::PutWriteKey { source, digest, sealed } => {
                 put_write_key(tx, source, digest, sealed)
             }
@@ -207,8 +228,7 @@ impl ChangePipeline {
             params![enabled, now, id],
         )?;
         let current: MappingDefinition = from_json("a mapping definition", &current)?;
-        // The text is compared too: the order of object keys is part of a definition.
-        if current != *definition || to_json(&current)? != to_json(definition)? {
+        if current != *definition {
             self.add_revision(tx, id, number + 1, definition)?;
         }
         Ok(())
@@ -222,13 +242,19 @@ impl ChangePipeline {
         enabled: bool,
         definition: &MappingDefinition,
     ) -> Result<(), Failure> {
-        let id = tx.sqlite.insert(
+        // No row of `mappings` is ever deleted.
+        let next = "SELECT coalesce(max(id), 0) + 1 FROM mappings";
+        let id: i64 = tx.sqlite.one(next, &[], |row| row.get(0))?;
+        // The revision first: the other way round SQLite looks for the mappings that wait for it, and
+        // there is no index on their revision.
+        let revision_id = self.insert_revision(tx, id, 1, definition)?;
+        tx.execute(
             "INSERT INTO mappings
-                (destination_id, name, enabled, resumed_at, revision_id, created_at)
-             VALUES (?1, ?2, ?3, ?4, 0, ?4)",
-            params![destination_id, name, enabled, self.act.at.as_micros()],
+                (id, destination_id, name, enabled, resumed_at, revision_id, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5)",
+            params![id, destination_id, name, enabled, self.act.at.as_micros(), revision_id],
         )?;
-        self.add_revision(tx, id, 1, definition)
+        Ok(())
     }
 
     fn add_revision(
@@ -238,6 +264,18 @@ impl ChangePipeline {
         number: i64,
         definition: &MappingDefinition,
     ) -> Result<(), Failure> {
+        let id = self.insert_revision(tx, mapping_id, number, definition)?;
+        tx.execute("UPDATE mappings SET revision_id = ? WHERE id = ?", params![id, mapping_id])?;
+        Ok(())
+    }
+
+    fn insert_revision(
+        &self,
+        tx: &mut Tx<'_>,
+        mapping_id: i64,
+        number: i64,
+        definition: &MappingDefinition,
+    ) -> Result<i64, Failure> {
         let id = tx.sqlite.insert(
             "INSERT INTO mapping_revisions (mapping_id, number, definition, created_at, created_by)
              VALUES (?, ?, ?, ?, ?)",
@@ -249,8 +287,7 @@ impl ChangePipeline {
                 &self.act.actor
             ],
         )?;
-        tx.execute("UPDATE mappings SET revision_id = ? WHERE id = ?", params![id, mapping_id])?;
-        Ok(())
+        Ok(id)
     }
 
     fn remove_mapping(
@@ -297,6 +334,10 @@ fn put_write_key(
     sealed: &SealedSecret,
 ) -> Result<(), Failure> {
     let source_id = expected(source_id(tx, source)?)?;
+    tx.execute(
+        "DELETE FROM write_keys WHERE digest = ? AND source_id <> ?",
+        params![&digest[..], source_id],
+    )?;
     tx.execute(
         "INSERT INTO write_keys
             (source_id, digest, sealed_id, key_id, sealed, created_at, retires_at)

@@ -47,6 +47,9 @@ pub(super) const fn dead_for(reason: Reason) -> &'static str {
         Reason::Deadline => {
             "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'deadline'"
         }
+        Reason::Removed => {
+            "deliveries INDEXED BY deliveries_dead_reasons WHERE state = 'dead' AND reason = 'removed'"
+        }
     }
 }
 

@@ -272,9 +272,9 @@ impl DestinationForm {
         let mut auth = Map::new();
         let has = |kinds: &[&str]| kinds.contains(&kind.as_str());
         for (field, name, _) in AUTH_TEXTS.into_iter().filter(|(_, _, kinds)| has(kinds)) {
-            if let Some(text) = self.form.non_empty(field) {
-                auth.insert(name.to_owned(), text.into());
-            }
+            let typed = || self.form.non_empty(field).map(Value::from);
+            let value = self.untouched(field, name).or_else(typed);
+            auth.extend(value.map(|value| (name.to_owned(), value)));
         }
         for (field, name, _) in AUTH_SECRETS.into_iter().filter(|(_, _, kinds)| has(kinds)) {
             let dropped = self.form.text("auth.public") == "true" && name == "client_secret";
@@ -289,22 +289,35 @@ impl DestinationForm {
             }
         }
         if has(OAUTH) {
-            let scopes = self.form.text("auth.scopes").split_whitespace();
-            auth.insert("scopes".to_owned(), scopes.collect::<Vec<_>>().into());
-            auth.insert("parameters".to_owned(), self.parameters().into());
+            let scopes = self.untouched("auth.scopes", "scopes").unwrap_or_else(|| {
+                self.form.text("auth.scopes").split_whitespace().collect::<Vec<_>>().into()
+            });
+            auth.insert("scopes".to_owned(), scopes);
+            let parameters = self.untouched("auth.parameters", "parameters");
+            let parameters = parameters.unwrap_or_else(|| self.parameters().into());
+            auth.insert("parameters".to_owned(), parameters);
         }
         auth.insert("kind".to_owned(), kind.into());
         Some(Value::Object(auth))
     }
 
-    /// One `name=value` per line.
+    /// The stored value of a field of `auth` whose input was not touched.
+    fn untouched(&self, input: &str, name: &str) -> Option<Value> {
+        let current = self.current.as_ref()?;
+        if !self.form.is_untouched(&filled(current, ""), &[input]) {
+            return None;
+        }
+        serde_json::to_value(current.auth.as_ref()?).ok()?.get(name).cloned()
+    }
+
+    /// One `name=value` per line; either may be a JSON string.
     fn parameters(&mut self) -> Map<String, Value> {
         let text = self.form.text("auth.parameters").to_owned();
         let mut parameters = Map::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            match line.split_once('=') {
+            match parameter(line) {
                 Some((name, value)) => {
-                    parameters.insert(name.trim().to_owned(), value.trim().into());
+                    parameters.insert(name, value.into());
                 }
                 None => {
                     let message = format!("{line}: should be name=value");
@@ -355,11 +368,33 @@ fn holds(auth: &AuthDocument, name: &str) -> bool {
     }
 }
 
+/// A line of the parameters.
+fn parameter(line: &str) -> Option<(String, String)> {
+    let mut quoted = serde_json::Deserializer::from_str(line).into_iter::<String>();
+    let (name, value) = match quoted.next() {
+        Some(Ok(name)) => (name, line[quoted.byte_offset()..].trim_start().strip_prefix('=')?),
+        Some(Err(_)) | None => {
+            line.split_once('=').map(|(name, value)| (name.trim().to_owned(), value))?
+        }
+    };
+    let value = value.trim();
+    Some((name, serde_json::from_str(value).unwrap_or_else(|_| value.to_owned())))
+}
+
+/// A name or value for a line: plain text if it is read back as itself, otherwise a JSON string.
+fn parameter_text(text: &str, separator: Option<char>) -> String {
+    let is_plain = text.trim() == text
+        && !text.starts_with('"')
+        && !text.contains(|it: char| it.is_control() || Some(it) == separator);
+    if is_plain { text.to_owned() } else { Value::from(text).to_string() }
+}
+
 fn filled(document: &DestinationDocument, tag: &str) -> Form {
     let value = serde_json::to_value(document).unwrap_or_default();
     let signing = if document.shared_secret.is_some() { "kept" } else { "none" };
     let mut fields = vec![(TAG.to_owned(), tag.to_owned())];
     let mut fill = |name: &str, text: String| fields.push((name.to_owned(), text));
+    fill("name", document.name.clone());
     for name in NUMBERS.into_iter().chain(["policy"]) {
         fill(name, shown(&value[name]));
     }
@@ -373,7 +408,10 @@ fn filled(document: &DestinationDocument, tag: &str) -> Form {
     let scopes = auth["scopes"].as_array().into_iter().flatten().map(shown);
     fill("auth.scopes", scopes.collect::<Vec<_>>().join(" "));
     let parameters = auth["parameters"].as_object().into_iter().flatten();
-    let lines = parameters.map(|(name, value)| format!("{name}={}", shown(value)));
+    let lines = parameters.map(|(name, value)| {
+        let (name, value) = (parameter_text(name, Some('=')), shown(value));
+        format!("{name}={}", parameter_text(&value, None))
+    });
     fill("auth.parameters", lines.collect::<Vec<_>>().join("\n"));
     for rows in [HEADERS, PARAMETERS] {
         for name in value[rows.field].as_object().into_iter().flat_map(Map::keys) {
@@ -411,8 +449,10 @@ mod tests {
             "max_in_flight": 7, "rate_per_second": 9, "policy": "any", "shared_secret": "kept",
             "auth": {
                 "kind": "authorization_code", "authorize_url": "https://a.test/x",
-                "token_url": "https://a.test/t", "client_id": "it", "client_secret": "kept",
-                "client_auth": "body", "scopes": ["a", "b"], "parameters": {"audience": "x=y"},
+                "token_url": "https://a.test/t", "client_id": " it ", "client_secret": "kept",
+                "client_auth": "body", "scopes": ["a", "b"], "parameters": {
+                    "audience": "x=y", "a=b": "c", "edges": " x ", "lines": "a\nb", "q": "\"x\"", "e": "",
+                },
             },
             "secret_headers": {"X-A": "kept", "X-B": "kept"},
             "secret_parameters": {"k": "kept"}, "allowed_hosts": ["a.test", "*.b.test:1"],
@@ -425,20 +465,23 @@ mod tests {
             value["auth"] = auth;
             let mut edit = DestinationForm::stored(destination(value.clone()), "tag");
             // A browser sends a value for each header's row; secrets are left empty.
-            let values = [HEADER_VALUE; 2].map(|name| (name.to_owned(), String::new()));
-            let names = ["X-A", "X-B"].map(|name| (HEADER_NAME.to_owned(), name.to_owned()));
-            let mut fields: Vec<_> = edit
-                .form
-                .except(&[HEADER_NAME])
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect();
-            fields.extend(names.into_iter().chain(values));
-            fields.push((PARAMETERS.value.to_owned(), String::new()));
-            edit.form = Form::of(fields);
+            let mut fields = edit.form.as_sent();
+            fields.add(HEADERS.value, "");
+            fields.add(HEADERS.value, "");
+            fields.add(PARAMETERS.value, "");
+            edit.form = fields;
             let mut read = edit.document();
             assert!(edit.form.is_valid(), "{token}");
             read["name"] = "crm".into();
             assert_eq!(read, value, "{token}");
+            // The lines of parameters are read back when one of them is edited.
+            let text = format!("{}\nmore=1", edit.form.text("auth.parameters"));
+            edit.form.set("auth.parameters", &text);
+            if token == "none" {
+                let mut parameters = value["auth"]["parameters"].clone();
+                parameters["more"] = "1".into();
+                assert_eq!(edit.document()["auth"]["parameters"], parameters);
+            }
         }
     }
 

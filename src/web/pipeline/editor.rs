@@ -130,10 +130,14 @@ pub(super) async fn save<E: Editor>(
 ) -> Result<Response, PageError> {
     let before = web.service.detail(&admin, &target).await?;
     let mut editor = E::submitted(form, Some(before.clone()))?;
-    if submit(&web, &admin, &target, &mut editor).await?.is_some() {
-        let after = web.service.detail(&admin, &target).await?;
-        let flash = E::saved(&before.detail, &after.detail);
-        return Ok(SeeOther::to(path(&target)).with_flash(flash).into_response());
+    if let Some(changed) = submit(&web, &admin, &target, &mut editor).await? {
+        let after = web.service.detail(&admin, &changed.target).await?;
+        let flash = if changed.target == target {
+            E::saved(&before.detail, &after.detail)
+        } else {
+            Flash::good(format!("Saved as {}.", changed.target))
+        };
+        return Ok(SeeOther::to(path(&changed.target)).with_flash(flash).into_response());
     }
     let context = PageContext::of(&web, &admin, layout);
     editor.page(context, &target).await
@@ -182,10 +186,13 @@ async fn submit<E: Editor>(
     target: &Target,
     editor: &mut E,
 ) -> Result<Option<Changed>, PageError> {
-    let document = editor.document();
+    let mut document = editor.document();
     let form = editor.form();
     if !form.is_valid() {
         return Ok(None);
+    }
+    if let Some(name) = form.non_empty("name") {
+        document["name"] = name.into();
     }
     let guard = match form.non_empty(TAG) {
         Some(tag) => Guard::Tagged(vec![tag.to_owned()]),
@@ -244,9 +251,11 @@ pub(super) async fn delete(
     PathTarget(target): PathTarget,
     form: Form,
 ) -> Result<SeeOther, PageError> {
-    web.service.change(&admin, &target, &unchanged(&form), Change::Remove).await?;
+    let changed = web.service.change(&admin, &target, &unchanged(&form), Change::Remove).await?;
     let parent = target.parent().map_or("/sources".to_owned(), |parent| path(&parent));
-    let flash = Flash::good(format!("Deleted {target}."));
+    let waiting = changed.applied.lines.into_iter().flat_map(|line| line.details);
+    let told: Vec<_> = std::iter::once(format!("Deleted {target}")).chain(waiting).collect();
+    let flash = Flash::good(format!("{}.", told.join(". ")));
     Ok(SeeOther::to(parent).with_flash(flash))
 }
 

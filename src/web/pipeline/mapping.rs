@@ -132,12 +132,12 @@ impl Editor for MappingForm {
     }
 
     fn stored(version: Tagged) -> Result<Self, PageError> {
-        Ok(Self::stored(&mapping(version.detail)?.document, &version.tag))
+        Ok(Self::stored(mapping(version.detail)?.document, &version.tag))
     }
 
     fn submitted(form: Form, current: Option<Tagged>) -> Result<Self, PageError> {
         Ok(match current {
-            Some(version) => Self::submitted(form, mapping(version.detail)?.document.enabled),
+            Some(version) => Self::submitted(form, mapping(version.detail)?.document),
             None => Self::submitted_new(form),
         })
     }
@@ -215,7 +215,7 @@ pub(super) async fn preview(
     PathTarget(target): PathTarget,
     form: Form,
 ) -> Result<Response, PageError> {
-    let mut edit = MappingForm::submitted(form, true);
+    let mut edit = MappingForm::tried(form);
     let rendered = preview::preview(&web, &operator, &target, &mut edit).await?;
     let context = PageContext::of(&web, &operator, layout);
     page_of(context, &target, (edit, rendered)).await
@@ -244,7 +244,7 @@ pub(super) async fn send_test(
     PathTarget(target): PathTarget,
     (Path(names), form): (Path<Names>, Form),
 ) -> Result<Response, PageError> {
-    let mut edit = MappingForm::submitted(form, true);
+    let mut edit = MappingForm::tried(form);
     let rendered = preview::send_test(&web, &operator, &names, &mut edit).await?;
     let context = PageContext::of(&web, &operator, layout);
     page_of(context, &target, (edit, rendered)).await

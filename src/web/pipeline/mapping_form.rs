@@ -48,6 +48,8 @@ pub(super) struct SyntaxError {
 pub(super) struct MappingForm {
     pub(super) form: Form,
     is_new: bool,
+    /// The stored document that is edited.
+    stored: Option<Box<MappingDocument>>,
     /// Whether the stored mapping is enabled, or the new one is to be.
     pub(super) enabled: bool,
 }
@@ -57,23 +59,30 @@ impl MappingForm {
     pub(super) fn blank() -> Self {
         let fields = [("method", "POST"), ("format", "json"), ("batching", "one"), ("on", "last")];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { form: Form::of(fields.into()), is_new: true, enabled: true }
+        Self { form: Form::of(fields.into()), is_new: true, stored: None, enabled: true }
     }
 
     /// The form of a stored mapping.
-    pub(super) fn stored(document: &MappingDocument, tag: &str) -> Self {
-        Self { form: filled(document, tag), is_new: false, enabled: document.enabled }
+    pub(super) fn stored(document: MappingDocument, tag: &str) -> Self {
+        let (form, enabled) = (filled(&document, tag), document.enabled);
+        Self { form, is_new: false, stored: Some(Box::new(document)), enabled }
     }
 
     /// A submitted form of a new mapping.
     pub(super) fn submitted_new(form: Form) -> Self {
         let enabled = form.text("disabled") != "true";
-        Self { form, is_new: true, enabled }
+        Self { form, is_new: true, stored: None, enabled }
     }
 
     /// A submitted form of a stored mapping.
-    pub(super) fn submitted(form: Form, enabled: bool) -> Self {
-        Self { form, is_new: false, enabled }
+    pub(super) fn submitted(form: Form, document: MappingDocument) -> Self {
+        let enabled = document.enabled;
+        Self { form, is_new: false, stored: Some(Box::new(document)), enabled }
+    }
+
+    /// A submitted form of a stored mapping that is not saved.
+    pub(super) fn tried(form: Form) -> Self {
+        Self { form, is_new: false, stored: None, enabled: true }
     }
 
     /// Selects a sample event for the preview.
@@ -113,32 +122,51 @@ impl MappingForm {
         names.iter().any(used)
     }
 
-    /// The document that the form describes, without its name; parse errors become faults.
+    /// The document that the form describes, without its name; parse errors become faults. A field that
+    /// was not touched stays as it is stored, whatever the form can show of it.
     pub(super) fn document(&mut self) -> Value {
+        let shown = self.stored.as_deref().map(|stored| filled(stored, ""));
+        let stored = serde_json::to_value(self.stored.as_deref()).unwrap_or_default();
+        let untouched = |form: &Form, inputs: &[&str]| {
+            shown.as_ref().is_some_and(|shown| form.is_untouched(shown, inputs))
+        };
         let mut document = Map::new();
         document.insert("enabled".to_owned(), self.enabled.into());
-        let form = &mut self.form;
-        let trigger = form.text("trigger").to_owned();
-        let trigger = if trigger.trim().is_empty() { String::new() } else { trigger };
-        document.insert("trigger".to_owned(), trigger.into());
-        document.insert("method".to_owned(), form.text("method").into());
-        document.insert("url".to_owned(), url(form));
-        if let Some(values) = form.non_empty("url_values") {
-            document.insert("url_values".to_owned(), values.into());
+        for (field, inputs, read) in DOCUMENT {
+            let value = if untouched(&self.form, inputs) {
+                stored.get(field).cloned()
+            } else {
+                read(&mut self.form)
+            };
+            document.extend(value.map(|value| (field.to_owned(), value)));
         }
-        document.insert("headers".to_owned(), headers(form).into());
-        if let Some(data) = json(form, "data") {
-            document.insert("data".to_owned(), data);
-        }
-        if let Some(batching) = batching(form) {
-            document.insert("batching".to_owned(), batching);
-        }
-        if let Some(function) = function(form) {
-            document.insert("function".to_owned(), function);
+        let source = stored.pointer("/function/source");
+        if let (Some(source), Some(function)) = (source, document.get_mut("function"))
+            && untouched(&self.form, &["function.source"])
+        {
+            function["source"] = source.clone();
         }
         Value::Object(document)
     }
 }
+
+/// Reads a field of the document; none: it is left out.
+type Read = fn(&mut Form) -> Option<Value>;
+
+/// The fields of the document, each with the inputs that it is read from.
+const DOCUMENT: [(&str, &[&str], Read); 8] = [
+    ("trigger", &["trigger"], |form| {
+        let trigger = form.text("trigger");
+        Some(if trigger.trim().is_empty() { "" } else { trigger }.into())
+    }),
+    ("method", &["method"], |form| Some(form.text("method").into())),
+    ("url", &["url"], |form| Some(url(form))),
+    ("url_values", &["url_values"], |form| form.non_empty("url_values").map(Into::into)),
+    ("headers", &["format", "headers"], |form| Some(headers(form).into())),
+    ("data", &["data"], |form| json(form, "data")),
+    ("batching", &["batching", "batching.size", "batching.linger_ms"], batching),
+    ("function", &["function.source", "function.settings"], function),
+];
 
 /// A field parsed as JSON; none when it is empty or invalid.
 fn json(form: &mut Form, name: &'static str) -> Option<Value> {
@@ -228,6 +256,7 @@ fn function(form: &mut Form) -> Option<Value> {
 fn filled(document: &MappingDocument, tag: &str) -> Form {
     let mut fields = vec![(TAG.to_owned(), tag.to_owned())];
     let mut fill = |name: &str, text: String| fields.push((name.to_owned(), text));
+    fill("name", document.name.clone());
     fill("on", "last".to_owned());
     fill("trigger", document.trigger.clone());
     fill("method", document.method.as_str().to_owned());
@@ -272,7 +301,13 @@ fn filled(document: &MappingDocument, tag: &str) -> Form {
 /// A header value for one line: plain text if it parses back to itself, otherwise JSON.
 fn header_value(value: &Value) -> String {
     match value.as_str() {
-        Some(text) if text.trim() == text && !text.starts_with(['{', '[', '"']) => text.to_owned(),
+        Some(text)
+            if text.trim() == text
+                && !text.starts_with(['{', '[', '"'])
+                && !text.contains(char::is_control) =>
+        {
+            text.to_owned()
+        }
         Some(_) | None => value.to_string(),
     }
 }
@@ -287,6 +322,21 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn what_is_edited_is_saved_and_the_rest_stays() {
+        let stored = json!({"name": "m", "url": "https://a.test/", "data": {"b": 1, "a": 2},
+            "function": {"source": "function onTrack(e) {\r\n  return e\r\n}", "settings": {"k": 1}}});
+        let stored: MappingDocument = serde_json::from_value(stored).unwrap();
+        let mut form = MappingForm::stored(stored.clone(), "tag").form.as_sent();
+        form.set("function.settings", r#"{"k": 2}"#);
+        form.set("headers", "X-A: 1");
+        let document = MappingForm::submitted(form, stored).document();
+        let source = "function onTrack(e) {\r\n  return e\r\n}";
+        assert_eq!(document["function"], json!({"source": source, "settings": {"k": 2}}));
+        assert_eq!(document["headers"], json!({"X-A": "1"}));
+        assert_eq!(document["data"].to_string(), r#"{"b":1,"a":2}"#);
+    }
+
+    #[test]
     fn submitting_an_unedited_form_changes_nothing() {
         for more in [
             json!({}),
@@ -297,6 +347,11 @@ mod tests {
             json!({"headers": {"Content-Type": FORM_TYPE, "X": "1"}}),
             json!({"headers": {"X": "1", "content-type": FORM_TYPE}}),
             json!({"batching": {"size": 5, "linger_ms": 0}}),
+            json!({"trigger": " type = \"track\"\r\nor\r\n type = \"page\" ", "url": "https://a.test/x "}),
+            json!({"headers": {"X-A": " edges ", "X-B": "", "content-type": FORM_TYPE, "X-C": "a\tb"}}),
+            json!({"function": {"source": "\r\nfunction onTrack(e) {\r\n\treturn e\r\n}\r\n"}}),
+            json!({"function": {"source": "", "settings": {"b": 1, "a": " x "}}}),
+            json!({"data": {"b": "a\r\nb ", "a": 1.0}, "trigger": "  "}),
             json!({"function": {"source": "function onTrack(e) {\n  return e\n}\n", "settings": {"a": {"b": 1}}}}),
         ] {
             let mut value = json!({"name": "m", "url": "https://a.test/"});
@@ -304,13 +359,16 @@ mod tests {
                 value[name] = field.clone();
             }
             let document: MappingDocument = serde_json::from_value(value).unwrap();
-            let mut edit = MappingForm::stored(&document, "tag");
-            let mut read = edit.document();
-            assert!(edit.form.is_valid(), "{more}");
-            read["name"] = "m".into();
-            let read: MappingDocument = serde_json::from_value(read).unwrap();
-            let text = |it: &MappingDocument| serde_json::to_string(it).unwrap();
-            assert_eq!(text(&read), text(&document));
+            let shown = MappingForm::stored(document.clone(), "tag").form;
+            let saved = MappingForm::submitted(shown.as_sent(), document.clone());
+            for mut edit in [MappingForm::stored(document.clone(), "tag"), saved] {
+                let mut read = edit.document();
+                assert!(edit.form.is_valid(), "{more}");
+                read["name"] = "m".into();
+                let read: MappingDocument = serde_json::from_value(read).unwrap();
+                let text = |it: &MappingDocument| serde_json::to_string(it).unwrap();
+                assert_eq!(text(&read), text(&document));
+            }
         }
     }
 

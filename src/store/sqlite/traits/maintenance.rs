@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::super::{SqliteStore, job, node, prune, statistics};
+use super::super::{SqliteStore, node, prune, removed, statistics};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::NodeId;
+use crate::domain::id::{MappingId, NodeId};
 use crate::store::{Maintenance, PruneRequest, Pruned, StatisticsRow, StoreError};
 
 #[async_trait]
@@ -24,8 +24,12 @@ impl Maintenance for SqliteStore {
         self.queue.step(prune::Prune(request)).await
     }
 
-    async fn discard_removed(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.queue.step(job::DiscardRemoved { now, limit }).await
+    async fn end_removed(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(MappingId, u64)>, StoreError> {
+        self.queue.step(removed::EndRemoved { now, limit }).await
     }
 
     async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError> {

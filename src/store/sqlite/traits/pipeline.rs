@@ -1,9 +1,13 @@
 //! The pipeline and its test sends on SQLite.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::super::error::to_store;
-use super::super::{SqliteStore, credential, pipeline, pipeline_change, test_send};
+use super::super::{
+    SqliteStore, credential, pipeline, pipeline_change, pipeline_staged, removed, test_send,
+};
 use crate::domain::auth::Act;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::MappingRevision;
@@ -16,8 +20,18 @@ use crate::store::{
 impl PipelineStore for SqliteStore {
     async fn pipeline(&self) -> Result<Pipeline, StoreError> {
         const CONTEXT: &str = "read the pipeline";
+        let _passed = self.pipeline_gate.pass(&self.queue).await?;
         let mut conn = self.reader(CONTEXT).await?;
         pipeline::read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn waiting(
+        &self,
+        mappings: Vec<MappingId>,
+    ) -> Result<BTreeMap<MappingId, u64>, StoreError> {
+        const CONTEXT: &str = "count the deliveries that wait";
+        let mut conn = self.reader(CONTEXT).await?;
+        removed::waiting(&mut conn, &mappings).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn revisions(
@@ -38,6 +52,11 @@ impl PipelineStore for SqliteStore {
         changes: Vec<PipelineChange>,
         act: Act,
     ) -> Result<i64, StoreError> {
+        if changes.len() > pipeline_staged::AT_ONCE {
+            let gate = &self.pipeline_gate;
+            return gate.change(&self.queue, expected_version, changes, act).await;
+        }
+        let _passed = self.pipeline_gate.pass(&self.queue).await?;
         self.queue.step(pipeline_change::ChangePipeline { expected_version, changes, act }).await
     }
 
