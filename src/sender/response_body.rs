@@ -269,7 +269,8 @@ mod tests {
     #[test]
     fn only_a_sound_end_leaves_a_connection_reusable() {
         use BodyDecoder::{Chunked, Length, UntilClose};
-        let cases: [(u16, &[(HeaderName, &str)], BodyDecoder, bool); 16] = [
+        type Case<'a> = (u16, &'a [(HeaderName, &'a str)], BodyDecoder, bool);
+        let cases: [Case<'_>; 16] = [
             (200, &[(CONTENT_LENGTH, "2")], Length(2), true),
             (200, &[(CONTENT_LENGTH, "2, 2")], Length(2), true),
             (200, &[(TRANSFER_ENCODING, "chunked")], Chunked(Chunk::Size), true),

@@ -1,10 +1,10 @@
 //! End-to-end tests in one process: events over HTTP, deliveries to misbehaving receivers, a manual
 //! clock.
 
+mod activation;
 mod batches;
 mod deadlines;
 mod deliveries;
-mod held;
 mod isolation;
 mod jobs;
 mod siblings;

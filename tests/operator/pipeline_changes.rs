@@ -164,7 +164,7 @@ async fn an_export_applied_again_is_no_change() {
         "parameters": {"audience": "x=y"}});
     app.apply(json!({"sources": [
         {"name": "website", "enabled": false, "destinations": [
-            {"name": "crm", "shared_secret": {"value": "s3cret"}, "timeout_ms": 2_000,
+            {"name": "crm", "shared_secret": {"value": "s3cret-of-crm"}, "timeout_ms": 2_000,
              "rate_per_second": 5, "policy": "any", "auth": oauth,
              "secret_headers": {"x-key": {"value": "k3y"}},
              "mappings": [mapping("b"), mapping("a")]},

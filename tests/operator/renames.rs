@@ -11,7 +11,7 @@ use crate::support::request::Request;
 
 fn document(url: &str) -> Value {
     json!({"sources": [{"name": "website", "write_key": {"value": WRITE_KEY}, "destinations": [
-        {"name": "crm", "shared_secret": {"value": "s3cret"}, "mappings": [
+        {"name": "crm", "shared_secret": {"value": "s3cret-of-crm"}, "mappings": [
             {"name": "everything", "url": url},
         ]},
     ]}]})

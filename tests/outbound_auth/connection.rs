@@ -269,8 +269,8 @@ async fn only_the_browser_that_began_completes_a_connection() {
         let answer = visitor.post(page, &[]).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.html);
         let cookies = answer.headers.get_all("set-cookie").iter();
-        let cookies = cookies.map(|it| it.to_str().unwrap().to_owned());
-        let cookie = cookies.filter(|it| it.starts_with("postrider_connect=")).last().unwrap();
+        let mut cookies = cookies.map(|it| it.to_str().unwrap().to_owned());
+        let cookie = cookies.rfind(|it| it.starts_with("postrider_connect=")).unwrap();
         for attribute in ["HttpOnly", "SameSite=Lax"] {
             assert!(cookie.contains(attribute), "{cookie}");
         }

@@ -198,7 +198,7 @@ async fn the_lock_file_is_private_and_a_link_in_its_place_is_not_followed() {
     std::fs::write(&other, "precious").expect("written");
     std::fs::remove_file(&lock).expect("removed");
     std::os::unix::fs::symlink(&other, &lock).expect("linked");
-    let refused = open(&path).await.err().expect("refused");
+    let refused = open(&path).await.expect_err("refused");
     assert!(matches!(refused, OpenError::Unreadable { .. }), "{refused:?}");
     assert_eq!(std::fs::read_to_string(&other).expect("there"), "precious");
 }
