@@ -10,6 +10,7 @@ use super::context::Context;
 use super::queue::Demand;
 use super::scheduler;
 use crate::domain::clock::Timestamp;
+use crate::domain::delivery::Reason;
 use crate::domain::id::MappingId;
 use crate::routing::MappingRoute;
 use crate::store::{ClaimRequest, ClaimWant, StoreError};
@@ -123,16 +124,11 @@ fn claim_failed(context: &Context, mapping_id: MappingId, now: Timestamp) {
 
 /// Counts dead letters whose window ended without another attempt.
 fn count_overdue(context: &Context, mapping_id: MappingId, count: u64) {
-    count_dead(context, mapping_id, crate::domain::delivery::Reason::Deadline, count);
+    count_dead(context, mapping_id, Reason::Deadline, count);
 }
 
 /// Counts dead letters that ended without an attempt.
-pub(super) fn count_dead(
-    context: &Context,
-    mapping_id: MappingId,
-    reason: crate::domain::delivery::Reason,
-    count: u64,
-) {
+pub(super) fn count_dead(context: &Context, mapping_id: MappingId, reason: Reason, count: u64) {
     if count > 0 {
         context.statistics.dead(mapping_id, context.parts.clock.now(), count);
         let reason = reason.as_str();

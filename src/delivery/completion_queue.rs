@@ -26,17 +26,20 @@ struct Unrecorded {
     bytes: AtomicUsize,
 }
 
+/// The attempts of one request, and their bytes.
+type Completion = (OneOrMany<Record>, usize);
+
 /// The requests' end.
 #[derive(Debug)]
 pub(super) struct CompletionSender {
-    queue: mpsc::UnboundedSender<OneOrMany<Record>>,
+    queue: mpsc::UnboundedSender<Completion>,
     unrecorded: Arc<Unrecorded>,
 }
 
 /// The completer's end.
 #[derive(Debug)]
 pub(super) struct CompletionReceiver {
-    queue: mpsc::UnboundedReceiver<OneOrMany<Record>>,
+    queue: mpsc::UnboundedReceiver<Completion>,
     unrecorded: Arc<Unrecorded>,
 }
 
@@ -78,22 +81,22 @@ impl CompletionSender {
         self.unrecorded.attempts.fetch_add(records.len(), Ordering::Relaxed);
         self.unrecorded.bytes.fetch_add(bytes, Ordering::Relaxed);
         // The completer outlives the requests.
-        let _ = self.queue.send(records);
+        let _ = self.queue.send((records, bytes));
     }
 }
 
 impl CompletionReceiver {
     /// The attempts of the next store step; none once the queue is closed and empty.
     pub(super) async fn recv(&mut self) -> Option<CompletionStep> {
-        let first = self.queue.recv().await?;
+        let (first, mut bytes) = self.queue.recv().await?;
         let mut records = Vec::with_capacity((first.len() + self.queue.len()).min(STEP_ATTEMPTS));
         records.extend(first);
         while records.len() < STEP_ATTEMPTS
-            && let Ok(next) = self.queue.try_recv()
+            && let Ok((next, more)) = self.queue.try_recv()
         {
             records.extend(next);
+            bytes += more;
         }
-        let bytes = records.iter().map(bytes_of).sum();
         Some(CompletionStep {
             records: Arc::new(records),
             bytes,

@@ -51,14 +51,14 @@ fn lease_ref(lease: &ExpiredLease) -> LeaseRef {
 /// Records `unknown` attempts; where the database refuses them together, one by one. Returns how many were
 /// applied, or the error where none was.
 async fn record_all(context: &Context, records: Vec<Record>) -> Result<u64, StoreError> {
-    let steps = match record(context, records.clone()).await {
+    let steps: Vec<Vec<Record>> = match record(context, records.clone()).await {
         Err(StoreError::Database { .. }) if records.len() > 1 => {
             records.into_iter().map(|it| vec![it]).collect()
         }
         result => return result,
     };
     let (mut applied, mut refused) = (0, None);
-    for step in <Vec<Vec<Record>>>::into_iter(steps) {
+    for step in steps {
         match record(context, step).await {
             Ok(count) => applied += count,
             Err(error) => refused = Some(error),

@@ -14,8 +14,8 @@ use crate::telemetry::metrics;
 
 /// The wait before a failed step is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-/// How often an attempt alone is retried that the database refuses. Then its lease expires.
-const MAX_REFUSALS: u32 = 20;
+/// How often an attempt alone is retried that the database refuses: five minutes. Then its lease expires.
+const MAX_REFUSALS: u32 = 1_200;
 
 /// Records attempts, retrying until the store has them. Returns the result of each; none of those that could
 /// not be recorded.

@@ -38,6 +38,8 @@ impl Admitted {
             let leases = self.context.in_hand.take(dequeued.leases());
             execution = self.context.execute(self.mapping_id, dequeued).await;
             leases.completed(&execution.records);
+            // Before its places are free: what waits for a record counts before the next request starts.
+            self.context.completions.send(std::mem::take(&mut execution.records));
         }
         let batches = std::mem::take(&mut execution.batches);
         execution.has_batches = !batches.is_empty();
@@ -112,9 +114,8 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
     while let Some(request) = admitted {
         let mapping_id = request.mapping_id;
         let (execution, completed) = request.execute().await;
-        let Execution { records, mut released, postponed, has_batches, .. } = execution;
+        let Execution { mut released, postponed, has_batches, .. } = execution;
         log_circuit_change(&context, mapping_id, &completed);
-        context.completions.send(records);
         released.extend(completed.drained);
         if context.stopping.is_cancelled() {
             released.append(&mut limiter.drain());
@@ -142,7 +143,11 @@ fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
         if !waiting.iter().any(|it| Arc::ptr_eq(it, limiter)) {
             waiting.push_back(Arc::clone(limiter));
         }
-        return None;
+        drop(waiting);
+        // The last record may have been written between the check and the wait.
+        if is_over_limit || !context.completions.has_room() {
+            return None;
+        }
     }
     match limiter.next(context.parts.clock.now()) {
         NextRequest::Start { mapping_id, dequeued, reservation, wants_claim } => {

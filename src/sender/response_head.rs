@@ -220,7 +220,7 @@ mod tests {
                 let rest = pieces.flatten().copied();
                 return Ok(Some((head, received.iter().copied().chain(rest).collect())));
             }
-            assert!(received.len() <= MAX_LINE_BYTES + piece, "what waits is bounded");
+            assert!(received.len() <= MAX_LINE_BYTES + piece, "the unread line is bounded");
         }
         Ok(None)
     }
