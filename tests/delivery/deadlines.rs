@@ -9,7 +9,7 @@ use postrider::domain::delivery::{Reason, State};
 use serde_json::json;
 
 use crate::support::app::{Builder, TestApp, execute, pipeline};
-use crate::support::receiver::{Behaviour, Receiver};
+use crate::support::receiver::{Behaviour, Receiver, in_turn};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -166,16 +166,19 @@ async fn a_disabled_destination_holds_its_deliveries_and_gives_them_a_fresh_wind
 
 #[tokio::test]
 async fn a_lease_in_hand_is_extended_and_its_attempt_is_recorded_once() {
-    let receiver = Receiver::start(Behaviour::hang()).await;
+    let receiver = Receiver::start(in_turn(vec![Behaviour::hang(), Behaviour::ok()])).await;
     let app = TestApp::with(&[("one", &receiver.url("/"), json!({"timeout_ms": 1_000}))]).await;
     app.track("slow").await;
     receiver.wait_for(1).await;
     app.clock.advance(Duration::from_secs(61));
     assert_eq!(app.app.dispatcher.expire_leases().await.unwrap(), 0, "it is still under way");
-    let row = app.until_tried(0, 1).await;
-    assert_eq!(row.delivery.last_outcome, Some(Outcome::Timeout));
+    // Its backoff ended with the minute: the second attempt follows at once.
+    let row = app.until_settled(1).await.swap_remove(0);
+    assert_eq!(row.delivery.state, State::Delivered);
     let attempts = app.attempts(row.delivery.id).await;
-    assert_eq!(attempts.iter().map(|it| (it.number, it.late)).collect::<Vec<_>>(), [(1, false)]);
+    let recorded: Vec<_> =
+        attempts.iter().map(|it| (it.number, it.late, it.result.outcome)).collect();
+    assert_eq!(recorded, [(1, false, Outcome::Timeout), (2, false, Outcome::Delivered)]);
     app.ledger().await;
 }
 
