@@ -27,6 +27,7 @@ pub mod mapping;
 pub mod outbound_auth;
 pub mod retry;
 pub mod secret;
+pub mod service_time;
 pub mod source;
 pub mod span;
 pub mod terminal_text;

@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 
 use super::route::{DestinationRoute, MappingRoute, SourceRoute};
 use super::snapshot::Routes;
-use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, SourceId};
 use crate::domain::mapping::{Mapping, MappingDefinition, UrlValues};
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::domain::source::Source;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
@@ -46,7 +46,7 @@ impl Routes {
     pub fn build<O: OpenSecret>(
         pipeline: &Pipeline,
         secrets: &O,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Result<Self, O::Error> {
         let is_active = |shared: &&SharedSecret| shared.secret.retires_at.is_none_or(|at| at > now);
         let mut shared_secrets: HashMap<DestinationId, Vec<SecretString>> = HashMap::new();
@@ -135,9 +135,6 @@ fn destination_route(
     let signer = Signer::rotating(&keys.shared_secrets, destination.settings.x_signature);
     let signer = Arc::new(signer);
     let held = pipeline.held(destination).is_some();
-    let connection = pipeline.connection(destination.id);
-    let connected_at = connection.and_then(|one| one.connected_at).unwrap_or_default();
-    let resumed_at = destination.resumed_at.max(connected_at);
     let mut mappings = Vec::new();
     for mapping in below.mappings.get(&destination.id).into_iter().flatten() {
         let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
@@ -150,7 +147,7 @@ fn destination_route(
             name,
             enabled: mapping.enabled && destination.enabled,
             held: held || is_stand_in,
-            resumed_at: mapping.resumed_at.max(resumed_at),
+            resumed_at: mapping.resumed_at.max(destination.resumed_at),
             revision_id: mapping.revision.id,
             destination_id: destination.id,
             settings: destination.settings.clone(),

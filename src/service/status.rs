@@ -137,7 +137,11 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_name: self.settings.node_name.clone(),
             started_at: self.started_at.to_iso(),
-            uptime_s: self.clock.now().since(self.started_at).as_secs(),
+            uptime_s: self
+                .clock
+                .service_now()
+                .since(self.clock.to_service(self.started_at))
+                .as_secs(),
             not_ready: self.not_ready(),
             pipeline_version: pipeline.version,
             ledger: self.store.ledger().await?,
@@ -182,7 +186,7 @@ impl Service {
     /// [`ServiceError`] when the store fails.
     pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, ServiceError> {
         operator.reaches_everything()?;
-        let findings = self.store.check_consistency(self.clock.now()).await?;
+        let findings = self.store.check_consistency(self.clock.service_now()).await?;
         let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
         findings.push(connections(&self.store.pipeline().await?));
         Ok(findings)

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::history::{Cursor, DeliveryRow};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::id::{JobId, MappingId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 
@@ -64,7 +64,7 @@ pub trait Jobs: Send + Sync + 'static {
         &self,
         id: JobId,
         limit: u32,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<JobStep>, StoreError>;
 
     /// Cancels a running job; none when there is no such job.

@@ -61,7 +61,7 @@ pub struct Connection {
     pub destination_id: DestinationId,
     /// Incremented by every change.
     pub number: i64,
-    /// When it last became connected; held deliveries get a fresh retry window from here.
+    /// When it last became connected.
     pub connected_at: Option<Timestamp>,
     /// Its state.
     pub state: ConnectionState,

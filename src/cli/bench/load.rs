@@ -144,7 +144,7 @@ impl Shared {
         if self.clock.now() >= due_at {
             return due_at;
         }
-        self.clock.sleep_until(due_at).await;
+        tokio::time::sleep(due_at.since(self.clock.now())).await;
         self.clock.now()
     }
 

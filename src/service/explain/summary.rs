@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::attempt::{Attempt, Outcome};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Clock;
 use crate::domain::delivery::{Delivery, State};
 use crate::service::deliveries::DeliveryView;
 
@@ -18,7 +18,7 @@ pub(super) struct DeliverySummary<'a> {
     /// Whether its mapping and destination are enabled; none when they were removed.
     pub(super) enabled: Option<bool>,
     pub(super) circuit_open: bool,
-    pub(super) now: Timestamp,
+    pub(super) clock: &'a dyn Clock,
 }
 
 impl fmt::Display for DeliverySummary<'_> {
@@ -88,13 +88,15 @@ impl DeliverySummary<'_> {
             (Some(false), _) => {
                 return out.write_str("; held while its mapping or destination is disabled");
             }
-            (Some(true), Some(at)) if at > self.now => write!(out, "; next attempt at {at}")?,
+            (Some(true), Some(at)) if at > self.clock.service_now() => {
+                write!(out, "; next attempt at {}", self.clock.to_wall(at))?;
+            }
             (Some(true), _) => out.write_str("; due now")?,
         }
         if self.circuit_open {
             out.write_str(", but the circuit is open: a half-open probe tests the receiver until one succeeds")?;
         }
-        write!(out, "; deadline {}", self.delivery.deadline_at)
+        write!(out, "; deadline {}", self.clock.to_wall(self.delivery.deadline_at))
     }
 
     fn dead(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

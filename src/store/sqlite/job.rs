@@ -13,10 +13,11 @@ use super::row::{self, Columns, Row, count, foreign, from_json, int, to_json};
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::delivery::State;
 use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{JobPreview, JobQuery, JobStep};
 
 /// Scans of a preview.
@@ -180,7 +181,7 @@ impl Step for Create {
 #[derive(Debug)]
 pub(super) struct Advance {
     pub(super) selected: Selected,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 /// What a step acts on.
@@ -256,8 +257,8 @@ impl Step for Advance {
         let mut due = Vec::new();
         for delivery in &self.selected.deliveries {
             let is_done = match action {
-                JobAction::Redrive => redrive(tx, delivery, self.now)?,
-                JobAction::Discard => discard(tx, delivery, self.now)?,
+                JobAction::Redrive => redrive(tx, delivery, self.now.service)?,
+                JobAction::Discard => discard(tx, delivery, self.now.wall)?,
             };
             stored.job.done += u64::from(is_done);
             if is_done && action == JobAction::Redrive {
@@ -267,11 +268,11 @@ impl Step for Advance {
         stored.cursor = self.selected.cursor;
         if self.selected.is_last {
             stored.job.state = JobState::Done;
-            stored.job.finished_at = Some(self.now);
+            stored.job.finished_at = Some(self.now.wall);
         }
         save(tx, &stored)?;
         if stored.job.state == JobState::Done {
-            let act = Act::of_the_service("jobs", self.now);
+            let act = Act::of_the_service("jobs", self.now.wall);
             append_audit(tx, &act, Action::FinishJob, &stored.job)?;
         }
         due.sort_unstable();
@@ -295,7 +296,7 @@ fn save(tx: &Tx<'_>, stored: &StoredJob) -> rusqlite::Result<()> {
 }
 
 /// Makes a dead letter due again; false when it has changed since the selection.
-fn redrive(tx: &mut Tx<'_>, it: &SelectedDelivery, now: Timestamp) -> rusqlite::Result<bool> {
+fn redrive(tx: &mut Tx<'_>, it: &SelectedDelivery, now: ServiceTime) -> rusqlite::Result<bool> {
     let changed = tx.execute(
         "UPDATE deliveries SET state = 'pending', due_at = ?1, tried = 0,
             settled_at = NULL, reason = NULL,
