@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use postrider::store::NewEvent;
 use postrider::store::sqlite::OpenOptions;
+use postrider::store::{DeliveryQuery, NewEvent, PruneRequest};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::sqlite::SqliteFactory;
@@ -46,6 +47,87 @@ async fn the_wal_is_reset_under_load() {
         longest = longest.max(std::fs::metadata(&log).expect("the log").len());
     }
     assert!(longest < 8 << 20, "{longest}");
+    world.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wal_stays_within_its_bound_while_ten_clients_list_without_a_pause() {
+    const CHECKPOINT_PAGES: i64 = 512;
+    const BOUND: u64 = 4 * 512 * 8_192;
+    let factory =
+        SqliteFactory::with(|it| OpenOptions { checkpoint_pages: CHECKPOINT_PAGES, ..it });
+    let path = factory.path();
+    let world = World::new(factory).await;
+    for number in 0..2_000 {
+        world.accept_pending(&format!("listed-{number}"), world.a).await;
+    }
+    let stopping = tokio_util::sync::CancellationToken::new();
+    let clients: Vec<_> = (0..10)
+        .map(|_| {
+            let (store, stopping) = (Arc::clone(&world.store), stopping.clone());
+            tokio::spawn(async move {
+                let mut pages = 0;
+                while !stopping.is_cancelled() {
+                    let query = DeliveryQuery { limit: 500, ..DeliveryQuery::default() };
+                    pages +=
+                        u64::from(!store.deliveries(query).await.expect("read").rows.is_empty());
+                }
+                pages
+            })
+        })
+        .collect();
+    let log = PathBuf::from(format!("{}-wal", path.display()));
+    let (mut longest, mut sum) = (0, 0);
+    while sum < 8 * BOUND {
+        let mut event = world.event(&format!("m-{sum}"));
+        event.body = Bytes::from(vec![b' '; 1 << 16]);
+        sum += 1 << 16;
+        let new = NewEvent { event: Arc::new(event), deliveries: Vec::new(), skips: Vec::new() };
+        world.store.accept(vec![new]).await.expect("accepted");
+        longest = longest.max(std::fs::metadata(&log).expect("the log").len());
+    }
+    stopping.cancel();
+    for client in clients {
+        assert!(client.await.expect("ended") > 0, "it goes on listing");
+    }
+    assert!(longest < 2 * BOUND, "{longest}");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn free_pages_go_back_to_the_file_system_until_few_are_left() {
+    let factory = SqliteFactory::new();
+    let path = factory.path();
+    let world = World::new(factory).await;
+    for number in 0..500 {
+        let mut event = world.event(&format!("m-{number}"));
+        event.body = Bytes::from(vec![b' '; 1 << 16]);
+        let new = NewEvent { event: Arc::new(event), deliveries: Vec::new(), skips: Vec::new() };
+        world.store.accept(vec![new]).await.expect("accepted");
+    }
+    let run = async |name: &str| {
+        for duty in Arc::clone(&world.store).duties().into_iter().filter(|it| it.name == name) {
+            duty.run(world.now()).await.expect(duty.name);
+        }
+    };
+    let length = || std::fs::metadata(&path).expect("the database").len();
+    // The first run after many writes leaves the WAL to the load.
+    run("tidy").await;
+    run("tidy").await;
+    let full = length();
+    assert!(full > 30 << 20, "{full}");
+    run("vacuum").await;
+    run("tidy").await;
+    assert_eq!(length(), full, "nothing is free");
+    world.clock.advance(Duration::from_secs(40 * 24 * 3_600));
+    let before = world.now() - Duration::from_secs(1);
+    let request = PruneRequest { settled_before: before, dead_before: before, limit: 64 };
+    while world.store.prune(request).await.expect("pruned").more {}
+    run("vacuum").await;
+    run("tidy").await;
+    run("tidy").await;
+    let kept = length();
+    assert!((7 << 20..12 << 20).contains(&kept), "{kept}: a few are kept for the next events");
     world.check().await;
 }
 
