@@ -99,7 +99,7 @@ impl Limiter {
                 drained.append(&mut queue.drain());
             }
         }
-        state.queues.retain(|queue| queue.enabled || queue.in_flight > 0 || queue.reserved > 0);
+        state.queues.retain(|queue| queue.enabled || queue.in_flight > 0 || queue.reserved() > 0);
         for (mapping_id, batching) in enabled {
             if state.queue(*mapping_id).is_none() {
                 let budget = state.budget.clone();
@@ -119,15 +119,13 @@ impl Limiter {
         if !queue.enabled || queue.breaker.is_open() {
             return 0;
         }
-        let granted = count.min(queue.room());
-        queue.reserved += granted;
-        granted
+        queue.reserve(count)
     }
 
     /// Releases reserved slots that were not used.
     pub(super) fn release(&self, mapping_id: MappingId, count: u32) {
         if let Some(queue) = self.state().queue(mapping_id) {
-            queue.reserved = queue.reserved.saturating_sub(count);
+            queue.release(count);
         }
     }
 
@@ -142,7 +140,9 @@ impl Limiter {
         let mut state = self.state();
         let lease = lease_of(&delivery);
         let Some(queue) = state.queue(delivery.mapping_id) else { return Some(lease) };
-        queue.reserved -= u32::from(reserved && queue.reserved > 0);
+        if reserved {
+            queue.release(1);
+        }
         let is_probe = queue.breaker.is_open() && !reserved;
         if queue.enabled && (is_probe || !queue.breaker.is_open()) {
             queue.push(delivery, !reserved, now);

@@ -29,6 +29,8 @@ pub(super) struct MemoryBudget(Arc<Usage>);
 struct Usage {
     queued: AtomicUsize,
     bytes: AtomicUsize,
+    /// Slots reserved for deliveries about to be committed.
+    slots: AtomicUsize,
     /// Queues that share the budget.
     queues: AtomicUsize,
     /// The mean size of the deliveries of the last claim; 0 before the first.
@@ -115,11 +117,23 @@ impl MemoryBudget {
         Reservation { budget: self.clone(), bytes }
     }
 
+    /// Charges slots for deliveries that are about to be committed.
+    pub(super) fn reserve_slots(&self, slots: usize) {
+        self.0.slots.fetch_add(slots, Ordering::Relaxed);
+    }
+
+    /// Releases them: the deliveries are charged now, or there are none.
+    pub(super) fn release_slots(&self, slots: usize) {
+        self.0.slots.fetch_sub(slots, Ordering::Relaxed);
+    }
+
     pub(super) fn headroom(&self) -> Headroom {
-        let bytes = self.0.bytes.load(Ordering::Relaxed);
+        let slots = self.0.slots.load(Ordering::Relaxed);
+        let bytes = self.0.bytes.load(Ordering::Relaxed) + slots * DELIVERY_BYTES;
         if bytes >= MAX_BYTES {
             Headroom::Minimum
-        } else if bytes >= AMPLE_BYTES || self.0.queued.load(Ordering::Relaxed) >= AMPLE_DELIVERIES
+        } else if bytes >= AMPLE_BYTES
+            || self.0.queued.load(Ordering::Relaxed) + slots >= AMPLE_DELIVERIES
         {
             Headroom::FairShare
         } else {

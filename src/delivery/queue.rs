@@ -100,7 +100,7 @@ pub(super) struct MappingQueue {
     pub(super) enabled: bool,
     pub(super) batching: Option<Batching>,
     /// Slots that intake has reserved for deliveries about to be committed.
-    pub(super) reserved: u32,
+    reserved: u32,
     /// Requests in flight.
     pub(super) in_flight: u32,
     pub(super) breaker: CircuitBreaker,
@@ -134,6 +134,25 @@ impl MappingQueue {
             batches: VecDeque::new(),
             batched: 0,
         }
+    }
+
+    /// Reserves up to so many slots, as far as there is room.
+    pub(super) fn reserve(&mut self, count: u32) -> u32 {
+        let granted = count.min(self.room());
+        self.reserved += granted;
+        self.budget.reserve_slots(to_usize(granted));
+        granted
+    }
+
+    /// Releases reserved slots.
+    pub(super) fn release(&mut self, count: u32) {
+        let released = count.min(self.reserved);
+        self.reserved -= released;
+        self.budget.release_slots(to_usize(released));
+    }
+
+    pub(super) const fn reserved(&self) -> u32 {
+        self.reserved
     }
 
     /// Appends a delivery.

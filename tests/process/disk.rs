@@ -110,7 +110,7 @@ async fn a_restart_on_a_full_disk_checkpoints_the_wal_and_delivers_while_intake_
     let source = service.source();
     let mut acknowledged = HashSet::new();
     // More than is reserved ahead, less than is checkpointed.
-    for number in 0..1_500 {
+    for number in 0..700 {
         let id = format!("m-{number}");
         assert_eq!(source.track_padded(&id, 8_000).await, Some(StatusCode::OK));
         acknowledged.insert(id);
@@ -123,7 +123,7 @@ async fn a_restart_on_a_full_disk_checkpoints_the_wal_and_delivers_while_intake_
     let ballast = dir.path().join("ballast");
     let _ = std::fs::write(&ballast, vec![0; 96 << 20]);
     service.start().await;
-    assert!(length(&database) > 8 << 20, "the WAL was checkpointed");
+    assert!(length(&database) > 5 << 20, "the WAL was checkpointed");
     assert_eq!(service.source().track("full").await, Some(StatusCode::INSUFFICIENT_STORAGE));
     receiver.set_script(Behaviour::ok());
     service
