@@ -78,7 +78,7 @@ async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
             let again = world.store.accept(vec![new_event(&world, "again")]).await;
             assert!(matches!(again, Err(StoreError::Closed)), "{again:?}");
             world.store.close().await;
-            // Whoever's file is at the path by now: it is left alone.
+            // The file that is at the path by now is left alone.
             assert_eq!(file.exists(), is_replaced, "{}", file.display());
         }
     }

@@ -28,7 +28,7 @@ pub(super) enum SqliteError {
     /// From the read pool or a migration.
     #[error(transparent)]
     Sqlx(#[from] sqlx::Error),
-    /// A file was removed or replaced: what was committed is in a file that nobody will open again.
+    /// A file was removed or replaced: what was committed is in a file that no path leads to.
     #[error(transparent)]
     Lost(#[from] LostFile),
 }

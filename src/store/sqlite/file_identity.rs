@@ -2,12 +2,10 @@
 //! replaced while the store is open takes what is written to it with it: the writer compares after each commit,
 //! before it acknowledges anything.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-use super::lock::DatabaseLock;
 
 /// The files that were opened.
 #[derive(Debug)]
@@ -28,15 +26,18 @@ pub(super) struct LostFile {
 }
 
 impl FileIdentities {
-    /// Notes the files; SQLite has created the WAL and its index by now.
-    pub(super) fn of(lock: &DatabaseLock) -> std::io::Result<Self> {
-        let (beside, beside_path) = lock.beside();
+    /// Notes the files of a database, by its path, and its lock file; SQLite has created the WAL and its index
+    /// by now.
+    pub(super) fn of(
+        (path, database): (&Path, &File),
+        (lock_path, lock): (PathBuf, &File),
+    ) -> std::io::Result<Self> {
         let mut files = vec![
-            FileIdentity::of(lock.path().to_owned(), &lock.database().metadata()?),
-            FileIdentity::of(beside_path, &beside.metadata()?),
+            FileIdentity::of(path.to_owned(), &database.metadata()?),
+            FileIdentity::of(lock_path, &lock.metadata()?),
         ];
         for suffix in ["-wal", "-shm"] {
-            let path = with_suffix(lock.path(), suffix);
+            let path = with_suffix(path, suffix);
             // Not opened: to close the WAL index would release SQLite's locks on it.
             let found = std::fs::metadata(&path)?;
             files.push(FileIdentity::of(path, &found));

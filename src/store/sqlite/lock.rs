@@ -80,8 +80,8 @@ impl DatabaseLock {
     }
 
     /// The lock file beside it, with its path.
-    pub(super) fn beside(&self) -> (&File, PathBuf) {
-        (&self.beside, lock_path(&self.path))
+    pub(super) fn beside(&self) -> (PathBuf, &File) {
+        (lock_path(&self.path), &self.beside)
     }
 }
 

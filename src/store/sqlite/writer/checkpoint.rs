@@ -153,7 +153,8 @@ impl Checkpointer {
         self.measure(sqlite);
         let frames = checkpoint(sqlite, NOOP)?;
         let waiting = frames.all - frames.checkpointed;
-        if frames.all >= self.options.checkpoint_pages * MAX_WAL_FACTOR {
+        let is_largest = frames.all >= self.options.checkpoint_pages * MAX_WAL_FACTOR;
+        if is_largest && self.background.is_none() {
             self.reset.begin();
         }
         if !self.status.has_room() {

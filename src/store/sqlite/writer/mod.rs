@@ -118,7 +118,8 @@ impl Writer {
         status.publish(state.ledger);
         let mut checkpointer = Checkpointer::new(&options, Arc::clone(&status), lock);
         checkpointer.checkpoint_recovered(&sqlite)?;
-        let files = FileIdentities::of(lock).map_err(sqlx::Error::Io)?;
+        let files = FileIdentities::of((lock.path(), lock.database()), lock.beside())
+            .map_err(sqlx::Error::Io)?;
         let pacing = Pacing::default();
         Ok(Self {
             sqlite,
@@ -157,7 +158,7 @@ impl Writer {
             tracing::warn!(%error, "the last checkpoint failed; the next start recovers the WAL");
         }
         if self.files.check().is_err() {
-            // The last connection to close removes the files at the WAL's path, whoever's they are by now.
+            // The last connection to close removes the files at the WAL's path, which may be another's by now.
             self.sqlite.leak();
         } else if let Err(error) = self.sqlite.close() {
             tracing::warn!(%error, "the database was not closed in order; the next start recovers");
