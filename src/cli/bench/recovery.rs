@@ -9,7 +9,7 @@ use super::service::{self, Destination};
 use crate::domain::clock::Clock as _;
 
 /// Mappings of a destination.
-const SHARED_BY: u32 = 100;
+const SHARED_BY: u32 = 50;
 const READY_MS: f64 = 1_000.0;
 const ACKNOWLEDGED_P99_MS: f64 = 10.0;
 /// Time limit for creating the backlog, in milliseconds.
