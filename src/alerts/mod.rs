@@ -6,23 +6,26 @@ mod rules;
 mod state;
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::delivery::Dispatcher;
 use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::auth::DestinationPath;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Moment};
 use crate::domain::id::MappingId;
-use crate::domain::service_time::ServiceTime;
 use crate::routing::LiveRoutes;
-use crate::store::{AlertStore, StatisticsRow, StoreError};
+use crate::store::{AlertStore, Statistics, StatisticsRow, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
 
 use rules::{DestinationStatistics, Minute};
 use state::AlertState;
+
+/// The length of a row of statistics.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The result of publishing an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub trait PublishAlert: Send + Sync + 'static {
 pub struct AlertParts {
     /// Keeps the active alerts.
     pub store: Arc<dyn AlertStore>,
+    /// The statistics of before the start.
+    pub statistics: Arc<dyn Statistics>,
     /// Reports open circuits and closing windows.
     pub dispatcher: Dispatcher,
     /// The active pipeline.
@@ -74,7 +79,23 @@ pub struct Alerts {
     parts: Arc<AlertParts>,
     /// None until the first evaluation has loaded it.
     evaluation: Arc<Mutex<Option<Evaluation>>>,
-    statistics: Arc<std::sync::Mutex<DestinationStatistics>>,
+    /// Those that are rolled up; none until they are first needed, then those of the last hour are loaded.
+    statistics: Arc<Mutex<Option<DestinationStatistics>>>,
+}
+
+/// Takes statistics as they are rolled up. No evaluation runs meanwhile, so that no row is counted twice.
+pub struct RollUp<'a> {
+    alerts: &'a Alerts,
+    statistics: MutexGuard<'a, Option<DestinationStatistics>>,
+}
+
+impl RollUp<'_> {
+    /// Adds rows that were rolled up since the roll-up began.
+    pub fn add(&mut self, rows: &[StatisticsRow]) {
+        if let Some(statistics) = &mut *self.statistics {
+            self.alerts.add(statistics, rows);
+        }
+    }
 }
 
 struct Evaluation {
@@ -90,16 +111,38 @@ impl Alerts {
         Self { parts: Arc::new(parts), evaluation: Arc::default(), statistics: Arc::default() }
     }
 
-    /// Adds delivery statistics of the minute that has ended.
-    pub fn add_statistics(&self, rows: &[StatisticsRow]) {
-        let (routes, ended_at) = (self.parts.routes.current(), self.parts.clock.service_now());
-        let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Begins a roll-up of statistics.
+    pub async fn begin_roll_up(&self) -> RollUp<'_> {
+        RollUp { alerts: self, statistics: self.statistics.lock().await }
+    }
+
+    fn add(&self, statistics: &mut DestinationStatistics, rows: &[StatisticsRow]) {
+        let (routes, clock) = (self.parts.routes.current(), &self.parts.clock);
+        let now = clock.service_now();
         for row in rows {
             let Some(mapping) = routes.mapping(MappingId(row.mapping_id)) else { continue };
-            let StatisticsRow { attempts, delivered, dead, .. } = *row;
-            let minute = Minute { ended_at, attempts, delivered, dead };
+            let StatisticsRow { minute_at, attempts, failed, dead, .. } = *row;
+            let ended_at = clock.to_service(minute_at + MINUTE).min(now);
+            let minute = Minute { ended_at, attempts, failed, dead };
             statistics.add(destination_of(&mapping.name), minute);
         }
+    }
+
+    /// The conditions over the statistics of the last hour.
+    async fn statistics_conditions(&self, now: Moment) -> Result<Vec<Condition>, StoreError> {
+        let mut loaded = self.statistics.lock().await;
+        let statistics = match &mut *loaded {
+            Some(statistics) => statistics,
+            none => {
+                let mut statistics = DestinationStatistics::default();
+                let since = now.wall - rules::DEAD_WINDOW;
+                let rows = self.parts.statistics.rolled_up_statistics(since).await?;
+                self.add(&mut statistics, &rows);
+                none.insert(statistics)
+            }
+        };
+        statistics.prune(now.service);
+        Ok(statistics.conditions(self.parts.dead_letters_per_hour, now.service))
     }
 
     /// Evaluates the rules once: raises, clears and notifies.
@@ -116,7 +159,9 @@ impl Alerts {
                 none.insert(Evaluation { state, unpublished: HashSet::new() })
             }
         };
-        let changed = evaluation.state.update(self.conditions(now.service), now);
+        let mut found = self.conditions();
+        found.append(&mut self.statistics_conditions(now).await?);
+        let changed = evaluation.state.update(found, now);
         changed.iter().for_each(|alert| self.log(alert));
         for alert in changed {
             self.parts.store.put_alert(alert).await?;
@@ -130,8 +175,8 @@ impl Alerts {
         Ok(())
     }
 
-    /// The conditions that hold now.
-    fn conditions(&self, now: ServiceTime) -> Vec<Condition> {
+    /// The conditions that hold now, but for those over statistics.
+    fn conditions(&self) -> Vec<Condition> {
         let parts = &*self.parts;
         let routes = parts.routes.current();
         let mut found = Vec::new();
@@ -159,9 +204,6 @@ impl Alerts {
                 raises: true,
             });
         }
-        let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
-        statistics.prune(now);
-        found.append(&mut statistics.conditions(parts.dead_letters_per_hour, now));
         // 0 until the free space is measured for the first time.
         let free = u64::try_from(parts.metrics.free_disk_bytes.get()).unwrap_or(0);
         if free > 0 {

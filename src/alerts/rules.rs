@@ -12,7 +12,7 @@ const FAILING_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// The minimum number of attempts in the window for an alert.
 const FAILING_MIN_ATTEMPTS: u64 = 20;
 /// The window of the dead letter count.
-const DEAD_WINDOW: Duration = Duration::from_secs(60 * 60);
+pub(super) const DEAD_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// One minute of a destination's statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub(super) struct Minute {
     /// When it ended.
     pub(super) ended_at: ServiceTime,
     pub(super) attempts: u64,
-    pub(super) delivered: u64,
+    /// Attempts that did not succeed.
+    pub(super) failed: u64,
     pub(super) dead: u64,
 }
 
@@ -37,7 +38,7 @@ impl DestinationStatistics {
         match minutes.iter_mut().find(|it| it.ended_at == minute.ended_at) {
             Some(known) => {
                 known.attempts += minute.attempts;
-                known.delivered += minute.delivered;
+                known.failed += minute.failed;
                 known.dead += minute.dead;
             }
             None => minutes.push_back(minute),
@@ -60,7 +61,7 @@ impl DestinationStatistics {
             let recent = minutes.iter().filter(|it| it.ended_at + FAILING_WINDOW > now);
             let sum = recent.fold(Minute::default(), |sum, it| Minute {
                 attempts: sum.attempts + it.attempts,
-                delivered: sum.delivered + it.delivered,
+                failed: sum.failed + it.failed,
                 ..sum
             });
             found.extend(failing(destination, sum));
@@ -80,8 +81,7 @@ impl DestinationStatistics {
 
 /// A failure rate above 50 % raises the alert; above 10 % keeps it active.
 fn failing(destination: &str, sum: Minute) -> Option<Condition> {
-    let Minute { attempts, delivered, .. } = sum;
-    let failed = attempts.saturating_sub(delivered);
+    let Minute { attempts, failed, .. } = sum;
     (failed * 10 > attempts).then(|| Condition {
         kind: AlertKind::DestinationFailing,
         subject: destination.to_owned(),
@@ -114,8 +114,8 @@ mod tests {
         ServiceTime::from_micros(0) + Duration::from_secs(minutes * 60)
     }
 
-    fn minute(minutes: u64, attempts: u64, delivered: u64, dead: u64) -> Minute {
-        Minute { ended_at: at(minutes), attempts, delivered, dead }
+    fn minute(minutes: u64, attempts: u64, failed: u64, dead: u64) -> Minute {
+        Minute { ended_at: at(minutes), attempts, failed, dead }
     }
 
     fn of(kind: AlertKind, statistics: &DestinationStatistics, now: ServiceTime) -> Option<bool> {
@@ -135,7 +135,7 @@ mod tests {
             (0, 0, None),
         ] {
             let mut statistics = DestinationStatistics::default();
-            statistics.add("website/one", minute(0, attempts, delivered, 0));
+            statistics.add("website/one", minute(0, attempts, attempts - delivered, 0));
             let found = of(AlertKind::DestinationFailing, &statistics, at(1));
             assert_eq!(found, expected, "{delivered} of {attempts}");
         }
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn mappings_of_a_destination_are_summed_within_the_window() {
         let mut statistics = DestinationStatistics::default();
-        statistics.add("website/one", minute(0, 15, 0, 60));
-        statistics.add("website/one", minute(0, 15, 0, 60));
+        statistics.add("website/one", minute(0, 15, 15, 60));
+        statistics.add("website/one", minute(0, 15, 15, 60));
         assert_eq!(of(AlertKind::DestinationFailing, &statistics, at(1)), Some(true));
         assert_eq!(of(AlertKind::DestinationFailing, &statistics, at(10)), None);
         assert_eq!(of(AlertKind::DeadLetters, &statistics, at(59)), Some(true));
@@ -159,11 +159,11 @@ mod tests {
             [(49, None), (50, Some(false)), (99, Some(false)), (100, Some(true))]
         {
             let mut statistics = DestinationStatistics::default();
-            statistics.add("website/one", minute(0, 200, 200, dead));
+            statistics.add("website/one", minute(0, 200, 0, dead));
             assert_eq!(of(AlertKind::DeadLetters, &statistics, at(1)), expected, "{dead}");
         }
         let mut statistics = DestinationStatistics::default();
-        statistics.add("website/one", minute(0, 200, 200, 1_000));
+        statistics.add("website/one", minute(0, 200, 0, 1_000));
         assert_eq!(statistics.conditions(0, at(1)), [], "0 disables it");
     }
 

@@ -16,10 +16,13 @@ mod load;
 mod measurement;
 mod neighbours;
 mod process;
+mod readers;
 mod receiver;
 mod receiver_process;
+mod recovery;
 mod redrive;
 mod report;
+mod rest;
 mod scenario;
 mod service;
 mod soak;
@@ -71,12 +74,22 @@ pub struct BenchArgs {
     /// Settled deliveries in the database of `history`
     #[arg(long, value_name = "NUMBER", default_value_t = 5_000_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(EVENTS)))]
     history: u32,
-    /// Deliveries due in `backlog` and `crash`, and at startup in `history`; dead letters in `redrive`
+    /// Deliveries due in `backlog` and `crash`, waiting in `rest`, dead in `redrive`, and due at startup in
+    /// `history` and `recovery`
     #[arg(long, value_name = "NUMBER", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     backlog: u32,
     /// Sources in `apply`
     #[arg(long, value_name = "NUMBER", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     sources: u32,
+    /// Mappings in `recovery`
+    #[arg(long, value_name = "NUMBER", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    mappings: u32,
+    /// Clients that list without a pause in `readers`
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    clients: u32,
+    /// How long `rest` is measured, in seconds: its duties run every 30
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    rest_seconds: u64,
     /// How long `soak` lasts, in seconds
     #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     soak_seconds: u64,
@@ -158,6 +171,9 @@ async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Resul
         Scenario::Redrive => Box::pin(redrive::run(harness)).await,
         Scenario::Neighbours => neighbours::run(harness).await,
         Scenario::Soak => soak::run(harness).await,
+        Scenario::Readers => readers::run(harness).await,
+        Scenario::Rest => rest::run(harness).await,
+        Scenario::Recovery => Box::pin(recovery::run(harness)).await,
     }
 }
 

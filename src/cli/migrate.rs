@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::failure::{Failure, exit};
 use super::globals::Globals;
+use crate::domain::auth::Act;
 use crate::domain::clock::{Clock as _, SystemClock};
 use crate::service::status::FindingView;
 use crate::settings::{SettingFlags, Settings};
-use crate::store::{self, OpenRequest, Store};
+use crate::store::{self, LedgerRepair, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 
 /// Migrate a database's schema; `serve` does the same when it starts.
@@ -51,6 +52,19 @@ pub(super) async fn examine(globals: &Globals) -> anyhow::Result<Vec<FindingView
     let findings = store.check_consistency(clock.service_now()).await;
     store.close().await;
     Ok(findings?.into_iter().map(FindingView::from).collect())
+}
+
+/// Corrects the ledger of the database itself.
+pub(super) async fn repair_ledger(
+    globals: &Globals,
+    dry_run: bool,
+) -> anyhow::Result<LedgerRepair> {
+    let settings = globals.settings(&SettingFlags::default())?.settings;
+    let store = open(&settings).await?;
+    let act = Act::of_the_service("doctor", SystemClock::new().now());
+    let repair = store.repair_ledger(act, dry_run).await;
+    store.close().await;
+    Ok(repair?)
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {

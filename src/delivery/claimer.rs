@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
@@ -16,10 +17,6 @@ use crate::domain::service_time::ServiceTime;
 use crate::routing::MappingRoute;
 use crate::store::{ClaimRequest, ClaimWant, StoreError};
 
-/// Deliveries of one mapping in one claim.
-const CLAIM_SIZE: u32 = 256;
-/// The same for a mapping with batching.
-const BATCHING_CLAIM_SIZE: u32 = 1_024;
 /// Overdue deliveries in one store step.
 const OVERDUE_STEP: u32 = 128;
 /// The wait before a failed claim is retried.
@@ -66,16 +63,23 @@ fn demands(context: &Context, now: ServiceTime) -> (Vec<ClaimWant>, Option<Servi
     let routes = context.parts.routes.current();
     let mut wants = Vec::new();
     let mut wake_at: Option<ServiceTime> = None;
-    for limiter in context.limiters() {
-        for (mapping_id, demand) in limiter.demands(now) {
+    let mut limiters = context.limiters();
+    // Where the last claim left off: of many mappings, each has its turn.
+    let first = context.claim_from.load(Ordering::Relaxed) % limiters.len().max(1);
+    limiters.rotate_left(first);
+    let mut allowance = context.budget.claimable();
+    for (limiter, turn) in limiters.iter().zip(first..) {
+        for (mapping_id, demand) in limiter.demands(now, &mut allowance) {
             match demand {
-                Demand::Now(room) => {
-                    let route = routes.mapping(mapping_id);
-                    wants.extend(route.map(|it| want(it, room.min(claim_size(it)))));
+                Demand::Now(limit) => {
+                    wants.extend(routes.mapping(mapping_id).map(|it| want(it, limit)));
                 }
                 Demand::At(at) => wake_at = Some(wake_at.map_or(at, |other| other.min(at))),
                 Demand::None => {}
             }
+        }
+        if allowance > 0 {
+            context.claim_from.store(turn, Ordering::Relaxed);
         }
     }
     (wants, wake_at)
@@ -89,9 +93,10 @@ async fn claim(
     let mapping_ids: Vec<_> = wants.iter().map(|want| want.mapping_id).collect();
     let node_id = context.parts.node_id;
     let claim = context.parts.store.claim_due(ClaimRequest { node_id, now, wants }).await?;
-    for (mapping_id, count) in claim.overdue {
-        count_overdue(context, mapping_id, count);
+    for (_mapping_id, count) in claim.overdue {
+        count_overdue(context, count);
     }
+    context.budget.note_claimed(&claim.deliveries);
     context.expiring_windows.note(&claim.deliveries, &context.parts.routes.current(), now.service);
     for (mapping_id, due_at) in claim.next_due {
         context.note_due(mapping_id, due_at);
@@ -116,23 +121,18 @@ fn claim_failed(context: &Context, mapping_id: MappingId, now: ServiceTime) {
 }
 
 /// Counts dead letters whose window ended without another attempt.
-fn count_overdue(context: &Context, mapping_id: MappingId, count: u64) {
-    count_dead(context, mapping_id, Reason::Deadline, count);
+fn count_overdue(context: &Context, count: u64) {
+    count_dead(context, Reason::Deadline, count);
 }
 
 /// Counts dead letters that ended without an attempt.
-pub(super) fn count_dead(context: &Context, mapping_id: MappingId, reason: Reason, count: u64) {
+pub(super) fn count_dead(context: &Context, reason: Reason, count: u64) {
     if count > 0 {
-        context.statistics.dead(mapping_id, context.parts.clock.now(), count);
         let reason = reason.as_str();
         let label = crate::telemetry::metrics::Reason { reason };
         context.parts.metrics.dead_letters.get_or_create(&label).inc_by(count);
         context.recorded.send_modify(|commits| *commits += 1);
     }
-}
-
-fn claim_size(route: &MappingRoute) -> u32 {
-    if route.batching.is_some() { BATCHING_CLAIM_SIZE } else { CLAIM_SIZE }
 }
 
 fn want(route: &MappingRoute, limit: u32) -> ClaimWant {
@@ -150,17 +150,14 @@ pub(super) async fn settle_overdue(context: &Context) -> Result<u64, StoreError>
     let delivering = routes.mappings().filter(|it| it.delivers());
     let wants: Vec<_> = delivering.map(|it| want(it, OVERDUE_STEP)).collect();
     let mut sum = 0;
-    for want in wants {
-        let mapping_id = want.mapping_id;
-        while !context.stopping.is_cancelled() {
-            let (node_id, now) = (context.parts.node_id, context.parts.clock.moment());
-            let request = ClaimRequest { node_id, now, wants: vec![want] };
-            let settled = context.parts.store.bury_overdue(request).await?;
-            count_overdue(context, mapping_id, settled);
-            sum += settled;
-            if settled < u64::from(OVERDUE_STEP) {
-                break;
-            }
+    while !context.stopping.is_cancelled() {
+        let (node_id, now) = (context.parts.node_id, context.parts.clock.moment());
+        let request = ClaimRequest { node_id, now, wants: wants.clone() };
+        let settled = context.parts.store.bury_overdue(request).await?;
+        count_overdue(context, settled);
+        sum += settled;
+        if settled < u64::from(OVERDUE_STEP) {
+            break;
         }
     }
     Ok(sum)

@@ -3,7 +3,7 @@
 //! request.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use super::leases_in_hand::LeasesInHand;
 use super::limiter::Limiter;
 use super::memory_budget::MemoryBudget;
 use super::siblings::UnrecordedSuccesses;
-use super::statistics::MinuteStatistics;
 use crate::domain::clock::Clock;
 use crate::domain::id::{DestinationId, MappingId, NodeId};
 use crate::domain::service_time::ServiceTime;
@@ -69,7 +68,9 @@ pub struct DispatcherParts {
 pub(super) struct Context {
     pub(super) parts: DispatcherParts,
     limiters: RwLock<Limiters>,
-    budget: MemoryBudget,
+    pub(super) budget: MemoryBudget,
+    /// The limiter that the next claim begins with.
+    pub(super) claim_from: AtomicUsize,
     /// Requests in flight over all destinations.
     pub(super) in_flight: AtomicU32,
     /// Limiters that wait for a slot below the limit over all destinations or for room for a record, oldest
@@ -82,7 +83,6 @@ pub(super) struct Context {
     /// Counts commits of attempts.
     pub(super) recorded: watch::Sender<u64>,
     rng: Mutex<StdRng>,
-    pub(super) statistics: MinuteStatistics,
     pub(super) successes: UnrecordedSuccesses,
     pub(super) expiring_windows: ExpiringWindows,
     pub(super) stopping: CancellationToken,
@@ -105,6 +105,7 @@ impl Context {
             parts,
             limiters: RwLock::default(),
             budget: MemoryBudget::default(),
+            claim_from: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
             waiting: Mutex::default(),
             in_hand: LeasesInHand::default(),
@@ -112,7 +113,6 @@ impl Context {
             completions,
             recorded: watch::Sender::new(0),
             rng,
-            statistics: MinuteStatistics::default(),
             successes: UnrecordedSuccesses::default(),
             expiring_windows: ExpiringWindows::default(),
             stopping: CancellationToken::new(),

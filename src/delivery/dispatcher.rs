@@ -65,24 +65,11 @@ impl Dispatcher {
 
     /// Dispatches deliveries that were committed as leased to this node, into their reserved slots.
     pub fn dispatch(&self, deliveries: Vec<LeasedDelivery>) {
-        let accepted_at = self.context.parts.clock.now();
-        for delivery in &deliveries {
-            self.context.statistics.accepted(delivery.mapping_id, accepted_at);
-        }
         scheduler::enqueue(&self.context, deliveries, true);
     }
 
-    /// Deliveries of these mappings, one entry each, were committed as pending and are due.
+    /// Deliveries of these mappings were committed as pending and are due.
     pub fn notify_due(&self, mappings: &[MappingId]) {
-        let now = self.context.parts.clock.now();
-        for mapping_id in mappings {
-            self.context.statistics.accepted(*mapping_id, now);
-        }
-        self.notify_redriven(mappings);
-    }
-
-    /// Deliveries of these mappings were redriven and are due.
-    pub fn notify_redriven(&self, mappings: &[MappingId]) {
         let now = self.context.parts.clock.service_now();
         for mapping_id in mappings {
             self.context.note_due(*mapping_id, now);
@@ -126,9 +113,9 @@ impl Dispatcher {
         claimer::settle_overdue(&self.context).await
     }
 
-    /// Counts dead letters of a removed mapping.
-    pub fn count_removed(&self, mapping_id: MappingId, count: u64) {
-        claimer::count_dead(&self.context, mapping_id, Reason::Removed, count);
+    /// Counts dead letters of removed mappings.
+    pub fn count_removed(&self, count: u64) {
+        claimer::count_dead(&self.context, Reason::Removed, count);
     }
 
     /// Shuts down: stops claiming, releases prefetched deliveries, and drains the requests in flight

@@ -56,11 +56,6 @@ impl Context {
             }
         }
         execution.batches.extend(batches);
-        for record in &execution.records {
-            let attempt = &record.attempt;
-            let (started_at, duration_us) = (attempt.started_at, attempt.duration_us);
-            self.statistics.attempted(mapping_id, started_at, duration_us, record.next);
-        }
         execution
     }
 

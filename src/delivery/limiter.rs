@@ -54,6 +54,8 @@ struct State {
     budget: MemoryBudget,
     /// The queue that the round-robin starts at.
     cursor: usize,
+    /// The queue that the next claim begins with.
+    claim_from: usize,
     /// When the timer that a caller has set fires.
     timer_at: Option<ServiceTime>,
 }
@@ -70,6 +72,7 @@ impl Limiter {
                 next_start_at: ServiceTime::default(),
                 queues: Vec::new(),
                 cursor: 0,
+                claim_from: 0,
                 timer_at: None,
             }),
         }
@@ -96,7 +99,7 @@ impl Limiter {
                 drained.append(&mut queue.drain());
             }
         }
-        state.queues.retain(|queue| queue.enabled || queue.in_flight > 0 || queue.reserved > 0);
+        state.queues.retain(|queue| queue.enabled || queue.in_flight > 0 || queue.reserved() > 0);
         for (mapping_id, batching) in enabled {
             if state.queue(*mapping_id).is_none() {
                 let budget = state.budget.clone();
@@ -116,15 +119,13 @@ impl Limiter {
         if !queue.enabled || queue.breaker.is_open() {
             return 0;
         }
-        let granted = count.min(queue.room());
-        queue.reserved += granted;
-        granted
+        queue.reserve(count)
     }
 
     /// Releases reserved slots that were not used.
     pub(super) fn release(&self, mapping_id: MappingId, count: u32) {
         if let Some(queue) = self.state().queue(mapping_id) {
-            queue.reserved = queue.reserved.saturating_sub(count);
+            queue.release(count);
         }
     }
 
@@ -139,7 +140,9 @@ impl Limiter {
         let mut state = self.state();
         let lease = lease_of(&delivery);
         let Some(queue) = state.queue(delivery.mapping_id) else { return Some(lease) };
-        queue.reserved -= u32::from(reserved && queue.reserved > 0);
+        if reserved {
+            queue.release(1);
+        }
         let is_probe = queue.breaker.is_open() && !reserved;
         if queue.enabled && (is_probe || !queue.breaker.is_open()) {
             queue.push(delivery, !reserved, now);
@@ -228,20 +231,38 @@ impl Limiter {
         }
     }
 
-    /// Every queue's demand. A queue with a demand for now forgets its due time: the claim's result
+    /// Every queue's demand; those for now together take at most the allowance, and what it does not cover is a
+    /// demand of the next call. A queue with a demand for now forgets its due time: the claim's result
     /// brings the next one, and what is noted meanwhile is not overwritten by that result.
-    pub(super) fn demands(&self, now: ServiceTime) -> Vec<(MappingId, Demand)> {
-        let mut state = self.state();
-        let demands = state.queues.iter_mut().map(|queue| {
-            let demand = queue.demand(now);
-            if matches!(demand, Demand::Now(_)) {
+    pub(super) fn demands(
+        &self,
+        now: ServiceTime,
+        allowance: &mut u32,
+    ) -> Vec<(MappingId, Demand)> {
+        let state = &mut *self.state();
+        let count = state.queues.len();
+        let first = state.claim_from.checked_rem(count).unwrap_or(0);
+        let mut demands = Vec::new();
+        for index in (first..count).chain(0..first) {
+            let queue = &mut state.queues[index];
+            let mut demand = queue.demand(now);
+            if let Demand::Now(room) = demand {
+                let limit = room.min(queue.claim_size()).min(*allowance);
+                if limit == 0 {
+                    continue;
+                }
+                *allowance -= limit;
+                demand = Demand::Now(limit);
+                state.claim_from = index + 1;
                 queue.next_due = None;
                 queue.claiming = true;
                 queue.breaker.set_probe_in_flight(true);
             }
-            (queue.mapping_id, demand)
-        });
-        demands.filter(|(_, demand)| *demand != Demand::None).collect()
+            if demand != Demand::None {
+                demands.push((queue.mapping_id, demand));
+            }
+        }
+        demands
     }
 
     /// Ends a claim for this queue. A claim that returned nothing started no probe.

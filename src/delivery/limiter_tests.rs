@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::memory_budget::{MemoryBudget, delivery_bytes};
-use super::super::queue::{FAIR_CAPACITY, MAX_CAPACITY, MIN_CAPACITY};
+use super::super::queue::{CLAIM_SIZE, FAIR_CAPACITY, MAX_CAPACITY, MIN_CAPACITY};
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Document, Event};
@@ -68,6 +68,11 @@ fn batching(size: u32, linger_ms: u32) -> Limiter {
     let batching = Some(Batching { size, linger_ms });
     assert_eq!(limiter.configure(&DestinationSettings::default(), &[(MappingId(1), batching)]), []);
     limiter
+}
+
+fn demands(limiter: &Limiter, now: ServiceTime) -> Vec<(MappingId, Demand)> {
+    let mut unlimited = u32::MAX;
+    limiter.demands(now, &mut unlimited)
 }
 
 #[test]
@@ -181,14 +186,14 @@ fn an_open_circuit_drains_its_queue_and_admits_one_probe() {
     assert_eq!(limiter.reserve(id, 1), 0);
     assert_eq!(limiter.open_circuits(), [(id, opened_at)]);
     limiter.note_due(id, at(0));
-    assert_eq!(limiter.demands(opened_at), [(id, Demand::At(at(11_800)))]);
-    assert_eq!(limiter.demands(at(11_800)), [(id, Demand::Now(1))]);
+    assert_eq!(demands(&limiter, opened_at), [(id, Demand::At(at(11_800)))]);
+    assert_eq!(demands(&limiter, at(11_800)), [(id, Demand::Now(1))]);
     limiter.note_due(id, at(0));
-    assert_eq!(limiter.demands(at(11_800)), [], "a half-open circuit admits a single probe");
+    assert_eq!(demands(&limiter, at(11_800)), [], "a half-open circuit admits a single probe");
     assert_eq!(limiter.push(delivery(1, 50), false, at(0)), None);
     assert!(started(&limiter, at(11_800)).is_some());
     assert!(limiter.complete(id, Verdict::Healthy, at(11_801)).closed);
-    assert_eq!(limiter.demands(at(1_001)), [(id, Demand::Now(MAX_CAPACITY))]);
+    assert_eq!(demands(&limiter, at(1_001)), [(id, Demand::Now(CLAIM_SIZE))]);
 }
 
 #[test]
@@ -198,12 +203,12 @@ fn a_disabled_mapping_drains_its_queue_and_claims_nothing() {
     limiter.note_due(MappingId(1), at(0));
     let drained = limiter.configure(&DestinationSettings::default(), &[]);
     assert_eq!(drained, [LeaseRef { delivery_id: DeliveryId(1), token: 1 }]);
-    assert_eq!(limiter.demands(at(5)), []);
+    assert_eq!(demands(&limiter, at(5)), []);
     assert!(limiter.push(delivery(1, 2), true, at(0)).is_some());
     limiter.configure(&DestinationSettings::default(), &[(MappingId(1), None)]);
     // A reload reads the due times of every enabled mapping.
     limiter.note_due(MappingId(1), at(0));
-    assert_eq!(limiter.demands(at(5)), [(MappingId(1), Demand::Now(MAX_CAPACITY))]);
+    assert_eq!(demands(&limiter, at(5)), [(MappingId(1), Demand::Now(CLAIM_SIZE))]);
 }
 
 #[test]
@@ -222,7 +227,7 @@ fn a_mapping_that_was_disabled_with_its_probe_queued_or_claimed_delivers_again()
         assert_eq!(limiter.reserve(MappingId(1), 1), 1);
         ten_failures(&limiter);
         limiter.note_due(MappingId(1), at(0));
-        assert_eq!(limiter.demands(at(60_000)), [(MappingId(1), Demand::Now(1))], "the probe");
+        assert_eq!(demands(&limiter, at(60_000)), [(MappingId(1), Demand::Now(1))], "the probe");
         if is_queued {
             assert_eq!(limiter.push(delivery(1, 50), false, at(60_000)), None);
         }
@@ -233,7 +238,7 @@ fn a_mapping_that_was_disabled_with_its_probe_queued_or_claimed_delivers_again()
         limiter.claim_ended(MappingId(1), true);
         limiter.configure(&DestinationSettings::default(), &enabled);
         limiter.note_due(MappingId(1), at(0));
-        let probe = limiter.demands(at(200_000));
+        let probe = demands(&limiter, at(200_000));
         assert_eq!(probe, [(MappingId(1), Demand::Now(1))], "queued: {is_queued}");
     }
 }
@@ -277,13 +282,13 @@ fn claimed_deliveries_are_sent_when_nothing_more_is_due() {
     let limiter = batching(100, 1_000);
     let id = MappingId(1);
     limiter.note_due(id, at(0));
-    assert!(matches!(limiter.demands(at(0))[..], [(_, Demand::Now(_))]));
+    assert!(matches!(demands(&limiter, at(0))[..], [(_, Demand::Now(_))]));
     limiter.note_due(id, at(0));
     limiter.push(delivery(1, 1), false, at(0));
     assert_eq!(batch(&limiter, at(0)), None, "the claim is in progress");
     limiter.claim_ended(id, true);
     assert_eq!(batch(&limiter, at(0)), None, "more is due");
-    assert!(matches!(limiter.demands(at(0))[..], [(_, Demand::Now(_))]));
+    assert!(matches!(demands(&limiter, at(0))[..], [(_, Demand::Now(_))]));
     limiter.note_due(id, at(700));
     limiter.push(delivery(1, 2), false, at(0));
     limiter.claim_ended(id, true);
@@ -326,7 +331,7 @@ fn an_open_circuit_is_probed_with_one_delivery() {
     }
     assert_eq!((drained.len(), limiter.open_circuits().len()), (100, 1));
     limiter.note_due(id, at(0));
-    assert_eq!(limiter.demands(at(11_800)), [(id, Demand::Now(1))]);
+    assert_eq!(demands(&limiter, at(11_800)), [(id, Demand::Now(1))]);
     limiter.push(delivery(1, 7), false, at(11_800));
     assert_eq!(batch(&limiter, at(11_800)), Some((1, vec![7])), "at once");
 }
@@ -358,4 +363,38 @@ fn split_batches_are_sent_first_and_drained_with_the_queue() {
         1,
         "a disabled queue refuses batches"
     );
+}
+
+#[test]
+fn the_queues_of_many_mappings_share_a_claim_and_take_turns() {
+    let ids: Vec<i64> = (1..=10).collect();
+    let limiter = limiter(64, None, &ids);
+    let mut served = Vec::new();
+    for round in 0..5 {
+        ids.iter().for_each(|id| limiter.note_due(MappingId(*id), at(0)));
+        let mut allowance = 2 * CLAIM_SIZE;
+        let wanted = limiter.demands(at(1), &mut allowance);
+        assert_eq!((wanted.len(), allowance), (2, 0), "round {round}");
+        for (id, demand) in wanted {
+            assert_eq!(demand, Demand::Now(CLAIM_SIZE));
+            limiter.claim_ended(id, false);
+            served.push(id.0);
+        }
+    }
+    served.sort_unstable();
+    assert_eq!(served, ids, "each once");
+}
+
+#[test]
+fn the_prefetched_deliveries_of_any_number_of_mappings_are_bounded() {
+    for budget in [MemoryBudget::with_fair_share(), MemoryBudget::exhausted()] {
+        let ids: Vec<i64> = (1..=2_000).collect();
+        let limiter = Limiter::new(budget);
+        let mappings: Vec<_> = ids.iter().map(|id| (MappingId(*id), None)).collect();
+        limiter.configure(&DestinationSettings::default(), &mappings);
+        let reserved: Vec<u32> =
+            ids.iter().map(|id| limiter.reserve(MappingId(*id), 10_000)).collect();
+        assert!(reserved.iter().all(|it| *it >= 4), "each makes progress");
+        assert!(reserved.iter().sum::<u32>() <= 32_768, "{}", reserved[0]);
+    }
 }

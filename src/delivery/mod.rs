@@ -30,7 +30,6 @@ mod renderer;
 mod request_span;
 mod scheduler;
 mod siblings;
-mod statistics;
 mod test_send;
 
 pub use context::DispatcherParts;

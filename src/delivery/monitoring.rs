@@ -1,4 +1,4 @@
-//! What the dispatcher reports: gauges, open circuits, expiring windows, statistics, commits.
+//! What the dispatcher reports: gauges, open circuits, expiring windows, commits.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use super::dispatcher::Dispatcher;
 use crate::domain::id::MappingId;
 use crate::domain::service_time::ServiceTime;
-use crate::store::StatisticsRow;
 
 impl Dispatcher {
     /// The mappings whose circuit is open, each with the time it opened.
@@ -23,17 +22,6 @@ impl Dispatcher {
     #[must_use]
     pub fn take_expiring_windows(&self) -> Vec<(MappingId, ServiceTime)> {
         self.context.expiring_windows.take()
-    }
-
-    /// Statistics that are not stored yet.
-    #[must_use]
-    pub fn unstored_statistics(&self) -> Vec<StatisticsRow> {
-        self.context.statistics.unstored()
-    }
-
-    /// Subtracts statistics that were stored.
-    pub fn subtract_statistics(&self, stored: &[StatisticsRow]) {
-        self.context.statistics.subtract(stored);
     }
 
     /// A counter of the commits of attempts, to wait for the next one.

@@ -128,10 +128,6 @@ impl Context {
         let items = batch.items.iter().zip(attempts);
         let records: Vec<_> =
             items.map(|(item, attempt)| record_of(route, &item.delivery, attempt, next)).collect();
-        for record in &records {
-            let attempt = &record.attempt;
-            self.statistics.attempted(route.id, attempt.started_at, attempt.duration_us, next);
-        }
         let results = recorder::write(self, Arc::new(records)).await;
         // A late record means that the lease was lost: the delivery is no longer this node's.
         let mut results = results.into_iter();

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use super::batch::{Batch, OneOrMany};
 use super::circuit_breaker::{Admission, CircuitBreaker};
 use super::lease::lease_of;
-use super::memory_budget::{Headroom, MemoryBudget, Reservation, delivery_bytes, document_bytes};
+use super::memory_budget::{
+    Headroom, MemoryBudget, QueueBudget, Reservation, delivery_bytes, document_bytes,
+};
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
 use crate::domain::service_time::ServiceTime;
@@ -20,6 +22,12 @@ pub(super) const FAIR_CAPACITY: u32 = 1_024;
 pub(super) const MAX_CAPACITY: u32 = 4_096;
 /// Its capacity when the memory budget is exhausted.
 pub(super) const MIN_CAPACITY: u32 = 64;
+/// The capacity that a queue has among however many others.
+const LEAST_CAPACITY: u32 = 4;
+/// Deliveries of one mapping in one claim.
+pub(super) const CLAIM_SIZE: u32 = 256;
+/// The same for a mapping with batching.
+const BATCHING_CLAIM_SIZE: u32 = 1_024;
 /// The queue is refilled from the store at this length; at a batch where that is more.
 const LOW_WATERMARK: u32 = 256;
 /// Bytes of documents in one queue above which it takes no more.
@@ -92,7 +100,7 @@ pub(super) struct MappingQueue {
     pub(super) enabled: bool,
     pub(super) batching: Option<Batching>,
     /// Slots that intake has reserved for deliveries about to be committed.
-    pub(super) reserved: u32,
+    reserved: u32,
     /// Requests in flight.
     pub(super) in_flight: u32,
     pub(super) breaker: CircuitBreaker,
@@ -105,13 +113,13 @@ pub(super) struct MappingQueue {
     claimed: usize,
     batches: VecDeque<(Batch, Reservation)>,
     batched: usize,
-    budget: MemoryBudget,
+    budget: QueueBudget,
 }
 
 impl MappingQueue {
     pub(super) fn new(mapping_id: MappingId, budget: MemoryBudget) -> Self {
         Self {
-            budget,
+            budget: budget.queue(),
             mapping_id,
             enabled: true,
             batching: None,
@@ -126,6 +134,25 @@ impl MappingQueue {
             batches: VecDeque::new(),
             batched: 0,
         }
+    }
+
+    /// Reserves up to so many slots, as far as there is room.
+    pub(super) fn reserve(&mut self, count: u32) -> u32 {
+        let granted = count.min(self.room());
+        self.reserved += granted;
+        self.budget.reserve_slots(to_usize(granted));
+        granted
+    }
+
+    /// Releases reserved slots.
+    pub(super) fn release(&mut self, count: u32) {
+        let released = count.min(self.reserved);
+        self.reserved -= released;
+        self.budget.release_slots(to_usize(released));
+    }
+
+    pub(super) const fn reserved(&self) -> u32 {
+        self.reserved
     }
 
     /// Appends a delivery.
@@ -222,12 +249,20 @@ impl MappingQueue {
         let batched = u32::try_from(self.batched).unwrap_or(u32::MAX);
         let used = self.len().saturating_add(batched).saturating_add(self.reserved);
         let two_batches = self.batch_size().saturating_mul(2);
+        // The bounds on one queue, as far as its share of the budget is not less.
         let capacity = match self.budget.headroom() {
             Headroom::Ample => MAX_CAPACITY.max(two_batches),
-            Headroom::FairShare => FAIR_CAPACITY.max(two_batches),
-            Headroom::Minimum => MIN_CAPACITY,
+            Headroom::FairShare => {
+                FAIR_CAPACITY.max(two_batches).min(self.budget.share(1).max(LEAST_CAPACITY))
+            }
+            Headroom::Minimum => MIN_CAPACITY.min(self.budget.share(2).max(LEAST_CAPACITY)),
         };
         capacity.saturating_sub(used)
+    }
+
+    /// How many deliveries one claim leases for it at most.
+    pub(super) const fn claim_size(&self) -> u32 {
+        if self.batching.is_some() { BATCHING_CLAIM_SIZE } else { CLAIM_SIZE }
     }
 
     /// Whether it should be refilled from the store.

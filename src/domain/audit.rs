@@ -45,11 +45,13 @@ pub enum Action {
     SignOut,
     /// A sign-in was refused.
     RefuseSignIn,
+    /// The ledger was corrected by counted deliveries.
+    RepairLedger,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Create,
         Self::Change,
         Self::Remove,
@@ -68,6 +70,7 @@ impl Action {
         Self::SignIn,
         Self::SignOut,
         Self::RefuseSignIn,
+        Self::RepairLedger,
     ];
 
     /// The name in tables, URLs and logs.
@@ -92,6 +95,7 @@ impl Action {
             Self::SignIn => "sign_in",
             Self::SignOut => "sign_out",
             Self::RefuseSignIn => "refuse_sign_in",
+            Self::RepairLedger => "repair_ledger",
         }
     }
 

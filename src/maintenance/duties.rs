@@ -17,6 +17,8 @@ use crate::store::{EngineDuty, Jobs, Maintenance, PruneRequest, StoreError};
 
 /// Deliveries of removed mappings that one write step ends.
 const REMOVED_BATCH: u32 = 128;
+/// Rows of statistics that one write step rolls up.
+const ROLLED_UP_BATCH: u32 = 128;
 /// Events pruned in one write step.
 const PRUNE_BATCH: u32 = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -106,24 +108,26 @@ impl Duties {
             if ended.is_empty() {
                 break;
             }
-            for (mapping_id, count) in ended {
-                self.dispatcher.count_removed(mapping_id, count);
-            }
+            self.dispatcher.count_removed(ended.iter().map(|(_, count)| count).sum());
         }
         Ok(())
     }
 
-    /// Flushes the statistics of finished minutes to the store.
+    /// Rolls statistics up into minutes and hours, and prunes those past their retention.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn roll_up(self) -> Result<(), StoreError> {
-        let rows = self.dispatcher.unstored_statistics();
-        if !rows.is_empty() {
-            self.store.add_statistics(rows.clone()).await?;
-            self.dispatcher.subtract_statistics(&rows);
-            self.alerts.add_statistics(&rows);
+        let mut roll_up = self.alerts.begin_roll_up().await;
+        loop {
+            let rows = self.store.roll_up_statistics(ROLLED_UP_BATCH).await?;
+            if rows.is_empty() {
+                break;
+            }
+            roll_up.add(&rows);
         }
+        drop(roll_up);
+        self.store.prune_statistics().await?;
         self.store.record_backlog(self.clock.now()).await
     }
 

@@ -83,7 +83,7 @@ async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
         let limit = left.unwrap_or(STEP_DELIVERIES).min(STEP_DELIVERIES);
         let step = duties.jobs.advance_job(job.id, limit, duties.clock.moment()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
-        duties.dispatcher.notify_redriven(&step.due);
+        duties.dispatcher.notify_due(&step.due);
         // What a step acted on is at most its limit.
         left = left.map(|left| left - limit);
         let is_over = left == Some(0) || step.job.state != JobState::Running;

@@ -1,5 +1,5 @@
 //! The running node: reloads a changed pipeline, runs preflight checks and test runs, reports readiness,
-//! circuits and unflushed statistics. Implements the traits that `pipeline`, `service` and `maintenance`
+//! circuits. Implements the traits that `pipeline`, `service` and `maintenance`
 //! define.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::routing::{LiveRoutes, Routes};
 use crate::sender::Sender;
 use crate::service::{Node, OpenCircuit};
 use crate::settings::secrets::Keyring;
-use crate::store::{OperatorStore, Pipeline, PipelineStore, StatisticsRow};
+use crate::store::{OperatorStore, Pipeline, PipelineStore};
 
 use super::error::AppError;
 
@@ -114,6 +114,9 @@ impl Node for RunningNode {
         if self.stopping.is_cancelled() {
             return Some("the service is shutting down".to_owned());
         }
+        if let Some(cause) = self.store.failure() {
+            return Some(format!("the database failed, the process ends: {cause}"));
+        }
         let full =
             "free disk space is below min_free_disk_mib: events are refused, deliveries continue";
         (!self.store.has_room()).then(|| full.to_owned())
@@ -124,10 +127,6 @@ impl Node for RunningNode {
         let open = open
             .map(|(mapping_id, at)| OpenCircuit { mapping_id, opened_at: self.clock.to_wall(at) });
         open.collect()
-    }
-
-    fn unstored_statistics(&self) -> Vec<StatisticsRow> {
-        self.dispatcher.unstored_statistics()
     }
 
     async fn test_mapping(

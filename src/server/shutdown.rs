@@ -49,7 +49,7 @@ impl App {
             tracing::error!(%error, "the last use of tokens was not stored");
         }
         if let Err(error) = self.duties.roll_up().await {
-            tracing::error!(%error, "the last minutes of statistics are lost");
+            tracing::error!(%error, "the last minutes of statistics were not rolled up; the next start does it");
         }
         if let Some(exporter) = self.exporter {
             exporter.stop().await;

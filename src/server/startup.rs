@@ -23,6 +23,8 @@ use crate::store::{self, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{ExporterOptions, SpanExporter, Tracer};
 
+/// How long the start waits until the leases of the process before are expired.
+const EXPIRY_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a write to a client may make no progress.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -89,13 +91,29 @@ pub(super) fn functions(parts: &AppParts) -> Arc<FunctionPool> {
     Arc::new(FunctionPool::new(PoolOptions { workers, ..parts.functions.clone() }))
 }
 
-/// Records the leases that the process before left: their outcome is unknown.
+/// Records the leases that the process before left: their outcome is unknown. Of very many, the rest is recorded
+/// while the service runs.
 pub(super) async fn expire_previous_leases(dispatcher: &Dispatcher) -> Result<(), AppError> {
-    let expired = dispatcher.expire_leases().await?;
-    if expired > 0 {
-        tracing::warn!(expired, "expired the previous process's leases; their outcome is unknown");
+    let dispatcher = dispatcher.clone();
+    let expiring = tokio::spawn(async move {
+        let expired = dispatcher.expire_leases().await;
+        match &expired {
+            Ok(0) => {}
+            Ok(expired) => {
+                tracing::warn!(
+                    expired,
+                    "expired the previous process's leases; their outcome is unknown"
+                );
+            }
+            Err(error) => tracing::error!(%error, "the previous process's leases are not expired"),
+        }
+        expired
+    });
+    match tokio::time::timeout(EXPIRY_PATIENCE, expiring).await {
+        Ok(Ok(expired)) => Ok(expired.map(|_| ())?),
+        // It goes on; after a panic the lease reaper's next run takes over.
+        Ok(Err(_)) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn sender(parts: &AppParts) -> Result<Sender, AppError> {

@@ -58,6 +58,7 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
     let settings = &parts.settings;
     let alerts = Alerts::new(AlertParts {
         store: components.store.clone(),
+        statistics: components.store.clone(),
         dispatcher: components.node.dispatcher.clone(),
         routes: components.routes.clone(),
         clock: Arc::clone(&parts.clock),

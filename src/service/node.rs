@@ -1,5 +1,5 @@
-//! What `service` needs from the running node, implemented in `server`: its readiness, its circuits, its
-//! unflushed statistics, and test runs of mappings.
+//! What `service` needs from the running node, implemented in `server`: its readiness, its circuits, and
+//! test runs of mappings.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::pipeline::Activation;
-use crate::store::{Pipeline, StatisticsRow};
+use crate::store::Pipeline;
 
 /// The running node.
 #[async_trait]
@@ -18,9 +18,6 @@ pub trait Node: Activation {
 
     /// The mappings whose circuit is open.
     fn open_circuits(&self) -> Vec<OpenCircuit>;
-
-    /// Statistics that are not flushed to the store yet.
-    fn unstored_statistics(&self) -> Vec<StatisticsRow>;
 
     /// Renders an event with an active mapping, and sends the request if `send`; `None` when there is no
     /// such mapping, or this version cannot run it.

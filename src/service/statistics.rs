@@ -1,7 +1,7 @@
 //! Statistics over time and the health of each destination, from the per-minute and per-hour rows
 //! of the current mappings.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -109,14 +109,14 @@ pub struct HealthView {
 
 impl CountsView {
     fn of(row: &StatisticsRow) -> Self {
-        let share = |of: u64| (row.attempts > 0).then(|| of / row.attempts);
+        let succeeded = row.attempts.saturating_sub(row.failed);
         Self {
             accepted: row.accepted,
             attempts: row.attempts,
             delivered: row.delivered,
             dead: row.dead,
-            success_permille: share(row.delivered.min(row.attempts) * 1_000),
-            mean_us: share(row.attempt_us),
+            success_permille: (succeeded * 1_000).checked_div(row.attempts),
+            mean_us: row.mean_us(),
             p50_us: row.latency_us(500),
             p99_us: row.latency_us(990),
         }
@@ -219,7 +219,7 @@ impl Service {
             mappings: selection.mappings.clone(),
             hours,
         };
-        let rows = self.counted(query).await?;
+        let rows = self.store.statistics(query).await?;
         let mut total = StatisticsRow::default();
         let mut steps: Vec<(Timestamp, StatisticsRow)> = Vec::new();
         for row in &rows {
@@ -245,46 +245,6 @@ impl Service {
             steps: steps.collect(),
             total: CountsView::of(&total),
         })
-    }
-
-    /// The stored counts, with those that are not flushed yet.
-    async fn counted(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, ServiceError> {
-        let unstored = self.unstored(&query);
-        let stored = self.store.statistics(query).await?;
-        let mut rows: BTreeMap<_, _> = stored.into_iter().map(|row| (row.minute_at, row)).collect();
-        for row in unstored {
-            let none = StatisticsRow { minute_at: row.minute_at, ..StatisticsRow::default() };
-            rows.entry(row.minute_at).or_insert(none).add(&row);
-        }
-        Ok(rows.into_values().collect())
-    }
-
-    /// The same for each mapping, over the whole range.
-    async fn counted_by_mapping(
-        &self,
-        query: StatisticsQuery,
-    ) -> Result<HashMap<MappingId, StatisticsRow>, ServiceError> {
-        let unstored = self.unstored(&query);
-        let stored = self.store.statistics_by_mapping(query).await?;
-        let mut rows: HashMap<_, StatisticsRow> = HashMap::new();
-        for row in stored.iter().chain(&unstored) {
-            rows.entry(MappingId(row.mapping_id)).or_default().add(row);
-        }
-        Ok(rows)
-    }
-
-    /// The matching counts that are not flushed yet.
-    fn unstored(&self, query: &StatisticsQuery) -> Vec<StatisticsRow> {
-        let grain = if query.hours { HOUR_MICROS } else { MINUTE_MICROS };
-        let mut rows = self.node.unstored_statistics();
-        for row in &mut rows {
-            row.minute_at = row.minute_at.start_of(grain);
-        }
-        rows.retain(|row| {
-            let is_within = (query.from..query.until).contains(&row.minute_at);
-            is_within && query.mappings.contains(&MappingId(row.mapping_id))
-        });
-        rows
     }
 
     /// Backlog and dead letters at the end of each step, and now.
@@ -352,7 +312,9 @@ impl Service {
         let now = self.clock.now();
         let due: HashMap<_, _> = self.store.next_due(&mappings).await?.into_iter().collect();
         let query = StatisticsQuery { from: now - HEALTH, until: now, mappings, hours: false };
-        let counted = self.counted_by_mapping(query).await?;
+        let counted = self.store.statistics_by_mapping(query).await?;
+        let counted: HashMap<_, _> =
+            counted.into_iter().map(|row| (MappingId(row.mapping_id), row)).collect();
         let open: Vec<_> = self.node.open_circuits().iter().map(|it| it.mapping_id).collect();
         let views = destinations.iter().map(|destination| {
             let mappings = below(destination);

@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
+use crate::domain::auth::Act;
 use crate::domain::ledger::Ledger;
 use crate::domain::service_time::ServiceTime;
 
@@ -23,6 +24,30 @@ pub struct Finding {
 pub trait ConsistencyCheck: Send + Sync + 'static {
     /// Runs every check, [`ledger`] among them. Slow: reads every row.
     async fn check_consistency(&self, now: ServiceTime) -> Result<Vec<Finding>, StoreError>;
+
+    /// Counts the deliveries and corrects the ledger by them, in one transaction with an audit entry; a
+    /// dry run changes nothing. For a store that no service uses: every write waits meanwhile.
+    async fn repair_ledger(&self, act: Act, dry_run: bool) -> Result<LedgerRepair, StoreError>;
+}
+
+/// The ledger before and after its repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerRepair {
+    /// As it was stored.
+    pub before: Ledger,
+    /// As it was counted.
+    pub after: Ledger,
+}
+
+/// The ledger that agrees with counted rows; what was pruned cannot be counted.
+#[must_use]
+pub fn counted_ledger(stored: &Ledger, counted: &CountedDeliveries) -> Ledger {
+    let CountedDeliveries { pending, leased, .. } = *counted;
+    let delivered = counted.delivered + stored.delivered_pruned;
+    let dead = counted.dead + stored.dead_pruned;
+    let discarded = counted.discarded + stored.discarded_pruned;
+    let accepted = pending + leased + delivered + dead + discarded;
+    Ledger { accepted, pending, leased, delivered, dead, discarded, ..*stored }
 }
 
 /// Deliveries counted by state.
@@ -90,5 +115,7 @@ mod tests {
         assert!(ledger(&stored, &counted).ok);
         assert!(!ledger(&stored, &CountedDeliveries { pending: 2, ..counted }).ok);
         assert!(!ledger(&Ledger { accepted: 4, ..stored }, &counted).ok);
+        let wrong = Ledger { accepted: 9, pending: 2, leased: 4, delivered: 3, ..stored };
+        assert_eq!(counted_ledger(&wrong, &counted), stored, "what was pruned stays counted");
     }
 }

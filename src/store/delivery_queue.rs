@@ -176,7 +176,8 @@ pub trait DeliveryQueue: DueTimes {
     ) -> Result<Vec<ExpiredLease>, StoreError>;
 
     /// Moves pending deliveries to the dead letters whose retry window ended and that were tried in
-    /// it. Returns how many.
+    /// it, in one step: at most as many as the largest limit. Returns how many. Its cost does not grow with the
+    /// backlog.
     async fn bury_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError>;
 
     /// A delivery's state; none when there is no such delivery.

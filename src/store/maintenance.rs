@@ -54,8 +54,12 @@ pub trait Maintenance: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<(MappingId, u64)>, StoreError>;
 
-    /// Adds minutes to the stored statistics and their hours; prunes those past their retention.
-    async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError>;
+    /// Adds the oldest counts that are not rolled up to their minutes and hours, a bounded step at a time.
+    /// Returns them: one row a minute and mapping; empty at the end.
+    async fn roll_up_statistics(&self, limit: u32) -> Result<Vec<StatisticsRow>, StoreError>;
+
+    /// Prunes minutes and hours of statistics past their retention.
+    async fn prune_statistics(&self) -> Result<(), StoreError>;
 
     /// Records the backlog and the number of dead letters of this minute, if they changed.
     async fn record_backlog(&self, now: Timestamp) -> Result<(), StoreError>;

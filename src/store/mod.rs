@@ -32,7 +32,7 @@ mod tokens;
 pub use crate::domain::condition::{EventConditions, StatusRange};
 pub use alerts::AlertStore;
 pub use audit::{AuditLog, AuditQuery, AuditVerdict};
-pub use consistency::{ConsistencyCheck, Finding};
+pub use consistency::{ConsistencyCheck, Finding, LedgerRepair};
 pub use delivery_queue::{
     Claim, ClaimRequest, ClaimWant, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef,
     LeasedDelivery, Record, Recorded,

@@ -108,6 +108,9 @@ pub trait Capacity: Send + Sync + 'static {
     /// deliveries go on. Answered from memory, never by a query. An engine whose server has a disk of
     /// its own answers what the server's errors last said.
     fn has_room(&self) -> bool;
+
+    /// Why nothing can be written any more, once that is so: the process is about to end.
+    fn failure(&self) -> Option<String>;
 }
 
 /// Accepting events.

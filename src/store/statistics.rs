@@ -35,6 +35,8 @@ pub struct StatisticsRow {
     pub delivered: u64,
     /// Deliveries that became dead letters.
     pub dead: u64,
+    /// Attempts that did not succeed.
+    pub failed: u64,
     /// Sum of attempt durations, in microseconds.
     pub attempt_us: u64,
     /// Attempts by latency.
@@ -42,9 +44,8 @@ pub struct StatisticsRow {
 }
 
 impl StatisticsRow {
-    /// Counts an attempt with this latency.
-    pub fn attempted(&mut self, took_us: u64) {
-        self.attempts += 1;
+    /// Counts the latency of an attempt.
+    pub fn took(&mut self, took_us: u64) {
         self.attempt_us += took_us;
         let step = LATENCY_STEPS_US.iter().position(|most| took_us <= *most);
         let last = LATENCY_STEPS_US.len();
@@ -59,29 +60,17 @@ impl StatisticsRow {
         self.attempts += other.attempts;
         self.delivered += other.delivered;
         self.dead += other.dead;
+        self.failed += other.failed;
         self.attempt_us += other.attempt_us;
         for (count, more) in self.latencies.iter_mut().zip(other.latencies) {
             *count += more;
         }
     }
 
-    /// Subtracts the counters of a row that is part of this one.
-    pub fn subtract(&mut self, part: &Self) {
-        self.accepted -= part.accepted;
-        self.attempts -= part.attempts;
-        self.delivered -= part.delivered;
-        self.dead -= part.dead;
-        self.attempt_us -= part.attempt_us;
-        for (count, less) in self.latencies.iter_mut().zip(part.latencies) {
-            *count -= less;
-        }
-    }
-
-    /// Whether every counter is zero.
+    /// The mean latency in microseconds. None without attempts that have one.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        let Self { minute_at, mapping_id, .. } = *self;
-        *self == Self { minute_at, mapping_id, ..Self::default() }
+    pub fn mean_us(&self) -> Option<u64> {
+        self.attempt_us.checked_div(self.latencies.iter().sum())
     }
 
     /// The latency at this quantile (500: p50), in microseconds, interpolated linearly within the
@@ -130,7 +119,7 @@ pub struct StatisticsQuery {
     pub hours: bool,
 }
 
-/// Stored statistics.
+/// Statistics. Each counter changes in the commit of what it counts, at the time of that commit.
 #[async_trait]
 pub trait Statistics: Send + Sync + 'static {
     /// The ledger as of a recent commit, of all nodes. An engine with one node may answer from memory;
@@ -144,6 +133,13 @@ pub trait Statistics: Send + Sync + 'static {
     async fn statistics_by_mapping(
         &self,
         query: StatisticsQuery,
+    ) -> Result<Vec<StatisticsRow>, StoreError>;
+
+    /// Statistics that [`super::Maintenance::roll_up_statistics`] has rolled up, from this minute on: one
+    /// row a minute and mapping with attempts or dead letters.
+    async fn rolled_up_statistics(
+        &self,
+        since: Timestamp,
     ) -> Result<Vec<StatisticsRow>, StoreError>;
 
     /// The backlog at the end of each step of the span in which it changed. The first sample is the
@@ -164,11 +160,12 @@ mod tests {
         let mut row = StatisticsRow::default();
         assert_eq!(row.latency_us(500), None);
         for _ in 0..98 {
-            row.attempted(4_000);
+            row.took(4_000);
         }
-        row.attempted(200_000);
-        row.attempted(60_000_000);
-        assert_eq!((row.attempts, row.latencies[0], row.latencies[11]), (100, 98, 1));
+        row.took(200_000);
+        row.took(60_000_000);
+        assert_eq!((row.latencies[0], row.latencies[11]), (98, 1));
+        assert_eq!(row.mean_us(), Some((98 * 4_000 + 200_000 + 60_000_000) / 100));
         assert!(row.latency_us(500).is_some_and(|it| (1..=5_000).contains(&it)));
         assert!(row.latency_us(990).is_some_and(|it| (100_001..=250_000).contains(&it)));
         assert_eq!(row.latency_us(1_000), Some(10_000_000), "beyond the last step: at least that");
@@ -178,8 +175,8 @@ mod tests {
     fn an_attempt_is_counted_in_the_bucket_of_its_latency() {
         for (step, most) in LATENCY_STEPS_US.into_iter().enumerate() {
             let mut row = StatisticsRow::default();
-            row.attempted(most);
-            row.attempted(most + 1);
+            row.took(most);
+            row.took(most + 1);
             assert_eq!((row.latencies[step], row.latencies[step + 1]), (1, 1));
         }
     }

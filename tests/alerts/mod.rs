@@ -9,7 +9,8 @@ use postrider::domain::delivery::State;
 use serde_json::{Value, json};
 
 use crate::support::app::{Builder, SECRET, TestApp, WRITE_KEY};
-use crate::support::receiver::{Behaviour, Receiver};
+use crate::support::receiver::{Behaviour, Receiver, by_request};
+use crate::support::statistics::sums;
 
 /// The alert destination.
 const PAGER: &str = "operations/pager";
@@ -121,6 +122,57 @@ async fn dead_letters_above_the_threshold_raise_an_alert() {
     assert_eq!(raised["properties"]["alert"], "dead_letters");
     assert_eq!(raised["properties"]["subject"], "website/one");
     assert_eq!(raised["properties"]["detail"], "5 dead letters within an hour");
+}
+
+#[tokio::test]
+async fn dead_letters_of_before_a_restart_count_towards_an_alert() {
+    let (watched, pager) =
+        (Receiver::start(Behaviour::status(410)).await, Receiver::start(Behaviour::ok()).await);
+    let app = start(&watched, &pager).await;
+    for number in 0..3 {
+        app.track(&format!("dies-{number}")).await;
+    }
+    app.until_settled(3).await;
+    app.app.duties.clone().roll_up().await.unwrap();
+    for number in 3..5 {
+        app.track(&format!("dies-{number}")).await;
+    }
+    app.until_settled(5).await;
+    // Three are rolled up before the restart, two with it.
+    let (dir, clock) = app.stop().await;
+    let app = with_alerts(Builder::after(dir, clock), PAGER).start().await;
+    evaluate(&app).await;
+    evaluate(&app).await;
+    let raised = alerts_received(&pager, 1).await.swap_remove(0);
+    assert_eq!(raised["properties"]["alert"], "dead_letters");
+    assert_eq!(raised["properties"]["detail"], "5 dead letters within an hour");
+}
+
+#[tokio::test]
+async fn deliveries_that_a_sibling_settled_and_dropped_events_are_no_failures() {
+    let receiver = Receiver::start(by_request(|it| {
+        Behaviour::status(if it.path == "/first" { 503 } else { 200 })
+    }))
+    .await;
+    let mappings = json!({"policy": "any", "mappings": [
+        {"name": "first", "url": receiver.url("/first")},
+        {"name": "second", "url": receiver.url("/second")},
+    ]});
+    let app = with_alerts(Builder::new(), PAGER).start().await;
+    app.apply(crate::support::app::pipeline(&[("one", "", mappings)])).await;
+    for number in 0..20 {
+        app.track(&format!("order-{number}")).await;
+    }
+    app.until_settled(40).await;
+    app.app.duties.clone().roll_up().await.unwrap();
+    for sum in sums(&*app.app.store).await {
+        assert_eq!((sum.accepted, sum.delivered, sum.dead), (40, 40, 0));
+        assert_eq!(sum.attempts - sum.failed, 20, "one request an event succeeded");
+    }
+    evaluate(&app).await;
+    let raised = app.app.store.alerts().await.unwrap();
+    assert!(raised.iter().all(|it| it.kind != AlertKind::DeadLetters), "{raised:?}");
+    app.ledger().await;
 }
 
 #[tokio::test]

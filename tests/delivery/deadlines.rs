@@ -159,7 +159,8 @@ async fn a_lease_in_hand_is_extended_and_its_attempt_is_recorded_once() {
 const LEAVE_LEASED: &str =
     "UPDATE deliveries SET state = 'leased', due_at = NULL, settled_at = NULL,
         token = token + 1, tried = 0, lease_node_id = 1, lease_expires_at = accepted_at;
-    UPDATE ledger SET leased = 1, delivered = 0, pending = 0;";
+    UPDATE ledger SET leased = 1, delivered = 0, pending = 0;
+    UPDATE statistics SET delivered = 0; UPDATE statistics_hours SET delivered = 0;";
 
 #[tokio::test]
 async fn the_lease_of_a_killed_process_is_recorded_as_unknown_and_the_delivery_is_tried() {

@@ -9,6 +9,10 @@ impl Capacity for MemoryStore {
     fn has_room(&self) -> bool {
         Self::has_room(self)
     }
+
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 #[async_trait]

@@ -23,6 +23,12 @@ fn every_scenario_of_the_bench_runs_and_loses_nothing() {
         "20",
         "--soak-seconds",
         "3",
+        "--mappings",
+        "20",
+        "--clients",
+        "3",
+        "--rest-seconds",
+        "1",
     ];
     let output = postrider().args(["--json", "bench", "--all"]).args(small).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -44,7 +50,10 @@ fn every_scenario_of_the_bench_runs_and_loses_nothing() {
             "apply",
             "redrive",
             "neighbours",
-            "soak"
+            "soak",
+            "readers",
+            "rest",
+            "recovery"
         ]
     );
     for scenario in scenarios {

@@ -85,8 +85,43 @@ async fn no_acknowledged_event_is_lost_over_fifty_kills_under_load() {
         assert!(received.contains_key(id), "{id} was acknowledged and never arrived (SEED={seed})");
     }
     check_repeated(&service, &received).await;
+    let total = statistics(&service).await;
+    let ledger = &service.status().await["ledger"];
+    for count in ["accepted", "delivered", "dead"] {
+        assert_eq!(total[count], ledger[count], "{count} (SEED={seed}): {total}");
+    }
     let doctor = service.run(&["doctor"]);
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}
+
+/// The sums of the statistics.
+async fn statistics(service: &Service) -> Value {
+    let path = "/api/v1/statistics?step_minutes=60";
+    service.client().get(path).await.unwrap().1["total"].clone()
+}
+
+#[tokio::test]
+async fn a_kill_right_after_many_deaths_loses_none_of_them_from_the_statistics() {
+    const DEATHS: usize = 1_500;
+    let receiver = Receiver::start(Behaviour::status(404)).await;
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"warn\"");
+    service.start().await;
+    service.apply(&[("one", &receiver.url("/"), json!({}))]).await;
+    let ids: Vec<String> = (0..DEATHS).map(|number| format!("m-{number}")).collect();
+    for batch in ids.chunks(500) {
+        assert_eq!(service.source().track_batch(batch).await, Some(StatusCode::OK));
+    }
+    service.until("all are dead", async |it| it.status().await["ledger"]["dead"] == DEATHS).await;
+    for restart in 0..2 {
+        service.kill();
+        service.start().await;
+        let total = statistics(&service).await;
+        for count in ["accepted", "attempts", "dead"] {
+            assert_eq!(total[count], DEATHS, "{count} after restart {restart}: {total}");
+        }
+        assert_eq!(total["delivered"], 0);
+    }
 }
 
 fn count_by_message(receiver: &Receiver) -> HashMap<String, usize> {

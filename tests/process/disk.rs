@@ -97,6 +97,59 @@ async fn no_acknowledged_event_is_lost_below_the_disk_floor_or_on_a_full_disk() 
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
 }
 
+#[tokio::test]
+async fn a_restart_on_a_full_disk_checkpoints_the_wal_and_delivers_while_intake_answers_507() {
+    let dir = TempDir::new().unwrap();
+    let Some(_disk) = SmallDisk::mount(dir.path(), 96) else {
+        return refused_below_the_floor(dir.path()).await;
+    };
+    let receiver = Receiver::start(Behaviour::hang()).await;
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 16\nlog = \"warn\"");
+    service.start().await;
+    service.apply(&[("one", &receiver.url("/"), json!({"timeout_ms": 1000}))]).await;
+    let source = service.source();
+    let mut acknowledged = HashSet::new();
+    // More than is reserved ahead, less than is checkpointed.
+    for number in 0..700 {
+        let id = format!("m-{number}");
+        assert_eq!(source.track_padded(&id, 8_000).await, Some(StatusCode::OK));
+        acknowledged.insert(id);
+    }
+    let (database, wal) = (dir.path().join("postrider.db"), dir.path().join("postrider.db-wal"));
+    let length = |path: &Path| std::fs::metadata(path).unwrap().len();
+    assert!(length(&wal) > 8 << 20, "the events are in the WAL");
+    assert!(length(&database) < 4 << 20, "and not in the database yet");
+    service.kill();
+    let ballast = dir.path().join("ballast");
+    let _ = std::fs::write(&ballast, vec![0; 96 << 20]);
+    service.start().await;
+    assert!(length(&database) > 5 << 20, "the WAL was checkpointed");
+    assert_eq!(service.source().track("full").await, Some(StatusCode::INSUFFICIENT_STORAGE));
+    receiver.set_script(Behaviour::ok());
+    service
+        .until("everything is delivered", async |it| {
+            it.status().await["ledger"]["delivered"] == acknowledged.len()
+        })
+        .await;
+    assert!(acknowledged.is_subset(&arrived(&receiver)));
+    // After an orderly stop, SQLite's files beside the database have to be created again.
+    assert!(service.terminate().await);
+    let _ = std::fs::OpenOptions::new()
+        .append(true)
+        .open(&ballast)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &vec![0; 96 << 20]));
+    service.start().await;
+    assert_eq!(service.source().track("full").await, Some(StatusCode::INSUFFICIENT_STORAGE));
+    std::fs::remove_file(&ballast).unwrap();
+    service
+        .until("intake accepts again", async |it| {
+            it.source().track("again").await == Some(StatusCode::OK)
+        })
+        .await;
+    let doctor = service.run(&["doctor"]);
+    assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}
+
 /// Signs in to the pages with the operator's token.
 async fn sign_in(service: &Service, dir: &Path) -> StatusCode {
     let token = std::fs::read_to_string(dir.join("postrider.db.token")).unwrap();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod crash;
+mod database_files;
 mod dev;
 mod disk;
 mod faulty_disk;

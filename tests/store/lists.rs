@@ -9,11 +9,12 @@ use postrider::domain::event::EventType;
 use postrider::domain::id::{DeliveryId, EventId, MappingId};
 use postrider::domain::retry::Next;
 use postrider::store::{
-    Accepted, AttemptQuery, Cursor, DeliveryQuery, EventConditions, EventQuery, StatisticsQuery,
-    StatisticsRow, StatusRange, StoreError,
+    Accepted, AttemptQuery, Cursor, DeliveryQuery, EventConditions, EventQuery, Record, Recorded,
+    StatisticsQuery, StatisticsRow, StatusRange, StoreError,
 };
 
-use super::world::World;
+use super::world::{WINDOW, World};
+use crate::support::statistics::sums;
 
 /// Three events of three mappings: what is dead, retried, leased and delivered.
 async fn four_deliveries(world: &World) -> [DeliveryId; 4] {
@@ -276,46 +277,98 @@ pub(crate) async fn a_missing_row_is_none(world: World) {
     assert!(world.store.attempts_of(DeliveryId(5)).await.expect("read").is_empty());
 }
 
-pub(crate) async fn statistics_add_up(world: World) {
+pub(crate) async fn statistics_add_up(mut world: World) {
     let minute = Duration::from_secs(60);
-    let mut row = StatisticsRow {
-        minute_at: super::START,
-        mapping_id: 1,
-        accepted: 2,
-        delivered: 1,
-        ..StatisticsRow::default()
-    };
-    row.attempted(7_000);
-    let later = StatisticsRow { minute_at: super::START + minute, mapping_id: 2, dead: 3, ..row };
-    world.store.add_statistics(vec![row, row, later]).await.expect("added");
-    world.store.add_statistics(Vec::new()).await.expect("added");
-    let ask = async |mappings: &[i64], until, hours| {
-        let mappings = mappings.iter().copied().map(MappingId).collect();
+    let [a, b] = [world.a.mapping_id, world.b.mapping_id];
+    for number in 0..2 {
+        let id = world.accept_leased(&format!("m-{number}"), world.a).await;
+        world.deliver(id, 1).await;
+    }
+    world.clock.advance(minute);
+    let dies = world.accept_leased("m-2", world.b).await;
+    let next = Next::Dead { reason: Reason::Rejected };
+    let death = world.record_of(dies, 1, Outcome::Rejected, next);
+    world.record(Record { mapping_id: b, ..death }).await;
+    let ask = async |world: &World, mappings: &[MappingId], until, hours| {
         let from = super::START - Duration::from_secs(3_600);
-        let query = StatisticsQuery { from, until, mappings, hours };
+        let query = StatisticsQuery { from, until, mappings: mappings.to_vec(), hours };
         world.store.statistics(query).await.expect("read")
     };
-    let end = super::START + minute * 2;
-    let minutes = ask(&[1, 2], end, false).await;
-    assert_eq!(minutes.len(), 2, "a row a minute");
-    assert_eq!((minutes[0].accepted, minutes[0].attempts, minutes[0].latencies[1]), (4, 2, 2));
-    assert_eq!((minutes[1].dead, minutes[1].attempt_us), (3, 7_000));
-    assert_eq!(ask(&[2], end, false).await.len(), 1, "of these mappings only");
-    assert_eq!(ask(&[1, 2], super::START + minute, false).await.len(), 1, "before the end");
-    let from = super::START - minute;
-    let both = vec![MappingId(1), MappingId(2), MappingId(3)];
-    let query = StatisticsQuery { from, until: end, mappings: both, hours: false };
-    let each = world.store.statistics_by_mapping(query).await.expect("read");
-    let told: Vec<_> = each.iter().map(|it| (it.mapping_id, it.accepted, it.dead)).collect();
-    assert_eq!(told, [(1, 4, 0), (2, 2, 3)], "a row a mapping");
-    let hours = ask(&[1, 2], end, true).await;
-    assert_eq!(hours.iter().map(|it| it.accepted).sum::<u64>(), 6);
+    let end = world.now() + minute;
+    let told = |it: &StatisticsRow| [it.accepted, it.attempts, it.delivered, it.dead, it.failed];
+    // Before and after a roll-up, in one step or several, and a restart.
+    for limit in [0, 1, 10] {
+        if limit > 0 {
+            let rolled_up = world.store.roll_up_statistics(limit).await.expect("rolled up");
+            assert_eq!(rolled_up.len(), 1, "one of two, then the other");
+        }
+        let minutes = ask(&world, &[a, b], end, false).await;
+        let expected = [[2, 2, 2, 0, 0], [1, 1, 0, 1, 1]];
+        assert_eq!(minutes.iter().map(told).collect::<Vec<_>>(), expected, "a row a minute");
+        assert_eq!((minutes[0].latencies[0], minutes[0].attempt_us), (2, 3_000));
+        assert_eq!(ask(&world, &[b], end, false).await.len(), 1, "of these mappings only");
+        let before = minutes[1].minute_at;
+        assert_eq!(ask(&world, &[a, b], before, false).await.len(), 1, "before the end");
+        let from = super::START - minute;
+        let mappings = vec![a, b, world.c.mapping_id];
+        let query = StatisticsQuery { from, until: end, mappings, hours: false };
+        let each = world.store.statistics_by_mapping(query).await.expect("read");
+        let each: Vec<_> = each.iter().map(|it| (it.mapping_id, told(it))).collect();
+        assert_eq!(each, [(a.0, expected[0]), (b.0, expected[1])], "a row a mapping");
+        let hours = ask(&world, &[a, b], end, true).await;
+        assert_eq!(hours.iter().map(|it| it.accepted).sum::<u64>(), 3);
+        world.check().await;
+        world.reopen().await;
+    }
+    assert_eq!(world.store.roll_up_statistics(10).await.expect("rolled up"), []);
+    let rolled_up = world.store.rolled_up_statistics(super::START).await.expect("read");
+    assert_eq!(
+        rolled_up.iter().map(|it| (it.mapping_id, it.dead)).collect::<Vec<_>>(),
+        [(a.0, 0), (b.0, 1)]
+    );
+    let hours = ask(&world, &[a, b], end, true).await;
     let old = Duration::from_secs(30 * 24 * 3_600);
     world.clock.advance(old);
-    let much_later = StatisticsRow { minute_at: super::START + old, ..row };
-    world.store.add_statistics(vec![much_later]).await.expect("added");
-    assert_eq!(ask(&[1, 2], end, false).await, [], "minutes are kept for days");
-    assert_eq!(ask(&[1, 2], end, true).await, hours, "hours for longer");
+    world.store.prune_statistics().await.expect("pruned");
+    assert_eq!(ask(&world, &[a, b], end, false).await, [], "minutes are kept for days");
+    assert_eq!(ask(&world, &[a, b], end, true).await, hours, "hours for longer");
+}
+
+pub(crate) async fn late_and_unknown_attempts_are_counted_once(world: World) {
+    let id = world.accept_leased("m-1", world.a).await;
+    let unknown =
+        world.record_of(id, 1, Outcome::Unknown, Next::Retry { due_at: world.service_now() });
+    assert_eq!(world.record(unknown.clone()).await, Recorded::Applied);
+    assert_eq!(world.record(unknown).await, Recorded::Late, "not stored");
+    assert_eq!(world.deliver(id, 1).await, Recorded::Late, "its lease was lost");
+    world.claim(world.a, 1).await;
+    assert_eq!(world.deliver(id, 2).await, Recorded::Applied);
+    for sum in sums(&*world.store).await {
+        assert_eq!((sum.accepted, sum.attempts, sum.delivered, sum.failed), (1, 3, 1, 1));
+        assert_eq!(sum.latencies.iter().sum::<u64>(), 2, "an unknown end has no latency");
+    }
+    world.check().await;
+}
+
+pub(crate) async fn a_step_that_fails_counts_nothing(world: World) {
+    let overdue = world.accept_pending("m-1", world.a).await;
+    assert_eq!(world.claim(world.a, 1).await.deliveries.len(), 1);
+    world.fail(overdue, 1, Duration::ZERO).await;
+    world.clock.advance(WINDOW * 2);
+    let request = world.request(vec![world.want(world.a, 10)]);
+    assert_eq!(world.store.bury_overdue(request).await.expect("buried"), 1);
+    for sum in sums(&*world.store).await {
+        assert_eq!((sum.dead, sum.delivered), (1, 0));
+    }
+    // In one transaction with steps that fail.
+    let stale = world.act();
+    let (refused, rolled_up) = futures_util::future::join(
+        world.store.change_pipeline(-1, Vec::new(), stale),
+        world.store.roll_up_statistics(10),
+    )
+    .await;
+    assert!(refused.is_err());
+    assert_eq!(rolled_up.expect("rolled up").len(), 2, "two minutes");
     world.check().await;
 }
 

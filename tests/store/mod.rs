@@ -22,6 +22,7 @@ mod retention;
 mod siblings;
 pub(crate) mod sqlite;
 mod sqlite_clock;
+mod sqlite_files;
 mod sqlite_integrity;
 mod sqlite_lists;
 mod sqlite_message_lookup;
@@ -160,6 +161,8 @@ macro_rules! conformance {
                 attempts_are_filtered_by_every_condition_and_paginated
                 a_missing_row_is_none
                 statistics_add_up
+                late_and_unknown_attempts_are_counted_once
+                a_step_that_fails_counts_nothing
                 the_backlog_is_recorded_for_the_minutes_in_which_it_changed
                 dead_letters_are_grouped_by_destination_and_reason
                 a_closed_store_returns_closed;

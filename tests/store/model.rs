@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use postrider::domain::attempt::Outcome;
-use postrider::domain::clock::{Clock as _, Moment, Timestamp};
+use postrider::domain::clock::{Moment, Timestamp};
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::destination::DeliveryPolicy;
 use postrider::domain::id::DeliveryId;
@@ -20,6 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::world::{LEASE, Target, WINDOW, World, lease_of};
+use crate::support::statistics::sums;
 
 const ROUNDS: u32 = 400;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -47,6 +48,7 @@ struct Model {
     duplicates: u64,
     /// Steps of the wall clock: since when, and its offset from then on.
     steps: Vec<(ServiceTime, i64)>,
+    attempts: u64,
 }
 
 impl Model {
@@ -134,6 +136,11 @@ impl Run {
             92..94 => self.step_clock().await,
             94..96 => self.prune().await,
             96..98 => self.long_pause().await,
+            98 => {
+                let limit = self.rng.random_range(1..4);
+                self.world.store.roll_up_statistics(limit).await.expect("rolled up");
+                "roll up"
+            }
             _ => {
                 self.world.reopen().await;
                 "reopen"
@@ -310,6 +317,7 @@ impl Run {
         let applies = row.state == State::Leased && row.token == token;
         assert_eq!(answer == Recorded::Applied, applies);
         row.attempts += usize::from(applies || is_kept);
+        self.model.attempts += u64::from(applies || is_kept);
         if !applies {
             return;
         }
@@ -451,6 +459,9 @@ impl Run {
     async fn compare(&self, round: u32, seed: u64) {
         let place = format!("round {round}; POSTRIDER_TEST_SEED={seed}");
         self.world.check().await;
+        for sum in sums(&*self.world.store).await {
+            assert_eq!(sum.attempts, self.model.attempts, "{place}");
+        }
         for (id, row) in &self.model.rows {
             let found = self.world.store.delivery(DeliveryId(*id)).await.expect("read");
             let found = found.unwrap_or_else(|| panic!("{id} is gone; {place}")).delivery;

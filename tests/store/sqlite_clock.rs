@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use postrider::domain::clock::Clock as _;
 use postrider::store::PruneRequest;
 
 use super::START_MOMENT;

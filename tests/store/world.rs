@@ -22,6 +22,7 @@ use postrider::store::{
 };
 
 use super::{START, StoreFactory};
+use crate::support::statistics::assert_add_up;
 
 /// How long deliveries are retried.
 pub(crate) const WINDOW: Duration = Duration::from_secs(4 * 3_600);
@@ -305,6 +306,7 @@ impl World {
         for finding in self.store.check_consistency(self.service_now()).await.expect("examined") {
             assert!(finding.ok || finding.check == "leases", "{finding:?}");
         }
+        assert_add_up(&*self.store).await;
     }
 
     pub(crate) async fn change(&self, changes: Vec<PipelineChange>) -> i64 {

@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::receiver::{Behaviour, Receiver};
+use super::statistics::assert_add_up;
 
 /// Timeout of a wait; exceeding it fails the test.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -298,6 +299,7 @@ impl TestApp {
         let sum =
             ledger.pending + ledger.leased + ledger.delivered + ledger.dead + ledger.discarded;
         assert_eq!(ledger.accepted, sum);
+        assert_add_up(&*self.app.store).await;
         ledger
     }
 

@@ -7,5 +7,6 @@ pub(crate) mod receiver;
 pub(crate) mod request;
 pub(crate) mod resolver;
 pub(crate) mod sse;
+pub(crate) mod statistics;
 pub(crate) mod tcp_proxy;
 pub(crate) mod unique_keys;

@@ -108,6 +108,14 @@ impl Process {
         self.memory("VmRSS:")
     }
 
+    /// Bytes it has read from files and sockets.
+    pub(super) fn read_bytes(&self) -> anyhow::Result<u64> {
+        let id = self.child.id().context("the process has ended")?;
+        let text = std::fs::read_to_string(format!("/proc/{id}/io"))?;
+        let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        Ok(read.context("/proc/…/io is not as proc(5) says")?.parse()?)
+    }
+
     fn memory(&self, which: &str) -> anyhow::Result<u64> {
         let id = self.child.id().context("the process has ended")?;
         let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;

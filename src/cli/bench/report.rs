@@ -15,6 +15,7 @@ pub(super) enum Unit {
     Microseconds,
     Milliseconds,
     Megabytes,
+    Percent,
     /// One figure over another of the same kind.
     Ratio,
 }
@@ -27,6 +28,7 @@ impl Unit {
             Self::Microseconds => " µs",
             Self::Milliseconds => " ms",
             Self::Megabytes => " MB",
+            Self::Percent => " %",
         }
     }
 
@@ -34,7 +36,7 @@ impl Unit {
         let decimals = match self {
             Self::Count | Self::PerSecond => 0,
             Self::Microseconds | Self::Megabytes => 1,
-            Self::Milliseconds | Self::Ratio => 2,
+            Self::Milliseconds | Self::Percent | Self::Ratio => 2,
         };
         format!("{value:.decimals$}{}", self.suffix())
     }

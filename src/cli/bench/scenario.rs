@@ -33,6 +33,12 @@ pub(super) enum Scenario {
     Neighbours,
     /// Minutes of load: RSS, WAL and latency stay constant
     Soak,
+    /// Clients that list without a pause: WAL and latency stay bounded
+    Readers,
+    /// A backlog that waits for its retries: CPU and reads at rest
+    Rest,
+    /// A start with thousands of mappings and a backlog that is due
+    Recovery,
 }
 
 impl fmt::Display for Scenario {

@@ -37,7 +37,14 @@ const DEAD_LETTER_FOUND: &str =
     "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
         settled_at = ?2
      WHERE id IN (SELECT value FROM json_each(?1))
-        AND state = 'pending' AND tried > 0 AND deadline_at <= ?3";
+        AND state = 'pending' AND tried > 0 AND deadline_at <= ?3
+     RETURNING mapping_id";
+/// Of each given mapping, with the end of its resumed window: those past their deadline.
+pub(super) const FIND_OVERDUE: &str = "SELECT d.id FROM json_each(?1) AS wanted
+     CROSS JOIN deliveries AS d INDEXED BY deliveries_overdue
+     WHERE d.state = 'pending' AND d.tried > 0 AND d.mapping_id = wanted.value ->> 0
+        AND d.deadline_at <= ?2 AND d.deadline_at >= wanted.value ->> 1
+     LIMIT ?3";
 /// For each given mapping, when its next pending delivery is due.
 const NEXT_DUE: &str = "SELECT wanted.value, (SELECT min(due_at) FROM deliveries
         WHERE state = 'pending' AND mapping_id = wanted.value)
@@ -176,6 +183,7 @@ fn serve(
     ledger.pending = ledger.pending.saturating_sub(count + dead);
     ledger.leased += count;
     ledger.dead += dead;
+    tx.statistics.dead(want.mapping_id, dead);
     if dead > 0 {
         leased.overdue.push((want.mapping_id, dead));
     }
@@ -232,29 +240,32 @@ impl Step for DeadLetterOverdue {
         let found = json(self.found.iter().copied());
         let Moment { wall, service } = self.now;
         let values = params![found, wall.as_micros(), service.as_micros()];
-        let dead = tx.execute(DEAD_LETTER_FOUND, values)?;
+        let read = |row: &Row<'_>| row.get(0).map(MappingId);
+        let ended = tx.sqlite.all::<_, rusqlite::Error>(DEAD_LETTER_FOUND, values, read)?;
+        ended.iter().for_each(|mapping_id| tx.statistics.dead(*mapping_id, 1));
+        let dead = u64::try_from(ended.len()).unwrap_or(u64::MAX);
         tx.state.ledger.pending = tx.state.ledger.pending.saturating_sub(dead);
         tx.state.ledger.dead += dead;
         Ok(dead)
     }
 }
 
-/// Finds deliveries for [`DeadLetterOverdue`]. On a reader: it may scan the mapping's whole backlog.
+/// Finds deliveries for [`DeadLetterOverdue`], on a reader: as many as the largest limit, whichever mappings they
+/// are of.
 pub(super) async fn find_overdue(
     conn: &mut SqliteConnection,
-    want: &ClaimWant,
+    wants: &[ClaimWant],
     now: ServiceTime,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT id FROM deliveries
-         WHERE state = 'pending' AND mapping_id = ? AND tried > 0
-            AND deadline_at <= ? AND deadline_at >= ?
-         LIMIT ?",
-    )
-    .bind(want.mapping_id.0)
-    .bind(now.as_micros())
-    .bind(want.resumed_deadline_at.as_micros())
-    .bind(int(u64::from(want.limit)))
-    .fetch_all(conn)
-    .await
+    let pairs = wants
+        .iter()
+        .map(|it| format!("[{},{}]", it.mapping_id.0, it.resumed_deadline_at.as_micros()));
+    let pairs: Vec<String> = pairs.collect();
+    let limit = wants.iter().map(|want| want.limit).max().unwrap_or(0);
+    sqlx::query_scalar(FIND_OVERDUE)
+        .bind(format!("[{}]", pairs.join(",")))
+        .bind(now.as_micros())
+        .bind(int(u64::from(limit)))
+        .fetch_all(conn)
+        .await
 }

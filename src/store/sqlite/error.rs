@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::file_identity::LostFile;
 use crate::store::StoreError;
 
 /// What has to be rolled back, and what is lost with it.
@@ -27,6 +28,9 @@ pub(super) enum SqliteError {
     /// From the read pool or a migration.
     #[error(transparent)]
     Sqlx(#[from] sqlx::Error),
+    /// A file was removed or replaced: what was committed is in a file that no path leads to.
+    #[error(transparent)]
+    Lost(#[from] LostFile),
 }
 
 impl From<rusqlite::Error> for SqliteError {
@@ -95,11 +99,15 @@ impl SqliteError {
                 let database = error.as_database_error()?;
                 Some(database.code().and_then(|code| code.parse().ok()).unwrap_or(0))
             }
+            Self::Lost(_) => None,
         }
     }
 
     /// How far the writer has to roll back.
     pub(super) fn reach(&self) -> Reach {
+        if matches!(self, Self::Lost(_)) {
+            return Reach::File;
+        }
         match self.code() {
             None => Reach::Connection,
             Some(SQLITE_IOERR_SHMSIZE) => Reach::Full,

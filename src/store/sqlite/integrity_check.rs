@@ -2,10 +2,11 @@
 //! rows with the ledger, the counters and each other.
 
 use futures_util::TryStreamExt as _;
-use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::error::Failure;
+use super::repair::COUNT;
 use super::row::{self, count, read_ledger};
 use crate::domain::service_time::ServiceTime;
 use crate::store::Finding;
@@ -45,18 +46,14 @@ async fn foreign_keys(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
 
 /// Compares the ledger with counted rows, both in one snapshot.
 async fn ledger(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
-    let row = sqlx::query(
-        "WITH states (pending, leased, delivered, dead, discarded) AS (SELECT
-            count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'leased'),
-            count(*) FILTER (WHERE state = 'delivered'), count(*) FILTER (WHERE state = 'dead'),
-            count(*) FILTER (WHERE state = 'discarded') FROM deliveries)
+    let sql = format!(
+        "WITH states (pending, leased, delivered, dead, discarded) AS ({COUNT})
          SELECT l.events_accepted, l.events_rejected, l.events_duplicate, l.accepted, l.pending,
             l.leased, l.delivered, l.dead, l.discarded, l.delivered_pruned, l.dead_pruned,
             l.discarded_pruned, s.pending, s.leased, s.delivered, s.dead, s.discarded
-         FROM ledger AS l, states AS s",
-    )
-    .fetch_one(conn)
-    .await?;
+         FROM ledger AS l, states AS s"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(conn).await?;
     let kept = read_ledger(|column| row.try_get::<i64, _>(column))?;
     let counted = |index: usize| row.try_get::<i64, _>(index).map(count);
     let counted = CountedDeliveries {

@@ -21,6 +21,7 @@ mod credential;
 mod dead_letters;
 mod dedup;
 mod error;
+mod file_identity;
 mod idempotency;
 mod integrity_check;
 mod job;
@@ -41,14 +42,18 @@ mod prune;
 mod query_plan_tests;
 mod record;
 mod removed;
+mod repair;
+mod reserve;
 mod row;
 mod scan;
 mod service_time;
 mod siblings;
 mod statistics;
+mod statistics_log;
 mod test_send;
 mod token;
 mod traits;
+mod vacuum;
 mod writer;
 
 pub use keyset::ScanLimits;
@@ -56,7 +61,7 @@ pub use open::{OpenError, OpenOptions, schema_version};
 
 use error::to_store;
 use writer::queue::Queue;
-use writer::status::WriterStatus;
+use writer::status::{Held, WriterStatus};
 
 /// Readers for deliveries: one claims while the other looks for due times or expired leases.
 const DELIVERY_READERS: u32 = 2;
@@ -79,15 +84,17 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database, creates it when it is missing and migrates its schema. Holds the lock file
-    /// beside it until the store is closed.
+    /// Opens the database, creates it when it is missing and migrates its schema. Holds its lock
+    /// until the store is closed.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong with the file; nothing in it was changed then.
-    pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+    pub async fn open(mut options: OpenOptions) -> Result<Self, OpenError> {
         open::check_directory(&options.path)?;
-        let lock = lock::FileLock::take(&options.path)?;
-        open::check_file(&options.path)?;
+        let lock = lock::DatabaseLock::take(&options.path)?;
+        options.path = lock.path().to_owned();
+        open::check_file(&options.path, lock.database())?;
+        reserve::release_if_full(lock.database(), &options.path);
         open::prepare(&options).await?;
         let readers = open::readers(&options.path, options.readers.max(1));
         let delivery_readers = open::readers(&options.path, DELIVERY_READERS);
@@ -115,6 +122,7 @@ impl SqliteStore {
         &self,
         context: &'static str,
     ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.status.admit(Held::Lists).await;
         self.readers.acquire().await.map_err(|error| to_store(context, error))
     }
 
@@ -122,10 +130,11 @@ impl SqliteStore {
         &self,
         context: &'static str,
     ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.status.admit(Held::All).await;
         self.delivery_readers.acquire().await.map_err(|error| to_store(context, error))
     }
 
-    /// The lock file admits one process: with this node registered, every other node has ended.
+    /// The lock admits one process: with this node registered, every other node has ended.
     fn succeeds_others(&self, node_id: NodeId) {
         *self.predecessors.lock().unwrap_or_else(PoisonError::into_inner) = Some(node_id);
     }

@@ -3,8 +3,8 @@
 
 use std::error::Error;
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,6 +218,7 @@ fn migrations() -> Vec<Migration> {
     let outbox = include_str!("../../../migrations/sqlite/0001_outbox.sql");
     let removed = include_str!("../../../migrations/sqlite/0002_removed.sql");
     let service_time = include_str!("../../../migrations/sqlite/0003_service_time.sql");
+    let log = include_str!("../../../migrations/sqlite/0005_statistics_log.sql");
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
@@ -225,6 +226,7 @@ fn migrations() -> Vec<Migration> {
         simple(1, "outbox", outbox),
         simple(2, "removed", removed),
         simple(3, "service time", service_time),
+        simple(5, "statistics log", log),
     ]
 }
 
@@ -243,18 +245,10 @@ pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Checks the file without SQLite and creates it, mode 0600, when it is missing.
-pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
+/// Checks the file without SQLite.
+pub(super) fn check_file(path: &Path, file: &File) -> Result<(), OpenError> {
     let shown = || path.display().to_string();
     let unreadable = |source| OpenError::Unreadable { path: shown(), source };
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(unreadable)?;
     let mut head = Vec::new();
     file.take(16).read_to_end(&mut head).map_err(unreadable)?;
     if head.is_empty() || head == b"SQLite format 3\0" {

@@ -12,9 +12,6 @@ use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::store::{PruneRequest, Pruned};
 
-/// Free pages returned to the file system with each step.
-const VACUUM: &str = "PRAGMA incremental_vacuum(64)";
-
 /// Expired events by key, with whether each may be removed and whether it is too young for any retention.
 const SCAN: &str = "SELECT e.id, e.first_delivery_id, e.delivery_count,
         CASE WHEN e.delivery_count = 0 THEN e.received_at < ?1
@@ -72,9 +69,6 @@ impl Step for Prune {
         let mut pruned = Pruned { more, ..Pruned::default() };
         for events in expired.chunks(128) {
             remove(tx, events, &mut pruned)?;
-        }
-        if pruned.events > 0 {
-            tx.sqlite.pragma(VACUUM)?;
         }
         Ok(pruned)
     }

@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite};
 
 use super::attempt_list;
+use super::claim::FIND_OVERDUE;
 use super::dedup::lookup;
 use super::job_selection::Selection;
 use super::keyset::{KeyRange, Scan};
@@ -15,7 +16,11 @@ use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};
 use crate::store::{AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatusRange};
 
-const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_outbox.sql");
+const SCHEMA: [&str; 3] = [
+    include_str!("../../../migrations/sqlite/0001_outbox.sql"),
+    include_str!("../../../migrations/sqlite/0002_removed.sql"),
+    include_str!("../../../migrations/sqlite/0005_statistics_log.sql"),
+];
 const BOUNDS: KeyRange = KeyRange { floor: 1, before: 9 };
 
 /// The steps of a statement's plan.
@@ -28,7 +33,9 @@ async fn plan(conn: &mut SqliteConnection, sql: QueryBuilder<Sqlite>) -> Vec<Str
 
 async fn database() -> SqliteConnection {
     let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(SCHEMA)).execute(&mut conn).await.unwrap();
+    for sql in SCHEMA {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+    }
     conn
 }
 
@@ -48,6 +55,15 @@ fn conditions() -> EventConditions {
         user_id: Some("user".to_owned()),
         message_id: Some("message".to_owned()),
     }
+}
+
+#[tokio::test]
+async fn overdue_deliveries_are_found_by_their_index() {
+    let mut conn = database().await;
+    let steps = plan(&mut conn, QueryBuilder::new(FIND_OVERDUE)).await;
+    let by_index =
+        "USING INDEX deliveries_overdue (mapping_id=? AND deadline_at>? AND deadline_at<?)";
+    assert!(steps.iter().any(|step| step.contains(by_index)), "{steps:?}");
 }
 
 #[tokio::test]

@@ -5,11 +5,13 @@ use rusqlite::params;
 
 use super::writer::step::Tx;
 use crate::domain::destination::DeliveryPolicy;
+use crate::domain::id::MappingId;
 use crate::domain::retry::Next;
 use crate::store::{Record, Recorded};
 
 /// The join order is fixed: an event's deliveries are a short range of keys.
-const FIND: &str = "SELECT d.id, d.state = 'leased', w.settled_at FROM deliveries AS w
+const FIND: &str =
+    "SELECT d.id, d.state = 'leased', w.settled_at, d.mapping_id FROM deliveries AS w
      CROSS JOIN events AS e ON e.id = w.event_id
      CROSS JOIN deliveries AS d ON d.id >= e.first_delivery_id
         AND d.id < e.first_delivery_id + e.delivery_count
@@ -23,6 +25,7 @@ struct Sibling {
     id: i64,
     is_leased: bool,
     settled_at: i64,
+    mapping_id: MappingId,
 }
 
 /// Settles the siblings of delivered records; a late record settles none. Of several winners of one event in
@@ -49,15 +52,17 @@ fn settle_others(tx: &mut Tx<'_>, winner: i64) -> rusqlite::Result<()> {
             id: row.get(0)?,
             is_leased: row.get(1)?,
             settled_at: row.get(2)?,
+            mapping_id: MappingId(row.get(3)?),
         })
     })?;
     let mut settle = tx.prepare(SETTLE)?;
-    for Sibling { id, is_leased, settled_at } in siblings {
+    for Sibling { id, is_leased, settled_at, mapping_id } in siblings {
         settle.execute(params![settled_at, winner, id])?;
         let ledger = &mut tx.state.ledger;
         let left = if is_leased { &mut ledger.leased } else { &mut ledger.pending };
         *left = left.saturating_sub(1);
         ledger.delivered += 1;
+        tx.statistics.delivered(mapping_id);
     }
     Ok(())
 }

@@ -1,21 +1,23 @@
 //! Statistics: counters by minute and by hour, and levels: how many deliveries were waiting and dead at the
 //! end of a minute.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use rusqlite::{ToSql, params};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
 use super::error::Failure;
 use super::row::{Columns, count, int};
 use super::service_time;
+use super::statistics_log::{MINUTE_MICROS, unpack};
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
+use crate::domain::id::MappingId;
 use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
 
-const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
 /// How long minutes are kept.
 const MINUTES_KEPT: Duration = Duration::from_secs(14 * 24 * 3_600);
@@ -26,11 +28,12 @@ const HOURS_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
 const LEVELS_KEPT: Duration = Duration::from_secs(40 * 24 * 3_600);
 
 /// The columns that are added up, in the order of [`values`].
-const COUNTED: [&str; 17] = [
+const COUNTED: [&str; 18] = [
     "accepted",
     "attempts",
     "delivered",
     "dead",
+    "failed",
     "attempt_us",
     "took_0",
     "took_1",
@@ -45,34 +48,56 @@ const COUNTED: [&str; 17] = [
     "took_10",
     "took_11",
 ];
+/// `failed` of a row that an earlier version wrote.
+const FAILED: &str = "coalesce(failed, max(attempts - delivered, 0))";
+
+/// A stored counter.
+fn stored(column: &'static str) -> &'static str {
+    if column == "failed" { FAILED } else { column }
+}
 
 fn values(row: &StatisticsRow) -> impl Iterator<Item = i64> {
-    let sums = [row.accepted, row.attempts, row.delivered, row.dead, row.attempt_us];
+    let sums = [row.accepted, row.attempts, row.delivered, row.dead, row.failed, row.attempt_us];
     sums.into_iter().chain(row.latencies).map(int)
 }
 
-/// Adds counts to their minutes and hours.
-pub(super) struct AddStatistics(pub(super) Vec<StatisticsRow>);
+/// Moves the oldest rows of the statistics log to their minutes and hours.
+pub(super) struct RollUp {
+    pub(super) limit: u32,
+}
 
-impl Step for AddStatistics {
-    type Answer = ();
-    const CONTEXT: &'static str = "add statistics";
+impl Step for RollUp {
+    type Answer = Vec<StatisticsRow>;
+    const CONTEXT: &'static str = "roll up statistics";
 
-    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        for row in &self.0 {
-            let hour_at = row.minute_at.start_of(HOUR_MICROS);
-            add(tx, "statistics", row.minute_at, row)?;
-            add(tx, "statistics_hours", hour_at, row)?;
-        }
-        for (table, kept) in [("statistics", MINUTES_KEPT), ("statistics_hours", HOURS_KEPT)] {
-            let sql = format!("DELETE FROM {table} WHERE minute_at < ?");
-            tx.execute(&sql, params![expired_before(tx, kept)?.as_micros()])?;
-        }
-        Ok(())
+    fn bulk_rows(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StatisticsRow>, Failure> {
+        let rows = tx.statistics.oldest(self.bulk_rows());
+        if rows.is_empty() {
+            return Ok(rows);
+        }
+        let (minutes, hours) = (addition("statistics"), addition("statistics_hours"));
+        for row in &rows {
+            add(tx, &minutes, row.minute_at, row)?;
+            add(tx, &hours, row.minute_at.start_of(HOUR_MICROS), row)?;
+        }
+        tx.statistics.remove(tx.sqlite, &rows)?;
+        Ok(rows)
+    }
+}
+
+/// The statement that adds a row's counters.
+fn addition(table: &'static str) -> String {
+    let columns = COUNTED.join(", ");
+    let marks = ", ?".repeat(COUNTED.len());
+    let sums = COUNTED.map(|it| format!("{it} = {} + excluded.{it}", stored(it))).join(", ");
+    format!(
+        "INSERT INTO {table} (minute_at, mapping_id, {columns}) VALUES (?, ?{marks})
+         ON CONFLICT (minute_at, mapping_id) DO UPDATE SET {sums}"
+    )
 }
 
 /// What is older is no longer kept.
@@ -82,22 +107,31 @@ fn expired_before(tx: &Tx<'_>, kept: Duration) -> rusqlite::Result<Timestamp> {
 
 fn add(
     tx: &Tx<'_>,
-    table: &'static str,
+    addition: &str,
     minute_at: Timestamp,
     row: &StatisticsRow,
 ) -> rusqlite::Result<()> {
-    let columns = COUNTED.join(", ");
-    let marks = ", ?".repeat(COUNTED.len());
-    let sums = COUNTED.map(|column| format!("{column} = {column} + excluded.{column}")).join(", ");
-    let sql = format!(
-        "INSERT INTO {table} (minute_at, mapping_id, {columns}) VALUES (?, ?{marks})
-         ON CONFLICT (minute_at, mapping_id) DO UPDATE SET {sums}"
-    );
     let counts: Vec<i64> = values(row).collect();
     let minute_at = minute_at.as_micros();
     let mut bound: Vec<&dyn ToSql> = vec![&minute_at, &row.mapping_id];
     bound.extend(counts.iter().map(|it| it as &dyn ToSql));
-    tx.execute(&sql, &bound).map(|_| ())
+    tx.execute(addition, &bound).map(|_| ())
+}
+
+/// Prunes minutes and hours past their retention.
+pub(super) struct PruneStatistics;
+
+impl Step for PruneStatistics {
+    type Answer = ();
+    const CONTEXT: &'static str = "prune statistics";
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        for (table, kept) in [("statistics", MINUTES_KEPT), ("statistics_hours", HOURS_KEPT)] {
+            let sql = format!("DELETE FROM {table} WHERE minute_at < ?");
+            tx.execute(&sql, params![expired_before(tx, kept)?.as_micros()])?;
+        }
+        Ok(())
+    }
 }
 
 /// Saves how many deliveries are waiting and dead now, if that has changed.
@@ -167,8 +201,51 @@ pub(super) enum By {
     Mapping,
 }
 
-/// The sums of the rows of some mappings.
+impl By {
+    /// What identifies the group of a row.
+    fn key(self, row: &StatisticsRow) -> (Timestamp, i64) {
+        match self {
+            Self::Time => (row.minute_at, 0),
+            Self::Mapping => (Timestamp::from_micros(0), row.mapping_id),
+        }
+    }
+}
+
+/// The sums of the rows of some mappings, those of the statistics log included.
 pub(super) async fn statistics(
+    conn: &mut SqliteConnection,
+    query: &StatisticsQuery,
+    by: By,
+) -> Result<Vec<StatisticsRow>, Failure> {
+    // One snapshot: a roll-up moves rows from one to the other.
+    let mut snapshot = conn.begin().await?;
+    let mut sums = BTreeMap::new();
+    for row in rolled_up_sums(&mut snapshot, query, by).await? {
+        sums.insert(by.key(&row), row);
+    }
+    for mut row in logged(&mut snapshot).await? {
+        if query.hours {
+            row.minute_at = row.minute_at.start_of(HOUR_MICROS);
+        }
+        let is_within = (query.from..query.until).contains(&row.minute_at);
+        if is_within && query.mappings.contains(&MappingId(row.mapping_id)) {
+            let (_, mapping_id) = by.key(&row);
+            let none =
+                StatisticsRow { minute_at: row.minute_at, mapping_id, ..StatisticsRow::default() };
+            sums.entry(by.key(&row)).or_insert(none).add(&row);
+        }
+    }
+    Ok(sums.into_values().collect())
+}
+
+/// The rows of the statistics log.
+async fn logged(conn: &mut SqliteConnection) -> Result<Vec<StatisticsRow>, Failure> {
+    const LOG: &str = "SELECT statistics FROM ledger UNION ALL SELECT counts FROM statistics_log";
+    let packed: Vec<Vec<u8>> = sqlx::query_scalar(LOG).fetch_all(conn).await?;
+    Ok(packed.iter().flat_map(|counts| unpack(counts)).collect())
+}
+
+async fn rolled_up_sums(
     conn: &mut SqliteConnection,
     query: &StatisticsQuery,
     by: By,
@@ -180,7 +257,7 @@ pub(super) async fn statistics(
     };
     let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {told}"));
     for column in COUNTED {
-        sql.push(format!(", sum({column})"));
+        sql.push(format!(", sum({})", stored(column)));
     }
     sql.push(format!(" FROM {table} WHERE minute_at >= ")).push_bind(query.from.as_micros());
     sql.push(" AND minute_at < ").push_bind(query.until.as_micros());
@@ -188,8 +265,23 @@ pub(super) async fn statistics(
     let ids: Vec<i64> = query.mappings.iter().map(|id| id.0).collect();
     sql.push(" AND mapping_id IN (SELECT value FROM json_each(");
     sql.push_bind(serde_json::Value::from(ids).to_string());
-    sql.push(format!(")) GROUP BY {group} ORDER BY {group}"));
+    sql.push(format!(")) GROUP BY {group}"));
     let found = sql.build().persistent(false).fetch_all(conn).await?;
+    found.iter().map(read).collect()
+}
+
+/// The rolled-up rows from this minute on that have attempts or dead letters.
+pub(super) async fn rolled_up(
+    conn: &mut SqliteConnection,
+    since: Timestamp,
+) -> Result<Vec<StatisticsRow>, Failure> {
+    let columns = COUNTED.map(stored).join(", ");
+    let mut sql = QueryBuilder::<Sqlite>::new(format!(
+        "SELECT minute_at, mapping_id, {columns} FROM statistics
+         WHERE (attempts > 0 OR dead > 0) AND minute_at >= "
+    ));
+    sql.push_bind(since.start_of(MINUTE_MICROS).as_micros());
+    let found = sql.build().fetch_all(conn).await?;
     found.iter().map(read).collect()
 }
 
@@ -204,6 +296,7 @@ fn read(row: &SqliteRow) -> Result<StatisticsRow, Failure> {
         attempts: next()?,
         delivered: next()?,
         dead: next()?,
+        failed: next()?,
         attempt_us: next()?,
         ..StatisticsRow::default()
     };

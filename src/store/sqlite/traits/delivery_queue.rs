@@ -78,16 +78,12 @@ impl DeliveryQueue for SqliteStore {
 
     async fn bury_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError> {
         const CONTEXT: &str = "look for overdue deliveries";
-        let mut found = Vec::new();
-        {
+        let found = {
             let mut conn = self.delivery_reader(CONTEXT).await?;
-            for want in &request.wants {
-                let mut overdue = claim::find_overdue(&mut conn, want, request.now.service)
-                    .await
-                    .map_err(|error| to_store(CONTEXT, error))?;
-                found.append(&mut overdue);
-            }
-        }
+            claim::find_overdue(&mut conn, &request.wants, request.now.service)
+                .await
+                .map_err(|error| to_store(CONTEXT, error))?
+        };
         if found.is_empty() {
             return Ok(0);
         }

@@ -7,13 +7,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::error::to_store;
-use super::super::{SqliteStore, dedup, integrity_check, schema_version, service_time};
+use super::super::{
+    SqliteStore, dedup, integrity_check, repair, schema_version, service_time, vacuum,
+};
+use crate::domain::auth::Act;
 use crate::domain::clock::Moment;
 use crate::domain::service_time::ServiceTime;
-use crate::store::{ConsistencyCheck, Engine, EngineDuty, Finding, Recurrence, StoreError};
+use crate::store::{
+    ConsistencyCheck, Engine, EngineDuty, Finding, LedgerRepair, Recurrence, StoreError,
+};
 
 /// How often the WAL is checkpointed and truncated while the writer is idle.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
+/// How often free pages are looked for.
+const VACUUM_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two steps that return free pages: a part of the disk's and the writer's time at most.
+const VACUUM_PAUSE: Duration = Duration::from_millis(10);
 
 #[async_trait]
 impl ConsistencyCheck for SqliteStore {
@@ -24,6 +33,10 @@ impl ConsistencyCheck for SqliteStore {
             .await
             .map_err(|error| to_store(CONTEXT, error))
     }
+
+    async fn repair_ledger(&self, act: Act, dry_run: bool) -> Result<LedgerRepair, StoreError> {
+        self.queue.step(repair::RepairLedger { act, dry_run }).await
+    }
 }
 
 #[async_trait]
@@ -33,11 +46,15 @@ impl Engine for SqliteStore {
     }
 
     fn duties(self: Arc<Self>) -> Vec<EngineDuty> {
-        let (checkpointed, rotated) = (Arc::clone(&self), self);
+        let (checkpointed, vacuumed, rotated) = (Arc::clone(&self), Arc::clone(&self), self);
         vec![
             EngineDuty::new("tidy", Recurrence::Every(TIDY_INTERVAL), move |_now| {
                 let store = Arc::clone(&checkpointed);
                 async move { store.queue.checkpoint().await }
+            }),
+            EngineDuty::new("vacuum", Recurrence::Every(VACUUM_INTERVAL), move |_now| {
+                let store = Arc::clone(&vacuumed);
+                async move { store.return_free_pages().await }
             }),
             EngineDuty::new("deduplication", Recurrence::Cron("25 0 * * * *"), move |now| {
                 let store = Arc::clone(&rotated);
@@ -71,6 +88,16 @@ impl Engine for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Returns free pages to the file system, until few are left.
+    async fn return_free_pages(&self) -> Result<(), StoreError> {
+        let mut begins = true;
+        while self.queue.step(vacuum::Vacuum { begins }).await? {
+            begins = false;
+            tokio::time::sleep(VACUUM_PAUSE).await;
+        }
+        Ok(())
+    }
+
     /// Compacts the de-duplication log and drops tables past their age.
     async fn rotate_deduplication(&self, now: ServiceTime) -> Result<(), StoreError> {
         let mut until = self.queue.step(dedup::tables::Compact { now, until: None }).await?;

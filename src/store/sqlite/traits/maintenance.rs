@@ -32,8 +32,12 @@ impl Maintenance for SqliteStore {
         self.queue.step(removed::EndRemoved { now, limit }).await
     }
 
-    async fn add_statistics(&self, rows: Vec<StatisticsRow>) -> Result<(), StoreError> {
-        self.queue.step(statistics::AddStatistics(rows)).await
+    async fn roll_up_statistics(&self, limit: u32) -> Result<Vec<StatisticsRow>, StoreError> {
+        self.queue.step(statistics::RollUp { limit }).await
+    }
+
+    async fn prune_statistics(&self) -> Result<(), StoreError> {
+        self.queue.step(statistics::PruneStatistics).await
     }
 
     async fn record_backlog(&self, now: Timestamp) -> Result<(), StoreError> {

@@ -10,6 +10,10 @@ impl Capacity for SqliteStore {
     fn has_room(&self) -> bool {
         self.status.has_room()
     }
+
+    fn failure(&self) -> Option<String> {
+        self.status.failure()
+    }
 }
 
 #[async_trait]

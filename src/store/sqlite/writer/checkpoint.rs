@@ -9,9 +9,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::super::error::SqliteError;
+use super::super::lock::DatabaseLock;
 use super::super::open::{self, OpenOptions};
+use super::super::reserve;
 use super::connection::Connection;
 use super::status::WriterStatus;
+use super::wal_reset::WalReset;
 
 /// At so many times the checkpoint threshold the writer checkpoints itself, without waiting for the one
 /// beside it.
@@ -22,8 +25,6 @@ const WAL_PAGES_WITHOUT_ROOM: i64 = 256;
 const MEASURE_EVERY_BYTES: usize = 1 << 20;
 /// How often free space is measured while commits go on.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// Free pages that an idle writer returns to the file system at a time.
-const VACUUM_WHEN_IDLE: &str = "PRAGMA incremental_vacuum(512)";
 /// How long an idle TRUNCATE checkpoint waits for readers: every commit waits behind it.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(20);
 
@@ -35,8 +36,7 @@ const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     options: OpenOptions,
-    /// The database file, for fsync. Closing it would release SQLite's POSIX locks on the file, so it stays
-    /// open as long as the store.
+    /// The database file, for fsync and its reserve.
     file: Arc<File>,
     directory: PathBuf,
     wal: PathBuf,
@@ -46,6 +46,7 @@ pub(super) struct Checkpointer {
     unmeasured: usize,
     /// Bytes since the last idle checkpoint.
     since_idle: usize,
+    reset: WalReset,
     /// The checkpoint that runs beside the writer.
     background: Option<JoinHandle<()>>,
 }
@@ -57,7 +58,11 @@ struct Frames {
 }
 
 impl Checkpointer {
-    pub(super) fn new(options: &OpenOptions, status: Arc<WriterStatus>) -> std::io::Result<Self> {
+    pub(super) fn new(
+        options: &OpenOptions,
+        status: Arc<WriterStatus>,
+        lock: &DatabaseLock,
+    ) -> Self {
         let mut wal = options.path.as_os_str().to_owned();
         wal.push("-wal");
         let directory = options
@@ -65,29 +70,59 @@ impl Checkpointer {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
             .map_or_else(|| PathBuf::from("."), PathBuf::from);
-        Ok(Self {
+        Self {
             options: options.clone(),
-            file: Arc::new(File::open(&options.path)?),
+            file: Arc::clone(lock.database()),
             directory,
             wal: PathBuf::from(wal),
+            reset: WalReset::new(Arc::clone(&status)),
             status,
             measured_at: Instant::now(),
             unmeasured: 0,
             since_idle: 0,
             background: None,
-        })
+        }
+    }
+
+    /// After a crash: checkpoints what it left in the WAL, so that the WAL is written from its beginning and needs
+    /// no more space. Where that fails, the WAL grows instead.
+    pub(super) fn checkpoint_recovered(&mut self, sqlite: &Connection) -> rusqlite::Result<()> {
+        self.measure(sqlite);
+        let frames = checkpoint(sqlite, NOOP)?;
+        if frames.all > frames.checkpointed
+            && let Err(error) = checkpoint(sqlite, PASSIVE)
+        {
+            tracing::warn!(%error, "the WAL was not checkpointed at start");
+        }
+        Ok(())
+    }
+
+    /// Reserves disk space for the database; whether there was room.
+    fn reserve(&mut self, sqlite: &Connection) -> bool {
+        const BYTES: &str =
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+        let bytes: i64 = match sqlite.one::<_, rusqlite::Error>(BYTES, &[], |row| row.get(0)) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(%error, "the database's size cannot be read");
+                return true;
+            }
+        };
+        reserve::extend(&self.file, u64::try_from(bytes).unwrap_or(0))
     }
 
     /// Measures free space and the WAL's size.
-    pub(super) fn measure(&mut self) {
+    pub(super) fn measure(&mut self, sqlite: &Connection) {
         self.measured_at = Instant::now();
+        let is_reserved = self.reserve(sqlite);
         let wal = std::fs::metadata(&self.wal).map_or(0, |found| found.len());
         self.options.metrics.wal_bytes.set(i64::try_from(wal).unwrap_or(i64::MAX));
         match rustix::fs::statvfs(&self.directory) {
             Ok(found) => {
                 let free = found.f_bavail.saturating_mul(found.f_frsize);
                 self.options.metrics.free_disk_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
-                self.status.set_room(free >= self.options.min_free_disk_bytes);
+                let has_room = free >= self.options.min_free_disk_bytes;
+                self.status.set_room(has_room && is_reserved);
             }
             Err(error) => tracing::warn!(%error, "the free disk space cannot be measured"),
         }
@@ -101,10 +136,13 @@ impl Checkpointer {
         bytes: usize,
     ) -> rusqlite::Result<()> {
         if self.measured_at.elapsed() >= MEASURE_EVERY {
-            self.measure();
+            self.measure(sqlite);
         }
         if self.background.take_if(|it| it.is_finished()).is_some() {
             checkpoint(sqlite, PASSIVE)?;
+        }
+        if self.background.is_none() {
+            self.reset.attempt(sqlite)?;
         }
         self.since_idle = self.since_idle.saturating_add(bytes);
         self.unmeasured = self.unmeasured.saturating_add(bytes);
@@ -112,9 +150,13 @@ impl Checkpointer {
             return Ok(());
         }
         self.unmeasured = 0;
-        self.measure();
+        self.measure(sqlite);
         let frames = checkpoint(sqlite, NOOP)?;
         let waiting = frames.all - frames.checkpointed;
+        let is_largest = frames.all >= self.options.checkpoint_pages * MAX_WAL_FACTOR;
+        if is_largest && self.background.is_none() {
+            self.reset.begin();
+        }
         if !self.status.has_room() {
             if waiting >= WAL_PAGES_WITHOUT_ROOM {
                 checkpoint(sqlite, PASSIVE)?;
@@ -133,13 +175,12 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// When idle: returns free pages to the file system and truncates the WAL, unless a reader uses it.
+    /// When idle: truncates the WAL, unless a reader uses it.
     pub(super) fn checkpoint_idle(&mut self, sqlite: &Connection) -> rusqlite::Result<()> {
         let written = std::mem::take(&mut self.since_idle);
         if written >= MEASURE_EVERY_BYTES || self.background.is_some() {
             return Ok(());
         }
-        sqlite.pragma(VACUUM_WHEN_IDLE)?;
         let frames = checkpoint(sqlite, PASSIVE)?;
         if frames.checkpointed == frames.all {
             sqlite.set_busy_timeout(TRUNCATE_TIMEOUT)?;
@@ -147,7 +188,7 @@ impl Checkpointer {
             sqlite.set_busy_timeout(open::BUSY_TIMEOUT)?;
             truncated?;
         }
-        self.measure();
+        self.measure(sqlite);
         Ok(())
     }
 
@@ -158,7 +199,7 @@ impl Checkpointer {
             let _ = background.join();
         }
         checkpoint(sqlite, TRUNCATE)?;
-        self.measure();
+        self.measure(sqlite);
         Ok(())
     }
 }

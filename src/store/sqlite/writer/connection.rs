@@ -78,6 +78,11 @@ impl Connection {
         self.0.busy_timeout(timeout)
     }
 
+    /// Leaves it open for as long as the process lives.
+    pub(crate) fn leak(self) {
+        let _kept_open = Box::leak(Box::new(self.0));
+    }
+
     /// Closes it.
     pub(crate) fn close(self) -> rusqlite::Result<()> {
         self.0.close().map_err(|(_connection, error)| error)

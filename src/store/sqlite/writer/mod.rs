@@ -11,8 +11,10 @@ use tokio::sync::oneshot;
 use super::dedup::bloom::Filters;
 use super::dedup::memtable::Memtable;
 use super::error::{Reach, SqliteError, to_store};
-use super::lock::FileLock;
+use super::file_identity::FileIdentities;
+use super::lock::DatabaseLock;
 use super::open::OpenOptions;
+use super::statistics_log::StatisticsLog;
 use crate::store::StoreError;
 
 mod checkpoint;
@@ -22,6 +24,7 @@ pub(super) mod queue;
 pub(super) mod state;
 pub(super) mod status;
 pub(super) mod step;
+mod wal_reset;
 mod write_batch;
 
 use checkpoint::Checkpointer;
@@ -48,10 +51,12 @@ pub(super) struct Writer {
     state: WriterState,
     memtable: Memtable,
     filters: Filters,
+    statistics: StatisticsLog,
     pacing: Pacing,
     options: OpenOptions,
     status: Arc<WriterStatus>,
     checkpointer: Checkpointer,
+    files: FileIdentities,
     commands: Commands,
 }
 
@@ -61,13 +66,13 @@ pub(super) async fn start(
     options: OpenOptions,
     status: Arc<WriterStatus>,
     commands: Commands,
-    lock: FileLock,
+    lock: DatabaseLock,
 ) -> Result<oneshot::Receiver<()>, SqliteError> {
     let (open, opened) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     let work = move || {
         // The receivers may be dropped.
-        match Writer::open(options, status, commands) {
+        match Writer::open(options, status, commands, &lock) {
             Ok(writer) => {
                 let _ = open.send(Ok(()));
                 let _ends = EndOnPanic(Arc::clone(&writer.status));
@@ -103,25 +108,30 @@ impl Writer {
         options: OpenOptions,
         status: Arc<WriterStatus>,
         commands: Commands,
+        lock: &DatabaseLock,
     ) -> Result<Self, SqliteError> {
         let sqlite = Connection::open(&options)?;
         let state = WriterState::load(&sqlite)?;
         let memtable = Memtable::load(&sqlite, options.memtable_keys)?;
+        let statistics = StatisticsLog::load(&sqlite)?;
         let filters = Filters::open(&options.path, state.rotation.filled);
         status.publish(state.ledger);
-        let mut checkpointer =
-            Checkpointer::new(&options, Arc::clone(&status)).map_err(sqlx::Error::Io)?;
-        checkpointer.measure();
+        let mut checkpointer = Checkpointer::new(&options, Arc::clone(&status), lock);
+        checkpointer.checkpoint_recovered(&sqlite)?;
+        let files = FileIdentities::of((lock.path(), lock.database()), lock.beside())
+            .map_err(sqlx::Error::Io)?;
         let pacing = Pacing::default();
         Ok(Self {
             sqlite,
             state,
             memtable,
             filters,
+            statistics,
             pacing,
             options,
             status,
             checkpointer,
+            files,
             commands,
         })
     }
@@ -147,7 +157,10 @@ impl Writer {
         {
             tracing::warn!(%error, "the last checkpoint failed; the next start recovers the WAL");
         }
-        if let Err(error) = self.sqlite.close() {
+        if self.files.check().is_err() {
+            // The last connection to close removes the files at the WAL's path, which may be another's by now.
+            self.sqlite.leak();
+        } else if let Err(error) = self.sqlite.close() {
             tracing::warn!(%error, "the database was not closed in order; the next start recovers");
         }
     }
@@ -209,7 +222,7 @@ impl Writer {
             }
             Reach::Full if batch.has_events() => {
                 batch.refuse_accepts();
-                self.checkpointer.measure();
+                self.checkpointer.measure(&self.sqlite);
                 if batch.is_empty() {
                     return;
                 }
@@ -239,6 +252,7 @@ impl Writer {
         match self.transact(batch) {
             Ok(()) => {
                 self.memtable.commit();
+                self.statistics.commit();
                 self.status.publish(self.state.ledger);
                 let now = Instant::now();
                 self.pacing.committed(began, now, batch.event_rows(), batch.work_rows());
@@ -252,6 +266,7 @@ impl Writer {
             Err(error) => {
                 self.state = before;
                 self.memtable.roll_back();
+                self.statistics.roll_back();
                 let reach = self.recover(&error);
                 Err(RolledBack { error, reach })
             }
@@ -267,19 +282,21 @@ impl Writer {
             state: &mut self.state,
             memtable: &mut self.memtable,
             filters: &mut self.filters,
+            statistics: &mut self.statistics,
             clock: &*self.options.clock,
         };
         batch.write(&mut tx)?;
         for step in &mut batch.steps {
             run_step(&mut tx, step.as_mut())?;
         }
-        if self.state != before {
-            self.state.save(&self.sqlite)?;
+        let statistics = self.statistics.save(&self.sqlite, self.options.clock.now())?;
+        if self.state != before || statistics.is_some() {
+            self.state.save(&self.sqlite, statistics)?;
         }
         let commit = Instant::now();
         self.sqlite.execute("COMMIT", &[])?;
         self.pacing.note_fsync(commit.elapsed());
-        Ok(())
+        Ok(self.files.check()?)
     }
 
     /// Rolls back or reopens after `error`; where that fails, the store fails for good.
@@ -306,7 +323,7 @@ impl Writer {
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        self.checkpointer.measure();
+        self.checkpointer.measure(&self.sqlite);
         self.checkpointer.checkpoint_idle(&self.sqlite).map_err(|error| {
             let error = SqliteError::from(error);
             self.recover(&error);
@@ -318,9 +335,11 @@ impl Writer {
 /// Runs a step in a savepoint: when it fails, the rest of the transaction stands.
 fn run_step(tx: &mut Tx<'_>, step: &mut dyn QueuedStep) -> Result<(), SqliteError> {
     let before = *tx.state;
+    let savepoint = tx.statistics.savepoint();
     tx.execute("SAVEPOINT step", &[])?;
     if !step.run(tx)? {
         *tx.state = before;
+        tx.statistics.roll_back_to(savepoint);
         tx.execute("ROLLBACK TO step", &[])?;
     }
     tx.execute("RELEASE step", &[])?;

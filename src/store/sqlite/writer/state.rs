@@ -54,14 +54,20 @@ impl WriterState {
         )
     }
 
-    /// Writes key counters and ledger in the running transaction.
-    pub(crate) fn save(&self, sqlite: &Connection) -> rusqlite::Result<()> {
+    /// Writes key counters, ledger and, where it has changed, the tail of the statistics log in the running
+    /// transaction.
+    pub(crate) fn save(
+        &self,
+        sqlite: &Connection,
+        statistics: Option<&[u8]>,
+    ) -> rusqlite::Result<()> {
         let ledger = &self.ledger;
         sqlite.execute(
             "UPDATE ledger SET events_accepted = ?, events_rejected = ?, events_duplicate = ?,
                 accepted = ?, pending = ?, leased = ?, delivered = ?, dead = ?, discarded = ?,
                 delivered_pruned = ?, dead_pruned = ?, discarded_pruned = ?,
-                next_event_id = ?, next_delivery_id = ?, next_attempt_id = ?
+                next_event_id = ?, next_delivery_id = ?, next_attempt_id = ?,
+                statistics = coalesce(?, statistics)
              WHERE id = 1",
             params![
                 int(ledger.events_accepted),
@@ -79,6 +85,7 @@ impl WriterState {
                 self.next_event_id,
                 self.next_delivery_id,
                 self.next_attempt_id,
+                statistics,
             ],
         )?;
         Ok(())

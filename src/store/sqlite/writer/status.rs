@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -15,7 +16,22 @@ pub(crate) struct WriterStatus {
     ledger: Mutex<Ledger>,
     has_room: AtomicBool,
     failed: watch::Sender<Option<String>>,
+    held: watch::Sender<Held>,
 }
+
+/// Which new readers wait, so that the WAL can be reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Held {
+    /// None.
+    None,
+    /// Those of lists and pages.
+    Lists,
+    /// Those of deliveries too.
+    All,
+}
+
+/// How long a reader waits at most, whatever the writer does.
+const HELD_AT_MOST: Duration = Duration::from_secs(1);
 
 impl WriterStatus {
     /// Before the writer has opened the file.
@@ -24,6 +40,7 @@ impl WriterStatus {
             ledger: Mutex::new(Ledger::default()),
             has_room: AtomicBool::new(true),
             failed: watch::Sender::new(None),
+            held: watch::Sender::new(Held::None),
         }
     }
 
@@ -47,10 +64,29 @@ impl WriterStatus {
         self.has_room.load(Ordering::Acquire)
     }
 
+    /// Sets which new readers wait.
+    pub(crate) fn hold(&self, held: Held) {
+        self.held.send_if_modified(|now| std::mem::replace(now, held) != held);
+    }
+
+    /// Waits while readers of this kind are held.
+    pub(crate) async fn admit(&self, kind: Held) {
+        if *self.held.borrow() >= kind {
+            let mut held = self.held.subscribe();
+            // In the end it reads in any case.
+            let _ = tokio::time::timeout(HELD_AT_MOST, held.wait_for(|held| *held < kind)).await;
+        }
+    }
+
     /// The content of the file is unknown: no more is written.
     pub(crate) fn fail(&self, error: &dyn fmt::Display) {
         tracing::error!(%error, "the database failed for good: the process must end and start again");
         self.failed.send_replace(Some(error.to_string()));
+    }
+
+    /// Why it has failed, if it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failed.borrow().clone()
     }
 
     /// Whether it has failed.

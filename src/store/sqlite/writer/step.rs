@@ -5,6 +5,7 @@ use rusqlite::ToSql;
 use super::super::dedup::bloom::Filters;
 use super::super::dedup::memtable::Memtable;
 use super::super::error::Failure;
+use super::super::statistics_log::StatisticsLog;
 use super::connection::{Connection, Statement};
 use super::state::WriterState;
 use crate::domain::clock::Clock;
@@ -30,6 +31,7 @@ pub(crate) struct Tx<'a> {
     pub(crate) state: &'a mut WriterState,
     pub(crate) memtable: &'a mut Memtable,
     pub(crate) filters: &'a mut Filters,
+    pub(crate) statistics: &'a mut StatisticsLog,
     pub(crate) clock: &'a dyn Clock,
 }
 
