@@ -16,9 +16,10 @@ use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};
 use crate::store::{AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatusRange};
 
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     include_str!("../../../migrations/sqlite/0001_outbox.sql"),
     include_str!("../../../migrations/sqlite/0002_removed.sql"),
+    include_str!("../../../migrations/sqlite/0003_service_time.sql"),
     include_str!("../../../migrations/sqlite/0005_statistics_log.sql"),
 ];
 const BOUNDS: KeyRange = KeyRange { floor: 1, before: 9 };
