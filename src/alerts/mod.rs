@@ -17,6 +17,7 @@ use crate::domain::auth::DestinationPath;
 use crate::domain::clock::Clock;
 use crate::domain::id::MappingId;
 use crate::domain::service_time::ServiceTime;
+use crate::domain::source_limiter::SourceLimiter;
 use crate::routing::LiveRoutes;
 use crate::store::{AlertStore, StatisticsRow, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
@@ -52,6 +53,8 @@ pub struct AlertParts {
     pub dispatcher: Dispatcher,
     /// The active pipeline.
     pub routes: LiveRoutes,
+    /// Reports sources over their limits.
+    pub limiter: Arc<SourceLimiter>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Alert counters; also the free disk space.
@@ -158,6 +161,10 @@ impl Alerts {
                 ),
                 raises: true,
             });
+        }
+        for (source_id, refused) in parts.limiter.take_refusals() {
+            let Some(source) = routes.source(source_id) else { continue };
+            found.push(rules::limited(&source.name, &source.limits, refused));
         }
         let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
         statistics.prune(now);

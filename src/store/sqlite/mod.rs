@@ -45,6 +45,7 @@ mod row;
 mod scan;
 mod service_time;
 mod siblings;
+mod source_usage;
 mod statistics;
 mod test_send;
 mod token;
