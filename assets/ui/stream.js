@@ -17,8 +17,9 @@ function watch(root) {
   // While paused: the new rows by their order.
   let paused = null;
   let pausedCount = 0;
-  // Events that the server dropped because this subscriber was lagging.
+  // Events that this subscriber missed, as far as the server knows their number.
   let dropped = 0;
+  let droppedMore = false;
   // Rows up to this order were cleared.
   let cleared = "";
 
@@ -41,7 +42,8 @@ function watch(root) {
       if (!row.hidden) shown += 1;
     }
     const here = list.children.length;
-    const lost = dropped ? `, ${dropped} dropped` : "";
+    const some = dropped ? `, ${dropped}${droppedMore ? " or more" : ""} missed` : "";
+    const lost = some || (droppedMore ? ", some may be missed" : "");
     count.textContent = `${shown === here ? here : `${shown} of ${here}`} shown${lost}`;
     empty.hidden = shown > 0;
   }
@@ -87,7 +89,9 @@ function watch(root) {
     source.onopen = () => { showConnected(); catchUp().catch(() => {}); };
     source.onmessage = (event) => add(rowsOf(event.data));
     source.addEventListener("missed", (event) => {
-      dropped += JSON.parse(event.data).missed;
+      const { missed } = JSON.parse(event.data);
+      if (Number.isInteger(missed)) dropped += missed;
+      else droppedMore = true;
       updateCount();
     });
     source.addEventListener("ended", () => { source.close(); location.reload(); });
@@ -97,9 +101,17 @@ function watch(root) {
       if (source.readyState === EventSource.CLOSED) setTimeout(reconnect, RECONNECT_MS);
     };
   }
+  // Why the server refuses the stream, which an EventSource does not tell.
+  async function isRefused() {
+    const response = await fetch(root.dataset.stream);
+    await response.body?.cancel();
+    return response.status === 429;
+  }
   async function reconnect() {
     const reached = await catchUp().catch(() => false);
-    if (reached) open();
+    const refused = reached && await isRefused().catch(() => false);
+    if (refused) showState("bad", "too many live pages are open: close one");
+    if (reached && !refused) open();
     else setTimeout(reconnect, RECONNECT_MS);
   }
 

@@ -17,6 +17,7 @@ use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::auth::DestinationPath;
 use crate::domain::clock::{Clock, Moment};
 use crate::domain::id::MappingId;
+use crate::domain::source_limiter::SourceLimiter;
 use crate::routing::LiveRoutes;
 use crate::store::{AlertStore, Statistics, StatisticsRow, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
@@ -57,6 +58,8 @@ pub struct AlertParts {
     pub dispatcher: Dispatcher,
     /// The active pipeline.
     pub routes: LiveRoutes,
+    /// Reports sources over their limits.
+    pub limiter: Arc<SourceLimiter>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Alert counters; also the free disk space.
@@ -203,6 +206,10 @@ impl Alerts {
                 ),
                 raises: true,
             });
+        }
+        for (source_id, refused) in parts.limiter.take_refusals() {
+            let Some(source) = routes.source(source_id) else { continue };
+            found.push(rules::limited(&source.name, &source.limits, refused));
         }
         // 0 until the free space is measured for the first time.
         let free = u64::try_from(parts.metrics.free_disk_bytes.get()).unwrap_or(0);

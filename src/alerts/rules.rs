@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::domain::alert::{AlertKind, Condition};
 use crate::domain::service_time::ServiceTime;
+use crate::domain::source::SourceLimits;
+use crate::domain::source_limiter::Refusals;
 
 /// The window of the failure rate.
 const FAILING_WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -88,6 +90,23 @@ fn failing(destination: &str, sum: Minute) -> Option<Condition> {
         detail: format!("{failed} of {attempts} attempts failed within ten minutes"),
         raises: attempts >= FAILING_MIN_ATTEMPTS && failed * 2 > attempts,
     })
+}
+
+/// A source whose requests were refused by its limits since the last evaluation.
+pub(super) fn limited(source: &str, limits: &SourceLimits, refused: Refusals) -> Condition {
+    let mut reached = Vec::new();
+    if let (Some((rate, _)), 1..) = (limits.rate(), refused.by_rate) {
+        reached.push(format!("{} requests exceed {rate} events a second", refused.by_rate));
+    }
+    if let (Some(quota), 1..) = (limits.daily_quota, refused.by_quota) {
+        reached.push(format!("{} requests exceed {quota} events a day", refused.by_quota));
+    }
+    Condition {
+        kind: AlertKind::SourceLimited,
+        subject: source.to_owned(),
+        detail: format!("refused: {}", reached.join(", ")),
+        raises: true,
+    }
 }
 
 /// Free space below twice the floor raises the alert; below two and a half times the floor keeps it

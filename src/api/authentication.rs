@@ -13,19 +13,26 @@ use super::problem::Problem;
 use super::request_id::RequestId;
 use crate::auth::{Allowance, Peer, WINDOW};
 use crate::domain::auth::{Admin, Caller, Operator};
+use crate::telemetry::refusals::FailedCredential;
 
 pub(super) async fn authenticate(
     State(api): State<Arc<Api>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let given = bearer(request.headers()).ok_or_else(Problem::no_token)?;
     let from = request.extensions().get::<Peer>().copied();
-    let caller = api
-        .service
-        .authenticator
-        .authenticate(given, from)
-        .map_err(|refusal| Problem::unauthorized(refusal.to_string()))?;
+    let failed = |why: &str| {
+        let address = from.map(|Peer(address)| address);
+        api.refusals.credential(FailedCredential::Token, address, why);
+    };
+    let given = bearer(request.headers()).ok_or_else(|| {
+        failed("no bearer token");
+        Problem::no_token()
+    })?;
+    let caller = api.service.authenticator.authenticate(given, from).map_err(|refusal| {
+        failed(&refusal.to_string());
+        Problem::unauthorized(refusal.to_string())
+    })?;
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let caller = Caller { request_id, ..caller };
     let allowance = api

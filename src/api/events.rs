@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::authentication::Authenticated;
 use super::page::Paged;
 use super::{Api, Problem};
 use crate::domain::auth::Caller;
-use crate::live::sse;
+use crate::live::{Rendering, sse};
 use crate::service::Condition;
 use crate::service::event_view::EventView;
 use crate::service::events::EventDetail;
 use crate::service::explain::Explanation;
+use crate::service::live::Watch;
 use crate::service::page::Page;
 
 /// List events, newest first.
@@ -54,13 +56,20 @@ pub(super) async fn explain(
 }
 
 /// Stream accepted events as server-sent events.
+///
+/// Each message has an id. A client that returns with it in `Last-Event-ID` gets what it missed, as far as that is
+/// kept; an event `missed` says how many it did not get, or `"unknown"`.
 #[utoipa::path(get, path = "/events/stream", tag = "events",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last message that it got")),
     responses((status = 200, description = "The event stream", body = String,
         content_type = "text/event-stream")))]
 pub(super) async fn stream(
     Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Query(conditions): Query<Vec<Condition>>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Ok(sse::response(api.service.watch_events(&caller, &conditions).await?, sse::json))
+    let watch = Watch { caller: &caller, session: None, after: sse::last_event_id(&headers) };
+    let events = api.service.watch_events(watch, &conditions).await?;
+    Ok(sse::response(events, Rendering::Json, |event| sse::json(&EventView::live(event))))
 }

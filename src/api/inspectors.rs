@@ -8,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -18,9 +18,10 @@ use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Clock;
 use crate::inspector::{InspectorName, Inspectors};
-use crate::live::sse;
+use crate::live::{Rendering, sse};
 use crate::service::Service;
-use crate::service::inspectors::{AnswerDocument, InspectorView};
+use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
+use crate::service::live::Watch;
 
 /// The maximum body size: more than the largest batch.
 const BODY_BYTES: usize = 5 * 1024 * 1024;
@@ -168,13 +169,20 @@ pub(super) async fn forget(
 }
 
 /// Stream an inspector's requests as server-sent events.
+///
+/// Each message has an id. A client that returns with it in `Last-Event-ID` gets what it missed, as far as that is
+/// kept; an event `missed` says how many it did not get, or `"unknown"`.
 #[utoipa::path(get, path = "/inspectors/{name}/stream", tag = "inspectors",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last message that it got")),
     responses((status = 200, description = "The event stream", body = String,
         content_type = "text/event-stream")))]
 pub(super) async fn stream(
     Authenticated(caller): Authenticated<Caller>,
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Ok(sse::response(api.service.watch_inspector(&caller, Some(&name))?, sse::json))
+    let watch = Watch { caller: &caller, session: None, after: sse::last_event_id(&headers) };
+    let requests = api.service.watch_inspector(watch, Some(&name))?;
+    Ok(sse::response(requests, Rendering::Json, |it| sse::json(&RequestView::of(it))))
 }

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use crate::service::Service;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::Refusals;
 
 mod attempts;
 mod audit;
@@ -49,6 +50,8 @@ pub struct Api {
     pub service: Arc<Service>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Counts and logs failed authentications.
+    pub refusals: Refusals,
 }
 
 /// The routes of the admin API and of the machine endpoints. There is no fallback outside

@@ -156,7 +156,9 @@ impl From<ServiceError> for Problem {
             ServiceError::Forbidden(error) => error.into(),
             ServiceError::Missing(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             ServiceError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
-            ServiceError::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
+            ServiceError::TooManyStreams(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", detail)
+            }
             ServiceError::Stale(_) => Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
             ServiceError::NotActive(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_active", detail)

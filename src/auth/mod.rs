@@ -1,7 +1,6 @@
 //! Authentication by bearer token. The tokens are held in memory, so that a request reads no table;
 //! tokens are created and revoked here, so that memory and store agree.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -19,6 +18,7 @@ use crate::store::{AuditLog, NewToken, Revocation, StoreError, Token, Tokens};
 mod rate_limit;
 mod token_request;
 
+pub use crate::domain::peer::Peer;
 pub use rate_limit::{Allowance, WINDOW};
 pub use token_request::{TokenFieldError, TokenSpec};
 
@@ -27,10 +27,6 @@ use rate_limit::Window;
 /// The name of the token that is created at the first start, for the command line on the same
 /// machine.
 pub const OPERATOR: &str = "operator";
-
-/// The address that a connection came from; a request carries it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
 
 /// Why authentication failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

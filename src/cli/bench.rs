@@ -9,6 +9,7 @@ mod cpu;
 mod crash;
 mod event;
 mod event_mark;
+mod fairness;
 mod goals;
 mod harness;
 mod history;
@@ -170,6 +171,7 @@ async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Resul
         Scenario::Apply => apply::run(harness).await,
         Scenario::Redrive => Box::pin(redrive::run(harness)).await,
         Scenario::Neighbours => neighbours::run(harness).await,
+        Scenario::Fairness => Box::pin(fairness::run(harness)).await,
         Scenario::Soak => soak::run(harness).await,
         Scenario::Readers => readers::run(harness).await,
         Scenario::Rest => rest::run(harness).await,

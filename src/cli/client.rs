@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use crate::api::Problem;
-use crate::sender::{ApiClient, ApiClientError};
+use crate::sender::{ApiClient, ApiClientError, ApiStream};
 use crate::settings::secrets::{generate, read_token};
 use crate::settings::{SettingFlags, Settings};
 
@@ -70,6 +70,34 @@ impl Client {
         }
         let (status, body) = self.operator.get(&path).await.map_err(unreachable)?;
         self.read(status, body)
+    }
+
+    /// The stream of accepted events, after the one with the id `after`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer or a problem.
+    pub(super) async fn events(
+        &self,
+        source: Option<&str>,
+        after: Option<&str>,
+    ) -> anyhow::Result<ApiStream> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(source.map(|source| ("source", source)));
+        let path = format!("/api/v1/events/stream?{}", query.finish());
+        let after = after.and_then(|id| HeaderValue::from_str(id).ok());
+        let headers = after.map(|id| (HeaderName::from_static("last-event-id"), id));
+        let headers = headers.into_iter().collect();
+        let mut stream = self.operator.stream(&path, headers).await.map_err(unreachable)?;
+        let status = stream.status();
+        if status.is_success() {
+            return Ok(stream);
+        }
+        let mut body = Vec::new();
+        while let Ok(Some(bytes)) = stream.next().await {
+            body.extend_from_slice(&bytes);
+        }
+        self.read(status, serde_json::from_slice(&body).unwrap_or_default())
+            .and_then(|never: Value| Err(anyhow::anyhow!("{status}: {never}")))
     }
 
     /// POST to a path under `/api/v1`, idempotent by its key: it is sent again when the answer is lost,

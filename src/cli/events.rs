@@ -1,21 +1,25 @@
-//! `events`: a list by filter, or one event with its deliveries.
+//! `events`: a list by filter, one event with its deliveries, or new ones as they are accepted.
 
 use std::process::ExitCode;
 
 use super::client::Client;
 use super::deliveries;
+use super::follow::follow;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
 use crate::service::event_view::EventView;
 use crate::service::events::EventDetail;
 use crate::service::page::Page;
 
-/// List events, newest first, or show one with its deliveries.
+/// List events, newest first, show one with its deliveries, or follow new ones.
 #[derive(Debug, clap::Args)]
 pub struct EventsArgs {
     /// Show this event with its deliveries
     #[arg(value_name = "ID", conflicts_with_all = ["source", "message_id", "rejected", "before"])]
     id: Option<String>,
+    /// Show events as they are accepted, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["id", "message_id", "rejected", "before"])]
+    follow: bool,
     /// Of this source
     #[arg(long)]
     source: Option<String>,
@@ -41,6 +45,10 @@ impl EventsArgs {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
         let mut out = globals.output();
+        if self.follow {
+            follow(&client, &mut out, self.source.as_deref()).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         if let Some(id) = self.id {
             let detail: EventDetail = client.get(&format!("/events/{id}"), &[]).await?;
             show(&mut out, &detail)?;

@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod events;
 pub mod explain;
 mod failure;
+mod follow;
 mod globals;
 pub mod import;
 pub mod inspect;
@@ -33,6 +34,7 @@ pub mod render;
 mod selection;
 pub mod send;
 pub mod serve;
+mod server_sent_events;
 pub mod status;
 pub mod test;
 pub mod tokens;
@@ -83,7 +85,7 @@ enum Verb {
     Deliveries(Box<deliveries::DeliveriesArgs>),
     /// List attempts over all deliveries
     Attempts(Box<attempts::AttemptsArgs>),
-    /// List events, or show one with its deliveries
+    /// List events, show one with its deliveries, or follow new ones
     Events(events::EventsArgs),
     /// Explain per mapping how an event was delivered, or why it did not match
     Explain(explain::ExplainArgs),

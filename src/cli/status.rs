@@ -6,7 +6,7 @@ use super::client::Client;
 use super::failure::exit;
 use super::globals::Globals;
 use super::output::{Table, painted, plain};
-use crate::service::status::StatusView;
+use crate::service::status::{LimitedSourceView, StatusView};
 
 /// Show the service's status; fails when it is not ready.
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,9 @@ impl StatusArgs {
             table.row([what.to_owned(), count.to_string()]);
         }
         out.table(&table)?;
+        if !status.limited_sources.is_empty() {
+            out.table(&limited_sources(&status.limited_sources))?;
+        }
         for alert in &status.alerts {
             let (subject, detail) = (plain(&alert.subject), plain(&alert.detail));
             let (kind, since) = (&alert.alert, &alert.raised_at);
@@ -63,4 +66,23 @@ impl StatusArgs {
         }
         Ok(code.into())
     }
+}
+
+fn limited_sources(sources: &[LimitedSourceView]) -> Table {
+    let mut table =
+        Table::new(&["source", "rate", "burst", "quota", "today", "refused: rate", "quota"]);
+    for LimitedSourceView { source, limits, usage } in sources {
+        let number = |number: Option<u64>| number.map_or("-".to_owned(), |it| it.to_string());
+        let (rate, burst) = limits.rate().unzip();
+        table.row([
+            source.clone(),
+            rate.map_or("-".to_owned(), |rate| format!("{rate}/s")),
+            number(burst.map(u64::from)),
+            number(limits.daily_quota),
+            number(limits.daily_quota.map(|_| usage.events_today)),
+            usage.refused_by_rate.to_string(),
+            usage.refused_by_quota.to_string(),
+        ]);
+    }
+    table
 }

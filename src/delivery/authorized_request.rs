@@ -33,10 +33,7 @@ impl Context {
         if route.has_credentials() {
             let is_literal = route.compiled().literal_origins().is_some();
             let admitted = route.settings.admits_credentials(url, is_literal);
-            admitted.map_err(|refused| PrepareError {
-                outcome: Outcome::Address,
-                error: refused.to_string(),
-            })?;
+            admitted.map_err(|refused| PrepareError::new(Outcome::Address, refused.to_string()))?;
             add_secret_parameters(route, url);
         }
         add_secret_headers(route, headers);
@@ -82,6 +79,7 @@ impl Context {
                 Err(fault) => {
                     let unauthorized = unauthorized(&fault);
                     exchange.outcome = unauthorized.outcome;
+                    exchange.local = unauthorized.local;
                     exchange.error = Some(format!("answered 401, and {}", unauthorized.error));
                 }
             }
@@ -128,7 +126,8 @@ pub(super) fn recorded_url(route: &MappingRoute, url: &Url) -> String {
 }
 
 fn unauthorized(error: &AuthError) -> PrepareError {
-    PrepareError { outcome: Outcome::Auth, error: error_chain::display(error) }
+    let local = error.lacking();
+    PrepareError { local, ..PrepareError::new(Outcome::Auth, error_chain::display(error)) }
 }
 
 /// The secrets in a request's headers: sensitive values without their scheme, and the password of Basic

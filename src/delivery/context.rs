@@ -29,6 +29,7 @@ use crate::outbound_auth::Authorizer;
 use crate::routing::LiveRoutes;
 use crate::sender::Sender;
 use crate::store::{DeliveryQueue, LeaseRef, StoreError};
+use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Tracer;
 
@@ -51,6 +52,8 @@ pub struct DispatcherParts {
     pub clock: Arc<dyn Clock>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Limits log lines about what this machine lacks.
+    pub log_rate: Arc<LogRate>,
     /// The node that owns the leases.
     pub node_id: NodeId,
     /// Starts and exports spans; none without a collector.

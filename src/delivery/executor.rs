@@ -155,7 +155,10 @@ impl Context {
         };
         let exchange = match authorized {
             Ok(()) => self.send(route, outgoing).await,
-            Err(cause) => Exchange::unsent(cause.outcome, cause.error),
+            Err(cause) => {
+                let local = cause.local;
+                Exchange { local, ..Exchange::unsent(cause.outcome, cause.error) }
+            }
         };
         if let (Some(spans), Some(span)) = (&self.parts.spans, span) {
             spans.ended(request_span(route, &batch, span, &exchange, started_at));
@@ -199,7 +202,7 @@ fn refuse_form_in_batch(
     if route.batching.is_some() && rendered.is_form() {
         let error =
             "headers: Content-Type makes it a form, which cannot be part of a batch".to_owned();
-        return Err(PrepareError { outcome: Outcome::Render, error });
+        return Err(PrepareError::new(Outcome::Render, error));
     }
     Ok(rendered)
 }

@@ -73,12 +73,14 @@ impl Context {
         execution: &mut Execution,
     ) {
         if let Some(lacking) = request.exchange.local {
-            tracing::error!(
-                mapping = route.name,
-                lacking = lacking.as_str(),
-                error = request.exchange.error.as_deref(),
-                "this machine lacks what a request needs: its deliveries are postponed"
-            );
+            if self.parts.log_rate.is_first(lacking.as_str()) {
+                tracing::error!(
+                    mapping = route.name,
+                    lacking = lacking.as_str(),
+                    error = request.exchange.error.as_deref(),
+                    "this machine lacks what a request needs: its deliveries are postponed"
+                );
+            }
             execution.postponed.extend(request.batch.deliveries().map(lease_of));
             return;
         }

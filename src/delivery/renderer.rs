@@ -15,6 +15,7 @@ use crate::functions::{Function, FunctionRun};
 use crate::mapping::Rendered;
 use crate::outbound_auth::Authorizer;
 use crate::routing::MappingRoute;
+use crate::sender::LocalResource;
 
 /// A rendered event, or why it could not be rendered.
 pub(super) struct Prepared {
@@ -32,6 +33,15 @@ pub(super) struct PrepareError {
     pub(super) outcome: Outcome,
     /// The error with its causes.
     pub(super) error: String,
+    /// What this machine lacked: no attempt was made.
+    pub(super) local: Option<LocalResource>,
+}
+
+impl PrepareError {
+    /// An error that is not this machine's.
+    pub(super) const fn new(outcome: Outcome, error: String) -> Self {
+        Self { outcome, error, local: None }
+    }
 }
 
 impl Context {
@@ -98,7 +108,7 @@ impl Prepared {
     fn from_run(route: &MappingRoute, ran: FunctionRun) -> Self {
         let rendered = match ran.event {
             Ok(document) => render(route, &document),
-            Err(failure) => Err(PrepareError { outcome: failure.outcome, error: failure.message }),
+            Err(failure) => Err(PrepareError::new(failure.outcome, failure.message)),
         };
         Self { rendered, console: ran.console, function_time: ran.duration }
     }
@@ -107,7 +117,7 @@ impl Prepared {
 /// For a run with fewer results than events, which a worker never gives.
 fn no_result() -> PrepareError {
     let error = "the function gave no result".to_owned();
-    PrepareError { outcome: Outcome::FunctionTimeout, error }
+    PrepareError::new(Outcome::FunctionTimeout, error)
 }
 
 fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, PrepareError> {
@@ -115,5 +125,5 @@ fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, PrepareErr
 }
 
 fn render_error(error: &(dyn std::error::Error + 'static)) -> PrepareError {
-    PrepareError { outcome: Outcome::Render, error: error_chain::display(error) }
+    PrepareError::new(Outcome::Render, error_chain::display(error))
 }

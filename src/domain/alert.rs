@@ -18,17 +18,20 @@ pub enum AlertKind {
     DeadLetters,
     /// Deliveries of a destination are near their deadline.
     WindowClosing,
+    /// A source sends more than its rate or its daily quota.
+    SourceLimited,
     /// Free disk space is near the floor below which events are refused.
     DiskLow,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CircuitOpen,
         Self::DestinationFailing,
         Self::DeadLetters,
         Self::WindowClosing,
+        Self::SourceLimited,
         Self::DiskLow,
     ];
 
@@ -40,6 +43,7 @@ impl AlertKind {
             Self::DestinationFailing => "destination_failing",
             Self::DeadLetters => "dead_letters",
             Self::WindowClosing => "window_closing",
+            Self::SourceLimited => "source_limited",
             Self::DiskLow => "disk_low",
         }
     }
@@ -57,7 +61,7 @@ impl AlertKind {
     pub const fn calm(self) -> Duration {
         Duration::from_secs(match self {
             Self::CircuitOpen | Self::DiskLow => 60,
-            Self::DestinationFailing | Self::DeadLetters => 5 * 60,
+            Self::DestinationFailing | Self::DeadLetters | Self::SourceLimited => 5 * 60,
             Self::WindowClosing => 20 * 60,
         })
     }
@@ -68,7 +72,7 @@ impl AlertKind {
 pub struct Alert {
     /// Its kind.
     pub kind: AlertKind,
-    /// Its subject: `source/destination/mapping`, `source/destination`, or the node's name.
+    /// Its subject: `source/destination/mapping`, `source/destination`, a source's or the node's name.
     pub subject: String,
     /// The measured values when it was raised.
     pub detail: String,

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::arrival_counter::ArrivalCounter;
@@ -16,7 +15,7 @@ use super::name::InspectorName;
 use super::verify::{self, Verdict};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::service_time::ServiceTime;
-use crate::live::{Feed, Subscription};
+use crate::live::{Feed, FeedItem, Subscription};
 use crate::sender::masked_headers;
 
 /// Inspectors at once; a further one evicts the least recently used.
@@ -82,6 +81,12 @@ pub struct InspectedRequest {
     pub tried: u32,
     /// The status of the response.
     pub answered: StatusCode,
+}
+
+impl FeedItem for InspectedRequest {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.path.len() + self.headers.len() + self.body.len()
+    }
 }
 
 /// A snapshot of an inspector.
@@ -152,8 +157,8 @@ impl State {
 impl Inspectors {
     /// An empty registry: an inspector is created by its first request or its first answer.
     #[must_use]
-    pub fn new(secrets: KnownSecrets, clock: Arc<dyn Clock>, stopping: CancellationToken) -> Self {
-        Self { inspectors: Mutex::default(), feed: Feed::new(stopping), secrets, clock }
+    pub fn new(secrets: KnownSecrets, clock: Arc<dyn Clock>, feed: Feed<InspectedRequest>) -> Self {
+        Self { inspectors: Mutex::default(), feed, secrets, clock }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<InspectorName, State>> {
@@ -199,8 +204,8 @@ impl Inspectors {
             body: state.answer.body.clone(),
             at: self.clock.service_now() + state.answer.delay,
         };
-        if self.feed.has_subscribers() {
-            self.feed.publish(inspected.clone());
+        if self.feed.is_recording() {
+            self.feed.publish([inspected.clone()]);
         }
         state.requests.push_front(Arc::new(inspected));
         state.requests.truncate(MAX_REQUESTS);
@@ -260,10 +265,10 @@ impl Inspectors {
         }
     }
 
-    /// Subscribes to the requests of all inspectors from now on; `None` at the limit of subscribers.
+    /// Subscribes to the requests of all inspectors after the one with this id; without one, from now on.
     #[must_use]
-    pub fn subscribe(&self) -> Option<Subscription<InspectedRequest>> {
-        self.feed.subscribe()
+    pub fn subscribe(&self, after: Option<&str>) -> Subscription<InspectedRequest> {
+        self.feed.subscribe(after)
     }
 }
 

@@ -13,7 +13,8 @@ fn inspectors(clock: &Arc<ManualClock>) -> Inspectors {
         "known" => vec![KnownSecret { destination: "web/crm".to_owned(), secret: "secret".into() }],
         _ => Vec::new(),
     });
-    Inspectors::new(secrets, Arc::clone(clock) as _, CancellationToken::new())
+    let feed = Feed::new(1, tokio_util::sync::CancellationToken::new());
+    Inspectors::new(secrets, Arc::clone(clock) as _, feed)
 }
 
 fn clock() -> Arc<ManualClock> {
@@ -127,11 +128,12 @@ fn credentials_are_masked() {
 #[tokio::test]
 async fn requests_are_published_live() {
     let inspectors = inspectors(&clock());
-    let mut subscription = inspectors.subscribe().expect("below the limit");
+    let mut subscription = inspectors.subscribe(None);
     inspectors.receive(&name("a"), &request(HeaderMap::new()), &Bytes::from_static(b"{}"));
     let Some(crate::live::Received::Item(live)) = subscription.next().await else {
         panic!("nothing")
     };
+    let live = &live.item;
     assert_eq!((live.inspector.as_str(), live.number), ("a", 1));
     assert_eq!(live.path, "/inspect/known/deep?a=1");
     assert!(inspectors.remove(&name("a")) && !inspectors.remove(&name("a")));

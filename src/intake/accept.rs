@@ -29,18 +29,26 @@ pub(super) async fn accept(
     live: &Feed<LiveEvent>,
 ) -> Result<BatchCounts, IntakeError> {
     let committed = Committed::of(&write);
-    let accepted = store.accept(write.events).await?;
+    let admitted = write.admitted;
+    let accepted = if admitted.as_ref().is_some_and(|it| it.is_counted) {
+        store.accept_counted(write.events).await?
+    } else {
+        store.accept(write.events).await?
+    };
     if accepted.len() != committed.events.len() {
         return Err(IntakeError::Unavailable(Some(StoreError::Foreign {
             what: format!("{} results for {} events", accepted.len(), committed.events.len()),
         })));
     }
     let effects = committed.effects(&accepted);
+    if let Some(admitted) = admitted {
+        admitted.settle(effects.tally.stored);
+    }
     slots.dispatch(effects.leased);
     if !effects.due.is_empty() {
         slots.notify_due(&effects.due);
     }
-    if live.has_subscribers() {
+    if live.is_recording() {
         committed.publish(&accepted, live);
     }
     Ok(effects.tally)
@@ -84,12 +92,14 @@ impl Committed {
     /// Publishes the stored events to the live feed.
     fn publish(&self, accepted: &[Accepted], live: &Feed<LiveEvent>) {
         let source: Arc<str> = self.source.name.as_str().into();
-        for ((event, _), accepted) in self.events.iter().zip(accepted) {
-            if let Accepted::Stored { event_id, .. } = accepted {
-                let (source, event) = (Arc::clone(&source), Arc::clone(event));
-                live.publish(LiveEvent { id: *event_id, source, event });
+        let of_stored = |((event, _), accepted): (&(Arc<Event>, usize), &Accepted)| match accepted {
+            Accepted::Stored { event_id, .. } => {
+                Some(LiveEvent::new(*event_id, Arc::clone(&source), event))
             }
-        }
+            Accepted::Duplicate => None,
+        };
+        let events: Vec<_> = self.events.iter().zip(accepted).filter_map(of_stored).collect();
+        live.publish(events);
     }
 
     fn effects(&self, accepted: &[Accepted]) -> Effects {

@@ -168,11 +168,16 @@ pub(super) fn decode(
 #[cfg(test)]
 mod tests {
     use super::super::memory_limit::MemoryLimit;
+    use super::super::tenant::Tenant;
     use super::*;
+    use crate::domain::id::SourceId;
     use axum::body::Body as Whole;
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use std::io::Write;
+
+    const ONE: Tenant = Tenant::Source(SourceId(1));
+    const OTHER: Tenant = Tenant::Source(SourceId(2));
 
     fn gzip(plain: &[u8]) -> Bytes {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn decompression_stops_at_the_limit() {
         let limit = MemoryLimit::new(usize::MAX);
-        let mut reservation = limit.reservation();
+        let mut reservation = limit.reservation(ONE);
         let mut decode = |plain: &[u8]| decode(gzip(plain), Encoding::Gzip, &mut reservation);
         let limit = vec![b' '; MAX_REQUEST_BYTES];
         assert_eq!(decode(&limit).expect("at the limit").len(), MAX_REQUEST_BYTES);
@@ -197,7 +202,7 @@ mod tests {
     fn concatenated_gzip_members_are_one_body() {
         let mut two = gzip(b"{\"a\":").to_vec();
         two.extend_from_slice(&gzip(b"1}"));
-        let mut reservation = MemoryLimit::new(usize::MAX).reservation();
+        let mut reservation = MemoryLimit::new(usize::MAX).reservation(ONE);
         let plain = decode(two.into(), Encoding::Gzip, &mut reservation).expect("two members");
         assert_eq!(&plain[..], b"{\"a\":1}");
     }
@@ -206,7 +211,7 @@ mod tests {
     fn broken_gzip_is_refused() {
         let whole = gzip(b"{\"a\":1}");
         for broken in [Bytes::new(), Bytes::from_static(b"{}"), whole.slice(..whole.len() - 3)] {
-            let mut reservation = MemoryLimit::new(usize::MAX).reservation();
+            let mut reservation = MemoryLimit::new(usize::MAX).reservation(ONE);
             assert!(matches!(
                 decode(broken, Encoding::Gzip, &mut reservation),
                 Err(IntakeError::Gzip(_))
@@ -236,7 +241,7 @@ mod tests {
         let text: Vec<u8> = (0..200_000u32).map(|at| at.to_le_bytes()[0]).collect();
         let pieces = text.chunks(9_001).map(|it| Ok::<_, BodyError>(Bytes::copy_from_slice(it)));
         let body = Whole::from_stream(futures_util::stream::iter(pieces.collect::<Vec<_>>()));
-        let mut reservation = MemoryLimit::new(usize::MAX).reservation();
+        let mut reservation = MemoryLimit::new(usize::MAX).reservation(ONE);
         let read = read(body, &mut reservation, Duration::from_secs(60)).await.expect("it comes");
         assert_eq!(read, text);
     }
@@ -244,10 +249,10 @@ mod tests {
     #[tokio::test]
     async fn a_body_over_the_memory_limit_is_refused_and_releases_its_reservation() {
         let limit = MemoryLimit::new(10);
-        let mut one = limit.reservation();
+        let mut one = limit.reservation(ONE);
         let within = Duration::from_secs(60);
         let body = read(Whole::from("123456"), &mut one, within).await.expect("there is room");
-        let mut other = limit.reservation();
+        let mut other = limit.reservation(OTHER);
         let refused = read(Whole::from("12345"), &mut other, within).await;
         assert!(matches!(refused, Err(IntakeError::Overloaded)));
         assert_eq!(limit.used_bytes(), body.len());

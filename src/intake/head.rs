@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::body::Encoding;
 use super::endpoint::Endpoint;
+use super::tenant::Tenant;
 use crate::domain::trace::Trace;
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -18,6 +19,8 @@ pub(super) struct RequestHead {
     pub(super) encoding: Encoding,
     /// The write key in the headers, if any; it belonged to an enabled source when the head was read.
     pub(super) key: Option<String>,
+    /// Whose share of intake it takes.
+    pub(super) tenant: Tenant,
     /// The trace that the request is part of.
     pub(super) trace: Option<Arc<Trace>>,
 }

@@ -9,9 +9,11 @@ use super::endpoint::Endpoint;
 use super::message::{Messages, RequestContext};
 use super::outbox::OutboxWrite;
 use super::response::IntakeError;
+use super::tenant::Tenant;
 use super::tracking_api::Intake;
 use crate::domain::auth::DestinationPath;
 use crate::domain::event::EventType;
+use crate::domain::source::SourceLimits;
 use crate::json;
 use crate::routing::SourceRoute;
 use crate::store::StoreError;
@@ -34,12 +36,13 @@ impl Intake {
         let endpoint = Endpoint::Single(EventType::Track);
         let messages = Messages::of(endpoint, &body, value).map_err(refused)?;
         let source_id = source.id;
+        let memory = self.memory.reservation(Tenant::Source(source_id));
         let message_ids = &self.message_ids;
         let context =
             RequestContext { source_id, received_at: received_at.wall, message_ids, trace: None };
         let mut write = OutboxWrite::new(source, received_at, messages.len());
         let slots = write.fill(messages.read(&context), Arc::clone(&self.dispatch));
-        self.accept((write, slots), self.memory.reservation()).await.map_err(refused)?;
+        self.accept((write, slots), (memory, None)).await.map_err(refused)?;
         Ok(true)
     }
 
@@ -52,6 +55,8 @@ impl Intake {
             id: source.id,
             name: source.name.clone(),
             enabled: source.enabled,
+            // The service's own events do not count.
+            limits: SourceLimits::default(),
             destinations: vec![Arc::clone(destination)],
         }))
     }

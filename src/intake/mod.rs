@@ -2,6 +2,7 @@
 //! after the commit. First attempts of deliveries leased to this node are dispatched through [`Dispatch`].
 
 mod accept;
+mod admitted;
 mod body;
 mod detached;
 mod dispatch;
@@ -17,7 +18,9 @@ mod raw_json;
 mod response;
 mod slots;
 mod span;
+mod tenant;
 mod tracking_api;
+mod turns;
 mod validate;
 mod write_key;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::admitted::Admitted;
 use super::dispatch::Dispatch;
 use super::message::ParsedMessage;
 use super::slots::ReservedSlots;
@@ -32,6 +33,8 @@ pub(super) struct OutboxWrite {
     mapping_of: Vec<usize>,
     /// Memory in addition to the request's body.
     pub(super) added_bytes: usize,
+    /// The events in their source's limits; none for the service's own.
+    pub(super) admitted: Option<Admitted>,
 }
 
 /// The deliveries of one mapping in a request.
@@ -55,6 +58,7 @@ impl OutboxWrite {
             mappings: Vec::new(),
             mapping_of: Vec::with_capacity(events),
             added_bytes: 0,
+            admitted: None,
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::limits::{
     MAX_BATCH_MESSAGES, MAX_ENVELOPE_BYTES, MAX_MERGED_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES,
 };
+use crate::domain::source_limiter::LimitReached;
 use crate::json::ParseError;
 use crate::store::StoreError;
 
@@ -67,6 +68,8 @@ pub(super) enum IntakeError {
     BrokenBody(#[source] BodyError),
     #[error("the service is overloaded: retry")]
     Overloaded,
+    #[error("{}", limit_text(.0))]
+    Limited(LimitReached),
     #[error("the disk is full: no events are accepted until space is freed")]
     DiskFull,
     #[error("the outbox is not available: retry")]
@@ -108,8 +111,23 @@ impl IntakeError {
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "timeout"),
             Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "incomplete_body"),
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+            Self::Limited(LimitReached::Rate { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+            }
+            Self::Limited(LimitReached::Quota { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded")
+            }
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        }
+    }
+
+    /// When to retry what was refused for a moment, in seconds.
+    const fn retry_after_s(&self) -> u64 {
+        let Self::Limited(reached) = self else { return 1 };
+        match reached {
+            LimitReached::Rate { retry_after_s, .. }
+            | LimitReached::Quota { retry_after_s, .. } => *retry_after_s,
         }
     }
 
@@ -125,7 +143,7 @@ impl IntakeError {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after_s()));
             }
             StatusCode::INSUFFICIENT_STORAGE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
@@ -133,6 +151,18 @@ impl IntakeError {
             _ => {}
         }
         headers
+    }
+}
+
+fn limit_text(reached: &LimitReached) -> String {
+    match reached {
+        LimitReached::Rate { per_second, retry_after_s } => {
+            format!("the source may send {per_second} events a second: retry in {retry_after_s} s")
+        }
+        LimitReached::Quota { quota, left, retry_after_s } => format!(
+            "the source may send {quota} events a day (UTC), of which {left} are left: retry in \
+             {retry_after_s} s"
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP handlers of the tracking API: authenticate, read, validate, route, accept.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
 
 use super::accept::{self, BatchCounts};
+use super::admitted::Admitted;
 use super::body::{self, RequestBody};
 use super::detached::Detached;
 use super::dispatch::Dispatch;
@@ -29,13 +31,19 @@ use super::outbox::OutboxWrite;
 use super::response::{self, IntakeError};
 use super::slots::ReservedSlots;
 use super::span::AcceptSpan;
+use super::tenant::Tenant;
+use super::turns::{Turn, Turns};
 use super::write_key;
 use crate::domain::clock::{Clock, Moment};
+use crate::domain::peer::Peer;
+use crate::domain::source_limiter::SourceLimiter;
 use crate::json;
 use crate::live::{Feed, LiveEvent};
 use crate::routing::{LiveRoutes, Routes, SourceRoute};
 use crate::store::Outbox;
-use crate::telemetry::metrics::{Answer, Metrics};
+use crate::telemetry::log_rate::brief;
+use crate::telemetry::metrics::{Answer, Metrics, SourceLimit};
+use crate::telemetry::refusals::{FailedCredential, Refusals};
 use crate::telemetry::traces::Tracer;
 
 /// The dependencies of intake.
@@ -50,10 +58,14 @@ pub struct IntakeParts {
     pub spans: Option<Tracer>,
     /// The live feed of accepted events.
     pub live: Feed<LiveEvent>,
+    /// What sources may still send.
+    pub limiter: Arc<SourceLimiter>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Counts and logs what is refused.
+    pub refusals: Refusals,
     /// Timeout for reading a request's body.
     pub body_timeout: Duration,
     /// Generates ids for messages without one.
@@ -67,12 +79,15 @@ pub struct Intake {
     pub(super) dispatch: Arc<dyn Dispatch>,
     spans: Option<Tracer>,
     live: Feed<LiveEvent>,
+    limiter: Arc<SourceLimiter>,
     pub(super) clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    refusals: Refusals,
     body_timeout: Duration,
     pub(super) message_ids: MessageIds,
     pub(super) memory: MemoryLimit,
     unauthenticated_memory: MemoryLimit,
+    turns: Turns,
     accepting: TaskTracker,
 }
 
@@ -123,12 +138,15 @@ impl Intake {
             dispatch: parts.dispatch,
             spans: parts.spans,
             live: parts.live,
+            limiter: parts.limiter,
             clock: parts.clock,
             metrics: parts.metrics,
+            refusals: parts.refusals,
             body_timeout: parts.body_timeout,
             message_ids: MessageIds::new(parts.rng),
             memory: MemoryLimit::new(MEMORY_LIMIT_BYTES),
             unauthenticated_memory: MemoryLimit::new(UNAUTHENTICATED_MEMORY_LIMIT_BYTES),
+            turns: Turns::default(),
             accepting: TaskTracker::new(),
         }
     }
@@ -144,6 +162,7 @@ impl Intake {
     pub async fn answer<B: RequestBody>(self: &Arc<Self>, request: Request<B>) -> Response {
         let uri = request.uri().clone();
         let path = uri.path();
+        let from = request.extensions().get::<Peer>().map(|Peer(address)| *address);
         let (status, response) = match self.receive(request).await {
             Ok(tally) => {
                 let BatchCounts { stored, duplicates } = tally;
@@ -151,14 +170,26 @@ impl Intake {
                 (StatusCode::OK, response::success())
             }
             Err(refusal) => {
-                let (status, code) = refusal.status_and_code();
-                let cause = std::error::Error::source(&refusal).map(tracing::field::display);
-                tracing::warn!(path, status = status.as_u16(), code, cause, "refused: {refusal}");
-                (status, refusal.into_response())
+                self.note(&refusal, path, from);
+                (refusal.status_and_code().0, refusal.into_response())
             }
         };
         self.metrics.intake_answers.get_or_create(&Answer { status: status.as_u16() }).inc();
         response
+    }
+
+    /// Logs a refusal by the rate of its code.
+    fn note(&self, refusal: &IntakeError, path: &str, from: Option<IpAddr>) {
+        let (status, code) = refusal.status_and_code();
+        if matches!(refusal, IntakeError::UnknownWriteKey) {
+            self.refusals.credential(FailedCredential::WriteKey, from, code);
+        }
+        if self.refusals.is_first(code) {
+            let cause = std::error::Error::source(refusal).map(|cause| brief(&cause.to_string()));
+            let (status, path) = (status.as_u16(), brief(path));
+            let from = from.map(tracing::field::display);
+            tracing::warn!(path, status, code, cause, from, "refused: {refusal}");
+        }
     }
 
     async fn receive<B: RequestBody>(
@@ -174,12 +205,13 @@ impl Intake {
             }
         };
         let memory = if head.key.is_some() { &self.memory } else { &self.unauthenticated_memory };
-        let mut reservation = memory.reservation();
+        let mut reservation = memory.reservation(head.tenant);
         let body = body::read(body, &mut reservation, self.body_timeout).await?;
+        let turn = self.turns.wait(head.tenant, body.len(), head.encoding).await;
         let received_at = self.clock.moment();
         let span = self.spans.as_ref().map(|spans| AcceptSpan::begin(spans, &mut head));
         let write = self.write(head, body, received_at, &mut reservation)?;
-        let tally = self.accept(write, reservation).await;
+        let tally = self.accept(write, (reservation, Some(turn))).await;
         let took = self.clock.service_now().since(received_at.service);
         if let Some(span) = span {
             span.end(received_at.wall, took, &tally);
@@ -195,9 +227,18 @@ impl Intake {
             return Err(IntakeError::Method);
         }
         let key = write_key::in_headers(&head.headers);
-        if let Some(key) = &key {
-            find_source(&self.routes.current(), key)?;
-        }
+        let source = key.as_deref().map(|key| find_source(&self.routes.current(), key));
+        let from = || head.extensions.get::<Peer>().map(|Peer(address)| *address);
+        let tenant = match source.transpose()? {
+            Some(source) => {
+                let limits = &source.limits;
+                self.limiter
+                    .check(source.id, limits, self.clock.now())
+                    .map_err(|reached| self.limited(&source, IntakeError::Limited(reached)))?;
+                Tenant::Source(source.id)
+            }
+            None => Tenant::Peer(from()),
+        };
         let encoding = body::encoding(&head.headers)?;
         if body::content_length(&head.headers) > Some(MAX_REQUEST_BYTES) {
             return Err(IntakeError::RequestTooLarge);
@@ -205,7 +246,16 @@ impl Intake {
         if !self.store.has_room() {
             return Err(IntakeError::DiskFull);
         }
-        Ok(RequestHead { endpoint, encoding, key, trace: trace(&head.headers) })
+        Ok(RequestHead { endpoint, encoding, key, tenant, trace: trace(&head.headers) })
+    }
+
+    /// Counts a request that is over its source's limits.
+    fn limited(&self, source: &SourceRoute, refusal: IntakeError) -> IntakeError {
+        if let IntakeError::Limited(reached) = &refusal {
+            let label = SourceLimit { source: source.name.clone(), limit: reached.as_str() };
+            self.metrics.source_limited.get_or_create(&label).inc();
+        }
+        refusal
     }
 
     /// Drains a refused request so that its sender reads the response. With `Expect: 100-continue` the
@@ -235,8 +285,11 @@ impl Intake {
             trace: head.trace,
         };
         let messages = Messages::of(head.endpoint, &body, value)?;
+        let admitted = Admitted::take(&self.limiter, &source, messages.len(), received_at.wall)
+            .map_err(|refusal| self.limited(&source, refusal))?;
         let mut write = OutboxWrite::new(source, received_at, messages.len());
         let slots = write.fill(messages.read(&context), Arc::clone(&self.dispatch));
+        write.admitted = Some(admitted);
         reservation.grow(write.added_bytes)?;
         Ok((write, slots))
     }
@@ -245,11 +298,11 @@ impl Intake {
     pub(super) async fn accept(
         self: &Arc<Self>,
         (write, slots): (OutboxWrite, ReservedSlots),
-        reservation: Reservation,
+        until_committed: (Reservation, Option<Turn>),
     ) -> Result<BatchCounts, IntakeError> {
         let intake = Arc::clone(self);
         let accepting = async move {
-            let _held = reservation;
+            let _held = until_committed;
             accept::accept(write, slots, &*intake.store, &intake.live).await
         };
         Detached::new(accepting, &self.accepting).await

@@ -1,142 +1,238 @@
-//! A feed: a bounded broadcast channel with a limited number of subscribers. Publishing never waits;
-//! lagging subscribers are disconnected.
+//! A feed: the newest items in a ring, and subscribers that read it at their own pace. Publishing never waits; a
+//! subscriber that falls behind the ring receives the number of items that it missed and goes on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::broadcast::{Receiver, Sender};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Items buffered for the slowest subscriber; beyond them it is disconnected.
-const BUFFERED_ITEMS: usize = 256;
-/// Subscribers of one feed at once.
-const MAX_SUBSCRIBERS: usize = 64;
+use super::position::Position;
+use super::published::Published;
+use super::ring::{FeedItem, Found, Missed, Ring};
 
 /// The publishing end; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Feed<T> {
-    sender: Sender<Arc<T>>,
-    subscribers: Arc<AtomicUsize>,
+#[derive(Debug)]
+pub struct Feed<T>(Arc<Shared<T>>);
+
+#[derive(Debug)]
+struct Shared<T> {
+    ring: Mutex<Ring<T>>,
+    /// Whether items are recorded: there are readers, or the last one has just left.
+    is_recording: AtomicBool,
+    published: Notify,
     /// Ends every subscription.
     stopping: CancellationToken,
 }
 
 /// What a subscription receives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Received<T> {
     /// A published item.
-    Item(Arc<T>),
-    /// The subscriber lagged: this many items were dropped, and the subscription has ended.
-    Lagged(u64),
+    Item(Arc<Published<T>>),
+    /// Items were dropped before the subscriber read them.
+    Missed(Missed),
 }
 
 /// One subscriber's end; dropping it unsubscribes.
 #[derive(Debug)]
-pub struct Subscription<T> {
-    receiver: Option<Receiver<Arc<T>>>,
-    stopping: CancellationToken,
-    subscribers: Arc<AtomicUsize>,
+pub struct Subscription<T: FeedItem> {
+    feed: Feed<T>,
+    /// The number of the next item to read.
+    next: u64,
+    /// Missed before it subscribed.
+    missed: Option<Missed>,
 }
 
-impl<T: Clone> Feed<T> {
-    /// A feed without subscribers; every subscription ends when `stopping` is cancelled.
-    #[must_use]
-    pub fn new(stopping: CancellationToken) -> Self {
-        Self { sender: Sender::new(BUFFERED_ITEMS), subscribers: Arc::default(), stopping }
-    }
-
-    /// Whether there are subscribers.
-    #[must_use]
-    pub fn has_subscribers(&self) -> bool {
-        self.subscribers.load(Ordering::Relaxed) > 0
-    }
-
-    /// Sends an item to all subscribers. Never waits.
-    pub fn publish(&self, item: T) {
-        // An error means that the last subscriber has left: the item is dropped.
-        let _ = self.sender.send(Arc::new(item));
-    }
-
-    /// Subscribes to items published from now on; `None` at the limit of subscribers.
-    #[must_use]
-    pub fn subscribe(&self) -> Option<Subscription<T>> {
-        let one_more = |count: usize| (count < MAX_SUBSCRIBERS).then_some(count + 1);
-        self.subscribers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
-        Some(Subscription {
-            receiver: Some(self.sender.subscribe()),
-            stopping: self.stopping.clone(),
-            subscribers: Arc::clone(&self.subscribers),
-        })
+impl<T> Clone for Feed<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
-impl<T: Clone> Subscription<T> {
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Ring<T>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: FeedItem> Feed<T> {
+    /// A feed without subscribers; every subscription ends when `stopping` is cancelled. `epoch` tells its ids from
+    /// those of other processes.
+    #[must_use]
+    pub fn new(epoch: u64, stopping: CancellationToken) -> Self {
+        Self(Arc::new(Shared {
+            ring: Mutex::new(Ring::new(epoch)),
+            is_recording: AtomicBool::new(false),
+            published: Notify::new(),
+            stopping,
+        }))
+    }
+
+    /// Whether items should be published. Costs one atomic load.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.0.is_recording.load(Ordering::Relaxed)
+    }
+
+    /// Sends items to all subscribers. Never waits.
+    pub fn publish(&self, items: impl IntoIterator<Item = T>) {
+        if !self.is_recording() {
+            return;
+        }
+        let mut ring = self.0.lock();
+        for item in items {
+            if !ring.push(item) {
+                self.0.is_recording.store(false, Ordering::Relaxed);
+                return;
+            }
+        }
+        drop(ring);
+        self.0.published.notify_waiters();
+    }
+
+    /// Subscribes to the items after the one with the id `after`; without an id, to those published from now on.
+    #[must_use]
+    pub fn subscribe(&self, after: Option<&str>) -> Subscription<T> {
+        let mut ring = self.0.lock();
+        let (next, missed) = ring.join(after);
+        self.0.is_recording.store(true, Ordering::Relaxed);
+        drop(ring);
+        Subscription { feed: self.clone(), next, missed }
+    }
+}
+
+impl<T: FeedItem> Subscription<T> {
     /// The next item; `None` when the subscription has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Received<T>> {
-        let receiver = self.receiver.as_mut()?;
-        let received = tokio::select! {
-            received = receiver.recv() => received,
-            () = self.stopping.cancelled() => return None,
-        };
-        match received {
-            Ok(item) => Some(Received::Item(item)),
-            Err(RecvError::Lagged(dropped)) => {
-                self.receiver = None;
-                Some(Received::Lagged(dropped))
+        let feed = self.feed.clone();
+        loop {
+            // Created before the ring is read: no item in between is overlooked.
+            let published = feed.0.published.notified();
+            if feed.0.stopping.is_cancelled() {
+                return None;
             }
-            Err(RecvError::Closed) => None,
+            if let Some(received) = self.ready() {
+                return Some(received);
+            }
+            tokio::select! {
+                () = published => {}
+                () = feed.0.stopping.cancelled() => return None,
+            }
         }
+    }
+
+    /// The next item, if there is one already.
+    pub fn ready(&mut self) -> Option<Received<T>> {
+        if let Some(missed) = self.missed.take() {
+            return Some(Received::Missed(missed));
+        }
+        let found = self.feed.0.lock().get(self.next);
+        match found {
+            Found::Item(item) => {
+                self.next += 1;
+                Some(Received::Item(item))
+            }
+            Found::Gone(count) => {
+                self.next += count;
+                Some(Received::Missed(Missed::Count(count)))
+            }
+            Found::Nothing => None,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.feed.0.lock().before(self.next)
     }
 }
 
-impl<T> Drop for Subscription<T> {
+impl<T: FeedItem> Drop for Subscription<T> {
     fn drop(&mut self) {
-        self.subscribers.fetch_sub(1, Ordering::AcqRel);
+        self.feed.0.lock().leave();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ring::MAX_ITEMS;
     use super::*;
+
+    async fn next(subscription: &mut Subscription<usize>) -> Result<usize, Option<Missed>> {
+        match subscription.next().await {
+            Some(Received::Item(item)) => Ok(item.item),
+            Some(Received::Missed(missed)) => Err(Some(missed)),
+            None => Err(None),
+        }
+    }
 
     #[tokio::test]
     async fn a_subscriber_receives_what_is_published_after_it_subscribed() {
-        let feed = Feed::new(CancellationToken::new());
-        assert!(!feed.has_subscribers());
-        feed.publish(1);
-        let mut subscription = feed.subscribe().unwrap();
-        assert!(feed.has_subscribers());
-        feed.publish(2);
-        assert_eq!(subscription.next().await, Some(Received::Item(Arc::new(2))));
-        drop(subscription);
-        assert!(!feed.has_subscribers());
-    }
-
-    #[tokio::test]
-    async fn lagging_subscribers_are_disconnected() {
-        let feed = Feed::new(CancellationToken::new());
-        let (mut slow, mut quick) = (feed.subscribe().unwrap(), feed.subscribe().unwrap());
-        for number in 0..BUFFERED_ITEMS + 3 {
-            feed.publish(number);
-            assert_eq!(quick.next().await, Some(Received::Item(Arc::new(number))));
+        let feed = Feed::new(1, CancellationToken::new());
+        assert!(!feed.is_recording());
+        feed.publish([1]);
+        let mut subscription = feed.subscribe(None);
+        assert!(feed.is_recording());
+        {
+            let waiting = next(&mut subscription);
+            tokio::pin!(waiting);
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+            feed.publish([2, 3]);
+            assert_eq!(waiting.await, Ok(2));
         }
-        assert_eq!(slow.next().await, Some(Received::Lagged(3)));
-        assert_eq!(slow.next().await, None);
-        feed.publish(0);
-        assert_eq!(quick.next().await, Some(Received::Item(Arc::new(0))));
+        assert_eq!(next(&mut subscription).await, Ok(3));
     }
 
     #[tokio::test]
-    async fn subscribers_are_bounded_and_shutdown_ends_their_subscriptions() {
+    async fn a_lagging_subscriber_learns_what_it_missed_and_goes_on() {
+        let feed = Feed::new(1, CancellationToken::new());
+        let (mut slow, mut quick) = (feed.subscribe(None), feed.subscribe(None));
+        for number in 0..MAX_ITEMS + 3 {
+            feed.publish([number]);
+            assert_eq!(next(&mut quick).await, Ok(number));
+        }
+        assert_eq!(next(&mut slow).await, Err(Some(Missed::Count(3))));
+        assert_eq!(next(&mut slow).await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_that_returns_with_its_last_id_misses_nothing() {
+        let feed = Feed::new(1, CancellationToken::new());
+        let mut subscription = feed.subscribe(None);
+        feed.publish([1, 2]);
+        assert_eq!(next(&mut subscription).await, Ok(1));
+        let id = subscription.position().to_string();
+        drop(subscription);
+        feed.publish([3]);
+        let mut back = feed.subscribe(Some(&id));
+        assert_eq!((next(&mut back).await, next(&mut back).await), (Ok(2), Ok(3)));
+        assert!(back.ready().is_none());
+    }
+
+    #[tokio::test]
+    async fn after_a_pause_of_the_recording_a_returning_subscriber_learns_it() {
+        let feed = Feed::new(1, CancellationToken::new());
+        let id = feed.subscribe(None).position().to_string();
+        for number in 0..=MAX_ITEMS {
+            feed.publish([number]);
+        }
+        assert!(!feed.is_recording(), "no reader could return without a gap");
+        let mut back = feed.subscribe(Some(&id));
+        assert_eq!(next(&mut back).await, Err(Some(Missed::Unknown)));
+        feed.publish([7]);
+        assert_eq!(next(&mut back).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_subscriptions() {
         let stopping = CancellationToken::new();
-        let feed = Feed::<u8>::new(stopping.clone());
-        let mut subscriptions: Vec<_> =
-            (0..MAX_SUBSCRIBERS).map(|_| feed.subscribe().unwrap()).collect();
-        assert!(feed.subscribe().is_none());
-        subscriptions.pop();
-        let mut last = feed.subscribe().unwrap();
+        let feed = Feed::new(1, stopping.clone());
+        let mut subscription = feed.subscribe(None);
+        let waiting = next(&mut subscription);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
         stopping.cancel();
-        assert_eq!(last.next().await, None);
+        assert_eq!(waiting.await, Err(None));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::token_endpoint::TokenEndpointError;
 use crate::domain::error_chain;
+use crate::sender::LocalResource;
 use crate::settings::secrets::SecretError;
 use crate::store::StoreError;
 
@@ -25,6 +26,25 @@ pub enum AuthError {
     /// The destination's auth changed concurrently.
     #[error("the destination's auth is being changed")]
     Changing,
+}
+
+impl AuthError {
+    /// What this machine lacked to request a token.
+    #[must_use]
+    pub const fn lacking(&self) -> Option<LocalResource> {
+        match self {
+            Self::NoToken(TokenEndpointError::NoResponse(failure)) => failure.local,
+            Self::NoToken(
+                TokenEndpointError::Refused { .. }
+                | TokenEndpointError::NoToken { .. }
+                | TokenEndpointError::Url(_),
+            )
+            | Self::NotConnected(_)
+            | Self::Unstored(_)
+            | Self::Unsealed(_)
+            | Self::Changing => None,
+        }
+    }
 }
 
 /// A browser returned and the destination is not connected.

@@ -279,6 +279,8 @@ impl TokenCache {
         match &result {
             Ok(_) => refresh_state.failed = None,
             Err(AuthError::NotConnected(_) | AuthError::Changing) => {}
+            // Nothing was asked of the authorization server.
+            Err(fault) if fault.lacking().is_some() => {}
             Err(fault) => {
                 let backoff =
                     refresh_state.failed.as_ref().map_or(MIN_BACKOFF, |failed| failed.backoff * 2);

@@ -66,6 +66,9 @@ impl Checking<'_> {
         if let Some(key) = &source.write_key {
             self.secret(&format!("{path}.write_key"), key, write_key_fault);
         }
+        for (field, message) in source.limits().check() {
+            self.fault(format!("{path}.{field}"), message);
+        }
         let below = format!("{path}.destinations");
         self.names(&below, source.destinations.iter().map(|one| one.name.as_str()));
         for (index, destination) in source.destinations.iter().enumerate() {

@@ -44,11 +44,17 @@ impl Planner<'_> {
             None if !desired.enabled => details.push("disabled".to_owned()),
             None => {}
         }
+        let (from, to) = (current.map(|it| it.limits).unwrap_or_default(), desired.limits());
+        field_diff::source(&mut details, &from, &to);
         if current.is_none_or(|current| current.enabled != desired.enabled) {
             self.plan.changes.push(PipelineChange::PutSource {
                 source: desired.name.clone(),
                 enabled: desired.enabled,
             });
+        }
+        if from != to {
+            let source = desired.name.clone();
+            self.plan.changes.push(PipelineChange::PutSourceLimits { source, limits: to });
         }
         self.write_key(desired, current, &mut details)?;
         self.changed_line(current.is_none(), format!("source {}", desired.name), details);

@@ -39,6 +39,18 @@ pub struct SourceDocument {
     /// Whether it accepts events.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// The rate limit, in events per second; left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub rate_per_second: Option<u32>,
+    /// Events at once beyond the rate; left out: those of a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10_000_000)]
+    pub burst: Option<u32>,
+    /// The quota of events per day (UTC); left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_u64)]
+    pub daily_quota: Option<u64>,
     /// Its write key; left out: kept, or generated for a new source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_key: Option<GivenSecret>,

@@ -8,10 +8,19 @@ use super::given_secret::GivenSecret;
 use crate::domain::destination::{Destination, XSignatureKey};
 use crate::domain::mapping::{Mapping, MappingDefinition};
 use crate::domain::outbound_auth::{Auth, CodeClient, OauthClient};
-use crate::domain::source::Source;
+use crate::domain::source::{Source, SourceLimits};
 use crate::store::{CredentialSlot, Pipeline};
 
 impl SourceDocument {
+    /// What it may send.
+    pub(super) const fn limits(&self) -> SourceLimits {
+        SourceLimits {
+            rate_per_second: self.rate_per_second,
+            burst: self.burst,
+            daily_quota: self.daily_quota,
+        }
+    }
+
     /// A source without its destinations.
     #[must_use]
     pub fn of(source: &Source) -> Self {
@@ -20,6 +29,9 @@ impl SourceDocument {
             id: None,
             renamed_from: None,
             enabled: source.enabled,
+            rate_per_second: source.limits.rate_per_second,
+            burst: source.limits.burst,
+            daily_quota: source.limits.daily_quota,
             write_key: None,
             destinations: Vec::new(),
         }

@@ -8,6 +8,7 @@ use crate::domain::destination::{Destination, DestinationSettings};
 use crate::domain::json_diff::is_printed_alike;
 use crate::domain::mapping::{FunctionDefinition, Mapping, MappingDefinition};
 use crate::domain::outbound_auth::Auth;
+use crate::domain::source::SourceLimits;
 
 /// The maximum length of a value, in characters.
 const SHOWN: usize = 80;
@@ -29,6 +30,12 @@ pub(super) fn differ<T: Serialize>(details: &mut Vec<String>, field: &str, from:
         (from, to) if from == to => format!("{field}: changed"),
         (from, to) => format!("{field}: {from} → {to}"),
     });
+}
+
+pub(super) fn source(details: &mut Vec<String>, from: &SourceLimits, to: &SourceLimits) {
+    differ(details, "rate_per_second", &from.rate_per_second, &to.rate_per_second);
+    differ(details, "burst", &from.burst, &to.burst);
+    differ(details, "daily_quota", &from.daily_quota, &to.daily_quota);
 }
 
 pub(super) fn destination(

@@ -294,6 +294,7 @@ fn taken_write_keys(
             PipelineChange::PutWriteKey { source, .. }
             | PipelineChange::RemoveSource { source } => *source == owner.name,
             PipelineChange::PutSource { .. }
+            | PipelineChange::PutSourceLimits { .. }
             | PipelineChange::RenameSource { .. }
             | PipelineChange::RenameDestination { .. }
             | PipelineChange::RenameMapping { .. }

@@ -7,6 +7,7 @@ use super::ConnectionView;
 use crate::domain::destination::{Destination, DestinationSettings};
 use crate::domain::id::{Noun, PublicId};
 use crate::domain::mapping::{Mapping, MappingDefinition};
+use crate::domain::source::SourceLimits;
 use crate::store::{CredentialSlot, Pipeline};
 
 /// The pipeline.
@@ -27,6 +28,9 @@ pub struct SourceView {
     pub name: String,
     /// Whether it accepts events.
     pub enabled: bool,
+    /// What it may send: rate, burst and daily quota.
+    #[serde(flatten)]
+    pub limits: SourceLimits,
     /// Its destinations.
     pub destinations: Vec<DestinationView>,
 }
@@ -80,6 +84,7 @@ impl PipelineView {
             id: PublicId::new(Noun::Source, source.created_at, source.id.0).to_string(),
             name: source.name.clone(),
             enabled: source.enabled,
+            limits: source.limits,
             destinations: pipeline
                 .destinations
                 .iter()

@@ -66,6 +66,7 @@ impl Routes {
                 id: source.id,
                 name: source.name.clone(),
                 enabled: source.enabled,
+                limits: source.limits,
                 destinations: Vec::new(),
             };
             for destination in below.destinations.get(&source.id).into_iter().flatten().copied() {

@@ -12,6 +12,7 @@ use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
 use crate::domain::service_time::ServiceTime;
+use crate::domain::source::SourceLimits;
 use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
@@ -26,6 +27,8 @@ pub struct SourceRoute {
     pub name: String,
     /// A disabled source rejects events.
     pub enabled: bool,
+    /// What it may send.
+    pub limits: SourceLimits,
     /// Its destinations.
     pub destinations: Vec<Arc<DestinationRoute>>,
 }

@@ -27,6 +27,12 @@ impl Routes {
         self.sources.values().find(|source| source.name == name)
     }
 
+    /// A source.
+    #[must_use]
+    pub fn source(&self, id: SourceId) -> Option<&Arc<SourceRoute>> {
+        self.sources.get(&id)
+    }
+
     /// The source that a write key authenticates.
     #[must_use]
     pub fn source_by_write_key(&self, key: &str) -> Option<&Arc<SourceRoute>> {

@@ -15,6 +15,8 @@ use super::tls;
 
 /// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest duration of a stream.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Maximum idle connections per host.
 const IDLE_PER_HOST: usize = 1_024;
 /// Idle timeout of a connection.
@@ -192,6 +194,23 @@ impl ApiClient {
         self.request(Method::POST, path, headers, body).await
     }
 
+    /// GET of a response that goes on, read piece by piece.
+    ///
+    /// # Errors
+    /// No response was received.
+    pub async fn stream(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<ApiStream, ApiClientError> {
+        let mut request = self.prepare(Method::GET, path, headers)?;
+        *request.timeout_mut() = Some(STREAM_TIMEOUT);
+        let response =
+            self.client.execute(request).await.map_err(|error| self.request_error(&error))?;
+        let base = self.base.as_str().trim_end_matches('/').to_owned();
+        Ok(ApiStream { response, base })
+    }
+
     /// Any request; `path` begins with `/` and may have a query. An `Authorization` in `headers`
     /// overrides the token.
     ///
@@ -201,9 +220,25 @@ impl ApiClient {
         &self,
         method: Method,
         path: &str,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Bytes,
     ) -> Result<ApiResponse, ApiClientError> {
+        let mut sent = self.prepare(method, path, headers)?;
+        *sent.body_mut() = Some(reqwest::Body::from(body));
+        let mut response =
+            self.client.execute(sent).await.map_err(|error| self.request_error(&error))?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let body = response.bytes().await.map_err(|error| self.request_error(&error))?;
+        Ok(ApiResponse { status, headers, body })
+    }
+
+    /// A request without a body, with the token.
+    fn prepare(
+        &self,
+        method: Method,
+        path: &str,
+        mut headers: HeaderMap,
+    ) -> Result<reqwest::Request, ApiClientError> {
         let url = self
             .base
             .join(path.trim_start_matches('/'))
@@ -211,14 +246,9 @@ impl ApiClient {
         if let Some(authorization) = &self.authorization {
             headers.entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
         }
-        let mut sent = reqwest::Request::new(method, url);
-        *sent.headers_mut() = headers;
-        *sent.body_mut() = Some(reqwest::Body::from(body));
-        let mut response =
-            self.client.execute(sent).await.map_err(|error| self.request_error(&error))?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let body = response.bytes().await.map_err(|error| self.request_error(&error))?;
-        Ok(ApiResponse { status, headers, body })
+        let mut request = reqwest::Request::new(method, url);
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 
     fn request_error(&self, error: &reqwest::Error) -> ApiClientError {
@@ -228,6 +258,35 @@ impl ApiClient {
             ApiClientError::Unreachable { base, message }
         } else {
             ApiClientError::Broken { base, message }
+        }
+    }
+}
+
+/// A response that goes on.
+#[derive(Debug)]
+pub struct ApiStream {
+    response: reqwest::Response,
+    base: String,
+}
+
+impl ApiStream {
+    /// Its HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The next piece; none at the end. Fails when nothing has come for long: a stream has keep-alives.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ApiClientError> {
+        let piece = tokio::time::timeout(TIMEOUT, self.response.chunk()).await;
+        let broken = |message| ApiClientError::Broken { base: self.base.clone(), message };
+        match piece {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(error)) => Err(broken(super::failure::describe_client_error(&error))),
+            Err(_elapsed) => Err(broken("timed out".to_owned())),
         }
     }
 }

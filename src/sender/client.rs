@@ -35,6 +35,8 @@ pub struct SenderOptions {
     pub user_agent: String,
     /// How much of a response's body is recorded, in bytes; at most 64 KiB are read.
     pub response_keep_bytes: usize,
+    /// Connections at once, idle ones included.
+    pub max_connections: usize,
     /// Trusted root certificates in addition to the platform's.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// The DNS resolver; the system's by default.
@@ -103,7 +105,7 @@ impl Sender {
         let resolver = GuardedResolver::new(resolver, Arc::clone(&policy));
         let tls = tls::client_config(options.extra_roots)?;
         Ok(Self {
-            pool: Arc::default(),
+            pool: Arc::new(Pool::new(options.max_connections)),
             connector: Connector::new(resolver.clone(), tls),
             user_agent: HeaderValue::try_from(options.user_agent)?,
             policy,
@@ -185,7 +187,9 @@ impl Sender {
                 Err(NoResponse { failure, is_unanswered_close: false }) => return Err(failure),
             }
         }
-        let connection = self.connector.connect(&request.url, phase).await?;
+        let open = self.pool.count_open();
+        let mut connection = self.connector.connect(&request.url, phase).await?;
+        connection.open = Some(open);
         *phase = Phase::Head;
         connection.send(encoded).await.map_err(|no_response| no_response.failure)
     }

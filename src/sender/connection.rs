@@ -17,6 +17,7 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use super::encoded_request::EncodedRequest;
 use super::failure::{self, Failure};
+use super::open_count::OpenCount;
 use super::response_body::{BodyDecoder, Framing, Next};
 use super::response_head::{Head, HeadReader};
 
@@ -36,6 +37,8 @@ pub(super) struct Connection {
     /// What is left to be written of the request.
     unwritten: Chain<Bytes, Bytes>,
     writing: Writing,
+    /// Counts it as open; none for a connection of its own.
+    pub(super) open: Option<OpenCount>,
 }
 
 /// The state of writing a request.
@@ -72,6 +75,7 @@ impl Connection {
             received: BytesMut::new(),
             unwritten: Bytes::new().chain(Bytes::new()),
             writing: Writing::Done,
+            open: None,
         })
     }
 

@@ -16,6 +16,7 @@ mod happy_eyeballs;
 mod headers;
 mod local_resource;
 mod masked_url;
+mod open_count;
 mod phase;
 mod pool;
 mod redact;
@@ -27,7 +28,7 @@ mod sign;
 mod tls;
 
 pub use address::{AddressPolicy, AddressRefused, UrlRefused};
-pub use api_client::{ApiClient, ApiClientError, ApiResponse};
+pub use api_client::{ApiClient, ApiClientError, ApiResponse, ApiStream};
 pub use client::{Sender, SenderError, SenderOptions};
 pub use exchange::{Exchange, SignedRequest};
 pub use failure::Failure;

@@ -22,9 +22,9 @@ use crate::functions::FunctionPool;
 use crate::intake::Intake;
 use crate::live::Feed;
 use crate::maintenance::{Duties, JobRunner, Schedule};
-use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::routing::LiveRoutes;
 use crate::store::Store;
+use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::SpanExporter;
 
@@ -64,6 +64,7 @@ impl App {
         let listener = listener::bind(&parts.settings.listen).await?;
         let user_agent = startup::user_agent(&parts.settings)?;
         let metrics = Arc::new(Metrics::new());
+        let log_rate = Arc::new(LogRate::default());
         let store = startup::open_store(&parts, &metrics).await?;
         let clock_steps = startup::continue_service_time(&parts, &*store).await?;
         let keyring = Arc::new(startup::load_keyring(&parts, &*store).await?);
@@ -71,14 +72,9 @@ impl App {
         let node_id = startup::register_node(&parts, &*store).await?;
         let sender = Arc::new(startup::sender(&parts)?);
         let functions = startup::functions(&parts);
-        let auth = Authorizer::new(AuthorizerParts {
-            store: store.clone(),
-            sender: Arc::clone(&sender),
-            keyring: Arc::clone(&keyring),
-            clock: Arc::clone(&parts.clock),
-        });
-        let routes = load_routes(&*store, &keyring, &*parts.clock, &auth).await?;
-        let routes = LiveRoutes::new(routes);
+        let auth = startup::authorizer(&parts, &store, &sender, &keyring);
+        let routes = LiveRoutes::new(load_routes(&*store, &keyring, &*parts.clock, &auth).await?);
+        let limiter = startup::source_limiter(&parts, &*store).await?;
         let exporter = startup::start_exporter(&parts, &metrics)?;
         let threads =
             DeliveryThreads::start(parts.deliver_on.clone()).map_err(AppError::Threads)?;
@@ -90,6 +86,7 @@ impl App {
             routes: routes.clone(),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
+            log_rate: Arc::clone(&log_rate),
             node_id,
             spans: exporter.as_ref().map(|(tracer, _)| tracer.clone()),
             max_in_flight: parts.settings.max_in_flight,
@@ -122,6 +119,9 @@ impl App {
             routes,
             node,
             exporter,
+            limiter,
+            log_rate,
+            epoch: getrandom::u64().map_err(AppError::Randomness)?,
         };
         Self::run(parts, listener, components, threads).await
     }
@@ -135,13 +135,15 @@ impl App {
     ) -> Result<Self, AppError> {
         let settings = &parts.settings;
         let address = startup::local_address(&listener, settings)?;
-        let live = Feed::new(components.node.stopping.clone());
+        let live = Feed::new(components.epoch, components.node.stopping.clone());
         let service = wiring::service(&parts, &components, live.clone(), address);
         let intake = Arc::new(wiring::intake(&parts, &components, live));
         let duties = wiring::duties(&parts, &components, Arc::clone(&intake));
-        let Components { store, metrics, node, exporter, .. } = components;
-        let operator = router::operator(service, &metrics, parts.origins);
-        let router = RequestRouter::new(Arc::clone(&intake), operator);
+        let refusals = components.refusals();
+        let Components { store, metrics, node, exporter, log_rate, .. } = components;
+        let operator = router::operator(service, (&metrics, &refusals), parts.origins);
+        let router = RequestRouter::new(Arc::clone(&intake), operator, refusals);
+        tokio::spawn(log_rate.run(node.stopping.clone()));
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = startup::listener_options(settings, grace);
         let stop_server = CancellationToken::new();

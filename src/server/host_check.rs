@@ -10,7 +10,9 @@ use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 
+use crate::auth::Peer;
 use crate::settings::Settings;
+use crate::telemetry::refusals::{ConnectionRefusal, Refusals};
 
 /// Paths for machines and receivers that are reached under any name, and tell nothing.
 const ANY_HOST: [&str; 2] = ["/healthz", "/readyz"];
@@ -51,11 +53,16 @@ fn name_of(host: &str) -> Option<String> {
 }
 
 /// Answers requests under other names with 421.
-pub(super) fn checked(router: Router, settings: &Settings) -> Router {
-    router.layer(middleware::from_fn_with_state(Arc::new(Hosts::of(settings)), check))
+pub(super) fn checked(router: Router, settings: &Settings, refusals: Refusals) -> Router {
+    let state = (Arc::new(Hosts::of(settings)), refusals);
+    router.layer(middleware::from_fn_with_state(state, check))
 }
 
-async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+async fn check(
+    State((hosts, refusals)): State<(Arc<Hosts>, Refusals)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let is_open = ANY_HOST.contains(&path) || path.starts_with(ANY_HOST_BELOW);
     let named = request.headers().get_all(header::HOST).into_iter();
@@ -66,6 +73,10 @@ async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) ->
     if is_open || is_admitted {
         return next.run(request).await;
     }
+    let from = request.extensions().get::<Peer>().map(|Peer(address)| *address);
+    let host = request.headers().get(header::HOST).map(|host| host.as_bytes());
+    let host = String::from_utf8_lossy(host.unwrap_or_default()).into_owned();
+    refusals.connection(ConnectionRefusal::Host, from, &host);
     let text = "this service does not answer under this host name: use the one of public_url, or \
                 add it to the setting trusted_hosts\n";
     (StatusCode::MISDIRECTED_REQUEST, [(header::CACHE_CONTROL, "no-store")], text).into_response()

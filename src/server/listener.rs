@@ -22,6 +22,7 @@ use super::connection_limit::{ConnectionLimit, Place};
 use super::router::RequestRouter;
 use super::stall_guard::StallGuard;
 use crate::auth::Peer;
+use crate::telemetry::refusals::{ConnectionRefusal, Refusals};
 
 /// Why the address cannot be bound, with a hint for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,7 @@ impl Server {
     async fn accept_all(&self, listener: &TcpListener) {
         // There always is room again: the loop runs until its future is dropped.
         while let Some(room) = self.limit.room().await {
-            let (stream, peer) = accept_one(listener).await;
+            let (stream, peer) = accept_one(listener, self.router.refusals()).await;
             self.serve_one(stream, peer, self.limit.place(room, peer.0));
         }
     }
@@ -159,6 +160,8 @@ impl Server {
                 if is_for_operation(request.uri().path()) || place.is_full(PLACE_TIMEOUT).await {
                     router.answer(request, peer, within).await
                 } else {
+                    let refusal = ConnectionRefusal::TooManyConnections;
+                    router.refusals().connection(refusal, Some(peer.0), "");
                     Ok(full())
                 }
             }
@@ -166,6 +169,7 @@ impl Server {
         let stream = StallGuard::new(stream, self.write_timeout);
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (shutdown, close) = (self.shutdown.clone(), self.close.clone());
+        let refusals = self.router.refusals().clone();
         self.connections.spawn(async move {
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
@@ -180,7 +184,12 @@ impl Server {
             };
             if let Err(error) = ended {
                 // Caused by the client: a timeout, a disconnect, or no HTTP.
-                tracing::debug!(%error, "connection ended");
+                match refusal(&error) {
+                    Some(refusal) => {
+                        refusals.connection(refusal, Some(peer.0), &error.to_string());
+                    }
+                    None => tracing::debug!(%error, "connection ended"),
+                }
             }
         });
     }
@@ -224,15 +233,35 @@ fn http(header_timeout: Duration) -> http1::Builder {
     http
 }
 
+/// Why a connection ended, where that is a refusal and not a disconnect.
+fn refusal(error: &hyper::Error) -> Option<ConnectionRefusal> {
+    let stalled = std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut);
+    if error.is_parse_too_large() {
+        Some(ConnectionRefusal::HeadTooLarge)
+    } else if error.is_parse() {
+        Some(ConnectionRefusal::NotHttp)
+    } else if error.is_timeout() {
+        Some(ConnectionRefusal::HeadTimeout)
+    } else if stalled {
+        Some(ConnectionRefusal::Stalled)
+    } else {
+        None
+    }
+}
+
 /// Accepts the next connection.
-async fn accept_one(listener: &TcpListener) -> (TcpStream, Peer) {
+async fn accept_one(listener: &TcpListener, refusals: &Refusals) -> (TcpStream, Peer) {
     loop {
         let error = match listener.accept().await {
             Ok((stream, from)) => return (stream, Peer(from.ip())),
             Err(error) => error,
         };
         if let Some(pause) = pause_after(&error) {
-            tracing::error!(%error, "accept failed; retrying");
+            if refusals.is_first("accept_failed") {
+                tracing::error!(%error, "accept failed; retrying");
+            }
             tokio::time::sleep(pause).await;
         } else {
             tracing::debug!(%error, "a connection ended before it was accepted");

@@ -23,6 +23,7 @@ use crate::intake::{self, Intake};
 use crate::service::Service;
 use crate::settings::Origin;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::Refusals;
 use crate::web::{self, Web, WebParts};
 
 /// Routes each request to intake or to the axum router; cheap to clone.
@@ -32,6 +33,7 @@ pub struct RequestRouter(Arc<Targets>);
 struct Targets {
     intake: Arc<Intake>,
     router: TowerToHyperService<Router>,
+    refusals: Refusals,
 }
 
 impl std::fmt::Debug for RequestRouter {
@@ -43,23 +45,27 @@ impl std::fmt::Debug for RequestRouter {
 impl RequestRouter {
     /// `operator` serves every path that is not the tracking API's.
     #[must_use]
-    pub fn new(intake: Arc<Intake>, operator: Router) -> Self {
+    pub fn new(intake: Arc<Intake>, operator: Router, refusals: Refusals) -> Self {
         let router = intake::router(Arc::clone(&intake)).merge(operator);
-        Self(Arc::new(Targets { intake, router: TowerToHyperService::new(router) }))
+        Self(Arc::new(Targets { intake, router: TowerToHyperService::new(router), refusals }))
+    }
+
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     pub(super) async fn answer(
         self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         peer: Peer,
         body_timeout: Duration,
     ) -> Result<Response, Infallible> {
+        request.extensions_mut().insert(peer);
         let is_tracking_call = request.uri().path().starts_with(intake::PREFIX);
         if is_tracking_call && !request.headers().contains_key(ORIGIN) {
             return Ok(self.0.intake.answer(request).await);
         }
-        let mut request = request.map(|body| Body::new(TimedBody::new(body, body_timeout)));
-        request.extensions_mut().insert(peer);
+        let request = request.map(|body| Body::new(TimedBody::new(body, body_timeout)));
         self.0.router.call(request).await
     }
 }
@@ -67,11 +73,13 @@ impl RequestRouter {
 /// The operator's routes: the admin API and the pages.
 pub(super) fn operator(
     service: Arc<Service>,
-    metrics: &Arc<Metrics>,
+    (metrics, refusals): (&Arc<Metrics>, &Refusals),
     origins: BTreeMap<&'static str, Origin>,
 ) -> Router {
     let settings = service.settings.clone();
-    let web = Arc::new(Web::new(WebParts { service: Arc::clone(&service), origins }));
-    let api = Arc::new(Api { service, metrics: Arc::clone(metrics) });
-    checked(api::router(api).merge(web::router(web)), &settings)
+    let of_pages = refusals.clone();
+    let parts = WebParts { service: Arc::clone(&service), origins, refusals: of_pages };
+    let web = Arc::new(Web::new(parts));
+    let api = Api { service, metrics: Arc::clone(metrics), refusals: refusals.clone() };
+    checked(api::router(Arc::new(api)).merge(web::router(web)), &settings, refusals.clone())
 }

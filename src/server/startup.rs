@@ -14,8 +14,10 @@ use super::parts::AppParts;
 use crate::auth::Authenticator;
 use crate::delivery::Dispatcher;
 use crate::domain::id::NodeId;
+use crate::domain::source_limiter::{self, SourceLimiter};
 use crate::functions::{FunctionPool, PoolOptions};
 use crate::maintenance::ClockSteps;
+use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::sender::{AddressPolicy, Sender, SenderOptions};
 use crate::settings::Settings;
 use crate::settings::secrets::{self, Keyring};
@@ -86,6 +88,31 @@ pub(super) async fn authenticator(
     Ok(Arc::new(Authenticator::open(store.clone(), store.clone(), clock, &token).await?))
 }
 
+/// What authorizes requests to receivers.
+pub(super) fn authorizer(
+    parts: &AppParts,
+    store: &Arc<dyn Store>,
+    sender: &Arc<Sender>,
+    keyring: &Arc<Keyring>,
+) -> Authorizer {
+    Authorizer::new(AuthorizerParts {
+        store: store.clone(),
+        sender: Arc::clone(sender),
+        keyring: Arc::clone(keyring),
+        clock: Arc::clone(&parts.clock),
+    })
+}
+
+/// The limits of sources, with what they have used today.
+pub(super) async fn source_limiter(
+    parts: &AppParts,
+    store: &dyn Store,
+) -> Result<Arc<SourceLimiter>, AppError> {
+    // Yesterday too: the clock may be set back.
+    let since = source_limiter::day_of(parts.clock.now()) - 1;
+    Ok(Arc::new(SourceLimiter::resume(&store.source_usage(since).await?)))
+}
+
 pub(super) fn functions(parts: &AppParts) -> Arc<FunctionPool> {
     let workers = parts.settings.function_workers;
     Arc::new(FunctionPool::new(PoolOptions { workers, ..parts.functions.clone() }))
@@ -122,6 +149,7 @@ pub(super) fn sender(parts: &AppParts) -> Result<Sender, AppError> {
             .with_ports(parts.settings.delivery_ports.clone()),
         user_agent: parts.settings.user_agent.clone(),
         response_keep_bytes: usize::try_from(parts.settings.response_keep_bytes).unwrap_or(0),
+        max_connections: usize::try_from(parts.settings.max_in_flight).unwrap_or(usize::MAX),
         extra_roots: parts.extra_roots.clone(),
         resolver: parts.resolver.clone(),
         clock: Arc::clone(&parts.clock),

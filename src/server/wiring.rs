@@ -14,9 +14,10 @@ use crate::alerts::{AlertParts, Alerts};
 use crate::api;
 use crate::auth::Authenticator;
 use crate::domain::id::NodeId;
+use crate::domain::source_limiter::SourceLimiter;
 use crate::inspector::Inspectors;
 use crate::intake::{Intake, IntakeParts};
-use crate::live::{Feed, LiveEvent};
+use crate::live::{Feed, LiveEvent, StreamLimit};
 use crate::maintenance::{ClockSteps, Duties};
 use crate::pipeline::{Editor, Turns};
 use crate::routing::LiveRoutes;
@@ -24,7 +25,9 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
 use crate::store::Store;
+use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::Refusals;
 use crate::telemetry::traces::{SpanExporter, Tracer};
 
 /// The parts that are created before the tasks start.
@@ -38,6 +41,16 @@ pub(super) struct Components {
     pub(super) routes: LiveRoutes,
     pub(super) node: Arc<RunningNode>,
     pub(super) exporter: Option<(Tracer, SpanExporter)>,
+    pub(super) limiter: Arc<SourceLimiter>,
+    pub(super) log_rate: Arc<LogRate>,
+    /// Tells the ids of this process's live feeds from those of others.
+    pub(super) epoch: u64,
+}
+
+impl Components {
+    pub(super) fn refusals(&self) -> Refusals {
+        Refusals::new(Arc::clone(&self.metrics), Arc::clone(&self.log_rate))
+    }
 }
 
 pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveEvent>) -> Intake {
@@ -46,9 +59,11 @@ pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveE
         store: components.store.clone(),
         dispatch: Arc::new(components.node.dispatcher.clone()),
         live,
+        limiter: Arc::clone(&components.limiter),
         spans: components.exporter.as_ref().map(|(tracer, _)| tracer.clone()),
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&components.metrics),
+        refusals: components.refusals(),
         body_timeout: Duration::from_millis(parts.settings.body_timeout_ms),
         rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
     })
@@ -61,6 +76,7 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
         statistics: components.store.clone(),
         dispatcher: components.node.dispatcher.clone(),
         routes: components.routes.clone(),
+        limiter: Arc::clone(&components.limiter),
         clock: Arc::clone(&parts.clock),
         metrics: Arc::clone(&components.metrics),
         publisher: Arc::new(IntakePublisher(intake)),
@@ -96,8 +112,8 @@ pub(super) fn service(
     let base_url = base_url(settings, address);
     let inspectors = settings.inspector.then(|| {
         let secrets = adapters::known_secrets(components.routes.clone());
-        let (clock, stopping) = (Arc::clone(&parts.clock), components.node.stopping.clone());
-        Arc::new(Inspectors::new(secrets, clock, stopping))
+        let feed = Feed::new(components.epoch, components.node.stopping.clone());
+        Arc::new(Inspectors::new(secrets, Arc::clone(&parts.clock), feed))
     });
     let editor = Arc::new(Editor {
         store: components.store.clone(),
@@ -119,6 +135,8 @@ pub(super) fn service(
         callback_url: format!("{base_url}{}", api::connection::CALLBACK),
         base_url,
         live,
+        limiter: Arc::clone(&components.limiter),
+        streams: StreamLimit::default(),
         inspectors,
         started_at: parts.clock.now(),
     })

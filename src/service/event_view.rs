@@ -40,7 +40,9 @@ impl EventView {
         Self::new(stored.id, &stored.event, source.map(|source| source.name.clone()))
     }
 
-    pub(super) fn live(live: &LiveEvent) -> Self {
+    /// The view of a live event.
+    #[must_use]
+    pub fn live(live: &LiveEvent) -> Self {
         Self::new(live.id, &live.event, Some(live.source.to_string()))
     }
 

@@ -108,7 +108,9 @@ pub struct RequestView {
 }
 
 impl RequestView {
-    pub(super) fn of(request: &InspectedRequest) -> Self {
+    /// The view of a request.
+    #[must_use]
+    pub fn of(request: &InspectedRequest) -> Self {
         Self {
             inspector: request.inspector.as_str().to_owned(),
             number: request.number,

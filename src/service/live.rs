@@ -3,13 +3,31 @@
 
 use std::sync::Arc;
 
-use super::event_view::EventView;
 use super::filter::{self, Condition};
-use super::inspectors::RequestView;
 use super::{Service, ServiceError};
-use crate::domain::auth::Caller;
+use crate::domain::auth::{Caller, Scope};
 use crate::inspector::InspectedRequest;
-use crate::live::{EventFilter, LiveEvent, LiveStream, Subscription};
+use crate::live::{
+    EventFilter, FeedItem, LiveEvent, LiveStream, Selection, SessionKey, StreamPlace, Subscription,
+    Viewer,
+};
+
+/// Who watches, and from where on.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// The caller.
+    pub caller: &'a Caller,
+    /// The browser session, if it is one's.
+    pub session: Option<SessionKey>,
+    /// The id of the last item that a returning client got.
+    pub after: Option<&'a str>,
+}
+
+impl Watch<'_> {
+    fn viewer(&self) -> Viewer {
+        Viewer { token_id: self.caller.token_id, session: self.session }
+    }
+}
 
 impl Service {
     /// Subscribes to the accepted events that match (`source`, `type`, `text`), for as long as the
@@ -19,17 +37,21 @@ impl Service {
     /// [`ServiceError`], with each invalid condition; or at the limit of subscribers.
     pub async fn watch_events(
         &self,
-        caller: &Caller,
+        watch: Watch<'_>,
         conditions: &[Condition],
-    ) -> Result<LiveStream<EventView>, ServiceError> {
-        let pipeline = self.pipeline(caller).await?;
+    ) -> Result<LiveStream<LiveEvent>, ServiceError> {
+        let pipeline = self.pipeline(watch.caller).await?;
         let filter: EventFilter = filter::live_events(conditions, &pipeline)?;
-        let subscription = self.live.subscribe().ok_or_else(too_many)?;
-        let scope = caller.scope.clone();
-        Ok(self.stream(caller, subscription, move |event: &LiveEvent| {
-            let is_visible = scope.shows(&event.source) && filter.matches(event);
-            is_visible.then(|| EventView::live(event))
-        }))
+        let place = self.streams.open(watch.viewer())?;
+        let scope = watch.caller.scope.clone();
+        let selection = if filter.is_empty() && matches!(scope, Scope::Everything) {
+            Selection::All
+        } else {
+            Selection::Matching(Box::new(move |event: &LiveEvent| {
+                scope.shows(&event.source) && filter.matches(event)
+            }))
+        };
+        Ok(self.stream(watch.caller, (self.live.subscribe(watch.after), place), selection))
     }
 
     /// The requests that reach one inspector, or any of them, from now on, for as long as the caller's
@@ -39,35 +61,29 @@ impl Service {
     /// [`ServiceError`] when inspectors are disabled, the name is invalid, or at the limit of subscribers.
     pub fn watch_inspector(
         &self,
-        caller: &Caller,
+        watch: Watch<'_>,
         name: Option<&str>,
-    ) -> Result<LiveStream<RequestView>, ServiceError> {
-        caller.reaches_everything()?;
+    ) -> Result<LiveStream<InspectedRequest>, ServiceError> {
+        watch.caller.reaches_everything()?;
         let inspectors = self.inspectors()?;
         let name = name.map(super::inspectors::name).transpose()?;
-        let subscription = inspectors.subscribe().ok_or_else(too_many)?;
-        Ok(self.stream(caller, subscription, move |request: &InspectedRequest| {
-            let is_visible = name.as_ref().is_none_or(|name| *name == request.inspector);
-            is_visible.then(|| RequestView::of(request))
-        }))
+        let place = self.streams.open(watch.viewer())?;
+        let selection = name.map_or(Selection::All, |name| {
+            Selection::Matching(Box::new(move |request: &InspectedRequest| {
+                request.inspector == name
+            }))
+        });
+        Ok(self.stream(watch.caller, (inspectors.subscribe(watch.after), place), selection))
     }
 
-    fn stream<S, T>(
+    fn stream<T: FeedItem>(
         &self,
         caller: &Caller,
-        subscription: Subscription<S>,
-        view: impl Fn(&S) -> Option<T> + Send + 'static,
-    ) -> LiveStream<T>
-    where
-        S: Clone + Send + Sync + 'static,
-        T: 'static,
-    {
+        subscribed: (Subscription<T>, StreamPlace),
+        selection: Selection<T>,
+    ) -> LiveStream<T> {
         let (authenticator, token_id) = (Arc::clone(&self.authenticator), caller.token_id);
         let is_authorized = move || authenticator.is_in_force(token_id);
-        LiveStream::new(subscription, Arc::clone(&self.clock), is_authorized, view)
+        LiveStream::new(subscribed, selection, Arc::clone(&self.clock), is_authorized)
     }
-}
-
-fn too_many() -> ServiceError {
-    ServiceError::Busy("too many live streams are open; try again when one has closed".to_owned())
 }

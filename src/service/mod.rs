@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::auth::Authenticator;
 use crate::domain::auth::{Caller, Forbidden};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::source_limiter::SourceLimiter;
 use crate::inspector::Inspectors;
-use crate::live::{Feed, LiveEvent};
+use crate::live::{Feed, LiveEvent, StreamLimit, TooManyStreams};
 use crate::outbound_auth::Authorizer;
 use crate::pipeline::{ApplyError, Editor, FieldError, NotActive};
 use crate::settings::Settings;
@@ -67,6 +68,10 @@ pub struct Service {
     pub callback_url: String,
     /// The live feed of accepted events.
     pub live: Feed<LiveEvent>,
+    /// What sources may still send.
+    pub limiter: Arc<SourceLimiter>,
+    /// The live streams that are open.
+    pub streams: StreamLimit,
     /// The inspectors; none where the settings disable them.
     pub inspectors: Option<Arc<Inspectors>>,
     /// When the process started.
@@ -97,9 +102,9 @@ pub enum ServiceError {
     /// The current state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// A concurrency limit is reached.
-    #[error("{0}")]
-    Busy(String),
+    /// As many live streams are open as may be.
+    #[error(transparent)]
+    TooManyStreams(#[from] TooManyStreams),
     /// The precondition failed: the resource has changed since it was read.
     #[error("{0}")]
     Stale(String),

@@ -19,8 +19,8 @@ use crate::pipeline::{
 use crate::store::Pipeline;
 
 /// Read-only fields of a source, a destination or a mapping: ignored in a request.
-const READ_ONLY: [&str; 6] =
-    ["id", "source", "destination", "created_at", "revision", "connection"];
+const READ_ONLY: [&str; 7] =
+    ["id", "source", "destination", "created_at", "revision", "connection", "usage"];
 
 /// A source.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -29,9 +29,26 @@ pub struct SourceDetail {
     pub id: String,
     /// When it was created.
     pub created_at: String,
+    /// What it has used of its limits; none without limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
     /// The writable fields.
     #[serde(flatten)]
     pub document: SourceDocument,
+}
+
+/// What a source has used of its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsageView {
+    /// Events accepted today (UTC), counted while it has a daily quota.
+    pub events_today: u64,
+    /// Events left of today's quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_today: Option<u64>,
+    /// Requests refused by its rate since the service started.
+    pub refused_by_rate: u64,
+    /// Requests refused by its quota since the service started.
+    pub refused_by_quota: u64,
 }
 
 /// A destination. Each stored secret is the word `kept`; a PUT without it removes the secret.
@@ -109,6 +126,7 @@ impl SourceDetail {
         Self {
             id: PublicId::new(Noun::Source, source.created_at, source.id.0).to_string(),
             created_at: source.created_at.to_iso(),
+            usage: None,
             document: SourceDocument::of(source),
         }
     }
@@ -151,7 +169,25 @@ impl Service {
         let pipeline = self.pipeline(caller).await?;
         let found =
             target.find(&pipeline).ok_or_else(|| ServiceError::Missing(target.to_string()))?;
-        Ok(Tagged { detail: Detail::of(found, &pipeline), tag: found.tag(&pipeline) })
+        let mut detail = Detail::of(found, &pipeline);
+        if let (Detail::Source(it), Found::Source(source)) = (&mut detail, found) {
+            it.usage = self.usage(source);
+        }
+        Ok(Tagged { detail, tag: found.tag(&pipeline) })
+    }
+
+    /// What a source has used of its limits; none without limits.
+    pub(super) fn usage(&self, source: &Source) -> Option<UsageView> {
+        if source.limits.is_none() {
+            return None;
+        }
+        let used = self.limiter.usage(source.id, self.clock.now());
+        Some(UsageView {
+            events_today: used.today,
+            left_today: source.limits.daily_quota.map(|quota| quota.saturating_sub(used.today)),
+            refused_by_rate: used.refused.by_rate,
+            refused_by_quota: used.refused.by_quota,
+        })
     }
 
     /// Changes one source, destination or mapping, as `Editor::change` does.
@@ -184,7 +220,9 @@ impl Service {
     ) -> Result<Page<SourceDetail>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
         filter::within(conditions, &[], &pipeline)?;
-        Ok(whole(pipeline.sources.iter().map(SourceDetail::of)))
+        let detail =
+            |source| SourceDetail { usage: self.usage(source), ..SourceDetail::of(source) };
+        Ok(whole(pipeline.sources.iter().map(detail)))
     }
 
     /// Destinations by source and name; only those of `source`, if it is given.

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
+use super::resources::UsageView;
 use super::{Service, ServiceError};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::ledger::Ledger;
+use crate::domain::source::SourceLimits;
 use crate::store::{Finding, Pipeline};
 
 /// The status of the service.
@@ -32,6 +34,9 @@ pub struct StatusView {
     /// Firing alerts, oldest first.
     #[serde(default)]
     pub alerts: Vec<AlertView>,
+    /// Sources with a rate or a daily quota, and what they have used of it.
+    #[serde(default)]
+    pub limited_sources: Vec<LimitedSourceView>,
     /// Destinations whose deliveries are held because they are not connected.
     #[serde(default)]
     pub held: Vec<HeldView>,
@@ -41,9 +46,9 @@ pub struct StatusView {
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertView {
     /// The kind: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
-    /// `disk_low`.
+    /// `source_limited`, `disk_low`.
     pub alert: String,
-    /// The mapping, destination or node, by name.
+    /// The mapping, destination, source or node, by name.
     pub subject: String,
     /// The detail at the time when it was raised.
     pub detail: String,
@@ -58,6 +63,18 @@ pub struct CircuitView {
     pub mapping: String,
     /// The time since when.
     pub opened_at: String,
+}
+
+/// A source with a rate or a daily quota.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LimitedSourceView {
+    /// The source.
+    pub source: String,
+    /// Its limits.
+    #[serde(flatten)]
+    pub limits: SourceLimits,
+    /// What it has used of them.
+    pub usage: UsageView,
 }
 
 /// An enabled destination that is not connected.
@@ -146,6 +163,7 @@ impl Service {
             pipeline_version: pipeline.version,
             ledger: self.store.ledger().await?,
             held: held(&pipeline),
+            limited_sources: self.limited_sources(&pipeline),
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
                 .into_iter()
@@ -155,6 +173,14 @@ impl Service {
                 })
                 .collect(),
         })
+    }
+
+    fn limited_sources(&self, pipeline: &Pipeline) -> Vec<LimitedSourceView> {
+        let limited = pipeline.sources.iter().filter_map(|source| {
+            let usage = self.usage(source)?;
+            Some(LimitedSourceView { source: source.name.clone(), limits: source.limits, usage })
+        });
+        limited.collect()
     }
 
     /// The firing alerts within the caller's scope.

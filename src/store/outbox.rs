@@ -9,6 +9,7 @@ use super::StoreError;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, NodeId};
 use crate::domain::service_time::ServiceTime;
+use crate::domain::source_limiter::SourceUsage;
 
 /// The lease that a new delivery is committed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,13 @@ pub trait Outbox: Capacity {
     /// outlasts restarts. On an error nothing was committed: an engine whose connection is lost during
     /// COMMIT finds out whether it happened. A dropped future may still commit.
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError>;
+
+    /// The same for a source with a daily quota: the commit also counts the events that it stores, by the day of
+    /// their `received_at`.
+    async fn accept_counted(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError>;
+
+    /// The events counted from this day on.
+    async fn source_usage(&self, since_day: i64) -> Result<Vec<SourceUsage>, StoreError>;
 }
 
 #[cfg(test)]

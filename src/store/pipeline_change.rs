@@ -7,6 +7,7 @@ use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
 use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
+use crate::domain::source::SourceLimits;
 
 /// One change of the pipeline. Names identify; a later change may refer to what an earlier one of the
 /// same commit created. Removed rows are kept for history and free their name.
@@ -18,6 +19,13 @@ pub enum PipelineChange {
         source: String,
         /// Whether it accepts events.
         enabled: bool,
+    },
+    /// Sets what a source may send.
+    PutSourceLimits {
+        /// Its name.
+        source: String,
+        /// Its limits.
+        limits: SourceLimits,
     },
     /// Renames a source. Renames come first in a change, with the names as they were before it.
     RenameSource {

@@ -48,12 +48,41 @@ pub struct Answer {
     pub status: u16,
 }
 
+/// The labels of requests over a source's limits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLimit {
+    /// The source's name.
+    pub source: String,
+    /// `rate` or `quota`.
+    pub limit: &'static str,
+}
+
+/// The label of failed authentications.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Credential {
+    /// `token`, `sign_in` or `write_key`.
+    pub credential: &'static str,
+}
+
+/// The label of connections and requests that the listener refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalReason {
+    /// Why.
+    pub reason: &'static str,
+}
+
 /// The metrics; each field's documentation has the exported name.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// `postrider_intake_answers_total`: requests to the tracking API by HTTP status.
     pub intake_answers: Family<Answer, Counter>,
+    /// `postrider_source_limited_total`: requests refused by a source's rate or daily quota.
+    pub source_limited: Family<SourceLimit, Counter>,
+    /// `postrider_authentication_failures_total`: tokens and write keys that are unknown, revoked or expired.
+    pub authentication_failures: Family<Credential, Counter>,
+    /// `postrider_connections_refused_total`: connections and requests refused before a handler saw them.
+    pub connections_refused: Family<RefusalReason, Counter>,
     /// `postrider_accept_seconds`: latency of a tracking request, from its complete body to the response.
     pub accept_seconds: Histogram,
     /// `postrider_arrival_seconds`: latency of a delivery, from acceptance of its event to a 2xx response.
@@ -108,6 +137,9 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("postrider"),
             intake_answers: Family::default(),
+            source_limited: Family::default(),
+            authentication_failures: Family::default(),
+            connections_refused: Family::default(),
             accept_seconds: Histogram::new(LATENCIES),
             arrival_seconds: Histogram::new(LATENCIES),
             attempts: Family::default(),
@@ -127,9 +159,30 @@ impl Metrics {
             deliveries: Family::default(),
             events: Family::default(),
         };
+        metrics.register_refusals();
         metrics.register_traffic();
         metrics.register_store();
         metrics
+    }
+
+    /// Registers the metrics of what was refused.
+    fn register_refusals(&mut self) {
+        let to = &mut self.registry;
+        to.register(
+            "source_limited",
+            "Requests refused by a source's rate or daily quota",
+            self.source_limited.clone(),
+        );
+        to.register(
+            "authentication_failures",
+            "Tokens and write keys that are unknown, revoked or expired",
+            self.authentication_failures.clone(),
+        );
+        to.register(
+            "connections_refused",
+            "Connections and requests refused before a handler saw them, by reason",
+            self.connections_refused.clone(),
+        );
     }
 
     /// Registers the metrics of intake, delivery and alerts.

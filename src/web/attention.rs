@@ -110,6 +110,7 @@ fn alert_item(layout: &Layout, status: &StatusView, alert: &AlertView) -> Option
         AlertKind::DestinationFailing => ("bad", (of_destination("/deliveries"), DELIVERIES)),
         AlertKind::DeadLetters => ("bad", (of_destination("/dead-letters"), "View dead letters")),
         AlertKind::WindowClosing => ("warn", (of_destination("/deliveries"), DELIVERIES)),
+        AlertKind::SourceLimited => ("warn", ("/sources".to_owned(), "View sources")),
         AlertKind::DiskLow => ("bad", ("/doctor".to_owned(), "Run integrity check")),
     };
     let text = format!("{}: {}", alert.subject, alert.detail);

@@ -104,7 +104,10 @@ impl From<ServiceError> for PageError {
             ServiceError::Stale(_) => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "Edit conflict", text)
             }
-            ServiceError::Busy(_) | ServiceError::NotActive(_) => {
+            ServiceError::TooManyStreams(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many live streams", text)
+            }
+            ServiceError::NotActive(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", text)
             }
             ServiceError::Store(error) => error.into(),

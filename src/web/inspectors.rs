@@ -21,10 +21,11 @@ use super::time::{RelativeTime, TimeOfDay};
 use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
-use crate::live::sse;
+use crate::live::{Rendering, sse};
 use crate::pipeline::FieldError;
 use crate::service::ServiceError;
 use crate::service::inspectors::{AnswerDocument, InspectorView, RequestView};
+use crate::service::live::Watch;
 
 /// The fields of the response form.
 const FIELDS: [&str; 4] = ["statuses", "delay_ms", "body", "secret"];
@@ -226,10 +227,13 @@ pub(super) async fn stream(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let lines = web.service.watch_inspector(&caller, Some(&name))?;
+    let (session, after) = (web.session_key(&headers), sse::last_event_id(&headers));
+    let watch = Watch { caller: &caller, session, after };
+    let lines = web.service.watch_inspector(watch, Some(&name))?;
     let lines = lines.only_while(web.session_of(&headers));
     // Writing a row to a String does not fail.
-    Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
+    let row = |request: &_| Row::of(&RequestView::of(request)).render().unwrap_or_default();
+    Ok(sse::response(lines, Rendering::Html, row))
 }
 
 /// Saves the configured response.

@@ -19,9 +19,10 @@ use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
-use crate::live::sse;
+use crate::live::{Rendering, sse};
 use crate::pipeline::FieldError;
 use crate::service::event_view::EventView;
+use crate::service::live::Watch;
 
 /// The path of the page.
 pub(super) const PAGE: &str = "/live";
@@ -129,8 +130,11 @@ pub(super) async fn stream(
     headers: HeaderMap,
     Query(form): Query,
 ) -> Result<Response, PageError> {
-    let lines = web.service.watch_events(&caller, &form.conditions(&[])).await?;
+    let (session, after) = (web.session_key(&headers), sse::last_event_id(&headers));
+    let watch = Watch { caller: &caller, session, after };
+    let lines = web.service.watch_events(watch, &form.conditions(&[])).await?;
     let lines = lines.only_while(web.session_of(&headers));
     // Writing a row to a String does not fail.
-    Ok(sse::response(lines, |view| Row::of(view).render().unwrap_or_default()))
+    let row = |event: &_| Row::of(&EventView::live(event)).render().unwrap_or_default();
+    Ok(sse::response(lines, Rendering::Html, row))
 }

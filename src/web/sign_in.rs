@@ -17,7 +17,9 @@ use super::layout::{Layout, page, page_with};
 use super::state::Web;
 use crate::auth::{AuthenticationError, Peer};
 use crate::domain::auth::Caller;
+use crate::live::SessionKey;
 use crate::settings::secrets::{digest, generate};
+use crate::telemetry::refusals::FailedCredential;
 
 /// The sign-in page.
 const SIGN_IN: &str = "/sign-in";
@@ -35,12 +37,17 @@ impl Web {
         caller.ok()
     }
 
+    /// The session of a request.
+    pub(super) fn session_key(&self, headers: &HeaderMap) -> Option<SessionKey> {
+        Name::Session.read(headers, self.is_secure()).map(|cookie| digest(&cookie))
+    }
+
     /// A check whether the session of a request is still open.
     pub(super) fn session_of(
         self: &Arc<Self>,
         headers: &HeaderMap,
     ) -> impl Fn() -> bool + Send + Sync + 'static {
-        let key = Name::Session.read(headers, self.is_secure()).map(|cookie| digest(&cookie));
+        let key = self.session_key(headers);
         let web = Arc::clone(self);
         move || key.is_some_and(|key| web.sessions.is_open(&key, web.service_now()))
     }
@@ -91,7 +98,8 @@ pub(super) async fn sign_in(
     let caller = match caller {
         Ok(caller) => caller,
         Err(refusal) => {
-            tracing::warn!(from = ?from.map(|Peer(address)| address), %refusal, "sign-in refused");
+            let address = from.map(|Peer(address)| address);
+            web.refusals.credential(FailedCredential::SignIn, address, &refusal.to_string());
             // The input is not sent back: it may be a token of another service.
             let fault = Some(match refusal {
                 AuthenticationError::Unknown => "Invalid token.".to_owned(),

@@ -10,6 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::service_time::ServiceTime;
 use crate::service::Service;
 use crate::settings::Origin;
+use crate::telemetry::refusals::Refusals;
 
 /// What the UI is built from.
 pub struct WebParts {
@@ -17,6 +18,8 @@ pub struct WebParts {
     pub service: Arc<Service>,
     /// The origin of each setting, by its name.
     pub origins: BTreeMap<&'static str, Origin>,
+    /// Counts and logs failed sign-ins.
+    pub refusals: Refusals,
 }
 
 /// The state of the UI.
@@ -25,6 +28,7 @@ pub struct Web {
     pub(super) origins: BTreeMap<&'static str, Origin>,
     pub(super) assets: Arc<Assets>,
     pub(super) sessions: Sessions,
+    pub(super) refusals: Refusals,
     /// Requests that ended in an internal error.
     internal_errors: AtomicU64,
 }
@@ -44,6 +48,7 @@ impl Web {
             origins: parts.origins,
             assets: Arc::new(Assets::new()),
             sessions: Sessions::default(),
+            refusals: parts.refusals,
             internal_errors: AtomicU64::new(0),
         }
     }

@@ -25,7 +25,9 @@ use postrider::server::listener::{self, ListenerOptions};
 use postrider::server::router::RequestRouter;
 use postrider::settings::secrets::Purpose;
 use postrider::store::{Accepted, LeasedDelivery, NewEvent, Pipeline, StoreError, WriteKey};
+use postrider::telemetry::log_rate::LogRate;
 use postrider::telemetry::metrics::Metrics;
+use postrider::telemetry::refusals::Refusals;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use secrecy::SecretString;
@@ -50,6 +52,7 @@ pub(super) struct Stage {
     pub(super) store: Arc<MemoryStore>,
     pub(super) dispatch: Arc<MemoryDispatch>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) log_rate: Arc<LogRate>,
     pub(super) intake: Arc<Intake>,
     pub(super) shutdown: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
@@ -87,14 +90,18 @@ impl Stage {
         let store = Arc::new(MemoryStore::default());
         let dispatch = Arc::new(MemoryDispatch::default());
         let metrics = Arc::new(Metrics::new());
+        let log_rate = Arc::new(LogRate::default());
+        let refusals = Refusals::new(metrics.clone(), log_rate.clone());
         let intake = Arc::new(Intake::new(IntakeParts {
             routes: LiveRoutes::new(routes()),
             store: store.clone(),
             dispatch: dispatch.clone(),
             spans: None,
-            live: postrider::live::Feed::new(tokio_util::sync::CancellationToken::new()),
+            limiter: Arc::default(),
+            live: postrider::live::Feed::new(1, tokio_util::sync::CancellationToken::new()),
             clock: Arc::new(ManualClock::new(NOW)),
             metrics: metrics.clone(),
+            refusals: refusals.clone(),
             body_timeout: conditions.body_timeout,
             rng: StdRng::seed_from_u64(7),
         }));
@@ -108,10 +115,19 @@ impl Stage {
             grace: conditions.grace,
         };
         let shutdown = CancellationToken::new();
-        let front = RequestRouter::new(intake.clone(), operator());
+        let front = RequestRouter::new(intake.clone(), operator(), refusals);
         let serving = tokio::spawn(listener::serve(listener, front, options, shutdown.clone()));
         let serving = Mutex::new(Some(serving));
-        Self { address, store, dispatch, metrics, intake, shutdown, serving }
+        Self { address, store, dispatch, metrics, log_rate, intake, shutdown, serving }
+    }
+
+    /// Sends bytes and reads until the connection ends.
+    pub(super) async fn send_raw(&self, bytes: &[u8]) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.address).await.expect("listening");
+        // The service may close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
     }
 
     pub(super) async fn connect(&self) -> Client {
@@ -153,6 +169,7 @@ fn routes() -> Routes {
         id: SourceId(id),
         name: name.to_owned(),
         enabled,
+        limits: postrider::domain::source::SourceLimits::default(),
         created_at: NOW,
     };
     let key = |source_id, key: &str| WriteKey {

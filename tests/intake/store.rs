@@ -1,6 +1,7 @@
 //! The outbox in memory, as these tests need it.
 
 use async_trait::async_trait;
+use postrider::domain::source_limiter::SourceUsage;
 use postrider::store::{Accepted, Capacity, NewEvent, Outbox, StoreError};
 
 use super::stage::MemoryStore;
@@ -19,5 +20,13 @@ impl Capacity for MemoryStore {
 impl Outbox for MemoryStore {
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
         Self::accept(self, events).await
+    }
+
+    async fn accept_counted(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
+        Self::accept(self, events).await
+    }
+
+    async fn source_usage(&self, _since_day: i64) -> Result<Vec<SourceUsage>, StoreError> {
+        Ok(Vec::new())
     }
 }

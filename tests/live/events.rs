@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use postrider::domain::clock::Clock as _;
 use serde_json::json;
 
-use crate::auth::bare;
+use crate::auth::{bare, bearing};
 use crate::support::app::{Builder, TestApp, pipeline};
 use crate::support::receiver::{Behaviour, Receiver};
 use crate::support::sse::Sse;
@@ -116,4 +116,115 @@ async fn shutdown_ends_the_streams() {
     let mut all = watch(&app, "").await;
     app.stop().await;
     while all.line().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_reader_that_returns_with_its_last_id_gets_what_it_missed() {
+    let app = TestApp::with(&[]).await;
+    let mut first = watch(&app, "").await;
+    // Where it begins.
+    first.id().await;
+    app.track("one").await;
+    let id = first.id().await;
+    assert_eq!(first.message().await["name"], "one");
+    drop(first);
+    app.track("two").await;
+    app.track("three").await;
+    let path = "/api/v1/events/stream";
+    let mut back = Sse::returning(app.app.address, &app.token(), &id, path).await;
+    assert_eq!(back.message().await["name"], "two");
+    assert_eq!(back.message().await["name"], "three");
+    app.track("four").await;
+    assert_eq!(back.message().await["name"], "four");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_whose_id_is_of_another_process_is_told_that_it_missed_some() {
+    let app = TestApp::with(&[]).await;
+    let mut other = watch(&app, "").await;
+    app.track("before").await;
+    other.message().await;
+    for id in ["00000000000000ff-0-7", "evt_01"] {
+        let path = "/api/v1/events/stream";
+        let mut back = Sse::returning(app.app.address, &app.token(), id, path).await;
+        back.until_line(|line| line == "event: missed").await;
+        assert_eq!(back.message().await, json!({"missed": "unknown"}));
+    }
+    app.stop().await;
+}
+
+/// A filter lets nothing through for long: keep-alives say where the stream is.
+#[tokio::test]
+async fn a_quiet_reader_that_returns_is_not_told_of_events_that_it_did_not_want() {
+    let app = TestApp::with(&[]).await;
+    let mut pages = watch(&app, "?type=page").await;
+    app.track("no page").await;
+    let mut moved = tokio::spawn(async move {
+        loop {
+            let id = pages.id().await;
+            if id.ends_with("-1") {
+                return id;
+            }
+        }
+    });
+    let id = loop {
+        match tokio::time::timeout(Duration::from_millis(20), &mut moved).await {
+            Ok(id) => break id.unwrap(),
+            Err(_) => app.clock.advance(Duration::from_secs(15)),
+        }
+    };
+    app.track("no page either").await;
+    let path = "/api/v1/events/stream?type=page";
+    let mut back = Sse::returning(app.app.address, &app.token(), &id, path).await;
+    let page = json!({"name": "Home", "userId": "ada", "messageId": "m2"});
+    assert_eq!(app.send("/v1/page", &page).await, StatusCode::OK);
+    assert_eq!(back.message().await["name"], "Home", "and no missed event before it");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn one_viewer_does_not_take_all_live_streams() {
+    let app = TestApp::with(&[]).await;
+    let request = json!({"name": "guest", "role": "viewer"});
+    let (_, made) = app.client.post("/api/v1/tokens", &request).await.unwrap();
+    let secret = made["secret"].as_str().unwrap();
+    let path = "/api/v1/events/stream";
+    let mut streams = Vec::new();
+    for _ in 0..postrider::live::MAX_OF_TOKEN {
+        streams.push(Sse::bearing(app.app.address, secret, path).await);
+    }
+    let guest = bearing(&app, secret);
+    let (status, problem) = guest.get(path).await.unwrap();
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::TOO_MANY_REQUESTS, &json!("too_many_streams"))
+    );
+    assert!(problem["detail"].as_str().unwrap().contains("close one"), "{problem}");
+    // Another token's streams are its own.
+    let mut other = watch(&app, "").await;
+    app.track("seen").await;
+    assert_eq!(other.message().await["name"], "seen");
+    drop(streams.pop());
+    // The place is free once the service has seen the end of the connection.
+    for number in 0.. {
+        app.track(&format!("event {number}")).await;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\r\n"
+        );
+        if status_of(&app, &head).await.contains(" 200 ") {
+            break;
+        }
+    }
+    app.stop().await;
+}
+
+/// The status line of the response to a request.
+async fn status_of(app: &TestApp, head: &str) -> String {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    let mut stream = tokio::net::TcpStream::connect(app.app.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await.unwrap();
+    line
 }

@@ -15,4 +15,5 @@ pub(crate) mod render;
 mod resources;
 mod secrets;
 mod settings;
+mod source_limits;
 mod test_sends;

@@ -7,7 +7,9 @@ use postrider::domain::delivery::State;
 use serde_json::json;
 
 use super::{apply, stage};
+use crate::support::app::{Builder, pipeline};
 use crate::support::oauth::{LIFETIME, OauthServer};
+use crate::support::resolver::{Answer, TableResolver};
 
 #[tokio::test]
 async fn a_token_is_cached_and_refreshed_before_it_expires() {
@@ -109,4 +111,29 @@ async fn concurrent_deliveries_share_one_token_request() {
     assert!(rows.iter().all(|row| row.delivery.token == 1), "one attempt each");
     assert_eq!((server.issued(), server.token_requests()), (2, 2));
     server.assert_correct();
+}
+
+/// The token endpoint was asked nothing: no attempt is made, and none is booked.
+#[tokio::test]
+async fn a_token_request_for_which_this_machine_lacks_descriptors_costs_no_attempt() {
+    let table = TableResolver::on_loopback(&["idp"]);
+    let app = Builder::new().resolver(table.clone()).start().await;
+    let server = OauthServer::start(Some(app.clock.clone())).await;
+    let mut auth = server.client_credentials();
+    auth["token_url"] = json!(server.receiver.url_at("idp", "/token"));
+    let more = json!({"auth": auth});
+    app.apply(pipeline(&[("crm", &server.receiver.url("/hook"), more)])).await;
+    let answers = [Answer::Exhausted, Answer::Exhausted, Answer::addresses(&["127.0.0.1"])];
+    table.set("idp", answers.to_vec());
+    app.track("one").await;
+    // The delivery is postponed twice.
+    let wait = Duration::from_millis(20);
+    while tokio::time::timeout(wait, app.until_settled(1)).await.is_err() {
+        app.clock.advance(Duration::from_secs(1));
+    }
+    let row = app.delivery(0).await;
+    assert_eq!((row.delivery.state, row.delivery.tried), (State::Delivered, 1));
+    assert_eq!(app.attempts(row.delivery.id).await.len(), 1);
+    assert_eq!(server.issued(), 1);
+    app.stop().await;
 }

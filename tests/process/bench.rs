@@ -50,6 +50,7 @@ fn every_scenario_of_the_bench_runs_and_loses_nothing() {
             "apply",
             "redrive",
             "neighbours",
+            "fairness",
             "soak",
             "readers",
             "rest",

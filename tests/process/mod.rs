@@ -3,9 +3,11 @@
 mod bench;
 mod crash;
 mod database_files;
+mod descriptors;
 mod dev;
 mod disk;
 mod faulty_disk;
+mod follow;
 mod secrets;
 pub(crate) mod service;
 mod slow_disk;

@@ -34,6 +34,7 @@ pub(crate) struct Service {
     dir: PathBuf,
     listen: String,
     env: Vec<(&'static str, PathBuf)>,
+    open_files: Option<u32>,
     child: Option<Child>,
 }
 
@@ -49,7 +50,8 @@ impl Service {
         // A port that was free a moment ago; the service binds it at every start.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listen = free.to_string();
-        let service = Self { dir: dir.to_owned(), listen, env: Vec::new(), child: None };
+        let service =
+            Self { dir: dir.to_owned(), listen, env: Vec::new(), open_files: None, child: None };
         service.write_settings(more_settings);
         service
     }
@@ -69,6 +71,24 @@ impl Service {
         self.env.push((name, value.into()));
     }
 
+    /// Limits the open files, soft and hard, of processes started from now on.
+    pub(crate) fn limit_open_files(&mut self, limit: u32) {
+        self.open_files = Some(limit);
+    }
+
+    /// The command that serves.
+    fn serving(&self) -> Command {
+        let Some(limit) = self.open_files else { return postrider() };
+        let program = postrider();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\""]).arg(limit.to_string());
+        command.arg(program.get_program()).stdin(Stdio::null());
+        for (name, _) in program.get_envs() {
+            command.env_remove(name);
+        }
+        command
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.join("postrider.toml")
     }
@@ -80,7 +100,8 @@ impl Service {
             .append(true)
             .open(self.dir.join("serve.log"))
             .unwrap();
-        let child = postrider()
+        let child = self
+            .serving()
             .arg("--config")
             .arg(self.config())
             .arg("serve")
@@ -139,7 +160,7 @@ impl Service {
         tokio::task::spawn_blocking(move || child.wait().unwrap().success()).await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Option<StatusCode> {
+    pub(crate) async fn get(&self, path: &str) -> Option<StatusCode> {
         let client = ApiClient::new(&format!("http://{}", self.listen), None).unwrap();
         client.get(path).await.ok().map(|(status, _)| status)
     }

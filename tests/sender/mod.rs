@@ -43,6 +43,7 @@ fn options(
     extra_roots: Vec<CertificateDer<'static>>,
 ) -> SenderOptions {
     SenderOptions {
+        max_connections: 1_024,
         policy,
         user_agent: "Postrider/test".to_owned(),
         response_keep_bytes: 1_024,

@@ -22,6 +22,7 @@ mod retention;
 mod siblings;
 pub(crate) mod sqlite;
 mod sqlite_clock;
+mod sqlite_fairness;
 mod sqlite_files;
 mod sqlite_integrity;
 mod sqlite_lists;

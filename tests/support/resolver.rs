@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use postrider::sender::{Resolve, ResolveError};
+use postrider::sender::{LocalResource, Resolve, ResolveError};
 
 /// The answer to a lookup.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(crate) enum Answer {
     NoAddress,
     /// The name server timed out.
     Timeout,
+    /// This machine has no descriptor left for the lookup.
+    Exhausted,
     /// The lookup never ends.
     Never,
 }
@@ -75,6 +77,7 @@ impl Resolve for TableResolver {
             Answer::NoSuchName => Err(ResolveError::NoSuchName(name.to_owned())),
             Answer::NoAddress => Err(ResolveError::NoAddress(name.to_owned())),
             Answer::Timeout => Err(ResolveError::Timeout(name.to_owned())),
+            Answer::Exhausted => Err(ResolveError::Exhausted(LocalResource::Descriptors)),
             Answer::Never => std::future::pending().await,
         }
     }

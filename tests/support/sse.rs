@@ -28,6 +28,12 @@ impl Sse {
         Self::with_header(address, &format!("Authorization: Bearer {token}"), path).await
     }
 
+    /// Opens `path` as a client that returns: with the id of the last item that it got.
+    pub(crate) async fn returning(address: SocketAddr, token: &str, id: &str, path: &str) -> Self {
+        let headers = format!("Authorization: Bearer {token}\r\nLast-Event-ID: {id}");
+        Self::with_header(address, &headers, path).await
+    }
+
     /// Opens `path` with a session's cookie, as a page does.
     pub(crate) async fn of_page(address: SocketAddr, cookie: &str, path: &str) -> Self {
         Self::with_header(address, &format!("Cookie: {cookie}"), path).await
@@ -75,6 +81,12 @@ impl Sse {
             said |= line == "event: ended";
         }
         assert!(said, "the stream closed without an `ended` event");
+    }
+
+    /// The id of the next message.
+    pub(crate) async fn id(&mut self) -> String {
+        let line = self.until_line(|line| line.starts_with("id: ")).await;
+        line["id: ".len()..].to_owned()
     }
 
     /// The data of the next message.

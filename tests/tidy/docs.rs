@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use postrider::domain::ledger::Ledger;
-use postrider::telemetry::metrics::{AlertLabel, Answer, Metrics, Outcome, Reason};
+use postrider::telemetry::metrics::{
+    AlertLabel, Answer, Credential, Metrics, Outcome, Reason, RefusalReason, SourceLimit,
+};
 
 use super::tokens::tokens;
 use super::{assert_none, documents, files, root, rust_files};
@@ -74,6 +76,10 @@ fn documents_name_only_metrics_that_are_counted() {
     metrics.attempts.get_or_create(&Outcome { outcome: "delivered" }).inc();
     metrics.dead_letters.get_or_create(&Reason { reason: "rejected" }).inc();
     metrics.alerts.get_or_create(&AlertLabel { alert: "disk_low" }).set(1);
+    let source_limit = SourceLimit { source: "website".to_owned(), limit: "rate" };
+    metrics.source_limited.get_or_create(&source_limit).inc();
+    metrics.authentication_failures.get_or_create(&Credential { credential: "token" }).inc();
+    metrics.connections_refused.get_or_create(&RefusalReason { reason: "host" }).inc();
     metrics.alerts_raised.get_or_create(&AlertLabel { alert: "disk_low" }).inc();
     let scrape = metrics.encode(&Ledger::default());
     let counted: BTreeSet<&str> =

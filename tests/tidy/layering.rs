@@ -77,7 +77,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("web", &["auth", "domain", "live", "pipeline", "service", "settings", "store"]),
+    ("web", &["auth", "domain", "live", "pipeline", "service", "settings", "store", "telemetry"]),
     (
         "server",
         &[

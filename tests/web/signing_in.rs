@@ -1,5 +1,7 @@
 //! Sign-in, sessions, cookies, CSRF protection and request limits.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
@@ -7,6 +9,7 @@ use postrider::settings::Settings;
 
 use super::browser::browse;
 use super::visitor::Visitor;
+use crate::auth::bearing;
 use crate::support::app::{Builder, TestApp};
 
 #[tokio::test]
@@ -129,4 +132,60 @@ async fn oversized_and_malformed_forms_are_refused() {
     let page = visitor.ask(Method::DELETE, "/jobs", &json, String::new()).await;
     assert_eq!(page.status, StatusCode::METHOD_NOT_ALLOWED);
     app.stop().await;
+}
+
+#[tokio::test]
+async fn failed_tokens_are_counted_and_never_logged() {
+    let (writer, lines) = captured();
+    let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
+    // A current-thread runtime: the service's tasks use it too.
+    let _kept = tracing::subscriber::set_default(subscriber);
+    let app = TestApp::with(&[]).await;
+    for number in 0..5 {
+        let token = format!("prt_wrong{number}");
+        let stranger = bearing(&app, &token);
+        let (status, _) = stranger.get("/api/v1/status").await.unwrap();
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        let page = Visitor::of(&app).post("/sign-in", &[("token", &token)]).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN);
+    }
+    let metrics = app.app.metrics.encode(&app.ledger().await);
+    for credential in ["token", "sign_in"] {
+        let name = "postrider_authentication_failures_total";
+        let line = format!("{name}{{credential=\"{credential}\"}} 5");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    app.stop().await;
+    let log = lines();
+    let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(count("authentication failed"), 2, "{log}");
+    assert!(log.contains("127.0.0.1") && !log.contains("prt_wrong"), "{log}");
+    let summaries = log.lines().filter(|line| line.contains("were not logged"));
+    let summaries: Vec<_> = summaries.filter(|line| line.contains("count=4")).collect();
+    assert_eq!(summaries.len(), 2, "the rest is counted at the end: {log}");
+}
+
+/// A writer for log lines, and what reads them.
+fn captured() -> (impl Fn() -> Lines + Send + Sync + 'static, impl Fn() -> String) {
+    let lines = Lines::default();
+    let written = lines.clone();
+    let read = move || {
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    };
+    (move || lines.clone(), read)
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

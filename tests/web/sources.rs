@@ -159,3 +159,37 @@ async fn a_concurrent_change_of_a_source_is_an_edit_conflict() {
     }
     app.stop().await;
 }
+
+#[tokio::test]
+async fn the_limits_of_a_source_are_set_and_shown_on_its_page() {
+    let app = TestApp::with(&[]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let page = visitor.get("/sources/website").await;
+    assert!(page.html.contains("None: it sends as much as the service takes."), "{}", page.html);
+    let tag = page.field("tag");
+    let fields = [("tag", tag.as_str()), ("rate_per_second", "5"), ("daily_quota", "2")];
+    let page = visitor.post("/sources/website", &fields).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.html);
+    app.track("one").await;
+    let page = visitor.get("/sources/website").await;
+    for shown in ["5 events a second, 5 at once; 0 requests refused.", "1 of 2 events today (UTC)"]
+    {
+        assert!(page.html.contains(shown), "{shown} in {}", page.html);
+    }
+    assert_eq!((page.field("tag").is_empty(), page.html.contains("value=\"2\"")), (false, true));
+    // A rejected form keeps the input; one of an older version is refused.
+    let tag = page.field("tag");
+    let wrong = [("tag", tag.as_str()), ("burst", "7"), ("daily_quota", "many")];
+    let page = visitor.post("/sources/website", &wrong).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.html.contains("should be a whole number") && page.html.contains("many"));
+    let page = visitor.post("/sources/website", &fields).await;
+    assert_eq!(page.status, StatusCode::PRECONDITION_FAILED, "{}", page.html);
+    // Empty fields remove the limits, and a disabled source stays disabled.
+    visitor.post("/sources/website/enabled", &[("enabled", "false")]).await;
+    let tag = visitor.get("/sources/website").await.field("tag");
+    visitor.post("/sources/website", &[("tag", tag.as_str())]).await;
+    let (_, source) = app.client.get("/api/v1/sources/website").await.unwrap();
+    assert_eq!((&source["enabled"], &source["daily_quota"]), (&json!(false), &Value::Null));
+    app.stop().await;
+}

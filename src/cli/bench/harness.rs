@@ -50,6 +50,10 @@ pub(super) struct Part {
     pub(super) batch: u32,
     /// Deliveries of each event.
     pub(super) copies: u32,
+    /// Requests in flight; none: as the arguments have it.
+    pub(super) workers: Option<u32>,
+    /// The write key that it is sent with.
+    pub(super) write_key: &'static str,
 }
 
 /// The result of one part.
@@ -134,7 +138,8 @@ impl<'a> Harness<'a> {
     /// A part with the duration and number of events of the arguments.
     pub(super) fn whole(&self, name: &'static str) -> Part {
         let (millis, events) = (self.args.seconds * 1_000, self.args.events);
-        Part { name, millis, rate: 0, events, first: 0, batch: 0, copies: 1 }
+        let (workers, write_key) = (None, service::WRITE_KEY);
+        Part { name, millis, rate: 0, events, first: 0, batch: 0, copies: 1, workers, write_key }
     }
 
     /// The bare loop and the service, in turns: changes of the machine's speed affect both.
@@ -211,10 +216,10 @@ impl<'a> Harness<'a> {
         flag("events", part.events.to_string());
         flag("first", part.first.to_string());
         flag("batch", part.batch.to_string());
-        flag("workers", self.args.workers.to_string());
+        flag("workers", part.workers.unwrap_or(self.args.workers).to_string());
         flag("rate", part.rate.to_string());
         match service {
-            Some(_) => flag("authorization", Service::authorization()),
+            Some(_) => flag("authorization", Service::authorization(part.write_key)),
             None => words.push("--bare".to_owned()),
         }
         words

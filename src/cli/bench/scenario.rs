@@ -31,6 +31,8 @@ pub(super) enum Scenario {
     Redrive,
     /// Isolation: destinations next to one that hangs and one that fails
     Neighbours,
+    /// A calm source beside a loud one: its acknowledgement latency
+    Fairness,
     /// Minutes of load: RSS, WAL and latency stay constant
     Soak,
     /// Clients that list without a pause: WAL and latency stay bounded

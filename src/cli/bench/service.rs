@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use super::process::Process;
 use crate::sender::ApiClient;
 
-const WRITE_KEY: &str = "bench-write-key";
+pub(super) const WRITE_KEY: &str = "bench-write-key";
 /// Time limit for the service to become ready.
 const READY: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -131,8 +132,18 @@ impl Service {
     }
 
     /// The load's `Authorization` header.
-    pub(super) fn authorization() -> String {
-        format!("Basic {}", STANDARD.encode(format!("{WRITE_KEY}:")))
+    pub(super) fn authorization(write_key: &str) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{write_key}:")))
+    }
+
+    /// The value of a metric without labels.
+    pub(super) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let client = ApiClient::new(&self.base(), None)?;
+        let answer = client.request(Method::GET, "/metrics", HeaderMap::new(), Bytes::new());
+        let text = String::from_utf8_lossy(&answer.await?.body).into_owned();
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.context("no such metric")?.parse().context("the metric is no number")
     }
 
     /// The process, to be measured.

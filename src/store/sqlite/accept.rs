@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::dedup::admission::Admission;
 use super::dedup::{self, Key};
 use super::row::int;
+use super::source_usage::Counts;
 use super::writer::connection::Statement;
 use super::writer::step::Tx;
 use crate::domain::delivery::State;
@@ -27,14 +28,16 @@ const SKIP: &str = "INSERT INTO skips (event_id, destination_id) VALUES (?, ?)";
 pub(super) struct Arrival {
     key: Option<Key>,
     new: NewEvent,
+    /// Whether it counts for its source's daily quota.
+    is_counted: bool,
 }
 
 impl Arrival {
     /// Hashes the key on the caller's thread, not the writer's.
-    pub(super) fn new(new: NewEvent) -> Self {
+    pub(super) fn new(new: NewEvent, is_counted: bool) -> Self {
         let event = &new.event;
         let key = event.rejection.is_none().then(|| dedup::key(event.source_id, &event.message_id));
-        Self { key, new }
+        Self { key, new, is_counted }
     }
 
     /// How many rows it is written as.
@@ -60,7 +63,8 @@ pub(super) fn accept<'a>(
     let mut admission = Admission::new(tx)?;
     let mut rows = Rows::new(tx)?;
     let mut answers = Vec::with_capacity(arrivals.size_hint().0);
-    for Arrival { key, new } in arrivals {
+    let mut counts = Counts::default();
+    for Arrival { key, new, is_counted } in arrivals {
         if let Some(key) = key
             && !admission.admits(tx, key)?
         {
@@ -68,8 +72,12 @@ pub(super) fn accept<'a>(
             answers.push(Accepted::Duplicate);
         } else {
             answers.push(rows.write(tx, new)?);
+            if *is_counted {
+                counts.count(&new.event);
+            }
         }
     }
+    counts.write(tx)?;
     admission.append_log(tx.sqlite)?;
     Ok(answers)
 }

@@ -48,6 +48,7 @@ mod row;
 mod scan;
 mod service_time;
 mod siblings;
+mod source_usage;
 mod statistics;
 mod statistics_log;
 mod test_send;

@@ -10,7 +10,7 @@ use super::row::{Columns, from_json};
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, EventId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::{Mapping, MappingRevision};
-use crate::domain::source::Source;
+use crate::domain::source::{Source, SourceLimits};
 use crate::store::{Pipeline, Routing, SharedSecret, WriteKey};
 
 /// Reads the whole pipeline.
@@ -20,7 +20,7 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
         sqlx::query_scalar("SELECT version FROM pipeline").fetch_one(&mut *snapshot).await?;
     let sources = rows(
         &mut snapshot,
-        "SELECT id, name, enabled, created_at FROM sources
+        "SELECT id, name, enabled, limits, created_at FROM sources
          WHERE removed_at IS NULL ORDER BY name",
         source,
     )
@@ -140,6 +140,10 @@ fn source(row: &SqliteRow) -> Result<Source, Failure> {
         id: SourceId(from.take()?),
         name: from.take()?,
         enabled: from.take()?,
+        limits: match from.take::<Option<String>>()? {
+            Some(limits) => from_json("a source's limits", &limits)?,
+            None => SourceLimits::default(),
+        },
         created_at: from.at()?,
     })
 }

@@ -29,6 +29,7 @@ impl Subject {
             | PipelineChange::RenameDestination { .. }
             | PipelineChange::RenameMapping { .. } => return None,
             PipelineChange::PutSource { source, .. }
+            | PipelineChange::PutSourceLimits { source, .. }
             | PipelineChange::PutWriteKey { source, .. }
             | PipelineChange::RemoveSource { source } => Self::Source(source.clone()),
             PipelineChange::PutDestination { source, destination, .. }
@@ -72,7 +73,7 @@ impl Subject {
 
 const SOURCE: &str = "
     SELECT json_object('enabled', json(iif(s.enabled, 'true', 'false')),
-        'write_key', json((SELECT json_object('set_at', created_at,
+        'limits', json(s.limits), 'write_key', json((SELECT json_object('set_at', created_at,
             'mark', lower(hex(substr(sealed_id, 1, 4)))) FROM write_keys WHERE source_id = s.id)))
     FROM sources AS s WHERE s.name = ?1 AND s.removed_at IS NULL AND ?2 = '' AND ?3 = ''";
 

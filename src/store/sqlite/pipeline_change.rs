@@ -14,6 +14,7 @@ use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
 use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
+use crate::domain::source::SourceLimits;
 use crate::store::{PipelineChange, StoreError};
 
 /// The kind of auth that holds deliveries without a connection: a change to another kind resumes them.
@@ -73,6 +74,9 @@ impl Applying<'_> {
     fn apply(&self, tx: &mut Tx<'_>, change: &PipelineChange) -> Result<(), Failure> {
         match change {
             PipelineChange::PutSource { source, enabled } => self.put_source(tx, source, *enabled),
+            PipelineChange::PutSourceLimits { source, limits } => {
+                put_source_limits(tx, source, limits)
+            }
             // Done before.
             PipelineChange::RenameSource { .. }
             | PipelineChange::RenameDestination { .. }
@@ -340,6 +344,13 @@ fn destination_id(tx: &mut Tx<'_>, source: &str, name: &str) -> Result<i64, Fail
         |row| row.get(0),
     )?;
     expected(id)
+}
+
+fn put_source_limits(tx: &mut Tx<'_>, name: &str, limits: &SourceLimits) -> Result<(), Failure> {
+    let id = expected(source_id(tx, name)?)?;
+    let limits = (*limits != SourceLimits::default()).then(|| to_json(limits)).transpose()?;
+    tx.execute("UPDATE sources SET limits = ? WHERE id = ?", params![limits, id])?;
+    Ok(())
 }
 
 fn put_write_key(

@@ -85,6 +85,7 @@ fn find<'c>(tx: &Tx<'_>, change: &'c PipelineChange) -> Result<Option<Renamed<'c
             to,
         ),
         PipelineChange::PutSource { .. }
+        | PipelineChange::PutSourceLimits { .. }
         | PipelineChange::PutWriteKey { .. }
         | PipelineChange::RemoveSource { .. }
         | PipelineChange::PutDestination { .. }

@@ -31,7 +31,7 @@ pub(super) fn routes() -> Router<Arc<Web>> {
     const MAPPING: &str = "/sources/{source}/destinations/{destination}/mappings/{mapping}";
     let pages = Router::new()
         .route("/sources", get(sources::list).post(editor::create::<SourceForm>))
-        .route(SOURCE, get(editor::show::<SourceForm>))
+        .route(SOURCE, get(editor::show::<SourceForm>).post(editor::save::<SourceForm>))
         .route(
             &format!("{SOURCE}/new"),
             get(editor::new_form::<DestinationForm>).post(editor::create::<DestinationForm>),

@@ -125,7 +125,7 @@ fn place_refusal(form: &mut Form, refusal: ServiceError) -> Result<(), PageError
         ServiceError::Conflict(words) => form.fault("", words),
         other @ (ServiceError::Malformed(_)
         | ServiceError::Forbidden(_)
-        | ServiceError::Busy(_)
+        | ServiceError::TooManyStreams(_)
         | ServiceError::Stale(_)
         | ServiceError::NotActive(_)
         | ServiceError::Store(_)

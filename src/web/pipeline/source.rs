@@ -4,8 +4,8 @@ use askama::Template;
 
 use super::super::badge::Badge;
 use super::super::error::PageError;
-use super::super::form::with_query;
-use super::super::format::counted;
+use super::super::form::{Field, with_query};
+use super::super::format::{count, counted};
 use super::super::highlighted_json::HighlightedJson;
 use super::super::layout::Layout;
 use super::super::time::RelativeTime;
@@ -13,9 +13,9 @@ use super::super::untrusted::Untrusted;
 use super::editor::PageContext;
 use super::secret::SendSnippets;
 use super::target::path;
-use crate::pipeline::Target;
+use crate::pipeline::{FieldError, Target};
 use crate::service::event_view::EventView;
-use crate::service::resources::{DestinationDetail, Detail, MappingDetail};
+use crate::service::resources::{DestinationDetail, Detail, MappingDetail, SourceDetail};
 
 /// The placeholder for the write key in snippets.
 const PLACEHOLDER: &str = "YOUR_WRITE_KEY";
@@ -70,6 +70,33 @@ impl RejectedEvent {
     }
 }
 
+/// The form of a source's limits.
+pub(super) struct LimitFields {
+    pub(super) rate_per_second: Field,
+    pub(super) burst: Field,
+    pub(super) daily_quota: Field,
+    pub(super) tag: String,
+    /// Another user changed the source.
+    pub(super) conflict: Option<String>,
+    pub(super) faults: Vec<FieldError>,
+}
+
+/// What a source may send and has used of it, in words; none without limits.
+fn limits_in_words(source: &SourceDetail) -> Option<String> {
+    let (usage, document) = (source.usage?, &source.document);
+    let rate = document.rate_per_second.map(|rate| {
+        let burst = document.burst.unwrap_or(rate);
+        let refused = count(usage.refused_by_rate);
+        let (rate, burst) = (count(rate.into()), count(burst.into()));
+        format!("{rate} events a second, {burst} at once; {refused} requests refused.")
+    });
+    let quota = document.daily_quota.map(|quota| {
+        let (used, refused) = (count(usage.events_today), count(usage.refused_by_quota));
+        format!("{used} of {} events today (UTC); {refused} requests refused.", count(quota))
+    });
+    Some(rate.into_iter().chain(quota).collect::<Vec<_>>().join(" "))
+}
+
 #[derive(Template)]
 #[template(path = "source.html")]
 pub(super) struct SourcePage {
@@ -80,6 +107,8 @@ pub(super) struct SourcePage {
     enabled: bool,
     created_at: Option<RelativeTime>,
     destinations: Vec<DestinationRow>,
+    limits: LimitFields,
+    limits_in_words: Option<String>,
     /// What a deletion includes.
     deleted_with: Option<String>,
     rejected: Vec<RejectedEvent>,
@@ -91,7 +120,11 @@ pub(super) struct SourcePage {
 
 impl SourcePage {
     /// Loads the page.
-    pub(super) async fn load(context: PageContext<'_>, target: &Target) -> Result<Self, PageError> {
+    pub(super) async fn load(
+        context: PageContext<'_>,
+        target: &Target,
+        limits: LimitFields,
+    ) -> Result<Self, PageError> {
         let PageContext { web, caller, layout, query } = context;
         let version = web.service.detail(caller, target).await?;
         let Detail::Source(source) = version.detail else {
@@ -116,6 +149,8 @@ impl SourcePage {
             name: target.name().into(),
             tag: version.tag,
             enabled: source.document.enabled,
+            limits_in_words: limits_in_words(&source),
+            limits,
             created_at: layout.time(&source.created_at),
             deleted_with: deleted_with(destinations.len(), mappings.len()),
             destinations: destinations

@@ -15,12 +15,12 @@ use super::super::role::Require;
 use super::super::state::Web;
 use super::super::time::RelativeTime;
 use super::super::untrusted::Untrusted;
-use super::editor::{Editor, PageContext, status};
-use super::source::SourcePage;
+use super::editor::{CONFLICT, Editor, PageContext, TAG, status};
+use super::source::{LimitFields, SourcePage};
 use super::target::path;
 use crate::domain::auth::Caller;
 use crate::pipeline::{FieldError, Target};
-use crate::service::resources::{Detail, Tagged};
+use crate::service::resources::{Detail, SourceDetail, Tagged};
 
 /// A source in the list.
 struct Row {
@@ -71,32 +71,82 @@ pub(super) async fn list(
     page(&SourcesPage::load(context, Form::default()).await?)
 }
 
-const FIELDS: [&str; 1] = ["name"];
+const FIELDS: [&str; 5] = ["name", "rate_per_second", "burst", "daily_quota", CONFLICT];
+/// The numbers of a stored source's form.
+const NUMBERS: [&str; 3] = ["rate_per_second", "burst", "daily_quota"];
 
-/// The form of a source: only its name, which cannot change later.
-pub(super) struct SourceForm(Form);
+/// The form of a source: the name of a new one, the limits of a stored one.
+pub(super) struct SourceForm {
+    form: Form,
+    /// Whether the stored source is enabled.
+    enabled: bool,
+}
+
+impl SourceForm {
+    fn of(form: Form, enabled: bool) -> Self {
+        Self { form, enabled }
+    }
+
+    fn limits(&self) -> LimitFields {
+        LimitFields {
+            rate_per_second: self.form.field("rate_per_second"),
+            burst: self.form.field("burst"),
+            daily_quota: self.form.field("daily_quota"),
+            tag: self.form.text(TAG).to_owned(),
+            conflict: self.form.field(CONFLICT).fault,
+            faults: self.form.other_faults(&FIELDS),
+        }
+    }
+}
+
+/// The source of a version.
+fn source(version: Tagged) -> Result<SourceDetail, PageError> {
+    match version.detail {
+        Detail::Source(source) => Ok(*source),
+        Detail::Destination(_) | Detail::Mapping(_) => Err(PageError::not_found("such source")),
+    }
+}
 
 impl Editor for SourceForm {
     const FIELDS: &'static [&'static str] = &FIELDS;
 
     fn blank() -> Self {
-        Self(Form::default())
+        Self::of(Form::default(), true)
     }
 
-    fn stored(_: Tagged) -> Result<Self, PageError> {
-        Ok(Self::blank())
+    fn stored(version: Tagged) -> Result<Self, PageError> {
+        let tag = version.tag.clone();
+        let document = source(version)?.document;
+        let number = |number: Option<u64>| number.map(|it| it.to_string()).unwrap_or_default();
+        let fields = [
+            (TAG, tag),
+            ("rate_per_second", number(document.rate_per_second.map(u64::from))),
+            ("burst", number(document.burst.map(u64::from))),
+            ("daily_quota", number(document.daily_quota)),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        Ok(Self::of(Form::of(fields.into()), document.enabled))
     }
 
-    fn submitted(form: Form, _: Option<Tagged>) -> Result<Self, PageError> {
-        Ok(Self(form))
+    fn submitted(form: Form, current: Option<Tagged>) -> Result<Self, PageError> {
+        let current = current.map(source).transpose()?;
+        Ok(Self::of(form, current.is_none_or(|it| it.document.enabled)))
     }
 
     fn form(&mut self) -> &mut Form {
-        &mut self.0
+        &mut self.form
     }
 
     fn document(&mut self) -> Value {
-        json!({})
+        let mut document = json!({ "enabled": self.enabled });
+        for name in NUMBERS {
+            match self.form.non_empty(name).map(str::parse::<u64>) {
+                None => {}
+                Some(Ok(number)) => document[name] = number.into(),
+                Some(Err(_)) => self.form.fault(name, "should be a whole number"),
+            }
+        }
+        document
     }
 
     fn saved(_: &Detail, _: &Detail) -> Flash {
@@ -104,7 +154,8 @@ impl Editor for SourceForm {
     }
 
     async fn page(self, context: PageContext<'_>, target: &Target) -> Result<Response, PageError> {
-        page(&SourcePage::load(context, target).await?)
+        let status = status(&self.form);
+        page_with(status, &SourcePage::load(context, target, self.limits()).await?)
     }
 
     async fn new_page(
@@ -112,6 +163,6 @@ impl Editor for SourceForm {
         context: PageContext<'_>,
         _: Option<&Target>,
     ) -> Result<Response, PageError> {
-        page_with(status(&self.0), &SourcesPage::load(context, self.0).await?)
+        page_with(status(&self.form), &SourcesPage::load(context, self.form).await?)
     }
 }

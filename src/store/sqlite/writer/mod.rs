@@ -19,6 +19,7 @@ use crate::store::StoreError;
 
 mod checkpoint;
 pub(super) mod connection;
+mod event_queue;
 mod pacing;
 pub(super) mod queue;
 pub(super) mod state;

@@ -1,8 +1,8 @@
-//! The queue to the writer: commands, their answers, and backpressure by count and bytes. A caller that is
-//! dropped before its answer changes nothing: its step is committed as a whole or not at all.
+//! The queue to the writer: commands, their answers, and backpressure by count and bytes, shared fairly by
+//! source. A caller that is dropped before its answer changes nothing: its step is committed as a whole or not
+//! at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -12,7 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::accept::Arrival;
 use super::super::claim::Leased;
 use super::super::error::{Failure, Reach, SqliteError, to_store};
+use super::event_queue::EventQueue;
 use super::step::{Step, Tx};
+use crate::domain::fair_share::FairShare;
+use crate::domain::id::SourceId;
 use crate::store::{Accepted, ClaimRequest, Record, Recorded, StoreError};
 
 /// Commands of a priority that may be queued; beyond it callers wait.
@@ -27,6 +30,13 @@ pub(crate) struct Accept {
     pub(crate) answer: Answer<Vec<Accepted>>,
     pub(crate) _permit: Permit,
     pub(crate) bytes: usize,
+}
+
+impl Accept {
+    /// How many rows it is written as.
+    pub(crate) fn rows(&self) -> usize {
+        self.arrivals.iter().map(Arrival::rows).sum()
+    }
 }
 
 /// Attempts to be recorded.
@@ -53,7 +63,7 @@ impl ClaimDue {
 
 /// A command to the writer.
 pub(crate) enum Command {
-    /// Accept events.
+    /// Accept events; these have a queue of their own.
     Accept(Accept),
     /// Record attempts.
     Record(RecordAll),
@@ -67,9 +77,12 @@ pub(crate) enum Command {
     Close,
 }
 
-/// The writer's end of the queue. It has three priorities: commands that a caller waits for, then the work of
-/// delivering: records, then claims and bulk steps.
+/// The writer's end of the queue. It has three priorities: events and steps that a caller waits for, in turns,
+/// then the work of delivering: records, then claims and bulk steps.
 pub(crate) struct Commands {
+    events: Arc<EventQueue<Accept>>,
+    /// Whether an event is next, where there are events and steps.
+    is_event_next: bool,
     commands: mpsc::Receiver<Command>,
     records: mpsc::Receiver<Command>,
     bulk: mpsc::Receiver<Command>,
@@ -89,8 +102,18 @@ impl Wake for Unpark {
 impl Commands {
     /// A queued command, of the priorities that are taken.
     pub(crate) fn try_next(&mut self, takes_events: bool, takes_work: bool) -> Option<Command> {
-        let first = takes_events.then(|| self.commands.try_recv().ok()).flatten();
+        let first = takes_events.then(|| self.try_first()).flatten();
         first.or_else(|| takes_work.then(|| self.try_work()).flatten())
+    }
+
+    /// An event or a step, in turns.
+    fn try_first(&mut self) -> Option<Command> {
+        self.is_event_next = !self.is_event_next;
+        if self.is_event_next {
+            let event = self.events.pop().map(Command::Accept);
+            return event.or_else(|| self.commands.try_recv().ok());
+        }
+        self.commands.try_recv().ok().or_else(|| self.events.pop().map(Command::Accept))
     }
 
     fn try_work(&mut self) -> Option<Command> {
@@ -119,6 +142,9 @@ impl Commands {
         let waker = self.waker.get_or_insert_with(unpark).clone();
         let mut context = Context::from_waker(&waker);
         loop {
+            if let Some(accept) = self.events.pop_or_wake(&waker) {
+                return Some(Command::Accept(accept));
+            }
             let mut is_over = true;
             let work = [&mut self.records, &mut self.bulk].into_iter().filter(|_| takes_work);
             for queue in [&mut self.commands].into_iter().chain(work) {
@@ -141,9 +167,17 @@ impl Commands {
 
     /// Refuses further commands; those queued remain.
     pub(crate) fn close(&mut self) {
+        self.events.close();
         self.commands.close();
         self.records.close();
         self.bulk.close();
+    }
+}
+
+impl Drop for Commands {
+    /// Callers hold the events' queue too: what is left there is answered here.
+    fn drop(&mut self) {
+        self.events.clear();
     }
 }
 
@@ -197,37 +231,37 @@ impl<S: Step> QueuedStep for Pending<S> {
     }
 }
 
-/// Events in the queue.
+/// The queue's capacity.
 #[derive(Debug)]
 struct Load {
-    events: AtomicUsize,
-    bytes: AtomicUsize,
+    events: FairShare<SourceId>,
+    bytes: FairShare<SourceId>,
 }
 
 /// A part of the queue's capacity, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     load: Arc<Load>,
+    source_id: SourceId,
     events: usize,
     bytes: usize,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.load.events.fetch_sub(self.events, Ordering::AcqRel);
-        self.load.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.load.events.release(self.source_id, self.events);
+        self.load.bytes.release(self.source_id, self.bytes);
     }
 }
 
 /// The callers' end of the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
+    events: Arc<EventQueue<Accept>>,
     commands: mpsc::Sender<Command>,
     records: mpsc::Sender<Command>,
     bulk: mpsc::Sender<Command>,
     load: Arc<Load>,
-    max_events: usize,
-    max_bytes: usize,
 }
 
 impl Queue {
@@ -236,29 +270,51 @@ impl Queue {
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (records, recorded) = mpsc::channel(COMMANDS);
         let (bulk, bulked) = mpsc::channel(COMMANDS);
-        let load = Arc::new(Load { events: AtomicUsize::new(0), bytes: AtomicUsize::new(0) });
-        let receiver =
-            Commands { commands: commanded, records: recorded, bulk: bulked, waker: None };
-        (Self { commands, records, bulk, load, max_events, max_bytes }, receiver)
+        let load =
+            Arc::new(Load { events: FairShare::new(max_events), bytes: FairShare::new(max_bytes) });
+        let events = Arc::new(EventQueue::default());
+        let receiver = Commands {
+            events: Arc::clone(&events),
+            is_event_next: false,
+            commands: commanded,
+            records: recorded,
+            bulk: bulked,
+            waker: None,
+        };
+        (Self { events, commands, records, bulk, load }, receiver)
     }
 
-    /// Takes capacity for events; [`StoreError::Overloaded`] when the queue is full. A request that alone is
-    /// over the limit is let through when the queue is empty.
-    fn acquire(&self, events: usize, bytes: usize) -> Result<Permit, StoreError> {
-        let waiting = self.load.events.fetch_add(events, Ordering::AcqRel);
-        let waiting_bytes = self.load.bytes.fetch_add(bytes, Ordering::AcqRel);
-        let permit = Permit { load: Arc::clone(&self.load), events, bytes };
-        let is_over = waiting + events > self.max_events || waiting_bytes + bytes > self.max_bytes;
-        if is_over && waiting > 0 { Err(StoreError::Overloaded) } else { Ok(permit) }
+    /// Takes capacity for events of a source; [`StoreError::Overloaded`] where its share of the queue is full.
+    fn acquire(
+        &self,
+        source_id: SourceId,
+        events: usize,
+        bytes: usize,
+    ) -> Result<Permit, StoreError> {
+        let load = Arc::clone(&self.load);
+        if !load.events.take(source_id, events) {
+            return Err(StoreError::Overloaded);
+        }
+        if !load.bytes.take(source_id, bytes) {
+            load.events.release(source_id, events);
+            return Err(StoreError::Overloaded);
+        }
+        Ok(Permit { load, source_id, events, bytes })
     }
 
-    /// Accepts events.
-    pub(crate) async fn accept(&self, arrivals: Vec<Arrival>) -> Result<Vec<Accepted>, StoreError> {
+    /// Accepts events of one source.
+    pub(crate) async fn accept(
+        &self,
+        source_id: SourceId,
+        arrivals: Vec<Arrival>,
+    ) -> Result<Vec<Accepted>, StoreError> {
         let bytes = arrivals.iter().map(Arrival::bytes).sum();
-        let permit = self.acquire(arrivals.len(), bytes)?;
+        let permit = self.acquire(source_id, arrivals.len(), bytes)?;
         let (answer, given) = oneshot::channel();
-        send(&self.commands, Command::Accept(Accept { arrivals, answer, _permit: permit, bytes }))
-            .await?;
+        let accept = Accept { arrivals, answer, _permit: permit, bytes };
+        if !self.events.push(source_id, accept.rows(), accept) {
+            return Err(StoreError::Closed);
+        }
         given.await.unwrap_or(Err(StoreError::Closed))
     }
 

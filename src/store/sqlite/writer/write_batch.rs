@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use super::super::accept::Arrival;
 use super::super::claim::Leased;
 use super::super::dedup::tables;
 use super::super::error::{SqliteError, shared};
@@ -107,7 +106,7 @@ impl WriteBatch {
 
     pub(super) fn add_accept(&mut self, accept: Accept) {
         self.events += accept.arrivals.len();
-        self.event_rows += accept.arrivals.iter().map(Arrival::rows).sum::<usize>();
+        self.event_rows += accept.rows();
         self.event_bytes += accept.bytes;
         self.accepts.push(accept);
     }
@@ -226,7 +225,7 @@ mod tests {
     use super::super::queue::{Command, Queue};
     use super::*;
     use crate::domain::clock::{Moment, Timestamp};
-    use crate::domain::id::{MappingId, NodeId};
+    use crate::domain::id::{MappingId, NodeId, SourceId};
     use crate::domain::service_time::ServiceTime;
     use crate::store::{ClaimRequest, ClaimWant};
 
@@ -246,7 +245,7 @@ mod tests {
     async fn an_event_has_priority_over_a_claim() {
         let (queue, mut commands) = Queue::new(10, 1 << 20);
         let claiming = queue.claim(claim(1).request);
-        let accepting = queue.accept(Vec::new());
+        let accepting = queue.accept(SourceId(1), Vec::new());
         tokio::pin!(claiming, accepting);
         // Both are queued and wait for an answer that never comes.
         assert!(futures_util::poll!(&mut claiming).is_pending());

@@ -1,0 +1,56 @@
+//! The events of a request, taken out of its source's rate and quota: those that are not accepted go back into the
+//! quota.
+
+use std::sync::Arc;
+
+use super::response::IntakeError;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::SourceId;
+use crate::domain::source_limiter::SourceLimiter;
+use crate::routing::SourceRoute;
+
+/// Events that were admitted and are not accepted yet.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    limiter: Arc<SourceLimiter>,
+    source_id: SourceId,
+    admitted_at: Timestamp,
+    /// Events to release.
+    events: u64,
+    /// Whether the source has a daily quota.
+    pub(super) is_counted: bool,
+}
+
+impl Admitted {
+    /// Takes the events of a request.
+    pub(super) fn take(
+        limiter: &Arc<SourceLimiter>,
+        source: &SourceRoute,
+        events: usize,
+        now: Timestamp,
+    ) -> Result<Self, IntakeError> {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        limiter.take(source.id, &source.limits, events, now).map_err(IntakeError::Limited)?;
+        let is_counted = source.limits.daily_quota.is_some();
+        Ok(Self {
+            limiter: Arc::clone(limiter),
+            source_id: source.id,
+            admitted_at: now,
+            events: if is_counted { events } else { 0 },
+            is_counted,
+        })
+    }
+
+    /// So many were stored; the rest were duplicates.
+    pub(super) fn settle(mut self, stored: usize) {
+        self.events = self.events.saturating_sub(u64::try_from(stored).unwrap_or(u64::MAX));
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if self.events > 0 {
+            self.limiter.release(self.source_id, self.admitted_at, self.events);
+        }
+    }
+}
