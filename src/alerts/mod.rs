@@ -16,6 +16,7 @@ use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::auth::DestinationPath;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::MappingId;
+use crate::domain::pause::PauseCause;
 use crate::routing::LiveRoutes;
 use crate::store::{AlertStore, StatisticsRow, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
@@ -151,6 +152,15 @@ impl Alerts {
                     "circuit open since {}; one probe request at a time",
                     opened_at.to_iso()
                 ),
+                raises: true,
+            });
+        }
+        for mapping in routes.mappings().filter(|it| it.paused == Some(PauseCause::Gone)) {
+            found.push(Condition {
+                kind: AlertKind::ReceiverGone,
+                subject: mapping.name.clone(),
+                detail: "paused: its receiver answered 410 Gone; resume it, or remove it"
+                    .to_owned(),
                 raises: true,
             });
         }

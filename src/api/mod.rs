@@ -29,6 +29,7 @@ mod jobs;
 mod mappings;
 mod openapi;
 mod page;
+mod pauses;
 mod pipeline;
 mod problem;
 mod query;
@@ -101,6 +102,10 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(mappings::roll_back))
         .routes(routes!(connection::show, connection::begin))
         .routes(routes!(connection::disconnect))
+        .routes(routes!(pauses::pause_destination))
+        .routes(routes!(pauses::resume_destination))
+        .routes(routes!(pauses::pause_mapping))
+        .routes(routes!(pauses::resume_mapping))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
         .routes(routes!(events::show))

@@ -27,6 +27,7 @@ pub mod jobs;
 pub mod listen;
 pub mod migrate;
 mod output;
+pub mod pause;
 mod pipeline_file;
 pub mod redrive;
 pub mod render;
@@ -77,6 +78,10 @@ enum Verb {
     Connect(connect::ConnectArgs),
     /// Revoke a destination's connection
     Disconnect(connect::DisconnectArgs),
+    /// Hold the deliveries of a destination or a mapping, and go on accepting events
+    Pause(pause::PauseArgs),
+    /// Send what a pause held, at once or at a rate
+    Resume(pause::ResumeArgs),
     /// Convert another service's configuration to a pipeline file; offline
     Import(import::ImportArgs),
     /// List deliveries, or show one with its attempts
@@ -130,6 +135,8 @@ impl Verb {
             Self::Apply(args) => args.run(globals).await,
             Self::Connect(args) => args.run(globals).await,
             Self::Disconnect(args) => args.run(globals).await,
+            Self::Pause(args) => args.run(globals).await,
+            Self::Resume(args) => args.run(globals).await,
             Self::Import(args) => args.run(globals),
             Self::Deliveries(args) => args.run(globals).await,
             Self::Attempts(args) => args.run(globals).await,

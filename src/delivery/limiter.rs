@@ -5,15 +5,19 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::batch::Batch;
 use super::circuit_breaker::Verdict;
 use super::lease::lease_of;
 use super::memory_budget::{MemoryBudget, Reservation};
+use super::pacing::{Draining, HeldBacklog, QueueSettings, Waits};
 use super::queue::{Demand, Dequeued, MappingQueue, Readiness};
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
-use crate::domain::id::MappingId;
-use crate::domain::mapping::Batching;
+use crate::domain::id::{DestinationId, MappingId};
+use crate::domain::pause::{Drain, PauseTarget};
 use crate::store::{LeaseRef, LeasedDelivery};
 
 /// Requests may start this much ahead of the rate's even spacing: timers are no finer.
@@ -45,22 +49,31 @@ pub(super) struct Limiter {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     max_in_flight: u32,
     spacing: Option<Duration>,
     in_flight: u32,
     next_start_at: Timestamp,
-    queues: Vec<MappingQueue>,
+    pub(super) queues: Vec<MappingQueue>,
+    /// What receivers asked to wait for.
+    pub(super) waits: Waits,
+    /// How the destination's pause drains.
+    draining: Option<Draining>,
+    /// Drains that have ended and are to be stored.
+    pub(super) drained: Vec<(PauseTarget, Timestamp)>,
+    destination_id: DestinationId,
+    /// Spreads starts after a wait.
+    rng: StdRng,
     budget: MemoryBudget,
     /// The queue that the round-robin starts at.
     cursor: usize,
     /// When the timer that a caller has set fires.
-    timer_at: Option<Timestamp>,
+    pub(super) timer_at: Option<Timestamp>,
 }
 
 impl Limiter {
     /// All limiters share one memory budget.
-    pub(super) fn new(budget: MemoryBudget) -> Self {
+    pub(super) fn new(destination_id: DestinationId, budget: MemoryBudget, seed: u64) -> Self {
         Self {
             state: Mutex::new(State {
                 budget,
@@ -69,51 +82,69 @@ impl Limiter {
                 in_flight: 0,
                 next_start_at: Timestamp::default(),
                 queues: Vec::new(),
+                waits: Waits::default(),
+                draining: None,
+                drained: Vec::new(),
+                destination_id,
+                rng: StdRng::seed_from_u64(seed),
                 cursor: 0,
                 timer_at: None,
             }),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies the destination's limits and its enabled mappings, each with its batching. Returns the
-    /// leases in the queues of mappings that are no longer enabled.
+    /// Applies the destination's limits, how its pause drains, and its mappings that deliver. Returns the
+    /// leases in the queues of mappings that no longer do.
     pub(super) fn configure(
         &self,
         settings: &DestinationSettings,
-        enabled: &[(MappingId, Option<Batching>)],
+        drain: Option<Drain>,
+        enabled: &[QueueSettings],
     ) -> Vec<LeaseRef> {
         let mut state = self.state();
         state.max_in_flight = settings.max_in_flight;
         state.spacing = settings.rate_per_second.map(|rate| Duration::from_secs(1) / rate);
         let mut drained = Vec::new();
         for queue in &mut state.queues {
-            queue.enabled = enabled.iter().any(|(mapping_id, _)| *mapping_id == queue.mapping_id);
+            queue.enabled = enabled.iter().any(|it| it.mapping_id == queue.mapping_id);
             if !queue.enabled {
                 drained.append(&mut queue.drain());
             }
         }
         state.queues.retain(|queue| queue.enabled || queue.in_flight > 0 || queue.reserved > 0);
-        for (mapping_id, batching) in enabled {
-            if state.queue(*mapping_id).is_none() {
+        for it in enabled {
+            if state.queue(it.mapping_id).is_none() {
                 let budget = state.budget.clone();
-                state.queues.push(MappingQueue::new(*mapping_id, budget));
+                state.queues.push(MappingQueue::new(it.mapping_id, budget));
             }
-            if let Some(queue) = state.queue(*mapping_id) {
-                queue.batching = *batching;
+            if let Some(until) = it.wait_until {
+                state.waits.extend(it.receiver.clone(), until);
+            }
+            if let Some(queue) = state.queue(it.mapping_id) {
+                queue.batching = it.batching;
+                queue.receiver = it.receiver.clone();
+                queue.draining = kept_draining(queue.draining, it.drain);
+                queue.backlog = HeldBacklog::of([it.drain, drain]);
             }
         }
+        state.draining = kept_draining(state.draining, drain);
         drained
     }
 
     /// Reserves slots for up to `count` deliveries that are about to be committed as leased.
     pub(super) fn reserve(&self, mapping_id: MappingId, count: u32) -> u32 {
         let mut state = self.state();
-        let Some(queue) = state.queue(mapping_id) else { return 0 };
-        if !queue.enabled || queue.breaker.is_open() {
+        let State { queues, waits, .. } = &mut *state;
+        let Some(queue) = queues.iter_mut().find(|it| it.mapping_id == mapping_id) else {
+            return 0;
+        };
+        // What waits or drains is claimed in the order in which it is due.
+        let is_held_back = queue.backlog.is_some() || waits.has(&queue.receiver);
+        if !queue.enabled || queue.breaker.is_open() || is_held_back {
             return 0;
         }
         let granted = count.min(queue.room());
@@ -174,6 +205,10 @@ impl Limiter {
         if state.in_flight >= state.max_in_flight {
             return NextRequest::Nothing;
         }
+        state.waits.forget_past(now);
+        if let Some(until) = state.draining.and_then(|it| it.not_before(now)) {
+            return state.wait(Some(until));
+        }
         let at = match state.ready_queue(now) {
             Ok(at) => at,
             Err(until) => return state.wait(until),
@@ -192,6 +227,7 @@ impl Limiter {
         let (mapping_id, wants_claim) = (queue.mapping_id, queue.wants_next_batch(now));
         state.in_flight += 1;
         state.cursor = (at + 1) % count;
+        state.note_start(at, dequeued.len(), now);
         NextRequest::Start { mapping_id, dequeued, reservation, wants_claim }
     }
 
@@ -232,8 +268,13 @@ impl Limiter {
     /// brings the next one, and what is noted meanwhile is not overwritten by that result.
     pub(super) fn demands(&self, now: Timestamp) -> Vec<(MappingId, Demand)> {
         let mut state = self.state();
-        let demands = state.queues.iter_mut().map(|queue| {
-            let demand = queue.demand(now);
+        let State { queues, waits, .. } = &mut *state;
+        let demands = queues.iter_mut().map(|queue| {
+            let demand = match (queue.next_due, waits.until(&queue.receiver, now)) {
+                (Some(due), Some(until)) if queue.enabled => Demand::At(until.max(due)),
+                (_, Some(_)) => Demand::None,
+                (_, None) => queue.demand(now),
+            };
             if matches!(demand, Demand::Now(_)) {
                 queue.next_due = None;
                 queue.claiming = true;
@@ -259,6 +300,10 @@ impl Limiter {
         let mut state = self.state();
         state.next_start_at = state.next_start_at.shifted(micros);
         state.timer_at = None;
+        state.waits.shift(micros);
+        if let Some(draining) = &mut state.draining {
+            draining.shift(micros);
+        }
         state.queues.iter_mut().for_each(|queue| queue.shift(micros));
     }
 
@@ -304,7 +349,7 @@ pub(super) struct Completed {
 }
 
 impl State {
-    fn queue(&mut self, mapping_id: MappingId) -> Option<&mut MappingQueue> {
+    pub(super) fn queue(&mut self, mapping_id: MappingId) -> Option<&mut MappingQueue> {
         self.queues.iter_mut().find(|queue| queue.mapping_id == mapping_id)
     }
 
@@ -320,12 +365,53 @@ impl State {
         for at in (0..count).map(|step| (self.cursor + step) % count) {
             let queue = &self.queues[at];
             match queue.readiness(now) {
-                Readiness::Now if queue.in_flight < share => return Ok(at),
+                Readiness::Now if queue.in_flight < share => match self.not_before(queue, now) {
+                    None => return Ok(at),
+                    Some(until) => note(&mut earliest, until),
+                },
                 Readiness::Now | Readiness::Empty => {}
-                Readiness::At(at) => earliest = Some(earliest.map_or(at, |known| known.min(at))),
+                Readiness::At(until) => note(&mut earliest, until),
             }
         }
         Err(earliest)
+    }
+
+    /// The time before which a queue's receiver or its drain admits no request; none: it does now.
+    fn not_before(&self, queue: &MappingQueue, now: Timestamp) -> Option<Timestamp> {
+        let draining = queue.draining.and_then(|it| it.not_before(now));
+        self.waits.not_before(&queue.receiver, now).max(draining)
+    }
+
+    /// Notes that a request with this many deliveries of a queue starts.
+    fn note_start(&mut self, at: usize, deliveries: usize, now: Timestamp) {
+        let queue = &mut self.queues[at];
+        if let Some(draining) = &mut queue.draining {
+            draining.started(deliveries, now);
+        }
+        if let Some(draining) = &mut self.draining {
+            draining.started(deliveries, now);
+        }
+        if self.waits.has(&queue.receiver) {
+            self.waits.started(&queue.receiver, now, self.rng.random());
+        }
+        self.end_drains();
+    }
+
+    /// Ends drains of which nothing is left; a destination's when none is left of any mapping.
+    pub(super) fn end_drains(&mut self) {
+        for queue in self.queues.iter_mut().filter(|queue| queue.has_drained()) {
+            queue.backlog = None;
+            if let Some(draining) = queue.draining.take() {
+                let target = PauseTarget::Mapping(queue.mapping_id);
+                self.drained.push((target, draining.drain.resumed_at));
+            }
+        }
+        if self.queues.iter().all(|it| it.backlog.is_none() || !it.enabled)
+            && let Some(draining) = self.draining.take()
+        {
+            let target = PauseTarget::Destination(self.destination_id);
+            self.drained.push((target, draining.drain.resumed_at));
+        }
     }
 
     /// Nothing before `until`: asks for a timer, unless one that fires earlier is set.
@@ -337,6 +423,19 @@ impl State {
             }
             Some(_) | None => NextRequest::Nothing,
         }
+    }
+}
+
+/// The earliest of the times noted.
+fn note(earliest: &mut Option<Timestamp>, at: Timestamp) {
+    *earliest = Some(earliest.map_or(at, |known| known.min(at)));
+}
+
+/// How a pause drains, after a reload: starts stay spaced from the last one.
+fn kept_draining(current: Option<Draining>, drain: Option<Drain>) -> Option<Draining> {
+    match (current, drain) {
+        (Some(current), Some(drain)) if current.drain == drain => Some(current),
+        (_, drain) => drain.map(Draining::of),
     }
 }
 

@@ -20,16 +20,19 @@ pub enum AlertKind {
     WindowClosing,
     /// Free disk space is near the floor below which events are refused.
     DiskLow,
+    /// A mapping is paused, as its receiver answered 410.
+    ReceiverGone,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CircuitOpen,
         Self::DestinationFailing,
         Self::DeadLetters,
         Self::WindowClosing,
         Self::DiskLow,
+        Self::ReceiverGone,
     ];
 
     /// Its name in tables, events, logs and metrics.
@@ -41,6 +44,7 @@ impl AlertKind {
             Self::DeadLetters => "dead_letters",
             Self::WindowClosing => "window_closing",
             Self::DiskLow => "disk_low",
+            Self::ReceiverGone => "receiver_gone",
         }
     }
 
@@ -56,7 +60,7 @@ impl AlertKind {
     #[must_use]
     pub const fn calm(self) -> Duration {
         Duration::from_secs(match self {
-            Self::CircuitOpen | Self::DiskLow => 60,
+            Self::CircuitOpen | Self::DiskLow | Self::ReceiverGone => 60,
             Self::DestinationFailing | Self::DeadLetters => 5 * 60,
             Self::WindowClosing => 20 * 60,
         })

@@ -25,6 +25,7 @@ pub mod json_diff;
 pub mod ledger;
 pub mod mapping;
 pub mod outbound_auth;
+pub mod pause;
 pub mod retry;
 pub mod secret;
 pub mod source;

@@ -12,6 +12,7 @@ use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
+use crate::domain::pause::{Drain, PauseCause};
 use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
@@ -57,7 +58,17 @@ pub struct MappingRoute {
     /// Whether its destination is not connected yet or this version cannot compile it: its deliveries are held,
     /// new ones too.
     pub held: bool,
-    /// When it or its destination was last enabled or connected; held deliveries get a fresh window from
+    /// Why it or its destination is paused; none when neither is. Its deliveries are held, new ones too.
+    pub paused: Option<PauseCause>,
+    /// Why this version cannot compile it.
+    pub fault: Option<String>,
+    /// How what its pause held drains.
+    pub drain: Option<Drain>,
+    /// How what its destination's pause held drains.
+    pub destination_drain: Option<Drain>,
+    /// Until when its receiver asked for no request, as stored.
+    pub wait_until: Option<Timestamp>,
+    /// When it or its destination was last enabled, connected or resumed; held deliveries get a fresh window from
     /// here.
     pub resumed_at: Timestamp,
     /// The current revision.
@@ -91,7 +102,7 @@ impl MappingRoute {
     /// Whether its deliveries are sent; otherwise they are held.
     #[must_use]
     pub const fn delivers(&self) -> bool {
-        self.enabled && !self.held
+        self.enabled && !self.held && self.paused.is_none()
     }
 
     /// The compiled definition, which renders requests.

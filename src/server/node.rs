@@ -19,11 +19,11 @@ use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
 use crate::outbound_auth::Authorizer;
 use crate::pipeline::{Activation, NotActive, Preflight};
-use crate::routing::{LiveRoutes, Routes};
+use crate::routing::{LiveRoutes, MappingRoute, Routes};
 use crate::sender::Sender;
 use crate::service::{Node, OpenCircuit};
 use crate::settings::secrets::Keyring;
-use crate::store::{OperatorStore, Pipeline, PipelineStore, StatisticsRow};
+use crate::store::{OperatorStore, Pipeline, PipelineStore, ReceiverWait, StatisticsRow};
 
 use super::error::AppError;
 
@@ -77,8 +77,8 @@ impl RunningNode {
         }
     }
 
-    /// Reloads the pipeline whenever a connection to a destination's account is lost, and again after a reload
-    /// that failed.
+    /// Reloads the pipeline whenever a connection to a destination's account is lost or deliveries changed a
+    /// pause, and again after a reload that failed.
     pub(super) async fn follow_changes(self: Arc<Self>) {
         let failed = async || {
             self.reload_failed.notified().await;
@@ -87,6 +87,7 @@ impl RunningNode {
         loop {
             tokio::select! {
                 () = self.auth.changed() => {}
+                () = self.dispatcher.pipeline_changed() => {}
                 () = failed() => {}
                 () = self.stopping.cancelled() => return,
             }
@@ -121,6 +122,21 @@ impl Node for RunningNode {
     fn open_circuits(&self) -> Vec<OpenCircuit> {
         let open = self.dispatcher.open_circuits().into_iter();
         open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
+    }
+
+    fn receiver_waits(&self) -> Vec<ReceiverWait> {
+        let waits = self.dispatcher.receiver_waits().into_iter();
+        waits.map(|(mapping_id, until)| ReceiverWait { mapping_id, until }).collect()
+    }
+
+    fn mapping_faults(&self) -> Vec<(MappingId, String)> {
+        let routes = self.routes.current();
+        let faulty = |it: &Arc<MappingRoute>| Some((it.id, it.fault.clone()?));
+        routes.mappings().filter_map(faulty).collect()
+    }
+
+    fn end_receiver_waits(&self, mappings: &[MappingId]) -> bool {
+        self.dispatcher.end_receiver_waits(mappings)
     }
 
     fn unstored_statistics(&self) -> Vec<StatisticsRow> {

@@ -232,6 +232,8 @@ impl<'a> Known<'a> {
             attempts: &attempts,
             settled_by: settled_by.map(|by| DeliveryView::of(&by, self.pipeline)),
             enabled: set_up.map(|(destination, mapping)| destination.enabled && mapping.enabled),
+            held: view.held.clone(),
+            wait_until: service.wait_of(row.delivery.mapping_id),
             circuit_open: circuits.iter().any(|it| it.mapping_id == row.delivery.mapping_id),
             now: service.clock.now(),
         };

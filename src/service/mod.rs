@@ -33,6 +33,7 @@ mod named;
 mod node;
 pub mod page;
 pub mod parameters;
+pub mod pauses;
 pub mod preview;
 pub mod resources;
 pub mod revisions;

@@ -8,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::pipeline::Activation;
-use crate::store::{Pipeline, StatisticsRow};
+use crate::store::{Pipeline, ReceiverWait, StatisticsRow};
 
 /// The running node.
 #[async_trait]
@@ -18,6 +18,15 @@ pub trait Node: Activation {
 
     /// The mappings whose circuit is open.
     fn open_circuits(&self) -> Vec<OpenCircuit>;
+
+    /// The mappings whose receiver asked for no request (`Retry-After`), each with until when.
+    fn receiver_waits(&self) -> Vec<ReceiverWait>;
+
+    /// Ends such waits of these mappings; returns whether there was one.
+    fn end_receiver_waits(&self, mappings: &[MappingId]) -> bool;
+
+    /// The mappings that this version cannot compile, each with the error.
+    fn mapping_faults(&self) -> Vec<(MappingId, String)>;
 
     /// Statistics that are not flushed to the store yet.
     fn unstored_statistics(&self) -> Vec<StatisticsRow>;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
+use super::pauses::{FaultyMappingView, PausedBacklogView, ReceiverWaitView, receiver_waits};
 use super::{Service, ServiceError};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::auth::{Caller, Operator};
@@ -35,13 +36,22 @@ pub struct StatusView {
     /// Destinations whose deliveries are held because they are not connected.
     #[serde(default)]
     pub held: Vec<HeldView>,
+    /// Paused and draining destinations and mappings, with what waits.
+    #[serde(default)]
+    pub paused: Vec<PausedBacklogView>,
+    /// Mappings whose receiver asked for no request (`Retry-After`).
+    #[serde(default)]
+    pub receiver_waits: Vec<ReceiverWaitView>,
+    /// Mappings that this version cannot compile: their deliveries are held.
+    #[serde(default)]
+    pub faulty_mappings: Vec<FaultyMappingView>,
 }
 
 /// A firing alert.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertView {
     /// The kind: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
-    /// `disk_low`.
+    /// `disk_low`, `receiver_gone`.
     pub alert: String,
     /// The mapping, destination or node, by name.
     pub subject: String,
@@ -142,6 +152,9 @@ impl Service {
             pipeline_version: pipeline.version,
             ledger: self.store.ledger().await?,
             held: held(&pipeline),
+            paused: self.paused_backlogs(&pipeline).await?,
+            receiver_waits: receiver_waits(self.node.receiver_waits(), &pipeline),
+            faulty_mappings: self.faulty_mappings(&pipeline).await?,
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
                 .into_iter()

@@ -21,6 +21,7 @@ mod jobs;
 mod maintenance;
 mod open;
 mod outbox;
+mod pauses;
 mod pipeline;
 mod pipeline_change;
 mod pipeline_store;
@@ -48,9 +49,10 @@ pub use jobs::{JobPreview, JobQuery, JobStep, Jobs};
 pub use maintenance::{Maintenance, PruneRequest, Pruned};
 pub use open::{OpenError, OpenRequest, open};
 pub use outbox::{Accepted, Capacity, DeliveryIds, Lease, NewDelivery, NewEvent, Outbox, Skip};
+pub use pauses::Pauses;
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, HoldReason,
-    Pipeline, SharedSecret, WriteKey,
+    Pipeline, ReceiverWait, SharedSecret, WriteKey,
 };
 pub use pipeline_change::PipelineChange;
 pub use pipeline_store::PipelineStore;
@@ -71,6 +73,7 @@ pub trait OperatorStore:
     + History
     + IdempotencyKeys
     + Jobs
+    + Pauses
     + PipelineStore
     + Statistics
     + TestSends
@@ -86,6 +89,7 @@ impl<T> OperatorStore for T where
         + History
         + IdempotencyKeys
         + Jobs
+        + Pauses
         + PipelineStore
         + Statistics
         + TestSends

@@ -7,5 +7,7 @@ mod deadlines;
 mod deliveries;
 mod isolation;
 mod jobs;
+mod pauses;
+mod receiver_waits;
 mod siblings;
 mod traces;

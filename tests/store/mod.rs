@@ -16,6 +16,7 @@ mod leases;
 mod lists;
 mod model;
 mod outbox;
+mod pauses;
 mod pipeline;
 mod retention;
 mod siblings;
@@ -129,6 +130,12 @@ macro_rules! conformance {
                 credentials_are_stored_by_slot
                 a_connection_update_with_a_stale_number_conflicts
                 a_destination_that_no_longer_needs_a_connection_resumes;
+            pauses:
+                a_pause_is_idempotent_and_keeps_who_paused_since_when
+                a_resumption_drains_at_a_rate_until_its_drain_ends
+                a_removed_subject_has_no_pause
+                pending_deliveries_are_counted_up_to_a_limit
+                receivers_waits_are_replaced_and_deleted;
             tokens:
                 a_token_reads_back_as_created
                 a_token_name_is_unique_until_revoked

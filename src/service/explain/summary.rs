@@ -17,6 +17,10 @@ pub(super) struct DeliverySummary<'a> {
     pub(super) settled_by: Option<DeliveryView>,
     /// Whether its mapping and destination are enabled; none when they were removed.
     pub(super) enabled: Option<bool>,
+    /// Why the pending delivery is held by a pause, or by a mapping that cannot be compiled.
+    pub(super) held: Option<String>,
+    /// Until when the receiver asked for no request.
+    pub(super) wait_until: Option<Timestamp>,
     pub(super) circuit_open: bool,
     pub(super) now: Timestamp,
 }
@@ -88,11 +92,18 @@ impl DeliverySummary<'_> {
             (Some(false), _) => {
                 return out.write_str("; held while its mapping or destination is disabled");
             }
+            (Some(true), _) if self.held.is_some() => {
+                let why = self.held.as_deref().unwrap_or_default();
+                return write!(out, "; held: {why}");
+            }
             (Some(true), Some(at)) if at > self.now => write!(out, "; next attempt at {at}")?,
             (Some(true), _) => out.write_str("; due now")?,
         }
         if self.circuit_open {
             out.write_str(", but the circuit is open: a half-open probe tests the receiver until one succeeds")?;
+        }
+        if let Some(until) = self.wait_until {
+            write!(out, ", but the receiver asked for no request until {until}")?;
         }
         write!(out, "; deadline {}", self.delivery.deadline_at)
     }

@@ -31,6 +31,7 @@ mod list;
 mod lock;
 mod node;
 mod open;
+mod pause;
 mod pipeline;
 mod pipeline_audit;
 mod pipeline_change;
