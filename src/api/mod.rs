@@ -119,6 +119,7 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(statistics::health))
         .routes(routes!(jobs::list_redrives, jobs::redrive))
         .routes(routes!(jobs::list_discards, jobs::discard))
+        .routes(routes!(jobs::list_backfills, jobs::backfill))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

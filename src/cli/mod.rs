@@ -8,6 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 pub mod apply;
 pub mod attempts;
 pub mod audit;
+pub mod backfill;
 pub mod bench;
 mod client;
 pub mod completions;
@@ -102,7 +103,9 @@ enum Verb {
     Redrive(Box<redrive::RedriveArgs>),
     /// Discard pending deliveries and dead letters
     Discard(Box<discard::DiscardArgs>),
-    /// List redrives and discards, or show, follow or cancel one
+    /// Make deliveries of a mapping from kept events
+    Backfill(Box<backfill::BackfillArgs>),
+    /// List redrives, discards and backfills, or show, follow or cancel one
     Jobs(jobs::JobsArgs),
     /// Render a mapping for an event: show the request, or send it as a test
     Test(test::TestArgs),
@@ -147,6 +150,7 @@ impl Verb {
             Self::Render(args) => args.run(globals),
             Self::Redrive(args) => args.run(globals).await,
             Self::Discard(args) => args.run(globals).await,
+            Self::Backfill(args) => args.run(globals).await,
             Self::Jobs(args) => args.run(globals).await,
             Self::Test(args) => args.run(globals).await,
             Self::Audit(args) => args.run(globals).await,

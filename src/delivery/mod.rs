@@ -7,6 +7,7 @@
 //! and `completer` and `recorder` record it.
 
 mod authorized_request;
+mod backfill;
 mod batch;
 mod circuit_breaker;
 mod claimer;

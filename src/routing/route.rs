@@ -18,6 +18,8 @@ use crate::json::Value;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
 
+use super::integrations::Integrations;
+
 /// A source with its destinations.
 #[derive(Debug)]
 pub struct SourceRoute {
@@ -97,6 +99,14 @@ impl MappingRoute {
     #[must_use]
     pub fn matches(&self, document: &Value<'_>) -> bool {
         self.compiled.matches(document)
+    }
+
+    /// Whether an event is routed to it by the rules of acceptance: its trigger, and the event's
+    /// `integrations`.
+    #[must_use]
+    pub fn routes(&self, document: &Value<'_>) -> bool {
+        let destination = self.name.split('/').nth(1).unwrap_or_default();
+        self.matches(document) && Integrations::of(document).allows(destination)
     }
 
     /// Whether its deliveries are sent; otherwise they are held.

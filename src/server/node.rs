@@ -13,7 +13,7 @@ use url::Url;
 use crate::delivery::{Dispatcher, TestResult};
 use crate::domain::clock::Clock;
 use crate::domain::error_chain;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::MappingId;
 use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
@@ -133,6 +133,10 @@ impl Node for RunningNode {
         let routes = self.routes.current();
         let faulty = |it: &Arc<MappingRoute>| Some((it.id, it.fault.clone()?));
         routes.mappings().filter_map(faulty).collect()
+    }
+
+    fn routed(&self, mapping_id: MappingId, events: &[StoredEvent]) -> Option<Vec<usize>> {
+        self.dispatcher.routed(mapping_id, events)
     }
 
     fn end_receiver_waits(&self, mappings: &[MappingId]) -> bool {

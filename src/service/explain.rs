@@ -143,11 +143,16 @@ impl Service {
         let known = Known { stored: &stored, pipeline: &pipeline, routing: &routing, document };
         let mut mappings = Vec::new();
         for (destination, mapping) in known.mappings() {
-            let delivery = deliveries.iter().position(|it| it.delivery.mapping_id == mapping.id);
-            mappings.push(match delivery.map(|at| deliveries.remove(at)) {
-                Some(row) => known.matched(self, &row, Some((destination, mapping))).await?,
-                None => known.unmatched(destination, mapping),
-            });
+            let is_its = |it: &DeliveryRow| it.delivery.mapping_id == mapping.id;
+            let (rows, others) = deliveries.into_iter().partition::<Vec<_>, _>(is_its);
+            deliveries = others;
+            if rows.is_empty() {
+                mappings.push(known.unmatched(destination, mapping));
+            }
+            // A backfill may have made another one.
+            for row in &rows {
+                mappings.push(known.matched(self, row, Some((destination, mapping))).await?);
+            }
         }
         for row in &deliveries {
             mappings.push(known.matched(self, row, None).await?);

@@ -19,6 +19,7 @@ use crate::store::{OperatorStore, Pipeline, StoreError};
 pub mod attempt_view;
 pub mod attempts;
 pub mod audit;
+pub mod backfills;
 pub mod connection;
 pub mod dead_letters;
 pub mod deliveries;

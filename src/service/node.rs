@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::delivery::TestResult;
 use crate::domain::clock::Timestamp;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::MappingId;
 use crate::pipeline::Activation;
 use crate::store::{Pipeline, ReceiverWait, StatisticsRow};
@@ -27,6 +27,9 @@ pub trait Node: Activation {
 
     /// The mappings that this version cannot compile, each with the error.
     fn mapping_faults(&self) -> Vec<(MappingId, String)>;
+
+    /// The positions of the events that are routed to a mapping; `None` when there is no such mapping.
+    fn routed(&self, mapping_id: MappingId, events: &[StoredEvent]) -> Option<Vec<usize>>;
 
     /// Statistics that are not flushed to the store yet.
     fn unstored_statistics(&self) -> Vec<StatisticsRow>;

@@ -45,7 +45,10 @@ pub use history::{
     History, Listed, Routing,
 };
 pub use idempotency::{IdempotencyKey, IdempotencyKeys, IdempotencyState};
-pub use jobs::{JobPreview, JobQuery, JobStep, Jobs};
+pub use jobs::{
+    BackfillCursor, BackfillPage, BackfillStep, JobPreview, JobQuery, JobStep, Jobs,
+    RunningBackfill,
+};
 pub use maintenance::{Maintenance, PruneRequest, Pruned};
 pub use open::{OpenError, OpenRequest, open};
 pub use outbox::{Accepted, Capacity, DeliveryIds, Lease, NewDelivery, NewEvent, Outbox, Skip};

@@ -129,6 +129,13 @@ fn others() -> Vec<Done> {
         Done("POST", "/discards", "/discards", dead, Some("discard")),
         Done(
             "POST",
+            "/backfills",
+            "/backfills",
+            json!({"mapping": "refusing/everything", "since": "2020-01-01T00:00:00Z"}),
+            Some("backfill"),
+        ),
+        Done(
+            "POST",
             "/tokens",
             "/tokens",
             json!({"name": "ci", "role": "viewer"}),

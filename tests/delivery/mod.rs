@@ -2,6 +2,7 @@
 //! clock.
 
 mod activation;
+mod backfills;
 mod batches;
 mod deadlines;
 mod deliveries;

@@ -9,6 +9,7 @@ use postrider::store::Store;
 
 mod alerts;
 mod audit;
+mod backfills;
 mod batches;
 mod idempotency;
 mod jobs;
@@ -130,6 +131,11 @@ macro_rules! conformance {
                 credentials_are_stored_by_slot
                 a_connection_update_with_a_stale_number_conflicts
                 a_destination_that_no_longer_needs_a_connection_resumes;
+            backfills:
+                a_backfill_makes_one_delivery_of_each_event_without_one
+                backfilled_deliveries_are_claimed_found_and_pruned_with_their_event
+                a_success_settles_backfilled_siblings
+                a_backfill_scans_a_bounded_number_of_events;
             pauses:
                 a_pause_is_idempotent_and_keeps_who_paused_since_when
                 a_resumption_drains_at_a_rate_until_its_drain_ends

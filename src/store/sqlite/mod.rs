@@ -15,6 +15,8 @@ mod accept;
 mod alert;
 mod attempt_list;
 mod audit;
+mod backfill;
+mod backfilled;
 mod claim;
 mod conditions;
 mod credential;
