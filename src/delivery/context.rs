@@ -20,7 +20,7 @@ use super::expiring_windows::ExpiringWindows;
 use super::leases_in_hand::LeasesInHand;
 use super::limiter::Limiter;
 use super::memory_budget::MemoryBudget;
-use super::pacing::{QueueSettings, Receiver};
+use super::pacing::{MAX_WAIT, QueueSettings, Receiver};
 use super::schedule::Schedule;
 use super::siblings::UnrecordedSuccesses;
 use super::statistics::MinuteStatistics;
@@ -152,13 +152,14 @@ impl Context {
         let routes = self.parts.routes.current();
         let mut enabled: HashMap<DestinationId, Vec<_>> = HashMap::new();
         let mut settings = HashMap::new();
+        let now = self.parts.clock.now();
         for mapping in routes.mappings() {
             settings
                 .entry(mapping.destination_id)
                 .or_insert_with(|| (mapping.settings.clone(), mapping.destination_drain));
             let of_destination = enabled.entry(mapping.destination_id).or_default();
             if mapping.delivers() {
-                of_destination.push(queue_settings(mapping));
+                of_destination.push(queue_settings(mapping, now));
             }
         }
         let mut drained = Vec::new();
@@ -288,7 +289,7 @@ impl Context {
 }
 
 /// A mapping that delivers, as its limiter needs it.
-fn queue_settings(route: &MappingRoute) -> QueueSettings {
+fn queue_settings(route: &MappingRoute, now: Timestamp) -> QueueSettings {
     let origin = match route.compiled().literal_origins() {
         Some([origin]) => Some(origin.origin().ascii_serialization()),
         Some(_) | None => None,
@@ -299,6 +300,6 @@ fn queue_settings(route: &MappingRoute) -> QueueSettings {
         receiver: origin
             .map_or(Receiver::Mapping(route.id), |origin| Receiver::Origin(origin.into())),
         drain: route.drain,
-        wait_until: route.wait_until,
+        wait_until: route.wait_until.filter(|until| *until > now).map(|it| it.min(now + MAX_WAIT)),
     }
 }

@@ -39,24 +39,15 @@ async fn the_destination_waits_as_long_as_its_receiver_asks() {
         let other = Receiver::start(Behaviour::ok()).await;
         let app = with_two_mappings(&receiver, &other).await;
         app.track("first").await;
-        app.until(|rows| {
-            rows.len() == 3
-                && rows.iter().all(|it| {
-                    it.delivery.token >= 1 && it.delivery.state != State::Leased
-                        || it.delivery.state == State::Pending
-                })
-        })
-        .await;
         app.until(|rows| rows.iter().any(|it| it.delivery.last_status == Some(code))).await;
-        let asked = receiver.requests().len();
-        assert!((1..=2).contains(&asked), "{asked}");
         let until = app.clock.now() + Duration::from_secs(30);
         for number in 0..200 {
             app.track(&format!("event-{number}")).await;
         }
-        // The other destination has them all, and none came here.
+        // The other destination has them all, and none came here but those that were under way.
         other.wait_for(201).await;
-        assert_eq!(receiver.requests().len(), asked, "{code}");
+        let asked = receiver.requests().len();
+        assert!((1..=2).contains(&asked), "{code}: {asked}");
         let told = status(&app).await;
         let waits = told["receiver_waits"].as_array().unwrap();
         assert_eq!(waits.len(), 2, "{told}");
