@@ -6,19 +6,21 @@ CREATE TABLE pauses (
     kind             TEXT    NOT NULL CHECK (kind IN ('destination', 'mapping')),
     subject_id       INTEGER NOT NULL,                  -- of that kind
     state            TEXT    NOT NULL CHECK (state IN ('paused', 'draining', 'resumed')),
-    changed_at       INTEGER NOT NULL,                  -- since when it is paused, or when it was resumed
+    changed_at       INTEGER NOT NULL,                  -- when it was last paused or resumed
+    resumed_at       INTEGER,                           -- when it was last resumed, in service time
     changed_by       TEXT    NOT NULL,                  -- a token's name, or postrider
     cause            TEXT    NOT NULL CHECK (cause IN ('operator', 'gone')),
     note             TEXT,
     rate_per_second  INTEGER CHECK (rate_per_second >= 1),  -- of deliveries, while what was held drains
     CHECK ((state = 'draining') = (rate_per_second IS NOT NULL)),
+    CHECK (state = 'paused' OR resumed_at IS NOT NULL),
     PRIMARY KEY (kind, subject_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Mappings whose receiver asked for no request until a time (Retry-After).
 CREATE TABLE receiver_waits (
     mapping_id  INTEGER PRIMARY KEY,
-    until_at    INTEGER NOT NULL
+    until_at    INTEGER NOT NULL                        -- in service time
 ) STRICT;
 
 -- Deliveries that a backfill made: their ids do not follow those of their event's other deliveries.

@@ -14,9 +14,10 @@ use tokio::sync::Mutex;
 use crate::delivery::Dispatcher;
 use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::auth::DestinationPath;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Clock;
 use crate::domain::id::MappingId;
 use crate::domain::pause::PauseCause;
+use crate::domain::service_time::ServiceTime;
 use crate::routing::LiveRoutes;
 use crate::store::{AlertStore, StatisticsRow, StoreError};
 use crate::telemetry::metrics::{AlertLabel, Metrics};
@@ -90,23 +91,15 @@ impl Alerts {
         Self { parts: Arc::new(parts), evaluation: Arc::default(), statistics: Arc::default() }
     }
 
-    /// Adds minutes of delivery statistics.
+    /// Adds delivery statistics of the minute that has ended.
     pub fn add_statistics(&self, rows: &[StatisticsRow]) {
-        let routes = self.parts.routes.current();
+        let (routes, ended_at) = (self.parts.routes.current(), self.parts.clock.service_now());
         let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
             let Some(mapping) = routes.mapping(MappingId(row.mapping_id)) else { continue };
-            let StatisticsRow { minute_at, attempts, delivered, dead, .. } = *row;
-            let minute = Minute { minute_at, attempts, delivered, dead };
+            let StatisticsRow { attempts, delivered, dead, .. } = *row;
+            let minute = Minute { ended_at, attempts, delivered, dead };
             statistics.add(destination_of(&mapping.name), minute);
-        }
-    }
-
-    /// Shifts times by a step of the clock, in microseconds.
-    pub async fn shift(&self, micros: i64) {
-        self.statistics.lock().unwrap_or_else(PoisonError::into_inner).shift(micros);
-        if let Some(evaluation) = self.evaluation.lock().await.as_mut() {
-            evaluation.state.shift(micros);
         }
     }
 
@@ -115,16 +108,16 @@ impl Alerts {
     /// # Errors
     /// When the store fails; the next evaluation retries.
     pub async fn evaluate(&self) -> Result<(), StoreError> {
-        let now = self.parts.clock.now();
+        let now = self.parts.clock.moment();
         let mut evaluation = self.evaluation.lock().await;
         let evaluation = match &mut *evaluation {
             Some(evaluation) => evaluation,
             none => {
-                let state = AlertState::resume(self.parts.store.alerts().await?, now);
+                let state = AlertState::resume(self.parts.store.alerts().await?, now.service);
                 none.insert(Evaluation { state, unpublished: HashSet::new() })
             }
         };
-        let changed = evaluation.state.update(self.conditions(now), now);
+        let changed = evaluation.state.update(self.conditions(now.service), now);
         changed.iter().for_each(|alert| self.log(alert));
         for alert in changed {
             self.parts.store.put_alert(alert).await?;
@@ -139,7 +132,7 @@ impl Alerts {
     }
 
     /// The conditions that hold now.
-    fn conditions(&self, now: Timestamp) -> Vec<Condition> {
+    fn conditions(&self, now: ServiceTime) -> Vec<Condition> {
         let parts = &*self.parts;
         let routes = parts.routes.current();
         let mut found = Vec::new();
@@ -150,7 +143,7 @@ impl Alerts {
                 subject: mapping.name.clone(),
                 detail: format!(
                     "circuit open since {}; one probe request at a time",
-                    opened_at.to_iso()
+                    parts.clock.to_wall(opened_at)
                 ),
                 raises: true,
             });
@@ -169,7 +162,10 @@ impl Alerts {
             found.push(Condition {
                 kind: AlertKind::WindowClosing,
                 subject: destination_of(&mapping.name).to_owned(),
-                detail: format!("an undelivered event expires at {}", deadline_at.to_iso()),
+                detail: format!(
+                    "an undelivered event expires at {}",
+                    parts.clock.to_wall(deadline_at)
+                ),
                 raises: true,
             });
         }

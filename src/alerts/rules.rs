@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::domain::alert::{AlertKind, Condition};
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 /// The window of the failure rate.
 const FAILING_WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -17,7 +17,8 @@ const DEAD_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// One minute of a destination's statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Minute {
-    pub(super) minute_at: Timestamp,
+    /// When it ended.
+    pub(super) ended_at: ServiceTime,
     pub(super) attempts: u64,
     pub(super) delivered: u64,
     pub(super) dead: u64,
@@ -33,7 +34,7 @@ impl DestinationStatistics {
     /// Adds a minute of one of a destination's mappings.
     pub(super) fn add(&mut self, destination: &str, minute: Minute) {
         let minutes = self.by_destination.entry(destination.to_owned()).or_default();
-        match minutes.iter_mut().find(|it| it.minute_at == minute.minute_at) {
+        match minutes.iter_mut().find(|it| it.ended_at == minute.ended_at) {
             Some(known) => {
                 known.attempts += minute.attempts;
                 known.delivered += minute.delivered;
@@ -44,25 +45,19 @@ impl DestinationStatistics {
     }
 
     /// Drops minutes older than an hour.
-    pub(super) fn prune(&mut self, now: Timestamp) {
+    pub(super) fn prune(&mut self, now: ServiceTime) {
         for minutes in self.by_destination.values_mut() {
-            minutes.retain(|it| it.minute_at + DEAD_WINDOW > now);
+            minutes.retain(|it| it.ended_at + DEAD_WINDOW > now);
         }
         self.by_destination.retain(|_, minutes| !minutes.is_empty());
     }
 
-    /// Shifts times by a step of the clock.
-    pub(super) fn shift(&mut self, micros: i64) {
-        let minutes = self.by_destination.values_mut().flatten();
-        minutes.for_each(|it| it.minute_at = it.minute_at.shifted(micros));
-    }
-
     /// Destinations whose failure rate is high, and those with at least half of `dead_per_hour` dead
     /// letters.
-    pub(super) fn conditions(&self, dead_per_hour: u64, now: Timestamp) -> Vec<Condition> {
+    pub(super) fn conditions(&self, dead_per_hour: u64, now: ServiceTime) -> Vec<Condition> {
         let mut found = Vec::new();
         for (destination, minutes) in &self.by_destination {
-            let recent = minutes.iter().filter(|it| it.minute_at + FAILING_WINDOW > now);
+            let recent = minutes.iter().filter(|it| it.ended_at + FAILING_WINDOW > now);
             let sum = recent.fold(Minute::default(), |sum, it| Minute {
                 attempts: sum.attempts + it.attempts,
                 delivered: sum.delivered + it.delivered,
@@ -115,15 +110,15 @@ pub(super) fn disk(node: &str, free_bytes: u64, floor_bytes: u64) -> Option<Cond
 mod tests {
     use super::*;
 
-    fn at(minutes: u64) -> Timestamp {
-        Timestamp::from_micros(0) + Duration::from_secs(minutes * 60)
+    fn at(minutes: u64) -> ServiceTime {
+        ServiceTime::from_micros(0) + Duration::from_secs(minutes * 60)
     }
 
     fn minute(minutes: u64, attempts: u64, delivered: u64, dead: u64) -> Minute {
-        Minute { minute_at: at(minutes), attempts, delivered, dead }
+        Minute { ended_at: at(minutes), attempts, delivered, dead }
     }
 
-    fn of(kind: AlertKind, statistics: &DestinationStatistics, now: Timestamp) -> Option<bool> {
+    fn of(kind: AlertKind, statistics: &DestinationStatistics, now: ServiceTime) -> Option<bool> {
         let found = statistics.conditions(100, now);
         found.into_iter().find(|it| it.kind == kind).map(|it| it.raises)
     }

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use crate::domain::alert::{Alert, AlertKind, Condition};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
+use crate::domain::service_time::ServiceTime;
 
 /// Active alerts at most; further conditions raise none.
 const MAX_ALERTS: usize = 1_000;
@@ -14,13 +15,13 @@ const MAX_ALERTS: usize = 1_000;
 pub(super) struct AlertState {
     alerts: Vec<Alert>,
     /// When the condition of each last held.
-    held_at: HashMap<(AlertKind, String), Timestamp>,
+    held_at: HashMap<(AlertKind, String), ServiceTime>,
 }
 
 impl AlertState {
     /// Restores the state after a restart. Conditions are taken to hold now: the time until an alert is
     /// cleared counts from here.
-    pub(super) fn resume(alerts: Vec<Alert>, now: Timestamp) -> Self {
+    pub(super) fn resume(alerts: Vec<Alert>, now: ServiceTime) -> Self {
         let held_at = alerts.iter().map(|it| ((it.kind, it.subject.clone()), now)).collect();
         Self { alerts, held_at }
     }
@@ -31,23 +32,23 @@ impl AlertState {
     }
 
     /// Applies the conditions of an evaluation; returns the alerts that were raised or cleared.
-    pub(super) fn update(&mut self, found: Vec<Condition>, now: Timestamp) -> Vec<Alert> {
+    pub(super) fn update(&mut self, found: Vec<Condition>, now: Moment) -> Vec<Alert> {
         let mut changed = Vec::new();
         for condition in found {
             let key = (condition.kind, condition.subject.clone());
             let is_active = self.position(&key).is_some_and(|at| self.alerts[at].is_active());
             if is_active || condition.raises {
-                self.held_at.insert(key, now);
+                self.held_at.insert(key, now.service);
             }
             if !is_active && condition.raises && self.alerts.len() < MAX_ALERTS {
-                changed.push(self.raise(condition, now));
+                changed.push(self.raise(condition, now.wall));
             }
         }
         for alert in &mut self.alerts {
             let key = (alert.kind, alert.subject.clone());
-            let held_at = self.held_at.get(&key).copied().unwrap_or(now);
-            if alert.is_active() && now.since(held_at) >= alert.kind.calm() {
-                (alert.cleared_at, alert.published) = (Some(now), false);
+            let held_at = self.held_at.get(&key).copied().unwrap_or(now.service);
+            if alert.is_active() && now.service.since(held_at) >= alert.kind.calm() {
+                (alert.cleared_at, alert.published) = (Some(now.wall), false);
                 self.held_at.remove(&key);
                 changed.push(alert.clone());
             }
@@ -81,11 +82,6 @@ impl AlertState {
     fn position(&self, (kind, subject): &(AlertKind, String)) -> Option<usize> {
         self.alerts.iter().position(|it| it.kind == *kind && it.subject == *subject)
     }
-
-    /// Shifts times by a step of the clock.
-    pub(super) fn shift(&mut self, micros: i64) {
-        self.held_at.values_mut().for_each(|at| *at = at.shifted(micros));
-    }
 }
 
 #[cfg(test)]
@@ -93,8 +89,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_micros(0) + Duration::from_secs(seconds)
+    fn at(seconds: u64) -> Moment {
+        let span = Duration::from_secs(seconds);
+        Moment { wall: Timestamp::default() + span, service: ServiceTime::default() + span }
     }
 
     fn found(raises: bool) -> Vec<Condition> {
@@ -115,7 +112,7 @@ mod tests {
         assert_eq!(state.update(found(false), at(400)), [], "enough to keep it active");
         assert_eq!(state.update(Vec::new(), at(699)), [], "before the calm period has passed");
         let cleared = state.update(Vec::new(), at(700));
-        assert_eq!(cleared[0].cleared_at, Some(at(700)));
+        assert_eq!(cleared[0].cleared_at, Some(at(700).wall));
         assert_eq!(state.update(Vec::new(), at(2_000)), []);
         state.mark_published(AlertKind::DeadLetters, "website/one");
         assert!(state.alerts().is_empty());
@@ -135,7 +132,7 @@ mod tests {
     fn an_alert_active_before_a_restart_is_not_raised_again() {
         let mut state = AlertState::default();
         let raised = state.update(found(true), at(0));
-        let mut after = AlertState::resume(raised, at(3_600));
+        let mut after = AlertState::resume(raised, at(3_600).service);
         assert_eq!(after.update(found(true), at(3_600)), []);
         assert_eq!(
             after.update(Vec::new(), at(3_899)),
@@ -159,8 +156,8 @@ mod tests {
     fn a_step_of_the_clock_clears_no_alert() {
         let mut state = AlertState::default();
         state.update(found(true), at(0));
-        state.shift(3_600_000_000);
-        assert_eq!(state.update(Vec::new(), at(3_601)), []);
-        assert_eq!(state.update(Vec::new(), at(3_900)).len(), 1);
+        let stepped = |seconds| Moment { wall: at(3_600 + seconds).wall, ..at(seconds) };
+        assert_eq!(state.update(Vec::new(), stepped(1)), []);
+        assert_eq!(state.update(Vec::new(), stepped(300)).len(), 1);
     }
 }

@@ -51,7 +51,7 @@ pub(super) async fn once(
     let kind = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let length = target.len().to_be_bytes();
     let fingerprint = sha256(&[&length, target.as_bytes(), &kind.len().to_be_bytes(), kind, &sent]);
-    let now = api.service.clock.now();
+    let now = api.service.clock.service_now();
     let store = &api.service.store;
     match store.begin_request(key.clone(), fingerprint, api.service.started_at, now).await? {
         IdempotencyState::New => {}

@@ -61,7 +61,7 @@ impl Endpoint {
         }
         let announced = head.headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|it| it.to_str().ok()?.parse().ok());
-        let deadline = self.clock.now() + self.body_timeout;
+        let deadline = self.clock.service_now() + self.body_timeout;
         let reading = async {
             let _memory = self.reserve(announced).await;
             let body = read(body).await?;

@@ -319,7 +319,7 @@ impl Authenticator {
     #[must_use]
     pub fn count_request(&self, caller: &Caller, quota: u32) -> Allowance {
         let live = self.live();
-        let now = self.clock.now();
+        let now = self.clock.service_now();
         let found = live.iter().find(|it| it.token.id == caller.token_id);
         // A token that was revoked concurrently has no allowance.
         found.map_or(Allowance { quota, left: None, reset_s: WINDOW.as_secs() }, |live| {

@@ -2,9 +2,11 @@
 //! loopback. The baseline is a bare POST loop to the same receiver, in turns with the service, so that
 //! changes of the machine's speed affect both.
 
+mod apply;
 mod backlog;
 mod baseline;
 mod cpu;
+mod crash;
 mod event;
 mod event_mark;
 mod goals;
@@ -16,6 +18,7 @@ mod neighbours;
 mod process;
 mod receiver;
 mod receiver_process;
+mod redrive;
 mod report;
 mod scenario;
 mod service;
@@ -68,9 +71,12 @@ pub struct BenchArgs {
     /// Settled deliveries in the database of `history`
     #[arg(long, value_name = "NUMBER", default_value_t = 5_000_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(EVENTS)))]
     history: u32,
-    /// Deliveries due in `backlog`, and at startup in `history`
+    /// Deliveries due in `backlog` and `crash`, and at startup in `history`; dead letters in `redrive`
     #[arg(long, value_name = "NUMBER", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     backlog: u32,
+    /// Sources in `apply`
+    #[arg(long, value_name = "NUMBER", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    sources: u32,
     /// How long `soak` lasts, in seconds
     #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     soak_seconds: u64,
@@ -147,6 +153,9 @@ async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Resul
         Scenario::Steady => throughput::steady(harness).await,
         Scenario::History => Box::pin(history::run(harness)).await,
         Scenario::Backlog => Box::pin(backlog::run(harness)).await,
+        Scenario::Crash => Box::pin(crash::run(harness)).await,
+        Scenario::Apply => apply::run(harness).await,
+        Scenario::Redrive => Box::pin(redrive::run(harness)).await,
         Scenario::Neighbours => neighbours::run(harness).await,
         Scenario::Soak => soak::run(harness).await,
     }

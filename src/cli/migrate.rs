@@ -44,7 +44,11 @@ impl MigrateArgs {
 pub(super) async fn examine(globals: &Globals) -> anyhow::Result<Vec<FindingView>> {
     let settings = globals.settings(&SettingFlags::default())?.settings;
     let store = open(&settings).await?;
-    let findings = store.check_consistency(SystemClock::new().now()).await;
+    let clock = SystemClock::new();
+    if let Some(last) = store.last_moment().await? {
+        clock.continue_from(last);
+    }
+    let findings = store.check_consistency(clock.service_now()).await;
     store.close().await;
     Ok(findings?.into_iter().map(FindingView::from).collect())
 }

@@ -125,11 +125,6 @@ impl Batch {
         self.items.iter().map(|item| &item.delivery)
     }
 
-    /// Its deliveries, mutable.
-    pub(super) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut LeasedDelivery> {
-        self.items.iter_mut().map(|item| &mut item.delivery)
-    }
-
     /// The exact bytes of the request's body.
     pub(super) fn body(&self) -> Bytes {
         let bodies = || self.items.iter().map(|item| &item.rendered.body);

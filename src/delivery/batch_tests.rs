@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Document, Event};
 use crate::domain::id::{DeliveryId, EventId, MappingId, SourceId};
+use crate::domain::service_time::ServiceTime;
 
 const REVISION: RevisionId = RevisionId(1);
 
@@ -34,8 +35,8 @@ fn item(id: i64, url: &str, team: &str, body: &str) -> BatchItem {
         token: 1,
         tried: 0,
         accepted_at: at,
-        deadline_at: at,
-        lease_expires_at: at,
+        deadline_at: ServiceTime::default(),
+        lease_expires_at: ServiceTime::default(),
     };
     let headers = [
         ("content-type", HeaderValue::from_static("application/json")),

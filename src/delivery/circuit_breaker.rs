@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::domain::attempt::Outcome;
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 /// The circuit opens after this many consecutive failures,
 const FAILURE_THRESHOLD: u32 = 10;
@@ -61,7 +61,7 @@ pub(super) enum Admission {
     /// Half-open: one delivery, as a probe.
     Probe,
     /// Open until this time.
-    NotBefore(Timestamp),
+    NotBefore(ServiceTime),
     /// Half-open with its probe in flight.
     ProbeInFlight,
 }
@@ -70,14 +70,14 @@ pub(super) enum Admission {
 pub(super) struct CircuitBreaker {
     failures: u32,
     /// When the first of the consecutive failures was recorded; none while there are none.
-    failing_since: Option<Timestamp>,
+    failing_since: Option<ServiceTime>,
     open: Option<Open>,
 }
 
 #[derive(Debug)]
 struct Open {
-    opened_at: Timestamp,
-    probe_at: Timestamp,
+    opened_at: ServiceTime,
+    probe_at: ServiceTime,
     interval: Duration,
     probe_in_flight: bool,
 }
@@ -87,11 +87,11 @@ impl CircuitBreaker {
         self.open.is_some()
     }
 
-    pub(super) fn opened_at(&self) -> Option<Timestamp> {
+    pub(super) fn opened_at(&self) -> Option<ServiceTime> {
         self.open.as_ref().map(|open| open.opened_at)
     }
 
-    pub(super) fn admission(&self, now: Timestamp) -> Admission {
+    pub(super) fn admission(&self, now: ServiceTime) -> Admission {
         match &self.open {
             None => Admission::Unlimited,
             Some(open) if open.probe_in_flight => Admission::ProbeInFlight,
@@ -108,7 +108,7 @@ impl CircuitBreaker {
     }
 
     /// Records an attempt's verdict. Returns true when it opened or closed the circuit.
-    pub(super) fn record(&mut self, verdict: Verdict, now: Timestamp) -> bool {
+    pub(super) fn record(&mut self, verdict: Verdict, now: ServiceTime) -> bool {
         match verdict {
             Verdict::Healthy => {
                 (self.failures, self.failing_since) = (0, None);
@@ -122,7 +122,7 @@ impl CircuitBreaker {
         }
     }
 
-    fn record_failure(&mut self, now: Timestamp) -> bool {
+    fn record_failure(&mut self, now: ServiceTime) -> bool {
         if let Some(open) = &mut self.open {
             // Attempts that started before the circuit opened end while it is open: only the probe counts.
             if open.probe_in_flight {
@@ -145,26 +145,16 @@ impl CircuitBreaker {
         });
         true
     }
-
-    /// Moves its times by a clock step.
-    pub(super) const fn shift(&mut self, micros: i64) {
-        if let Some(since) = &mut self.failing_since {
-            *since = since.shifted(micros);
-        }
-        if let Some(open) = &mut self.open {
-            open.probe_at = open.probe_at.shifted(micros);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OPENED_AT: Timestamp = Timestamp::from_micros(10_000_000);
+    const OPENED_AT: ServiceTime = ServiceTime::from_micros(10_000_000);
 
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_micros(0) + Duration::from_secs(seconds)
+    fn at(seconds: u64) -> ServiceTime {
+        ServiceTime::from_micros(0) + Duration::from_secs(seconds)
     }
 
     /// Reaches the failure threshold, then the minimum failing time.
@@ -206,18 +196,6 @@ mod tests {
             assert!(!breaker.record(Verdict::Unhealthy, at(12)));
         }
         assert!(breaker.record(Verdict::Unhealthy, at(22)));
-    }
-
-    #[test]
-    fn a_clock_step_neither_opens_the_circuit_breaker_nor_prevents_its_opening() {
-        let mut breaker = CircuitBreaker::default();
-        for _ in 0..FAILURE_THRESHOLD {
-            breaker.record(Verdict::Unhealthy, at(0));
-        }
-        breaker.shift(3_600_000_000);
-        assert!(!breaker.record(Verdict::Unhealthy, at(3_605)));
-        breaker.shift(-3_600_000_000);
-        assert!(breaker.record(Verdict::Unhealthy, at(10)));
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::context::Context;
 use super::queue::Demand;
 use super::scheduler;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::delivery::Reason;
 use crate::domain::id::MappingId;
+use crate::domain::service_time::ServiceTime;
 use crate::routing::MappingRoute;
 use crate::store::{ClaimRequest, ClaimWant, StoreError};
 
@@ -27,25 +28,17 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Claims until the dispatcher stops.
 pub(super) async fn run(context: Arc<Context>) {
     while !context.stopping.is_cancelled() {
-        let Some(schedule) = context.schedule.read().await else {
-            tokio::select! {
-                () = context.claim_wanted.notified() => {}
-                () = context.stopping.cancelled() => {}
-            }
-            continue;
-        };
-        let now = context.parts.clock.now();
-        let (wants, wake_at) = demands(&context, now);
+        let now = context.parts.clock.moment();
+        let (wants, wake_at) = demands(&context, now.service);
         let claimed =
             if wants.is_empty() { None } else { Some(claim(&context, now, wants.clone()).await) };
-        drop(schedule);
         match claimed {
             Some(Ok(())) => {}
             Some(Err(StoreError::Closed)) => return,
             Some(Err(error)) => {
                 tracing::error!(%error, "due deliveries could not be claimed; retrying");
                 for want in wants {
-                    claim_failed(&context, want.mapping_id, now);
+                    claim_failed(&context, want.mapping_id, now.service);
                 }
                 tokio::select! {
                     () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -61,7 +54,7 @@ pub(super) async fn run(context: Arc<Context>) {
     }
 }
 
-async fn sleep_until(context: &Context, at: Option<Timestamp>) {
+async fn sleep_until(context: &Context, at: Option<ServiceTime>) {
     match at {
         Some(at) => context.parts.clock.sleep_until(at).await,
         None => std::future::pending().await,
@@ -69,10 +62,10 @@ async fn sleep_until(context: &Context, at: Option<Timestamp>) {
 }
 
 /// What every queue wants now, and the earliest time that another one wants something.
-fn demands(context: &Context, now: Timestamp) -> (Vec<ClaimWant>, Option<Timestamp>) {
+fn demands(context: &Context, now: ServiceTime) -> (Vec<ClaimWant>, Option<ServiceTime>) {
     let routes = context.parts.routes.current();
     let mut wants = Vec::new();
-    let mut wake_at: Option<Timestamp> = None;
+    let mut wake_at: Option<ServiceTime> = None;
     for limiter in context.limiters() {
         for (mapping_id, demand) in limiter.demands(now) {
             match demand {
@@ -90,7 +83,7 @@ fn demands(context: &Context, now: Timestamp) -> (Vec<ClaimWant>, Option<Timesta
 
 async fn claim(
     context: &Arc<Context>,
-    now: Timestamp,
+    now: Moment,
     wants: Vec<ClaimWant>,
 ) -> Result<(), StoreError> {
     let mapping_ids: Vec<_> = wants.iter().map(|want| want.mapping_id).collect();
@@ -99,7 +92,7 @@ async fn claim(
     for (mapping_id, count) in claim.overdue {
         count_overdue(context, mapping_id, count);
     }
-    context.expiring_windows.note(&claim.deliveries, &context.parts.routes.current(), now);
+    context.expiring_windows.note(&claim.deliveries, &context.parts.routes.current(), now.service);
     for (mapping_id, due_at) in &claim.next_due {
         context.note_due(*mapping_id, *due_at);
     }
@@ -116,7 +109,7 @@ async fn claim(
 }
 
 /// After a failed claim, what was due is still due.
-fn claim_failed(context: &Context, mapping_id: MappingId, now: Timestamp) {
+fn claim_failed(context: &Context, mapping_id: MappingId, now: ServiceTime) {
     if let Some(limiter) = context.limiter(mapping_id) {
         limiter.claim_ended(mapping_id, false);
         limiter.note_due(mapping_id, now);
@@ -161,7 +154,7 @@ pub(super) async fn settle_overdue(context: &Context) -> Result<u64, StoreError>
     for want in wants {
         let mapping_id = want.mapping_id;
         while !context.stopping.is_cancelled() {
-            let (node_id, now) = (context.parts.node_id, context.parts.clock.now());
+            let (node_id, now) = (context.parts.node_id, context.parts.clock.moment());
             let request = ClaimRequest { node_id, now, wants: vec![want] };
             let settled = context.parts.store.bury_overdue(request).await?;
             count_overdue(context, mapping_id, settled);

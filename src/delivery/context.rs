@@ -3,7 +3,7 @@
 //! request.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU32};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ use super::leases_in_hand::LeasesInHand;
 use super::limiter::Limiter;
 use super::memory_budget::MemoryBudget;
 use super::pacing::{MAX_WAIT, QueueSettings, Receiver};
-use super::schedule::Schedule;
 use super::siblings::UnrecordedSuccesses;
 use super::statistics::MinuteStatistics;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Clock;
 use crate::domain::id::{DestinationId, MappingId, NodeId};
+use crate::domain::service_time::ServiceTime;
 use crate::functions::FunctionPool;
 use crate::outbound_auth::Authorizer;
 use crate::routing::{LiveRoutes, MappingRoute};
 use crate::sender::Sender;
-use crate::store::{DeliveryQueue, LeaseRef, NodeTimeSchedule, StoreError};
+use crate::store::{DeliveryQueue, LeaseRef, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Tracer;
 
@@ -41,8 +41,6 @@ const POSTPONEMENT: Duration = Duration::from_secs(1);
 pub struct DispatcherParts {
     /// The outbox.
     pub store: Arc<dyn DeliveryQueue>,
-    /// The stored schedules, where they follow this node's clock.
-    pub schedule: Option<Arc<dyn NodeTimeSchedule>>,
     /// The HTTP client.
     pub sender: Arc<Sender>,
     /// The workers that run insert functions.
@@ -90,9 +88,6 @@ pub(super) struct Context {
     pub(super) statistics: MinuteStatistics,
     pub(super) successes: UnrecordedSuccesses,
     pub(super) expiring_windows: ExpiringWindows,
-    /// The sum of all clock steps, in microseconds: an attempt in flight adds the difference to its times.
-    pub(super) clock_offset: AtomicI64,
-    pub(super) schedule: Schedule,
     pub(super) stopping: CancellationToken,
     /// Requests in flight.
     pub(super) requests: TaskTracker,
@@ -124,8 +119,6 @@ impl Context {
             statistics: MinuteStatistics::default(),
             successes: UnrecordedSuccesses::default(),
             expiring_windows: ExpiringWindows::default(),
-            clock_offset: AtomicI64::new(0),
-            schedule: Schedule::default(),
             stopping: CancellationToken::new(),
             requests: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -152,7 +145,7 @@ impl Context {
         let routes = self.parts.routes.current();
         let mut enabled: HashMap<DestinationId, Vec<_>> = HashMap::new();
         let mut settings = HashMap::new();
-        let now = self.parts.clock.now();
+        let now = self.parts.clock.service_now();
         for mapping in routes.mappings() {
             settings
                 .entry(mapping.destination_id)
@@ -213,7 +206,7 @@ impl Context {
     }
 
     /// Notes that a delivery of this mapping is due at this time.
-    pub(super) fn note_due(&self, mapping_id: MappingId, due_at: Timestamp) {
+    pub(super) fn note_due(&self, mapping_id: MappingId, due_at: ServiceTime) {
         if let Some(limiter) = self.limiter(mapping_id) {
             limiter.note_due(mapping_id, due_at);
         }
@@ -223,7 +216,7 @@ impl Context {
     pub(super) fn note_next_due(
         self: &Arc<Self>,
         mappings: &[MappingId],
-        found: &HashMap<MappingId, Timestamp>,
+        found: &HashMap<MappingId, ServiceTime>,
     ) {
         for mapping_id in mappings {
             let Some(limiter) = self.limiter(*mapping_id) else { continue };
@@ -234,11 +227,11 @@ impl Context {
 
     /// Releases leases; their deliveries are pending and due at once.
     pub(super) async fn release(&self, leases: Vec<LeaseRef>) {
-        self.release_until(leases, self.parts.clock.now()).await;
+        self.release_until(leases, self.parts.clock.service_now()).await;
     }
 
     /// Releases leases; their deliveries are pending until `due_at`.
-    async fn release_until(&self, leases: Vec<LeaseRef>, due_at: Timestamp) {
+    async fn release_until(&self, leases: Vec<LeaseRef>, due_at: ServiceTime) {
         if leases.is_empty() {
             return;
         }
@@ -267,7 +260,7 @@ impl Context {
         }
         let context = Arc::clone(self);
         self.tasks.spawn(async move {
-            let due_at = context.parts.clock.now() + POSTPONEMENT;
+            let due_at = context.parts.clock.service_now() + POSTPONEMENT;
             context.release_until(leases, due_at).await;
             context.refresh_or_log().await;
         });
@@ -289,7 +282,7 @@ impl Context {
 }
 
 /// A mapping that delivers, as its limiter needs it.
-fn queue_settings(route: &MappingRoute, now: Timestamp) -> QueueSettings {
+fn queue_settings(route: &MappingRoute, now: ServiceTime) -> QueueSettings {
     let origin = match route.compiled().literal_origins() {
         Some([origin]) => Some(origin.origin().ascii_serialization()),
         Some(_) | None => None,

@@ -83,7 +83,7 @@ impl Dispatcher {
 
     /// Deliveries of these mappings were redriven and are due.
     pub fn notify_redriven(&self, mappings: &[MappingId]) {
-        let now = self.context.parts.clock.now();
+        let now = self.context.parts.clock.service_now();
         for mapping_id in mappings {
             self.context.note_due(*mapping_id, now);
         }
@@ -104,8 +104,7 @@ impl Dispatcher {
     /// # Errors
     /// When the store fails.
     pub async fn expire_leases(&self) -> Result<u64, StoreError> {
-        let Some(_schedule) = self.context.schedule.read().await else { return Ok(0) };
-        let now = self.context.parts.clock.now();
+        let now = self.context.parts.clock.service_now();
         // A prefetched delivery has not been attempted: its lease must not become an attempt.
         let until = now + RELEASE_BEFORE_EXPIRY;
         let limiters = self.context.limiters();
@@ -124,7 +123,6 @@ impl Dispatcher {
     /// # Errors
     /// When the store fails.
     pub async fn settle_overdue(&self) -> Result<u64, StoreError> {
-        let Some(_schedule) = self.context.schedule.read().await else { return Ok(0) };
         claimer::settle_overdue(&self.context).await
     }
 

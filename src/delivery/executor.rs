@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{HeaderMap, USER_AGENT};
@@ -12,16 +11,17 @@ use smallvec::smallvec;
 use super::authorized_request::recorded_url;
 use super::batch::{Batch, BatchItem, OneOrMany};
 use super::context::Context;
-use super::lease::{lease_of, shift_times};
+use super::lease::lease_of;
 use super::outcome::{CompletedRequest, Execution, SentRequest, UnsentDelivery};
 use super::queue::Dequeued;
 use super::renderer::{PrepareError, Prepared};
 use super::request_span::{propagate, request_span};
 use crate::domain::attempt::Outcome;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
+use crate::domain::service_time::ServiceTime;
 use crate::mapping::Rendered;
 use crate::routing::MappingRoute;
 use crate::sender::{Exchange, SignedContent, SignedRequest};
@@ -40,7 +40,6 @@ impl Context {
             execution.released = dequeued.into_deliveries().iter().map(lease_of).collect();
             return execution;
         };
-        let offset_at_start = self.clock_offset.load(Ordering::SeqCst);
         let batches = match dequeued {
             Dequeued::Batch(batch) if batch.revision_id == route.revision_id => smallvec![*batch],
             Dequeued::Batch(_) | Dequeued::Deliveries(_) => {
@@ -51,15 +50,12 @@ impl Context {
         for mut batch in batches.by_ref() {
             self.remove_unsendable(&route, &mut batch, &mut execution).await;
             if batch.len() > 0 {
-                let request = self.request(&route, batch, offset_at_start).await;
+                let request = self.request(&route, batch).await;
                 self.apply_answer(&route, request, &mut execution).await;
                 break;
             }
         }
-        let mut others: Vec<Batch> = batches.collect();
-        let shift = self.clock_offset.load(Ordering::SeqCst) - offset_at_start;
-        others.iter_mut().flat_map(Batch::deliveries_mut).for_each(|it| shift_times(it, shift));
-        execution.batches.append(&mut others);
+        execution.batches.extend(batches);
         for record in &execution.records {
             let attempt = &record.attempt;
             let (started_at, duration_us) = (attempt.started_at, attempt.duration_us);
@@ -76,10 +72,10 @@ impl Context {
         deliveries: OneOrMany<LeasedDelivery>,
         execution: &mut Execution,
     ) -> OneOrMany<Batch> {
-        let started_at = self.parts.clock.now();
+        let Moment { wall: started_at, service: now } = self.parts.clock.moment();
         let time = self.attempt_time(route);
         let (sendable, unsendable): (OneOrMany<_>, OneOrMany<_>) =
-            deliveries.into_iter().partition(|it| is_sendable(route, it, started_at, time));
+            deliveries.into_iter().partition(|it| is_sendable(route, it, now, time));
         execution.released.extend(unsendable.iter().map(lease_of));
         let prepared = {
             let events: OneOrMany<&Event> = sendable.iter().map(|it| &*it.event).collect();
@@ -112,7 +108,7 @@ impl Context {
         batch: &mut Batch,
         execution: &mut Execution,
     ) {
-        let now = self.parts.clock.now();
+        let now = self.parts.clock.service_now();
         let timeout = route.settings.timeout();
         execution.released.append(&mut batch.retain(|it| is_sendable(route, it, now, timeout)));
         if route.settings.policy == DeliveryPolicy::Any {
@@ -127,12 +123,7 @@ impl Context {
     }
 
     /// Signs, authorizes and sends.
-    async fn request(
-        &self,
-        route: &MappingRoute,
-        mut batch: Batch,
-        offset_at_start: i64,
-    ) -> CompletedRequest {
+    async fn request(&self, route: &MappingRoute, mut batch: Batch) -> CompletedRequest {
         let started_at = self.parts.clock.now();
         let body = batch.body();
         let webhook_id = batch.webhook_id();
@@ -174,8 +165,7 @@ impl Context {
         if let (Some(spans), Some(span)) = (&self.parts.spans, span) {
             spans.ended(request_span(route, &batch, span, &exchange, started_at));
         }
-        let shift = self.clock_offset.load(Ordering::SeqCst) - offset_at_start;
-        CompletedRequest { batch, sent, exchange, shift }
+        CompletedRequest { batch, sent, exchange }
     }
 
     /// Adds the default `User-Agent` and the signature headers. A mapping cannot set `webhook-*`.
@@ -197,7 +187,7 @@ impl Context {
 fn is_sendable(
     route: &MappingRoute,
     delivery: &LeasedDelivery,
-    now: Timestamp,
+    now: ServiceTime,
     time: Duration,
 ) -> bool {
     let is_overdue = delivery.tried > 0 && now > delivery.deadline_at;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
+use crate::domain::service_time::ServiceTime;
 use crate::routing::Routes;
 use crate::store::LeasedDelivery;
 
@@ -13,11 +13,11 @@ const EXPIRING_FRACTION: u32 = 8;
 
 /// Mappings with expiring windows, each with the earliest deadline.
 #[derive(Debug, Default)]
-pub(super) struct ExpiringWindows(Mutex<HashMap<MappingId, Timestamp>>);
+pub(super) struct ExpiringWindows(Mutex<HashMap<MappingId, ServiceTime>>);
 
 impl ExpiringWindows {
     /// Notes those of the claimed deliveries whose window is expiring.
-    pub(super) fn note(&self, claimed: &[LeasedDelivery], routes: &Routes, now: Timestamp) {
+    pub(super) fn note(&self, claimed: &[LeasedDelivery], routes: &Routes, now: ServiceTime) {
         for delivery in claimed {
             let Some(route) = routes.mapping(delivery.mapping_id) else { continue };
             if delivery.deadline_at.since(now) < route.settings.window() / EXPIRING_FRACTION {
@@ -29,7 +29,7 @@ impl ExpiringWindows {
     }
 
     /// Takes all that were noted.
-    pub(super) fn take(&self) -> Vec<(MappingId, Timestamp)> {
+    pub(super) fn take(&self) -> Vec<(MappingId, ServiceTime)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
     }
 }

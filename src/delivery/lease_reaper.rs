@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use crate::domain::attempt::{NewAttempt, Outcome};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{MappingId, RevisionId};
 use crate::domain::retry::{AttemptEnd, decide};
@@ -23,12 +23,12 @@ const EXTENSION: Duration = Duration::from_secs(60);
 
 /// Expires every lease that ended without an outcome; returns how many.
 pub(super) async fn run(context: &Context) -> Result<u64, StoreError> {
-    let now = context.parts.clock.now();
+    let now = context.parts.clock.moment();
     // With batching, a mapping's expired deliveries share their jitter, as those of one request do.
     let mut jitters = HashMap::new();
     let mut expired = 0;
     loop {
-        let leases = context.parts.store.expired_leases(now, STEP_LEASES).await?;
+        let leases = context.parts.store.expired_leases(now.service, STEP_LEASES).await?;
         if leases.is_empty() {
             return Ok(expired);
         }
@@ -36,7 +36,7 @@ pub(super) async fn run(context: &Context) -> Result<u64, StoreError> {
             leases.into_iter().partition(|lease| context.in_hand.contains(lease_ref(lease)));
         if !in_hand.is_empty() {
             let extended = in_hand.iter().map(lease_ref).collect();
-            context.parts.store.extend(extended, now + EXTENSION).await?;
+            context.parts.store.extend(extended, now.service + EXTENSION).await?;
         }
         let record = |lease: &ExpiredLease| unknown_attempt(context, lease, now, &mut jitters);
         let records: Vec<_> = leases.iter().map(record).collect();
@@ -81,7 +81,7 @@ async fn record(context: &Context, records: Vec<Record>) -> Result<u64, StoreErr
 fn unknown_attempt(
     context: &Context,
     lease: &ExpiredLease,
-    now: Timestamp,
+    now: Moment,
     jitters: &mut HashMap<MappingId, f64>,
 ) -> Record {
     let routes = context.parts.routes.current();
@@ -89,11 +89,11 @@ fn unknown_attempt(
     let settings = route.map_or_else(DestinationSettings::default, |it| it.settings.clone());
     let is_held = route.is_some_and(|it| !it.delivers());
     let lease_time = route.map_or_else(|| settings.lease(), |it| it.lease());
-    let started_at = (lease.expires_at - lease_time).min(now);
-    let duration = now.since(started_at).min(lease_time);
+    let held_for = now.service.since(lease.expires_at - lease_time);
+    let (started_at, duration) = (now.wall - held_for, held_for.min(lease_time));
     let end = AttemptEnd {
         outcome: Outcome::Unknown,
-        at: now,
+        at: now.service,
         tried: lease.tried + lease.unknown + 1,
         // What is held does not die meanwhile.
         is_untried: is_held || lease.tried == 0 && lease.unknown < MAX_UNKNOWN,

@@ -14,10 +14,10 @@ use super::lease::lease_of;
 use super::memory_budget::{MemoryBudget, Reservation};
 use super::pacing::{Draining, HeldBacklog, QueueSettings, Waits};
 use super::queue::{Demand, Dequeued, MappingQueue, Readiness};
-use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId};
 use crate::domain::pause::{Drain, PauseTarget};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{LeaseRef, LeasedDelivery};
 
 /// Requests may start this much ahead of the rate's even spacing: timers are no finer.
@@ -38,7 +38,7 @@ pub(super) enum NextRequest {
         wants_claim: bool,
     },
     /// Nothing before this time. The caller sets the timer: the limiter asks for one at a time.
-    NotBefore(Timestamp),
+    NotBefore(ServiceTime),
     /// Nothing until something else changes.
     Nothing,
 }
@@ -53,14 +53,14 @@ pub(super) struct State {
     max_in_flight: u32,
     spacing: Option<Duration>,
     in_flight: u32,
-    next_start_at: Timestamp,
+    next_start_at: ServiceTime,
     pub(super) queues: Vec<MappingQueue>,
     /// What receivers asked to wait for.
     pub(super) waits: Waits,
     /// How the destination's pause drains.
     draining: Option<Draining>,
     /// Drains that have ended and are to be stored.
-    pub(super) drained: Vec<(PauseTarget, Timestamp)>,
+    pub(super) drained: Vec<(PauseTarget, ServiceTime)>,
     destination_id: DestinationId,
     /// Spreads starts after a wait.
     rng: StdRng,
@@ -68,7 +68,7 @@ pub(super) struct State {
     /// The queue that the round-robin starts at.
     cursor: usize,
     /// When the timer that a caller has set fires.
-    pub(super) timer_at: Option<Timestamp>,
+    pub(super) timer_at: Option<ServiceTime>,
 }
 
 impl Limiter {
@@ -80,7 +80,7 @@ impl Limiter {
                 max_in_flight: 1,
                 spacing: None,
                 in_flight: 0,
-                next_start_at: Timestamp::default(),
+                next_start_at: ServiceTime::default(),
                 queues: Vec::new(),
                 waits: Waits::default(),
                 draining: None,
@@ -165,7 +165,7 @@ impl Limiter {
         &self,
         delivery: LeasedDelivery,
         reserved: bool,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Option<LeaseRef> {
         let mut state = self.state();
         let lease = lease_of(&delivery);
@@ -200,7 +200,7 @@ impl Limiter {
     }
 
     /// The next request to send, round-robin over the queues.
-    pub(super) fn next(&self, now: Timestamp) -> NextRequest {
+    pub(super) fn next(&self, now: ServiceTime) -> NextRequest {
         let mut state = self.state();
         if state.in_flight >= state.max_in_flight {
             return NextRequest::Nothing;
@@ -241,7 +241,7 @@ impl Limiter {
         &self,
         mapping_id: MappingId,
         verdict: Verdict,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Completed {
         let mut state = self.state();
         state.in_flight = state.in_flight.saturating_sub(1);
@@ -258,7 +258,7 @@ impl Limiter {
     }
 
     /// Notes that a delivery of this mapping is due at this time.
-    pub(super) fn note_due(&self, mapping_id: MappingId, due_at: Timestamp) {
+    pub(super) fn note_due(&self, mapping_id: MappingId, due_at: ServiceTime) {
         if let Some(queue) = self.state().queue(mapping_id) {
             queue.next_due = Some(queue.next_due.map_or(due_at, |known| known.min(due_at)));
         }
@@ -266,7 +266,7 @@ impl Limiter {
 
     /// Every queue's demand. A queue with a demand for now forgets its due time: the claim's result
     /// brings the next one, and what is noted meanwhile is not overwritten by that result.
-    pub(super) fn demands(&self, now: Timestamp) -> Vec<(MappingId, Demand)> {
+    pub(super) fn demands(&self, now: ServiceTime) -> Vec<(MappingId, Demand)> {
         let mut state = self.state();
         let State { queues, waits, .. } = &mut *state;
         let demands = queues.iter_mut().map(|queue| {
@@ -295,20 +295,8 @@ impl Limiter {
         }
     }
 
-    /// Moves its times by a clock step and drops its timer: the caller asks for the next request again.
-    pub(super) fn shift(&self, micros: i64) {
-        let mut state = self.state();
-        state.next_start_at = state.next_start_at.shifted(micros);
-        state.timer_at = None;
-        state.waits.shift(micros);
-        if let Some(draining) = &mut state.draining {
-            draining.shift(micros);
-        }
-        state.queues.iter_mut().for_each(|queue| queue.shift(micros));
-    }
-
     /// Removes queued deliveries whose lease expires before `until`; returns the leases.
-    pub(super) fn drain_expiring(&self, until: Timestamp) -> Vec<LeaseRef> {
+    pub(super) fn drain_expiring(&self, until: ServiceTime) -> Vec<LeaseRef> {
         self.state().queues.iter_mut().flat_map(|queue| queue.drain_expiring(until)).collect()
     }
 
@@ -318,14 +306,14 @@ impl Limiter {
     }
 
     /// The mappings whose circuit is open, each with the time it opened.
-    pub(super) fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
+    pub(super) fn open_circuits(&self) -> Vec<(MappingId, ServiceTime)> {
         let state = self.state();
         let open = |queue: &MappingQueue| Some((queue.mapping_id, queue.breaker.opened_at()?));
         state.queues.iter().filter_map(open).collect()
     }
 
     /// The earliest due time known to an enabled queue.
-    pub(super) fn oldest_due(&self) -> Option<Timestamp> {
+    pub(super) fn oldest_due(&self) -> Option<ServiceTime> {
         self.state().queues.iter().filter(|it| it.enabled).filter_map(|it| it.next_due).min()
     }
 
@@ -356,12 +344,12 @@ impl State {
     /// The next queue, round-robin, that is ready and below its in-flight share: one slot is kept for
     /// each of the other queues, as far as the limit allows. Without one, the earliest time that one
     /// becomes ready.
-    fn ready_queue(&self, now: Timestamp) -> Result<usize, Option<Timestamp>> {
+    fn ready_queue(&self, now: ServiceTime) -> Result<usize, Option<ServiceTime>> {
         let count = self.queues.len();
         let enabled = self.queues.iter().filter(|queue| queue.enabled).count();
         let others = u32::try_from(enabled.saturating_sub(1)).unwrap_or(u32::MAX);
         let share = self.max_in_flight.saturating_sub(others).max(1);
-        let mut earliest: Option<Timestamp> = None;
+        let mut earliest: Option<ServiceTime> = None;
         for at in (0..count).map(|step| (self.cursor + step) % count) {
             let queue = &self.queues[at];
             match queue.readiness(now) {
@@ -377,13 +365,13 @@ impl State {
     }
 
     /// The time before which a queue's receiver or its drain admits no request; none: it does now.
-    fn not_before(&self, queue: &MappingQueue, now: Timestamp) -> Option<Timestamp> {
+    fn not_before(&self, queue: &MappingQueue, now: ServiceTime) -> Option<ServiceTime> {
         let draining = queue.draining.and_then(|it| it.not_before(now));
         self.waits.not_before(&queue.receiver, now).max(draining)
     }
 
     /// Notes that a request with this many deliveries of a queue starts.
-    fn note_start(&mut self, at: usize, deliveries: usize, now: Timestamp) {
+    fn note_start(&mut self, at: usize, deliveries: usize, now: ServiceTime) {
         let queue = &mut self.queues[at];
         if let Some(draining) = &mut queue.draining {
             draining.started(deliveries, now);
@@ -415,7 +403,7 @@ impl State {
     }
 
     /// Nothing before `until`: asks for a timer, unless one that fires earlier is set.
-    fn wait(&mut self, until: Option<Timestamp>) -> NextRequest {
+    fn wait(&mut self, until: Option<ServiceTime>) -> NextRequest {
         match until {
             Some(until) if self.timer_at.is_none_or(|known| known > until) => {
                 self.timer_at = Some(until);
@@ -427,7 +415,7 @@ impl State {
 }
 
 /// The earliest of the times noted.
-fn note(earliest: &mut Option<Timestamp>, at: Timestamp) {
+fn note(earliest: &mut Option<ServiceTime>, at: ServiceTime) {
     *earliest = Some(earliest.map_or(at, |known| known.min(at)));
 }
 

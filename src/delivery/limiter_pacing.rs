@@ -2,9 +2,9 @@
 
 use super::limiter::Limiter;
 use super::queue::MappingQueue;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::pause::PauseTarget;
+use crate::domain::service_time::ServiceTime;
 use crate::store::LeaseRef;
 
 impl Limiter {
@@ -18,7 +18,7 @@ impl Limiter {
 
     /// The receiver of this mapping asks for no request until a time: none is admitted to it, whichever of
     /// the destination's mappings it is of. Returns these mappings, where the wait is to be stored.
-    pub(super) fn wait_until(&self, mapping_id: MappingId, until: Timestamp) -> Vec<MappingId> {
+    pub(super) fn wait_until(&self, mapping_id: MappingId, until: ServiceTime) -> Vec<MappingId> {
         let mut state = self.state();
         let Some(queue) = state.queue(mapping_id) else { return Vec::new() };
         let receiver = queue.receiver.clone();
@@ -40,7 +40,7 @@ impl Limiter {
     }
 
     /// The mappings whose receiver asked for no request, each with until when.
-    pub(super) fn receiver_waits(&self, now: Timestamp) -> Vec<(MappingId, Timestamp)> {
+    pub(super) fn receiver_waits(&self, now: ServiceTime) -> Vec<(MappingId, ServiceTime)> {
         let state = self.state();
         let waiting = |it: &MappingQueue| {
             Some((it.mapping_id, state.waits.until(&it.receiver, now)?)).filter(|_| it.enabled)
@@ -49,7 +49,7 @@ impl Limiter {
     }
 
     /// Notes when the next delivery of a mapping in the store is due; none: there is none.
-    pub(super) fn note_next_due(&self, mapping_id: MappingId, due_at: Option<Timestamp>) {
+    pub(super) fn note_next_due(&self, mapping_id: MappingId, due_at: Option<ServiceTime>) {
         let mut state = self.state();
         if let Some(queue) = state.queue(mapping_id) {
             queue.note_next_due(due_at);
@@ -58,7 +58,7 @@ impl Limiter {
     }
 
     /// The drains that have ended since the last call, each with when it began.
-    pub(super) fn take_drained(&self) -> Vec<(PauseTarget, Timestamp)> {
+    pub(super) fn take_drained(&self) -> Vec<(PauseTarget, ServiceTime)> {
         std::mem::take(&mut self.state().drained)
     }
 }

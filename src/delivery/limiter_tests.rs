@@ -6,12 +6,13 @@ use super::super::memory_budget::{MemoryBudget, delivery_bytes};
 use super::super::pacing::Receiver;
 use super::super::queue::{FAIR_CAPACITY, MAX_CAPACITY, MIN_CAPACITY};
 use super::*;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::{Document, Event};
 use crate::domain::id::{DeliveryId, EventId, RevisionId, SourceId};
 use crate::domain::mapping::Batching;
 
-fn at(millis: u64) -> Timestamp {
-    Timestamp::from_micros(0) + Duration::from_millis(millis)
+fn at(millis: u64) -> ServiceTime {
+    ServiceTime::from_micros(0) + Duration::from_millis(millis)
 }
 
 fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
@@ -22,7 +23,7 @@ fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
             source_id: SourceId(1),
             kind: None,
             message_id: String::new(),
-            received_at: at(0),
+            received_at: Timestamp::default(),
             name: None,
             user_id: None,
             body: bytes::Bytes::new(),
@@ -34,7 +35,7 @@ fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
         mapping_id: MappingId(mapping),
         token: 1,
         tried: 0,
-        accepted_at: at(0),
+        accepted_at: Timestamp::default(),
         deadline_at: at(1_000_000),
         lease_expires_at: at(35_000),
     }
@@ -67,12 +68,12 @@ fn limiter(max_in_flight: u32, rate_per_second: Option<u32>, mappings: &[i64]) -
 }
 
 /// The mapping and the first delivery of what may start.
-fn started(limiter: &Limiter, now: Timestamp) -> Option<(i64, i64)> {
+fn started(limiter: &Limiter, now: ServiceTime) -> Option<(i64, i64)> {
     batch(limiter, now).map(|(mapping, ids)| (mapping, ids[0]))
 }
 
 /// The mapping and the deliveries of what may start.
-fn batch(limiter: &Limiter, now: Timestamp) -> Option<(i64, Vec<i64>)> {
+fn batch(limiter: &Limiter, now: ServiceTime) -> Option<(i64, Vec<i64>)> {
     match limiter.next(now) {
         NextRequest::Start { mapping_id, dequeued, .. } => {
             Some((mapping_id.0, dequeued.into_deliveries().iter().map(|it| it.id.0).collect()))

@@ -7,21 +7,21 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::dispatcher::Dispatcher;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
+use crate::domain::service_time::ServiceTime;
 use crate::store::StatisticsRow;
 
 impl Dispatcher {
     /// The mappings whose circuit is open, each with the time it opened.
     #[must_use]
-    pub fn open_circuits(&self) -> Vec<(MappingId, Timestamp)> {
+    pub fn open_circuits(&self) -> Vec<(MappingId, ServiceTime)> {
         self.context.limiters().iter().flat_map(|limiter| limiter.open_circuits()).collect()
     }
 
     /// The mappings with deliveries whose window was found to be expiring since the last call, each with
     /// the earliest deadline.
     #[must_use]
-    pub fn take_expiring_windows(&self) -> Vec<(MappingId, Timestamp)> {
+    pub fn take_expiring_windows(&self) -> Vec<(MappingId, ServiceTime)> {
         self.context.expiring_windows.take()
     }
 
@@ -45,7 +45,7 @@ impl Dispatcher {
     /// Updates the gauges.
     pub fn observe(&self) {
         let parts = &self.context.parts;
-        let now = parts.clock.now();
+        let now = parts.clock.service_now();
         let limiters = self.context.limiters();
         let open: usize = limiters.iter().map(|it| it.open_circuits().len()).sum();
         let oldest = limiters.iter().filter_map(|it| it.oldest_due()).min();

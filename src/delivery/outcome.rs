@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::batch::{Batch, OneOrMany};
 use super::circuit_breaker::Verdict;
 use super::context::Context;
-use super::lease::{lease_of, shift_times};
+use super::lease::lease_of;
 use super::multistatus::{AttemptResult, Results, classify};
 use super::pacing::MAX_WAIT;
 use super::recorder;
@@ -16,6 +16,7 @@ use crate::domain::attempt::{self, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::OnGone;
 use crate::domain::retry::{AttemptEnd, Next, decide};
+use crate::domain::service_time::ServiceTime;
 use crate::routing::MappingRoute;
 use crate::sender::Exchange;
 use crate::store::{LeaseRef, LeasedDelivery, Record, Recorded};
@@ -49,8 +50,6 @@ pub(super) struct CompletedRequest {
     pub(super) batch: Batch,
     pub(super) sent: SentRequest,
     pub(super) exchange: Exchange,
-    /// The clock step since its deliveries were dequeued, in microseconds.
-    pub(super) shift: i64,
 }
 
 /// What an attempt records of its request.
@@ -107,9 +106,8 @@ impl Context {
             request.exchange.status == Some(GONE) && route.settings.on_gone == OnGone::Pause;
         let is_rejected = !execution.is_gone
             && matches!(&results, Results::Uniform(it) if it.outcome.splits_batch());
-        let CompletedRequest { mut batch, sent, exchange, shift } = request;
+        let CompletedRequest { mut batch, sent, exchange } = request;
         let started_at = sent.started_at;
-        batch.deliveries_mut().for_each(|it| shift_times(it, shift));
         let (retry_after, duration) = (exchange.retry_after, exchange.duration);
         let mut attempts = self.attempts(route, batch.len(), sent, exchange, results);
         for (item, attempt) in batch.items.iter_mut().zip(&mut attempts) {
@@ -119,9 +117,12 @@ impl Context {
             execution.batches.append(&mut self.split_rejected(route, batch, attempts).await);
             return;
         }
-        let jitter = self.jitter();
+        let (jitter, now) = (self.jitter(), self.parts.clock.service_now());
         for (item, attempt) in batch.items.iter().zip(attempts) {
-            let end = attempt_end(route, &item.delivery, &attempt, retry_after, shift);
+            let end = AttemptEnd {
+                retry_after,
+                ..attempt_end(route, &item.delivery, attempt.outcome, now)
+            };
             if end.outcome == Outcome::Delivered {
                 self.successes.insert(route, &item.delivery);
                 let arrival = (started_at + duration).since(item.delivery.accepted_at);
@@ -145,7 +146,7 @@ impl Context {
         mut batch: Batch,
         attempts: OneOrMany<NewAttempt>,
     ) -> Vec<Batch> {
-        let lease_expires_at = self.parts.clock.now() + route.lease();
+        let lease_expires_at = self.parts.clock.service_now() + route.lease();
         let next = Next::Renewed { lease_expires_at };
         let items = batch.items.iter().zip(attempts);
         let records: Vec<_> =
@@ -231,28 +232,27 @@ impl Context {
             url: route.compiled().fixed_url().map_or_else(String::new, ToString::to_string),
             ..self.attempt(route, started_at, unsent.cause.outcome)
         };
-        let next = decide(&attempt_end(route, delivery, &attempt, None, 0), self.jitter());
+        let now = self.parts.clock.service_now();
+        let next = decide(&attempt_end(route, delivery, attempt.outcome, now), self.jitter());
         record_of(route, delivery, attempt, next)
     }
 }
 
-/// The input of the retry decision. `shift` is the clock step since the attempt started.
+/// The input of the retry decision about an attempt that ended at `at`.
 fn attempt_end(
     route: &MappingRoute,
     delivery: &LeasedDelivery,
-    attempt: &NewAttempt,
-    retry_after: Option<Duration>,
-    shift: i64,
+    outcome: Outcome,
+    at: ServiceTime,
 ) -> AttemptEnd {
-    let at = attempt.started_at + Duration::from_micros(attempt.duration_us);
     AttemptEnd {
-        outcome: attempt.outcome,
-        at: at.shifted(shift),
+        outcome,
+        at,
         tried: delivery.tried + 1,
         is_untried: false,
         deadline_at: delivery.deadline_at,
         timeout: route.settings.timeout(),
-        retry_after,
+        retry_after: None,
     }
 }
 

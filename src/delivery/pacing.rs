@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
 use crate::domain::pause::Drain;
+use crate::domain::service_time::ServiceTime;
 
 /// The longest that a receiver may ask for with one `Retry-After`: it can ask again.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -35,14 +35,14 @@ pub(super) struct QueueSettings {
     /// How what its pause held drains.
     pub(super) drain: Option<Drain>,
     /// Until when its receiver asked for no request, as stored.
-    pub(super) wait_until: Option<Timestamp>,
+    pub(super) wait_until: Option<ServiceTime>,
 }
 
 /// What a receiver asked to wait for, and the slow start after it.
 #[derive(Clone, Copy, Debug)]
 struct Wait {
-    until: Timestamp,
-    next_start_at: Timestamp,
+    until: ServiceTime,
+    next_start_at: ServiceTime,
 }
 
 /// The waits of a destination's receivers.
@@ -51,11 +51,11 @@ pub(super) struct Waits(HashMap<Receiver, Wait>);
 
 impl Waits {
     /// Extends a receiver's wait. Returns whether it grew by a second or more.
-    pub(super) fn extend(&mut self, receiver: Receiver, until: Timestamp) -> bool {
-        let wait = self
-            .0
-            .entry(receiver)
-            .or_insert(Wait { until: Timestamp::default(), next_start_at: Timestamp::default() });
+    pub(super) fn extend(&mut self, receiver: Receiver, until: ServiceTime) -> bool {
+        let wait = self.0.entry(receiver).or_insert(Wait {
+            until: ServiceTime::default(),
+            next_start_at: ServiceTime::default(),
+        });
         let grown = until >= wait.until + Duration::from_secs(1);
         if until > wait.until {
             *wait = Wait { until, next_start_at: until };
@@ -74,17 +74,17 @@ impl Waits {
     }
 
     /// Until when a receiver asked for no request, if that is later than `now`.
-    pub(super) fn until(&self, receiver: &Receiver, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn until(&self, receiver: &Receiver, now: ServiceTime) -> Option<ServiceTime> {
         self.0.get(receiver).map(|wait| wait.until).filter(|until| *until > now)
     }
 
     /// The time before which no request to a receiver may start; none: it may start now.
-    pub(super) fn not_before(&self, receiver: &Receiver, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn not_before(&self, receiver: &Receiver, now: ServiceTime) -> Option<ServiceTime> {
         self.0.get(receiver).map(|wait| wait.next_start_at).filter(|at| *at > now)
     }
 
     /// A request to a receiver starts. `jitter`, uniform in `[0, 1)`, spreads the starts.
-    pub(super) fn started(&mut self, receiver: &Receiver, now: Timestamp, jitter: f64) {
+    pub(super) fn started(&mut self, receiver: &Receiver, now: ServiceTime, jitter: f64) {
         if let Some(wait) = self.0.get_mut(receiver) {
             let rate = FIRST_RATE * 2f64.powf(now.since(wait.until).as_secs_f64());
             wait.next_start_at = now + Duration::from_secs_f64((0.5 + jitter) / rate);
@@ -92,16 +92,8 @@ impl Waits {
     }
 
     /// Forgets waits whose slow start is over.
-    pub(super) fn forget_past(&mut self, now: Timestamp) {
+    pub(super) fn forget_past(&mut self, now: ServiceTime) {
         self.0.retain(|_, wait| wait.until + SPREAD > now);
-    }
-
-    /// Moves its times by a clock step.
-    pub(super) fn shift(&mut self, micros: i64) {
-        for wait in self.0.values_mut() {
-            wait.until = wait.until.shifted(micros);
-            wait.next_start_at = wait.next_start_at.shifted(micros);
-        }
     }
 }
 
@@ -109,30 +101,24 @@ impl Waits {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draining {
     pub(super) drain: Drain,
-    next_start_at: Timestamp,
+    next_start_at: ServiceTime,
 }
 
 impl Draining {
     pub(super) fn of(drain: Drain) -> Self {
-        Self { drain, next_start_at: Timestamp::default() }
+        Self { drain, next_start_at: ServiceTime::default() }
     }
 
     /// The time before which nothing may start; none: it may start now.
-    pub(super) fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn not_before(&self, now: ServiceTime) -> Option<ServiceTime> {
         Some(self.next_start_at).filter(|at| *at > now)
     }
 
     /// A request with this many deliveries starts.
-    pub(super) fn started(&mut self, deliveries: usize, now: Timestamp) {
+    pub(super) fn started(&mut self, deliveries: usize, now: ServiceTime) {
         let spacing = Duration::from_secs(1) / self.drain.per_second.max(1);
         let count = u32::try_from(deliveries).unwrap_or(u32::MAX);
         self.next_start_at = self.next_start_at.max(now) + spacing.saturating_mul(count);
-    }
-
-    /// Moves its times by a clock step.
-    pub(super) const fn shift(&mut self, micros: i64) {
-        self.next_start_at = self.next_start_at.shifted(micros);
-        self.drain.resumed_at = self.drain.resumed_at.shifted(micros);
     }
 }
 
@@ -140,7 +126,7 @@ impl Draining {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeldBacklog {
     /// Deliveries due up to this were held.
-    pub(super) until: Timestamp,
+    pub(super) until: ServiceTime,
     /// Deliveries a second, of the mapping or of its destination.
     pub(super) per_second: u32,
     /// Whether none of it is left in the store.
@@ -172,8 +158,8 @@ impl HeldBacklog {
 mod tests {
     use super::*;
 
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_micros(0) + Duration::from_millis(millis)
+    fn at(millis: u64) -> ServiceTime {
+        ServiceTime::from_micros(0) + Duration::from_millis(millis)
     }
 
     #[test]

@@ -9,9 +9,9 @@ use super::dispatcher::Dispatcher;
 use super::limiter::Limiter;
 use super::scheduler;
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::pause::{PauseCause, PauseTarget};
+use crate::domain::service_time::ServiceTime;
 use crate::store::StoreError;
 
 /// The wait before a failed write is retried.
@@ -24,9 +24,9 @@ enum Change {
     /// The receiver of this mapping answered 410.
     Gone(MappingId),
     /// Until when the receivers of these mappings asked for no request.
-    Waits(Vec<MappingId>, Option<Timestamp>),
+    Waits(Vec<MappingId>, Option<ServiceTime>),
     /// The drain that began then has ended.
-    Drained(PauseTarget, Timestamp),
+    Drained(PauseTarget, ServiceTime),
 }
 
 impl Context {
@@ -39,10 +39,11 @@ impl Context {
     pub(super) fn store_receiver_waits(
         self: &Arc<Self>,
         mappings: Vec<MappingId>,
-        until: Timestamp,
+        until: ServiceTime,
     ) {
         let Some(first) = mappings.first() else { return };
-        let (mapping, until_at) = (self.mapping_name(*first), until.to_iso());
+        let (mapping, until_at) =
+            (self.mapping_name(*first), self.parts.clock.to_wall(until).to_iso());
         tracing::warn!(mapping, until_at, "its receiver asked for no request until then");
         self.write(Change::Waits(mappings, Some(until)));
     }
@@ -111,8 +112,8 @@ impl Dispatcher {
 
     /// The mappings whose receiver asked for no request, each with until when.
     #[must_use]
-    pub fn receiver_waits(&self) -> Vec<(MappingId, Timestamp)> {
-        let now = self.context.parts.clock.now();
+    pub fn receiver_waits(&self) -> Vec<(MappingId, ServiceTime)> {
+        let now = self.context.parts.clock.service_now();
         self.context.limiters().iter().flat_map(|limiter| limiter.receiver_waits(now)).collect()
     }
 

@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 
 use super::batch::{Batch, OneOrMany};
 use super::circuit_breaker::{Admission, CircuitBreaker};
-use super::lease::{lease_of, shift_times};
+use super::lease::lease_of;
 use super::memory_budget::{Headroom, MemoryBudget, Reservation, delivery_bytes, document_bytes};
 use super::pacing::{Draining, HeldBacklog, Receiver};
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
+use crate::domain::service_time::ServiceTime;
 use crate::store::{LeaseRef, LeasedDelivery};
 
 /// A queue's fair share of the memory budget, in deliveries; two batches where that is more.
@@ -67,7 +67,7 @@ pub(super) enum Demand {
     /// Up to this many due deliveries, now.
     Now(u32),
     /// Something at this time.
-    At(Timestamp),
+    At(ServiceTime),
     /// Nothing until something else changes.
     None,
 }
@@ -78,7 +78,7 @@ pub(super) enum Readiness {
     /// Now.
     Now,
     /// At this time: the end of the linger time, unless the batch fills up earlier.
-    At(Timestamp),
+    At(ServiceTime),
     /// Nothing is queued.
     Empty,
 }
@@ -90,7 +90,7 @@ struct Entry {
     document_bytes: usize,
     /// Its charge on the memory budget.
     budget_bytes: usize,
-    queued_at: Timestamp,
+    queued_at: ServiceTime,
     /// Whether it was claimed from the store rather than dispatched by intake.
     is_claimed: bool,
 }
@@ -112,7 +112,7 @@ pub(super) struct MappingQueue {
     pub(super) in_flight: u32,
     pub(super) breaker: CircuitBreaker,
     /// The earliest due time in the store, as far as it is known.
-    pub(super) next_due: Option<Timestamp>,
+    pub(super) next_due: Option<ServiceTime>,
     /// Whether a claim for this mapping is in progress.
     pub(super) claiming: bool,
     entries: VecDeque<Entry>,
@@ -147,7 +147,7 @@ impl MappingQueue {
     }
 
     /// Appends a delivery.
-    pub(super) fn push(&mut self, delivery: LeasedDelivery, is_claimed: bool, now: Timestamp) {
+    pub(super) fn push(&mut self, delivery: LeasedDelivery, is_claimed: bool, now: ServiceTime) {
         let (document_bytes, budget_bytes) = (document_bytes(&delivery), delivery_bytes(&delivery));
         self.document_bytes += document_bytes;
         self.claimed += usize::from(is_claimed);
@@ -167,7 +167,7 @@ impl MappingQueue {
     }
 
     /// When it has something to send.
-    pub(super) fn readiness(&self, now: Timestamp) -> Readiness {
+    pub(super) fn readiness(&self, now: ServiceTime) -> Readiness {
         if !self.batches.is_empty() {
             return Readiness::Now;
         }
@@ -224,7 +224,7 @@ impl MappingQueue {
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
-    fn has_due(&self, now: Timestamp) -> bool {
+    fn has_due(&self, now: ServiceTime) -> bool {
         self.next_due.is_some_and(|due| due <= now)
     }
 
@@ -254,7 +254,7 @@ impl MappingQueue {
     }
 
     /// What it wants from the store.
-    pub(super) fn demand(&self, now: Timestamp) -> Demand {
+    pub(super) fn demand(&self, now: ServiceTime) -> Demand {
         let Some(due) = self.next_due.filter(|_| self.enabled) else { return Demand::None };
         match self.breaker.admission(now) {
             Admission::Unlimited if due > now => Demand::At(due),
@@ -280,7 +280,7 @@ impl MappingQueue {
 
     /// Notes when its next delivery in the store is due: once that is after the pause, what was held is in
     /// memory, or sent.
-    pub(super) fn note_next_due(&mut self, due_at: Option<Timestamp>) {
+    pub(super) fn note_next_due(&mut self, due_at: Option<ServiceTime>) {
         if let Some(backlog) = &mut self.backlog {
             backlog.is_exhausted = due_at.is_none_or(|at| at > backlog.until);
         }
@@ -294,12 +294,12 @@ impl MappingQueue {
     }
 
     /// Whether to claim the next batch while the one just dequeued is in flight.
-    pub(super) fn wants_next_batch(&self, now: Timestamp) -> bool {
+    pub(super) fn wants_next_batch(&self, now: ServiceTime) -> bool {
         self.batching.is_some() && self.is_low() && self.has_due(now)
     }
 
     /// Removes deliveries whose lease expires before `until`; returns the leases to release.
-    pub(super) fn drain_expiring(&mut self, until: Timestamp) -> Vec<LeaseRef> {
+    pub(super) fn drain_expiring(&mut self, until: ServiceTime) -> Vec<LeaseRef> {
         let expires = |it: &LeasedDelivery| it.lease_expires_at < until;
         let mut drained = Vec::new();
         if self.entries.iter().any(|it| expires(&it.delivery)) {
@@ -344,24 +344,6 @@ impl MappingQueue {
         if !drained.is_empty() {
             self.breaker.set_probe_in_flight(false);
         }
-    }
-
-    /// Moves its times by a clock step.
-    pub(super) fn shift(&mut self, micros: i64) {
-        self.breaker.shift(micros);
-        if let Some(backlog) = &mut self.backlog {
-            backlog.until = backlog.until.shifted(micros);
-        }
-        if let Some(draining) = &mut self.draining {
-            draining.shift(micros);
-        }
-        self.next_due = self.next_due.map(|at| at.shifted(micros));
-        for entry in &mut self.entries {
-            entry.queued_at = entry.queued_at.shifted(micros);
-        }
-        let queued = self.entries.iter_mut().map(|it| &mut it.delivery);
-        let batched = self.batches.iter_mut().flat_map(|(batch, _)| batch.deliveries_mut());
-        queued.chain(batched).for_each(|delivery| shift_times(delivery, micros));
     }
 }
 

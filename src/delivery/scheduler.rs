@@ -11,8 +11,8 @@ use super::limiter::{Completed, Limiter, NextRequest};
 use super::memory_budget::Reservation;
 use super::outcome::Execution;
 use super::queue::Dequeued;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
+use crate::domain::service_time::ServiceTime;
 use crate::store::LeasedDelivery;
 
 /// Requests that a destination may have in flight even while the limit over all destinations is reached.
@@ -52,7 +52,7 @@ impl Admitted {
     /// Before its place is free: no further request goes to a receiver that asked for none.
     fn apply_asked(&self, execution: &mut Execution) {
         if let Some(wait) = execution.wait {
-            let until = self.context.parts.clock.now() + wait;
+            let until = self.context.parts.clock.service_now() + wait;
             let concerned = self.limiter.wait_until(self.mapping_id, until);
             self.context.store_receiver_waits(concerned, until);
         }
@@ -65,7 +65,7 @@ impl Admitted {
     fn end(&mut self, verdict: Verdict) -> Completed {
         self.has_ended = true;
         self.reservation = None;
-        let now = self.context.parts.clock.now();
+        let now = self.context.parts.clock.service_now();
         let completed = self.limiter.complete(self.mapping_id, verdict, now);
         self.context.in_flight.fetch_sub(1, Ordering::Relaxed);
         completed
@@ -87,7 +87,7 @@ impl Drop for Admitted {
 /// Queues leased deliveries at their limiters and starts the requests that are admitted. Deliveries of
 /// mappings that do not deliver are released.
 pub(super) fn enqueue(context: &Arc<Context>, deliveries: Vec<LeasedDelivery>, reserved: bool) {
-    let now = context.parts.clock.now();
+    let now = context.parts.clock.service_now();
     let mut refused = Vec::new();
     let mut changed: Vec<Arc<Limiter>> = Vec::new();
     for delivery in deliveries {
@@ -163,7 +163,7 @@ fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
             return None;
         }
     }
-    match limiter.next(context.parts.clock.now()) {
+    match limiter.next(context.parts.clock.service_now()) {
         NextRequest::Start { mapping_id, dequeued, reservation, wants_claim } => {
             context.in_flight.fetch_add(1, Ordering::Relaxed);
             if wants_claim {
@@ -186,7 +186,7 @@ fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
     }
 }
 
-fn set_timer(context: &Arc<Context>, limiter: &Arc<Limiter>, at: Timestamp) {
+fn set_timer(context: &Arc<Context>, limiter: &Arc<Limiter>, at: ServiceTime) {
     let (timer_context, limiter) = (Arc::clone(context), Arc::clone(limiter));
     context.tasks.spawn(async move {
         tokio::select! {

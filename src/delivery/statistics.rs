@@ -79,6 +79,7 @@ impl MinuteStatistics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::service_time::ServiceTime;
 
     #[test]
     fn counts_added_while_statistics_are_stored_are_kept() {
@@ -87,9 +88,10 @@ mod tests {
         statistics.accepted(MappingId(1), at(3));
         statistics.attempted(MappingId(1), at(3), 2_000, Next::Delivered);
         statistics.dead(MappingId(2), at(4), 5);
+        let retry = Next::Retry { due_at: ServiceTime::default() };
         let stored = statistics.unstored();
         assert_eq!(statistics.unstored().len(), 2, "reading removes nothing");
-        statistics.attempted(MappingId(1), at(3), 9_000, Next::Retry { due_at: at(9) });
+        statistics.attempted(MappingId(1), at(3), 9_000, retry);
         statistics.subtract(&stored);
         let [left] = statistics.unstored()[..] else { panic!("{:?}", statistics.unstored()) };
         assert_eq!((left.mapping_id, left.accepted, left.delivered), (1, 0, 0));

@@ -1,18 +1,20 @@
-//! Timestamps and clocks: integer microseconds, UTC, from a [`Clock`] that is passed in. Nothing else in
-//! the crate reads the wall clock. A step of the wall clock is reported by [`Clock::resync`], so that
-//! schedules are shifted by it instead of firing early or stalling.
+//! Wall time and clocks. A [`Clock`] is passed in; nothing else in the crate reads the wall clock. It tells two
+//! times: wall time for records, signatures and people, and [`ServiceTime`] for schedules and ages, which a step
+//! of the wall clock does not change.
 
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// Microseconds since the Unix epoch, UTC.
+use super::service_time::ServiceTime;
+
+/// Wall time: microseconds since the Unix epoch, UTC.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -99,47 +101,70 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A source of time. `now` is monotonic between two steps that `resync` reports.
+/// One moment in both times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall time.
+    pub wall: Timestamp,
+    /// Service time.
+    pub service: ServiceTime,
+}
+
+impl Moment {
+    /// Wall time less service time, in microseconds: what a step of the wall clock changes.
+    #[must_use]
+    pub const fn offset(self) -> i64 {
+        self.wall.as_micros().saturating_sub(self.service.as_micros())
+    }
+}
+
+/// A source of time.
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
-    /// The current time.
+    /// The wall time. It may step in either direction.
     fn now(&self) -> Timestamp;
 
-    /// Time since the clock was created, without the steps of the wall clock.
-    fn uptime(&self) -> Duration;
+    /// The service time. It never steps and never runs backwards.
+    fn service_now(&self) -> ServiceTime;
 
-    /// Returns once `now()` has reached `at`.
-    async fn sleep_until(&self, at: Timestamp);
+    /// Both.
+    fn moment(&self) -> Moment {
+        Moment { wall: self.now(), service: self.service_now() }
+    }
 
-    /// Compares with the wall clock. After a step of a second or more, follows it and returns the step in
-    /// microseconds, negative when backwards; the caller shifts its schedule by it.
-    fn resync(&self) -> Option<i64>;
+    /// A service time as wall time, as far as the last step that was taken.
+    fn to_wall(&self, at: ServiceTime) -> Timestamp;
+
+    /// A wall time as service time, by the present offset.
+    fn to_service(&self, at: Timestamp) -> ServiceTime {
+        ServiceTime::from_micros(at.shifted(-self.moment().offset()).as_micros())
+    }
+
+    /// Carries service time over from the last moment on record: by the wall clock's account of the outage,
+    /// which is never negative. Called once, before anything is scheduled.
+    fn continue_from(&self, last: Moment);
+
+    /// The step of the wall clock since the last call, in microseconds, negative when backwards; none where
+    /// it is under a second.
+    fn take_step(&self) -> Option<i64>;
+
+    /// Returns once `service_now()` has reached `at`.
+    async fn sleep_until(&self, at: ServiceTime);
 }
 
 /// A smaller difference is drift, not a step.
 const STEP_MICROS: i64 = 1_000_000;
 
-/// The wall clock at an anchor, advanced by the monotonic clock.
+/// The longest single sleep: timers do not run while the machine is suspended, service time does.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// The machine's clocks: service time is the time since boot, suspension included, from an origin.
 #[derive(Debug)]
 pub struct SystemClock {
-    started: Instant,
-    anchor: Mutex<Anchor>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Anchor {
-    wall: Timestamp,
-    at: Instant,
-}
-
-impl Anchor {
-    fn read() -> Self {
-        Self { wall: wall_now(), at: Instant::now() }
-    }
-
-    fn now(&self) -> Timestamp {
-        self.wall + self.at.elapsed()
-    }
+    /// Service time at boot.
+    origin: AtomicI64,
+    /// The offset of the wall clock that the last [`Clock::take_step`] saw.
+    offset: AtomicI64,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
@@ -148,15 +173,23 @@ fn wall_now() -> Timestamp {
     Timestamp(0) + since_epoch
 }
 
+/// Microseconds since boot.
+fn since_boot() -> i64 {
+    // Elsewhere the monotonic clock includes suspension.
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let at = rustix::time::clock_gettime(clock);
+    at.tv_sec.saturating_mul(1_000_000).saturating_add(at.tv_nsec / 1_000)
+}
+
 impl SystemClock {
-    /// A clock anchored to the wall clock now.
+    /// A clock whose service time is the wall time now.
     #[must_use]
     pub fn new() -> Self {
-        Self { started: Instant::now(), anchor: Mutex::new(Anchor::read()) }
-    }
-
-    fn anchor(&self) -> std::sync::MutexGuard<'_, Anchor> {
-        self.anchor.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        let origin = wall_now().as_micros() - since_boot();
+        Self { origin: AtomicI64::new(origin), offset: AtomicI64::new(0) }
     }
 }
 
@@ -169,86 +202,141 @@ impl Default for SystemClock {
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.anchor().now()
+        wall_now()
     }
 
-    fn uptime(&self) -> Duration {
-        self.started.elapsed()
+    fn service_now(&self) -> ServiceTime {
+        ServiceTime::from_micros(self.origin.load(Ordering::Acquire).saturating_add(since_boot()))
     }
 
-    async fn sleep_until(&self, at: Timestamp) {
-        let wait = at.since(self.now());
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+    fn to_wall(&self, at: ServiceTime) -> Timestamp {
+        Timestamp(at.as_micros()).shifted(self.offset.load(Ordering::Acquire))
     }
 
-    fn resync(&self) -> Option<i64> {
-        let mut anchor = self.anchor();
-        let fresh = Anchor::read();
-        let drift = fresh.wall.as_micros() - anchor.now().as_micros();
-        if drift.abs() >= STEP_MICROS {
-            *anchor = fresh;
-            return Some(drift);
+    fn continue_from(&self, last: Moment) {
+        let now = carried_over(last, wall_now());
+        self.origin.store(now.as_micros().saturating_sub(since_boot()), Ordering::Release);
+        self.offset.store(self.moment().offset(), Ordering::Release);
+    }
+
+    fn take_step(&self) -> Option<i64> {
+        let offset = self.moment().offset();
+        let step = offset.saturating_sub(self.offset.load(Ordering::Acquire));
+        (step.abs() >= STEP_MICROS).then(|| {
+            self.offset.store(offset, Ordering::Release);
+            step
+        })
+    }
+
+    async fn sleep_until(&self, at: ServiceTime) {
+        loop {
+            let wait = at.since(self.service_now());
+            if wait.is_zero() {
+                return;
+            }
+            tokio::time::sleep(wait.min(LONGEST_SLEEP)).await;
         }
-        // Forward drift is followed; backward drift is left until it is a step, so that `now` stays
-        // monotonic.
-        if drift > 0 {
-            *anchor = fresh;
-        }
-        None
     }
 }
 
-/// A clock for tests: it advances only by [`ManualClock::advance`] and [`ManualClock::jump`].
+/// The service time at wall time `wall`, after an outage that began at `last`.
+fn carried_over(last: Moment, wall: Timestamp) -> ServiceTime {
+    last.service + wall.since(last.wall)
+}
+
+/// A clock for tests: it advances only by [`ManualClock::advance`], and its wall clock steps only by
+/// [`ManualClock::step`].
 #[derive(Debug)]
 pub struct ManualClock {
-    now: watch::Sender<Timestamp>,
-    uptime: Mutex<Duration>,
-    step: Mutex<i64>,
+    service: watch::Sender<ServiceTime>,
+    offset: AtomicI64,
+    untaken: AtomicI64,
 }
 
 impl ManualClock {
-    /// A clock at `now`.
+    /// A clock whose wall time and service time are `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now: watch::Sender::new(now), uptime: Mutex::default(), step: Mutex::new(0) }
+        let service = watch::Sender::new(ServiceTime::from_micros(now.as_micros()));
+        Self { service, offset: AtomicI64::new(0), untaken: AtomicI64::new(0) }
     }
 
-    /// Advances the time.
+    /// Advances both times.
     pub fn advance(&self, span: Duration) {
-        *self.uptime.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += span;
-        self.now.send_modify(|now| *now = *now + span);
+        self.service.send_modify(|now| *now = *now + span);
     }
 
-    /// Makes the next `resync` report a step of this many microseconds.
-    pub fn jump(&self, micros: i64) {
-        *self.step.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += micros;
+    /// Steps the wall clock by this many microseconds.
+    pub fn step(&self, micros: i64) {
+        self.offset.fetch_add(micros, Ordering::AcqRel);
+        self.untaken.fetch_add(micros, Ordering::AcqRel);
     }
 }
 
 #[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.now.borrow()
+        let service = self.service.borrow().as_micros();
+        Timestamp(service).shifted(self.offset.load(Ordering::Acquire))
     }
 
-    fn uptime(&self) -> Duration {
-        *self.uptime.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn service_now(&self) -> ServiceTime {
+        *self.service.borrow()
     }
 
-    async fn sleep_until(&self, at: Timestamp) {
-        let mut now = self.now.subscribe();
+    fn to_wall(&self, at: ServiceTime) -> Timestamp {
+        Timestamp(at.as_micros()).shifted(self.offset.load(Ordering::Acquire))
+    }
+
+    fn continue_from(&self, last: Moment) {
+        let wall = self.now();
+        let now = carried_over(last, wall);
+        self.service.send_modify(|service| *service = now);
+        self.offset.store(wall.as_micros().saturating_sub(now.as_micros()), Ordering::Release);
+    }
+
+    fn take_step(&self) -> Option<i64> {
+        let micros = self.untaken.swap(0, Ordering::AcqRel);
+        (micros.abs() >= STEP_MICROS).then_some(micros)
+    }
+
+    async fn sleep_until(&self, at: ServiceTime) {
+        let mut now = self.service.subscribe();
         // The sender lives as long as `self`, so the wait cannot fail.
         let _ = now.wait_for(|now| *now >= at).await;
     }
+}
 
-    fn resync(&self) -> Option<i64> {
-        let mut step = self.step.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let micros = std::mem::take(&mut *step);
-        (micros != 0).then(|| {
-            self.now.send_modify(|now| *now = now.shifted(micros));
-            micros
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(wall: i64, service: i64) -> Moment {
+        Moment { wall: Timestamp(wall), service: ServiceTime::from_micros(service) }
+    }
+
+    #[test]
+    fn an_outage_takes_what_the_wall_clock_says_and_never_less_than_nothing() {
+        for (wall, service) in [(1_500, 700), (1_000, 200), (10, 200)] {
+            assert_eq!(carried_over(moment(1_000, 200), Timestamp(wall)).as_micros(), service);
+        }
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_leaves_service_time() {
+        let clock = ManualClock::new(Timestamp(5_000_000));
+        clock.step(-3_000_000);
+        assert_eq!(clock.moment(), moment(2_000_000, 5_000_000));
+        assert_eq!(clock.to_wall(ServiceTime::from_micros(9_000_000)), Timestamp(6_000_000));
+        assert_eq!((clock.take_step(), clock.take_step()), (Some(-3_000_000), None));
+    }
+
+    #[test]
+    fn service_time_goes_on_where_it_was_left() {
+        let clock = SystemClock::new();
+        let hour = 3_600_000_000;
+        clock.continue_from(moment(clock.now().as_micros() + hour, 77));
+        assert!(clock.service_now().since(ServiceTime::from_micros(77)) < Duration::from_secs(60));
+        assert_eq!(clock.take_step(), None, "what was known at the start is no step");
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Outcome;
 use super::id::{DeliveryId, DestinationId, EventId, MappingId, NodeId};
 use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 /// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -126,9 +127,9 @@ pub struct Delivery {
     /// When its event was accepted.
     pub accepted_at: Timestamp,
     /// When the next attempt is due; only while pending.
-    pub due_at: Option<Timestamp>,
+    pub due_at: Option<ServiceTime>,
     /// When its window ends.
-    pub deadline_at: Timestamp,
+    pub deadline_at: ServiceTime,
     /// The fencing token of its last lease: the number of its last attempt.
     pub token: u32,
     /// Attempts in the current window, without those in batches that were rejected as a whole.
@@ -136,7 +137,7 @@ pub struct Delivery {
     /// The node that holds the lease; only while leased.
     pub lease_node_id: Option<NodeId>,
     /// When the lease expires; only while leased.
-    pub lease_expires_at: Option<Timestamp>,
+    pub lease_expires_at: Option<ServiceTime>,
     /// When it was delivered, discarded or became a dead letter.
     pub settled_at: Option<Timestamp>,
     /// Why it is a dead letter; only while dead.

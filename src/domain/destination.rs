@@ -9,6 +9,7 @@ use super::allowed_host::allowed_host_fault;
 use super::id::{DestinationId, SourceId};
 use super::outbound_auth::Auth;
 use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 /// Settings shared by the mappings of one receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Destination {
     /// A disabled destination gets no new deliveries and holds its pending ones.
     pub enabled: bool,
     /// When it was last enabled; held deliveries get a fresh window from here.
-    pub resumed_at: Timestamp,
+    pub resumed_at: ServiceTime,
     /// Its settings.
     pub settings: DestinationSettings,
     /// When it was created.

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::id::{DestinationId, MappingId, RevisionId};
 use super::json_diff::is_printed_alike;
 use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 /// A mapping with its current revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +23,7 @@ pub struct Mapping {
     /// A disabled mapping gets no new deliveries and holds its pending ones.
     pub enabled: bool,
     /// When it was last enabled; held deliveries get a fresh window from here.
-    pub resumed_at: Timestamp,
+    pub resumed_at: ServiceTime,
     /// The current revision.
     pub revision: MappingRevision,
     /// When it was created.

@@ -28,6 +28,7 @@ pub mod outbound_auth;
 pub mod pause;
 pub mod retry;
 pub mod secret;
+pub mod service_time;
 pub mod source;
 pub mod span;
 pub mod terminal_text;

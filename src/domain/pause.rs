@@ -2,6 +2,7 @@
 //! pause is an operator's switch beside the pipeline's document, which neither sets nor ends it.
 
 use super::id::{DestinationId, MappingId};
+use super::service_time::ServiceTime;
 use crate::domain::clock::Timestamp;
 
 /// What is paused.
@@ -113,8 +114,10 @@ pub struct Pause {
     pub target: PauseTarget,
     /// Its state.
     pub state: PauseState,
-    /// When it entered this state; a drain that ends keeps the time at which it began.
+    /// When it was last paused or resumed.
     pub changed_at: Timestamp,
+    /// When it was last resumed: what was held gets a fresh window from here.
+    pub resumed_at: Option<ServiceTime>,
     /// Who changed it: a token's name, or `postrider`.
     pub changed_by: String,
     /// Why it was paused.
@@ -130,18 +133,12 @@ impl Pause {
         matches!(self.state, PauseState::Paused)
     }
 
-    /// When it was resumed: held deliveries get a fresh window from here.
-    #[must_use]
-    pub fn resumed_at(&self) -> Option<Timestamp> {
-        (!self.is_paused()).then_some(self.changed_at)
-    }
-
     /// The rate at which what was held drains, since when it does.
     #[must_use]
     pub fn drain(&self) -> Option<Drain> {
         match self.state {
             PauseState::Draining { per_second } => {
-                Some(Drain { resumed_at: self.changed_at, per_second })
+                Some(Drain { resumed_at: self.resumed_at?, per_second })
             }
             PauseState::Paused | PauseState::Resumed => None,
         }
@@ -152,7 +149,7 @@ impl Pause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
     /// When the pause ended.
-    pub resumed_at: Timestamp,
+    pub resumed_at: ServiceTime,
     /// Deliveries that start in a second.
     pub per_second: u32,
 }

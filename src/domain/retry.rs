@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::attempt::Outcome;
 use super::delivery::Reason;
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 /// The maximum of the first wait.
 pub const BACKOFF_BASE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub enum Next {
     /// Pending until the next attempt.
     Retry {
         /// When the next attempt is due.
-        due_at: Timestamp,
+        due_at: ServiceTime,
     },
     /// Discarded: its insert function dropped it.
     Discarded,
@@ -37,7 +37,7 @@ pub enum Next {
     /// attempt does not count towards the backoff.
     Renewed {
         /// When the lease ends.
-        lease_expires_at: Timestamp,
+        lease_expires_at: ServiceTime,
     },
 }
 
@@ -47,13 +47,13 @@ pub struct AttemptEnd {
     /// Its outcome.
     pub outcome: Outcome,
     /// When it ended.
-    pub at: Timestamp,
+    pub at: ServiceTime,
     /// Attempts in this window, this one included: 1 or more.
     pub tried: u32,
     /// Whether the delivery gets a further attempt even after its deadline: none is known to have been sent.
     pub is_untried: bool,
     /// When the window ends.
-    pub deadline_at: Timestamp,
+    pub deadline_at: ServiceTime,
     /// The attempt's timeout: the last attempt starts this long before the deadline.
     pub timeout: Duration,
     /// The receiver's `Retry-After`.
@@ -118,10 +118,10 @@ mod tests {
     fn ended(outcome: Outcome, at: i64, tried: u32) -> AttemptEnd {
         AttemptEnd {
             outcome,
-            at: Timestamp::from_micros(at),
+            at: ServiceTime::from_micros(at),
             tried,
             is_untried: false,
-            deadline_at: Timestamp::from_micros(0) + 4 * HOUR,
+            deadline_at: ServiceTime::from_micros(0) + 4 * HOUR,
             timeout: Duration::from_secs(5),
             retry_after: None,
         }
@@ -228,8 +228,8 @@ mod tests {
             }
             tries.push(at);
         }
-        let last = Timestamp::from_micros(*tries.last().expect("tries"));
-        assert_eq!(last, Timestamp::from_micros(0) + 4 * HOUR - Duration::from_secs(5));
+        let last = ServiceTime::from_micros(*tries.last().expect("tries"));
+        assert_eq!(last, ServiceTime::from_micros(0) + 4 * HOUR - Duration::from_secs(5));
         assert!((20..200).contains(&tries.len()), "{} tries", tries.len());
     }
 }

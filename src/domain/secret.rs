@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
+use super::service_time::ServiceTime;
 
 /// A secret as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,5 +17,5 @@ pub struct SealedSecret {
     /// When it was stored.
     pub created_at: Timestamp,
     /// When its validity beside its successor ends; none for the current one.
-    pub retires_at: Option<Timestamp>,
+    pub retires_at: Option<ServiceTime>,
 }

@@ -109,7 +109,7 @@ impl Handler {
         let arrival = self.arrival(&head, body);
         let answer = plain(arrival.answered, Bytes::new());
         if !self.options.delay.is_zero() {
-            self.clock.sleep_until(self.clock.now() + self.options.delay).await;
+            self.clock.sleep_until(self.clock.service_now() + self.options.delay).await;
         }
         // After `stop` nothing reads the queue; the response is still sent.
         let _ = self.sender.send(arrival).await;

@@ -15,6 +15,7 @@ use super::arrival_counter::ArrivalCounter;
 use super::name::InspectorName;
 use super::verify::{self, Verdict};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::service_time::ServiceTime;
 use crate::live::{Feed, Subscription};
 use crate::sender::masked_headers;
 
@@ -108,7 +109,7 @@ pub struct Reply {
     /// The body.
     pub body: String,
     /// When to send it.
-    pub at: Timestamp,
+    pub at: ServiceTime,
 }
 
 /// The registry of inspectors.
@@ -196,7 +197,7 @@ impl Inspectors {
         let reply = Reply {
             status: inspected.answered,
             body: state.answer.body.clone(),
-            at: now + state.answer.delay,
+            at: self.clock.service_now() + state.answer.delay,
         };
         if self.feed.has_subscribers() {
             self.feed.publish(inspected.clone());

@@ -85,7 +85,7 @@ fn the_script_runs_separately_for_each_delivery() {
     };
     let first = take("dlv_1");
     assert_eq!((first.status.as_u16(), first.body.as_str()), (503, "later"));
-    assert_eq!(first.at, clock.now() + Duration::from_secs(2));
+    assert_eq!(first.at, clock.service_now() + Duration::from_secs(2));
     assert_eq!([take("dlv_2"), take("dlv_1")].map(|it| it.status.as_u16()), [503, 200]);
     inspectors.set(&name("known"), answer, SecretChange::Keep);
     assert_eq!(take("dlv_1").status.as_u16(), 503, "setting the answer starts the script over");

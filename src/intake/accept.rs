@@ -71,7 +71,7 @@ impl Committed {
         let count = |new: &NewEvent| (Arc::clone(&new.event), new.deliveries.len());
         Self {
             source: Arc::clone(&write.source),
-            received_at: write.received_at,
+            received_at: write.received_at.wall,
             events: write.events.iter().map(count).collect(),
             deliveries: write
                 .events

@@ -28,14 +28,15 @@ impl Intake {
         message: String,
     ) -> Result<bool, StoreError> {
         let Some(source) = self.source_with_only(to) else { return Ok(false) };
-        let received_at = self.clock.now();
+        let received_at = self.clock.moment();
         let body = Bytes::from(message);
         let value = json::parse(&body).map_err(|error| invalid(&error))?;
         let endpoint = Endpoint::Single(EventType::Track);
         let messages = Messages::of(endpoint, &body, value).map_err(refused)?;
         let source_id = source.id;
         let message_ids = &self.message_ids;
-        let context = RequestContext { source_id, received_at, message_ids, trace: None };
+        let context =
+            RequestContext { source_id, received_at: received_at.wall, message_ids, trace: None };
         let mut write = OutboxWrite::new(source, received_at, messages.len());
         let slots = write.fill(messages.read(&context), Arc::clone(&self.dispatch));
         self.accept((write, slots), self.memory.reservation()).await.map_err(refused)?;

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::dispatch::Dispatch;
 use super::message::ParsedMessage;
 use super::slots::ReservedSlots;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::document;
 use crate::domain::id::{DestinationId, MappingId};
+use crate::domain::service_time::ServiceTime;
 use crate::json::Value;
 use crate::routing::{DestinationRoute, Integrations, MappingRoute, SourceRoute};
 use crate::store::{Lease, NewDelivery, NewEvent, Skip};
@@ -23,7 +24,7 @@ const DELIVERY_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct OutboxWrite {
     pub(super) source: Arc<SourceRoute>,
-    pub(super) received_at: Timestamp,
+    pub(super) received_at: Moment,
     pub(super) events: Vec<NewEvent>,
     /// The mappings that get deliveries.
     mappings: Vec<MappingDeliveries>,
@@ -38,15 +39,15 @@ pub(super) struct OutboxWrite {
 struct MappingDeliveries {
     mapping_id: MappingId,
     destination_id: DestinationId,
-    deadline_at: Timestamp,
-    lease_ends_at: Timestamp,
+    deadline_at: ServiceTime,
+    lease_ends_at: ServiceTime,
     /// The number of deliveries.
     count: u32,
 }
 
 impl OutboxWrite {
     /// An empty write with capacity for this many events.
-    pub(super) fn new(source: Arc<SourceRoute>, received_at: Timestamp, events: usize) -> Self {
+    pub(super) fn new(source: Arc<SourceRoute>, received_at: Moment, events: usize) -> Self {
         Self {
             source,
             received_at,
@@ -112,8 +113,8 @@ impl OutboxWrite {
             self.mappings.push(MappingDeliveries {
                 mapping_id: mapping.id,
                 destination_id: destination.id,
-                deadline_at: self.received_at + destination.settings.window(),
-                lease_ends_at: self.received_at + mapping.lease(),
+                deadline_at: self.received_at.service + destination.settings.window(),
+                lease_ends_at: self.received_at.service + mapping.lease(),
                 count: 0,
             });
             self.mappings.len() - 1

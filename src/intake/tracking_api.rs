@@ -30,7 +30,7 @@ use super::response::{self, IntakeError};
 use super::slots::ReservedSlots;
 use super::span::AcceptSpan;
 use super::write_key;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{Clock, Moment};
 use crate::json;
 use crate::live::{Feed, LiveEvent};
 use crate::routing::{LiveRoutes, Routes, SourceRoute};
@@ -176,13 +176,13 @@ impl Intake {
         let memory = if head.key.is_some() { &self.memory } else { &self.unauthenticated_memory };
         let mut reservation = memory.reservation();
         let body = body::read(body, &mut reservation, self.body_timeout).await?;
-        let received_at = self.clock.now();
+        let received_at = self.clock.moment();
         let span = self.spans.as_ref().map(|spans| AcceptSpan::begin(spans, &mut head));
         let write = self.write(head, body, received_at, &mut reservation)?;
         let tally = self.accept(write, reservation).await;
-        let took = self.clock.now().since(received_at);
+        let took = self.clock.service_now().since(received_at.service);
         if let Some(span) = span {
-            span.end(received_at, took, &tally);
+            span.end(received_at.wall, took, &tally);
         }
         self.metrics.accept_seconds.observe(took.as_secs_f64());
         tally
@@ -220,7 +220,7 @@ impl Intake {
         &self,
         head: RequestHead,
         body: Bytes,
-        received_at: Timestamp,
+        received_at: Moment,
         reservation: &mut Reservation,
     ) -> Result<(OutboxWrite, ReservedSlots), IntakeError> {
         let body = body::decode(body, head.encoding, reservation)?;
@@ -230,7 +230,7 @@ impl Intake {
         let source = find_source(&self.routes.current(), &key)?;
         let context = RequestContext {
             source_id: source.id,
-            received_at,
+            received_at: received_at.wall,
             message_ids: &self.message_ids,
             trace: head.trace,
         };

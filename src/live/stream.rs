@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::feed::{Received, Subscription};
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Clock;
+use crate::domain::service_time::ServiceTime;
 
 /// After so long without an item a keep-alive is sent, so that proxies do not close the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -30,7 +31,7 @@ pub struct LiveStream<T> {
     /// Checked before each item is delivered.
     is_authorized: Box<dyn Fn() -> bool + Send + Sync>,
     clock: Arc<dyn Clock>,
-    keep_alive_at: Timestamp,
+    keep_alive_at: ServiceTime,
 }
 
 impl<T> std::fmt::Debug for LiveStream<T> {
@@ -84,7 +85,7 @@ impl<T: 'static> LiveStream<T> {
     where
         S: Clone + Send + Sync + 'static,
     {
-        let keep_alive_at = clock.now() + KEEP_ALIVE;
+        let keep_alive_at = clock.service_now() + KEEP_ALIVE;
         Self {
             source: Some(Box::new(Filtered { subscription, view })),
             is_authorized: Box::new(is_authorized),
@@ -108,7 +109,7 @@ impl<T: 'static> LiveStream<T> {
             item = source.next() => item,
             () = self.clock.sleep_until(self.keep_alive_at) => Some(StreamItem::KeepAlive),
         };
-        self.keep_alive_at = self.clock.now() + KEEP_ALIVE;
+        self.keep_alive_at = self.clock.service_now() + KEEP_ALIVE;
         if item.is_some() && !(self.is_authorized)() {
             self.source = None;
             return Some(StreamItem::Unauthorized);

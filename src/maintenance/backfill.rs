@@ -38,7 +38,7 @@ pub(super) async fn run(duties: &Duties, job: &Job) -> Result<JobState, StoreErr
             to: progress.to,
             events: progress.events,
             is_last: progress.is_last,
-            now: duties.clock.now(),
+            now: duties.clock.moment(),
         };
         let Some(step) = duties.jobs.advance_backfill(step).await? else {
             return Ok(JobState::Cancelled);

@@ -60,14 +60,15 @@ pub trait RetireSecrets: Send + Sync + 'static {
 }
 
 impl Duties {
-    /// Updates the gauges, and follows a step of the wall clock.
+    /// Updates the gauges, and records a step of the wall clock.
     pub(super) async fn follow_clock(self) -> Result<(), StoreError> {
         self.dispatcher.observe();
-        if let Some(micros) = self.dispatcher.resync_clock().await {
+        if let Some(micros) = self.clock.take_step() {
+            tracing::warn!(micros, "the wall clock stepped: schedules go on in service time");
             self.clock_steps.note(micros);
-            self.alerts.shift(micros).await;
+            self.store.heartbeat(self.node_id, self.clock.moment()).await?;
         }
-        self.dispatcher.shift_schedule().await
+        Ok(())
     }
 
     /// Evaluates the alert rules once.
@@ -80,7 +81,7 @@ impl Duties {
 
     /// Writes the node's heartbeat, and expires leases without an outcome.
     pub(super) async fn expire_leases(self) -> Result<(), StoreError> {
-        self.store.heartbeat(self.node_id, self.clock.now()).await?;
+        self.store.heartbeat(self.node_id, self.clock.moment()).await?;
         let expired = self.dispatcher.expire_leases().await?;
         if expired > 0 {
             tracing::warn!(expired, "leases expired without an outcome");
@@ -143,7 +144,7 @@ impl Duties {
             tracing::warn!("nothing is pruned within an hour of a large step of the clock");
             return Ok(());
         }
-        let now = self.clock.now();
+        let now = self.clock.service_now();
         let request = PruneRequest {
             settled_before: now - DAY * self.retention_days,
             dead_before: now - DAY * self.dead_retention_days,

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 
 use super::backfill;
 use super::duties::Duties;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobAction, JobState};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{JobQuery, StoreError};
 
 /// Deliveries in one step of a job without a rate limit.
@@ -37,7 +37,7 @@ impl JobRunner {
     pub async fn run(self, duties: Duties) {
         let mut next_steps = NextSteps::new();
         while !duties.stopping.is_cancelled() {
-            let next_round_at = duties.clock.now() + STEP_INTERVAL;
+            let next_round_at = duties.clock.service_now() + STEP_INTERVAL;
             let running = match step_all(&duties, &mut next_steps).await {
                 Ok(running) => running,
                 Err(StoreError::Closed) => return,
@@ -56,7 +56,7 @@ impl JobRunner {
 }
 
 /// When each job may take its next step, however often the runner is woken.
-type NextSteps = HashMap<JobId, Timestamp>;
+type NextSteps = HashMap<JobId, ServiceTime>;
 
 /// Steps every running job: a rate-limited one by one second's worth, the others to their end. Returns
 /// whether a job is still running.
@@ -67,7 +67,7 @@ async fn step_all(duties: &Duties, next_steps: &mut NextSteps) -> Result<bool, S
     let jobs = duties.jobs.jobs(running).await?;
     next_steps.retain(|id, _| jobs.iter().any(|job| job.id == *id));
     for job in &jobs {
-        let now = duties.clock.now();
+        let now = duties.clock.service_now();
         if next_steps.get(&job.id).is_some_and(|at| *at > now) {
             still_running = true;
             continue;
@@ -86,7 +86,7 @@ async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
     let mut left = job.spec.rate_per_second;
     loop {
         let limit = left.unwrap_or(STEP_DELIVERIES).min(STEP_DELIVERIES);
-        let step = duties.jobs.advance_job(job.id, limit, duties.clock.now()).await?;
+        let step = duties.jobs.advance_job(job.id, limit, duties.clock.moment()).await?;
         let Some(step) = step else { return Ok(JobState::Cancelled) };
         duties.dispatcher.notify_redriven(&step.due);
         // What a step acted on is at most its limit.

@@ -110,7 +110,7 @@ impl Schedule {
             let (name, recurrence, duty) = (duty.name, duty.recurrence, duty.clone());
             ScheduledDuty::new(name, recurrence, move |duties| {
                 let duty = duty.clone();
-                Box::pin(async move { duty.run(duties.clock.now()).await })
+                Box::pin(async move { duty.run(duties.clock.service_now()).await })
             })
         });
         let mut calendar = Vec::new();

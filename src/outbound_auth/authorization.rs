@@ -15,8 +15,8 @@ use url::Url;
 
 use super::token_cache::TokenCache;
 use super::token_endpoint::TokenEndpointError;
-use crate::domain::clock::Timestamp;
 use crate::domain::outbound_auth::CodeClient;
+use crate::domain::service_time::ServiceTime;
 use crate::settings::secrets::{SecretError, digest, generate};
 
 /// Lifetime of a state.
@@ -29,7 +29,7 @@ pub(super) struct PendingAuthorization {
     state: [u8; 32],
     /// The digest of the value that the browser keeps; none when no browser began it.
     browser: Option<[u8; 32]>,
-    expires_at: Timestamp,
+    expires_at: ServiceTime,
     pub(super) cache: Arc<TokenCache>,
     pub(super) verifier: SecretString,
     pub(super) redirect_url: String,
@@ -51,7 +51,7 @@ pub struct AuthorizationRequest {
     /// The authorization server's page.
     pub authorize_url: Url,
     /// When the state expires.
-    pub expires_at: Timestamp,
+    pub expires_at: ServiceTime,
 }
 
 /// Why a state is refused.
@@ -86,7 +86,7 @@ impl PendingAuthorizations {
         cache: Arc<TokenCache>,
         client: &CodeClient,
         origin: &Origin<'_>,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Result<AuthorizationRequest, AuthorizationError> {
         let redirect_url = origin.redirect_url;
         let (state, verifier) = (generate("")?, generate("")?);
@@ -113,7 +113,7 @@ impl PendingAuthorizations {
         &self,
         state: &str,
         browser: Option<&str>,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Result<PendingAuthorization, StateRefused> {
         let given = digest(state);
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);

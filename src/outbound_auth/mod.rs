@@ -142,7 +142,8 @@ impl Authorizer {
             secret: sealed.map(|sealed| keyring.open(sealed, purpose)).transpose()?,
             secret_id,
         };
-        TokenCache::new(config, connection, keyring).map(Arc::new)
+        let clock = &*self.resources.clock;
+        TokenCache::new(config, connection, (keyring, clock)).map(Arc::new)
     }
 
     fn cache(&self, id: DestinationId) -> Option<Arc<TokenCache>> {
@@ -160,7 +161,7 @@ impl Authorizer {
         timeout: Duration,
     ) -> Result<HeaderValue, AuthError> {
         let cache = self.cache(id).ok_or(AuthError::Changing)?;
-        if let Some(header) = cache.cached(self.resources.clock.now()) {
+        if let Some(header) = cache.cached(self.resources.clock.service_now()) {
             return Ok(header);
         }
         let (resources, timeout) = (Arc::clone(&self.resources), timeout.min(Self::MAX_TIMEOUT));
@@ -203,7 +204,7 @@ impl Authorizer {
             return Err(AuthorizationError::NothingToConnect);
         };
         let client = client.clone();
-        self.pending.begin(cache, &client, origin, self.resources.clock.now())
+        self.pending.begin(cache, &client, origin, self.resources.clock.service_now())
     }
 
     /// Completes what [`Self::begin`] started and returns the connected `source/destination`. The caller
@@ -212,7 +213,7 @@ impl Authorizer {
     /// # Errors
     /// When the destination is not connected.
     pub async fn finish(&self, callback: Callback) -> Result<String, ConnectError> {
-        let now = self.resources.clock.now();
+        let now = self.resources.clock.service_now();
         let browser = callback.browser.as_deref();
         let pending = self.pending.take(&callback.state, browser, now);
         let pending = pending.map_err(|refused| match refused {

@@ -15,11 +15,12 @@ use zeroize::{Zeroize, Zeroizing};
 use super::error::AuthError;
 use super::token_endpoint::{GrantedCode, TokenEndpoint, Tokens};
 use crate::domain::auth::Act;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{Clock, Moment, Timestamp};
 use crate::domain::error_chain;
 use crate::domain::id::DestinationId;
 use crate::domain::outbound_auth::{Auth, CodeClient};
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::sender::Sender;
 use crate::settings::secrets::{Keyring, Purpose, SecretError};
 use crate::store::{Connection, ConnectionChange, ConnectionState, PipelineStore, StoreError};
@@ -66,8 +67,8 @@ pub(super) struct TokenCache {
 /// The current access token as a header value.
 struct AccessToken {
     header: HeaderValue,
-    refresh_at: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
+    refresh_at: Option<ServiceTime>,
+    expires_at: Option<ServiceTime>,
 }
 
 /// The state of token requests. Its lock is held during a request, which makes it single flight.
@@ -77,14 +78,14 @@ struct RefreshState {
     /// Why it is not connected; none while it is.
     disconnected_why: Option<String>,
     /// Received but not stored yet, with the time of the response.
-    unstored: Option<(Tokens, Timestamp)>,
+    unstored: Option<(Tokens, Moment)>,
     failed: Option<FailedRequest>,
-    renewed_at: Option<Timestamp>,
+    renewed_at: Option<ServiceTime>,
 }
 
 struct FailedRequest {
     fault: AuthError,
-    retry_at: Timestamp,
+    retry_at: ServiceTime,
     backoff: Duration,
 }
 
@@ -106,8 +107,8 @@ impl Drop for StoredTokens {
 impl AccessToken {
     fn new(
         access: &SecretString,
-        got_at: Timestamp,
-        expires_at: Option<Timestamp>,
+        got_at: ServiceTime,
+        expires_at: Option<ServiceTime>,
     ) -> Option<Self> {
         let mut header =
             HeaderValue::try_from(format!("Bearer {}", access.expose_secret())).ok()?;
@@ -116,11 +117,11 @@ impl AccessToken {
         Some(Self { header, refresh_at, expires_at })
     }
 
-    fn is_fresh(&self, now: Timestamp) -> bool {
+    fn is_fresh(&self, now: ServiceTime) -> bool {
         self.refresh_at.is_none_or(|at| now < at)
     }
 
-    fn is_valid(&self, now: Timestamp) -> bool {
+    fn is_valid(&self, now: ServiceTime) -> bool {
         self.expires_at.is_none_or(|at| now < at)
     }
 }
@@ -138,13 +139,13 @@ impl TokenCache {
     pub(super) fn new(
         config: CacheConfig,
         connection: Option<&Connection>,
-        keyring: &Keyring,
+        (keyring, clock): (&Keyring, &dyn Clock),
     ) -> Result<Self, SecretError> {
         let mut refresh_state = RefreshState::default();
         let mut token = None;
         match (&config.auth, connection.map(|it| &it.state)) {
             (Auth::Bearer, _) => {
-                let got_at = Timestamp::default();
+                let got_at = ServiceTime::default();
                 token =
                     config.secret.as_ref().and_then(|token| AccessToken::new(token, got_at, None));
             }
@@ -159,7 +160,9 @@ impl TokenCache {
                 Some(ConnectionState::Connected { tokens, expires_at }),
             ) => {
                 let (access, refresh) = unsealed(tokens, keyring)?;
-                token = AccessToken::new(&access, tokens.created_at, *expires_at);
+                let got_at = clock.to_service(tokens.created_at);
+                let expires_at = expires_at.map(|at| clock.to_service(at));
+                token = AccessToken::new(&access, got_at, expires_at);
                 refresh_state.refresh = refresh;
             }
             (Auth::None | Auth::ClientCredentials(_), _) => {}
@@ -186,7 +189,7 @@ impl TokenCache {
 
     /// A token that can be sent without a request: a fresh one, or one that expires soon while another
     /// task is refreshing it.
-    pub(super) fn cached(&self, now: Timestamp) -> Option<HeaderValue> {
+    pub(super) fn cached(&self, now: ServiceTime) -> Option<HeaderValue> {
         let token = self.current()?;
         let usable =
             token.is_fresh(now) || token.is_valid(now) && self.refresh_state.try_lock().is_err();
@@ -225,7 +228,7 @@ impl TokenCache {
         refused: Option<&HeaderValue>,
     ) -> Result<Obtained, AuthError> {
         let mut refresh_state = self.refresh_state.lock().await;
-        let now = resources.clock.now();
+        let now = resources.clock.service_now();
         let usable = self.current().filter(|token| refused != Some(&token.header));
         if let Some(token) = usable.as_ref().filter(|token| token.is_fresh(now)) {
             return Ok(Obtained::Token(token.header.clone()));
@@ -264,7 +267,7 @@ impl TokenCache {
             Auth::ClientCredentials(client) => {
                 let endpoint = self.endpoint(resources, timeout);
                 match endpoint.client_credentials(client).await {
-                    Ok(tokens) => self.use_tokens(&tokens, resources.clock.now()),
+                    Ok(tokens) => self.use_tokens(&tokens, resources.clock.service_now()),
                     Err(error) => Err(error.into()),
                 }
             }
@@ -280,9 +283,12 @@ impl TokenCache {
                 let backoff =
                     refresh_state.failed.as_ref().map_or(MIN_BACKOFF, |failed| failed.backoff * 2);
                 let backoff = backoff.min(MAX_BACKOFF);
-                let retry_at = resources.clock.now() + backoff;
+                let retry_at = resources.clock.service_now() + backoff;
                 tracing::warn!(
-                    destination = self.config.path, again_at = %retry_at, "{}", error_chain::display(fault)
+                    destination = self.config.path,
+                    retry_in_s = backoff.as_secs(),
+                    "{}",
+                    error_chain::display(fault)
                 );
                 refresh_state.failed =
                     Some(FailedRequest { fault: fault.clone(), retry_at, backoff });
@@ -303,7 +309,7 @@ impl TokenCache {
         }
         if let Some((tokens, got_at)) = refresh_state.unstored.take() {
             let header = self.store_then_use(resources, refresh_state, tokens, got_at).await?;
-            let now = resources.clock.now();
+            let now = resources.clock.service_now();
             if self.current().is_some_and(|token| token.is_valid(now)) {
                 return Ok(header);
             }
@@ -314,7 +320,8 @@ impl TokenCache {
         };
         match self.endpoint(resources, timeout).refresh(client, &refresh).await {
             Ok(tokens) => {
-                self.store_then_use(resources, refresh_state, tokens, resources.clock.now()).await
+                self.store_then_use(resources, refresh_state, tokens, resources.clock.moment())
+                    .await
             }
             Err(error) if error.is_invalid_grant() => {
                 Err(self.set_lost(resources, refresh_state, error.to_string()).await)
@@ -335,7 +342,8 @@ impl TokenCache {
         // A refresh token of the previous connection belongs to a grant that may be revoked.
         refresh_state.refresh = None;
         refresh_state.unstored = None;
-        self.store_then_use(resources, &mut refresh_state, tokens, resources.clock.now()).await?;
+        self.store_then_use(resources, &mut refresh_state, tokens, resources.clock.moment())
+            .await?;
         refresh_state.disconnected_why = None;
         refresh_state.failed = None;
         refresh_state.renewed_at = None;
@@ -367,17 +375,18 @@ impl TokenCache {
         resources: &Resources,
         refresh_state: &mut RefreshState,
         tokens: Tokens,
-        got_at: Timestamp,
+        got_at: Moment,
     ) -> Result<HeaderValue, AuthError> {
         if let Some(refresh) = &tokens.refresh {
             refresh_state.refresh = Some(refresh.clone());
         }
-        let expires_at = tokens.expires_in.map(|span| got_at + span);
-        let sealed = sealed(&tokens, refresh_state.refresh.as_ref(), &resources.keyring, got_at)
+        let expires_at = tokens.expires_in.map(|span| got_at.wall + span);
+        let refresh = refresh_state.refresh.as_ref();
+        let sealed = sealed(&tokens, refresh, &resources.keyring, got_at.wall)
             .map_err(|error| AuthError::Unsealed(Arc::new(error)))?;
         let state = ConnectionState::Connected { tokens: sealed, expires_at };
         match self.store(resources, state, service_act(resources)).await {
-            Ok(()) => self.use_tokens(&tokens, got_at),
+            Ok(()) => self.use_tokens(&tokens, got_at.service),
             Err(StoreError::Conflict) => Err(AuthError::Changing),
             Err(error) => {
                 refresh_state.unstored = Some((tokens, got_at));
@@ -386,7 +395,7 @@ impl TokenCache {
         }
     }
 
-    fn use_tokens(&self, tokens: &Tokens, got_at: Timestamp) -> Result<HeaderValue, AuthError> {
+    fn use_tokens(&self, tokens: &Tokens, got_at: ServiceTime) -> Result<HeaderValue, AuthError> {
         let expires_at = tokens.expires_in.map(|span| got_at + span);
         let token =
             AccessToken::new(&tokens.access, got_at, expires_at).ok_or(AuthError::Changing)?;

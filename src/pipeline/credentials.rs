@@ -220,7 +220,7 @@ impl Planner<'_> {
     }
 
     fn put(&mut self, slot: &Slot<'_>, secret: Option<&SecretString>) -> Result<(), SecretError> {
-        let seal = |plain| self.context.keyring.seal(plain, slot.purpose, self.context.now);
+        let seal = |plain| self.context.keyring.seal(plain, slot.purpose, self.context.now.wall);
         self.plan.changes.push(PipelineChange::PutCredential {
             source: slot.pair.source.name.clone(),
             destination: slot.pair.desired.name.clone(),

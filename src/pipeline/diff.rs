@@ -97,7 +97,7 @@ impl Planner<'_> {
         self.plan.changes.push(PipelineChange::PutWriteKey {
             source: desired.name.clone(),
             digest: digest(key.expose_secret()),
-            sealed: self.context.keyring.seal(&key, Purpose::WriteKey, self.context.now)?,
+            sealed: self.context.keyring.seal(&key, Purpose::WriteKey, self.context.now.wall)?,
         });
         Ok(())
     }
@@ -180,12 +180,17 @@ impl Planner<'_> {
                     };
                     details.push(format!(
                         "shared secret: changed; the old one signs as well until {}, {keeps}",
-                        self.context.retire_at
+                        self.context.now.wall
+                            + self.context.retire_at.since(self.context.now.service)
                     ));
                 } else {
                     details.push("shared secret: given".to_owned());
                 }
-                Some(self.context.keyring.seal(given, Purpose::SharedSecret, self.context.now)?)
+                Some(self.context.keyring.seal(
+                    given,
+                    Purpose::SharedSecret,
+                    self.context.now.wall,
+                )?)
             }
         };
         self.plan.changes.push(PipelineChange::PutSharedSecret {

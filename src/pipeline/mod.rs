@@ -200,9 +200,9 @@ impl Editor {
         document: &Document,
         unlisted: Unlisted,
     ) -> Result<Plan, ApplyError> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let overlap = u64::from(self.settings.secret_overlap_hours) * 3_600;
-        let retire_at = now + std::time::Duration::from_secs(overlap);
+        let retire_at = now.service + std::time::Duration::from_secs(overlap);
         let mut renames = rename::find(current, document);
         let current = &*renames.applied(current);
         let renamed = &renames.before;

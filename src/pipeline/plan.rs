@@ -11,10 +11,11 @@ use super::document::{DestinationDocument, Document, SourceDocument};
 use super::field_error::FieldError;
 use super::given_secret::{GivenSecret, is_kept};
 use super::resource::Target;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, MappingId, SourceId};
 use crate::domain::mapping::Mapping;
+use crate::domain::service_time::ServiceTime;
 use crate::domain::source::Source;
 use crate::settings::secrets::Keyring;
 use crate::store::{Pipeline, PipelineChange, WriteKey};
@@ -99,9 +100,9 @@ pub(super) struct PlanContext<'a> {
     pub(super) keyring: &'a Keyring,
     /// The treatment of what is not in the document.
     pub(super) unlisted: Unlisted,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
     /// When a replaced shared secret stops signing.
-    pub(super) retire_at: Timestamp,
+    pub(super) retire_at: ServiceTime,
 }
 
 /// A destination in the document, and as stored.

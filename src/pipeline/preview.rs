@@ -56,7 +56,7 @@ impl Editor {
             destination_id: id,
             name: mapping.name.clone(),
             enabled: true,
-            resumed_at: now,
+            resumed_at: self.clock.service_now(),
             revision: MappingRevision {
                 id: RevisionId(0),
                 number: 0,

@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 use super::route::{DestinationRoute, MappingRoute, SourceRoute};
 use super::snapshot::Routes;
-use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, MappingId, SourceId};
 use crate::domain::mapping::{Mapping, MappingDefinition, UrlValues};
 use crate::domain::pause::{Pause, PauseTarget};
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::domain::source::Source;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
@@ -47,7 +47,7 @@ impl Routes {
     pub fn build<O: OpenSecret>(
         pipeline: &Pipeline,
         secrets: &O,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Result<Self, O::Error> {
         let is_active = |shared: &&SharedSecret| shared.secret.retires_at.is_none_or(|at| at > now);
         let mut shared_secrets: HashMap<DestinationId, Vec<SecretString>> = HashMap::new();
@@ -103,7 +103,7 @@ struct Below<'a> {
     mappings: HashMap<DestinationId, Vec<&'a Mapping>>,
     credentials: HashMap<DestinationId, Vec<&'a Credential>>,
     pauses: HashMap<PauseTarget, &'a Pause>,
-    waits: HashMap<MappingId, Timestamp>,
+    waits: HashMap<MappingId, ServiceTime>,
 }
 
 impl<'a> Below<'a> {
@@ -140,10 +140,8 @@ fn destination_route(
     let signer = Signer::rotating(&keys.shared_secrets, destination.settings.x_signature);
     let signer = Arc::new(signer);
     let held = pipeline.held(destination).is_some();
-    let connection = pipeline.connection(destination.id);
-    let connected_at = connection.and_then(|one| one.connected_at).unwrap_or_default();
     let pause = below.pauses.get(&PauseTarget::Destination(destination.id)).copied();
-    let resumed_at = destination.resumed_at.max(connected_at).max(resumption(pause));
+    let resumed_at = destination.resumed_at.max(resumption(pause));
     let mut mappings = Vec::new();
     for mapping in below.mappings.get(&destination.id).into_iter().flatten() {
         let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
@@ -184,8 +182,8 @@ fn destination_route(
 }
 
 /// When a pause ended.
-fn resumption(pause: Option<&Pause>) -> Timestamp {
-    pause.and_then(Pause::resumed_at).unwrap_or_default()
+fn resumption(pause: Option<&Pause>) -> ServiceTime {
+    pause.and_then(|it| it.resumed_at).unwrap_or_default()
 }
 
 /// The destination's secret headers. They were validated when they were saved.

@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 
-use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
 use crate::domain::pause::{Drain, PauseCause};
+use crate::domain::service_time::ServiceTime;
 use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
@@ -69,10 +69,10 @@ pub struct MappingRoute {
     /// How what its destination's pause held drains.
     pub destination_drain: Option<Drain>,
     /// Until when its receiver asked for no request, as stored.
-    pub wait_until: Option<Timestamp>,
+    pub wait_until: Option<ServiceTime>,
     /// When it or its destination was last enabled, connected or resumed; held deliveries get a fresh window from
     /// here.
-    pub resumed_at: Timestamp,
+    pub resumed_at: ServiceTime,
     /// The current revision.
     pub revision_id: RevisionId,
     /// Its destination.
@@ -137,7 +137,7 @@ impl MappingRoute {
 
     /// Earlier deadlines are from before it was last resumed; this one replaces them.
     #[must_use]
-    pub fn resumed_deadline_at(&self) -> Timestamp {
+    pub fn resumed_deadline_at(&self) -> ServiceTime {
         self.resumed_at + self.settings.window()
     }
 }

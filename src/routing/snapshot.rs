@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::route::{MappingRoute, SourceRoute};
-use crate::domain::clock::Timestamp;
 use crate::domain::digest::sha256;
 use crate::domain::id::{MappingId, SourceId};
+use crate::domain::service_time::ServiceTime;
 
 /// The snapshot.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Routes {
     /// The pipeline's version that it was built from.
     pub version: i64,
     /// When the next shared secret in rotation retires; the snapshot is rebuilt then.
-    pub secret_retires_at: Option<Timestamp>,
+    pub secret_retires_at: Option<ServiceTime>,
     pub(super) sources_by_key: HashMap<[u8; 32], Arc<SourceRoute>>,
     pub(super) sources: HashMap<SourceId, Arc<SourceRoute>>,
     pub(super) mappings: HashMap<MappingId, Arc<MappingRoute>>,

@@ -21,7 +21,7 @@ use crate::delivery::{Dispatcher, DispatcherParts};
 use crate::functions::FunctionPool;
 use crate::intake::Intake;
 use crate::live::Feed;
-use crate::maintenance::{ClockSteps, Duties, JobRunner, Schedule};
+use crate::maintenance::{Duties, JobRunner, Schedule};
 use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::routing::LiveRoutes;
 use crate::store::Store;
@@ -65,12 +65,10 @@ impl App {
         let user_agent = startup::user_agent(&parts.settings)?;
         let metrics = Arc::new(Metrics::new());
         let store = startup::open_store(&parts, &metrics).await?;
-        let schedule = Arc::clone(&store).node_time_schedule();
+        let clock_steps = startup::continue_service_time(&parts, &*store).await?;
         let keyring = Arc::new(startup::load_keyring(&parts, &*store).await?);
         let authenticator = startup::authenticator(&parts, &store).await?;
-        let clock_steps = ClockSteps::new(Arc::clone(&parts.clock));
-        let node_id =
-            startup::register_node(&parts, &*store, schedule.as_deref(), &clock_steps).await?;
+        let node_id = startup::register_node(&parts, &*store).await?;
         let sender = Arc::new(startup::sender(&parts)?);
         let functions = startup::functions(&parts);
         let auth = Authorizer::new(AuthorizerParts {
@@ -86,7 +84,6 @@ impl App {
             DeliveryThreads::start(parts.deliver_on.clone()).map_err(AppError::Threads)?;
         let dispatcher = Dispatcher::start(DispatcherParts {
             store: store.clone(),
-            schedule,
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
             auth: auth.clone(),
@@ -158,11 +155,11 @@ impl App {
             threads,
             intake,
             exporter: exporter.map(|(_, exporter)| exporter),
-            schedule,
             job_runner: tokio::spawn(node.jobs.clone().run(duties.clone())),
             connections: tokio::spawn(Arc::clone(&node).follow_changes()),
             server: tokio::spawn(listener::serve(listener, router, options, stop_server.clone())),
             stop_server,
+            schedule,
             stopping: node.stopping.clone(),
             duties,
             grace,

@@ -38,7 +38,8 @@ pub(super) async fn load_routes(
     auth: &Authorizer,
 ) -> Result<Routes, AppError> {
     let pipeline = store.pipeline().await.map_err(AppError::Store)?;
-    let routes = Routes::build(&pipeline, keyring, clock.now()).map_err(AppError::Secret)?;
+    let routes =
+        Routes::build(&pipeline, keyring, clock.service_now()).map_err(AppError::Secret)?;
     auth.reload(&pipeline).map_err(AppError::Secret)?;
     Ok(routes)
 }
@@ -121,7 +122,9 @@ impl Node for RunningNode {
 
     fn open_circuits(&self) -> Vec<OpenCircuit> {
         let open = self.dispatcher.open_circuits().into_iter();
-        open.map(|(mapping_id, opened_at)| OpenCircuit { mapping_id, opened_at }).collect()
+        let open = open
+            .map(|(mapping_id, at)| OpenCircuit { mapping_id, opened_at: self.clock.to_wall(at) });
+        open.collect()
     }
 
     fn receiver_waits(&self) -> Vec<ReceiverWait> {
@@ -162,7 +165,7 @@ impl Node for RunningNode {
         mapping_id: MappingId,
         event: &Event,
     ) -> Option<TestResult> {
-        let routes = Routes::build(pipeline, &*self.keyring, self.clock.now());
+        let routes = Routes::build(pipeline, &*self.keyring, self.clock.service_now());
         let routes = routes
             .inspect_err(|error| tracing::error!(%error, "no preview: the routes cannot be built"))
             .ok()?;
@@ -194,7 +197,7 @@ impl Preflight for RunningNode {
 impl RetireSecrets for RunningNode {
     async fn retire_secrets(&self) {
         let retires_at = self.routes.current().secret_retires_at;
-        if retires_at.is_some_and(|at| at <= self.clock.now()) {
+        if retires_at.is_some_and(|at| at <= self.clock.service_now()) {
             // A failure is logged, and the reload is retried.
             let _ = self.reload_pipeline().await;
         }

@@ -19,7 +19,7 @@ use crate::maintenance::ClockSteps;
 use crate::sender::{AddressPolicy, Sender, SenderOptions};
 use crate::settings::Settings;
 use crate::settings::secrets::{self, Keyring};
-use crate::store::{self, NodeTimeSchedule, OpenRequest, Store};
+use crate::store::{self, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{ExporterOptions, SpanExporter, Tracer};
 
@@ -52,27 +52,26 @@ pub(super) async fn load_keyring(parts: &AppParts, store: &dyn Store) -> Result<
     Ok(Keyring::load(given, &settings.secret_key_file, has_sealed_secrets)?)
 }
 
-/// Registers the node. Where schedules are in the node's time and its clock is behind the last heartbeat
-/// of any node, it was set back during the outage: the schedule is shifted by the difference. A long outage
-/// cannot be told from a step of the clock.
-pub(super) async fn register_node(
+/// Continues service time from the last moment on record. A long outage cannot be told from a step of the wall
+/// clock, so it counts as one.
+pub(super) async fn continue_service_time(
     parts: &AppParts,
     store: &dyn Store,
-    schedule: Option<&dyn NodeTimeSchedule>,
-    clock_steps: &ClockSteps,
-) -> Result<NodeId, AppError> {
-    let now = parts.clock.now();
-    if let Some(schedule) = schedule
-        && let Some(last_seen_at) = schedule.last_heartbeat_at().await?
-    {
-        let micros = now.as_micros() - last_seen_at.as_micros();
-        clock_steps.note(micros);
+) -> Result<ClockSteps, AppError> {
+    let clock_steps = ClockSteps::new(Arc::clone(&parts.clock));
+    if let Some(last) = store.last_moment().await? {
+        let micros = parts.clock.now().as_micros() - last.wall.as_micros();
         if micros < 0 {
-            tracing::warn!(micros, "the clock was set back while the service was down");
-            schedule.shift(micros).await?;
+            tracing::warn!(micros, "the wall clock was set back while the service was down");
         }
+        parts.clock.continue_from(last);
+        clock_steps.note(micros);
     }
-    Ok(store.register_node(&parts.settings.node_name, now).await?)
+    Ok(clock_steps)
+}
+
+pub(super) async fn register_node(parts: &AppParts, store: &dyn Store) -> Result<NodeId, AppError> {
+    Ok(store.register_node(&parts.settings.node_name, parts.clock.moment()).await?)
 }
 
 /// Opens access control, with the operator's token from its file.

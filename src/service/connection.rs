@@ -77,7 +77,7 @@ impl Service {
             AuthorizationError::Url(error) => ServiceError::Conflict(error.to_string()),
             AuthorizationError::Secret(error) => error.into(),
         })?;
-        let expires_at = begun.expires_at.to_iso();
+        let expires_at = self.clock.to_wall(begun.expires_at).to_iso();
         let after = json!({"expires_at": expires_at});
         let subject = format!("{}/{}", names.0, names.1);
         self.note(operator, Action::BeginConnect, subject, (None, Some(after))).await?;

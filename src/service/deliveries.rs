@@ -10,9 +10,10 @@ use super::page::Page;
 use super::scope::visible_destinations;
 use super::{Service, ServiceError, pauses};
 use crate::domain::auth::Caller;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, Noun, PublicId};
+use crate::domain::service_time::ServiceTime;
 use crate::mapping::CompiledMapping;
 use crate::store::{Cursor, DeliveryQuery, DeliveryRow, Pipeline};
 
@@ -76,8 +77,9 @@ pub struct DeliveryDetail {
 }
 
 impl DeliveryView {
-    pub(super) fn of(row: &DeliveryRow, pipeline: &Pipeline) -> Self {
+    pub(super) fn of(row: &DeliveryRow, pipeline: &Pipeline, clock: &dyn Clock) -> Self {
         let delivery = &row.delivery;
+        let wall = |at: ServiceTime| clock.to_wall(at).to_iso();
         let id = |noun, key| PublicId::new(noun, delivery.accepted_at, key).to_string();
         let path = |path: Vec<String>| (!path.is_empty()).then(|| path.join("/"));
         Self {
@@ -96,9 +98,9 @@ impl DeliveryView {
             last_status: delivery.last_status,
             accepted_at: delivery.accepted_at.to_iso(),
             held: held(row, pipeline),
-            due_at: delivery.due_at.map(Timestamp::to_iso),
-            deadline_at: delivery.deadline_at.to_iso(),
-            lease_expires_at: delivery.lease_expires_at.map(Timestamp::to_iso),
+            due_at: delivery.due_at.map(wall),
+            deadline_at: wall(delivery.deadline_at),
+            lease_expires_at: delivery.lease_expires_at.map(wall),
             settled_at: delivery.settled_at.map(Timestamp::to_iso),
             settled_by: delivery.settled_by.map(|by| id(Noun::Delivery, by.0)),
         }
@@ -158,7 +160,9 @@ impl Service {
         query.limit += 1;
         let listed = self.store.deliveries(query).await?;
         let at = |it: &DeliveryRow| Cursor { at: it.delivery.accepted_at, key: it.delivery.id.0 };
-        Ok(Page::of(listed, limit, Noun::Delivery, at, |row| DeliveryView::of(row, pipeline)))
+        Ok(Page::of(listed, limit, Noun::Delivery, at, |row| {
+            DeliveryView::of(row, pipeline, &*self.clock)
+        }))
     }
 
     /// A delivery by its id.
@@ -182,7 +186,7 @@ impl Service {
         let attempts = self.store.attempts_of(row.delivery.id).await?;
         let event = self.store.event(row.delivery.event_id).await?;
         Ok(DeliveryDetail {
-            delivery: DeliveryView::of(&row, &pipeline),
+            delivery: DeliveryView::of(&row, &pipeline, &*self.clock),
             event: event.map(|event| EventView::of(&event, &pipeline)),
             attempts: attempts.iter().map(AttemptView::of).collect(),
         })

@@ -73,7 +73,7 @@ impl Service {
             deliveries: deliveries
                 .rows
                 .iter()
-                .map(|row| DeliveryView::of(row, &pipeline))
+                .map(|row| DeliveryView::of(row, &pipeline, &*self.clock))
                 .collect(),
         })
     }

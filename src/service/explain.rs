@@ -12,6 +12,7 @@ use super::filter::mapping_path;
 use super::scope::{visible_destinations, visible_sources};
 use super::{Service, ServiceError};
 use crate::domain::auth::Caller;
+use crate::domain::clock::Clock;
 use crate::domain::destination::Destination;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, Noun, PublicId};
@@ -120,6 +121,7 @@ struct Known<'a> {
     pipeline: &'a Pipeline,
     routing: &'a Routing,
     document: Option<json::Value<'a>>,
+    clock: &'a dyn Clock,
 }
 
 impl Service {
@@ -140,7 +142,8 @@ impl Service {
         let mut deliveries = self.store.deliveries(query).await?.rows;
         deliveries.reverse();
         let document = stored.event.document().ok().and_then(|bytes| json::parse(bytes).ok());
-        let known = Known { stored: &stored, pipeline: &pipeline, routing: &routing, document };
+        let (pipeline, clock) = (&pipeline, &*self.clock);
+        let known = Known { stored: &stored, pipeline, routing: &routing, document, clock };
         let mut mappings = Vec::new();
         for (destination, mapping) in known.mappings() {
             let is_its = |it: &DeliveryRow| it.delivery.mapping_id == mapping.id;
@@ -158,7 +161,7 @@ impl Service {
             mappings.push(known.matched(self, row, None).await?);
         }
         let notes = known.notes(mappings.is_empty(), by_message_id);
-        Ok(Explanation { event: EventView::of(&stored, &pipeline), mappings, others, notes })
+        Ok(Explanation { event: EventView::of(&stored, pipeline), mappings, others, notes })
     }
 }
 
@@ -230,17 +233,17 @@ impl<'a> Known<'a> {
             None => None,
         };
         let circuits = service.node.open_circuits();
-        let view = DeliveryView::of(row, self.pipeline);
+        let view = DeliveryView::of(row, self.pipeline, &*service.clock);
         let summary = DeliverySummary {
             delivery: &row.delivery,
             id: &view.id,
             attempts: &attempts,
-            settled_by: settled_by.map(|by| DeliveryView::of(&by, self.pipeline)),
+            settled_by: settled_by.map(|by| DeliveryView::of(&by, self.pipeline, &*service.clock)),
             enabled: set_up.map(|(destination, mapping)| destination.enabled && mapping.enabled),
             held: view.held.clone(),
             wait_until: service.wait_of(row.delivery.mapping_id),
             circuit_open: circuits.iter().any(|it| it.mapping_id == row.delivery.mapping_id),
-            now: service.clock.now(),
+            clock: &*service.clock,
         };
         Ok(MappingExplanation {
             mapping: view.mapping.clone(),
@@ -310,7 +313,7 @@ impl<'a> Known<'a> {
             let because = "the event's integrations object excludes this destination";
             return plain(Verdict::Integrations, because.to_owned());
         }
-        let resumed_at = destination.resumed_at.max(mapping.resumed_at);
+        let resumed_at = self.clock.to_wall(destination.resumed_at.max(mapping.resumed_at));
         if !destination.enabled || !mapping.enabled {
             let what = if destination.enabled { "the mapping" } else { "the destination" };
             let because = format!(

@@ -157,8 +157,11 @@ impl Service {
         }
         if request.dry_run {
             let preview = self.store.preview_job(action, filter, SAMPLE).await?;
-            let sample =
-                preview.sample.iter().map(|row| DeliveryView::of(row, &pipeline)).collect();
+            let sample = preview
+                .sample
+                .iter()
+                .map(|row| DeliveryView::of(row, &pipeline, &*self.clock))
+                .collect();
             let (matched, more) = (preview.matched, preview.more);
             return Ok(Asked::Preview(PreviewView { matched, more, sample }));
         }

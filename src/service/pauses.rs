@@ -9,7 +9,7 @@ use super::filter::{destination_path, mapping_path};
 use super::{Service, ServiceError};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::MappingId;
 use crate::domain::pause::{Pause, PauseCause, PauseState, PauseTarget};
 use crate::pipeline::{FieldError, Found, Target};
@@ -170,6 +170,7 @@ pub(super) fn why(pause: &Pause) -> String {
 pub(super) fn receiver_waits(
     waits: Vec<ReceiverWait>,
     pipeline: &Pipeline,
+    clock: &dyn Clock,
 ) -> Vec<ReceiverWaitView> {
     let known = |it: &ReceiverWait| {
         Some(mapping_path(pipeline, it.mapping_id)).filter(|path| !path.is_empty())
@@ -177,7 +178,7 @@ pub(super) fn receiver_waits(
     let mut views: Vec<_> = waits
         .iter()
         .filter_map(|it| Some((known(it)?.join("/"), it.until)))
-        .map(|(mapping, until)| ReceiverWaitView { mapping, until: until.to_iso() })
+        .map(|(mapping, until)| ReceiverWaitView { mapping, until: clock.to_wall(until).to_iso() })
         .collect();
     views.sort_unstable_by(|one, other| one.mapping.cmp(&other.mapping));
     views
@@ -341,6 +342,7 @@ impl Service {
     /// Until when a mapping's receiver asked for no request.
     pub(super) fn wait_of(&self, mapping_id: MappingId) -> Option<Timestamp> {
         let waits = self.node.receiver_waits();
-        waits.iter().find(|it| it.mapping_id == mapping_id).map(|it| it.until)
+        let found = waits.iter().find(|it| it.mapping_id == mapping_id);
+        found.map(|it| self.clock.to_wall(it.until))
     }
 }

@@ -367,7 +367,7 @@ impl Service {
                 enabled: destination.enabled,
                 last_hour: CountsView::of(&last_hour),
                 open_circuits: open.map(|id| mapping_path(pipeline, *id).join("/")).collect(),
-                oldest_due_at: oldest_due.map(|at| at.to_iso()),
+                oldest_due_at: oldest_due.map(|at| self.clock.to_wall(*at).to_iso()),
                 held: pipeline
                     .pause(PauseTarget::Destination(destination.id))
                     .map(pauses::why)

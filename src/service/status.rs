@@ -147,13 +147,17 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_name: self.settings.node_name.clone(),
             started_at: self.started_at.to_iso(),
-            uptime_s: self.clock.now().since(self.started_at).as_secs(),
+            uptime_s: self
+                .clock
+                .service_now()
+                .since(self.clock.to_service(self.started_at))
+                .as_secs(),
             not_ready: self.not_ready(),
             pipeline_version: pipeline.version,
             ledger: self.store.ledger().await?,
             held: held(&pipeline),
             paused: self.paused_backlogs(&pipeline).await?,
-            receiver_waits: receiver_waits(self.node.receiver_waits(), &pipeline),
+            receiver_waits: receiver_waits(self.node.receiver_waits(), &pipeline, &*self.clock),
             faulty_mappings: self.faulty_mappings(&pipeline).await?,
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
@@ -195,7 +199,7 @@ impl Service {
     /// [`ServiceError`] when the store fails.
     pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, ServiceError> {
         operator.reaches_everything()?;
-        let findings = self.store.check_consistency(self.clock.now()).await?;
+        let findings = self.store.check_consistency(self.clock.service_now()).await?;
         let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
         findings.push(connections(&self.store.pipeline().await?));
         Ok(findings)

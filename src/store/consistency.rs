@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::clock::Timestamp;
 use crate::domain::ledger::Ledger;
+use crate::domain::service_time::ServiceTime;
 
 /// One result of the consistency check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Finding {
 #[async_trait]
 pub trait ConsistencyCheck: Send + Sync + 'static {
     /// Runs every check, [`ledger`] among them. Slow: reads every row.
-    async fn check_consistency(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError>;
+    async fn check_consistency(&self, now: ServiceTime) -> Result<Vec<Finding>, StoreError>;
 }
 
 /// Deliveries counted by state.

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::pauses::Pauses;
 use crate::domain::attempt::NewAttempt;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::delivery::State;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId, NodeId};
 use crate::domain::retry::Next;
+use crate::domain::service_time::ServiceTime;
 
 /// How many of one mapping's due deliveries a claim leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct ClaimWant {
     pub lease: Duration,
     /// The end of the retry window that re-enabling the mapping or its destination opened. Earlier
     /// deadlines are moved to it, and the attempts of the window count from zero.
-    pub resumed_deadline_at: Timestamp,
+    pub resumed_deadline_at: ServiceTime,
 }
 
 /// A claim on due deliveries.
@@ -36,7 +37,7 @@ pub struct ClaimRequest {
     /// The node that leases.
     pub node_id: NodeId,
     /// Deliveries due at or before this.
-    pub now: Timestamp,
+    pub now: Moment,
     /// The mappings; each is served independently of the others' backlog.
     pub wants: Vec<ClaimWant>,
 }
@@ -48,7 +49,7 @@ pub struct Claim {
     pub deliveries: Vec<LeasedDelivery>,
     /// For each wanted mapping with pending deliveries left: when the next is due (in the past when
     /// the claim reached its limit).
-    pub next_due: Vec<(MappingId, Timestamp)>,
+    pub next_due: Vec<(MappingId, ServiceTime)>,
     /// Deliveries past their deadline that the claim moved to the dead letters, by mapping.
     pub overdue: Vec<(MappingId, u64)>,
 }
@@ -71,9 +72,9 @@ pub struct LeasedDelivery {
     /// When its event was accepted; part of the `webhook-id`.
     pub accepted_at: Timestamp,
     /// When its retry window ends.
-    pub deadline_at: Timestamp,
+    pub deadline_at: ServiceTime,
     /// When the lease expires.
-    pub lease_expires_at: Timestamp,
+    pub lease_expires_at: ServiceTime,
 }
 
 /// A lease, by delivery and fencing token.
@@ -125,13 +126,13 @@ pub struct ExpiredLease {
     /// The owner.
     pub node_id: NodeId,
     /// When it expires; in the future where its node ended.
-    pub expires_at: Timestamp,
+    pub expires_at: ServiceTime,
     /// Attempts made in this retry window before this one.
     pub tried: u32,
     /// Attempts of unknown outcome before this one.
     pub unknown: u32,
     /// When the delivery's retry window ends.
-    pub deadline_at: Timestamp,
+    pub deadline_at: ServiceTime,
 }
 
 /// When deliveries are due.
@@ -141,7 +142,7 @@ pub trait DueTimes: Send + Sync + 'static {
     async fn next_due(
         &self,
         mappings: &[MappingId],
-    ) -> Result<Vec<(MappingId, Timestamp)>, StoreError>;
+    ) -> Result<Vec<(MappingId, ServiceTime)>, StoreError>;
 }
 
 /// Claiming, recording, releasing and expiring. At-least-once: a delivery leaves `pending` and
@@ -161,17 +162,17 @@ pub trait DeliveryQueue: DueTimes + Pauses {
 
     /// Releases leases without an attempt: pending again, due at `due_at`. Stale leases are ignored.
     /// Returns how many were released.
-    async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError>;
+    async fn release(&self, leases: Vec<LeaseRef>, due_at: ServiceTime) -> Result<u64, StoreError>;
 
     /// Extends leases that are still held: they expire at `until`. Stale leases are ignored.
-    async fn extend(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<(), StoreError>;
+    async fn extend(&self, leases: Vec<LeaseRef>, until: ServiceTime) -> Result<(), StoreError>;
 
     /// Leases without an outcome whose owner will not record one: past their expiry at `now`, or owned
     /// by a node that the engine knows to have ended. The caller records each as `unknown`, after which it
     /// is no longer found.
     async fn expired_leases(
         &self,
-        now: Timestamp,
+        now: ServiceTime,
         limit: u32,
     ) -> Result<Vec<ExpiredLease>, StoreError>;
 

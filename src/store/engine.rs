@@ -1,5 +1,5 @@
 //! What an engine brings beside the steps that every engine has: duties of its own, its end, and the
-//! clock that its schedules follow.
+//! moment that service time continues from.
 
 use std::fmt;
 use std::future::Future;
@@ -10,10 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
+use crate::domain::service_time::ServiceTime;
 
-type Run =
-    dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>> + Send + Sync;
+type Run = dyn Fn(ServiceTime) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>
+    + Send
+    + Sync;
 
 /// When a duty runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl EngineDuty {
     /// A duty that runs `step`.
     pub fn new<F, R>(name: &'static str, recurrence: Recurrence, step: F) -> Self
     where
-        F: Fn(Timestamp) -> R + Send + Sync + 'static,
+        F: Fn(ServiceTime) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
         Self { name, recurrence, run: Arc::new(move |now| Box::pin(step(now))) }
@@ -48,7 +50,7 @@ impl EngineDuty {
     ///
     /// # Errors
     /// When the engine fails; the next run retries.
-    pub async fn run(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn run(&self, now: ServiceTime) -> Result<(), StoreError> {
         (self.run)(now).await
     }
 }
@@ -63,17 +65,6 @@ impl fmt::Debug for EngineDuty {
     }
 }
 
-/// Schedules (due times, deadlines, lease expiries) that are stored in the node's own time. An engine
-/// whose schedules are in the database's time has none.
-#[async_trait]
-pub trait NodeTimeSchedule: Send + Sync + 'static {
-    /// The newest heartbeat on record. At start, a clock behind it went back while no node ran.
-    async fn last_heartbeat_at(&self) -> Result<Option<Timestamp>, StoreError>;
-
-    /// Shifts every schedule by a step of the clock, in microseconds.
-    async fn shift(&self, micros: i64) -> Result<(), StoreError>;
-}
-
 /// The engine under a store.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
@@ -83,8 +74,9 @@ pub trait Engine: Send + Sync + 'static {
     /// The engine's own duties.
     fn duties(self: Arc<Self>) -> Vec<EngineDuty>;
 
-    /// The schedules that follow the node's clock, if this engine has such.
-    fn node_time_schedule(self: Arc<Self>) -> Option<Arc<dyn NodeTimeSchedule>>;
+    /// The last moment on record, which the node's service time continues from; none in a database that no
+    /// node has served, and in an engine whose database has a clock of its own.
+    async fn last_moment(&self) -> Result<Option<Moment>, StoreError>;
 
     /// Resolves, with the cause, once the database has failed such that only a restart can tell what
     /// is durable: the process must exit. Pending for ever otherwise.

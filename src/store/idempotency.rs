@@ -6,6 +6,7 @@ use super::StoreError;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 
 /// An `Idempotency-Key`, scoped to the token that sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub trait IdempotencyKeys: Send + Sync + 'static {
         key: IdempotencyKey,
         fingerprint: [u8; 32],
         process: Timestamp,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Result<IdempotencyState, StoreError>;
 
     /// Stores the response of a request that was begun; none frees the key.

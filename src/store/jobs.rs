@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::history::{Cursor, DeliveryRow};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, JobId, MappingId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
@@ -91,7 +91,7 @@ pub struct BackfillStep {
     /// Whether the job ends with it.
     pub is_last: bool,
     /// Now.
-    pub now: Timestamp,
+    pub now: Moment,
 }
 
 /// Jobs over many deliveries.
@@ -116,7 +116,7 @@ pub trait Jobs: Send + Sync + 'static {
         &self,
         id: JobId,
         limit: u32,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<JobStep>, StoreError>;
 
     /// Creates a backfill, which `matched` counts. Its events are fixed now, as a job's deliveries are.

@@ -4,17 +4,18 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use super::statistics::StatisticsRow;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::id::{MappingId, NodeId};
+use crate::domain::service_time::ServiceTime;
 
 /// What retention prunes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Events all of whose deliveries were delivered or discarded before this, and events without
     /// deliveries that were received before it.
-    pub settled_before: Timestamp,
+    pub settled_before: ServiceTime,
     /// Events whose remaining deliveries died before this.
-    pub dead_before: Timestamp,
+    pub dead_before: ServiceTime,
     /// At most so many events in this step.
     pub limit: u32,
 }
@@ -36,11 +37,11 @@ pub struct Pruned {
 #[async_trait]
 pub trait Maintenance: Send + Sync + 'static {
     /// Registers this process as a node and returns its key, which no other process gets.
-    async fn register_node(&self, name: &str, now: Timestamp) -> Result<NodeId, StoreError>;
+    async fn register_node(&self, name: &str, now: Moment) -> Result<NodeId, StoreError>;
 
-    /// Records that the node is alive. An engine with several nodes ends those that stay silent: their
+    /// Records that the node is alive, and the moment: after a restart service time continues from it. An engine with several nodes ends those that stay silent: their
     /// leases expire, and they may not write under the ended key.
-    async fn heartbeat(&self, node_id: NodeId, now: Timestamp) -> Result<(), StoreError>;
+    async fn heartbeat(&self, node_id: NodeId, now: Moment) -> Result<(), StoreError>;
 
     /// Prunes what is past its retention, a bounded step at a time. Never anything pending or leased.
     async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError>;

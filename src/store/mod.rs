@@ -38,7 +38,7 @@ pub use delivery_queue::{
     Claim, ClaimRequest, ClaimWant, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef,
     LeasedDelivery, Record, Recorded,
 };
-pub use engine::{Engine, EngineDuty, NodeTimeSchedule, Recurrence};
+pub use engine::{Engine, EngineDuty, Recurrence};
 pub use error::{EngineError, StoreError};
 pub use history::{
     AttemptQuery, AttemptRow, Cursor, DeadLetterGroup, DeliveryQuery, DeliveryRow, EventQuery,

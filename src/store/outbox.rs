@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, DestinationId, EventId, MappingId, NodeId};
+use crate::domain::service_time::ServiceTime;
 
 /// The lease that a new delivery is committed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Lease {
     /// The owner.
     pub node_id: NodeId,
     /// When it expires.
-    pub expires_at: Timestamp,
+    pub expires_at: ServiceTime,
 }
 
 /// A delivery to be inserted with its event. A leased one starts with fencing token 1 and belongs
@@ -28,7 +28,7 @@ pub struct NewDelivery {
     /// The mapping's destination.
     pub destination_id: DestinationId,
     /// When its retry window ends.
-    pub deadline_at: Timestamp,
+    pub deadline_at: ServiceTime,
     /// The lease; none: pending.
     pub lease: Option<Lease>,
 }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::pause::{PauseCause, PauseTarget};
+use crate::domain::service_time::ServiceTime;
 
 /// Changes pauses and waits; [`super::PipelineStore::pipeline`] reads them. Each change is idempotent: one that
 /// changes nothing leaves no audit entry.
@@ -35,8 +35,11 @@ pub trait Pauses: Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
 
     /// Ends the drain that began at `resumed_at`, as all that was held has been sent.
-    async fn end_drain(&self, target: PauseTarget, resumed_at: Timestamp)
-    -> Result<(), StoreError>;
+    async fn end_drain(
+        &self,
+        target: PauseTarget,
+        resumed_at: ServiceTime,
+    ) -> Result<(), StoreError>;
 
     /// How many deliveries of each mapping are pending, counted up to a limit for each; mappings with none are
     /// left out.
@@ -50,6 +53,6 @@ pub trait Pauses: Send + Sync + 'static {
     async fn put_receiver_waits(
         &self,
         mappings: Vec<MappingId>,
-        until: Option<Timestamp>,
+        until: Option<ServiceTime>,
     ) -> Result<(), StoreError>;
 }

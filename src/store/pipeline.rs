@@ -9,6 +9,7 @@ use crate::domain::id::{DestinationId, MappingId, SourceId};
 use crate::domain::mapping::Mapping;
 use crate::domain::pause::{Pause, PauseTarget};
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::domain::source::Source;
 
 /// A stored write key.
@@ -62,7 +63,7 @@ pub struct Connection {
     pub destination_id: DestinationId,
     /// Incremented by every change.
     pub number: i64,
-    /// When it last became connected; held deliveries get a fresh retry window from here.
+    /// When it last became connected.
     pub connected_at: Option<Timestamp>,
     /// Its state.
     pub state: ConnectionState,
@@ -102,7 +103,7 @@ pub struct ReceiverWait {
     /// The mapping.
     pub mapping_id: MappingId,
     /// Until when.
-    pub until: Timestamp,
+    pub until: ServiceTime,
 }
 
 /// Sources, destinations, mappings and their secrets; removed ones are omitted.

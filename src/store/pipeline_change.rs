@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::pipeline::CredentialSlot;
-use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 
 /// One change of the pipeline. Names identify; a later change may refer to what an earlier one of the
 /// same commit created. Removed rows are kept for history and free their name.
@@ -82,7 +82,7 @@ pub enum PipelineChange {
         /// The secret; none removes it at once.
         secret: Option<SealedSecret>,
         /// When the one before ends.
-        retire_at: Timestamp,
+        retire_at: ServiceTime,
     },
     /// Sets a destination's credential, in place of any in this slot.
     PutCredential {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
+use crate::domain::service_time::ServiceTime;
 use crate::settings::secrets::digest;
 
 /// A session expires after this time without a request.
@@ -19,12 +19,12 @@ const MAX_SESSIONS: usize = 10_000;
 #[derive(Clone, Copy, Debug)]
 struct Session {
     token_id: TokenId,
-    opened_at: Timestamp,
-    used_at: Timestamp,
+    opened_at: ServiceTime,
+    used_at: ServiceTime,
 }
 
 impl Session {
-    fn has_expired(&self, now: Timestamp) -> bool {
+    fn has_expired(&self, now: ServiceTime) -> bool {
         now.since(self.used_at) >= IDLE_TIMEOUT || now.since(self.opened_at) >= MAX_AGE
     }
 }
@@ -40,7 +40,7 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn open(&self, cookie: &str, token_id: TokenId, now: Timestamp) {
+    pub(super) fn open(&self, cookie: &str, token_id: TokenId, now: ServiceTime) {
         let mut open = self.lock();
         if open.len() >= MAX_SESSIONS {
             open.retain(|_, session| !session.has_expired(now));
@@ -55,7 +55,7 @@ impl Sessions {
     }
 
     /// The token of an open session; resets its idle timeout.
-    pub(super) fn touch(&self, cookie: &str, now: Timestamp) -> Option<TokenId> {
+    pub(super) fn touch(&self, cookie: &str, now: ServiceTime) -> Option<TokenId> {
         let mut open = self.lock();
         let key = digest(cookie);
         let session = open.get_mut(&key)?;
@@ -68,7 +68,7 @@ impl Sessions {
     }
 
     /// Whether the session with this digest is open; does not reset its idle timeout.
-    pub(super) fn is_open(&self, key: &[u8; 32], now: Timestamp) -> bool {
+    pub(super) fn is_open(&self, key: &[u8; 32], now: ServiceTime) -> bool {
         self.lock().get(key).is_some_and(|session| !session.has_expired(now))
     }
 
@@ -81,7 +81,7 @@ impl Sessions {
 mod tests {
     use super::*;
 
-    const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+    const START: ServiceTime = ServiceTime::from_micros(1_800_000_000_000_000);
 
     #[test]
     fn a_session_expires_when_idle_and_at_its_maximum_age() {

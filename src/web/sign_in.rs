@@ -26,7 +26,7 @@ impl Web {
     /// The caller of a request, by its session cookie.
     pub(super) fn caller(&self, request: &Request) -> Option<Caller> {
         let cookie = Name::Session.read(request.headers(), self.is_secure())?;
-        let token_id = self.sessions.touch(&cookie, self.now())?;
+        let token_id = self.sessions.touch(&cookie, self.service_now())?;
         let from = request.extensions().get::<Peer>().copied();
         let caller = self.service.authenticator.authenticate_session(token_id, from);
         if caller.is_err() {
@@ -42,7 +42,7 @@ impl Web {
     ) -> impl Fn() -> bool + Send + Sync + 'static {
         let key = Name::Session.read(headers, self.is_secure()).map(|cookie| digest(&cookie));
         let web = Arc::clone(self);
-        move || key.is_some_and(|key| web.sessions.is_open(&key, web.now()))
+        move || key.is_some_and(|key| web.sessions.is_open(&key, web.service_now()))
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn sign_in(
         web.sessions.close(&previous);
     }
     let cookie = generate("ses_")?;
-    web.sessions.open(cookie.expose_secret(), caller.token_id, web.now());
+    web.sessions.open(cookie.expose_secret(), caller.token_id, web.service_now());
     let mut response = SeeOther::to(next).into_response();
     Name::Session.set(&mut response, web.is_secure(), cookie.expose_secret());
     Ok(response)

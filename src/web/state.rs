@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::assets::Assets;
 use super::sessions::Sessions;
 use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 use crate::service::Service;
 use crate::settings::Origin;
 
@@ -49,6 +50,11 @@ impl Web {
 
     pub(super) fn now(&self) -> Timestamp {
         self.service.clock.now()
+    }
+
+    /// The service time.
+    pub(super) fn service_now(&self) -> ServiceTime {
+        self.service.clock.service_now()
     }
 
     /// Whether `public_url` is https: cookies are then marked `Secure`.

@@ -83,7 +83,10 @@ async fn a_pause_holds_deliveries_past_their_window_and_a_resumption_gives_a_fre
     post(&app, &format!("{MAPPING}/resume"), json!({})).await;
     let rows = app.until_settled(2).await;
     assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
-    assert_eq!(rows[0].delivery.deadline_at, app.clock.now() + Duration::from_secs(4 * 3_600));
+    assert_eq!(
+        rows[0].delivery.deadline_at,
+        app.clock.service_now() + Duration::from_secs(4 * 3_600)
+    );
     assert_eq!(status(&app).await["paused"], json!([]));
     let again = post(&app, &format!("{MAPPING}/resume"), json!({})).await;
     assert_eq!(again["changed"], false);

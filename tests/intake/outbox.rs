@@ -7,7 +7,7 @@ use postrider::domain::id::{DestinationId, MappingId, NodeId};
 use postrider::store::{Lease, Skip};
 
 use super::client::Request;
-use super::stage::{FIRST, NOW, OTHER, SECOND, Stage};
+use super::stage::{FIRST, NOW, OTHER, SECOND, SERVICE_NOW, Stage};
 
 fn track(id: &str) -> String {
     format!(r#"{{"type":"track","userId":"u","event":"E","messageId":"{id}"}}"#)
@@ -25,7 +25,7 @@ async fn every_matching_mapping_gets_a_delivery() {
     let (hook, other) = (DestinationId(1), DestinationId(2));
     assert_eq!(routed, [(FIRST, hook), (SECOND, hook), (OTHER, other)]);
     for delivery in &events[0].deliveries {
-        assert_eq!(delivery.deadline_at, NOW + WINDOW);
+        assert_eq!(delivery.deadline_at, SERVICE_NOW + WINDOW);
         assert_eq!(delivery.lease, None);
     }
     assert!(events[0].skips.is_empty());
@@ -62,7 +62,7 @@ async fn deliveries_with_a_slot_are_leased_and_dispatched() {
     let batch = format!("{{\"batch\":[{},{},{}]}}", track("1"), track("2"), track("3"));
     stage.send(&Request::post("/v1/batch", batch)).await.assert_success();
     let events = stage.store.take_events();
-    let lease = Lease { node_id: NodeId(42), expires_at: NOW + Duration::from_secs(35) };
+    let lease = Lease { node_id: NodeId(42), expires_at: SERVICE_NOW + Duration::from_secs(35) };
     for (new, expected) in events.iter().zip([Some(lease), Some(lease), None]) {
         assert!(new.deliveries.iter().all(|it| it.lease == expected), "{:?}", new.deliveries);
         // Pending deliveries are read from the store when claimed and use no memory until then.
@@ -75,7 +75,7 @@ async fn deliveries_with_a_slot_are_leased_and_dispatched() {
         assert_eq!(delivery.mapping_id, mapping_id);
         assert_eq!((delivery.token, delivery.tried), (1, 0));
         assert_eq!(delivery.accepted_at, NOW);
-        assert_eq!(delivery.deadline_at, NOW + WINDOW);
+        assert_eq!(delivery.deadline_at, SERVICE_NOW + WINDOW);
         assert_eq!(delivery.lease_expires_at, lease.expires_at);
         assert!(delivery.event.document.get().is_some());
     }

@@ -17,6 +17,7 @@ use postrider::domain::id::{
 };
 use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Method, UrlValues};
 use postrider::domain::secret::SealedSecret;
+use postrider::domain::service_time::ServiceTime;
 use postrider::domain::source::Source;
 use postrider::intake::{Dispatch, Intake, IntakeParts};
 use postrider::routing::{LiveRoutes, OpenSecret, Routes};
@@ -36,6 +37,7 @@ use super::client::{Answer, Client, Request};
 
 /// The manual clock's time: 2023-11-14T22:13:20.123Z.
 pub(super) const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_123_456);
+pub(super) const SERVICE_NOW: ServiceTime = ServiceTime::from_micros(NOW.as_micros());
 pub(super) const NOW_ISO: &str = "2023-11-14T22:13:20.123Z";
 
 /// The mappings: `Hook` has two, `Other` one; `Off` is disabled, and so is one mapping of `Other`.
@@ -183,7 +185,7 @@ fn routes() -> Routes {
         ],
         ..Pipeline::default()
     };
-    Routes::build(&pipeline, &NoSecrets, NOW).expect("no secrets to open")
+    Routes::build(&pipeline, &NoSecrets, SERVICE_NOW).expect("no secrets to open")
 }
 
 fn destination(id: i64, name: &str, enabled: bool) -> Destination {
@@ -192,7 +194,7 @@ fn destination(id: i64, name: &str, enabled: bool) -> Destination {
         source_id: SourceId(1),
         name: name.to_owned(),
         enabled,
-        resumed_at: NOW,
+        resumed_at: SERVICE_NOW,
         settings: DestinationSettings::default(),
         created_at: NOW,
     }
@@ -214,7 +216,7 @@ fn mapping(id: i64, destination_id: i64, enabled: bool) -> Mapping {
         destination_id: DestinationId(destination_id),
         name: format!("mapping {id}"),
         enabled,
-        resumed_at: NOW,
+        resumed_at: SERVICE_NOW,
         revision: MappingRevision {
             id: RevisionId(id),
             number: 1,

@@ -41,7 +41,7 @@ async fn deliveries_are_held_until_connected_and_get_a_fresh_window() {
     connect(&app, &server).await;
     let rows = app.until_settled(3).await;
     assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
-    assert!(rows.iter().all(|row| row.delivery.deadline_at > app.clock.now() + 3 * HOURS));
+    assert!(rows.iter().all(|row| row.delivery.deadline_at > app.clock.service_now() + 3 * HOURS));
     assert_eq!(connection(&app).await["connected"], json!(true));
     let (_, status) = app.client.get("/api/v1/status").await.unwrap();
     assert_eq!(status["held"], json!([]));

@@ -19,6 +19,8 @@ fn every_scenario_of_the_bench_runs_and_loses_nothing() {
         "500",
         "--backlog",
         "100",
+        "--sources",
+        "20",
         "--soak-seconds",
         "3",
     ];
@@ -38,6 +40,9 @@ fn every_scenario_of_the_bench_runs_and_loses_nothing() {
             "steady",
             "history",
             "backlog",
+            "crash",
+            "apply",
+            "redrive",
             "neighbours",
             "soak"
         ]

@@ -46,7 +46,7 @@ pub(crate) async fn each_change_appends_exactly_one_audit_entry(world: World) {
         source: "web".to_owned(),
         destination: "crm".to_owned(),
         secret: Some(sealed(byte, &world)),
-        retire_at: world.now(),
+        retire_at: world.service_now(),
     };
     world.change(vec![secret(1)]).await;
     world.change(vec![secret(2)]).await;
@@ -67,7 +67,7 @@ pub(crate) async fn each_change_appends_exactly_one_audit_entry(world: World) {
     };
     let job = world.store.create_job(job, world.act().noted(Some("why".to_owned()))).await;
     let id = job.expect("made").id;
-    world.store.advance_job(id, 10, world.now()).await.expect("stepped");
+    world.store.advance_job(id, 10, world.moment()).await.expect("stepped");
     world.store.cancel_job(id, world.act()).await.expect("told: it is done already");
     let connected = ConnectionState::Connected { tokens: sealed(3, &world), expires_at: None };
     for (number, state) in [

@@ -50,7 +50,7 @@ pub(crate) async fn a_batch_is_stored_once_and_returned_with_each_attempt(world:
         for number in 0..count {
             let id = world.accept_leased(&format!("m-{round}-{number}"), world.a).await;
             let record = if number == 3 {
-                let due_at = world.now() + SECOND;
+                let due_at = world.service_now() + SECOND;
                 world.record_of(id, 1, Outcome::ServerError, Next::Retry { due_at })
             } else {
                 world.record_of(id, 1, Outcome::Delivered, Next::Delivered)
@@ -81,7 +81,7 @@ pub(crate) async fn a_renewed_lease_has_the_next_token(world: World) {
     // The lease of the third was lost.
     world.fail(ids[2], 1, SECOND).await;
     world.clock.advance(SECOND);
-    let lease_expires_at = world.now() + 2 * LEASE;
+    let lease_expires_at = world.service_now() + 2 * LEASE;
     let next = Next::Renewed { lease_expires_at };
     let batch = batch(&world, 3);
     let refused = ids.map(|id| in_batch(world.record_of(id, 1, Outcome::Rejected, next), &batch));
@@ -99,7 +99,7 @@ pub(crate) async fn a_renewed_lease_has_the_next_token(world: World) {
     assert_eq!(world.deliver(ids[0], 1).await, Recorded::Late, "the token before");
     assert_eq!(world.deliver(ids[0], 2).await, Recorded::Applied);
     world.clock.advance(2 * LEASE);
-    let expired = world.store.expired_leases(world.now(), 10).await.expect("expired");
+    let expired = world.store.expired_leases(world.service_now(), 10).await.expect("expired");
     assert_eq!(expired.len(), 1);
     assert_eq!((expired[0].delivery_id, expired[0].token, expired[0].tried), (ids[1], 2, 0));
     world.check().await;
@@ -126,7 +126,7 @@ pub(crate) async fn pruning_the_last_attempt_of_a_batch_prunes_the_batch(world: 
 
 /// Removes what is past its retention, 30 days and for dead letters 90; returns how many attempts.
 async fn prune(world: &World) -> u64 {
-    let now = world.now();
+    let now = world.service_now();
     let (settled_before, dead_before) = (now - 30 * DAY, now - 90 * DAY);
     let request = PruneRequest { settled_before, dead_before, limit: 100 };
     let pruned = world.store.prune(request).await.expect("pruned");

@@ -16,7 +16,11 @@ fn key(token: i64, key: &str) -> IdempotencyKey {
 
 async fn begin(world: &World, key: IdempotencyKey, fingerprint: u8) -> IdempotencyState {
     let process = super::START;
-    world.store.begin_request(key, [fingerprint; 32], process, world.now()).await.expect("begun")
+    world
+        .store
+        .begin_request(key, [fingerprint; 32], process, world.service_now())
+        .await
+        .expect("begun")
 }
 
 fn response(world: &World) -> SealedSecret {
@@ -56,6 +60,6 @@ pub(crate) async fn a_released_idempotency_key_can_be_reused(world: World) {
 pub(crate) async fn a_request_begun_by_another_process_is_interrupted(world: World) {
     assert_eq!(begin(&world, key(1, "a"), 1).await, IdempotencyState::New);
     let later = super::START + Duration::from_secs(1);
-    let again = world.store.begin_request(key(1, "a"), [1; 32], later, world.now()).await;
+    let again = world.store.begin_request(key(1, "a"), [1; 32], later, world.service_now()).await;
     assert_eq!(again.expect("told"), IdempotencyState::Interrupted);
 }

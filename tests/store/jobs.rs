@@ -34,7 +34,7 @@ async fn create(world: &World, action: JobAction, filter: JobFilter) -> Job {
 /// Steps the job to its end; gives it and how many steps that took.
 async fn finish(world: &World, id: JobId, limit: u32) -> (Job, u32) {
     for steps in 1..1_000 {
-        let step = world.store.advance_job(id, limit, world.now()).await.expect("a step");
+        let step = world.store.advance_job(id, limit, world.moment()).await.expect("a step");
         let job = step.expect("the job").job;
         world.check().await;
         if job.state != JobState::Running {
@@ -73,11 +73,14 @@ pub(crate) async fn a_redrive_gives_a_fresh_window(world: World) {
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
     assert_eq!((job.state, job.matched, job.done), (JobState::Running, 1, 0));
     let step =
-        world.store.advance_job(job.id, 10, world.now()).await.expect("a step").expect("job");
+        world.store.advance_job(job.id, 10, world.moment()).await.expect("a step").expect("job");
     assert_eq!(step.due, [world.a.mapping_id]);
     let row = world.delivery(id).await;
-    assert_eq!((row.state, row.due_at, row.tried), (State::Pending, Some(world.now()), 0));
-    assert_eq!((row.deadline_at, row.settled_at, row.reason), (world.now() + WINDOW, None, None));
+    assert_eq!((row.state, row.due_at, row.tried), (State::Pending, Some(world.service_now()), 0));
+    assert_eq!(
+        (row.deadline_at, row.settled_at, row.reason),
+        (world.service_now() + WINDOW, None, None)
+    );
     assert_eq!(row.token, 1, "numbers of attempts go on");
     assert_eq!((step.job.state, step.job.done), (JobState::Done, 1));
     assert_eq!(step.job.finished_at, Some(world.now()));
@@ -94,14 +97,14 @@ pub(crate) async fn a_redrive_runs_in_steps_and_excludes_later_dead_letters(worl
     assert_eq!(steps, 4);
     assert_eq!(world.state(later).await, State::Dead);
     let again =
-        world.store.advance_job(job.id, 3, world.now()).await.expect("a step").expect("job");
+        world.store.advance_job(job.id, 3, world.moment()).await.expect("a step").expect("job");
     assert_eq!((again.job, again.due.len()), (job, 0));
 }
 
 pub(crate) async fn a_job_resumes_after_a_restart(mut world: World) {
     dead_letters(&world, 7).await;
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
-    world.store.advance_job(job.id, 4, world.now()).await.expect("a step");
+    world.store.advance_job(job.id, 4, world.moment()).await.expect("a step");
     world.reopen().await;
     let read = world.store.job(job.id).await.expect("read").expect("the job");
     assert_eq!((read.state, read.done), (JobState::Running, 4));
@@ -114,12 +117,13 @@ pub(crate) async fn a_job_resumes_after_a_restart(mut world: World) {
 pub(crate) async fn a_cancelled_job_stops(world: World) {
     dead_letters(&world, 5).await;
     let job = create(&world, JobAction::Redrive, of_destination(&world)).await;
-    world.store.advance_job(job.id, 2, world.now()).await.expect("a step");
+    world.store.advance_job(job.id, 2, world.moment()).await.expect("a step");
     world.clock.advance(Duration::from_secs(1));
     let job = world.store.cancel_job(job.id, world.act()).await.expect("done").expect("the job");
     assert_eq!((job.state, job.done), (JobState::Cancelled, 2));
     assert_eq!(job.finished_at, Some(world.now()));
-    let step = world.store.advance_job(job.id, 2, world.now()).await.expect("a step").expect("job");
+    let step =
+        world.store.advance_job(job.id, 2, world.moment()).await.expect("a step").expect("job");
     assert_eq!((&step.job, step.due.len()), (&job, 0));
     assert_eq!(world.store.ledger().await.expect("the ledger").dead, 3);
     world.clock.advance(Duration::from_secs(1));
@@ -248,7 +252,7 @@ pub(crate) async fn jobs_are_listed_newest_first(world: World) {
     let before = Some(Cursor { at: made[1].created_at, key: made[1].id.0 });
     let rest = JobQuery { before, ..redrives.clone() };
     assert_eq!(listed(rest).await, made[2..]);
-    let step = world.store.advance_job(made[0].id, 5, world.now()).await.expect("a step");
+    let step = world.store.advance_job(made[0].id, 5, world.moment()).await.expect("a step");
     assert_eq!(step.expect("the job").job.state, JobState::Done, "nothing to do");
     let running = JobQuery { state: Some(JobState::Running), ..redrives };
     assert_eq!(listed(running).await, made[1..]);
@@ -257,7 +261,7 @@ pub(crate) async fn jobs_are_listed_newest_first(world: World) {
 pub(crate) async fn an_unknown_job_is_none(world: World) {
     let id = JobId(99);
     assert!(world.store.job(id).await.expect("read").is_none());
-    assert!(world.store.advance_job(id, 1, world.now()).await.expect("read").is_none());
+    assert!(world.store.advance_job(id, 1, world.moment()).await.expect("read").is_none());
     assert!(world.store.cancel_job(id, world.act()).await.expect("read").is_none());
 }
 
@@ -293,7 +297,7 @@ pub(crate) async fn deliveries_of_removed_mappings_become_dead_letters(world: Wo
     // Nothing can be sent for a removed mapping: its dead letters are not redriven.
     let redrive = create(&world, JobAction::Redrive, JobFilter::default()).await;
     assert_eq!((redrive.matched, redrive.more), (0, false));
-    let step = world.store.advance_job(redrive.id, 100, world.now()).await.expect("a step");
+    let step = world.store.advance_job(redrive.id, 100, world.moment()).await.expect("a step");
     let job = step.expect("the job").job;
     assert_eq!((job.state, job.done), (JobState::Done, 0));
     world.check().await;

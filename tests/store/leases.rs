@@ -23,8 +23,8 @@ pub(crate) async fn a_claim_leases_what_is_due(world: World) {
     assert_eq!(leased.mapping_id, world.a.mapping_id);
     assert_eq!(leased.event.message_id, "m-1");
     assert_eq!(leased.accepted_at, world.now());
-    assert_eq!(leased.deadline_at, world.now() + WINDOW);
-    assert_eq!(leased.lease_expires_at, world.now() + LEASE);
+    assert_eq!(leased.deadline_at, world.service_now() + WINDOW);
+    assert_eq!(leased.lease_expires_at, world.service_now() + LEASE);
     assert_eq!((claim.next_due.len(), claim.overdue.len()), (0, 0));
     let row = world.delivery(id).await;
     assert_eq!((row.state, row.token, row.lease_node_id), (State::Leased, 1, Some(world.node)));
@@ -42,7 +42,7 @@ pub(crate) async fn a_claim_takes_no_more_than_its_limit(world: World) {
     let claim = world.claim(world.a, 40).await;
     let ids: Vec<_> = claim.deliveries.iter().map(|leased| leased.id).collect();
     assert_eq!(ids, accepted[..40], "the longest due come first");
-    let due_at = super::START + 40 * SECOND;
+    let due_at = super::STARTED + 40 * SECOND;
     assert_eq!(claim.next_due, [(world.a.mapping_id, due_at)]);
     assert!(world.claim(world.a, 0).await.deliveries.is_empty());
     assert_eq!(world.claim(world.a, 40).await.deliveries.len(), 20);
@@ -78,7 +78,7 @@ pub(crate) async fn mappings_are_claimed_independently(world: World) {
     let claim = world.store.claim_due(world.request(wants)).await.expect("a claim");
     assert_eq!(claim.deliveries.len(), 6);
     assert!(claim.deliveries.iter().any(|leased| leased.id == quiet));
-    assert_eq!(claim.next_due, [(world.a.mapping_id, world.now())]);
+    assert_eq!(claim.next_due, [(world.a.mapping_id, world.service_now())]);
 }
 
 pub(crate) async fn two_claims_never_give_the_same_lease(world: World) {
@@ -129,7 +129,7 @@ pub(crate) async fn a_record_with_a_stale_token_is_late_and_changes_no_state(wor
 pub(crate) async fn a_late_unknown_outcome_is_not_recorded(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     world.deliver(id, 1).await;
-    let next = Next::Retry { due_at: world.now() };
+    let next = Next::Retry { due_at: world.service_now() };
     let unknown = world.record_of(id, 1, Outcome::Unknown, next);
     assert_eq!(world.record(unknown).await, Recorded::Late);
     assert_eq!(world.store.attempts_of(id).await.expect("attempts").len(), 1);
@@ -139,7 +139,7 @@ pub(crate) async fn a_late_unknown_outcome_is_not_recorded(world: World) {
 
 pub(crate) async fn a_record_after_the_expiry_is_late(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
-    let next = Next::Retry { due_at: world.now() + SECOND };
+    let next = Next::Retry { due_at: world.service_now() + SECOND };
     let unknown = world.record_of(id, 1, Outcome::Unknown, next);
     assert_eq!(world.record(unknown).await, Recorded::Applied);
     assert_eq!(world.deliver(id, 1).await, Recorded::Late);
@@ -154,7 +154,7 @@ pub(crate) async fn a_record_after_the_expiry_is_late(world: World) {
 pub(crate) async fn an_expiry_after_the_record_changes_nothing(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     world.clock.advance(LEASE);
-    let expired = world.store.expired_leases(world.now(), 10).await.expect("expired");
+    let expired = world.store.expired_leases(world.service_now(), 10).await.expect("expired");
     assert_eq!(expired.len(), 1);
     // The outcome comes between the look and the expiry.
     assert_eq!(world.fail(id, 1, SECOND).await, Recorded::Applied);
@@ -169,7 +169,7 @@ pub(crate) async fn an_expiry_after_the_record_changes_nothing(world: World) {
 pub(crate) async fn a_record_and_an_expiry_in_one_batch_apply_once(world: World) {
     for round in 0..20 {
         let id = world.accept_leased(&format!("m-{round}"), world.a).await;
-        let retry = Next::Retry { due_at: world.now() + SECOND };
+        let retry = Next::Retry { due_at: world.service_now() + SECOND };
         let both = vec![
             world.record_of(id, 1, Outcome::Unknown, retry),
             world.record_of(id, 1, Outcome::Delivered, Next::Delivered),
@@ -189,7 +189,7 @@ pub(crate) async fn a_record_and_an_expiry_in_one_batch_apply_once(world: World)
 pub(crate) async fn a_release_makes_no_attempt(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     let stale = world.accept_leased("m-2", world.a).await;
-    let due_at = world.now() + 5 * SECOND;
+    let due_at = world.service_now() + 5 * SECOND;
     let leases = vec![lease_of(id, 1), lease_of(id, 1), lease_of(stale, 2)];
     assert_eq!(world.store.release(leases, due_at).await.expect("released"), 1);
     let row = world.delivery(id).await;
@@ -204,12 +204,12 @@ pub(crate) async fn a_retry_is_due_again_and_not_before(world: World) {
     let id = world.accept_leased("m-1", world.a).await;
     world.fail(id, 1, 10 * SECOND).await;
     let row = world.delivery(id).await;
-    assert_eq!((row.due_at, row.tried), (Some(world.now() + 10 * SECOND), 1));
+    assert_eq!((row.due_at, row.tried), (Some(world.service_now() + 10 * SECOND), 1));
     assert_eq!((row.last_outcome, row.last_status), (Some(Outcome::ServerError), Some(503)));
     world.clock.advance(10 * SECOND - Duration::from_micros(1));
     let claim = world.claim(world.a, 10).await;
     assert!(claim.deliveries.is_empty());
-    assert_eq!(claim.next_due, [(world.a.mapping_id, super::START + 10 * SECOND)]);
+    assert_eq!(claim.next_due, [(world.a.mapping_id, super::STARTED + 10 * SECOND)]);
     world.clock.advance(Duration::from_micros(1));
     assert_eq!(world.claim(world.a, 10).await.deliveries.len(), 1);
 }
@@ -276,7 +276,7 @@ pub(crate) async fn a_resumed_mapping_gives_a_fresh_window(world: World) {
     world.clock.advance(2 * WINDOW);
     let young = world.accept_leased("m-2", world.a).await;
     world.fail(young, 1, Duration::ZERO).await;
-    let resumed_deadline_at = world.now() + WINDOW / 2;
+    let resumed_deadline_at = world.service_now() + WINDOW / 2;
     let want = ClaimWant { resumed_deadline_at, ..world.want(world.a, 10) };
     let request = world.request(vec![want]);
     assert_eq!(world.store.bury_overdue(request.clone()).await.expect("settled"), 0);
@@ -286,7 +286,7 @@ pub(crate) async fn a_resumed_mapping_gives_a_fresh_window(world: World) {
         .iter()
         .map(|leased| (leased.id, leased.deadline_at, leased.tried))
         .collect();
-    let untouched = world.now() + WINDOW;
+    let untouched = world.service_now() + WINDOW;
     assert_eq!(windows, [(tried, resumed_deadline_at, 0), (young, untouched, 1)]);
     assert_eq!(world.delivery(tried).await.deadline_at, resumed_deadline_at);
     world.check().await;
@@ -298,14 +298,17 @@ pub(crate) async fn expired_leases_are_found_oldest_first(world: World) {
     let second = world.accept_leased("m-2", world.b).await;
     world.clock.advance(SECOND);
     world.accept_leased("m-3", world.b).await;
-    let at = super::START + LEASE + SECOND;
+    let at = super::STARTED + LEASE + SECOND;
     let found = world.store.expired_leases(at, 10).await.expect("found");
     let ids: Vec<_> = found.iter().map(|lease| lease.delivery_id).collect();
     assert_eq!(ids, [first, second]);
     let lease = found[0];
     assert_eq!((lease.token, lease.tried, lease.node_id), (1, 0, world.node));
-    assert_eq!(lease.expires_at, super::START + LEASE);
-    assert_eq!((lease.mapping_id, lease.deadline_at), (world.a.mapping_id, super::START + WINDOW));
+    assert_eq!(lease.expires_at, super::STARTED + LEASE);
+    assert_eq!(
+        (lease.mapping_id, lease.deadline_at),
+        (world.a.mapping_id, super::STARTED + WINDOW)
+    );
     let found = world.store.expired_leases(at, 1).await.expect("found");
     assert_eq!(found.len(), 1);
 }
@@ -314,10 +317,10 @@ pub(crate) async fn leases_of_ended_nodes_expire_at_once(mut world: World) {
     let old = world.accept_leased("m-1", world.a).await;
     world.reopen().await;
     let dead_node: NodeId = world.node;
-    world.node = world.store.register_node("one", world.now()).await.expect("a node");
+    world.node = world.store.register_node("one", world.moment()).await.expect("a node");
     assert_ne!(world.node, dead_node);
     world.accept_leased("m-2", world.a).await;
-    let found = world.store.expired_leases(world.now(), 10).await.expect("found");
+    let found = world.store.expired_leases(world.service_now(), 10).await.expect("found");
     let found: Vec<_> = found.iter().map(|lease| (lease.delivery_id, lease.node_id)).collect();
     assert_eq!(found, [(old, dead_node)]);
 }
@@ -330,7 +333,10 @@ pub(crate) async fn next_due_is_the_earliest_due_time_per_mapping(world: World) 
     world.accept_pending("m-2", world.a).await;
     world.accept_pending("m-3", world.c).await;
     let next = world.store.next_due(&mappings).await.expect("told");
-    assert_eq!(next, [(world.a.mapping_id, super::START), (world.c.mapping_id, world.now())]);
+    assert_eq!(
+        next,
+        [(world.a.mapping_id, super::STARTED), (world.c.mapping_id, world.service_now())]
+    );
 }
 
 pub(crate) async fn claimed_deliveries_of_one_event_share_its_memory(world: World) {

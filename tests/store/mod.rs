@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postrider::domain::clock::{ManualClock, Timestamp};
+use postrider::domain::clock::{ManualClock, Moment, Timestamp};
+use postrider::domain::service_time::ServiceTime;
 use postrider::store::Store;
 
 mod alerts;
@@ -41,6 +42,10 @@ pub(crate) trait StoreFactory: Send + Sync {
 
 /// When tests begin.
 pub(crate) const START: Timestamp = Timestamp::from_micros(1_780_000_000_000_000);
+/// The same in service time.
+pub(crate) const STARTED: ServiceTime = ServiceTime::from_micros(START.as_micros());
+/// The same in both.
+pub(crate) const START_MOMENT: Moment = Moment { wall: START, service: STARTED };
 
 /// One test a case, each on a fresh store of `$factory`.
 macro_rules! cases {

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use postrider::domain::attempt::Outcome;
-use postrider::domain::clock::Timestamp;
+use postrider::domain::clock::{Clock as _, Moment, Timestamp};
 use postrider::domain::delivery::{Reason, State};
 use postrider::domain::destination::DeliveryPolicy;
 use postrider::domain::id::DeliveryId;
 use postrider::domain::job::{JobAction, JobFilter, JobState, NewJob};
 use postrider::domain::ledger::Ledger;
 use postrider::domain::retry::Next;
+use postrider::domain::service_time::ServiceTime;
 use postrider::store::{Accepted, PruneRequest, Record, Recorded};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -30,9 +31,9 @@ struct Row {
     state: State,
     token: u32,
     tried: u32,
-    due_at: Option<Timestamp>,
-    deadline_at: Timestamp,
-    expires_at: Option<Timestamp>,
+    due_at: Option<ServiceTime>,
+    deadline_at: ServiceTime,
+    expires_at: Option<ServiceTime>,
     settled_at: Option<Timestamp>,
     settled_by: Option<i64>,
     attempts: usize,
@@ -44,6 +45,8 @@ struct Model {
     messages: HashSet<String>,
     pruned: Ledger,
     duplicates: u64,
+    /// Steps of the wall clock: since when, and its offset from then on.
+    steps: Vec<(ServiceTime, i64)>,
 }
 
 impl Model {
@@ -62,6 +65,20 @@ impl Model {
             discarded: count(State::Discarded) + pruned.discarded_pruned,
             ..pruned
         }
+    }
+
+    /// A wall time before which whatever is recorded is older than `before`.
+    fn wall_before(&self, before: ServiceTime) -> Timestamp {
+        let mut lowest = i64::MAX;
+        let mut spans = vec![(ServiceTime::from_micros(0), 0)];
+        spans.extend(&self.steps);
+        for (index, (from, offset)) in spans.iter().enumerate() {
+            let is_over = spans.get(index + 1).is_some_and(|(until, _)| *until <= before);
+            if !is_over {
+                lowest = lowest.min(before.max(*from).as_micros() + offset);
+            }
+        }
+        Timestamp::from_micros(lowest)
     }
 
     fn in_state(&self, state: State) -> Vec<i64> {
@@ -114,7 +131,7 @@ impl Run {
             80..86 => self.expire().await,
             86..90 => self.job(JobAction::Redrive).await,
             90..92 => self.job(JobAction::Discard).await,
-            92..94 => self.shift().await,
+            92..94 => self.step_clock().await,
             94..96 => self.prune().await,
             96..98 => self.long_pause().await,
             _ => {
@@ -146,7 +163,7 @@ impl Run {
             }
             Accepted::Stored { event_id, delivery_ids } => {
                 assert!(self.model.messages.insert(message), "a duplicate was stored");
-                let now = self.world.now();
+                let now = self.world.service_now();
                 for (DeliveryId(id), (target, leased)) in delivery_ids.iter().zip(chosen) {
                     let row = Row {
                         target,
@@ -169,13 +186,13 @@ impl Run {
     }
 
     async fn claim(&mut self) -> &'static str {
-        let now = self.world.now();
+        let Moment { wall, service: now } = self.world.moment();
         let limit = self.rng.random_range(0..6);
         let wants = self.targets.map(|target| self.world.want(target, limit)).to_vec();
         let claim = self.world.store.claim_due(self.world.request(wants)).await.expect("a claim");
         let mut overdue = 0;
         for target in 0..3 {
-            let mut due: Vec<(Timestamp, i64)> = self
+            let mut due: Vec<(ServiceTime, i64)> = self
                 .model
                 .rows
                 .iter()
@@ -193,7 +210,7 @@ impl Run {
                 if fit.len() == limit as usize {
                     break;
                 } else if row.tried > 0 && row.deadline_at <= now {
-                    self.model.settle(id, State::Dead, now);
+                    self.model.settle(id, State::Dead, wall);
                     overdue += 1;
                 } else {
                     fit.push(due_at);
@@ -215,7 +232,7 @@ impl Run {
     }
 
     async fn record(&mut self) -> &'static str {
-        let now = self.world.now();
+        let now = self.world.service_now();
         let mut records = Vec::new();
         for _ in 0..self.rng.random_range(1..8) {
             let Some((id, row)) = self.any_row() else {
@@ -313,7 +330,7 @@ impl Run {
     }
 
     async fn release(&mut self) -> &'static str {
-        let now = self.world.now();
+        let now = self.world.service_now();
         let ids: Vec<i64> = self.model.in_state(State::Leased).into_iter().take(3).collect();
         let leases =
             ids.iter().map(|id| lease_of(DeliveryId(*id), self.model.rows[id].token)).collect();
@@ -327,7 +344,7 @@ impl Run {
     }
 
     async fn expire(&mut self) -> &'static str {
-        let now = self.world.now();
+        let now = self.world.service_now();
         let found = self.world.store.expired_leases(now, 1_000).await.expect("found");
         let mut ids: Vec<i64> = found.iter().map(|lease| lease.delivery_id.0).collect();
         ids.sort_unstable();
@@ -350,7 +367,7 @@ impl Run {
     }
 
     async fn job(&mut self, action: JobAction) -> &'static str {
-        let now = self.world.now();
+        let now = self.world.moment();
         let target = self.rng.random_range(0..3);
         let filter =
             JobFilter { mapping_id: Some(self.targets[target].mapping_id), ..JobFilter::default() };
@@ -370,10 +387,10 @@ impl Run {
             }
             done += 1;
             match action {
-                JobAction::Discard => self.model.settle(id, State::Discarded, now),
+                JobAction::Discard => self.model.settle(id, State::Discarded, now.wall),
                 JobAction::Redrive => {
-                    (row.state, row.due_at, row.tried) = (State::Pending, Some(now), 0);
-                    (row.settled_at, row.deadline_at) = (None, now + WINDOW);
+                    (row.state, row.due_at, row.tried) = (State::Pending, Some(now.service), 0);
+                    (row.settled_at, row.deadline_at) = (None, now.service + WINDOW);
                 }
                 JobAction::Backfill => unreachable!("it takes no delivery"),
             }
@@ -382,17 +399,12 @@ impl Run {
         "job"
     }
 
-    async fn shift(&mut self) -> &'static str {
+    async fn step_clock(&mut self) -> &'static str {
         let micros = self.rng.random_range(-3_600_000_000i64..3_600_000_000);
-        self.world.jump_clock(micros).await;
-        for row in self.model.rows.values_mut() {
-            if matches!(row.state, State::Pending | State::Leased) {
-                row.deadline_at = row.deadline_at.shifted(micros);
-                row.due_at = row.due_at.map(|at| at.shifted(micros));
-                row.expires_at = row.expires_at.map(|at| at.shifted(micros));
-            }
-        }
-        "shift"
+        self.world.step_clock(micros).await;
+        let Moment { service, .. } = self.world.moment();
+        self.model.steps.push((service, self.world.moment().offset()));
+        "step of the clock"
     }
 
     async fn long_pause(&mut self) -> &'static str {
@@ -402,7 +414,7 @@ impl Run {
     }
 
     async fn prune(&mut self) -> &'static str {
-        let now = self.world.now();
+        let now = self.world.service_now();
         let (settled_before, dead_before) = (now - DAY / 8, now - DAY / 4);
         loop {
             let request = PruneRequest { settled_before, dead_before, limit: 10_000 };
@@ -411,6 +423,8 @@ impl Run {
                 break;
             }
         }
+        let (settled_before, dead_before) =
+            (self.model.wall_before(settled_before), self.model.wall_before(dead_before));
         let is_past = |row: &Row| match row.state {
             State::Pending | State::Leased => false,
             State::Delivered | State::Discarded => row.settled_at < Some(settled_before),

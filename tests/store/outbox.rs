@@ -34,13 +34,13 @@ pub(crate) async fn an_event_and_its_deliveries_are_written_together(world: Worl
     let leased = world.delivery(ids[0]).await;
     assert_eq!((leased.state, leased.token, leased.tried), (State::Leased, 1, 0));
     assert_eq!(leased.lease_node_id, Some(world.node));
-    assert_eq!(leased.lease_expires_at, Some(world.now() + LEASE));
+    assert_eq!(leased.lease_expires_at, Some(world.service_now() + LEASE));
     assert_eq!((leased.due_at, leased.settled_at, leased.reason), (None, None, None));
     assert_eq!(leased.accepted_at, world.now());
-    assert_eq!(leased.deadline_at, world.now() + WINDOW);
+    assert_eq!(leased.deadline_at, world.service_now() + WINDOW);
     let pending = world.delivery(ids[1]).await;
     assert_eq!((pending.state, pending.token), (State::Pending, 0));
-    assert_eq!(pending.due_at, Some(world.now()));
+    assert_eq!(pending.due_at, Some(world.service_now()));
     assert_eq!(pending.mapping_id, world.c.mapping_id);
     assert_eq!(
         world.store.ledger().await.expect("the ledger"),
@@ -225,7 +225,7 @@ pub(crate) async fn deduplication_survives_clock_steps(world: World) {
     world.accept("m-1", Vec::new()).await;
     for days in [3, -2, 5] {
         let micros = days * 24 * 3_600 * 1_000_000;
-        world.jump_clock(micros).await;
+        world.step_clock(micros).await;
         world.let_hours_pass(6).await;
         let again = world.accept_one(world.event("m-1"), Vec::new()).await;
         assert_eq!(again, Accepted::Duplicate, "after a jump of {days} days");

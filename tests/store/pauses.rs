@@ -40,7 +40,7 @@ pub(crate) async fn a_resumption_drains_at_a_rate_until_its_drain_ends(world: Wo
     assert!(!resume(None).await, "it is not paused");
     world.store.pause(target, PauseCause::Gone, world.act()).await.expect("a pause");
     world.clock.advance(Duration::from_secs(60));
-    let resumed_at = world.now();
+    let resumed_at = world.service_now();
     assert!(resume(Some(5)).await);
     assert!(!resume(Some(5)).await);
     world.clock.advance(Duration::from_secs(60));
@@ -52,12 +52,12 @@ pub(crate) async fn a_resumption_drains_at_a_rate_until_its_drain_ends(world: Wo
         Some(Drain { resumed_at, per_second: 7 }),
         "what was held is the same"
     );
-    assert_eq!(pause.resumed_at(), Some(resumed_at));
-    world.store.end_drain(target, world.now()).await.expect("another drain");
+    assert_eq!(pause.resumed_at, Some(resumed_at));
+    world.store.end_drain(target, world.service_now()).await.expect("another drain");
     assert!(read().await.drain().is_some(), "it began at another time");
     world.store.end_drain(target, resumed_at).await.expect("its end");
     assert_eq!(
-        (read().await.state, read().await.resumed_at()),
+        (read().await.state, read().await.resumed_at),
         (PauseState::Resumed, Some(resumed_at))
     );
     assert_eq!(audited(&world, Action::Resume).await, 2);
@@ -71,7 +71,7 @@ pub(crate) async fn a_removed_subject_has_no_pause(world: World) {
         world.store.pause(target, PauseCause::Operator, world.act()).await.expect("a pause");
     }
     let waits = vec![world.a.mapping_id, world.c.mapping_id];
-    world.store.put_receiver_waits(waits, Some(world.now())).await.expect("waits");
+    world.store.put_receiver_waits(waits, Some(world.service_now())).await.expect("waits");
     let (source, destination) = ("web".to_owned(), "crm".to_owned());
     let mapping = "a".to_owned();
     let removals = vec![
@@ -102,8 +102,8 @@ pub(crate) async fn pending_deliveries_are_counted_up_to_a_limit(world: World) {
 
 pub(crate) async fn receivers_waits_are_replaced_and_deleted(mut world: World) {
     let (a, b) = (world.a.mapping_id, world.b.mapping_id);
-    let until = world.now() + Duration::from_secs(30);
-    world.store.put_receiver_waits(vec![a, b], Some(world.now())).await.expect("waits");
+    let until = world.service_now() + Duration::from_secs(30);
+    world.store.put_receiver_waits(vec![a, b], Some(world.service_now())).await.expect("waits");
     world.store.put_receiver_waits(vec![a], Some(until)).await.expect("a longer one");
     world.store.put_receiver_waits(vec![b], None).await.expect("an end");
     world.reopen().await;

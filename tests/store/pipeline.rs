@@ -28,7 +28,7 @@ fn put_secret(secret: Option<SealedSecret>, world: &World) -> PipelineChange {
         source: "web".to_owned(),
         destination: "crm".to_owned(),
         secret,
-        retire_at: world.now() + Duration::from_secs(60),
+        retire_at: world.service_now() + Duration::from_secs(60),
     }
 }
 
@@ -155,14 +155,14 @@ pub(crate) async fn a_destination_that_no_longer_needs_a_connection_resumes(worl
     for kind in [auth(), auth()] {
         world.clock.advance(Duration::from_secs(1));
         world.change(vec![put(kind)]).await;
-        assert_eq!(resumed_at().await, super::START);
+        assert_eq!(resumed_at().await, super::STARTED);
     }
     world.clock.advance(Duration::from_secs(1));
     world.change(vec![put(Auth::Bearer)]).await;
-    assert_eq!(resumed_at().await, world.now());
+    assert_eq!(resumed_at().await, world.service_now());
     world.clock.advance(Duration::from_secs(1));
     world.change(vec![put(Auth::None)]).await;
-    assert_ne!(resumed_at().await, world.now());
+    assert_ne!(resumed_at().await, world.service_now());
 }
 
 pub(crate) async fn a_saved_pipeline_reads_back_unchanged(mut world: World) {
@@ -251,7 +251,7 @@ pub(crate) async fn a_failed_change_rolls_back_the_whole_request(world: World) {
         source: "web".to_owned(),
         destination: destination.to_owned(),
         secret: Some(sealed(1, &world)),
-        retire_at: world.now(),
+        retire_at: world.service_now(),
     };
     let twice = vec![secret("crm"), secret("erp")];
     let accept = world.accept("m-1", vec![world.pending(world.a)]);
@@ -293,14 +293,14 @@ pub(crate) async fn enabling_a_mapping_resumes_its_deliveries(world: World) {
         world.clock.advance(Duration::from_secs(1));
         world.change(vec![put_destination("crm", enabled), mapping(enabled)]).await;
         let pipeline = world.store.pipeline().await.expect("read");
-        assert_eq!(resumed_at(&pipeline), (super::START, super::START));
+        assert_eq!(resumed_at(&pipeline), (super::STARTED, super::STARTED));
         assert_eq!(pipeline.destinations[0].enabled, enabled);
         assert_eq!(pipeline.mappings[0].enabled, enabled);
     }
     world.clock.advance(Duration::from_secs(1));
     world.change(vec![put_destination("crm", true), mapping(true)]).await;
     let pipeline = world.store.pipeline().await.expect("read");
-    assert_eq!(resumed_at(&pipeline), (world.now(), world.now()));
+    assert_eq!(resumed_at(&pipeline), (world.service_now(), world.service_now()));
 }
 
 pub(crate) async fn a_removed_name_can_be_reused(world: World) {
@@ -352,7 +352,7 @@ pub(crate) async fn a_replaced_secret_retires(world: World) {
     }
     let pipeline = world.store.pipeline().await.expect("read");
     let retires_at = pipeline.shared_secrets[1].secret.retires_at;
-    assert_eq!(retires_at, Some(world.now() + Duration::from_secs(60)));
+    assert_eq!(retires_at, Some(world.service_now() + Duration::from_secs(60)));
     assert_eq!(ids(pipeline), [(3, false), (2, true)]);
     world.change(vec![put_secret(None, &world)]).await;
     assert!(world.store.pipeline().await.expect("read").shared_secrets.is_empty());

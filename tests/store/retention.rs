@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// 30 days for what is settled, 90 for the dead.
 fn request(world: &World, limit: u32) -> PruneRequest {
-    let now = world.now();
+    let now = world.service_now();
     PruneRequest { settled_before: now - 30 * DAY, dead_before: now - 90 * DAY, limit }
 }
 

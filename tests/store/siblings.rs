@@ -52,7 +52,7 @@ pub(crate) async fn a_delivery_settled_by_a_sibling_is_not_retried(mut world: Wo
     world.deliver_for_any(ids[0], 1).await;
     assert!(world.claim(world.b, 10).await.deliveries.is_empty());
     assert_eq!(world.store.next_due(&[world.b.mapping_id]).await.expect("read"), []);
-    let given_back = world.store.release(vec![lease_of(ids[1], 1)], world.now()).await;
+    let given_back = world.store.release(vec![lease_of(ids[1], 1)], world.service_now()).await;
     assert_eq!(given_back.expect("released"), 0);
 
     // Its attempt was under way: it is on record, and changes nothing.
@@ -94,7 +94,7 @@ pub(crate) async fn two_successes_in_one_batch_settle_the_third_once(world: Worl
 pub(crate) async fn a_failure_and_a_success_in_one_batch_end_delivered(world: World) {
     let (_, ids) =
         world.accept_all("m-1", vec![world.leased(world.a), world.leased(world.b)]).await;
-    let due_at = world.now();
+    let due_at = world.service_now();
     let failed = world.record_of(ids[1], 1, Outcome::ServerError, Next::Retry { due_at });
     let won = Record {
         policy: DeliveryPolicy::Any,
@@ -135,7 +135,7 @@ pub(crate) async fn a_redriven_dead_letter_is_settled_by_a_sibling(world: World)
         note: None,
     };
     let job = world.store.create_job(job, world.act()).await.expect("made");
-    world.store.advance_job(job.id, 10, world.now()).await.expect("a step");
+    world.store.advance_job(job.id, 10, world.moment()).await.expect("a step");
     world.claim(world.a, 1).await;
     assert_eq!(world.deliver_for_any(ids[0], 2).await, Recorded::Applied);
     assert_eq!(world.delivery(ids[1]).await.settled_by, Some(ids[0]));
@@ -147,7 +147,7 @@ pub(crate) async fn retention_prunes_deliveries_settled_by_a_sibling(world: Worl
         world.accept_all("m-1", vec![world.leased(world.a), world.leased(world.b)]).await;
     world.deliver_for_any(ids[0], 1).await;
     world.clock.advance(DAY);
-    let now = world.now();
+    let now = world.service_now();
     let request = PruneRequest { settled_before: now, dead_before: now, limit: 10 };
     assert_eq!(world.store.prune(request).await.expect("pruned").deliveries, 2);
     assert!(world.store.event(event).await.expect("read").is_none());

@@ -171,7 +171,7 @@ async fn only_the_owner_reads_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("postrider.db");
     let store = open(&path).await.expect("a store");
-    store.register_node("one", START).await.expect("a node");
+    store.register_node("one", super::START_MOMENT).await.expect("a node");
     for name in ["postrider.db", "postrider.db-wal", "postrider.db-shm"] {
         let found = std::fs::metadata(directory.path().join(name)).expect("the file");
         assert_eq!(found.permissions().mode() & 0o777, 0o600, "{name}");

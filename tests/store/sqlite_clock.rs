@@ -1,46 +1,76 @@
-//! Schedules in the node's time, which SQLite stores: they follow the clock's steps.
+//! Service time in SQLite: it continues over a restart, and retention does not believe a step of the clock.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use postrider::domain::clock::Timestamp;
+use postrider::domain::clock::Clock as _;
+use postrider::store::PruneRequest;
 
-use super::START;
+use super::START_MOMENT;
 use super::sqlite::SqliteFactory;
 use super::world::World;
 
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
+
 #[tokio::test]
-async fn schedules_shift_with_the_clock() {
-    let world = World::new(SqliteFactory::new()).await;
-    let schedule = Arc::clone(&world.store).node_time_schedule().expect("SQLite's");
-    let pending = world.accept_pending("m-1", world.a).await;
-    let leased = world.accept_leased("m-2", world.a).await;
-    let dead = world.dead("m-3", world.a).await;
-    let settled = world.delivery(dead).await;
-    for micros in [3_600_000_000, -7_200_000_000] {
-        let before = (world.delivery(pending).await, world.delivery(leased).await);
-        schedule.shift(micros).await.expect("shifted");
-        let moved = |at: Option<Timestamp>| at.map(|at| at.shifted(micros));
-        let after = (world.delivery(pending).await, world.delivery(leased).await);
-        assert_eq!(after.0.due_at, moved(before.0.due_at));
-        assert_eq!(after.0.deadline_at, before.0.deadline_at.shifted(micros));
-        assert_eq!(after.1.lease_expires_at, moved(before.1.lease_expires_at));
-        assert_eq!(after.1.deadline_at, before.1.deadline_at.shifted(micros));
+async fn the_last_moment_survives_a_restart() {
+    let mut world = World::new(SqliteFactory::new()).await;
+    assert_eq!(world.store.last_moment().await.expect("read"), Some(START_MOMENT));
+    world.clock.advance(Duration::from_secs(9));
+    world.step_clock(-3 * DAY_MICROS).await;
+    world.reopen().await;
+    let last = world.store.last_moment().await.expect("read").expect("a moment");
+    assert_eq!(last, world.moment());
+    assert_eq!(last.offset(), -3 * DAY_MICROS);
+}
+
+/// How many of the events retention of 30 days removes.
+async fn pruned(world: &World) -> u64 {
+    let before = world.service_now() - 30 * DAY;
+    let request = PruneRequest { settled_before: before, dead_before: before, limit: 100 };
+    let mut events = 0;
+    loop {
+        let pruned = world.store.prune(request).await.expect("pruned");
+        events += pruned.events;
+        if !pruned.more {
+            world.check().await;
+            return events;
+        }
     }
-    assert_eq!(world.delivery(dead).await, settled);
-    world.check().await;
 }
 
 #[tokio::test]
-async fn the_newest_heartbeat_survives_a_restart() {
-    let mut world = World::new(SqliteFactory::new()).await;
-    let newest = async |world: &World| {
-        let schedule = Arc::clone(&world.store).node_time_schedule().expect("SQLite's");
-        schedule.last_heartbeat_at().await.expect("read")
-    };
-    assert_eq!(newest(&world).await, Some(START));
-    world.clock.advance(Duration::from_secs(9));
-    world.store.heartbeat(world.node, world.now()).await.expect("noted");
-    world.reopen().await;
-    assert_eq!(newest(&world).await, Some(world.now()));
+async fn retention_does_not_believe_a_step_of_the_clock() {
+    let world = World::new(SqliteFactory::new()).await;
+    world.accept("old", Vec::new()).await;
+    world.step_clock(400 * DAY_MICROS).await;
+    assert_eq!(pruned(&world).await, 0, "it is as young as before");
+    world.clock.advance(10 * DAY);
+    world.accept("stamped ahead", Vec::new()).await;
+    world.step_clock(-500 * DAY_MICROS).await;
+    world.accept("stamped behind", Vec::new()).await;
+    world.clock.advance(10 * DAY);
+    assert_eq!(pruned(&world).await, 0, "none is 30 days old");
+    world.clock.advance(11 * DAY);
+    assert_eq!(pruned(&world).await, 0, "what the clock stamped since may be as young");
+    world.clock.advance(10 * DAY);
+    assert_eq!(pruned(&world).await, 1, "the one of the last time");
+    assert_eq!(pruned(&world).await, 0);
+}
+
+#[tokio::test]
+async fn steps_beyond_the_most_are_merged_and_nothing_is_removed_early() {
+    let world = World::new(SqliteFactory::new()).await;
+    world.step_clock(5 * DAY_MICROS).await;
+    world.accept("young", Vec::new()).await;
+    for _ in 0..600 {
+        world.clock.advance(Duration::from_secs(1));
+        world.step_clock(DAY_MICROS).await;
+        world.clock.advance(Duration::from_secs(1));
+        world.step_clock(-DAY_MICROS).await;
+    }
+    world.clock.advance(29 * DAY);
+    assert_eq!(pruned(&world).await, 0);
+    world.clock.advance(2 * DAY);
+    assert_eq!(pruned(&world).await, 1);
 }

@@ -85,7 +85,7 @@ async fn the_integrity_check_finds_damage() {
                 UPDATE attempts SET response_headers = substr(response_headers, 1, 3)";
     execute(&path, harm).await.expect("harmed");
     world.reopen().await;
-    let findings = world.store.check_consistency(world.now()).await.expect("examined");
+    let findings = world.store.check_consistency(world.service_now()).await.expect("examined");
     let wrong: Vec<_> =
         findings.iter().filter(|finding| !finding.ok).map(|finding| finding.check).collect();
     assert_eq!(wrong, ["ledger", "orphans", "headers"], "{findings:?}");

@@ -34,7 +34,7 @@ async fn a_crash_keeps_what_was_acknowledged() {
     let row = store.delivery(leased).await.expect("read").expect("the delivery");
     assert_eq!(row.delivery, world.delivery(leased).await);
     assert_eq!(store.attempts_of(delivered).await.expect("attempts").len(), 1);
-    for finding in store.check_consistency(START).await.expect("examined") {
+    for finding in store.check_consistency(super::STARTED).await.expect("examined") {
         assert!(finding.ok, "{finding:?}");
     }
     store.close().await;
@@ -78,7 +78,7 @@ async fn a_full_disk_refuses_events_and_recovers() {
     let new = NewEvent { event: Arc::new(big), deliveries: Vec::new(), skips: Vec::new() };
     let (refused, released) = futures_util::future::join(
         world.store.accept(vec![new]),
-        world.store.heartbeat(world.node, world.now()),
+        world.store.heartbeat(world.node, world.moment()),
     )
     .await;
     assert!(matches!(refused, Err(StoreError::Full)));
@@ -103,8 +103,8 @@ async fn below_the_disk_floor_there_is_no_capacity() {
     };
     let store = SqliteStore::open(options).await.expect("a store");
     assert!(!store.has_room());
-    let node = store.register_node("one", clock.now()).await.expect("others go on");
-    store.heartbeat(node, clock.now()).await.expect("others go on");
+    let node = store.register_node("one", clock.moment()).await.expect("others go on");
+    store.heartbeat(node, clock.moment()).await.expect("others go on");
     store.close().await;
     let world = World::new(factory).await;
     assert!(world.store.has_room());

@@ -23,7 +23,7 @@ async fn an_idle_checkpoint_truncates_the_wal() {
     assert!(std::fs::metadata(&log).expect("the log").len() > 0);
     // Alone: the rotation of de-duplication tables, which is another duty, writes.
     for duty in Arc::clone(&world.store).duties().into_iter().filter(|it| it.name == "tidy") {
-        duty.run(world.now()).await.expect(duty.name);
+        duty.run(world.service_now()).await.expect(duty.name);
     }
     assert_eq!(std::fs::metadata(&log).expect("the log").len(), 0);
     world.check().await;

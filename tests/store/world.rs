@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider::domain::attempt::{NewAttempt, Outcome};
 use postrider::domain::auth::{Act, Role};
-use postrider::domain::clock::{Clock, ManualClock, Timestamp};
+use postrider::domain::clock::{Clock, ManualClock, Moment, Timestamp};
 use postrider::domain::delivery::{Delivery, Reason, State};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::domain::event::{Document, Event, EventType};
@@ -15,6 +15,7 @@ use postrider::domain::id::{
 };
 use postrider::domain::mapping::{MappingDefinition, Method, UrlValues};
 use postrider::domain::retry::Next;
+use postrider::domain::service_time::ServiceTime;
 use postrider::store::{
     Accepted, Claim, ClaimRequest, ClaimWant, Cursor, Lease, LeaseRef, NewDelivery, NewEvent,
     Pipeline, PipelineChange, Record, Recorded, Store,
@@ -60,7 +61,7 @@ impl World {
             .change_pipeline(0, changes(), Act::of_the_service("test", START))
             .await
             .expect("a pipeline");
-        let node = store.register_node("one", START).await.expect("a node");
+        let node = store.register_node("one", super::START_MOMENT).await.expect("a node");
         let pipeline = store.pipeline().await.expect("the pipeline");
         Self {
             factory: Box::new(factory),
@@ -97,6 +98,14 @@ impl World {
         self.clock.now()
     }
 
+    pub(crate) fn moment(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    pub(crate) fn service_now(&self) -> ServiceTime {
+        self.clock.service_now()
+    }
+
     /// A track event of the source `web`.
     pub(crate) fn event(&self, message_id: &str) -> Event {
         Event {
@@ -118,13 +127,13 @@ impl World {
         NewDelivery {
             mapping_id: target.mapping_id,
             destination_id: target.destination_id,
-            deadline_at: self.now() + WINDOW,
+            deadline_at: self.service_now() + WINDOW,
             lease: None,
         }
     }
 
     pub(crate) fn leased(&self, target: Target) -> NewDelivery {
-        let lease = Lease { node_id: self.node, expires_at: self.now() + LEASE };
+        let lease = Lease { node_id: self.node, expires_at: self.service_now() + LEASE };
         NewDelivery { lease: Some(lease), ..self.pending(target) }
     }
 
@@ -170,12 +179,12 @@ impl World {
             mapping_id: target.mapping_id,
             limit,
             lease: LEASE,
-            resumed_deadline_at: Timestamp::from_micros(0),
+            resumed_deadline_at: ServiceTime::default(),
         }
     }
 
     pub(crate) fn request(&self, wants: Vec<ClaimWant>) -> ClaimRequest {
-        ClaimRequest { node_id: self.node, now: self.now(), wants }
+        ClaimRequest { node_id: self.node, now: self.clock.moment(), wants }
     }
 
     pub(crate) async fn claim(&self, target: Target, limit: u32) -> Claim {
@@ -237,7 +246,7 @@ impl World {
     }
 
     pub(crate) async fn fail(&self, id: DeliveryId, token: u32, wait: Duration) -> Recorded {
-        let next = Next::Retry { due_at: self.now() + wait };
+        let next = Next::Retry { due_at: self.service_now() + wait };
         self.record(self.record_of(id, token, Outcome::ServerError, next)).await
     }
 
@@ -269,17 +278,14 @@ impl World {
     /// Runs each of the engine's own duties once.
     pub(crate) async fn run_engine_duties(&self) {
         for duty in Arc::clone(&self.store).duties() {
-            duty.run(self.now()).await.expect(duty.name);
+            duty.run(self.service_now()).await.expect(duty.name);
         }
     }
 
-    /// Steps the wall clock; schedules in the node's time are shifted with it.
-    pub(crate) async fn jump_clock(&self, micros: i64) {
-        self.clock.jump(micros);
-        assert_eq!(self.clock.resync(), Some(micros));
-        if let Some(schedule) = Arc::clone(&self.store).node_time_schedule() {
-            schedule.shift(micros).await.expect("shifted");
-        }
+    /// Steps the wall clock.
+    pub(crate) async fn step_clock(&self, micros: i64) {
+        self.clock.step(micros);
+        self.store.heartbeat(self.node, self.clock.moment()).await.expect("recorded");
     }
 
     /// Lets time pass, with the engine's duties once an hour.
@@ -296,7 +302,7 @@ impl World {
         let sum =
             ledger.pending + ledger.leased + ledger.delivered + ledger.dead + ledger.discarded;
         assert_eq!(ledger.accepted, sum, "{ledger:?}");
-        for finding in self.store.check_consistency(self.now()).await.expect("examined") {
+        for finding in self.store.check_consistency(self.service_now()).await.expect("examined") {
             assert!(finding.ok || finding.check == "leases", "{finding:?}");
         }
     }

@@ -285,12 +285,12 @@ impl TestApp {
     pub(crate) async fn advance_to_due(&self) {
         let rows = self.deliveries().await;
         let due = rows.iter().filter_map(|row| row.delivery.due_at).min().expect("one is pending");
-        self.clock.advance(due.since(self.clock.now()));
+        self.clock.advance(due.since(self.clock.service_now()));
     }
 
     /// The ledger, after the consistency check.
     pub(crate) async fn ledger(&self) -> Ledger {
-        let findings = self.app.store.check_consistency(self.clock.now()).await.unwrap();
+        let findings = self.app.store.check_consistency(self.clock.service_now()).await.unwrap();
         for finding in &findings {
             assert!(finding.ok, "{finding:?}");
         }

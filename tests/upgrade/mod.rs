@@ -129,8 +129,21 @@ const DUE_AFTER_2: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_database_of_schema_version_2_opens_and_its_backlog_is_delivered() {
+    opens_and_delivers(2, STOPPED_AT_2).await;
+}
+
+/// After the service that wrote version 3's file was stopped.
+const STOPPED_AT_3: Timestamp = Timestamp::from_micros(1_795_777_464_592_017);
+const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
+
+#[tokio::test]
+async fn a_database_of_schema_version_3_continues_service_time_although_the_clock_was_set_back() {
+    opens_and_delivers(3, STOPPED_AT_3.shifted(-DAY_MICROS)).await;
+}
+
+async fn opens_and_delivers(version: i64, opened_at: Timestamp) {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let app = start_on(2, STOPPED_AT_2).await;
+    let app = start_on(version, opened_at).await;
     let deliveries = app.deliveries().await;
     let found: Vec<_> =
         deliveries.iter().map(|row| (row.delivery.state, row.delivery.reason)).collect();

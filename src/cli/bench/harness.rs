@@ -254,6 +254,23 @@ impl<'a> Harness<'a> {
         self.receiver.ask(receiver_process::REFUSE).await
     }
 
+    /// The receiver rejects all requests from now on.
+    pub(super) async fn reject(&mut self) -> anyhow::Result<Reading> {
+        self.receiver.ask(receiver_process::REJECT).await
+    }
+
+    /// Waits until this many requests were refused since the last reset, or none is any more.
+    pub(super) async fn refused(&mut self, count: u64) -> anyhow::Result<()> {
+        let (mut seen, mut still) = (0, Duration::ZERO);
+        while seen < count && still < STANDSTILL {
+            let refused = self.poll().await?.refused;
+            still = if refused > seen { Duration::ZERO } else { still + POLL_INTERVAL };
+            seen = refused;
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(())
+    }
+
     /// The receiver accepts requests again.
     pub(super) async fn admit(&mut self) -> anyhow::Result<Reading> {
         self.receiver.ask(receiver_process::ADMIT).await

@@ -86,6 +86,8 @@ pub(super) struct LoadReport {
     pub(super) p50_us: u32,
     /// p99 acknowledgement latency, in microseconds.
     pub(super) p99_us: u32,
+    /// The longest acknowledgement latency, in microseconds.
+    pub(super) max_us: u32,
     /// CPU time of this process between the two, in microseconds.
     pub(super) cpu_us: u64,
     /// The last error.
@@ -144,7 +146,7 @@ impl Shared {
         if self.clock.now() >= due_at {
             return due_at;
         }
-        self.clock.sleep_until(due_at).await;
+        tokio::time::sleep(due_at.since(self.clock.now())).await;
         self.clock.now()
     }
 
@@ -189,6 +191,7 @@ async fn drive(args: Arc<LoadArgs>) -> anyhow::Result<LoadReport> {
     latencies.sort_unstable();
     report.p50_us = quantile(&latencies, 50);
     report.p99_us = quantile(&latencies, 99);
+    report.max_us = latencies.last().copied().unwrap_or(0);
     Ok(report)
 }
 

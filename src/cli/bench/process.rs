@@ -74,6 +74,11 @@ impl Process {
         Ok(())
     }
 
+    /// Kills it, as a crash does, and waits for its end.
+    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// Sends SIGTERM and waits for its exit.
     pub(super) async fn terminate(self, limit: Duration) -> anyhow::Result<()> {
         let raw = self.child.id().and_then(|id| i32::try_from(id).ok());

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -59,7 +59,8 @@ pub(super) struct CountingReceiver {
 struct Shared {
     clock: Arc<dyn Clock>,
     counts: Mutex<Counts>,
-    refusing: AtomicBool,
+    /// The status of every answer.
+    status: AtomicU16,
 }
 
 #[derive(Debug, Default)]
@@ -83,8 +84,8 @@ impl CountingReceiver {
     /// [`ListenError`] when the address cannot be bound.
     pub(super) async fn start(listen: &str, clock: Arc<dyn Clock>) -> Result<Self, ListenError> {
         let listener = HttpServer::bind(listen).await?;
-        let (counts, refusing) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { clock, counts, refusing });
+        let (counts, status) = (Mutex::default(), AtomicU16::new(StatusCode::OK.as_u16()));
+        let shared = Arc::new(Shared { clock, counts, status });
         let counting = Arc::clone(&shared);
         let server =
             HttpServer::start(listener, move |request| count(request, Arc::clone(&counting)));
@@ -103,9 +104,9 @@ impl CountingReceiver {
         lock(&self.shared.counts).reading.clone()
     }
 
-    /// Answers 503 to everything from now on, or stops doing so.
-    pub(super) fn refuse(&self, refusing: bool) {
-        self.shared.refusing.store(refusing, Ordering::Relaxed);
+    /// Answers everything with this status from now on.
+    pub(super) fn answer(&self, status: StatusCode) {
+        self.shared.status.store(status.as_u16(), Ordering::Relaxed);
     }
 
     /// The counters with latencies; then resets them.
@@ -144,13 +145,13 @@ async fn count(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Full
         return std::future::pending().await;
     }
     let mut answer = Response::new(Full::default());
-    let refused = match path {
-        FAIL => Some(StatusCode::INTERNAL_SERVER_ERROR),
-        _ => shared.refusing.load(Ordering::Relaxed).then_some(StatusCode::SERVICE_UNAVAILABLE),
+    let status = match path {
+        FAIL => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::from_u16(shared.status.load(Ordering::Relaxed)).unwrap_or_default(),
     };
-    if let Some(status) = refused {
+    *answer.status_mut() = status;
+    if !status.is_success() {
         lock(&shared.counts).reading.refused += 1;
-        *answer.status_mut() = status;
     } else if let Ok(body) = body {
         let marks = Mark::find_all(&body.to_bytes());
         lock(&shared.counts).request(path, &marks, shared.clock.now());

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -18,6 +19,8 @@ pub(super) const TAKE: &str = "take";
 
 /// The command to refuse all requests.
 pub(super) const REFUSE: &str = "refuse";
+/// The command to reject all requests: their deliveries become dead letters.
+pub(super) const REJECT: &str = "reject";
 /// The command to accept requests again.
 pub(super) const ADMIT: &str = "admit";
 
@@ -42,8 +45,11 @@ async fn count(globals: &Globals) -> anyhow::Result<()> {
         let reading = match command.as_str() {
             TAKE => receiver.take(),
             other => {
-                if [REFUSE, ADMIT].contains(&other) {
-                    receiver.refuse(other == REFUSE);
+                match other {
+                    REFUSE => receiver.answer(StatusCode::SERVICE_UNAVAILABLE),
+                    REJECT => receiver.answer(StatusCode::BAD_REQUEST),
+                    ADMIT => receiver.answer(StatusCode::OK),
+                    _ => {}
                 }
                 receiver.counters()
             }

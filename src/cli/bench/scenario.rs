@@ -23,6 +23,12 @@ pub(super) enum Scenario {
     History,
     /// A destination that recovers while a backlog is due and intake continues
     Backlog,
+    /// A backlog that is due, receivers that answer at once, then a kill: repeats, memory and restart
+    Crash,
+    /// A large pipeline applied at once while events are sent
+    Apply,
+    /// A redrive of many dead letters while events are sent
+    Redrive,
     /// Isolation: destinations next to one that hangs and one that fails
     Neighbours,
     /// Minutes of load: RSS, WAL and latency stay constant

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -71,6 +72,13 @@ impl Service {
         Ok(Halted { folder, address })
     }
 
+    /// Kills it; it can be started again with its database.
+    pub(super) async fn kill(self) -> anyhow::Result<Halted> {
+        let Self { process, folder, address } = self;
+        process.kill().await?;
+        Ok(Halted { folder, address })
+    }
+
     async fn wait_ready(&mut self) -> anyhow::Result<()> {
         let client = ApiClient::new(&self.base(), None)?;
         let asked = async {
@@ -101,6 +109,12 @@ impl Service {
         let words = String::from_utf8_lossy(&applied.stderr);
         anyhow::ensure!(applied.status.success(), "apply failed: {}", words.trim());
         Ok(())
+    }
+
+    /// A client of its API, with the operator's token.
+    pub(super) fn client(&self) -> anyhow::Result<ApiClient> {
+        let token = fs::read_to_string(self.folder.path().join("bench.db.token"))?;
+        Ok(ApiClient::new(&self.base(), Some(SecretString::from(token.trim().to_owned())))?)
     }
 
     fn base(&self) -> String {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::attempt::{Attempt, Outcome};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Clock;
 use crate::domain::delivery::{Delivery, State};
 use crate::service::deliveries::DeliveryView;
 
@@ -22,7 +22,7 @@ pub(super) struct DeliverySummary<'a> {
     /// Until when the receiver asked for no request.
     pub(super) wait_until: Option<Timestamp>,
     pub(super) circuit_open: bool,
-    pub(super) now: Timestamp,
+    pub(super) clock: &'a dyn Clock,
 }
 
 impl fmt::Display for DeliverySummary<'_> {
@@ -96,7 +96,9 @@ impl DeliverySummary<'_> {
                 let why = self.held.as_deref().unwrap_or_default();
                 return write!(out, "; held: {why}");
             }
-            (Some(true), Some(at)) if at > self.now => write!(out, "; next attempt at {at}")?,
+            (Some(true), Some(at)) if at > self.clock.service_now() => {
+                write!(out, "; next attempt at {}", self.clock.to_wall(at))?;
+            }
             (Some(true), _) => out.write_str("; due now")?,
         }
         if self.circuit_open {
@@ -105,7 +107,7 @@ impl DeliverySummary<'_> {
         if let Some(until) = self.wait_until {
             write!(out, ", but the receiver asked for no request until {until}")?;
         }
-        write!(out, "; deadline {}", self.delivery.deadline_at)
+        write!(out, "; deadline {}", self.clock.to_wall(self.delivery.deadline_at))
     }
 
     fn dead(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

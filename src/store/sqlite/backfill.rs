@@ -11,7 +11,7 @@ use super::job::{self, finish, read_in, save};
 use super::keyset::{Scan, Span};
 use super::row::{self, EVENT_COLUMNS};
 use super::writer::step::{Step, Tx};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::id::{EventId, JobId, MappingId};
 use crate::domain::job::{JobFilter, JobState};
 use crate::store::{BackfillCursor, BackfillPage, BackfillStep, JobStep, RunningBackfill};
@@ -114,7 +114,7 @@ impl Step for Backfill {
         stored.job.done += u64::try_from(due.len()).unwrap_or(u64::MAX);
         stored.cursor = step.to.0;
         if step.is_last {
-            finish(tx, &mut stored, step.now)?;
+            finish(tx, &mut stored, step.now.wall)?;
         } else {
             save(tx, &stored)?;
         }
@@ -127,20 +127,21 @@ fn make(
     tx: &mut Tx<'_>,
     event_id: EventId,
     (mapping_id, again): (MappingId, bool),
-    now: Timestamp,
+    now: Moment,
 ) -> Result<bool, Failure> {
     let id = tx.state.next_delivery_id;
     let sql = format!(
         "INSERT INTO deliveries (id, event_id, mapping_id, destination_id, accepted_at,
             deadline_at, state, token, tried, due_at)
-         SELECT ?3, e.id, m.id, m.destination_id, ?4, ?4 + 1000 * coalesce(
+         SELECT ?3, e.id, m.id, m.destination_id, ?4, ?6 + 1000 * coalesce(
             (SELECT json_extract(settings, '$.window_ms') FROM destinations
                 WHERE id = m.destination_id), 14400000),
-            'pending', 0, 0, ?4
+            'pending', 0, 0, ?6
          FROM events AS e CROSS JOIN mappings AS m
          WHERE e.id = ?2 AND m.id = ?1 AND m.removed_at IS NULL AND (?5 OR NOT {HAS_DELIVERY})"
     );
-    let made = tx.execute(&sql, params![mapping_id.0, event_id.0, id, now.as_micros(), again])?;
+    let (wall, service) = (now.wall.as_micros(), now.service.as_micros());
+    let made = tx.execute(&sql, params![mapping_id.0, event_id.0, id, wall, again, service])?;
     if made == 0 {
         return Ok(false);
     }

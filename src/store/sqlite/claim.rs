@@ -11,9 +11,10 @@ use sqlx::sqlite::SqliteConnection;
 use super::error::Failure;
 use super::row::{self, EVENT_COLUMNS, int, small};
 use super::writer::step::{Step, Tx};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 
 /// The most overdue deliveries that a claim makes dead letters of for each mapping.
@@ -36,7 +37,7 @@ const DEAD_LETTER_FOUND: &str =
     "UPDATE deliveries SET state = 'dead', reason = 'deadline', due_at = NULL,
         settled_at = ?2
      WHERE id IN (SELECT value FROM json_each(?1))
-        AND state = 'pending' AND tried > 0 AND deadline_at <= ?2";
+        AND state = 'pending' AND tried > 0 AND deadline_at <= ?3";
 /// For each given mapping, when its next pending delivery is due.
 const NEXT_DUE: &str = "SELECT wanted.value, (SELECT min(due_at) FROM deliveries
         WHERE state = 'pending' AND mapping_id = wanted.value)
@@ -46,7 +47,7 @@ const NEXT_DUE: &str = "SELECT wanted.value, (SELECT min(due_at) FROM deliveries
 pub(super) async fn next_due(
     conn: &mut SqliteConnection,
     mappings: &[MappingId],
-) -> Result<Vec<(MappingId, Timestamp)>, sqlx::Error> {
+) -> Result<Vec<(MappingId, ServiceTime)>, sqlx::Error> {
     let wanted = json(mappings.iter().map(|it| it.0));
     let rows: Vec<(i64, Option<i64>)> =
         sqlx::query_as(NEXT_DUE).bind(wanted).fetch_all(conn).await?;
@@ -66,8 +67,8 @@ pub(super) async fn events(
     rows.iter().map(|row| row::event(row).map(|it| (it.id, Arc::new(it.event)))).collect()
 }
 
-fn due(mapping_id: i64, due_at: Option<i64>) -> Option<(MappingId, Timestamp)> {
-    Some((MappingId(mapping_id), Timestamp::from_micros(due_at?)))
+fn due(mapping_id: i64, due_at: Option<i64>) -> Option<(MappingId, ServiceTime)> {
+    Some((MappingId(mapping_id), ServiceTime::from_micros(due_at?)))
 }
 
 /// Keys as a JSON array, for `json_each`.
@@ -85,8 +86,8 @@ pub(super) struct Claimed {
     pub(super) token: u32,
     pub(super) tried: u32,
     pub(super) accepted_at: Timestamp,
-    pub(super) deadline_at: Timestamp,
-    pub(super) lease_expires_at: Timestamp,
+    pub(super) deadline_at: ServiceTime,
+    pub(super) lease_expires_at: ServiceTime,
 }
 
 impl Claimed {
@@ -96,7 +97,7 @@ impl Claimed {
     }
 
     /// Whether it was tried and its deadline has passed.
-    fn is_overdue(&self, now: Timestamp) -> bool {
+    fn is_overdue(&self, now: ServiceTime) -> bool {
         self.tried > 0 && self.deadline_at <= now
     }
 
@@ -120,7 +121,7 @@ impl Claimed {
 #[derive(Debug, Default)]
 pub(super) struct Leased {
     pub(super) deliveries: Vec<Claimed>,
-    pub(super) next_due: Vec<(MappingId, Timestamp)>,
+    pub(super) next_due: Vec<(MappingId, ServiceTime)>,
     pub(super) overdue: Vec<(MappingId, u64)>,
 }
 
@@ -154,9 +155,9 @@ fn serve(
     let (now, before) = (request.now, leased.deliveries.len());
     let mut lease = tx.prepare(LEASE)?;
     let mut dead = 0;
-    for claimed in find_due(tx, want, now)? {
-        if claimed.is_overdue(now) {
-            tx.execute(DEAD_LETTER, params![claimed.id.0, now.as_micros()])?;
+    for claimed in find_due(tx, want, now.service)? {
+        if claimed.is_overdue(now.service) {
+            tx.execute(DEAD_LETTER, params![claimed.id.0, now.wall.as_micros()])?;
             dead += 1;
         } else {
             lease.execute(params![
@@ -183,7 +184,7 @@ fn serve(
 
 /// Due deliveries up to the limit, as they will be leased: a deadline from before the mapping was resumed
 /// is replaced by that of the resumed window, which starts with no tries.
-fn find_due(tx: &Tx<'_>, want: &ClaimWant, now: Timestamp) -> rusqlite::Result<Vec<Claimed>> {
+fn find_due(tx: &Tx<'_>, want: &ClaimWant, now: ServiceTime) -> rusqlite::Result<Vec<Claimed>> {
     if want.limit == 0 {
         return Ok(Vec::new());
     }
@@ -195,7 +196,7 @@ fn find_due(tx: &Tx<'_>, want: &ClaimWant, now: Timestamp) -> rusqlite::Result<V
     };
     let read = |row: &Row<'_>| {
         let tried = small(row.get(3)?);
-        let deadline_at = Timestamp::from_micros(row.get(5)?);
+        let deadline_at = ServiceTime::from_micros(row.get(5)?);
         let is_resumed = deadline_at < want.resumed_deadline_at;
         Ok::<_, rusqlite::Error>(Claimed {
             id: DeliveryId(row.get(0)?),
@@ -216,7 +217,7 @@ fn find_due(tx: &Tx<'_>, want: &ClaimWant, now: Timestamp) -> rusqlite::Result<V
 #[derive(Debug)]
 pub(super) struct DeadLetterOverdue {
     pub(super) found: Vec<i64>,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 impl Step for DeadLetterOverdue {
@@ -229,7 +230,9 @@ impl Step for DeadLetterOverdue {
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
         let found = json(self.found.iter().copied());
-        let dead = tx.execute(DEAD_LETTER_FOUND, params![found, self.now.as_micros()])?;
+        let Moment { wall, service } = self.now;
+        let values = params![found, wall.as_micros(), service.as_micros()];
+        let dead = tx.execute(DEAD_LETTER_FOUND, values)?;
         tx.state.ledger.pending = tx.state.ledger.pending.saturating_sub(dead);
         tx.state.ledger.dead += dead;
         Ok(dead)
@@ -240,7 +243,7 @@ impl Step for DeadLetterOverdue {
 pub(super) async fn find_overdue(
     conn: &mut SqliteConnection,
     want: &ClaimWant,
-    now: Timestamp,
+    now: ServiceTime,
 ) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT id FROM deliveries

@@ -141,6 +141,9 @@ impl Step for PutConnection {
         match &self.change.state {
             ConnectionState::Connected { tokens, expires_at } => {
                 self.connect(tx, tokens, *expires_at)?;
+                if !connected {
+                    self.resume(tx)?;
+                }
             }
             ConnectionState::Lost { fault } => disconnect(tx, id, fault)?,
         }
@@ -188,6 +191,15 @@ impl PutConnection {
                 &tokens.sealed,
                 tokens.created_at.as_micros()
             ],
+        )?;
+        Ok(())
+    }
+
+    /// Deliveries that were held until now get a fresh window.
+    fn resume(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        tx.execute(
+            "UPDATE destinations SET resumed_at = ? WHERE id = ?",
+            params![tx.clock.service_now().as_micros(), self.change.destination_id.0],
         )?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::row::Columns;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::store::{IdempotencyKey, IdempotencyState};
 
 /// How long a key is kept.
@@ -20,7 +21,7 @@ pub(super) struct Begin {
     pub(super) key: IdempotencyKey,
     pub(super) fingerprint: [u8; 32],
     pub(super) process: Timestamp,
-    pub(super) now: Timestamp,
+    pub(super) now: ServiceTime,
 }
 
 impl Step for Begin {

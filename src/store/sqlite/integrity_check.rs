@@ -7,14 +7,14 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::Failure;
 use super::row::{self, count, read_ledger};
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 use crate::store::Finding;
 use crate::store::consistency::{self, CountedDeliveries};
 
 /// Runs every check.
 pub(super) async fn check(
     conn: &mut SqliteConnection,
-    now: Timestamp,
+    now: ServiceTime,
     has_room: bool,
 ) -> Result<Vec<Finding>, Failure> {
     Ok(vec![
@@ -176,7 +176,7 @@ async fn keys(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
 }
 
 /// An overdue lease means that the lease reaper is not running.
-async fn leases(conn: &mut SqliteConnection, now: Timestamp) -> Result<Finding, Failure> {
+async fn leases(conn: &mut SqliteConnection, now: ServiceTime) -> Result<Finding, Failure> {
     const OVERDUE_US: i64 = 5 * 60 * 1_000_000;
     let row = sqlx::query(
         "SELECT count(*), coalesce(sum(lease_expires_at < ?), 0) FROM deliveries

@@ -13,10 +13,11 @@ use super::row::{self, Columns, Row, count, foreign, from_json, int, to_json};
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::delivery::State;
 use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{JobPreview, JobQuery, JobStep};
 
 /// Scans of a preview.
@@ -184,7 +185,7 @@ impl Step for Create {
 #[derive(Debug)]
 pub(super) struct Advance {
     pub(super) selected: Selected,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 /// What a step acts on.
@@ -260,8 +261,8 @@ impl Step for Advance {
         let mut due = Vec::new();
         for delivery in &self.selected.deliveries {
             let is_done = match action {
-                JobAction::Redrive => redrive(tx, delivery, self.now)?,
-                JobAction::Discard => discard(tx, delivery, self.now)?,
+                JobAction::Redrive => redrive(tx, delivery, self.now.service)?,
+                JobAction::Discard => discard(tx, delivery, self.now.wall)?,
                 // It selects no deliveries: `backfill.rs`.
                 JobAction::Backfill => false,
             };
@@ -272,7 +273,7 @@ impl Step for Advance {
         }
         stored.cursor = self.selected.cursor;
         if self.selected.is_last {
-            finish(tx, &mut stored, self.now)?;
+            finish(tx, &mut stored, self.now.wall)?;
         } else {
             save(tx, &stored)?;
         }
@@ -311,7 +312,7 @@ pub(super) fn save(tx: &Tx<'_>, stored: &StoredJob) -> rusqlite::Result<()> {
 }
 
 /// Makes a dead letter due again; false when it has changed since the selection.
-fn redrive(tx: &mut Tx<'_>, it: &SelectedDelivery, now: Timestamp) -> rusqlite::Result<bool> {
+fn redrive(tx: &mut Tx<'_>, it: &SelectedDelivery, now: ServiceTime) -> rusqlite::Result<bool> {
     let changed = tx.execute(
         "UPDATE deliveries SET state = 'pending', due_at = ?1, tried = 0,
             settled_at = NULL, reason = NULL,

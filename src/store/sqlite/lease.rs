@@ -1,22 +1,20 @@
-//! Leases between claim and record: release, expired leases without an outcome, and the shift of the whole
-//! schedule when the clock steps.
+//! Leases between claim and record: release, extension, and expired leases without an outcome.
 
 use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::dedup::tables;
 use super::error::Failure;
 use super::row::Columns;
 use super::writer::step::{Step, Tx};
-use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, MappingId, NodeId};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{ExpiredLease, LeaseRef};
 
 /// Releases leases unused.
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) leases: Vec<LeaseRef>,
-    pub(super) due_at: Timestamp,
+    pub(super) due_at: ServiceTime,
 }
 
 impl Step for Release {
@@ -48,7 +46,7 @@ impl Step for Release {
 #[derive(Debug)]
 pub(super) struct Extend {
     pub(super) leases: Vec<LeaseRef>,
-    pub(super) until: Timestamp,
+    pub(super) until: ServiceTime,
 }
 
 impl Step for Extend {
@@ -75,7 +73,7 @@ impl Step for Extend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExpiryScope {
     /// Those whose `lease_expires_at` is at or before this.
-    Until(Timestamp),
+    Until(ServiceTime),
     /// Those of every other node, which have all ended.
     OtherThan(NodeId),
 }
@@ -113,34 +111,9 @@ fn read_expired(row: &sqlx::sqlite::SqliteRow) -> Result<ExpiredLease, Failure> 
         mapping_id: MappingId(from.take()?),
         token: from.small()?,
         node_id: NodeId(from.take()?),
-        expires_at: from.at()?,
+        expires_at: from.service_at()?,
         tried: from.small()?,
         unknown: from.small()?,
-        deadline_at: from.at()?,
+        deadline_at: from.service_at()?,
     })
-}
-
-/// Shifts the schedule by a step of the clock.
-#[derive(Debug)]
-pub(super) struct Shift {
-    pub(super) micros: i64,
-}
-
-impl Step for Shift {
-    type Answer = ();
-    const CONTEXT: &'static str = "shift the schedule";
-
-    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        for sql in [
-            "UPDATE deliveries SET due_at = due_at + ?1, deadline_at = deadline_at + ?1
-             WHERE state = 'pending'",
-            "UPDATE deliveries
-             SET lease_expires_at = lease_expires_at + ?1, deadline_at = deadline_at + ?1
-             WHERE state = 'leased'",
-        ] {
-            tx.execute(sql, params![self.micros])?;
-        }
-        tables::shift(tx, self.micros)?;
-        Ok(())
-    }
 }

@@ -46,6 +46,7 @@ mod record;
 mod removed;
 mod row;
 mod scan;
+mod service_time;
 mod siblings;
 mod statistics;
 mod test_send;

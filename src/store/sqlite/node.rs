@@ -1,18 +1,18 @@
 //! Nodes and their heartbeats.
 
 use rusqlite::params;
-use sqlx::sqlite::SqliteConnection;
 
 use super::error::Failure;
+use super::service_time;
 use super::writer::step::{Step, Tx};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::id::NodeId;
 
 /// Registers a node.
 #[derive(Debug)]
 pub(super) struct RegisterNode {
     pub(super) name: String,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 impl Step for RegisterNode {
@@ -22,8 +22,9 @@ impl Step for RegisterNode {
     fn run(&self, tx: &mut Tx<'_>) -> Result<NodeId, Failure> {
         let id = tx.sqlite.insert(
             "INSERT INTO nodes (name, started_at, last_seen_at) VALUES (?1, ?2, ?2)",
-            params![self.name, self.now.as_micros()],
+            params![self.name, self.now.wall.as_micros()],
         )?;
+        service_time::note(tx, self.now)?;
         Ok(NodeId(id))
     }
 }
@@ -32,7 +33,7 @@ impl Step for RegisterNode {
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     pub(super) node_id: NodeId,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 impl Step for Heartbeat {
@@ -42,17 +43,9 @@ impl Step for Heartbeat {
     fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         tx.execute(
             "UPDATE nodes SET last_seen_at = ? WHERE id = ?",
-            params![self.now.as_micros(), self.node_id.0],
+            params![self.now.wall.as_micros(), self.node_id.0],
         )?;
+        service_time::note(tx, self.now)?;
         Ok(())
     }
-}
-
-/// The newest heartbeat of any node.
-pub(super) async fn last_seen_at(
-    conn: &mut SqliteConnection,
-) -> Result<Option<Timestamp>, sqlx::Error> {
-    let newest: Option<i64> =
-        sqlx::query_scalar("SELECT max(last_seen_at) FROM nodes").fetch_one(conn).await?;
-    Ok(newest.map(Timestamp::from_micros))
 }

@@ -217,10 +217,15 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 fn migrations() -> Vec<Migration> {
     let outbox = include_str!("../../../migrations/sqlite/0001_outbox.sql");
     let removed = include_str!("../../../migrations/sqlite/0002_removed.sql");
+    let service_time = include_str!("../../../migrations/sqlite/0003_service_time.sql");
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    vec![simple(1, "outbox", outbox), simple(2, "removed", removed)]
+    vec![
+        simple(1, "outbox", outbox),
+        simple(2, "removed", removed),
+        simple(3, "service time", service_time),
+    ]
 }
 
 /// The newest schema version this program knows.

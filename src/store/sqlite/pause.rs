@@ -10,14 +10,15 @@ use super::row::{Columns, foreign};
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::pause::{Pause, PauseCause, PauseState, PauseTarget};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{ReceiverWait, StoreError};
 
 /// The rows of [`pause`].
 pub(super) const SELECT: &str =
-    "SELECT kind, subject_id, state, rate_per_second, changed_at, changed_by, cause, note
+    "SELECT kind, subject_id, state, rate_per_second, changed_at, resumed_at, changed_by, cause,
+        note
      FROM pauses ORDER BY kind, subject_id";
 
 /// The rows of [`receiver_wait`].
@@ -26,11 +27,12 @@ pub(super) const SELECT_WAITS: &str =
 
 const READ: &str = "SELECT state, rate_per_second FROM pauses WHERE kind = ? AND subject_id = ?";
 const PUT: &str = "INSERT INTO pauses
-        (kind, subject_id, state, rate_per_second, changed_at, changed_by, cause, note)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        (kind, subject_id, state, rate_per_second, changed_at, changed_by, cause, note, resumed_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (kind, subject_id) DO UPDATE SET state = excluded.state,
         rate_per_second = excluded.rate_per_second, changed_at = excluded.changed_at,
-        changed_by = excluded.changed_by, cause = excluded.cause, note = excluded.note";
+        changed_by = excluded.changed_by, cause = excluded.cause, note = excluded.note,
+        resumed_at = coalesce(excluded.resumed_at, resumed_at)";
 const DESTINATION_PATH: &str = "SELECT s.name || '/' || d.name
      FROM destinations AS d JOIN sources AS s ON s.id = d.source_id
      WHERE d.id = ? AND d.removed_at IS NULL";
@@ -46,15 +48,16 @@ pub(super) fn pause(row: &SqliteRow) -> Result<Pause, Failure> {
     let word: String = from.take()?;
     let state = PauseState::parse(&word, from.take()?);
     let state = state.ok_or_else(|| foreign("the state of a pause", &word))?;
-    let (changed_at, changed_by) = (from.at()?, from.take()?);
+    let (changed_at, resumed_at) = (from.at()?, from.maybe_service_at()?);
+    let changed_by = from.take()?;
     let word = from.text()?;
     let cause = PauseCause::parse(word).ok_or_else(|| foreign("the cause of a pause", word))?;
-    Ok(Pause { target, state, changed_at, changed_by, cause, note: from.take()? })
+    Ok(Pause { target, state, changed_at, resumed_at, changed_by, cause, note: from.take()? })
 }
 
 pub(super) fn receiver_wait(row: &SqliteRow) -> Result<ReceiverWait, Failure> {
     let mut from = Columns::from(row, 0);
-    Ok(ReceiverWait { mapping_id: MappingId(from.take()?), until: from.at()? })
+    Ok(ReceiverWait { mapping_id: MappingId(from.take()?), until: from.service_at()? })
 }
 
 fn read(tx: &Tx<'_>, target: PauseTarget) -> Result<PauseState, Failure> {
@@ -82,6 +85,10 @@ fn put(
     (state, cause): (PauseState, PauseCause),
     act: &Act,
 ) -> Result<(), Failure> {
+    let resumed_at = match state {
+        PauseState::Paused => None,
+        PauseState::Draining { .. } | PauseState::Resumed => Some(tx.clock.service_now()),
+    };
     let values = params![
         target.kind(),
         target.key(),
@@ -90,7 +97,8 @@ fn put(
         act.at.as_micros(),
         &act.actor,
         cause.as_str(),
-        &act.note
+        &act.note,
+        resumed_at.map(ServiceTime::as_micros)
     ];
     tx.execute(PUT, values)?;
     Ok(())
@@ -187,7 +195,7 @@ impl Step for ResumeStep {
 #[derive(Debug)]
 pub(super) struct EndDrain {
     pub(super) target: PauseTarget,
-    pub(super) resumed_at: Timestamp,
+    pub(super) resumed_at: ServiceTime,
 }
 
 impl Step for EndDrain {
@@ -197,7 +205,7 @@ impl Step for EndDrain {
     fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         tx.execute(
             "UPDATE pauses SET state = 'resumed', rate_per_second = NULL
-             WHERE kind = ? AND subject_id = ? AND state = 'draining' AND changed_at = ?",
+             WHERE kind = ? AND subject_id = ? AND state = 'draining' AND resumed_at = ?",
             params![self.target.kind(), self.target.key(), self.resumed_at.as_micros()],
         )?;
         Ok(())
@@ -208,7 +216,7 @@ impl Step for EndDrain {
 #[derive(Debug)]
 pub(super) struct PutReceiverWaits {
     pub(super) mappings: Vec<MappingId>,
-    pub(super) until: Option<Timestamp>,
+    pub(super) until: Option<ServiceTime>,
 }
 
 impl Step for PutReceiverWaits {

@@ -169,7 +169,7 @@ fn destination(row: &SqliteRow) -> Result<Destination, Failure> {
         source_id: SourceId(from.take()?),
         name: from.take()?,
         enabled: from.take()?,
-        resumed_at: from.at()?,
+        resumed_at: from.service_at()?,
         settings: from_json("destination settings", from.text()?)?,
         created_at: from.at()?,
     })
@@ -182,7 +182,7 @@ fn mapping(row: &SqliteRow) -> Result<Mapping, Failure> {
         destination_id: DestinationId(from.take()?),
         name: from.take()?,
         enabled: from.take()?,
-        resumed_at: from.at()?,
+        resumed_at: from.service_at()?,
         created_at: from.at()?,
         revision: revision(&mut from)?,
     })

@@ -10,10 +10,10 @@ use super::pipeline_rename;
 use super::row::{Columns, from_json, to_json};
 use super::writer::step::{Step, Tx};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::store::{PipelineChange, StoreError};
 
 /// The kind of auth that holds deliveries without a connection: a change to another kind resumes them.
@@ -155,7 +155,7 @@ impl Applying<'_> {
     ) -> Result<(), Failure> {
         let auth = &settings.auth;
         let settings = to_json(settings)?;
-        let now = self.act.at.as_micros();
+        let (now, resumed_at) = (self.act.at.as_micros(), tx.clock.service_now().as_micros());
         let found: Option<i64> = tx.sqlite.first(
             "SELECT id FROM destinations
              WHERE source_id = ? AND name = ? AND removed_at IS NULL",
@@ -169,13 +169,20 @@ impl Applying<'_> {
                         WHEN NOT ?5 AND json_extract(settings, '$.auth.kind') = ?6 THEN ?3
                         ELSE resumed_at END
                  WHERE id = ?4",
-                params![settings, enabled, now, id, auth.needs_connection(), NEEDS_CONNECTION],
+                params![
+                    settings,
+                    enabled,
+                    resumed_at,
+                    id,
+                    auth.needs_connection(),
+                    NEEDS_CONNECTION
+                ],
             )?,
             None => tx.execute(
                 "INSERT INTO destinations
                     (source_id, name, settings, enabled, resumed_at, created_at)
-                 VALUES (?4, ?5, ?1, ?2, ?3, ?3)",
-                params![settings, enabled, now, source_id, name],
+                 VALUES (?4, ?5, ?1, ?2, ?3, ?6)",
+                params![settings, enabled, resumed_at, source_id, name, now],
             )?,
         };
         Ok(())
@@ -212,7 +219,7 @@ impl Applying<'_> {
         enabled: bool,
         definition: &MappingDefinition,
     ) -> Result<(), Failure> {
-        let now = self.act.at.as_micros();
+        let resumed_at = tx.clock.service_now().as_micros();
         let found = tx.sqlite.first(
             "SELECT m.id, r.number, r.definition FROM mappings AS m
              JOIN mapping_revisions AS r ON r.id = m.revision_id
@@ -230,7 +237,7 @@ impl Applying<'_> {
             "UPDATE mappings SET enabled = ?1,
                 resumed_at = CASE WHEN ?1 AND NOT enabled THEN ?2 ELSE resumed_at END
              WHERE id = ?3",
-            params![enabled, now, id],
+            params![enabled, resumed_at, id],
         )?;
         let current: MappingDefinition = from_json("a mapping definition", &current)?;
         if current != *definition {
@@ -256,8 +263,16 @@ impl Applying<'_> {
         tx.execute(
             "INSERT INTO mappings
                 (id, destination_id, name, enabled, resumed_at, revision_id, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5)",
-            params![id, destination_id, name, enabled, self.act.at.as_micros(), revision_id],
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                id,
+                destination_id,
+                name,
+                enabled,
+                tx.clock.service_now().as_micros(),
+                revision_id,
+                self.act.at.as_micros()
+            ],
         )?;
         Ok(())
     }
@@ -365,7 +380,7 @@ fn put_write_key(
             &sealed.key_id,
             &sealed.sealed,
             sealed.created_at.as_micros(),
-            sealed.retires_at.map(Timestamp::as_micros)
+            sealed.retires_at.map(ServiceTime::as_micros)
         ],
     )?;
     Ok(())
@@ -375,7 +390,7 @@ fn put_shared_secret(
     tx: &mut Tx<'_>,
     destination_id: i64,
     secret: Option<&SealedSecret>,
-    retire_at: Timestamp,
+    retire_at: ServiceTime,
 ) -> Result<(), Failure> {
     let Some(secret) = secret else {
         tx.execute("DELETE FROM shared_secrets WHERE destination_id = ?", params![destination_id])?;

@@ -6,7 +6,9 @@ use rusqlite::params;
 
 use super::error::Failure;
 use super::row::{count, foreign};
+use super::service_time;
 use super::writer::step::{Step, Tx};
+use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::store::{PruneRequest, Pruned};
 
@@ -48,6 +50,13 @@ const DELIVERIES: &str = "(WITH gone (first, after) AS MATERIALIZED
 #[derive(Debug)]
 pub(super) struct Prune(pub(super) PruneRequest);
 
+/// What is older may be removed, in the wall time of the records.
+#[derive(Clone, Copy, Debug)]
+struct Cutoffs {
+    settled: Timestamp,
+    dead: Timestamp,
+}
+
 /// An event's keys.
 #[derive(Clone, Copy, Debug)]
 struct Expired {
@@ -65,7 +74,11 @@ impl Step for Prune {
     }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Pruned, Failure> {
-        let (expired, more) = self.scan(tx)?;
+        let before = Cutoffs {
+            settled: service_time::wall_before(tx, self.0.settled_before)?,
+            dead: service_time::wall_before(tx, self.0.dead_before)?,
+        };
+        let (expired, more) = self.scan(tx, &before)?;
         let mut pruned = Pruned { more, ..Pruned::default() };
         for events in expired.chunks(128) {
             remove(tx, events, &mut pruned)?;
@@ -79,12 +92,12 @@ impl Step for Prune {
 
 impl Prune {
     /// The next events of the sweep that may be removed, and whether there are more to scan.
-    fn scan(&self, tx: &mut Tx<'_>) -> Result<(Vec<Expired>, bool), Failure> {
-        let PruneRequest { settled_before, dead_before, limit } = self.0;
+    fn scan(&self, tx: &mut Tx<'_>, before: &Cutoffs) -> Result<(Vec<Expired>, bool), Failure> {
+        let limit = self.0.limit;
         let from = tx.state.pruned_to;
         let (mut expired, mut last) = (Vec::new(), None);
         let values =
-            params![settled_before.as_micros(), dead_before.as_micros(), from, i64::from(limit)];
+            params![before.settled.as_micros(), before.dead.as_micros(), from, i64::from(limit)];
         let scanned = tx.sqlite.all(SCAN, values, |row| {
             let event = Expired {
                 event_id: row.get(0)?,
@@ -101,7 +114,7 @@ impl Prune {
         if let Some((event_id, is_young)) = last {
             tx.state.pruned_to = event_id;
             if more && is_young {
-                more = self.is_older_ahead(tx)?;
+                more = is_older_ahead(tx, before)?;
             }
         }
         if !more {
@@ -109,20 +122,20 @@ impl Prune {
         }
         Ok((expired, more))
     }
+}
 
-    /// Whether any event ahead of the sweep may be old enough. Keys mostly rise with time, but events accepted
-    /// while the clock was ahead would stop a sweep that ends at the first young one: it probes ahead at
-    /// doubling distances.
-    fn is_older_ahead(&self, tx: &Tx<'_>) -> rusqlite::Result<bool> {
-        tx.sqlite.one(
-            "WITH RECURSIVE ahead (keys) AS
-                (VALUES (1) UNION ALL SELECT keys * 2 FROM ahead WHERE keys < 1 << 40)
-             SELECT EXISTS (SELECT 1 FROM ahead WHERE (SELECT received_at FROM events
-                WHERE id >= ? + ahead.keys ORDER BY id LIMIT 1) < ?)",
-            params![tx.state.pruned_to, self.0.settled_before.max(self.0.dead_before).as_micros(),],
-            |row| row.get(0),
-        )
-    }
+/// Whether any event ahead of the sweep may be old enough. Keys mostly rise with time, but events accepted while
+/// the clock was ahead would stop a sweep that ends at the first young one: it probes ahead at doubling
+/// distances.
+fn is_older_ahead(tx: &Tx<'_>, before: &Cutoffs) -> rusqlite::Result<bool> {
+    tx.sqlite.one(
+        "WITH RECURSIVE ahead (keys) AS
+            (VALUES (1) UNION ALL SELECT keys * 2 FROM ahead WHERE keys < 1 << 40)
+         SELECT EXISTS (SELECT 1 FROM ahead WHERE (SELECT received_at FROM events
+            WHERE id >= ? + ahead.keys ORDER BY id LIMIT 1) < ?)",
+        params![tx.state.pruned_to, before.settled.max(before.dead).as_micros()],
+        |row| row.get(0),
+    )
 }
 
 fn remove(tx: &mut Tx<'_>, events: &[Expired], pruned: &mut Pruned) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::ledger::Ledger;
 use crate::domain::retry::Next;
+use crate::domain::service_time::ServiceTime;
 use crate::store::{Record, Recorded};
 
 const SETTLE: &str = "UPDATE deliveries SET state = ?3, due_at = ?4, settled_at = ?5, reason = ?6,
@@ -54,10 +55,10 @@ pub(super) fn record(tx: &mut Tx<'_>, records: &[&Record]) -> rusqlite::Result<V
 /// The new state of a delivery.
 struct Change {
     state: State,
-    due_at: Option<Timestamp>,
+    due_at: Option<ServiceTime>,
     settled_at: Option<Timestamp>,
     reason: Option<Reason>,
-    renewed_until: Option<Timestamp>,
+    renewed_until: Option<ServiceTime>,
 }
 
 impl Change {
@@ -89,12 +90,12 @@ fn apply(settle: &mut Statement<'_>, record: &Record) -> rusqlite::Result<bool> 
         record.delivery_id.0,
         record.token,
         change.state.as_str(),
-        change.due_at.map(Timestamp::as_micros),
+        change.due_at.map(ServiceTime::as_micros),
         change.settled_at.map(Timestamp::as_micros),
         change.reason.map(Reason::as_str),
         record.attempt.outcome.as_str(),
         record.attempt.status,
-        change.renewed_until.map(Timestamp::as_micros),
+        change.renewed_until.map(ServiceTime::as_micros),
         counts_as_try(record),
     ])?;
     Ok(changed == 1)

@@ -18,6 +18,7 @@ use crate::domain::id::{
 };
 use crate::domain::ledger::Ledger;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::domain::trace::Trace;
 use crate::store::{DeliveryRow, StoreError, TestSend, TestSendRow};
 
@@ -143,6 +144,16 @@ impl<'a> Columns<'a> {
         self.take::<i64>().map(Timestamp::from_micros)
     }
 
+    /// The next column as a service time.
+    pub(super) fn service_at(&mut self) -> Result<ServiceTime, SqliteError> {
+        self.take::<i64>().map(ServiceTime::from_micros)
+    }
+
+    /// The next column as a service time, if it is not NULL.
+    pub(super) fn maybe_service_at(&mut self) -> Result<Option<ServiceTime>, SqliteError> {
+        Ok(self.take::<Option<i64>>()?.map(ServiceTime::from_micros))
+    }
+
     /// The next column as a time, if it is not NULL.
     pub(super) fn maybe_at(&mut self) -> Result<Option<Timestamp>, SqliteError> {
         Ok(self.take::<Option<i64>>()?.map(Timestamp::from_micros))
@@ -161,7 +172,7 @@ impl<'a> Columns<'a> {
             key_id: self.take()?,
             sealed: self.take()?,
             created_at: self.at()?,
-            retires_at: self.maybe_at()?,
+            retires_at: self.maybe_service_at()?,
         })
     }
 }
@@ -243,12 +254,12 @@ pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
         destination_id: DestinationId(from.take()?),
         state: word("the delivery state", from.text()?, State::parse)?,
         accepted_at: from.at()?,
-        due_at: from.maybe_at()?,
-        deadline_at: from.at()?,
+        due_at: from.maybe_service_at()?,
+        deadline_at: from.service_at()?,
         token: from.small()?,
         tried: from.small()?,
         lease_node_id: from.take::<Option<i64>>()?.map(NodeId),
-        lease_expires_at: from.maybe_at()?,
+        lease_expires_at: from.maybe_service_at()?,
         settled_at: from.maybe_at()?,
         reason: maybe_word("the reason", from.maybe_text()?, Reason::parse)?,
         last_outcome: maybe_word("the outcome", from.maybe_text()?, Outcome::parse)?,

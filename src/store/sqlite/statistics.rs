@@ -10,6 +10,7 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use super::error::Failure;
 use super::row::{Columns, count, int};
+use super::service_time;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
@@ -58,7 +59,9 @@ impl Step for AddStatistics {
     const CONTEXT: &'static str = "add statistics";
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        let Some(newest_at) = self.0.iter().map(|row| row.minute_at).max() else { return Ok(()) };
+        if self.0.is_empty() {
+            return Ok(());
+        }
         for row in &self.0 {
             let hour_at = row.minute_at.start_of(HOUR_MICROS);
             add(tx, "statistics", row.minute_at, row)?;
@@ -66,10 +69,15 @@ impl Step for AddStatistics {
         }
         for (table, kept) in [("statistics", MINUTES_KEPT), ("statistics_hours", HOURS_KEPT)] {
             let sql = format!("DELETE FROM {table} WHERE minute_at < ?");
-            tx.execute(&sql, params![(newest_at - kept).as_micros()])?;
+            tx.execute(&sql, params![expired_before(tx, kept)?.as_micros()])?;
         }
         Ok(())
     }
+}
+
+/// What is older is no longer kept.
+fn expired_before(tx: &Tx<'_>, kept: Duration) -> rusqlite::Result<Timestamp> {
+    service_time::wall_before(tx, tx.clock.service_now() - kept)
 }
 
 fn add(
@@ -120,7 +128,7 @@ impl Step for NoteLevel {
         tx.execute(
             "DELETE FROM levels
              WHERE minute_at < (SELECT max(minute_at) FROM levels WHERE minute_at < ?)",
-            params![(self.now - LEVELS_KEPT).as_micros()],
+            params![expired_before(tx, LEVELS_KEPT)?.as_micros()],
         )?;
         Ok(())
     }

@@ -151,7 +151,7 @@ async fn next_batch(
         () = stopping.cancelled() => return None,
     };
     let mut spans = vec![first];
-    let until = clock.now() + LINGER;
+    let until = clock.service_now() + LINGER;
     while spans.len() < BATCH_SPANS {
         tokio::select! {
             biased;

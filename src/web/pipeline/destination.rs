@@ -24,6 +24,7 @@ use super::destination_form::{DestinationForm, FIELDS};
 use super::editor::{Editor, PageContext, status};
 use super::target::{Breadcrumb, PathTarget, breadcrumbs, breadcrumbs_to, path};
 use crate::domain::auth::Operator;
+use crate::domain::clock::Timestamp;
 use crate::pipeline::{Found, Target};
 use crate::service::connection::{BegunView, Names};
 use crate::service::pauses::PauseView;
@@ -169,7 +170,8 @@ impl DestinationPage {
             mappings: mappings.iter().map(|it| MappingRow::of(it, &health)).collect(),
             health,
             deleted_with: (count > 0).then(|| counted(count, "mapping", "mappings")),
-            previous_secret_expires_at: previous_secret_expiry(&pipeline, target, &layout),
+            previous_secret_expires_at: previous_secret_expiry(&pipeline, target, web)
+                .map(|at| layout.time_at(at)),
             edit,
             tag: version.tag,
             layout,
@@ -200,18 +202,16 @@ fn state(detail: &DestinationDetail, health: &HealthView) -> Badge {
 }
 
 /// When the shared secret that was rotated out stops signing.
-fn previous_secret_expiry(
-    pipeline: &Pipeline,
-    target: &Target,
-    layout: &Layout,
-) -> Option<RelativeTime> {
+fn previous_secret_expiry(pipeline: &Pipeline, target: &Target, web: &Web) -> Option<Timestamp> {
     let id = match target.find(pipeline)? {
         Found::Destination(destination) => destination.id,
         Found::Source(_) | Found::Mapping(_) => return None,
     };
     let secrets = pipeline.shared_secrets.iter().filter(|it| it.destination_id == id);
-    let expiry = secrets.filter_map(|it| it.secret.retires_at).find(|at| *at > layout.now);
-    expiry.map(|at| layout.time_at(at))
+    let clock = &web.service.clock;
+    let now = clock.service_now();
+    let expiry = secrets.filter_map(|it| it.secret.retires_at).find(|at| *at > now);
+    expiry.map(|at| clock.to_wall(at))
 }
 
 impl Editor for DestinationForm {

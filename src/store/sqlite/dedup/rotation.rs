@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::super::writer::connection::Connection;
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 /// How long one table takes keys.
 const TURN: Duration = Duration::from_secs(12 * 3_600);
@@ -18,9 +18,9 @@ pub(crate) struct Rotation {
     /// The table that the memtable is compacted into.
     pub(super) active: usize,
     /// Since when; none before the first rotation.
-    started_at: Option<Timestamp>,
+    started_at: Option<ServiceTime>,
     /// When each table last stopped taking keys.
-    ended_at: [Option<Timestamp>; 3],
+    ended_at: [Option<ServiceTime>; 3],
     /// Which tables hold any key; an empty one is not looked up in.
     pub(crate) filled: [bool; 3],
     /// The first event after each table last stopped taking keys.
@@ -39,8 +39,9 @@ impl Rotation {
              FROM deduplication",
             &[],
             |row| {
-                let at =
-                    |column| row.get(column).map(|at: Option<i64>| at.map(Timestamp::from_micros));
+                let at = |column| {
+                    row.get(column).map(|at: Option<i64>| at.map(ServiceTime::from_micros))
+                };
                 Ok(Self {
                     active: usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
                     started_at: at(1)?,
@@ -62,10 +63,10 @@ impl Rotation {
              WHERE id = 1",
             params![
                 i64::try_from(self.active).unwrap_or(0),
-                self.started_at.map(Timestamp::as_micros),
-                self.ended_at[0].map(Timestamp::as_micros),
-                self.ended_at[1].map(Timestamp::as_micros),
-                self.ended_at[2].map(Timestamp::as_micros),
+                self.started_at.map(ServiceTime::as_micros),
+                self.ended_at[0].map(ServiceTime::as_micros),
+                self.ended_at[1].map(ServiceTime::as_micros),
+                self.ended_at[2].map(ServiceTime::as_micros),
                 self.after[0],
                 self.after[1],
                 self.after[2],
@@ -76,7 +77,7 @@ impl Rotation {
     }
 
     /// Whether the next table is due to take keys, and all its own have expired.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, now: ServiceTime) -> bool {
         self.started_at.is_some_and(|at| at + TURN <= now)
             && self.ended_at[self.next()].is_none_or(|ended| ended + KEPT <= now)
     }
@@ -87,7 +88,7 @@ impl Rotation {
     }
 
     /// Begins it.
-    pub(super) const fn start(&mut self, now: Timestamp) {
+    pub(super) const fn start(&mut self, now: ServiceTime) {
         self.started_at = Some(now);
     }
 
@@ -97,7 +98,7 @@ impl Rotation {
     }
 
     /// Makes the next table the active one; it has been emptied. Events from `next_event_id` on come after.
-    pub(super) const fn advance(&mut self, now: Timestamp, next_event_id: i64) {
+    pub(super) const fn advance(&mut self, now: ServiceTime, next_event_id: i64) {
         let next = self.next();
         if self.filled[next] {
             self.since = self.after[next];
@@ -108,11 +109,5 @@ impl Rotation {
         self.ended_at[next] = None;
         self.active = next;
         self.started_at = Some(now);
-    }
-
-    /// Moves its times with a step of the clock, so that a step forward does not make keys expire early.
-    pub(super) fn shift(&mut self, micros: i64) {
-        self.started_at = self.started_at.map(|at| at.shifted(micros));
-        self.ended_at = self.ended_at.map(|ended| ended.map(|at| at.shifted(micros)));
     }
 }

@@ -7,7 +7,7 @@ use super::super::error::Failure;
 use super::super::writer::step::{Step, Tx};
 use super::log;
 use super::memtable::{COMPACTED_AT_ONCE, Entry};
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 
 const INSERT: [&str; 3] = [
     "INSERT OR IGNORE INTO dedup_0 (key, event_id) VALUES (?, ?)",
@@ -41,7 +41,7 @@ pub(crate) fn compact(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Compact {
     /// The current time.
-    pub(crate) now: Timestamp,
+    pub(crate) now: ServiceTime,
     /// The compaction's end; none to begin one.
     pub(crate) until: Option<i64>,
 }
@@ -63,7 +63,7 @@ impl Step for Compact {
 #[derive(Debug)]
 pub(crate) struct Rotate {
     /// The current time.
-    pub(crate) now: Timestamp,
+    pub(crate) now: ServiceTime,
 }
 
 impl Step for Rotate {
@@ -87,13 +87,4 @@ impl Step for Rotate {
         tx.state.rotation = rotation;
         Ok(())
     }
-}
-
-/// Moves the rotation's times with a step of the clock.
-pub(crate) fn shift(tx: &mut Tx<'_>, micros: i64) -> rusqlite::Result<()> {
-    let mut rotation = tx.state.rotation;
-    rotation.shift(micros);
-    rotation.save(tx.sqlite)?;
-    tx.state.rotation = rotation;
-    Ok(())
 }

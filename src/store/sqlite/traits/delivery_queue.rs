@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use super::super::error::to_store;
 use super::super::lease::ExpiryScope;
 use super::super::{SqliteStore, claim, lease, list};
-use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, MappingId};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{
     Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, LeasedDelivery, Record,
     Recorded, StoreError,
@@ -21,7 +21,7 @@ impl DueTimes for SqliteStore {
     async fn next_due(
         &self,
         mappings: &[MappingId],
-    ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(MappingId, ServiceTime)>, StoreError> {
         const CONTEXT: &str = "look for what is due next";
         let mut conn = self.delivery_reader(CONTEXT).await?;
         claim::next_due(&mut conn, mappings).await.map_err(|error| to_store(CONTEXT, error))
@@ -40,7 +40,7 @@ impl DeliveryQueue for SqliteStore {
             Err(error) => {
                 // Released now rather than expired later.
                 let leases = leased.deliveries.iter().map(claim::Claimed::lease).collect();
-                let _ = self.release(leases, now).await;
+                let _ = self.release(leases, now.service).await;
                 Err(error)
             }
         }
@@ -53,17 +53,17 @@ impl DeliveryQueue for SqliteStore {
         self.queue.record(records).await
     }
 
-    async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError> {
+    async fn release(&self, leases: Vec<LeaseRef>, due_at: ServiceTime) -> Result<u64, StoreError> {
         self.queue.step(lease::Release { leases, due_at }).await
     }
 
-    async fn extend(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<(), StoreError> {
+    async fn extend(&self, leases: Vec<LeaseRef>, until: ServiceTime) -> Result<(), StoreError> {
         self.queue.step(lease::Extend { leases, until }).await
     }
 
     async fn expired_leases(
         &self,
-        now: Timestamp,
+        now: ServiceTime,
         limit: u32,
     ) -> Result<Vec<ExpiredLease>, StoreError> {
         if let Some(node_id) = self.predecessors_of() {
@@ -82,7 +82,7 @@ impl DeliveryQueue for SqliteStore {
         {
             let mut conn = self.delivery_reader(CONTEXT).await?;
             for want in &request.wants {
-                let mut overdue = claim::find_overdue(&mut conn, want, request.now)
+                let mut overdue = claim::find_overdue(&mut conn, want, request.now.service)
                     .await
                     .map_err(|error| to_store(CONTEXT, error))?;
                 found.append(&mut overdue);

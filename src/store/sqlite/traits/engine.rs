@@ -7,36 +7,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::error::to_store;
-use super::super::{SqliteStore, dedup, integrity_check, lease, node, schema_version};
-use crate::domain::clock::Timestamp;
-use crate::store::{
-    ConsistencyCheck, Engine, EngineDuty, Finding, NodeTimeSchedule, Recurrence, StoreError,
-};
+use super::super::{SqliteStore, dedup, integrity_check, schema_version, service_time};
+use crate::domain::clock::Moment;
+use crate::domain::service_time::ServiceTime;
+use crate::store::{ConsistencyCheck, Engine, EngineDuty, Finding, Recurrence, StoreError};
 
 /// How often the WAL is checkpointed and truncated while the writer is idle.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl ConsistencyCheck for SqliteStore {
-    async fn check_consistency(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+    async fn check_consistency(&self, now: ServiceTime) -> Result<Vec<Finding>, StoreError> {
         const CONTEXT: &str = "check the database";
         let mut conn = self.reader(CONTEXT).await?;
         integrity_check::check(&mut conn, now, self.status.has_room())
             .await
             .map_err(|error| to_store(CONTEXT, error))
-    }
-}
-
-#[async_trait]
-impl NodeTimeSchedule for SqliteStore {
-    async fn last_heartbeat_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        const CONTEXT: &str = "read the newest heartbeat";
-        let mut conn = self.reader(CONTEXT).await?;
-        node::last_seen_at(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
-    }
-
-    async fn shift(&self, micros: i64) -> Result<(), StoreError> {
-        self.queue.step(lease::Shift { micros }).await
     }
 }
 
@@ -60,8 +46,10 @@ impl Engine for SqliteStore {
         ]
     }
 
-    fn node_time_schedule(self: Arc<Self>) -> Option<Arc<dyn NodeTimeSchedule>> {
-        Some(self)
+    async fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
+        const CONTEXT: &str = "read the last moment";
+        let mut conn = self.reader(CONTEXT).await?;
+        service_time::last_moment(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn failed(&self) -> String {
@@ -84,7 +72,7 @@ impl Engine for SqliteStore {
 
 impl SqliteStore {
     /// Compacts the de-duplication log and drops tables past their age.
-    async fn rotate_deduplication(&self, now: Timestamp) -> Result<(), StoreError> {
+    async fn rotate_deduplication(&self, now: ServiceTime) -> Result<(), StoreError> {
         let mut until = self.queue.step(dedup::tables::Compact { now, until: None }).await?;
         while until.is_some() {
             until = self.queue.step(dedup::tables::Compact { now, until }).await?;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::super::error::to_store;
 use super::super::{SqliteStore, backfill, job};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
 use crate::store::{
@@ -37,7 +37,7 @@ impl Jobs for SqliteStore {
         &self,
         id: JobId,
         limit: u32,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<JobStep>, StoreError> {
         const CONTEXT: &str = "select the deliveries of a job";
         let selected = {

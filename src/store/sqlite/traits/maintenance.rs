@@ -3,20 +3,20 @@
 use async_trait::async_trait;
 
 use super::super::{SqliteStore, node, prune, removed, statistics};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::id::{MappingId, NodeId};
 use crate::store::{Maintenance, PruneRequest, Pruned, StatisticsRow, StoreError};
 
 #[async_trait]
 impl Maintenance for SqliteStore {
-    async fn register_node(&self, name: &str, now: Timestamp) -> Result<NodeId, StoreError> {
+    async fn register_node(&self, name: &str, now: Moment) -> Result<NodeId, StoreError> {
         let step = node::RegisterNode { name: name.to_owned(), now };
         let node_id = self.queue.step(step).await?;
         self.succeeds_others(node_id);
         Ok(node_id)
     }
 
-    async fn heartbeat(&self, node_id: NodeId, now: Timestamp) -> Result<(), StoreError> {
+    async fn heartbeat(&self, node_id: NodeId, now: Moment) -> Result<(), StoreError> {
         self.queue.step(node::Heartbeat { node_id, now }).await
     }
 

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use super::super::error::to_store;
 use super::super::{SqliteStore, pause, removed};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::domain::pause::{PauseCause, PauseTarget};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{Pauses, StoreError};
 
 #[async_trait]
@@ -35,7 +35,7 @@ impl Pauses for SqliteStore {
     async fn end_drain(
         &self,
         target: PauseTarget,
-        resumed_at: Timestamp,
+        resumed_at: ServiceTime,
     ) -> Result<(), StoreError> {
         self.queue.step(pause::EndDrain { target, resumed_at }).await
     }
@@ -54,7 +54,7 @@ impl Pauses for SqliteStore {
     async fn put_receiver_waits(
         &self,
         mappings: Vec<MappingId>,
-        until: Option<Timestamp>,
+        until: Option<ServiceTime>,
     ) -> Result<(), StoreError> {
         self.queue.step(pause::PutReceiverWaits { mappings, until }).await
     }

@@ -225,19 +225,20 @@ mod tests {
 
     use super::super::queue::{Command, Queue};
     use super::*;
-    use crate::domain::clock::Timestamp;
+    use crate::domain::clock::{Moment, Timestamp};
     use crate::domain::id::{MappingId, NodeId};
+    use crate::domain::service_time::ServiceTime;
     use crate::store::{ClaimRequest, ClaimWant};
 
     fn claim(rows: u32) -> ClaimDue {
-        let at = Timestamp::from_micros(0);
         let want = ClaimWant {
             mapping_id: MappingId(1),
             limit: rows,
             lease: Duration::from_secs(60),
-            resumed_deadline_at: at,
+            resumed_deadline_at: ServiceTime::default(),
         };
-        let request = ClaimRequest { node_id: NodeId(1), now: at, wants: vec![want] };
+        let now = Moment { wall: Timestamp::default(), service: ServiceTime::default() };
+        let request = ClaimRequest { node_id: NodeId(1), now, wants: vec![want] };
         ClaimDue { request, answer: oneshot::channel().0 }
     }
 
