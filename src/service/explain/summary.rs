@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::attempt::{Attempt, Outcome};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::delivery::{Delivery, State};
 use crate::service::deliveries::DeliveryView;
 
