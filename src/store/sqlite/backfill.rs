@@ -1,6 +1,6 @@
-//! Backfills: deliveries of one mapping from kept events. A reader selects events; whoever knows the mapping's
-//! trigger says which match; the writer makes their deliveries and moves the job's cursor in one commit, so that
-//! a restart makes none twice.
+//! Backfills: deliveries of one mapping from kept events. A reader selects events; the caller evaluates the
+//! mapping's trigger; the writer makes the deliveries and moves the job's cursor in one commit, so that a restart
+//! makes none twice.
 
 use rusqlite::params;
 use sqlx::AssertSqlSafe;
