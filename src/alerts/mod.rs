@@ -17,6 +17,7 @@ use crate::domain::alert::{Alert, AlertKind, Condition};
 use crate::domain::auth::DestinationPath;
 use crate::domain::clock::{Clock, Moment};
 use crate::domain::id::MappingId;
+use crate::domain::pause::PauseCause;
 use crate::domain::source_limiter::SourceLimiter;
 use crate::routing::LiveRoutes;
 use crate::store::{AlertStore, Statistics, StatisticsRow, StoreError};
@@ -192,6 +193,15 @@ impl Alerts {
                     "circuit open since {}; one probe request at a time",
                     parts.clock.to_wall(opened_at)
                 ),
+                raises: true,
+            });
+        }
+        for mapping in routes.mappings().filter(|it| it.paused == Some(PauseCause::Gone)) {
+            found.push(Condition {
+                kind: AlertKind::ReceiverGone,
+                subject: mapping.name.clone(),
+                detail: "paused: its receiver answered 410 Gone; resume it, or remove it"
+                    .to_owned(),
                 raises: true,
             });
         }

@@ -1,4 +1,4 @@
-//! Jobs: redrives and discards by filter or by ids, with a dry run that changes nothing.
+//! Jobs: redrives and discards by filter or by ids, and backfills, with a dry run that changes nothing.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::{Api, Problem};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
 use crate::service::Condition;
+use crate::service::backfills::{AskedBackfill, BackfillPreview, BackfillRequest};
 use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
 use crate::service::page::Page;
 
@@ -49,6 +50,27 @@ pub(super) async fn discard(
     ask(&api, JobAction::Discard, &operator, request).await
 }
 
+/// Backfill a mapping: make deliveries from kept events of a time range.
+///
+/// Events get a delivery that the mapping's current trigger matches and whose `integrations` do not exclude
+/// the destination. Events that have a delivery for the mapping already are left out, unless `again` is set.
+/// A dry run counts; otherwise the job is created and runs in the background.
+#[utoipa::path(post, path = "/backfills", tag = "jobs", request_body = BackfillRequest,
+    responses(
+        (status = 200, description = "The result of a dry run", body = BackfillPreview),
+        (status = 202, description = "Created", body = JobView),
+        (status = 409, description = "The mapping is disabled, or this version cannot compile it", body = Problem)))]
+pub(super) async fn backfill(
+    Authenticated(operator): Authenticated<Operator>,
+    State(api): State<Arc<Api>>,
+    Body(request): Body<BackfillRequest>,
+) -> Result<Response, Problem> {
+    Ok(match api.service.backfill(&operator, request).await? {
+        AskedBackfill::Preview(preview) => Json(preview).into_response(),
+        AskedBackfill::Made(job) => (StatusCode::ACCEPTED, Json(job)).into_response(),
+    })
+}
+
 async fn ask(
     api: &Api,
     action: JobAction,
@@ -61,7 +83,7 @@ async fn ask(
     })
 }
 
-/// List redrives and discards, newest first.
+/// List redrives, discards and backfills, newest first.
 #[utoipa::path(get, path = "/jobs", tag = "jobs",
     responses((status = 200, description = "A page", body = Page<JobView>)))]
 pub(super) async fn list(
@@ -92,6 +114,17 @@ pub(super) async fn list_discards(
     Query(conditions): Query<Vec<Condition>>,
 ) -> Result<Paged<JobView>, Problem> {
     Ok(Paged(api.service.jobs(&caller, Some(JobAction::Discard), &conditions).await?))
+}
+
+/// List backfills, newest first.
+#[utoipa::path(get, path = "/backfills", tag = "jobs",
+    responses((status = 200, description = "A page", body = Page<JobView>)))]
+pub(super) async fn list_backfills(
+    Authenticated(caller): Authenticated<Caller>,
+    State(api): State<Arc<Api>>,
+    Query(conditions): Query<Vec<Condition>>,
+) -> Result<Paged<JobView>, Problem> {
+    Ok(Paged(api.service.jobs(&caller, Some(JobAction::Backfill), &conditions).await?))
 }
 
 /// Get a job.

@@ -30,6 +30,7 @@ mod jobs;
 mod mappings;
 mod openapi;
 mod page;
+mod pauses;
 mod pipeline;
 mod problem;
 mod query;
@@ -104,6 +105,10 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(mappings::roll_back))
         .routes(routes!(connection::show, connection::begin))
         .routes(routes!(connection::disconnect))
+        .routes(routes!(pauses::pause_destination))
+        .routes(routes!(pauses::resume_destination))
+        .routes(routes!(pauses::pause_mapping))
+        .routes(routes!(pauses::resume_mapping))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
         .routes(routes!(events::show))
@@ -117,6 +122,7 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(statistics::health))
         .routes(routes!(jobs::list_redrives, jobs::redrive))
         .routes(routes!(jobs::list_discards, jobs::discard))
+        .routes(routes!(jobs::list_backfills, jobs::backfill))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

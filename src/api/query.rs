@@ -7,7 +7,7 @@ use utoipa::openapi::{HeaderBuilder, Object, ObjectBuilder, RefOr, Required, Res
 use crate::service::parameters::{self, Parameter, Values};
 
 /// The parameters of each list.
-const PARAMETERS: [(&str, &[Parameter]); 13] = [
+const PARAMETERS: [(&str, &[Parameter]); 14] = [
     ("/deliveries", parameters::DELIVERIES),
     ("/attempts", parameters::ATTEMPTS),
     ("/dead-letters", parameters::DEAD_LETTERS),
@@ -16,6 +16,7 @@ const PARAMETERS: [(&str, &[Parameter]); 13] = [
     ("/jobs", parameters::JOBS),
     ("/redrives", parameters::JOBS_OF_AN_ACTION),
     ("/discards", parameters::JOBS_OF_AN_ACTION),
+    ("/backfills", parameters::JOBS_OF_AN_ACTION),
     ("/audit", parameters::AUDIT),
     ("/destinations", parameters::DESTINATIONS),
     ("/mappings", parameters::MAPPINGS),

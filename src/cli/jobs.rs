@@ -1,4 +1,4 @@
-//! `jobs`, and the part that `redrive` and `discard` share: create a job, confirm it, follow its progress.
+//! `jobs`, and the part that `redrive`, `discard` and `backfill` share: create a job, confirm it, follow its progress.
 //! Ctrl-C stops following, not the job.
 
 use std::io::{IsTerminal as _, Write as _};
@@ -13,19 +13,20 @@ use super::deliveries;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted, plain};
+use crate::domain::job::JobAction;
 use crate::service::jobs::{JobRequest, JobView, PreviewView};
 use crate::service::page::Page;
 
 /// Poll interval while a job is followed.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// List redrives and discards, newest first, or show, follow or cancel one.
+/// List redrives, discards and backfills, newest first, or show, follow or cancel one.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct JobsArgs {
     #[command(subcommand)]
     verb: Option<JobVerb>,
-    /// Of this kind: redrive or discard
+    /// Of this kind: redrive, discard or backfill
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
     /// In this state: running, done or cancelled
@@ -103,19 +104,19 @@ impl JobsArgs {
 pub(super) struct JobArgs {
     /// Only show how many match, and the first of them; change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// At most this many deliveries a second
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
-    rate: Option<u32>,
+    pub(super) rate: Option<u32>,
     /// The reason, for the audit log
     #[arg(long)]
-    note: Option<String>,
+    pub(super) note: Option<String>,
     /// Do not ask for confirmation
     #[arg(long, short)]
-    yes: bool,
+    pub(super) yes: bool,
     /// Do not wait for the job to end
     #[arg(long)]
-    detach: bool,
+    pub(super) detach: bool,
 }
 
 /// A job to be created.
@@ -174,7 +175,7 @@ impl JobArgs {
 }
 
 /// How many match; counting is bounded.
-fn counted(matched: u64, more: bool) -> String {
+pub(super) fn counted(matched: u64, more: bool) -> String {
     if more { format!("{matched} or more") } else { matched.to_string() }
 }
 
@@ -190,7 +191,7 @@ fn tell_preview(out: &mut Output, verb: &str, preview: &PreviewView) -> anyhow::
 }
 
 /// Asks for confirmation on a terminal; otherwise `--yes` is required.
-fn confirm(verb: &str, matched: &str) -> anyhow::Result<()> {
+pub(super) fn confirm(verb: &str, matched: &str) -> anyhow::Result<()> {
     let question = format!("{verb} {matched} deliveries?");
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage(question)
@@ -206,7 +207,12 @@ fn confirm(verb: &str, matched: &str) -> anyhow::Result<()> {
     Err(Failure::new(exit::FAILED, "not confirmed: nothing was done").into())
 }
 
-async fn follow(client: &Client, out: &mut Output, job: JobView) -> anyhow::Result<ExitCode> {
+/// Follows a job until it ends.
+pub(super) async fn follow(
+    client: &Client,
+    out: &mut Output,
+    job: JobView,
+) -> anyhow::Result<ExitCode> {
     let bar = bar(&job);
     let id = job.id.clone();
     let followed = tokio::select! {
@@ -247,7 +253,8 @@ fn bar(job: &JobView) -> ProgressBar {
     bar
 }
 
-fn tell(out: &mut Output, job: &JobView) -> anyhow::Result<()> {
+/// Shows a job.
+pub(super) fn tell(out: &mut Output, job: &JobView) -> anyhow::Result<()> {
     if out.is_json() {
         return Ok(out.json(job)?);
     }
@@ -257,12 +264,22 @@ fn tell(out: &mut Output, job: &JobView) -> anyhow::Result<()> {
         painted(&job.state),
         job.done,
         counted(job.matched.max(job.done), job.more && job.matched > job.done),
-        if job.action == "redrive" { "redriven" } else { "discarded" },
+        done_word(&job.action),
     ))?;
     if let Some(note) = &job.note {
         out.line(format!("note: {}", plain(note)))?;
     }
     Ok(())
+}
+
+/// What a job has done to its deliveries.
+fn done_word(action: &str) -> &'static str {
+    match JobAction::parse(action) {
+        Some(JobAction::Redrive) => "redriven",
+        Some(JobAction::Discard) => "discarded",
+        Some(JobAction::Backfill) => "made",
+        None => "processed",
+    }
 }
 
 fn list(out: &mut Output, page: &Page<JobView>) -> anyhow::Result<()> {

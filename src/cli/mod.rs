@@ -8,6 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 pub mod apply;
 pub mod attempts;
 pub mod audit;
+pub mod backfill;
 pub mod bench;
 mod client;
 pub mod completions;
@@ -28,6 +29,7 @@ pub mod jobs;
 pub mod listen;
 pub mod migrate;
 mod output;
+pub mod pause;
 mod pipeline_file;
 pub mod redrive;
 pub mod render;
@@ -79,6 +81,10 @@ enum Verb {
     Connect(connect::ConnectArgs),
     /// Revoke a destination's connection
     Disconnect(connect::DisconnectArgs),
+    /// Hold the deliveries of a destination or a mapping, and go on accepting events
+    Pause(pause::PauseArgs),
+    /// Send what a pause held, at once or at a rate
+    Resume(pause::ResumeArgs),
     /// Convert another service's configuration to a pipeline file; offline
     Import(import::ImportArgs),
     /// List deliveries, or show one with its attempts
@@ -99,7 +105,9 @@ enum Verb {
     Redrive(Box<redrive::RedriveArgs>),
     /// Discard pending deliveries and dead letters
     Discard(Box<discard::DiscardArgs>),
-    /// List redrives and discards, or show, follow or cancel one
+    /// Make deliveries of a mapping from kept events
+    Backfill(Box<backfill::BackfillArgs>),
+    /// List redrives, discards and backfills, or show, follow or cancel one
     Jobs(jobs::JobsArgs),
     /// Render a mapping for an event: show the request, or send it as a test
     Test(test::TestArgs),
@@ -132,6 +140,8 @@ impl Verb {
             Self::Apply(args) => args.run(globals).await,
             Self::Connect(args) => args.run(globals).await,
             Self::Disconnect(args) => args.run(globals).await,
+            Self::Pause(args) => args.run(globals).await,
+            Self::Resume(args) => args.run(globals).await,
             Self::Import(args) => args.run(globals),
             Self::Deliveries(args) => args.run(globals).await,
             Self::Attempts(args) => args.run(globals).await,
@@ -142,6 +152,7 @@ impl Verb {
             Self::Render(args) => args.run(globals),
             Self::Redrive(args) => args.run(globals).await,
             Self::Discard(args) => args.run(globals).await,
+            Self::Backfill(args) => args.run(globals).await,
             Self::Jobs(args) => args.run(globals).await,
             Self::Test(args) => args.run(globals).await,
             Self::Audit(args) => args.run(globals).await,

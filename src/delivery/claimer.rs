@@ -98,11 +98,12 @@ async fn claim(
     }
     context.budget.note_claimed(&claim.deliveries);
     context.expiring_windows.note(&claim.deliveries, &context.parts.routes.current(), now.service);
-    for (mapping_id, due_at) in claim.next_due {
-        context.note_due(mapping_id, due_at);
+    for (mapping_id, due_at) in &claim.next_due {
+        context.note_due(*mapping_id, *due_at);
     }
     let claimed: HashSet<_> = claim.deliveries.iter().map(|it| it.mapping_id).collect();
     scheduler::enqueue(context, claim.deliveries, false);
+    context.note_next_due(&mapping_ids, &claim.next_due.into_iter().collect());
     for mapping_id in mapping_ids {
         if let Some(limiter) = context.limiter(mapping_id) {
             limiter.claim_ended(mapping_id, claimed.contains(&mapping_id));

@@ -20,13 +20,14 @@ use super::expiring_windows::ExpiringWindows;
 use super::leases_in_hand::LeasesInHand;
 use super::limiter::Limiter;
 use super::memory_budget::MemoryBudget;
+use super::pacing::{MAX_WAIT, QueueSettings, Receiver};
 use super::siblings::UnrecordedSuccesses;
 use crate::domain::clock::Clock;
 use crate::domain::id::{DestinationId, MappingId, NodeId};
 use crate::domain::service_time::ServiceTime;
 use crate::functions::FunctionPool;
 use crate::outbound_auth::Authorizer;
-use crate::routing::LiveRoutes;
+use crate::routing::{LiveRoutes, MappingRoute};
 use crate::sender::Sender;
 use crate::store::{DeliveryQueue, LeaseRef, StoreError};
 use crate::telemetry::log_rate::LogRate;
@@ -82,6 +83,8 @@ pub(super) struct Context {
     pub(super) in_hand: LeasesInHand,
     /// Wakes the claimer.
     pub(super) claim_wanted: Notify,
+    /// The stored pipeline has changed: its routes are to be loaded.
+    pub(super) pipeline_changed: Notify,
     pub(super) completions: CompletionSender,
     /// Counts commits of attempts.
     pub(super) recorded: watch::Sender<u64>,
@@ -113,6 +116,7 @@ impl Context {
             waiting: Mutex::default(),
             in_hand: LeasesInHand::default(),
             claim_wanted: Notify::new(),
+            pipeline_changed: Notify::new(),
             completions,
             recorded: watch::Sender::new(0),
             rng,
@@ -144,31 +148,36 @@ impl Context {
         let routes = self.parts.routes.current();
         let mut enabled: HashMap<DestinationId, Vec<_>> = HashMap::new();
         let mut settings = HashMap::new();
+        let now = self.parts.clock.service_now();
         for mapping in routes.mappings() {
-            settings.entry(mapping.destination_id).or_insert_with(|| mapping.settings.clone());
+            settings
+                .entry(mapping.destination_id)
+                .or_insert_with(|| (mapping.settings.clone(), mapping.destination_drain));
             let of_destination = enabled.entry(mapping.destination_id).or_default();
             if mapping.delivers() {
-                of_destination.push((mapping.id, mapping.batching));
+                of_destination.push(queue_settings(mapping, now));
             }
         }
         let mut drained = Vec::new();
         {
             let mut limiters = self.limiters.write().unwrap_or_else(PoisonError::into_inner);
-            for (destination_id, settings) in &settings {
+            for (destination_id, (settings, drain)) in &settings {
                 let limiter = limiters.by_destination.entry(*destination_id);
-                let limiter = Arc::clone(
-                    limiter.or_insert_with(|| Arc::new(Limiter::new(self.budget.clone()))),
-                );
+                let limiter = limiter.or_insert_with(|| {
+                    let seed = self.rng().random();
+                    Arc::new(Limiter::new(*destination_id, self.budget.clone(), seed))
+                });
+                let limiter = Arc::clone(limiter);
                 let mappings = &enabled[destination_id];
-                drained.append(&mut limiter.configure(settings, mappings));
-                for (mapping_id, _) in mappings {
-                    limiters.by_mapping.insert(*mapping_id, Arc::clone(&limiter));
+                drained.append(&mut limiter.configure(settings, *drain, mappings));
+                for it in mappings {
+                    limiters.by_mapping.insert(it.mapping_id, Arc::clone(&limiter));
                 }
             }
             let kept: HashSet<_> = settings.keys().copied().collect();
             for (destination_id, limiter) in &limiters.by_destination {
                 if !kept.contains(destination_id) {
-                    drained.append(&mut limiter.configure(&Default::default(), &[]));
+                    drained.append(&mut limiter.configure(&Default::default(), None, &[]));
                 }
             }
         }
@@ -178,19 +187,22 @@ impl Context {
     }
 
     /// Reads the earliest due time of every mapping that delivers, and wakes the claimer.
-    pub(super) async fn refresh(&self) -> Result<(), StoreError> {
+    pub(super) async fn refresh(self: &Arc<Self>) -> Result<(), StoreError> {
         let mappings: Vec<_> = {
             let routes = self.parts.routes.current();
             routes.mappings().filter(|it| it.delivers()).map(|it| it.id).collect()
         };
-        for (mapping_id, due_at) in self.parts.store.next_due(&mappings).await? {
-            self.note_due(mapping_id, due_at);
+        let found: HashMap<_, _> =
+            self.parts.store.next_due(&mappings).await?.into_iter().collect();
+        for (mapping_id, due_at) in &found {
+            self.note_due(*mapping_id, *due_at);
         }
+        self.note_next_due(&mappings, &found);
         self.claim_wanted.notify_one();
         Ok(())
     }
 
-    async fn refresh_or_log(&self) {
+    async fn refresh_or_log(self: &Arc<Self>) {
         if let Err(error) = self.refresh().await {
             tracing::error!(%error, "due times could not be read; the next refresh reads them");
         }
@@ -200,6 +212,19 @@ impl Context {
     pub(super) fn note_due(&self, mapping_id: MappingId, due_at: ServiceTime) {
         if let Some(limiter) = self.limiter(mapping_id) {
             limiter.note_due(mapping_id, due_at);
+        }
+    }
+
+    /// Notes when the next delivery of each of these mappings is due, and stores which drains have ended.
+    pub(super) fn note_next_due(
+        self: &Arc<Self>,
+        mappings: &[MappingId],
+        found: &HashMap<MappingId, ServiceTime>,
+    ) {
+        for mapping_id in mappings {
+            let Some(limiter) = self.limiter(*mapping_id) else { continue };
+            limiter.note_next_due(*mapping_id, found.get(mapping_id).copied());
+            self.store_ended_drains(&limiter);
         }
     }
 
@@ -244,7 +269,7 @@ impl Context {
         });
     }
 
-    fn rng(&self) -> MutexGuard<'_, StdRng> {
+    pub(super) fn rng(&self) -> MutexGuard<'_, StdRng> {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -256,5 +281,21 @@ impl Context {
     /// A span id, never all zeros.
     pub(super) fn span_id(&self) -> [u8; 8] {
         self.rng().random_range(1..=u64::MAX).to_be_bytes()
+    }
+}
+
+/// A mapping that delivers, as its limiter needs it.
+fn queue_settings(route: &MappingRoute, now: ServiceTime) -> QueueSettings {
+    let origin = match route.compiled().literal_origins() {
+        Some([origin]) => Some(origin.origin().ascii_serialization()),
+        Some(_) | None => None,
+    };
+    QueueSettings {
+        mapping_id: route.id,
+        batching: route.batching,
+        receiver: origin
+            .map_or(Receiver::Mapping(route.id), |origin| Receiver::Origin(origin.into())),
+        drain: route.drain,
+        wait_until: route.wait_until.filter(|until| *until > now).map(|it| it.min(now + MAX_WAIT)),
     }
 }

@@ -87,6 +87,7 @@ fn unknown_attempt(
     let routes = context.parts.routes.current();
     let route = routes.mapping(lease.mapping_id);
     let settings = route.map_or_else(DestinationSettings::default, |it| it.settings.clone());
+    let is_held = route.is_some_and(|it| !it.delivers());
     let lease_time = route.map_or_else(|| settings.lease(), |it| it.lease());
     let held_for = now.service.since(lease.expires_at - lease_time);
     let (started_at, duration) = (now.wall - held_for, held_for.min(lease_time));
@@ -94,7 +95,8 @@ fn unknown_attempt(
         outcome: Outcome::Unknown,
         at: now.service,
         tried: lease.tried + lease.unknown + 1,
-        is_untried: lease.tried == 0 && lease.unknown < MAX_UNKNOWN,
+        // What is held does not die meanwhile.
+        is_untried: is_held || lease.tried == 0 && lease.unknown < MAX_UNKNOWN,
         deadline_at: lease.deadline_at,
         timeout: settings.timeout(),
         retry_after: None,

@@ -5,14 +5,18 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::batch::Batch;
 use super::circuit_breaker::Verdict;
 use super::lease::lease_of;
 use super::memory_budget::{MemoryBudget, Reservation};
+use super::pacing::{Draining, HeldBacklog, QueueSettings, Waits};
 use super::queue::{Demand, Dequeued, MappingQueue, Readiness};
 use crate::domain::destination::DestinationSettings;
-use crate::domain::id::MappingId;
-use crate::domain::mapping::Batching;
+use crate::domain::id::{DestinationId, MappingId};
+use crate::domain::pause::{Drain, PauseTarget};
 use crate::domain::service_time::ServiceTime;
 use crate::store::{LeaseRef, LeasedDelivery};
 
@@ -45,24 +49,33 @@ pub(super) struct Limiter {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     max_in_flight: u32,
     spacing: Option<Duration>,
     in_flight: u32,
     next_start_at: ServiceTime,
-    queues: Vec<MappingQueue>,
+    pub(super) queues: Vec<MappingQueue>,
+    /// What receivers asked to wait for.
+    pub(super) waits: Waits,
+    /// How the destination's pause drains.
+    draining: Option<Draining>,
+    /// Drains that have ended and are to be stored.
+    pub(super) drained: Vec<(PauseTarget, ServiceTime)>,
+    destination_id: DestinationId,
+    /// Spreads starts after a wait.
+    rng: StdRng,
     budget: MemoryBudget,
     /// The queue that the round-robin starts at.
     cursor: usize,
     /// The queue that the next claim begins with.
     claim_from: usize,
     /// When the timer that a caller has set fires.
-    timer_at: Option<ServiceTime>,
+    pub(super) timer_at: Option<ServiceTime>,
 }
 
 impl Limiter {
     /// All limiters share one memory budget.
-    pub(super) fn new(budget: MemoryBudget) -> Self {
+    pub(super) fn new(destination_id: DestinationId, budget: MemoryBudget, seed: u64) -> Self {
         Self {
             state: Mutex::new(State {
                 budget,
@@ -71,6 +84,11 @@ impl Limiter {
                 in_flight: 0,
                 next_start_at: ServiceTime::default(),
                 queues: Vec::new(),
+                waits: Waits::default(),
+                draining: None,
+                drained: Vec::new(),
+                destination_id,
+                rng: StdRng::seed_from_u64(seed),
                 cursor: 0,
                 claim_from: 0,
                 timer_at: None,
@@ -78,45 +96,58 @@ impl Limiter {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies the destination's limits and its enabled mappings, each with its batching. Returns the
-    /// leases in the queues of mappings that are no longer enabled.
+    /// Applies the destination's limits, how its pause drains, and its mappings that deliver. Returns the
+    /// leases in the queues of mappings that no longer do.
     pub(super) fn configure(
         &self,
         settings: &DestinationSettings,
-        enabled: &[(MappingId, Option<Batching>)],
+        drain: Option<Drain>,
+        enabled: &[QueueSettings],
     ) -> Vec<LeaseRef> {
         let mut state = self.state();
         state.max_in_flight = settings.max_in_flight;
         state.spacing = settings.rate_per_second.map(|rate| Duration::from_secs(1) / rate);
         let mut drained = Vec::new();
         for queue in &mut state.queues {
-            queue.enabled = enabled.iter().any(|(mapping_id, _)| *mapping_id == queue.mapping_id);
+            queue.enabled = enabled.iter().any(|it| it.mapping_id == queue.mapping_id);
             if !queue.enabled {
                 drained.append(&mut queue.drain());
             }
         }
         state.queues.retain(|queue| queue.enabled || queue.in_flight > 0 || queue.reserved() > 0);
-        for (mapping_id, batching) in enabled {
-            if state.queue(*mapping_id).is_none() {
+        for it in enabled {
+            if state.queue(it.mapping_id).is_none() {
                 let budget = state.budget.clone();
-                state.queues.push(MappingQueue::new(*mapping_id, budget));
+                state.queues.push(MappingQueue::new(it.mapping_id, budget));
             }
-            if let Some(queue) = state.queue(*mapping_id) {
-                queue.batching = *batching;
+            if let Some(until) = it.wait_until {
+                state.waits.extend(it.receiver.clone(), until);
+            }
+            if let Some(queue) = state.queue(it.mapping_id) {
+                queue.batching = it.batching;
+                queue.receiver = it.receiver.clone();
+                queue.draining = kept_draining(queue.draining, it.drain);
+                queue.backlog = HeldBacklog::of([it.drain, drain]);
             }
         }
+        state.draining = kept_draining(state.draining, drain);
         drained
     }
 
     /// Reserves slots for up to `count` deliveries that are about to be committed as leased.
     pub(super) fn reserve(&self, mapping_id: MappingId, count: u32) -> u32 {
         let mut state = self.state();
-        let Some(queue) = state.queue(mapping_id) else { return 0 };
-        if !queue.enabled || queue.breaker.is_open() {
+        let State { queues, waits, .. } = &mut *state;
+        let Some(queue) = queues.iter_mut().find(|it| it.mapping_id == mapping_id) else {
+            return 0;
+        };
+        // What waits or drains is claimed in the order in which it is due.
+        let is_held_back = queue.backlog.is_some() || waits.has(&queue.receiver);
+        if !queue.enabled || queue.breaker.is_open() || is_held_back {
             return 0;
         }
         queue.reserve(count)
@@ -177,6 +208,10 @@ impl Limiter {
         if state.in_flight >= state.max_in_flight {
             return NextRequest::Nothing;
         }
+        state.waits.forget_past(now);
+        if let Some(until) = state.draining.and_then(|it| it.not_before(now)) {
+            return state.wait(Some(until));
+        }
         let at = match state.ready_queue(now) {
             Ok(at) => at,
             Err(until) => return state.wait(until),
@@ -195,6 +230,7 @@ impl Limiter {
         let (mapping_id, wants_claim) = (queue.mapping_id, queue.wants_next_batch(now));
         state.in_flight += 1;
         state.cursor = (at + 1) % count;
+        state.note_start(at, dequeued.len(), now);
         NextRequest::Start { mapping_id, dequeued, reservation, wants_claim }
     }
 
@@ -239,13 +275,18 @@ impl Limiter {
         now: ServiceTime,
         allowance: &mut u32,
     ) -> Vec<(MappingId, Demand)> {
-        let state = &mut *self.state();
-        let count = state.queues.len();
-        let first = state.claim_from.checked_rem(count).unwrap_or(0);
+        let mut state = self.state();
+        let State { queues, waits, claim_from, .. } = &mut *state;
+        let count = queues.len();
+        let first = claim_from.checked_rem(count).unwrap_or(0);
         let mut demands = Vec::new();
         for index in (first..count).chain(0..first) {
-            let queue = &mut state.queues[index];
-            let mut demand = queue.demand(now);
+            let queue = &mut queues[index];
+            let mut demand = match (queue.next_due, waits.until(&queue.receiver, now)) {
+                (Some(due), Some(until)) if queue.enabled => Demand::At(until.max(due)),
+                (_, Some(_)) => Demand::None,
+                (_, None) => queue.demand(now),
+            };
             if let Demand::Now(room) = demand {
                 let limit = room.min(queue.claim_size()).min(*allowance);
                 if limit == 0 {
@@ -253,7 +294,7 @@ impl Limiter {
                 }
                 *allowance -= limit;
                 demand = Demand::Now(limit);
-                state.claim_from = index + 1;
+                *claim_from = index + 1;
                 queue.next_due = None;
                 queue.claiming = true;
                 queue.breaker.set_probe_in_flight(true);
@@ -317,7 +358,7 @@ pub(super) struct Completed {
 }
 
 impl State {
-    fn queue(&mut self, mapping_id: MappingId) -> Option<&mut MappingQueue> {
+    pub(super) fn queue(&mut self, mapping_id: MappingId) -> Option<&mut MappingQueue> {
         self.queues.iter_mut().find(|queue| queue.mapping_id == mapping_id)
     }
 
@@ -333,12 +374,53 @@ impl State {
         for at in (0..count).map(|step| (self.cursor + step) % count) {
             let queue = &self.queues[at];
             match queue.readiness(now) {
-                Readiness::Now if queue.in_flight < share => return Ok(at),
+                Readiness::Now if queue.in_flight < share => match self.not_before(queue, now) {
+                    None => return Ok(at),
+                    Some(until) => note(&mut earliest, until),
+                },
                 Readiness::Now | Readiness::Empty => {}
-                Readiness::At(at) => earliest = Some(earliest.map_or(at, |known| known.min(at))),
+                Readiness::At(until) => note(&mut earliest, until),
             }
         }
         Err(earliest)
+    }
+
+    /// The time before which a queue's receiver or its drain admits no request; none: it does now.
+    fn not_before(&self, queue: &MappingQueue, now: ServiceTime) -> Option<ServiceTime> {
+        let draining = queue.draining.and_then(|it| it.not_before(now));
+        self.waits.not_before(&queue.receiver, now).max(draining)
+    }
+
+    /// Notes that a request with this many deliveries of a queue starts.
+    fn note_start(&mut self, at: usize, deliveries: usize, now: ServiceTime) {
+        let queue = &mut self.queues[at];
+        if let Some(draining) = &mut queue.draining {
+            draining.started(deliveries, now);
+        }
+        if let Some(draining) = &mut self.draining {
+            draining.started(deliveries, now);
+        }
+        if self.waits.has(&queue.receiver) {
+            self.waits.started(&queue.receiver, now, self.rng.random());
+        }
+        self.end_drains();
+    }
+
+    /// Ends drains of which nothing is left; a destination's when none is left of any mapping.
+    pub(super) fn end_drains(&mut self) {
+        for queue in self.queues.iter_mut().filter(|queue| queue.has_drained()) {
+            queue.backlog = None;
+            if let Some(draining) = queue.draining.take() {
+                let target = PauseTarget::Mapping(queue.mapping_id);
+                self.drained.push((target, draining.drain.resumed_at));
+            }
+        }
+        if self.queues.iter().all(|it| it.backlog.is_none() || !it.enabled)
+            && let Some(draining) = self.draining.take()
+        {
+            let target = PauseTarget::Destination(self.destination_id);
+            self.drained.push((target, draining.drain.resumed_at));
+        }
     }
 
     /// Nothing before `until`: asks for a timer, unless one that fires earlier is set.
@@ -350,6 +432,19 @@ impl State {
             }
             Some(_) | None => NextRequest::Nothing,
         }
+    }
+}
+
+/// The earliest of the times noted.
+fn note(earliest: &mut Option<ServiceTime>, at: ServiceTime) {
+    *earliest = Some(earliest.map_or(at, |known| known.min(at)));
+}
+
+/// How a pause drains, after a reload: starts stay spaced from the last one.
+fn kept_draining(current: Option<Draining>, drain: Option<Drain>) -> Option<Draining> {
+    match (current, drain) {
+        (Some(current), Some(drain)) if current.drain == drain => Some(current),
+        (_, drain) => drain.map(Draining::of),
     }
 }
 

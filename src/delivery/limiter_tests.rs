@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::super::memory_budget::{MemoryBudget, delivery_bytes};
+use super::super::pacing::Receiver;
 use super::super::queue::{CLAIM_SIZE, FAIR_CAPACITY, MAX_CAPACITY, MIN_CAPACITY};
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Document, Event};
 use crate::domain::id::{DeliveryId, EventId, RevisionId, SourceId};
+use crate::domain::mapping::Batching;
 
 fn at(millis: u64) -> ServiceTime {
     ServiceTime::from_micros(0) + Duration::from_millis(millis)
@@ -39,11 +41,29 @@ fn delivery(mapping: i64, id: i64) -> LeasedDelivery {
     }
 }
 
+fn unconfigured(budget: MemoryBudget) -> Limiter {
+    Limiter::new(DestinationId(1), budget, 7)
+}
+
+fn configure(
+    limiter: &Limiter,
+    settings: &DestinationSettings,
+    enabled: &[(MappingId, Option<Batching>)],
+) -> Vec<LeaseRef> {
+    let enabled: Vec<_> = enabled.iter().map(|it| queue_settings(it.0, it.1)).collect();
+    limiter.configure(settings, None, &enabled)
+}
+
+fn queue_settings(mapping_id: MappingId, batching: Option<Batching>) -> QueueSettings {
+    let receiver = Receiver::Origin("https://example.com".into());
+    QueueSettings { mapping_id, batching, receiver, drain: None, wait_until: None }
+}
+
 fn limiter(max_in_flight: u32, rate_per_second: Option<u32>, mappings: &[i64]) -> Limiter {
-    let limiter = Limiter::new(MemoryBudget::default());
+    let limiter = unconfigured(MemoryBudget::default());
     let settings = DestinationSettings { max_in_flight, rate_per_second, ..Default::default() };
     let ids: Vec<_> = mappings.iter().map(|id| (MappingId(*id), None)).collect();
-    assert_eq!(limiter.configure(&settings, &ids), []);
+    assert_eq!(configure(&limiter, &settings, &ids), []);
     limiter
 }
 
@@ -64,9 +84,12 @@ fn batch(limiter: &Limiter, now: ServiceTime) -> Option<(i64, Vec<i64>)> {
 
 /// A limiter with one mapping, 1, that batches.
 fn batching(size: u32, linger_ms: u32) -> Limiter {
-    let limiter = Limiter::new(MemoryBudget::default());
+    let limiter = unconfigured(MemoryBudget::default());
     let batching = Some(Batching { size, linger_ms });
-    assert_eq!(limiter.configure(&DestinationSettings::default(), &[(MappingId(1), batching)]), []);
+    assert_eq!(
+        configure(&limiter, &DestinationSettings::default(), &[(MappingId(1), batching)]),
+        []
+    );
     limiter
 }
 
@@ -120,20 +143,20 @@ fn reserved_slots_are_bounded_and_released() {
 
 #[test]
 fn a_queue_exceeds_its_fair_share_only_while_the_memory_budget_is_ample() {
-    let limiter = Limiter::new(MemoryBudget::with_fair_share());
+    let limiter = unconfigured(MemoryBudget::with_fair_share());
     let batching = Batching { size: 4_000, ..Batching::default() };
     let mappings = [(MappingId(1), None), (MappingId(2), Some(batching))];
-    limiter.configure(&DestinationSettings::default(), &mappings);
+    configure(&limiter, &DestinationSettings::default(), &mappings);
     assert_eq!(limiter.reserve(MappingId(1), 10_000), FAIR_CAPACITY);
     assert_eq!(limiter.reserve(MappingId(2), 10_000), 8_000, "two of its batches");
 }
 
 #[test]
 fn with_an_exhausted_memory_budget_each_queue_makes_progress_at_its_minimum() {
-    let limiter = Limiter::new(MemoryBudget::exhausted());
+    let limiter = unconfigured(MemoryBudget::exhausted());
     let batching = Batching { size: 4_000, linger_ms: 1_000 };
     let mappings = [(MappingId(1), None), (MappingId(2), Some(batching))];
-    limiter.configure(&DestinationSettings::default(), &mappings);
+    configure(&limiter, &DestinationSettings::default(), &mappings);
     assert_eq!(limiter.reserve(MappingId(1), 10_000), MIN_CAPACITY);
     assert_eq!(limiter.reserve(MappingId(2), 10_000), MIN_CAPACITY);
     for id in 0..i64::from(MIN_CAPACITY) {
@@ -149,8 +172,8 @@ fn with_an_exhausted_memory_budget_each_queue_makes_progress_at_its_minimum() {
 #[test]
 fn queued_and_in_flight_deliveries_are_charged_to_the_memory_budget() {
     let budget = MemoryBudget::default();
-    let limiter = Limiter::new(budget.clone());
-    limiter.configure(&DestinationSettings::default(), &[(MappingId(1), None)]);
+    let limiter = unconfigured(budget.clone());
+    configure(&limiter, &DestinationSettings::default(), &[(MappingId(1), None)]);
     let each = delivery_bytes(&delivery(1, 1));
     for id in 0..5 {
         limiter.push(delivery(1, id), false, at(0));
@@ -201,11 +224,11 @@ fn a_disabled_mapping_drains_its_queue_and_claims_nothing() {
     let limiter = limiter(64, None, &[1]);
     limiter.push(delivery(1, 1), false, at(0));
     limiter.note_due(MappingId(1), at(0));
-    let drained = limiter.configure(&DestinationSettings::default(), &[]);
+    let drained = configure(&limiter, &DestinationSettings::default(), &[]);
     assert_eq!(drained, [LeaseRef { delivery_id: DeliveryId(1), token: 1 }]);
     assert_eq!(demands(&limiter, at(5)), []);
     assert!(limiter.push(delivery(1, 2), true, at(0)).is_some());
-    limiter.configure(&DestinationSettings::default(), &[(MappingId(1), None)]);
+    configure(&limiter, &DestinationSettings::default(), &[(MappingId(1), None)]);
     // A reload reads the due times of every enabled mapping.
     limiter.note_due(MappingId(1), at(0));
     assert_eq!(demands(&limiter, at(5)), [(MappingId(1), Demand::Now(CLAIM_SIZE))]);
@@ -231,12 +254,12 @@ fn a_mapping_that_was_disabled_with_its_probe_queued_or_claimed_delivers_again()
         if is_queued {
             assert_eq!(limiter.push(delivery(1, 50), false, at(60_000)), None);
         }
-        limiter.configure(&DestinationSettings::default(), &[]);
+        configure(&limiter, &DestinationSettings::default(), &[]);
         if !is_queued {
             assert!(limiter.push(delivery(1, 50), false, at(60_000)).is_some(), "refused");
         }
         limiter.claim_ended(MappingId(1), true);
-        limiter.configure(&DestinationSettings::default(), &enabled);
+        configure(&limiter, &DestinationSettings::default(), &enabled);
         limiter.note_due(MappingId(1), at(0));
         let probe = demands(&limiter, at(200_000));
         assert_eq!(probe, [(MappingId(1), Demand::Now(1))], "queued: {is_queued}");
@@ -250,7 +273,7 @@ fn disabled_mappings_reserve_no_in_flight_slots() {
     for id in &ids[1..] {
         limiter.reserve(MappingId(*id), 1);
     }
-    limiter.configure(&DestinationSettings::default(), &[(MappingId(1), None)]);
+    configure(&limiter, &DestinationSettings::default(), &[(MappingId(1), None)]);
     for number in 0..70 {
         limiter.push(delivery(1, number), false, at(0));
     }
@@ -357,7 +380,7 @@ fn split_batches_are_sent_first_and_drained_with_the_queue() {
     assert_eq!(limiter.push_batches(id, rendered_batch()), []);
     let leases: Vec<_> = limiter.drain().iter().map(|it| it.delivery_id.0).collect();
     assert_eq!(leases, [1, 5]);
-    limiter.configure(&DestinationSettings::default(), &[]);
+    configure(&limiter, &DestinationSettings::default(), &[]);
     assert_eq!(
         limiter.push_batches(id, rendered_batch()).len(),
         1,
@@ -389,9 +412,9 @@ fn the_queues_of_many_mappings_share_a_claim_and_take_turns() {
 fn the_prefetched_deliveries_of_any_number_of_mappings_are_bounded() {
     for budget in [MemoryBudget::with_fair_share(), MemoryBudget::exhausted()] {
         let ids: Vec<i64> = (1..=2_000).collect();
-        let limiter = Limiter::new(budget);
+        let limiter = unconfigured(budget);
         let mappings: Vec<_> = ids.iter().map(|id| (MappingId(*id), None)).collect();
-        limiter.configure(&DestinationSettings::default(), &mappings);
+        configure(&limiter, &DestinationSettings::default(), &mappings);
         let reserved: Vec<u32> =
             ids.iter().map(|id| limiter.reserve(MappingId(*id), 10_000)).collect();
         assert!(reserved.iter().all(|it| *it >= 4), "each makes progress");

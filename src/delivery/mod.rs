@@ -7,6 +7,7 @@
 //! and `completer` and `recorder` record it.
 
 mod authorized_request;
+mod backfill;
 mod batch;
 mod circuit_breaker;
 mod claimer;
@@ -20,10 +21,13 @@ mod lease;
 mod lease_reaper;
 mod leases_in_hand;
 mod limiter;
+mod limiter_pacing;
 mod memory_budget;
 mod monitoring;
 mod multistatus;
 mod outcome;
+mod pacing;
+mod pauses;
 mod queue;
 mod recorder;
 mod renderer;

@@ -42,7 +42,15 @@ impl Dispatcher {
         metrics.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
         metrics.oldest_due_seconds.set(age.as_secs_f64());
         let routes = parts.routes.current();
-        let held = routes.mappings().filter(|it| it.enabled && it.held);
+        let count = |found: usize| i64::try_from(found).unwrap_or(i64::MAX);
+        metrics
+            .mappings_paused
+            .set(count(routes.mappings().filter(|it| it.paused.is_some()).count()));
+        metrics.mappings_waiting.set(count(self.receiver_waits().len()));
+        metrics
+            .mappings_faulty
+            .set(count(routes.mappings().filter(|it| it.fault.is_some()).count()));
+        let held = routes.mappings().filter(|it| it.enabled && it.held && it.fault.is_none());
         let held: HashSet<_> = held.map(|it| it.destination_id).collect();
         metrics.destinations_held.set(i64::try_from(held.len()).unwrap_or(i64::MAX));
         metrics.in_flight.set(i64::from(self.context.in_flight.load(Ordering::Relaxed)));

@@ -9,10 +9,12 @@ use super::circuit_breaker::Verdict;
 use super::context::Context;
 use super::lease::lease_of;
 use super::multistatus::{AttemptResult, Results, classify};
+use super::pacing::MAX_WAIT;
 use super::recorder;
 use super::renderer::PrepareError;
 use crate::domain::attempt::{self, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
+use crate::domain::destination::OnGone;
 use crate::domain::retry::{AttemptEnd, Next, decide};
 use crate::domain::service_time::ServiceTime;
 use crate::routing::MappingRoute;
@@ -33,7 +35,15 @@ pub(super) struct Execution {
     /// Whether it left rendered batches, which are queued by now.
     pub(super) has_batches: bool,
     pub(super) verdict: Verdict,
+    /// How long the receiver asked for no request.
+    pub(super) wait: Option<Duration>,
+    /// Whether the receiver is gone, and the mapping is to be paused for it.
+    pub(super) is_gone: bool,
 }
+
+/// Too many requests, service unavailable: with `Retry-After`, the destination waits.
+const WAITED_FOR: [u16; 2] = [429, 503];
+const GONE: u16 = 410;
 
 /// A request that has ended.
 pub(super) struct CompletedRequest {
@@ -90,7 +100,14 @@ impl Context {
             Results::of(&request.exchange)
         };
         execution.verdict = verdict(&results);
-        let is_rejected = matches!(&results, Results::Uniform(it) if it.outcome.splits_batch());
+        if request.exchange.status.is_some_and(|status| WAITED_FOR.contains(&status)) {
+            let most = route.settings.window().min(MAX_WAIT);
+            execution.wait = request.exchange.retry_after.map(|wait| wait.min(most));
+        }
+        execution.is_gone =
+            request.exchange.status == Some(GONE) && route.settings.on_gone == OnGone::Pause;
+        let is_rejected = !execution.is_gone
+            && matches!(&results, Results::Uniform(it) if it.outcome.splits_batch());
         let CompletedRequest { mut batch, sent, exchange } = request;
         let started_at = sent.started_at;
         let (retry_after, duration) = (exchange.retry_after, exchange.duration);
@@ -113,7 +130,13 @@ impl Context {
                 let arrival = (started_at + duration).since(item.delivery.accepted_at);
                 self.parts.metrics.arrival_seconds.observe(arrival.as_secs_f64());
             }
-            execution.records.push(record_of(route, &item.delivery, attempt, decide(&end, jitter)));
+            // Held by the pause, it is sent again once that ends.
+            let next = if execution.is_gone {
+                Next::Retry { due_at: end.at }
+            } else {
+                decide(&end, jitter)
+            };
+            execution.records.push(record_of(route, &item.delivery, attempt, next));
         }
     }
 

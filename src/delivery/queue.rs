@@ -10,6 +10,7 @@ use super::lease::lease_of;
 use super::memory_budget::{
     Headroom, MemoryBudget, QueueBudget, Reservation, delivery_bytes, document_bytes,
 };
+use super::pacing::{Draining, HeldBacklog, Receiver};
 use crate::domain::id::MappingId;
 use crate::domain::mapping::Batching;
 use crate::domain::service_time::ServiceTime;
@@ -48,6 +49,14 @@ impl Dequeued {
         match self {
             Self::Deliveries(deliveries) => deliveries.iter().map(lease_of).collect(),
             Self::Batch(batch) => batch.deliveries().map(lease_of).collect(),
+        }
+    }
+
+    /// How many deliveries it has.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Deliveries(deliveries) => deliveries.len(),
+            Self::Batch(batch) => batch.len(),
         }
     }
 
@@ -99,6 +108,12 @@ pub(super) struct MappingQueue {
     pub(super) mapping_id: MappingId,
     pub(super) enabled: bool,
     pub(super) batching: Option<Batching>,
+    /// Where its requests go.
+    pub(super) receiver: Receiver,
+    /// What a pause held of it, while that drains.
+    pub(super) backlog: Option<HeldBacklog>,
+    /// How its own pause drains.
+    pub(super) draining: Option<Draining>,
     /// Slots that intake has reserved for deliveries about to be committed.
     reserved: u32,
     /// Requests in flight.
@@ -123,6 +138,9 @@ impl MappingQueue {
             mapping_id,
             enabled: true,
             batching: None,
+            receiver: Receiver::Mapping(mapping_id),
+            backlog: None,
+            draining: None,
             reserved: 0,
             in_flight: 0,
             breaker: CircuitBreaker::default(),
@@ -276,7 +294,7 @@ impl MappingQueue {
         match self.breaker.admission(now) {
             Admission::Unlimited if due > now => Demand::At(due),
             Admission::Unlimited if !self.is_low() => Demand::None,
-            Admission::Unlimited => match self.room() {
+            Admission::Unlimited => match self.claimable() {
                 0 => Demand::None,
                 room => Demand::Now(room),
             },
@@ -285,6 +303,29 @@ impl MappingQueue {
             Admission::NotBefore(at) => Demand::At(at.max(due)),
             Admission::ProbeInFlight => Demand::None,
         }
+    }
+
+    /// How many deliveries may be claimed for it.
+    fn claimable(&self) -> u32 {
+        match self.backlog {
+            Some(backlog) => self.room().min(backlog.room(self.len())),
+            None => self.room(),
+        }
+    }
+
+    /// Notes when its next delivery in the store is due: once that is after the pause, what was held is in
+    /// memory, or sent.
+    pub(super) fn note_next_due(&mut self, due_at: Option<ServiceTime>) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.is_exhausted = due_at.is_none_or(|at| at > backlog.until);
+        }
+    }
+
+    /// Whether all that its pause held has been sent.
+    pub(super) fn has_drained(&self) -> bool {
+        self.entries.is_empty()
+            && self.batches.is_empty()
+            && self.backlog.is_some_and(|it| it.is_exhausted)
     }
 
     /// Whether to claim the next batch while the one just dequeued is in flight.

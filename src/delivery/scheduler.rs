@@ -41,11 +41,25 @@ impl Admitted {
             // Before its places are free: what waits for a record counts before the next request starts.
             self.context.completions.send(std::mem::take(&mut execution.records));
         }
+        self.apply_asked(&mut execution);
         let batches = std::mem::take(&mut execution.batches);
         execution.has_batches = !batches.is_empty();
         execution.released.append(&mut self.limiter.push_batches(self.mapping_id, batches));
         let completed = self.end(execution.verdict);
         (execution, completed)
+    }
+
+    /// Before its place is free: no further request goes to a receiver that asked for none.
+    fn apply_asked(&self, execution: &mut Execution) {
+        if let Some(wait) = execution.wait {
+            let until = self.context.parts.clock.service_now() + wait;
+            let concerned = self.limiter.wait_until(self.mapping_id, until);
+            self.context.store_receiver_waits(concerned, until);
+        }
+        if execution.is_gone {
+            execution.released.append(&mut self.limiter.stop(self.mapping_id));
+            self.context.pause_gone(self.mapping_id);
+        }
     }
 
     fn end(&mut self, verdict: Verdict) -> Completed {

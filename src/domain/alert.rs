@@ -22,17 +22,20 @@ pub enum AlertKind {
     SourceLimited,
     /// Free disk space is near the floor below which events are refused.
     DiskLow,
+    /// A mapping is paused, as its receiver answered 410.
+    ReceiverGone,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::CircuitOpen,
         Self::DestinationFailing,
         Self::DeadLetters,
         Self::WindowClosing,
         Self::SourceLimited,
         Self::DiskLow,
+        Self::ReceiverGone,
     ];
 
     /// Its name in tables, events, logs and metrics.
@@ -45,6 +48,7 @@ impl AlertKind {
             Self::WindowClosing => "window_closing",
             Self::SourceLimited => "source_limited",
             Self::DiskLow => "disk_low",
+            Self::ReceiverGone => "receiver_gone",
         }
     }
 
@@ -60,7 +64,7 @@ impl AlertKind {
     #[must_use]
     pub const fn calm(self) -> Duration {
         Duration::from_secs(match self {
-            Self::CircuitOpen | Self::DiskLow => 60,
+            Self::CircuitOpen | Self::DiskLow | Self::ReceiverGone => 60,
             Self::DestinationFailing | Self::DeadLetters | Self::SourceLimited => 5 * 60,
             Self::WindowClosing => 20 * 60,
         })

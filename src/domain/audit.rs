@@ -23,6 +23,8 @@ pub enum Action {
     Redrive,
     /// A discard job was created.
     Discard,
+    /// A backfill job was created.
+    Backfill,
     /// A job was cancelled.
     CancelJob,
     /// A job processed all that it selected.
@@ -33,6 +35,10 @@ pub enum Action {
     Connect,
     /// A destination was disconnected.
     Disconnect,
+    /// A destination or a mapping was paused.
+    Pause,
+    /// One was resumed.
+    Resume,
     /// A test event was sent.
     TestSend,
     /// An inspector's answer was set.
@@ -51,7 +57,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Create,
         Self::Change,
         Self::Remove,
@@ -59,11 +65,14 @@ impl Action {
         Self::RevokeToken,
         Self::Redrive,
         Self::Discard,
+        Self::Backfill,
         Self::CancelJob,
         Self::FinishJob,
         Self::BeginConnect,
         Self::Connect,
         Self::Disconnect,
+        Self::Pause,
+        Self::Resume,
         Self::TestSend,
         Self::SetInspector,
         Self::ForgetInspector,
@@ -84,11 +93,14 @@ impl Action {
             Self::RevokeToken => "revoke_token",
             Self::Redrive => "redrive",
             Self::Discard => "discard",
+            Self::Backfill => "backfill",
             Self::CancelJob => "cancel_job",
             Self::FinishJob => "finish_job",
             Self::BeginConnect => "begin_connect",
             Self::Connect => "connect",
             Self::Disconnect => "disconnect",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
             Self::TestSend => "test_send",
             Self::SetInspector => "set_inspector",
             Self::ForgetInspector => "forget_inspector",

@@ -56,6 +56,29 @@ pub struct DestinationSettings {
     /// The key of `X-Signature`, which carries one signature, while a shared secret is being rotated.
     #[serde(skip_serializing_if = "XSignatureKey::is_current")]
     pub x_signature: XSignatureKey,
+    /// What a 410 response does: it says that the receiver is gone for good.
+    #[serde(skip_serializing_if = "OnGone::is_dead")]
+    pub on_gone: OnGone,
+}
+
+/// What a 410 response does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnGone {
+    /// Its delivery is a dead letter at once, as with any other 4xx.
+    #[default]
+    Dead,
+    /// The mapping is paused, with an alert; its delivery waits with the others.
+    Pause,
+}
+
+impl OnGone {
+    /// Whether it is the default.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
+        matches!(self, Self::Dead)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -93,6 +116,7 @@ impl Default for DestinationSettings {
             allowed_hosts: Vec::new(),
             allow_http: false,
             x_signature: XSignatureKey::Current,
+            on_gone: OnGone::Dead,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs: redrives and discards of many deliveries by an operator, durable and resumable.
+//! Jobs: redrives, discards and backfills of many deliveries by an operator, durable and resumable.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +16,13 @@ pub enum JobAction {
     Redrive,
     /// `pending | dead -> discarded`.
     Discard,
+    /// Makes deliveries of one mapping from kept events.
+    Backfill,
 }
 
 impl JobAction {
     /// Every action.
-    pub const ALL: [Self; 2] = [Self::Redrive, Self::Discard];
+    pub const ALL: [Self; 3] = [Self::Redrive, Self::Discard, Self::Backfill];
 
     /// Parses the name.
     #[must_use]
@@ -34,6 +36,7 @@ impl JobAction {
         match self {
             Self::Redrive => "redrive",
             Self::Discard => "discard",
+            Self::Backfill => "backfill",
         }
     }
 
@@ -41,8 +44,10 @@ impl JobAction {
     #[must_use]
     pub const fn takes(self, state: State) -> bool {
         match (self, state) {
-            (_, State::Dead) | (Self::Discard, State::Pending) => true,
-            (_, State::Leased | State::Delivered | State::Discarded)
+            (Self::Redrive | Self::Discard, State::Dead) | (Self::Discard, State::Pending) => true,
+            // It takes events.
+            (Self::Backfill, State::Dead | State::Pending)
+            | (_, State::Leased | State::Delivered | State::Discarded)
             | (Self::Redrive, State::Pending) => false,
         }
     }
@@ -78,6 +83,8 @@ pub struct JobFilter {
     pub accepted_until: Option<Timestamp>,
     /// Whose last attempt got an HTTP status in this range.
     pub status: Option<StatusRange>,
+    /// Of a backfill: also from events that have a delivery for the mapping already.
+    pub again: bool,
 }
 
 /// The state of a job.

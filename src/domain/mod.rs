@@ -26,6 +26,7 @@ pub mod json_diff;
 pub mod ledger;
 pub mod mapping;
 pub mod outbound_auth;
+pub mod pause;
 pub mod peer;
 pub mod retry;
 pub mod secret;

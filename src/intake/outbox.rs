@@ -13,8 +13,8 @@ use crate::domain::clock::Moment;
 use crate::domain::document;
 use crate::domain::id::{DestinationId, MappingId};
 use crate::domain::service_time::ServiceTime;
-use crate::json::{Object, Value};
-use crate::routing::{DestinationRoute, MappingRoute, SourceRoute};
+use crate::json::Value;
+use crate::routing::{DestinationRoute, Integrations, MappingRoute, SourceRoute};
 use crate::store::{Lease, NewDelivery, NewEvent, Skip};
 
 /// Estimated memory of an event without body and document, and of a delivery.
@@ -89,7 +89,7 @@ impl OutboxWrite {
         let mut deliveries = Vec::new();
         let mut skips = Vec::new();
         if let Some(document) = &document {
-            let filter = IntegrationsFilter::of(document);
+            let filter = Integrations::of(document);
             for destination in source.destinations.iter().filter(|it| it.enabled) {
                 let mut matching = destination
                     .mappings
@@ -158,61 +158,6 @@ impl OutboxWrite {
                 self.added_bytes += bytes.len();
                 new.event.document.set(bytes);
             }
-        }
-    }
-}
-
-/// The event's `integrations`, which exclude destinations.
-struct IntegrationsFilter<'d, 'a>(Option<&'d Object<'a>>);
-
-impl<'d, 'a> IntegrationsFilter<'d, 'a> {
-    fn of(document: &'d Value<'a>) -> Self {
-        Self(document.as_object().and_then(|it| it.get("integrations")?.as_object()))
-    }
-
-    /// The destination's own entry takes precedence over `All`.
-    fn allows(&self, destination: &str) -> bool {
-        let Some(integrations) = self.0 else { return true };
-        let said = integrations.get(destination).filter(|value| !value.is_null());
-        !matches!(said.or_else(|| integrations.get("All")), Some(Value::Bool(false)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::json::parse;
-
-    #[test]
-    fn integrations_filter_destinations() {
-        let lets = |integrations: &str| {
-            let text = format!("{{\"integrations\":{integrations}}}");
-            let document = parse(text.as_bytes()).expect("JSON");
-            IntegrationsFilter::of(&document).allows("Hook")
-        };
-        for through in [
-            "{}",
-            "null",
-            "[]",
-            "false",
-            r#"{"All":true}"#,
-            r#"{"Other":false}"#,
-            r#"{"All":false,"Hook":true}"#,
-            r#"{"All":false,"Hook":{"x":1}}"#,
-            r#"{"All":false,"Hook":{}}"#,
-            r#"{"hook":false}"#,
-            r#"{"All":"false"}"#,
-        ] {
-            assert!(lets(through), "{through}");
-        }
-        for kept in [
-            r#"{"All":false}"#,
-            r#"{"Hook":false}"#,
-            r#"{"All":true,"Hook":false}"#,
-            r#"{"All":false,"Other":true}"#,
-            r#"{"All":false,"Hook":null}"#,
-        ] {
-            assert!(!lets(kept), "{kept}");
         }
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::backfill;
 use super::duties::Duties;
 use crate::domain::id::JobId;
-use crate::domain::job::{Job, JobState};
+use crate::domain::job::{Job, JobAction, JobState};
 use crate::domain::service_time::ServiceTime;
 use crate::store::{JobQuery, StoreError};
 
@@ -78,6 +79,10 @@ async fn step_all(duties: &Duties, next_steps: &mut NextSteps) -> Result<bool, S
 }
 
 async fn step(duties: &Duties, job: &Job) -> Result<JobState, StoreError> {
+    match job.spec.action {
+        JobAction::Redrive | JobAction::Discard => {}
+        JobAction::Backfill => return backfill::run(duties, job).await,
+    }
     let mut left = job.spec.rate_per_second;
     loop {
         let limit = left.unwrap_or(STEP_DELIVERIES).min(STEP_DELIVERIES);

@@ -1,6 +1,7 @@
 //! Maintenance: duties that run on a schedule (lease expiry, statistics, alerts, retention, ...), and the
 //! runner of redrive and discard jobs.
 
+mod backfill;
 mod clock_steps;
 mod duties;
 mod job_runner;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::auth_document::AuthDocument;
 use super::given_secret::GivenSecret;
-use crate::domain::destination::{DeliveryPolicy, DestinationSettings, XSignatureKey};
+use crate::domain::destination::{DeliveryPolicy, DestinationSettings, OnGone, XSignatureKey};
 use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method, UrlValues};
 
 /// The sources with their destinations and mappings.
@@ -123,6 +123,9 @@ pub struct DestinationDocument {
     /// `current` for a new secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x_signature: Option<XSignatureKey>,
+    /// What a 410 response does: `dead`, its delivery is a dead letter; `pause`, the mapping is paused.
+    #[serde(default, skip_serializing_if = "OnGone::is_dead")]
+    pub on_gone: OnGone,
     /// Its mappings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mappings: Vec<MappingDocument>,
@@ -215,6 +218,7 @@ impl DestinationDocument {
             allowed_hosts: self.allowed_hosts.clone(),
             allow_http: self.allow_http,
             x_signature: self.x_signature.unwrap_or_default(),
+            on_gone: self.on_gone,
         }
     }
 }

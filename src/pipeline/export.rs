@@ -80,6 +80,7 @@ impl DestinationDocument {
             allow_http: settings.allow_http,
             x_signature: (settings.x_signature != XSignatureKey::default())
                 .then_some(settings.x_signature),
+            on_gone: settings.on_gone,
             mappings: Vec::new(),
         }
     }

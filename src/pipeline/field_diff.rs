@@ -54,6 +54,7 @@ pub(super) fn destination(
     auth(details, &from.auth, &to.auth);
     differ(details, "allowed_hosts", &from.allowed_hosts, &to.allowed_hosts);
     differ(details, "allow_http", &from.allow_http, &to.allow_http);
+    differ(details, "on_gone", &from.on_gone, &to.on_gone);
     differ(details, "x_signature", &from.x_signature, &to.x_signature);
 }
 

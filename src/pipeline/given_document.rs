@@ -13,7 +13,7 @@ use super::document::{
     DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument,
 };
 use super::given_secret::{GivenSecret, secrets_by_name};
-use crate::domain::destination::{DeliveryPolicy, DestinationSettings, XSignatureKey};
+use crate::domain::destination::{DeliveryPolicy, DestinationSettings, OnGone, XSignatureKey};
 use crate::domain::mapping::{Batching, MappingDefinition, Method, UrlValues};
 
 /// A pipeline document, or what `GET /pipeline` shows.
@@ -82,6 +82,8 @@ struct GivenDestination {
     #[serde(default)]
     allow_weak_secret: bool,
     x_signature: Option<XSignatureKey>,
+    #[serde(default, deserialize_with = "given")]
+    on_gone: Option<OnGone>,
     #[serde(default)]
     mappings: Vec<MappingDocument>,
     settings: Option<DestinationSettings>,
@@ -127,6 +129,7 @@ impl From<GivenDestination> for DestinationDocument {
             allow_http: given.allow_http.unwrap_or(settings.allow_http),
             allow_weak_secret: given.allow_weak_secret,
             x_signature: given.x_signature.or_else(|| shown.then_some(settings.x_signature)),
+            on_gone: given.on_gone.unwrap_or(settings.on_gone),
             mappings: given.mappings,
         }
     }

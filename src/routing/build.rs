@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 use super::route::{DestinationRoute, MappingRoute, SourceRoute};
 use super::snapshot::Routes;
 use crate::domain::destination::Destination;
-use crate::domain::id::{DestinationId, SourceId};
+use crate::domain::id::{DestinationId, MappingId, SourceId};
 use crate::domain::mapping::{Mapping, MappingDefinition, UrlValues};
+use crate::domain::pause::{Pause, PauseTarget};
 use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
 use crate::domain::source::Source;
@@ -102,6 +103,8 @@ struct Below<'a> {
     destinations: HashMap<SourceId, Vec<&'a Destination>>,
     mappings: HashMap<DestinationId, Vec<&'a Mapping>>,
     credentials: HashMap<DestinationId, Vec<&'a Credential>>,
+    pauses: HashMap<PauseTarget, &'a Pause>,
+    waits: HashMap<MappingId, ServiceTime>,
 }
 
 impl<'a> Below<'a> {
@@ -116,6 +119,8 @@ impl<'a> Below<'a> {
         for it in &pipeline.credentials {
             below.credentials.entry(it.destination_id).or_default().push(it);
         }
+        below.pauses = pipeline.pauses.iter().map(|it| (it.target, it)).collect();
+        below.waits = pipeline.receiver_waits.iter().map(|it| (it.mapping_id, it.until)).collect();
         below
     }
 }
@@ -136,19 +141,26 @@ fn destination_route(
     let signer = Signer::rotating(&keys.shared_secrets, destination.settings.x_signature);
     let signer = Arc::new(signer);
     let held = pipeline.held(destination).is_some();
+    let pause = below.pauses.get(&PauseTarget::Destination(destination.id)).copied();
+    let resumed_at = destination.resumed_at.max(resumption(pause));
     let mut mappings = Vec::new();
     for mapping in below.mappings.get(&destination.id).into_iter().flatten() {
         let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
-        let Some(Compiled { mapping: compiled, function, is_stand_in }) = compile(mapping, &name)
-        else {
+        let Some(Compiled { mapping: compiled, function, fault }) = compile(mapping, &name) else {
             continue;
         };
+        let own = below.pauses.get(&PauseTarget::Mapping(mapping.id)).copied();
         mappings.push(Arc::new(MappingRoute {
             id: mapping.id,
             name,
             enabled: mapping.enabled && destination.enabled,
-            held: held || is_stand_in,
-            resumed_at: mapping.resumed_at.max(destination.resumed_at),
+            held: held || fault.is_some(),
+            fault,
+            paused: [own, pause].into_iter().flatten().find(|it| it.is_paused()).map(|it| it.cause),
+            drain: own.and_then(Pause::drain),
+            destination_drain: pause.and_then(Pause::drain),
+            wait_until: below.waits.get(&mapping.id).copied(),
+            resumed_at: mapping.resumed_at.max(resumed_at).max(resumption(own)),
             revision_id: mapping.revision.id,
             destination_id: destination.id,
             settings: destination.settings.clone(),
@@ -168,6 +180,11 @@ fn destination_route(
         settings: destination.settings.clone(),
         mappings,
     }
+}
+
+/// When a pause ended.
+fn resumption(pause: Option<&Pause>) -> ServiceTime {
+    pause.and_then(|it| it.resumed_at).unwrap_or_default()
 }
 
 /// The destination's secret headers. They were validated when they were saved.
@@ -209,8 +226,8 @@ fn secret_parameters<O: OpenSecret>(
 struct Compiled {
     mapping: CompiledMapping,
     function: Option<Function>,
-    /// Whether it only stands in, so that the mapping's deliveries are held.
-    is_stand_in: bool,
+    /// Why the mapping cannot be compiled: it only stands in, and the mapping's deliveries are held.
+    fault: Option<String>,
 }
 
 /// Compiles a mapping. One that this version cannot compile gets a stand-in with its trigger, or with one that
@@ -218,8 +235,8 @@ struct Compiled {
 fn compile(mapping: &Mapping, name: &str) -> Option<Compiled> {
     let definition = &mapping.revision.definition;
     match try_compile(definition, name) {
-        Some((mapping, function)) => Some(Compiled { mapping, function, is_stand_in: false }),
-        None => [definition.trigger.as_str(), ""].into_iter().find_map(|trigger| {
+        Ok((mapping, function)) => Some(Compiled { mapping, function, fault: None }),
+        Err(fault) => [definition.trigger.as_str(), ""].into_iter().find_map(|trigger| {
             let stand_in = MappingDefinition {
                 trigger: trigger.to_owned(),
                 url: Value::from("https://held.invalid/"),
@@ -231,7 +248,7 @@ fn compile(mapping: &Mapping, name: &str) -> Option<Compiled> {
                 batching: None,
             };
             let mapping = CompiledMapping::compile(&stand_in).ok()?;
-            Some(Compiled { mapping, function: None, is_stand_in: true })
+            Some(Compiled { mapping, function: None, fault: Some(fault.clone()) })
         }),
     }
 }
@@ -239,21 +256,19 @@ fn compile(mapping: &Mapping, name: &str) -> Option<Compiled> {
 fn try_compile(
     definition: &MappingDefinition,
     name: &str,
-) -> Option<(CompiledMapping, Option<Function>)> {
-    let function = match definition.function.as_deref().map(Function::of).transpose() {
-        Ok(function) => function,
-        Err((field, message)) => {
-            tracing::error!(mapping = name, "held: function.{field} {message}");
-            return None;
+) -> Result<(CompiledMapping, Option<Function>), String> {
+    let function = definition.function.as_deref().map(Function::of).transpose();
+    let function = function.map_err(|(field, message)| {
+        tracing::error!(mapping = name, "held: function.{field} {message}");
+        format!("function.{field}: {message}")
+    })?;
+    let compiled = CompiledMapping::compile(definition).map_err(|faults| {
+        for fault in &faults {
+            tracing::error!(mapping = name, path = fault.path, "held: {}", fault.message);
         }
-    };
-    match CompiledMapping::compile(definition) {
-        Ok(compiled) => Some((compiled, function)),
-        Err(faults) => {
-            for fault in faults {
-                tracing::error!(mapping = name, path = fault.path, "held: {}", fault.message);
-            }
-            None
-        }
-    }
+        let words: Vec<_> =
+            faults.iter().map(|it| format!("{}: {}", it.path, it.message)).collect();
+        words.join("; ")
+    })?;
+    Ok((compiled, function))
 }

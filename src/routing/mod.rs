@@ -3,11 +3,13 @@
 //! the snapshot.
 
 mod build;
+mod integrations;
 mod live;
 mod route;
 mod snapshot;
 
 pub use build::OpenSecret;
+pub use integrations::Integrations;
 pub use live::LiveRoutes;
 pub use route::{DestinationRoute, MappingRoute, SourceRoute};
 pub use snapshot::Routes;

@@ -11,12 +11,15 @@ use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
+use crate::domain::pause::{Drain, PauseCause};
 use crate::domain::service_time::ServiceTime;
 use crate::domain::source::SourceLimits;
 use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
+
+use super::integrations::Integrations;
 
 /// A source with its destinations.
 #[derive(Debug)]
@@ -60,7 +63,17 @@ pub struct MappingRoute {
     /// Whether its destination is not connected yet or this version cannot compile it: its deliveries are held,
     /// new ones too.
     pub held: bool,
-    /// When it or its destination was last enabled or connected; held deliveries get a fresh window from
+    /// Why it or its destination is paused; none when neither is. Its deliveries are held, new ones too.
+    pub paused: Option<PauseCause>,
+    /// Why this version cannot compile it.
+    pub fault: Option<String>,
+    /// How what its pause held drains.
+    pub drain: Option<Drain>,
+    /// How what its destination's pause held drains.
+    pub destination_drain: Option<Drain>,
+    /// Until when its receiver asked for no request, as stored.
+    pub wait_until: Option<ServiceTime>,
+    /// When it or its destination was last enabled, connected or resumed; held deliveries get a fresh window from
     /// here.
     pub resumed_at: ServiceTime,
     /// The current revision.
@@ -91,10 +104,18 @@ impl MappingRoute {
         self.compiled.matches(document)
     }
 
+    /// Whether an event is routed to it by the rules of acceptance: its trigger, and the event's
+    /// `integrations`.
+    #[must_use]
+    pub fn routes(&self, document: &Value<'_>) -> bool {
+        let destination = self.name.split('/').nth(1).unwrap_or_default();
+        self.matches(document) && Integrations::of(document).allows(destination)
+    }
+
     /// Whether its deliveries are sent; otherwise they are held.
     #[must_use]
     pub const fn delivers(&self) -> bool {
-        self.enabled && !self.held
+        self.enabled && !self.held && self.paused.is_none()
     }
 
     /// The compiled definition, which renders requests.

@@ -13,17 +13,17 @@ use url::Url;
 use crate::delivery::{Dispatcher, TestResult};
 use crate::domain::clock::Clock;
 use crate::domain::error_chain;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::MappingId;
 use crate::functions::{Function, FunctionPool};
 use crate::maintenance::{JobRunner, RetireSecrets};
 use crate::outbound_auth::Authorizer;
 use crate::pipeline::{Activation, NotActive, Preflight};
-use crate::routing::{LiveRoutes, Routes};
+use crate::routing::{LiveRoutes, MappingRoute, Routes};
 use crate::sender::Sender;
 use crate::service::{Node, OpenCircuit};
 use crate::settings::secrets::Keyring;
-use crate::store::{OperatorStore, Pipeline, PipelineStore};
+use crate::store::{OperatorStore, Pipeline, PipelineStore, ReceiverWait};
 
 use super::error::AppError;
 
@@ -78,8 +78,8 @@ impl RunningNode {
         }
     }
 
-    /// Reloads the pipeline whenever a connection to a destination's account is lost, and again after a reload
-    /// that failed.
+    /// Reloads the pipeline whenever a connection to a destination's account is lost or deliveries changed a
+    /// pause, and again after a reload that failed.
     pub(super) async fn follow_changes(self: Arc<Self>) {
         let failed = async || {
             self.reload_failed.notified().await;
@@ -88,6 +88,7 @@ impl RunningNode {
         loop {
             tokio::select! {
                 () = self.auth.changed() => {}
+                () = self.dispatcher.pipeline_changed() => {}
                 () = failed() => {}
                 () = self.stopping.cancelled() => return,
             }
@@ -127,6 +128,25 @@ impl Node for RunningNode {
         let open = open
             .map(|(mapping_id, at)| OpenCircuit { mapping_id, opened_at: self.clock.to_wall(at) });
         open.collect()
+    }
+
+    fn receiver_waits(&self) -> Vec<ReceiverWait> {
+        let waits = self.dispatcher.receiver_waits().into_iter();
+        waits.map(|(mapping_id, until)| ReceiverWait { mapping_id, until }).collect()
+    }
+
+    fn mapping_faults(&self) -> Vec<(MappingId, String)> {
+        let routes = self.routes.current();
+        let faulty = |it: &Arc<MappingRoute>| Some((it.id, it.fault.clone()?));
+        routes.mappings().filter_map(faulty).collect()
+    }
+
+    fn routed(&self, mapping_id: MappingId, events: &[StoredEvent]) -> Option<Vec<usize>> {
+        self.dispatcher.routed(mapping_id, events)
+    }
+
+    fn end_receiver_waits(&self, mappings: &[MappingId]) -> bool {
+        self.dispatcher.end_receiver_waits(mappings)
     }
 
     async fn test_mapping(

@@ -8,7 +8,7 @@ use super::event_view::EventView;
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::page::Page;
 use super::scope::visible_destinations;
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, pauses};
 use crate::domain::auth::Caller;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::delivery::State;
@@ -120,6 +120,9 @@ fn held(row: &DeliveryRow, pipeline: &Pipeline) -> Option<String> {
     }
     if !mapping.enabled {
         return Some("the mapping is disabled".to_owned());
+    }
+    if let Some(pause) = pipeline.pause_of(mapping) {
+        return Some(pauses::why(pause));
     }
     if CompiledMapping::compile(&mapping.revision.definition).is_err() {
         return Some("this version cannot compile the mapping".to_owned());

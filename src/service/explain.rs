@@ -146,11 +146,16 @@ impl Service {
         let known = Known { stored: &stored, pipeline, routing: &routing, document, clock };
         let mut mappings = Vec::new();
         for (destination, mapping) in known.mappings() {
-            let delivery = deliveries.iter().position(|it| it.delivery.mapping_id == mapping.id);
-            mappings.push(match delivery.map(|at| deliveries.remove(at)) {
-                Some(row) => known.matched(self, &row, Some((destination, mapping))).await?,
-                None => known.unmatched(destination, mapping),
-            });
+            let is_its = |it: &DeliveryRow| it.delivery.mapping_id == mapping.id;
+            let (rows, others) = deliveries.into_iter().partition::<Vec<_>, _>(is_its);
+            deliveries = others;
+            if rows.is_empty() {
+                mappings.push(known.unmatched(destination, mapping));
+            }
+            // A backfill may have made another one.
+            for row in &rows {
+                mappings.push(known.matched(self, row, Some((destination, mapping))).await?);
+            }
         }
         for row in &deliveries {
             mappings.push(known.matched(self, row, None).await?);
@@ -235,6 +240,8 @@ impl<'a> Known<'a> {
             attempts: &attempts,
             settled_by: settled_by.map(|by| DeliveryView::of(&by, self.pipeline, &*service.clock)),
             enabled: set_up.map(|(destination, mapping)| destination.enabled && mapping.enabled),
+            held: view.held.clone(),
+            wait_until: service.wait_of(row.delivery.mapping_id),
             circuit_open: circuits.iter().any(|it| it.mapping_id == row.delivery.mapping_id),
             clock: &*service.clock,
         };

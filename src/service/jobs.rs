@@ -1,4 +1,4 @@
-//! Jobs: redrives and discards, selected by filter or by ids, with a dry run that changes nothing.
+//! Jobs: redrives, discards and backfills; the first two selected by filter or by ids, with a dry run that changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ pub struct PreviewView {
 pub struct JobView {
     /// Its id.
     pub id: String,
-    /// `redrive` or `discard`.
+    /// `redrive`, `discard` or `backfill`.
     pub action: String,
     /// Its filter, as in the list of deliveries; empty for a job by ids.
     #[serde(default)]
@@ -90,7 +90,7 @@ pub struct JobView {
 }
 
 impl JobView {
-    fn of(job: &Job, pipeline: &Pipeline, event: Option<String>) -> Self {
+    pub(super) fn of(job: &Job, pipeline: &Pipeline, event: Option<String>) -> Self {
         Self {
             id: public_id(job),
             action: job.spec.action.as_str().to_owned(),
@@ -336,6 +336,7 @@ fn words(
         ("event", event_id),
         ("since", filter.accepted_from.map(Timestamp::to_iso)),
         ("until", filter.accepted_until.map(Timestamp::to_iso)),
+        ("again", filter.again.then(|| "true".to_owned())),
     ];
     given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -5,10 +5,10 @@ use async_trait::async_trait;
 
 use crate::delivery::TestResult;
 use crate::domain::clock::Timestamp;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, StoredEvent};
 use crate::domain::id::MappingId;
 use crate::pipeline::Activation;
-use crate::store::Pipeline;
+use crate::store::{Pipeline, ReceiverWait};
 
 /// The running node.
 #[async_trait]
@@ -18,6 +18,18 @@ pub trait Node: Activation {
 
     /// The mappings whose circuit is open.
     fn open_circuits(&self) -> Vec<OpenCircuit>;
+
+    /// The mappings whose receiver asked for no request (`Retry-After`), each with until when.
+    fn receiver_waits(&self) -> Vec<ReceiverWait>;
+
+    /// Ends such waits of these mappings; returns whether there was one.
+    fn end_receiver_waits(&self, mappings: &[MappingId]) -> bool;
+
+    /// The mappings that this version cannot compile, each with the error.
+    fn mapping_faults(&self) -> Vec<(MappingId, String)>;
+
+    /// The positions of the events that are routed to a mapping; `None` when there is no such mapping.
+    fn routed(&self, mapping_id: MappingId, events: &[StoredEvent]) -> Option<Vec<usize>>;
 
     /// Renders an event with an active mapping, and sends the request if `send`; `None` when there is no
     /// such mapping, or this version cannot run it.

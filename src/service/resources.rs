@@ -6,11 +6,14 @@ use utoipa::ToSchema;
 
 use super::filter::{self, Condition};
 use super::page::Page;
+use super::pauses::PauseView;
 use super::{Service, ServiceError, parameters};
 use crate::domain::auth::{Admin, Caller};
+use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
-use crate::domain::id::{Noun, PublicId};
+use crate::domain::id::{MappingId, Noun, PublicId};
 use crate::domain::mapping::Mapping;
+use crate::domain::pause::PauseTarget;
 use crate::domain::source::Source;
 use crate::pipeline::{
     Change, Changed, ConnectionView, DestinationDocument, Found, Guard, MappingDocument,
@@ -19,8 +22,18 @@ use crate::pipeline::{
 use crate::store::Pipeline;
 
 /// Read-only fields of a source, a destination or a mapping: ignored in a request.
-const READ_ONLY: [&str; 7] =
-    ["id", "source", "destination", "created_at", "revision", "connection", "usage"];
+const READ_ONLY: [&str; 10] = [
+    "id",
+    "source",
+    "destination",
+    "created_at",
+    "revision",
+    "connection",
+    "pause",
+    "wait_until",
+    "fault",
+    "usage",
+];
 
 /// A source.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -63,6 +76,9 @@ pub struct DestinationDetail {
     /// The state of its connection, where it needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionView>,
+    /// Its pause, or the drain of what that held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
     /// The writable fields.
     #[serde(flatten)]
     pub document: DestinationDocument,
@@ -81,6 +97,15 @@ pub struct MappingDetail {
     pub created_at: String,
     /// The number of the current revision.
     pub revision: u32,
+    /// Its pause, or the drain of what that held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
+    /// Until when its receiver asked for no request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_until: Option<String>,
+    /// Why this version cannot compile it; its deliveries are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     /// The writable fields.
     #[serde(flatten)]
     pub document: MappingDocument,
@@ -141,6 +166,7 @@ impl DestinationDetail {
             source: path.first().cloned().unwrap_or_default(),
             created_at: destination.created_at.to_iso(),
             connection: ConnectionView::of(pipeline, destination),
+            pause: PauseView::find(PauseTarget::Destination(destination.id), pipeline),
             document: DestinationDocument::of(destination, pipeline),
         }
     }
@@ -155,6 +181,9 @@ impl MappingDetail {
             destination: path.next().unwrap_or_default(),
             created_at: mapping.created_at.to_iso(),
             revision: mapping.revision.number,
+            pause: PauseView::find(PauseTarget::Mapping(mapping.id), pipeline),
+            wait_until: None,
+            fault: None,
             document: MappingDocument::of(mapping),
         }
     }
@@ -172,6 +201,9 @@ impl Service {
         let mut detail = Detail::of(found, &pipeline);
         if let (Detail::Source(it), Found::Source(source)) = (&mut detail, found) {
             it.usage = self.usage(source);
+        }
+        if let (Detail::Mapping(detail), Found::Mapping(mapping)) = (&mut detail, found) {
+            self.tell_state(mapping.id, detail);
         }
         Ok(Tagged { detail, tag: found.tag(&pipeline) })
     }
@@ -207,6 +239,13 @@ impl Service {
             other @ (Change::Say(_) | Change::Remove | Change::Rotate(_)) => other,
         };
         Ok(self.editor.change(admin, target, guard, &change).await?)
+    }
+
+    /// What the running node knows of a mapping.
+    fn tell_state(&self, mapping_id: MappingId, detail: &mut MappingDetail) {
+        detail.wait_until = self.wait_of(mapping_id).map(Timestamp::to_iso);
+        let faults = self.node.mapping_faults().into_iter();
+        detail.fault = faults.filter(|(id, _)| *id == mapping_id).map(|(_, error)| error).next();
     }
 
     /// Every source, by name.
@@ -255,7 +294,13 @@ impl Service {
             let mut above = pipeline.destinations.iter();
             above.any(|it| it.id == mapping.destination_id && within.takes(it))
         });
-        Ok(whole(listed.map(|it| MappingDetail::of(it, &pipeline))))
+        let mut details = Vec::new();
+        for mapping in listed {
+            let mut detail = MappingDetail::of(mapping, &pipeline);
+            self.tell_state(mapping.id, &mut detail);
+            details.push(detail);
+        }
+        Ok(Page::whole(details))
     }
 }
 

@@ -9,11 +9,12 @@ use utoipa::ToSchema;
 
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::parameters::MAX_STEP_MINUTES;
-use super::{Service, ServiceError, parameters};
+use super::{Service, ServiceError, parameters, pauses};
 use crate::domain::auth::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
 use crate::domain::id::MappingId;
+use crate::domain::pause::PauseTarget;
 use crate::pipeline::{Found, Target};
 use crate::store::{BacklogSample, Pipeline, StatisticsQuery, StatisticsRow};
 
@@ -320,7 +321,8 @@ impl Service {
             let mappings = below(destination);
             let mut last_hour = StatisticsRow::default();
             mappings.iter().filter_map(|id| counted.get(id)).for_each(|row| last_hour.add(row));
-            let oldest_due = mappings.iter().filter_map(|id| due.get(id)).min();
+            let holds = |id: &&MappingId| pipeline.pause(PauseTarget::Mapping(**id)).is_none();
+            let oldest_due = mappings.iter().filter(holds).filter_map(|id| due.get(id)).min();
             let open = mappings.iter().filter(|id| open.contains(id));
             HealthView {
                 destination: destination_path(pipeline, destination.id).join("/"),
@@ -328,7 +330,10 @@ impl Service {
                 last_hour: CountsView::of(&last_hour),
                 open_circuits: open.map(|id| mapping_path(pipeline, *id).join("/")).collect(),
                 oldest_due_at: oldest_due.map(|at| self.clock.to_wall(*at).to_iso()),
-                held: pipeline.held(destination).map(|why| why.to_string()),
+                held: pipeline
+                    .pause(PauseTarget::Destination(destination.id))
+                    .map(pauses::why)
+                    .or_else(|| pipeline.held(destination).map(|why| why.to_string())),
             }
         });
         Ok(views.collect())

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
+use super::pauses::{FaultyMappingView, PausedBacklogView, ReceiverWaitView, receiver_waits};
 use super::resources::UsageView;
 use super::{Service, ServiceError};
 use crate::domain::alert::{Alert, AlertKind};
@@ -40,13 +41,22 @@ pub struct StatusView {
     /// Destinations whose deliveries are held because they are not connected.
     #[serde(default)]
     pub held: Vec<HeldView>,
+    /// Paused and draining destinations and mappings, with what waits.
+    #[serde(default)]
+    pub paused: Vec<PausedBacklogView>,
+    /// Mappings whose receiver asked for no request (`Retry-After`).
+    #[serde(default)]
+    pub receiver_waits: Vec<ReceiverWaitView>,
+    /// Mappings that this version cannot compile: their deliveries are held.
+    #[serde(default)]
+    pub faulty_mappings: Vec<FaultyMappingView>,
 }
 
 /// A firing alert.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertView {
     /// The kind: `circuit_open`, `destination_failing`, `dead_letters`, `window_closing`,
-    /// `source_limited`, `disk_low`.
+    /// `source_limited`, `disk_low`, `receiver_gone`.
     pub alert: String,
     /// The mapping, destination, source or node, by name.
     pub subject: String,
@@ -164,6 +174,9 @@ impl Service {
             ledger: self.store.ledger().await?,
             held: held(&pipeline),
             limited_sources: self.limited_sources(&pipeline),
+            paused: self.paused_backlogs(&pipeline).await?,
+            receiver_waits: receiver_waits(self.node.receiver_waits(), &pipeline, &*self.clock),
+            faulty_mappings: self.faulty_mappings(&pipeline).await?,
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
                 .into_iter()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::StoreError;
+use super::pauses::Pauses;
 use crate::domain::attempt::NewAttempt;
 use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::delivery::State;
@@ -147,7 +148,7 @@ pub trait DueTimes: Send + Sync + 'static {
 /// Claiming, recording, releasing and expiring. At-least-once: a delivery leaves `pending` and
 /// `leased` only by a recorded outcome.
 #[async_trait]
-pub trait DeliveryQueue: DueTimes {
+pub trait DeliveryQueue: DueTimes + Pauses {
     /// Leases due deliveries and increments their fencing tokens. No two claims lease the same
     /// delivery, whichever nodes they come from. Pending deliveries past their deadline that were
     /// tried in this window become dead letters; those never tried in it are leased. A claim may lease

@@ -21,6 +21,7 @@ mod jobs;
 mod maintenance;
 mod open;
 mod outbox;
+mod pauses;
 mod pipeline;
 mod pipeline_change;
 mod pipeline_store;
@@ -44,13 +45,17 @@ pub use history::{
     History, Listed, Routing,
 };
 pub use idempotency::{IdempotencyKey, IdempotencyKeys, IdempotencyState};
-pub use jobs::{JobPreview, JobQuery, JobStep, Jobs};
+pub use jobs::{
+    BackfillCursor, BackfillPage, BackfillStep, JobPreview, JobQuery, JobStep, Jobs,
+    RunningBackfill,
+};
 pub use maintenance::{Maintenance, PruneRequest, Pruned};
 pub use open::{OpenError, OpenRequest, open};
 pub use outbox::{Accepted, Capacity, DeliveryIds, Lease, NewDelivery, NewEvent, Outbox, Skip};
+pub use pauses::Pauses;
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, HoldReason,
-    Pipeline, SharedSecret, WriteKey,
+    Pipeline, ReceiverWait, SharedSecret, WriteKey,
 };
 pub use pipeline_change::PipelineChange;
 pub use pipeline_store::PipelineStore;
@@ -71,6 +76,7 @@ pub trait OperatorStore:
     + History
     + IdempotencyKeys
     + Jobs
+    + Pauses
     + PipelineStore
     + Statistics
     + TestSends
@@ -86,6 +92,7 @@ impl<T> OperatorStore for T where
         + History
         + IdempotencyKeys
         + Jobs
+        + Pauses
         + PipelineStore
         + Statistics
         + TestSends

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::auth::Scope;
 use crate::domain::clock::Timestamp;
 use crate::domain::destination::Destination;
-use crate::domain::id::{DestinationId, SourceId};
+use crate::domain::id::{DestinationId, MappingId, SourceId};
 use crate::domain::mapping::Mapping;
+use crate::domain::pause::{Pause, PauseTarget};
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::domain::source::Source;
 
 /// A stored write key.
@@ -95,6 +97,15 @@ pub struct ConnectionChange {
     pub state: ConnectionState,
 }
 
+/// Until when a mapping's receiver asked for no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiverWait {
+    /// The mapping.
+    pub mapping_id: MappingId,
+    /// Until when.
+    pub until: ServiceTime,
+}
+
 /// Sources, destinations, mappings and their secrets; removed ones are omitted.
 #[derive(Clone, Debug, Default)]
 pub struct Pipeline {
@@ -114,6 +125,10 @@ pub struct Pipeline {
     pub credentials: Vec<Credential>,
     /// Connections.
     pub connections: Vec<Connection>,
+    /// Pauses, those that have ended included.
+    pub pauses: Vec<Pause>,
+    /// What receivers asked to wait for, past waits included.
+    pub receiver_waits: Vec<ReceiverWait>,
 }
 
 impl Pipeline {
@@ -134,6 +149,26 @@ impl Pipeline {
         self.shared_secrets.retain(|it| covered(it.destination_id));
         self.credentials.retain(|it| covered(it.destination_id));
         self.connections.retain(|it| covered(it.destination_id));
+        let mappings = &self.mappings;
+        let has = |id: MappingId| mappings.iter().any(|it| it.id == id);
+        self.pauses.retain(|it| match it.target {
+            PauseTarget::Destination(id) => covered(id),
+            PauseTarget::Mapping(id) => has(id),
+        });
+        self.receiver_waits.retain(|it| has(it.mapping_id));
+    }
+
+    /// The pause of a destination or a mapping that has not ended.
+    #[must_use]
+    pub fn pause(&self, target: PauseTarget) -> Option<&Pause> {
+        self.pauses.iter().find(|it| it.target == target && it.is_paused())
+    }
+
+    /// The pause that holds a mapping's deliveries: its own, or its destination's.
+    #[must_use]
+    pub fn pause_of(&self, mapping: &Mapping) -> Option<&Pause> {
+        self.pause(PauseTarget::Mapping(mapping.id))
+            .or_else(|| self.pause(PauseTarget::Destination(mapping.destination_id)))
     }
 
     /// A destination's connection.

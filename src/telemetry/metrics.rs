@@ -99,6 +99,12 @@ pub struct Metrics {
     pub circuits_open: Gauge<i64, AtomicI64>,
     /// `postrider_destinations_held`: destinations on hold until they are connected.
     pub destinations_held: Gauge<i64, AtomicI64>,
+    /// `postrider_mappings_paused`: mappings whose deliveries are held by a pause.
+    pub mappings_paused: Gauge<i64, AtomicI64>,
+    /// `postrider_mappings_waiting`: mappings whose receiver asked for no request.
+    pub mappings_waiting: Gauge<i64, AtomicI64>,
+    /// `postrider_mappings_faulty`: mappings that this version cannot compile.
+    pub mappings_faulty: Gauge<i64, AtomicI64>,
     /// `postrider_alerts`: active alerts, by kind.
     pub alerts: Family<AlertLabel, Gauge<i64, AtomicI64>>,
     /// `postrider_alerts_raised_total`: alerts raised, by kind.
@@ -148,6 +154,9 @@ impl Metrics {
             in_flight: Gauge::default(),
             circuits_open: Gauge::default(),
             destinations_held: Gauge::default(),
+            mappings_paused: Gauge::default(),
+            mappings_waiting: Gauge::default(),
+            mappings_faulty: Gauge::default(),
             alerts: Family::default(),
             alerts_raised: Family::default(),
             oldest_due_seconds: Gauge::default(),
@@ -222,6 +231,21 @@ impl Metrics {
             "destinations_held",
             "Destinations on hold until they are connected",
             self.destinations_held.clone(),
+        );
+        to.register(
+            "mappings_paused",
+            "Mappings whose deliveries are held by a pause",
+            self.mappings_paused.clone(),
+        );
+        to.register(
+            "mappings_waiting",
+            "Mappings whose receiver asked for no request (Retry-After)",
+            self.mappings_waiting.clone(),
+        );
+        to.register(
+            "mappings_faulty",
+            "Mappings that this version cannot compile",
+            self.mappings_faulty.clone(),
         );
         to.register("alerts", "Active alerts, by kind", self.alerts.clone());
         to.register("alerts_raised", "Alerts raised, by kind", self.alerts_raised.clone());

@@ -9,6 +9,7 @@ use super::time::RelativeTime;
 use super::untrusted::Untrusted;
 use crate::domain::alert::AlertKind;
 use crate::service::dead_letters::DeadLetterGroupView;
+use crate::service::pauses::PausedBacklogView;
 use crate::service::statistics::HealthView;
 use crate::service::status::{AlertView, StatusView};
 
@@ -57,6 +58,20 @@ pub(super) fn items(
         let text = format!("{} is held: {}", held.destination, held.why);
         items.push(AttentionItem::new("bad", text).with_link(path, DELIVERIES));
     }
+    for faulty in &status.faulty_mappings {
+        let path = with_query("/deliveries", [("mapping", faulty.mapping.as_str())]);
+        let waiting = at_least(faulty.waiting, faulty.more);
+        let (mapping, error) = (&faulty.mapping, &faulty.error);
+        let text = format!("{mapping} does not compile, {waiting} waiting: {error}");
+        items.push(AttentionItem::new("bad", text).with_link(path, DELIVERIES));
+    }
+    items.extend(status.paused.iter().map(|it| paused_item(layout, it)));
+    for wait in &status.receiver_waits {
+        let path = with_query("/deliveries", [("mapping", wait.mapping.as_str())]);
+        let text =
+            format!("{}: its receiver asked for no request until {}", wait.mapping, wait.until);
+        items.push(AttentionItem::new("warn", text).with_link(path, DELIVERIES));
+    }
     for circuit in &status.open_circuits {
         let path = with_query("/deliveries", [("mapping", circuit.mapping.as_str())]);
         let text = format!("{}: circuit open", circuit.mapping);
@@ -73,6 +88,20 @@ pub(super) fn items(
         items.push(AttentionItem::new("warn", text).with_link(path, "View dead letters"));
     }
     items
+}
+
+/// A pause, or the drain of what it held.
+fn paused_item(layout: &Layout, it: &PausedBacklogView) -> AttentionItem {
+    let pause = &it.pause;
+    let filter = if pause.subject.matches('/').count() == 1 { "destination" } else { "mapping" };
+    let path = with_query("/deliveries", [(filter, pause.subject.as_str()), ("state", "pending")]);
+    let waiting = at_least(it.waiting, it.more);
+    let rate = pause.rate_per_second.map(|rate| format!(" at {rate} a second"));
+    let (subject, state, by) = (&pause.subject, &pause.state, &pause.by);
+    let text =
+        format!("{subject} is {state}{} by {by}, {waiting} waiting", rate.unwrap_or_default());
+    let since = layout.time(&pause.since);
+    AttentionItem::new("warn", text).since(since).with_link(path, DELIVERIES)
 }
 
 /// The number of dead letters; counting stops at a limit.
@@ -111,6 +140,10 @@ fn alert_item(layout: &Layout, status: &StatusView, alert: &AlertView) -> Option
         AlertKind::DeadLetters => ("bad", (of_destination("/dead-letters"), "View dead letters")),
         AlertKind::WindowClosing => ("warn", (of_destination("/deliveries"), DELIVERIES)),
         AlertKind::SourceLimited => ("warn", ("/sources".to_owned(), "View sources")),
+        AlertKind::ReceiverGone => {
+            let path = with_query("/deliveries", [("mapping", alert.subject.as_str())]);
+            ("bad", (path, DELIVERIES))
+        }
         AlertKind::DiskLow => ("bad", ("/doctor".to_owned(), "Run integrity check")),
     };
     let text = format!("{}: {}", alert.subject, alert.detail);

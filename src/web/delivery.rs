@@ -346,6 +346,8 @@ impl Web {
             (Asked::Made(_) | Asked::Preview(_), JobAction::Discard) => {
                 Flash::good("Discarded: nothing more is sent.")
             }
+            // Not of one delivery.
+            (Asked::Made(_) | Asked::Preview(_), JobAction::Backfill) => Flash::good("Created."),
         };
         Ok(SeeOther::to(path).with_flash(flash))
     }

@@ -165,6 +165,7 @@ impl NewJobPage {
         match self.action {
             JobAction::Redrive => "Redrive",
             JobAction::Discard => "Discard",
+            JobAction::Backfill => "Backfill",
         }
     }
 }

@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 mod assets;
 mod attention;
 mod audit;
+mod backfill;
 mod badge;
 mod chart;
 mod cookies;
@@ -63,6 +64,8 @@ pub fn router(web: Arc<Web>) -> Router {
         .route("/jobs/new", get(jobs::new_form))
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/backfills", post(backfill::create))
+        .route("/backfills/new", get(backfill::new_form))
         .merge(pipeline::routes())
         .route("/inspectors", get(inspectors::list))
         .route("/inspectors/{name}", get(inspectors::show).post(inspectors::save))

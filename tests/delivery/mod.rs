@@ -2,10 +2,13 @@
 //! clock.
 
 mod activation;
+mod backfills;
 mod batches;
 mod deadlines;
 mod deliveries;
 mod isolation;
 mod jobs;
+mod pauses;
+mod receiver_waits;
 mod siblings;
 mod traces;

@@ -9,6 +9,7 @@ mod hosts;
 mod import;
 mod jobs;
 mod lists;
+mod pauses;
 mod pipeline_changes;
 mod renames;
 pub(crate) mod render;

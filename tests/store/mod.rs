@@ -10,6 +10,7 @@ use postrider::store::Store;
 
 mod alerts;
 mod audit;
+mod backfills;
 mod batches;
 mod idempotency;
 mod jobs;
@@ -17,6 +18,7 @@ mod leases;
 mod lists;
 mod model;
 mod outbox;
+mod pauses;
 mod pipeline;
 mod retention;
 mod siblings;
@@ -136,6 +138,17 @@ macro_rules! conformance {
                 credentials_are_stored_by_slot
                 a_connection_update_with_a_stale_number_conflicts
                 a_destination_that_no_longer_needs_a_connection_resumes;
+            backfills:
+                a_backfill_makes_one_delivery_of_each_event_without_one
+                backfilled_deliveries_are_claimed_found_and_pruned_with_their_event
+                a_success_settles_backfilled_siblings
+                a_backfill_scans_a_bounded_number_of_events;
+            pauses:
+                a_pause_is_idempotent_and_keeps_who_paused_since_when
+                a_resumption_drains_at_a_rate_until_its_drain_ends
+                a_removed_subject_has_no_pause
+                pending_deliveries_are_counted_up_to_a_limit
+                receivers_waits_are_replaced_and_deleted;
             tokens:
                 a_token_reads_back_as_created
                 a_token_name_is_unique_until_revoked

@@ -400,6 +400,7 @@ impl Run {
                     (row.state, row.due_at, row.tried) = (State::Pending, Some(now.service), 0);
                     (row.settled_at, row.deadline_at) = (None, now.service + WINDOW);
                 }
+                JobAction::Backfill => unreachable!("it takes no delivery"),
             }
         }
         assert_eq!((job.matched, job.done), (done, done));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider::domain::destination::{DeliveryPolicy, DestinationSettings, XSignatureKey};
+use postrider::domain::destination::{DeliveryPolicy, DestinationSettings, OnGone, XSignatureKey};
 use postrider::domain::mapping::MappingRevision;
 use postrider::domain::outbound_auth::{Auth, ClientAuth, CodeClient, OauthClient};
 use postrider::domain::secret::SealedSecret;
@@ -176,6 +176,7 @@ pub(crate) async fn a_saved_pipeline_reads_back_unchanged(mut world: World) {
         allowed_hosts: vec!["*.rich.test".to_owned()],
         allow_http: true,
         x_signature: XSignatureKey::Previous,
+        on_gone: OnGone::Pause,
     };
     let mut rich = definition("https://rich.test/");
     rich.trigger = "type = \"track\"".to_owned();

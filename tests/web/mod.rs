@@ -11,6 +11,7 @@ mod live;
 mod mappings;
 mod overview;
 mod pages;
+mod pauses;
 mod roles;
 mod screenshots;
 mod signing_in;

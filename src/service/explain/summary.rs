@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::attempt::{Attempt, Outcome};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::delivery::{Delivery, State};
 use crate::service::deliveries::DeliveryView;
 
@@ -17,6 +17,10 @@ pub(super) struct DeliverySummary<'a> {
     pub(super) settled_by: Option<DeliveryView>,
     /// Whether its mapping and destination are enabled; none when they were removed.
     pub(super) enabled: Option<bool>,
+    /// Why the pending delivery is held by a pause, or by a mapping that cannot be compiled.
+    pub(super) held: Option<String>,
+    /// Until when the receiver asked for no request.
+    pub(super) wait_until: Option<Timestamp>,
     pub(super) circuit_open: bool,
     pub(super) clock: &'a dyn Clock,
 }
@@ -88,6 +92,10 @@ impl DeliverySummary<'_> {
             (Some(false), _) => {
                 return out.write_str("; held while its mapping or destination is disabled");
             }
+            (Some(true), _) if self.held.is_some() => {
+                let why = self.held.as_deref().unwrap_or_default();
+                return write!(out, "; held: {why}");
+            }
             (Some(true), Some(at)) if at > self.clock.service_now() => {
                 write!(out, "; next attempt at {}", self.clock.to_wall(at))?;
             }
@@ -95,6 +103,9 @@ impl DeliverySummary<'_> {
         }
         if self.circuit_open {
             out.write_str(", but the circuit is open: a half-open probe tests the receiver until one succeeds")?;
+        }
+        if let Some(until) = self.wait_until {
+            write!(out, ", but the receiver asked for no request until {until}")?;
         }
         write!(out, "; deadline {}", self.clock.to_wall(self.delivery.deadline_at))
     }

@@ -75,5 +75,6 @@ pub(in crate::service) fn job(
         accepted_from: query.accepted_from,
         accepted_until: query.accepted_until,
         status: query.status,
+        again: false,
     })
 }

@@ -72,8 +72,15 @@ async fn orphans(conn: &mut SqliteConnection) -> Result<Finding, Failure> {
         (
             "deliveries without their event",
             "SELECT count(*) FROM deliveries AS d LEFT JOIN events AS e ON e.id = d.event_id
-             WHERE e.id IS NULL OR d.id < e.first_delivery_id
-                OR d.id >= e.first_delivery_id + e.delivery_count",
+             WHERE e.id IS NULL OR (d.id < e.first_delivery_id
+                OR d.id >= e.first_delivery_id + e.delivery_count)
+                AND NOT EXISTS (SELECT 1 FROM backfilled AS b
+                    WHERE b.event_id = d.event_id AND b.delivery_id = d.id)",
+        ),
+        (
+            "backfilled deliveries that are missing",
+            "SELECT count(*) FROM backfilled AS b LEFT JOIN deliveries AS d ON d.id = b.delivery_id
+             WHERE d.id IS NULL OR d.event_id <> b.event_id",
         ),
         (
             "events without all their deliveries",

@@ -27,8 +27,8 @@ const SCANS: u32 = 25;
 #[derive(Debug)]
 pub(super) struct StoredJob {
     pub(super) job: Job,
-    upper_id: i64,
-    cursor: i64,
+    pub(super) upper_id: i64,
+    pub(super) cursor: i64,
 }
 
 const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, state, matched, more, done, \
@@ -58,7 +58,7 @@ fn read_job<'a>(row: impl Into<Row<'a>>) -> Result<StoredJob, Failure> {
 }
 
 /// One job, in the writer's transaction.
-fn read_in(tx: &Tx<'_>, id: JobId) -> Result<Option<StoredJob>, Failure> {
+pub(super) fn read_in(tx: &Tx<'_>, id: JobId) -> Result<Option<StoredJob>, Failure> {
     let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?");
     tx.sqlite.first(&sql, params![id.0], |row| read_job(row))
 }
@@ -123,6 +123,7 @@ const fn creation(action: JobAction) -> Action {
     match action {
         JobAction::Redrive => Action::Redrive,
         JobAction::Discard => Action::Discard,
+        JobAction::Backfill => Action::Backfill,
     }
 }
 
@@ -157,7 +158,10 @@ impl Step for Create {
     const CONTEXT: &'static str = "create a job";
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Job, Failure> {
-        let upper_id = tx.state.next_delivery_id - 1;
+        let upper_id = match self.job.action {
+            JobAction::Redrive | JobAction::Discard => tx.state.next_delivery_id - 1,
+            JobAction::Backfill => tx.state.next_event_id - 1,
+        };
         let (asked, counted) = (&self.job, &self.counted);
         let id = tx.sqlite.insert("INSERT INTO jobs (action, filter, rate_per_second, actor, note, state, matched, more, done,
                 upper_id, cursor, created_at)
@@ -259,6 +263,8 @@ impl Step for Advance {
             let is_done = match action {
                 JobAction::Redrive => redrive(tx, delivery, self.now.service)?,
                 JobAction::Discard => discard(tx, delivery, self.now.wall)?,
+                // It selects no deliveries: `backfill.rs`.
+                JobAction::Backfill => false,
             };
             stored.job.done += u64::from(is_done);
             if is_done && action == JobAction::Redrive {
@@ -267,13 +273,9 @@ impl Step for Advance {
         }
         stored.cursor = self.selected.cursor;
         if self.selected.is_last {
-            stored.job.state = JobState::Done;
-            stored.job.finished_at = Some(self.now.wall);
-        }
-        save(tx, &stored)?;
-        if stored.job.state == JobState::Done {
-            let act = Act::of_the_service("jobs", self.now.wall);
-            append_audit(tx, &act, Action::FinishJob, &stored.job)?;
+            finish(tx, &mut stored, self.now.wall)?;
+        } else {
+            save(tx, &stored)?;
         }
         due.sort_unstable();
         due.dedup();
@@ -281,7 +283,21 @@ impl Step for Advance {
     }
 }
 
-fn save(tx: &Tx<'_>, stored: &StoredJob) -> rusqlite::Result<()> {
+/// Ends a job that has processed all that it selected.
+pub(super) fn finish(
+    tx: &mut Tx<'_>,
+    stored: &mut StoredJob,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    stored.job.state = JobState::Done;
+    stored.job.finished_at = Some(now);
+    save(tx, stored)?;
+    let act = Act::of_the_service("jobs", now);
+    append_audit(tx, &act, Action::FinishJob, &stored.job)
+}
+
+/// Writes a job's progress.
+pub(super) fn save(tx: &Tx<'_>, stored: &StoredJob) -> rusqlite::Result<()> {
     tx.execute(
         "UPDATE jobs SET state = ?, done = ?, cursor = ?, finished_at = ? WHERE id = ?",
         params![

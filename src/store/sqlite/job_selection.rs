@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 
+use super::backfilled;
 use super::conditions::{Conditions, push_conditions, push_event};
 use super::keyset::{KeyRange, Scan, ScanLimits, Span};
 use super::row::{DELIVERY_COLUMNS, count};
@@ -60,6 +61,8 @@ pub(super) struct StoredFilter {
     accepted_from: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
 }
 
 impl StoredFilter {
@@ -84,6 +87,7 @@ impl StoredFilter {
             status: filter.status,
             accepted_from: filter.accepted_from,
             accepted_until: filter.accepted_until,
+            again: filter.again,
         }
     }
 
@@ -109,17 +113,20 @@ impl StoredFilter {
             status: self.status,
             accepted_from: self.accepted_from,
             accepted_until: self.accepted_until,
+            again: self.again,
         }
     }
 }
 
 /// The rows that a job selects from.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Selection<'a> {
     pub(super) action: JobAction,
     pub(super) filter: &'a JobFilter,
     /// The rows that contain its deliveries, in the cheapest form to scan by key.
     pub(super) rows: &'static str,
+    /// The deliveries of its event, where a backfill made some of them.
+    pub(super) of_event: Option<Vec<i64>>,
     /// Keys above this …
     pub(super) after: i64,
     /// … up to and including this.
@@ -136,16 +143,23 @@ impl<'a> Selection<'a> {
     ) -> Result<Self, sqlx::Error> {
         let state = match action {
             JobAction::Redrive => Some(State::Dead),
-            JobAction::Discard => filter.state,
+            JobAction::Discard | JobAction::Backfill => filter.state,
         };
         let rows = quickest(conn, (state, filter.reason), ScanLimits::default()).await?;
         let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
         let mut range = Scan::deliveries(rows).range(conn, span).await?;
+        let mut of_event = None;
         if let Some(event_id) = filter.event_id {
-            range = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
+            let own = range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE);
+            let further = backfilled::of_event(conn, event_id).await?;
+            if further.is_empty() {
+                range = range.within(own);
+            } else {
+                of_event = Some((own.floor..own.before).chain(further).collect());
+            }
         }
         let (after, upto) = (after.max(range.floor - 1), upto.min(range.before - 1));
-        Ok(Self { action, filter, rows, after, upto })
+        Ok(Self { action, filter, rows, of_event, after, upto })
     }
 
     /// The last key that one query scans; none at the end.
@@ -173,7 +187,7 @@ impl<'a> Selection<'a> {
         end: i64,
     ) -> Result<u64, sqlx::Error> {
         let mut sql = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        Self { upto: end, ..*self }.push_from(&mut sql);
+        Self { upto: end, ..self.clone() }.push_from(&mut sql);
         sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
     }
 
@@ -184,7 +198,7 @@ impl<'a> Selection<'a> {
         end: i64,
         limit: u32,
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let mut sql = Self { upto: end, ..*self }.statement_of_first(limit);
+        let mut sql = Self { upto: end, ..self.clone() }.statement_of_first(limit);
         sql.build().persistent(false).fetch_all(conn).await
     }
 
@@ -212,6 +226,8 @@ impl<'a> Selection<'a> {
         sql.push(match self.action {
             JobAction::Redrive => "d.state = 'dead'",
             JobAction::Discard => "d.state IN ('pending', 'dead')",
+            // It selects events: `backfill.rs`.
+            JobAction::Backfill => "FALSE",
         });
         let filter = self.filter;
         if let Some(state) = filter.state {
@@ -223,6 +239,10 @@ impl<'a> Selection<'a> {
 
     fn push_range(&self, sql: &mut QueryBuilder<Sqlite>) {
         sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
+        if let Some(ids) = &self.of_event {
+            let ids = serde_json::Value::from(ids.clone()).to_string();
+            sql.push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+        }
         if !self.filter.delivery_ids.is_empty() {
             // As JSON, because there may be more ids than a statement takes parameters.
             let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();

@@ -1,14 +1,17 @@
 //! Lists of events and deliveries, newest first, by keyset pagination: a query scans at most N rows, whatever
 //! its conditions, and returns where it stopped.
 
+use std::cmp::Reverse;
+
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
+use super::backfilled;
 use super::dedup::lookup::Lookup;
 use super::error::Failure;
 use super::keyset::{KeyRange, Scan, ScanLimits, Span};
 use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
-use super::scan::{quickest, range_of, scan_deliveries, scan_events};
+use super::scan::{quickest, range_of, read_deliveries, scan_deliveries, scan_events};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{DeliveryId, EventId};
@@ -66,12 +69,34 @@ pub(super) async fn deliveries(
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
     let mut range = scan.range(conn, span).await?;
     if let Some(event_id) = query.event_id {
-        range = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
+        let further = backfilled::of_event(conn, event_id).await?;
+        let own = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
+        if !further.is_empty() {
+            return of_event(conn, query, scan, (range, own), further).await;
+        }
+        range = own;
     }
     match Lookup::of(conn, &query.event, None).await? {
         Some(lookup) => lookup.deliveries(conn, query, (scan, range), limits).await,
         None => scan_deliveries(conn, query, scan, range, limits).await,
     }
+}
+
+/// The deliveries of an event that backfills made some of, newest first.
+async fn of_event(
+    conn: &mut SqliteConnection,
+    query: &DeliveryQuery,
+    scan: Scan,
+    (range, own): (KeyRange, KeyRange),
+    further: Vec<i64>,
+) -> Result<Listed<DeliveryRow>, Failure> {
+    let mut rows = read_deliveries(conn, query, scan, own).await?;
+    for key in further.into_iter().filter(|key| range.hold(*key)) {
+        rows.extend(read_deliveries(conn, query, scan, KeyRange::only(key)).await?);
+    }
+    rows.sort_by_key(|row| Reverse(row.delivery.id.0));
+    rows.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+    Ok(Listed { rows, looked_to: None })
 }
 
 /// A delivery's attempts, in the order they were recorded.

@@ -4,9 +4,9 @@
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::credential;
 use super::error::Failure;
 use super::row::{Columns, from_json};
+use super::{credential, pause};
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, EventId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::{Mapping, MappingRevision};
@@ -62,6 +62,8 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
     let credentials = rows(&mut snapshot, credential::SELECT, credential::credential).await?;
     let connections =
         rows(&mut snapshot, credential::SELECT_CONNECTIONS, credential::connection).await?;
+    let pauses = rows(&mut snapshot, pause::SELECT, pause::pause).await?;
+    let receiver_waits = rows(&mut snapshot, pause::SELECT_WAITS, pause::receiver_wait).await?;
     snapshot.rollback().await?;
     Ok(Pipeline {
         version,
@@ -72,6 +74,8 @@ pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Pipeline, Failur
         mappings,
         credentials,
         connections,
+        pauses,
+        receiver_waits,
     })
 }
 

@@ -204,6 +204,11 @@ impl Applying<'_> {
             "DELETE FROM shared_secrets WHERE destination_id = ?",
             "DELETE FROM credentials WHERE destination_id = ?",
             "DELETE FROM connections WHERE destination_id = ?",
+            "DELETE FROM pauses WHERE kind = 'destination' AND subject_id = ?",
+            "DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN
+                (SELECT id FROM mappings WHERE destination_id = ?)",
+            "DELETE FROM receiver_waits WHERE mapping_id IN
+                (SELECT id FROM mappings WHERE destination_id = ?)",
         ] {
             tx.execute(sql, params![id])?;
         }
@@ -322,6 +327,14 @@ impl Applying<'_> {
         )?;
         if removed == 0 {
             return Err(StoreError::Conflict.into());
+        }
+        let removed = "(SELECT id FROM mappings
+            WHERE destination_id = ? AND name = ? AND removed_at IS NOT NULL)";
+        for sql in [
+            format!("DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN {removed}"),
+            format!("DELETE FROM receiver_waits WHERE mapping_id IN {removed}"),
+        ] {
+            tx.execute(&sql, params![destination_id, name])?;
         }
         Ok(())
     }

@@ -23,15 +23,25 @@ const SCAN: &str = "SELECT e.id, e.first_delivery_id, e.delivery_count,
                     WHEN 'discarded' THEN d.settled_at < ?1
                     WHEN 'dead' THEN d.settled_at < ?2
                     ELSE FALSE END)
-        END,
+        END AND NOT EXISTS (SELECT 1 FROM backfilled AS b
+            CROSS JOIN deliveries AS d ON d.id = b.delivery_id
+            WHERE b.event_id = e.id
+                AND NOT CASE d.state
+                    WHEN 'delivered' THEN d.settled_at < ?1
+                    WHEN 'discarded' THEN d.settled_at < ?1
+                    WHEN 'dead' THEN d.settled_at < ?2
+                    ELSE FALSE END),
         e.received_at >= max(?1, ?2)
      FROM events AS e WHERE e.id > ?3 ORDER BY e.id LIMIT ?4";
 
-/// The deliveries of events, by `?1`: a JSON array of their ranges of keys.
+/// The deliveries of events, by `?1`: a JSON array of their ranges of keys and their own keys.
 const DELIVERIES: &str = "(WITH gone (first, after) AS MATERIALIZED
         (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
      SELECT d.id FROM gone CROSS JOIN deliveries AS d
-        WHERE d.id >= gone.first AND d.id < gone.after)";
+        WHERE d.id >= gone.first AND d.id < gone.after
+     UNION ALL
+     SELECT b.delivery_id FROM json_each(?1) AS it CROSS JOIN backfilled AS b
+        WHERE b.event_id = it.value ->> 2)";
 
 /// A step of retention.
 #[derive(Debug)]
@@ -127,6 +137,7 @@ fn remove(tx: &mut Tx<'_>, events: &[Expired], pruned: &mut Pruned) -> Result<()
         serde_json::Value::from(vec![
             it.first_delivery_id,
             it.first_delivery_id + it.delivery_count,
+            it.event_id,
         ])
     });
     let ranges = serde_json::Value::from_iter(ranges).to_string();
@@ -139,6 +150,7 @@ fn remove(tx: &mut Tx<'_>, events: &[Expired], pruned: &mut Pruned) -> Result<()
     };
     pruned.attempts += of_deliveries("DELETE FROM attempts WHERE delivery_id")?;
     pruned.deliveries += of_deliveries("DELETE FROM deliveries WHERE id")?;
+    of_events("DELETE FROM backfilled WHERE event_id")?;
     of_events("DELETE FROM skips WHERE event_id")?;
     pruned.events += of_events("DELETE FROM events WHERE id")?;
     Ok(())

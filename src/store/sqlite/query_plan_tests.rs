@@ -158,7 +158,7 @@ async fn every_query_of_a_job_is_a_scan_by_key() {
     for filter in &filters {
         for state in [None, Some(State::Dead)] {
             let (action, rows) = (JobAction::Discard, candidates(state));
-            let selection = Selection { action, filter, rows, after: 1, upto: 9 };
+            let selection = Selection { action, filter, rows, of_event: None, after: 1, upto: 9 };
             for sql in [selection.statement_of_end(5), selection.statement_of_first(5)] {
                 let plan = plan(&mut conn, sql).await;
                 assert!(is_bounded(&plan), "{filter:?} {state:?}: {plan:?}");

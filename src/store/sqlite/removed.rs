@@ -15,6 +15,10 @@ const PENDING: &str =
     "SELECT m.value, (SELECT count(*) FROM deliveries INDEXED BY deliveries_pending
         WHERE state = 'pending' AND mapping_id = m.value)
      FROM json_each(?) AS m";
+const PENDING_AT_MOST: &str = "SELECT m.value, (SELECT count(*) FROM
+        (SELECT 1 FROM deliveries INDEXED BY deliveries_pending
+            WHERE state = 'pending' AND mapping_id = m.value LIMIT ?2))
+     FROM json_each(?1) AS m";
 const LEASED: &str = "SELECT mapping_id, count(*) FROM deliveries INDEXED BY deliveries_leased
      WHERE state = 'leased' AND mapping_id IN (SELECT value FROM json_each(?)) GROUP BY mapping_id";
 const END: &str = "UPDATE deliveries SET state = 'dead', reason = 'removed', due_at = NULL,
@@ -24,6 +28,19 @@ const END: &str = "UPDATE deliveries SET state = 'dead', reason = 'removed', due
         WHERE m.removed_at IS NOT NULL AND d.mapping_id = m.id AND d.state = 'pending'
         LIMIT ?2)
      RETURNING mapping_id";
+
+/// How many deliveries of each mapping are pending, up to a limit for each; those with none are left out.
+pub(super) async fn pending(
+    conn: &mut SqliteConnection,
+    mappings: &[MappingId],
+    at_most: u32,
+) -> Result<BTreeMap<MappingId, u64>, sqlx::Error> {
+    let ids = serde_json::Value::from_iter(mappings.iter().map(|it| it.0)).to_string();
+    let rows: Vec<(i64, i64)> =
+        sqlx::query_as(PENDING_AT_MOST).bind(&ids).bind(at_most).fetch_all(conn).await?;
+    let found = rows.into_iter().filter(|(_, found)| *found > 0);
+    Ok(found.map(|(mapping_id, found)| (MappingId(mapping_id), count(found))).collect())
+}
 
 /// How many deliveries of each mapping are pending or leased, on a reader; those with none are left out.
 pub(super) async fn waiting(

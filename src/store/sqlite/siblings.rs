@@ -15,7 +15,12 @@ const FIND: &str =
      CROSS JOIN events AS e ON e.id = w.event_id
      CROSS JOIN deliveries AS d ON d.id >= e.first_delivery_id
         AND d.id < e.first_delivery_id + e.delivery_count
-     WHERE w.id = ? AND d.destination_id = w.destination_id AND d.state IN ('pending', 'leased')";
+     WHERE w.id = ?1 AND d.destination_id = w.destination_id AND d.state IN ('pending', 'leased')
+     UNION ALL
+     SELECT d.id, d.state = 'leased', w.settled_at FROM deliveries AS w
+     CROSS JOIN backfilled AS b ON b.event_id = w.event_id
+     CROSS JOIN deliveries AS d ON d.id = b.delivery_id
+     WHERE w.id = ?1 AND d.destination_id = w.destination_id AND d.state IN ('pending', 'leased')";
 const SETTLE: &str =
     "UPDATE deliveries SET state = 'delivered', due_at = NULL, lease_node_id = NULL,
         lease_expires_at = NULL, settled_at = ?, settled_by = ? WHERE id = ?";

@@ -27,6 +27,7 @@ use crate::domain::auth::Operator;
 use crate::domain::clock::Timestamp;
 use crate::pipeline::{Found, Target};
 use crate::service::connection::{BegunView, Names};
+use crate::service::pauses::PauseView;
 use crate::service::resources::{DestinationDetail, Detail, MappingDetail, Tagged};
 use crate::service::statistics::HealthView;
 use crate::settings::secrets::generate;
@@ -41,6 +42,9 @@ struct MappingRow {
     trigger: Untrusted,
     url: Untrusted,
     is_circuit_open: bool,
+    is_paused: bool,
+    is_waiting: bool,
+    is_faulty: bool,
 }
 
 impl MappingRow {
@@ -58,6 +62,9 @@ impl MappingRow {
                 None => it.document.url.to_string().into(),
             },
             is_circuit_open: health.open_circuits.contains(&names.join("/")),
+            is_paused: it.pause.as_ref().is_some_and(PauseView::is_paused),
+            is_waiting: it.wait_until.is_some(),
+            is_faulty: it.fault.is_some(),
         }
     }
 }
@@ -104,6 +111,8 @@ struct DestinationPage {
     success_rate: Option<String>,
     oldest_due: Option<RelativeTime>,
     connection: Option<Connection>,
+    pause: Option<PauseView>,
+    paused_since: Option<RelativeTime>,
     mappings: Vec<MappingRow>,
     /// What a deletion includes.
     deleted_with: Option<String>,
@@ -156,6 +165,8 @@ impl DestinationPage {
             success_rate: success_rate.map(|it| percent(Some(it))),
             oldest_due: health.oldest_due_at.as_deref().and_then(|at| layout.time(at)),
             connection,
+            paused_since: detail.pause.as_ref().and_then(|it| layout.time(&it.since)),
+            pause: detail.pause,
             mappings: mappings.iter().map(|it| MappingRow::of(it, &health)).collect(),
             health,
             deleted_with: (count > 0).then(|| counted(count, "mapping", "mappings")),
@@ -179,6 +190,8 @@ fn destination(detail: Detail) -> Result<DestinationDetail, PageError> {
 fn state(detail: &DestinationDetail, health: &HealthView) -> Badge {
     if !detail.document.enabled {
         Badge::new("disabled", "idle")
+    } else if detail.pause.as_ref().is_some_and(PauseView::is_paused) {
+        Badge::new("paused", "warn")
     } else if health.held.is_some() {
         Badge::new("held", "warn")
     } else if !health.open_circuits.is_empty() {

@@ -64,13 +64,14 @@ struct Rows {
 }
 
 /// The fields that show their own faults.
-pub(super) const FIELDS: [&str; 24] = [
+pub(super) const FIELDS: [&str; 25] = [
     "name",
     "timeout_ms",
     "window_ms",
     "max_in_flight",
     "rate_per_second",
     "policy",
+    "on_gone",
     "shared_secret",
     "secret_headers",
     "secret_parameters",
@@ -109,7 +110,8 @@ pub(super) struct DestinationForm {
 impl DestinationForm {
     /// The form of a new destination.
     pub(super) fn blank() -> Self {
-        let fields = [("policy", "all"), ("signing", "made"), ("auth.kind", "none")];
+        let fields =
+            [("policy", "all"), ("on_gone", "dead"), ("signing", "made"), ("auth.kind", "none")];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self { form: Form::of(fields.into()), current: None, generated: None }
     }
@@ -224,6 +226,9 @@ impl DestinationForm {
         document
             .insert("enabled".to_owned(), self.current.as_ref().is_none_or(|it| it.enabled).into());
         document.insert("policy".to_owned(), self.form.text("policy").into());
+        if let Some(on_gone) = self.form.non_empty("on_gone") {
+            document.insert("on_gone".to_owned(), on_gone.into());
+        }
         if let Some(secret) = self.shared_secret() {
             document.insert("shared_secret".to_owned(), secret);
         }
@@ -420,6 +425,7 @@ fn filled(document: &DestinationDocument, tag: &str) -> Form {
     }
     fill("allowed_hosts", document.allowed_hosts.join(" "));
     fill("allow_http", if document.allow_http { "true" } else { "" }.to_owned());
+    fill("on_gone", if document.on_gone.is_dead() { "dead" } else { "pause" }.to_owned());
     fill("x_signature", shown(&value["x_signature"]));
     Form::of(fields)
 }

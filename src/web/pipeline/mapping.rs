@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::super::error::PageError;
 use super::super::flash::Flash;
 use super::super::form::{Form, with_query};
+use super::super::format::at_least;
 use super::super::layout::{Layout, page_with};
 use super::super::role::Require;
 use super::super::state::Web;
@@ -22,7 +23,9 @@ use super::target::{Breadcrumb, PathTarget, breadcrumbs, breadcrumbs_to, child, 
 use crate::domain::auth::{Admin, Operator};
 use crate::domain::event::EventType;
 use crate::pipeline::Target;
+use crate::service::pauses::PauseView;
 use crate::service::resources::{Detail, MappingDetail, Tagged};
+use crate::service::status::StatusView;
 use crate::service::test_sends::Names;
 
 /// The form with its preview: part of the page of a mapping and of the page that creates one.
@@ -57,8 +60,18 @@ struct MappingPage {
     name: Untrusted,
     breadcrumbs: Vec<Breadcrumb>,
     deliveries: String,
+    backfill: String,
     tag: String,
     enabled: bool,
+    is_paused: bool,
+    pause: Option<PauseView>,
+    paused_since: Option<RelativeTime>,
+    /// Until when its receiver asked for no request.
+    wait_until: Option<RelativeTime>,
+    /// Why this version cannot compile it.
+    fault: Option<Untrusted>,
+    /// How many deliveries wait for it then.
+    fault_waiting: String,
     revision: u32,
     created_at: Option<RelativeTime>,
     editor: MappingEditor,
@@ -94,18 +107,38 @@ async fn page_of(
     let detail = mapping(version.detail)?;
     let full_name = [&detail.source, &detail.destination, &detail.document.name];
     let full_name = full_name.map(String::as_str).join("/");
+    let fault_waiting = match &detail.fault {
+        Some(_) => waiting(&web.service.status(caller).await?, &full_name),
+        None => String::new(),
+    };
     let page = MappingPage {
         name: target.name().into(),
         breadcrumbs: breadcrumbs(target),
         deliveries: with_query("/deliveries", [("mapping", full_name.as_str())]),
+        backfill: with_query("/backfills/new", [("mapping", full_name.as_str())]),
         tag: version.tag,
         enabled: detail.document.enabled,
+        is_paused: detail.pause.as_ref().is_some_and(PauseView::is_paused),
+        paused_since: detail.pause.as_ref().and_then(|it| layout.time(&it.since)),
+        wait_until: detail.wait_until.as_deref().and_then(|at| layout.time(at)),
+        fault: detail.fault.map(Untrusted::from),
+        fault_waiting,
+        pause: detail.pause,
         revision: detail.revision,
         created_at: layout.time(&detail.created_at),
         editor: MappingEditor::of(edit, rendered, path(target), &layout),
         layout,
     };
     page_with(status(&page.editor.edit.form), &page)
+}
+
+/// How many deliveries wait for a mapping that cannot be compiled.
+fn waiting(status: &StatusView, mapping: &str) -> String {
+    let found = status.faulty_mappings.iter().find(|it| it.mapping == mapping);
+    found.map_or_else(String::new, |it| {
+        let noun = if it.waiting == 1 { "delivery" } else { "deliveries" };
+        format!("{} {noun}", at_least(it.waiting, it.more))
+    })
 }
 
 /// The page that creates a mapping below a destination, with this form and preview.

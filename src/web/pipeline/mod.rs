@@ -13,6 +13,7 @@ mod destination_form;
 mod editor;
 mod mapping;
 mod mapping_form;
+mod pausing;
 mod preview;
 mod revisions;
 mod secret;
@@ -58,5 +59,7 @@ pub(super) fn routes() -> Router<Arc<Web>> {
             .route(&format!("{noun}/enabled"), post(editor::set_enabled))
             .route(&format!("{noun}/rotate"), post(editor::rotate_secret))
             .route(&format!("{noun}/remove"), post(editor::delete))
+            .route(&format!("{noun}/pause"), post(pausing::pause))
+            .route(&format!("{noun}/resume"), post(pausing::resume))
     })
 }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 
 use sqlx::sqlite::SqliteConnection;
 
+use super::super::backfilled;
 use super::super::error::Failure;
 use super::super::keyset::{KeyRange, Scan, ScanLimits};
 use super::super::scan::{range_of, read_deliveries, read_events, scan_deliveries, scan_events};
@@ -96,12 +97,21 @@ impl Lookup {
         .bind(self.since)
         .fetch_optional(&mut *conn)
         .await?;
+        if backfilled::any_before(conn, self.since).await? {
+            // Deliveries of older events may be among the newest.
+            return scan_deliveries(conn, query, scan, range, limits).await;
+        }
         let (early, late) = range.split(since.unwrap_or(i64::MAX));
         let mut rows = Vec::new();
         for id in &self.events {
             let Some(range) = range_of(conn, EventId(*id)).await? else { continue };
             rows.extend(read_deliveries(conn, query, scan, late.within(range)).await?);
+            for key in backfilled::of_event(conn, EventId(*id)).await? {
+                let only = late.within(KeyRange::only(key));
+                rows.extend(read_deliveries(conn, query, scan, only).await?);
+            }
         }
+        rows.sort_by_key(|row| Reverse(row.delivery.id.0));
         let left = left(query.limit, &mut rows);
         if left == 0 {
             return Ok(Listed { rows, looked_to: None });
