@@ -218,8 +218,7 @@ fn migrations() -> Vec<Migration> {
     let outbox = include_str!("../../../migrations/sqlite/0001_outbox.sql");
     let removed = include_str!("../../../migrations/sqlite/0002_removed.sql");
     let service_time = include_str!("../../../migrations/sqlite/0003_service_time.sql");
-    let log = include_str!("../../../migrations/sqlite/0005_statistics_log.sql");
-    let source_limits = include_str!("../../../migrations/sqlite/0006_source_limits.sql");
+    let edges = include_str!("../../../migrations/sqlite/0004_pauses_statistics_limits.sql");
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
@@ -227,8 +226,7 @@ fn migrations() -> Vec<Migration> {
         simple(1, "outbox", outbox),
         simple(2, "removed", removed),
         simple(3, "service time", service_time),
-        simple(5, "statistics log", log),
-        simple(6, "source limits", source_limits),
+        simple(4, "pauses, statistics and limits", edges),
     ]
 }
 

@@ -20,7 +20,7 @@ const SCHEMA: [&str; 4] = [
     include_str!("../../../migrations/sqlite/0001_outbox.sql"),
     include_str!("../../../migrations/sqlite/0002_removed.sql"),
     include_str!("../../../migrations/sqlite/0003_service_time.sql"),
-    include_str!("../../../migrations/sqlite/0005_statistics_log.sql"),
+    include_str!("../../../migrations/sqlite/0004_pauses_statistics_limits.sql"),
 ];
 const BOUNDS: KeyRange = KeyRange { floor: 1, before: 9 };
 
