@@ -403,7 +403,9 @@ impl State {
         if self.waits.has(&queue.receiver) {
             self.waits.started(&queue.receiver, now, self.rng.random());
         }
-        self.end_drains();
+        if queue.backlog.is_some() {
+            self.end_drains();
+        }
     }
 
     /// Ends drains of which nothing is left; a destination's when none is left of any mapping.
