@@ -141,6 +141,31 @@ async fn a_database_of_schema_version_3_continues_service_time_although_the_cloc
     opens_and_delivers(3, STOPPED_AT_3.shifted(-DAY_MICROS)).await;
 }
 
+/// After the service that wrote version 4's file was stopped.
+const STOPPED_AT_4: Timestamp = Timestamp::from_micros(1_795_779_834_137_195);
+
+#[tokio::test]
+async fn a_database_of_schema_version_4_opens_with_its_pause_and_delivers_when_it_is_resumed() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = start_on(4, STOPPED_AT_4).await;
+    app.apply(json!({"sources": [{"name": "website", "write_key": "kept", "destinations": [{
+        "name": "warehouse",
+        "shared_secret": "kept",
+        "mappings": [{"name": "everything", "url": receiver.url("/all")}],
+    }]}]}))
+    .await;
+    app.clock.advance(DUE_AFTER_2);
+    app.app.dispatcher.settle_overdue().await.unwrap();
+    assert_eq!(app.delivery(0).await.delivery.state, State::Pending, "held");
+    let resume = "/api/v1/mappings/website/warehouse/everything/resume";
+    let (status, answer) = app.client.post(resume, &json!({})).await.unwrap();
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    receiver.wait_for(2).await;
+    app.until_settled(4).await;
+    let ledger = app.ledger().await;
+    assert_eq!((ledger.accepted, ledger.delivered, ledger.dead), (4, 2, 2));
+}
+
 async fn opens_and_delivers(version: i64, opened_at: Timestamp) {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = start_on(version, opened_at).await;
