@@ -100,11 +100,11 @@ async fn no_acknowledged_event_is_lost_below_the_disk_floor_or_on_a_full_disk() 
 #[tokio::test]
 async fn a_restart_on_a_full_disk_checkpoints_the_wal_and_delivers_while_intake_answers_507() {
     let dir = TempDir::new().unwrap();
-    let Some(_disk) = SmallDisk::mount(dir.path(), 96) else {
+    let Some(_disk) = SmallDisk::mount(dir.path(), 128) else {
         return refused_below_the_floor(dir.path()).await;
     };
     let receiver = Receiver::start(Behaviour::hang()).await;
-    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 16\nlog = \"warn\"");
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 60\nlog = \"warn\"");
     service.start().await;
     service.apply(&[("one", &receiver.url("/"), json!({"timeout_ms": 1000}))]).await;
     let source = service.source();
@@ -121,7 +121,7 @@ async fn a_restart_on_a_full_disk_checkpoints_the_wal_and_delivers_while_intake_
     assert!(length(&database) < 4 << 20, "and not in the database yet");
     service.kill();
     let ballast = dir.path().join("ballast");
-    let _ = std::fs::write(&ballast, vec![0; 96 << 20]);
+    let _ = std::fs::write(&ballast, vec![0; 128 << 20]);
     service.start().await;
     assert!(length(&database) > 5 << 20, "the WAL was checkpointed");
     assert_eq!(service.source().track("full").await, Some(StatusCode::INSUFFICIENT_STORAGE));
@@ -137,7 +137,7 @@ async fn a_restart_on_a_full_disk_checkpoints_the_wal_and_delivers_while_intake_
     let _ = std::fs::OpenOptions::new()
         .append(true)
         .open(&ballast)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, &vec![0; 96 << 20]));
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &vec![0; 128 << 20]));
     service.start().await;
     assert_eq!(service.source().track("full").await, Some(StatusCode::INSUFFICIENT_STORAGE));
     std::fs::remove_file(&ballast).unwrap();

@@ -126,16 +126,20 @@ impl SqliteStore {
         &self,
         context: &'static str,
     ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
+        let reader = self.readers.acquire().await.map_err(|error| to_store(context, error))?;
+        // Last, so that what has waited for a connection waits here too; an idle one has no snapshot.
         self.status.admit(Held::Lists).await;
-        self.readers.acquire().await.map_err(|error| to_store(context, error))
+        Ok(reader)
     }
 
     async fn delivery_reader(
         &self,
         context: &'static str,
     ) -> Result<PoolConnection<sqlx::Sqlite>, StoreError> {
+        let reader =
+            self.delivery_readers.acquire().await.map_err(|error| to_store(context, error))?;
         self.status.admit(Held::All).await;
-        self.delivery_readers.acquire().await.map_err(|error| to_store(context, error))
+        Ok(reader)
     }
 
     /// The lock admits one process: with this node registered, every other node has ended.
