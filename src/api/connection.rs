@@ -34,7 +34,7 @@ pub(super) async fn show(
     Ok(Json(api.service.connection(&caller, &names).await?))
 }
 
-/// Start connecting a destination: returns the page to open in a browser.
+/// Get the page on which a destination is connected: an operator opens it in a browser.
 #[utoipa::path(post, path = "/destinations/{source}/{destination}/connect", tag = "destinations",
     responses(
         (status = 200, description = "The page to open", body = BegunView),
@@ -44,7 +44,7 @@ pub(super) async fn begin(
     State(api): State<Arc<Api>>,
     Path(names): Path<Names>,
 ) -> Result<Json<BegunView>, Problem> {
-    Ok(Json(api.service.connect(&operator, &names, None).await?))
+    Ok(Json(api.service.connect_page(&operator, &names).await?))
 }
 
 /// Disconnect a destination; its deliveries are held.

@@ -10,6 +10,7 @@ mod crash;
 mod event;
 mod event_mark;
 mod fairness;
+mod functions;
 mod goals;
 mod harness;
 mod history;
@@ -172,6 +173,7 @@ async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Resul
         Scenario::Redrive => Box::pin(redrive::run(harness)).await,
         Scenario::Neighbours => neighbours::run(harness).await,
         Scenario::Fairness => Box::pin(fairness::run(harness)).await,
+        Scenario::Functions => functions::run(harness).await,
         Scenario::Soak => soak::run(harness).await,
         Scenario::Readers => readers::run(harness).await,
         Scenario::Rest => rest::run(harness).await,

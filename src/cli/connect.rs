@@ -64,7 +64,7 @@ impl ConnectArgs {
         let mut out = globals.output();
         if !out.is_json() {
             out.line(plain(&begun.authorize_url))?;
-            out.remark(&format!("open it in a browser before {}", begun.expires_at))?;
+            out.remark("open it in a browser, sign in and press Connect")?;
         }
         if self.no_wait {
             if out.is_json() {

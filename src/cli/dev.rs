@@ -69,7 +69,17 @@ impl DevArgs {
         report.print(&mut out, &settings)?;
         if !self.exit {
             report::invite(&mut out, &dir, &setup, app.address, rows.first())?;
-            arrivals.show_until(&mut out, tokio::signal::ctrl_c()).await?;
+            let mut failed = None;
+            let ended = async {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    error = app.failed() => failed = Some(error),
+                }
+            };
+            arrivals.show_until(&mut out, ended).await?;
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
         }
         app.stop().await;
         Ok(if report.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -158,7 +158,8 @@ fn app_hint(error: &AppError) -> Option<String> {
         | AppError::Sender(_)
         | AppError::UserAgent { .. }
         | AppError::Schedule(_)
-        | AppError::Randomness(_) => None,
+        | AppError::Randomness(_)
+        | AppError::Task { .. } => None,
     }
 }
 

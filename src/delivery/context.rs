@@ -22,6 +22,7 @@ use super::limiter::Limiter;
 use super::memory_budget::MemoryBudget;
 use super::pacing::{MAX_WAIT, QueueSettings, Receiver};
 use super::siblings::UnrecordedSuccesses;
+use super::worker_queue::WorkerQueue;
 use crate::domain::clock::Clock;
 use crate::domain::id::{DestinationId, MappingId, NodeId};
 use crate::domain::service_time::ServiceTime;
@@ -80,6 +81,8 @@ pub(super) struct Context {
     /// Limiters that wait for a slot below the limit over all destinations or for room for a record, oldest
     /// first.
     pub(super) waiting: Mutex<VecDeque<Arc<Limiter>>>,
+    /// Limiters that wait for a function worker.
+    pub(super) worker_queue: WorkerQueue,
     pub(super) in_hand: LeasesInHand,
     /// Wakes the claimer.
     pub(super) claim_wanted: Notify,
@@ -114,6 +117,7 @@ impl Context {
             claim_from: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
             waiting: Mutex::default(),
+            worker_queue: WorkerQueue::default(),
             in_hand: LeasesInHand::default(),
             claim_wanted: Notify::new(),
             pipeline_changed: Notify::new(),
@@ -149,6 +153,7 @@ impl Context {
         let mut enabled: HashMap<DestinationId, Vec<_>> = HashMap::new();
         let mut settings = HashMap::new();
         let now = self.parts.clock.service_now();
+        let mut with_function: HashMap<DestinationId, Vec<MappingId>> = HashMap::new();
         for mapping in routes.mappings() {
             settings
                 .entry(mapping.destination_id)
@@ -156,6 +161,9 @@ impl Context {
             let of_destination = enabled.entry(mapping.destination_id).or_default();
             if mapping.delivers() {
                 of_destination.push(queue_settings(mapping, now));
+            }
+            if mapping.function.is_some() {
+                with_function.entry(mapping.destination_id).or_default().push(mapping.id);
             }
         }
         let mut drained = Vec::new();
@@ -170,6 +178,8 @@ impl Context {
                 let limiter = Arc::clone(limiter);
                 let mappings = &enabled[destination_id];
                 drained.append(&mut limiter.configure(settings, *drain, mappings));
+                let with_function = with_function.remove(destination_id).unwrap_or_default();
+                limiter.configure_functions(&with_function, &self.parts.functions);
                 for it in mappings {
                     limiters.by_mapping.insert(it.mapping_id, Arc::clone(&limiter));
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::completion_queue::completion_queue;
 use super::context::{Context, DispatcherParts};
+use super::vital_tasks::VitalTasks;
 use super::{claimer, completer, lease_reaper, scheduler};
 use crate::domain::delivery::Reason;
 use crate::domain::id::{MappingId, NodeId};
@@ -19,6 +20,7 @@ const RELEASE_BEFORE_EXPIRY: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Dispatcher {
     pub(super) context: Arc<Context>,
+    vital: VitalTasks,
 }
 
 impl Dispatcher {
@@ -28,10 +30,21 @@ impl Dispatcher {
         let (completions, queue) = completion_queue();
         let context = Arc::new(Context::new(parts, completions));
         context.reload();
-        let deliver_on = &context.parts.deliver_on;
-        context.tasks.spawn_on(completer::run(Arc::clone(&context), queue), deliver_on);
-        context.tasks.spawn_on(claimer::run(Arc::clone(&context)), deliver_on);
-        Self { context }
+        let (vital, stopping) = (VitalTasks::default(), &context.stopping);
+        let completer = completer::run(Arc::clone(&context), queue);
+        let claimer = claimer::run(Arc::clone(&context));
+        let worker_queue = scheduler::serve_worker_queue(Arc::clone(&context));
+        let on = &context.parts.deliver_on;
+        context.tasks.spawn_on(vital.supervised("completer", stopping, completer), on);
+        context.tasks.spawn_on(vital.supervised("claimer", stopping, claimer), on);
+        let worker_queue = vital.supervised("queue for function workers", stopping, worker_queue);
+        context.tasks.spawn_on(worker_queue, on);
+        Self { context, vital }
+    }
+
+    /// Resolves when the claimer or the completer has failed, with the cause: nothing is delivered any more.
+    pub async fn failed(&self) -> String {
+        self.vital.failed().await
     }
 
     /// The node that owns the leases.

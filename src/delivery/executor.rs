@@ -22,6 +22,7 @@ use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::domain::service_time::ServiceTime;
+use crate::functions::FunctionSlot;
 use crate::mapping::Rendered;
 use crate::routing::MappingRoute;
 use crate::sender::{Exchange, SignedContent, SignedRequest};
@@ -33,8 +34,13 @@ const MULTISTATUS_ITEM_BYTES: usize = 1_024;
 
 impl Context {
     /// Sends one request of what was dequeued. Deliveries that cannot share it are returned as batches
-    /// of their own.
-    pub(super) async fn execute(&self, mapping_id: MappingId, dequeued: Dequeued) -> Execution {
+    /// of their own; so are all that went through a function together, without waiting for a receiver.
+    pub(super) async fn execute(
+        &self,
+        mapping_id: MappingId,
+        dequeued: Dequeued,
+        worker: Option<FunctionSlot>,
+    ) -> Execution {
         let mut execution = Execution::default();
         let Some(route) = self.parts.routes.current().mapping(mapping_id).map(Arc::clone) else {
             execution.released = dequeued.into_deliveries().iter().map(lease_of).collect();
@@ -43,11 +49,13 @@ impl Context {
         let batches = match dequeued {
             Dequeued::Batch(batch) if batch.revision_id == route.revision_id => smallvec![*batch],
             Dequeued::Batch(_) | Dequeued::Deliveries(_) => {
-                self.render_batches(&route, dequeued.into_deliveries(), &mut execution).await
+                let deliveries = dequeued.into_deliveries();
+                self.render_batches(&route, deliveries, worker, &mut execution).await
             }
         };
+        let is_call = route.batching.is_none() && batches.len() > 1;
         let mut batches = batches.into_iter();
-        for mut batch in batches.by_ref() {
+        while !is_call && let Some(mut batch) = batches.next() {
             self.remove_unsendable(&route, &mut batch, &mut execution).await;
             if batch.len() > 0 {
                 let request = self.request(&route, batch).await;
@@ -65,6 +73,7 @@ impl Context {
         &self,
         route: &MappingRoute,
         deliveries: OneOrMany<LeasedDelivery>,
+        worker: Option<FunctionSlot>,
         execution: &mut Execution,
     ) -> OneOrMany<Batch> {
         let Moment { wall: started_at, service: now } = self.parts.clock.moment();
@@ -72,12 +81,17 @@ impl Context {
         let (sendable, unsendable): (OneOrMany<_>, OneOrMany<_>) =
             deliveries.into_iter().partition(|it| is_sendable(route, it, now, time));
         execution.released.extend(unsendable.iter().map(lease_of));
-        let prepared = {
+        let (prepared, call) = {
             let events: OneOrMany<&Event> = sendable.iter().map(|it| &*it.event).collect();
-            self.prepare(route, &events).await
+            self.prepare(route, &events, worker).await
         };
+        execution.call = call.map(|duration| (sendable.len(), duration));
         let mut items = OneOrMany::with_capacity(sendable.len());
         for (delivery, prepared) in sendable.into_iter().zip(prepared) {
+            let Some(prepared) = prepared else {
+                execution.postponed.push(lease_of(&delivery));
+                continue;
+            };
             let Prepared { rendered, console, function_time } = prepared;
             match rendered.and_then(|it| refuse_form_in_batch(route, it)) {
                 Ok(rendered) => items.push(BatchItem { delivery, rendered, console }),

@@ -18,14 +18,17 @@ impl LeasesInHand {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the leases of a request that starts. They are in hand until they are recorded, or until the
-    /// guard is dropped without a record of theirs.
-    pub(super) fn take(&self, leases: OneOrMany<LeaseRef>) -> TakenLeases<'_> {
+    /// Takes the leases of a request that is admitted; [`LeasesInHand::guard`] is to follow.
+    pub(super) fn take(&self, leases: &[LeaseRef]) {
         let mut tokens = self.tokens();
-        for lease in &leases {
+        for lease in leases {
             tokens.insert(lease.delivery_id, lease.token);
         }
-        drop(tokens);
+    }
+
+    /// Guards leases that were taken. They are in hand until they are recorded, or until the guard is dropped
+    /// without a record of theirs.
+    pub(super) fn guard(&self, leases: OneOrMany<LeaseRef>) -> TakenLeases<'_> {
         TakenLeases { in_hand: self, leases }
     }
 

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::batch::Batch;
 use super::circuit_breaker::Verdict;
+use super::function_stage::FunctionStage;
 use super::lease::lease_of;
 use super::memory_budget::{MemoryBudget, Reservation};
 use super::pacing::{Draining, HeldBacklog, QueueSettings, Waits};
@@ -18,6 +19,7 @@ use crate::domain::destination::DestinationSettings;
 use crate::domain::id::{DestinationId, MappingId};
 use crate::domain::pause::{Drain, PauseTarget};
 use crate::domain::service_time::ServiceTime;
+use crate::functions::FunctionSlot;
 use crate::store::{LeaseRef, LeasedDelivery};
 
 /// Requests may start this much ahead of the rate's even spacing: timers are no finer.
@@ -36,7 +38,11 @@ pub(super) enum NextRequest {
         reservation: Reservation,
         /// Whether the mapping's next batch should be claimed meanwhile.
         wants_claim: bool,
+        /// The worker that its function runs in first, if it has one.
+        worker: Option<FunctionSlot>,
     },
+    /// Nothing until a function worker is free; with a time, the caller sets a timer as well.
+    NoWorker(Option<ServiceTime>),
     /// Nothing before this time. The caller sets the timer: the limiter asks for one at a time.
     NotBefore(ServiceTime),
     /// Nothing until something else changes.
@@ -50,8 +56,8 @@ pub(super) struct Limiter {
 
 #[derive(Debug)]
 pub(super) struct State {
-    max_in_flight: u32,
-    spacing: Option<Duration>,
+    pub(super) max_in_flight: u32,
+    pub(super) spacing: Option<Duration>,
     in_flight: u32,
     next_start_at: ServiceTime,
     pub(super) queues: Vec<MappingQueue>,
@@ -202,8 +208,9 @@ impl Limiter {
         }
     }
 
-    /// The next request to send, round-robin over the queues.
-    pub(super) fn next(&self, now: ServiceTime) -> NextRequest {
+    /// The next request to send, round-robin over the queues. One that needs a function worker is passed over
+    /// while none is free or, without `may_take_worker`, while other limiters wait for one.
+    pub(super) fn next(&self, now: ServiceTime, may_take_worker: bool) -> NextRequest {
         let mut state = self.state();
         if state.in_flight >= state.max_in_flight {
             return NextRequest::Nothing;
@@ -212,15 +219,12 @@ impl Limiter {
         if let Some(until) = state.draining.and_then(|it| it.not_before(now)) {
             return state.wait(Some(until));
         }
-        let at = match state.ready_queue(now) {
-            Ok(at) => at,
-            Err(until) => return state.wait(until),
+        let (at, worker) = match state.ready_queue(now, may_take_worker) {
+            Ready::Queue(at, worker) => (at, worker),
+            Ready::NoWorker(until) => return NextRequest::NoWorker(state.timer(until)),
+            Ready::NotBefore(until) => return state.wait(until),
         };
         if let Some(spacing) = state.spacing {
-            let earliest = state.next_start_at - RATE_SLACK;
-            if earliest > now {
-                return state.wait(Some(earliest));
-            }
             state.next_start_at = state.next_start_at.max(now) + spacing;
         }
         let count = state.queues.len();
@@ -230,8 +234,11 @@ impl Limiter {
         let (mapping_id, wants_claim) = (queue.mapping_id, queue.wants_next_batch(now));
         state.in_flight += 1;
         state.cursor = (at + 1) % count;
-        state.note_start(at, dequeued.len(), now);
-        NextRequest::Start { mapping_id, dequeued, reservation, wants_claim }
+        // A call of a function sends nothing: what it renders is sent by requests of its own.
+        if worker.is_none() || dequeued.len() == 1 {
+            state.note_start(at, dequeued.len(), now);
+        }
+        NextRequest::Start { mapping_id, dequeued, reservation, wants_claim, worker }
     }
 
     /// The timer that [`NextRequest::NotBefore`] asked for has fired.
@@ -357,6 +364,16 @@ pub(super) struct Completed {
     pub(super) wants_claim: bool,
 }
 
+/// The queue that the next request is of.
+enum Ready {
+    /// Its number, and the worker for its function.
+    Queue(usize, Option<FunctionSlot>),
+    /// None: a function worker is lacking. Another queue is ready at this time.
+    NoWorker(Option<ServiceTime>),
+    /// None before this time.
+    NotBefore(Option<ServiceTime>),
+}
+
 impl State {
     pub(super) fn queue(&mut self, mapping_id: MappingId) -> Option<&mut MappingQueue> {
         self.queues.iter_mut().find(|queue| queue.mapping_id == mapping_id)
@@ -365,24 +382,39 @@ impl State {
     /// The next queue, round-robin, that is ready and below its in-flight share: one slot is kept for
     /// each of the other queues, as far as the limit allows. Without one, the earliest time that one
     /// becomes ready.
-    fn ready_queue(&self, now: ServiceTime) -> Result<usize, Option<ServiceTime>> {
+    fn ready_queue(&mut self, now: ServiceTime, may_take_worker: bool) -> Ready {
+        let spaced_until = self.spacing.map(|_| self.next_start_at - RATE_SLACK);
         let count = self.queues.len();
         let enabled = self.queues.iter().filter(|queue| queue.enabled).count();
         let others = u32::try_from(enabled.saturating_sub(1)).unwrap_or(u32::MAX);
         let share = self.max_in_flight.saturating_sub(others).max(1);
         let mut earliest: Option<ServiceTime> = None;
+        let mut lacks_worker = false;
         for at in (0..count).map(|step| (self.cursor + step) % count) {
             let queue = &self.queues[at];
             match queue.readiness(now) {
-                Readiness::Now if queue.in_flight < share => match self.not_before(queue, now) {
-                    None => return Ok(at),
-                    Some(until) => note(&mut earliest, until),
-                },
+                Readiness::Now if queue.in_flight < share => {
+                    if let Some(until) = self.not_before(queue, now) {
+                        note(&mut earliest, until);
+                        continue;
+                    }
+                    if let Some(until) = spaced_until.filter(|until| *until > now) {
+                        return Ready::NotBefore(Some(until));
+                    }
+                    if !queue.needs_worker() {
+                        return Ready::Queue(at, None);
+                    }
+                    let stage = self.queues[at].function.as_mut().filter(|_| may_take_worker);
+                    match stage.and_then(FunctionStage::try_worker) {
+                        Some(worker) => return Ready::Queue(at, Some(worker)),
+                        None => lacks_worker = true,
+                    }
+                }
                 Readiness::Now | Readiness::Empty => {}
                 Readiness::At(until) => note(&mut earliest, until),
             }
         }
-        Err(earliest)
+        if lacks_worker { Ready::NoWorker(earliest) } else { Ready::NotBefore(earliest) }
     }
 
     /// The time before which a queue's receiver or its drain admits no request; none: it does now.
@@ -427,13 +459,14 @@ impl State {
 
     /// Nothing before `until`: asks for a timer, unless one that fires earlier is set.
     fn wait(&mut self, until: Option<ServiceTime>) -> NextRequest {
-        match until {
-            Some(until) if self.timer_at.is_none_or(|known| known > until) => {
-                self.timer_at = Some(until);
-                NextRequest::NotBefore(until)
-            }
-            Some(_) | None => NextRequest::Nothing,
-        }
+        self.timer(until).map_or(NextRequest::Nothing, NextRequest::NotBefore)
+    }
+
+    /// The time that the caller is to set a timer for, if any.
+    fn timer(&mut self, until: Option<ServiceTime>) -> Option<ServiceTime> {
+        let until = until.filter(|until| self.timer_at.is_none_or(|known| known > *until))?;
+        self.timer_at = Some(until);
+        Some(until)
     }
 }
 

@@ -74,11 +74,11 @@ fn started(limiter: &Limiter, now: ServiceTime) -> Option<(i64, i64)> {
 
 /// The mapping and the deliveries of what may start.
 fn batch(limiter: &Limiter, now: ServiceTime) -> Option<(i64, Vec<i64>)> {
-    match limiter.next(now) {
+    match limiter.next(now, true) {
         NextRequest::Start { mapping_id, dequeued, .. } => {
             Some((mapping_id.0, dequeued.into_deliveries().iter().map(|it| it.id.0).collect()))
         }
-        NextRequest::NotBefore(_) | NextRequest::Nothing => None,
+        NextRequest::NotBefore(_) | NextRequest::NoWorker(_) | NextRequest::Nothing => None,
     }
 }
 
@@ -121,12 +121,15 @@ fn a_rate_limit_spaces_request_starts_evenly() {
         limiter.push(delivery(1, id), false, at(0));
     }
     assert_eq!(started(&limiter, at(1_000)), Some((1, 0)));
-    let NextRequest::NotBefore(next) = limiter.next(at(1_000)) else { panic!("too early") };
+    let NextRequest::NotBefore(next) = limiter.next(at(1_000), true) else { panic!("too early") };
     assert_eq!(next, at(1_090));
-    assert!(matches!(limiter.next(at(1_001)), NextRequest::Nothing), "one timer is set already");
+    assert!(
+        matches!(limiter.next(at(1_001), true), NextRequest::Nothing),
+        "one timer is set already"
+    );
     limiter.timer_fired();
     assert_eq!(started(&limiter, next), Some((1, 1)));
-    assert!(matches!(limiter.next(at(1_100)), NextRequest::NotBefore(_)));
+    assert!(matches!(limiter.next(at(1_100), true), NextRequest::NotBefore(_)));
 }
 
 #[test]
@@ -179,7 +182,7 @@ fn queued_and_in_flight_deliveries_are_charged_to_the_memory_budget() {
         limiter.push(delivery(1, id), false, at(0));
     }
     assert_eq!(budget.bytes(), each * 5);
-    let NextRequest::Start { reservation, .. } = limiter.next(at(0)) else {
+    let NextRequest::Start { reservation, .. } = limiter.next(at(0), true) else {
         panic!("a request is ready")
     };
     assert_eq!(budget.bytes(), each * 5);
@@ -289,12 +292,15 @@ fn a_batch_is_sent_when_it_is_full_or_its_linger_time_is_over() {
     }
     assert_eq!(batch(&limiter, at(10)), Some((1, vec![0, 1, 2])));
     assert_eq!(batch(&limiter, at(10)), Some((1, vec![3, 4, 5])));
-    let NextRequest::NotBefore(until) = limiter.next(at(10)) else {
+    let NextRequest::NotBefore(until) = limiter.next(at(10), true) else {
         panic!("the batch is not full")
     };
     assert_eq!(until, at(1_006), "one second after its first delivery");
     limiter.push(delivery(1, 7), true, at(900));
-    assert!(matches!(limiter.next(at(900)), NextRequest::Nothing), "one timer is set already");
+    assert!(
+        matches!(limiter.next(at(900), true), NextRequest::Nothing),
+        "one timer is set already"
+    );
     limiter.timer_fired();
     assert_eq!(batch(&limiter, until), Some((1, vec![6, 7])));
     assert_eq!(limiter.in_flight(), 3, "requests are counted, not deliveries");
@@ -420,4 +426,62 @@ fn the_prefetched_deliveries_of_any_number_of_mappings_are_bounded() {
         assert!(reserved.iter().all(|it| *it >= 4), "each makes progress");
         assert!(reserved.iter().sum::<u32>() <= 32_768, "{}", reserved[0]);
     }
+}
+
+/// A limiter with mappings that have a function; at most half of the workers are for one of them.
+fn with_functions(workers: u32, mappings: &[i64]) -> Limiter {
+    let limiter = limiter(64, None, mappings);
+    let options = crate::functions::PoolOptions { workers, ..Default::default() };
+    let pool = Arc::new(crate::functions::FunctionPool::new(options));
+    let ids: Vec<_> = mappings.iter().map(|id| MappingId(*id)).collect();
+    limiter.configure_functions(&ids, &pool);
+    limiter
+}
+
+#[test]
+fn several_waiting_deliveries_go_to_a_function_worker_in_one_call_and_none_without_a_worker() {
+    let limiter = with_functions(2, &[1]);
+    for id in 0..40 {
+        limiter.push(delivery(1, id), false, at(0));
+    }
+    assert_eq!(limiter.waits_for_worker(), 40);
+    let first = limiter.next(at(0), true);
+    let NextRequest::Start { dequeued, worker: Some(worker), .. } = first else {
+        panic!("a worker is free");
+    };
+    assert_eq!(dequeued.into_deliveries().len(), 16);
+    assert!(matches!(limiter.next(at(0), true), NextRequest::NoWorker(None)));
+    assert_eq!((limiter.in_flight(), limiter.waits_for_worker()), (1, 24));
+    drop(worker);
+    assert!(matches!(limiter.next(at(0), false), NextRequest::NoWorker(None)), "others wait first");
+    assert_eq!(batch(&limiter, at(0)).expect("the next call").1.len(), 16);
+}
+
+#[test]
+fn a_mapping_without_a_worker_holds_up_no_other_of_its_destination() {
+    let limiter = with_functions(4, &[1, 2]);
+    limiter.push(delivery(1, 1), false, at(0));
+    let NextRequest::Start { worker: Some(_one), .. } = limiter.next(at(0), true) else {
+        panic!("a worker is free");
+    };
+    limiter.push(delivery(1, 2), false, at(0));
+    let NextRequest::Start { worker: Some(_two), .. } = limiter.next(at(0), true) else {
+        panic!("a worker is free");
+    };
+    limiter.push(delivery(1, 3), false, at(0));
+    limiter.push(delivery(2, 4), false, at(0));
+    assert_eq!(started(&limiter, at(0)), Some((2, 4)));
+    assert!(matches!(limiter.next(at(0), true), NextRequest::NoWorker(None)));
+}
+
+#[test]
+fn only_what_function_workers_take_soon_is_leased() {
+    let limiter = with_functions(2, &[1]);
+    assert_eq!(limiter.reserve(MappingId(1), 10_000), 256);
+    limiter.release(MappingId(1), 256);
+    limiter.note_call(MappingId(1), 10, Duration::from_millis(120));
+    assert_eq!(limiter.reserve(MappingId(1), 10_000), 333);
+    limiter.release(MappingId(1), 333);
+    limiter.note_call(MappingId(1), 1, Duration::from_secs(20));
+    assert_eq!(limiter.reserve(MappingId(1), 10_000), MIN_CAPACITY);
 }

@@ -17,6 +17,7 @@ mod context;
 mod dispatcher;
 mod executor;
 mod expiring_windows;
+mod function_stage;
 mod lease;
 mod lease_reaper;
 mod leases_in_hand;
@@ -35,7 +36,10 @@ mod request_span;
 mod scheduler;
 mod siblings;
 mod test_send;
+mod vital_tasks;
+mod worker_queue;
 
 pub use context::DispatcherParts;
 pub use dispatcher::Dispatcher;
 pub use test_send::{TestRequest, TestResult};
+pub use vital_tasks::VitalTasks;

@@ -53,6 +53,11 @@ impl Dispatcher {
         let held = routes.mappings().filter(|it| it.enabled && it.held && it.fault.is_none());
         let held: HashSet<_> = held.map(|it| it.destination_id).collect();
         metrics.destinations_held.set(i64::try_from(held.len()).unwrap_or(i64::MAX));
+        let waiting: usize = limiters.iter().map(|it| it.waits_for_worker()).sum();
+        let usage = parts.functions.usage();
+        metrics.function_workers.set(i64::from(usage.workers));
+        metrics.function_workers_busy.set(i64::try_from(usage.busy).unwrap_or(i64::MAX));
+        metrics.function_deliveries_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         metrics.in_flight.set(i64::from(self.context.in_flight.load(Ordering::Relaxed)));
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Execution {
     pub(super) postponed: Vec<LeaseRef>,
     /// Rendered batches for requests of their own.
     pub(super) batches: Vec<Batch>,
+    /// The call of the mapping's function: its deliveries and how long it took.
+    pub(super) call: Option<(usize, Duration)>,
     /// Whether it left rendered batches, which are queued by now.
     pub(super) has_batches: bool,
     pub(super) verdict: Verdict,

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::batch::{Batch, OneOrMany};
 use super::circuit_breaker::{Admission, CircuitBreaker};
+use super::function_stage::FunctionStage;
 use super::lease::lease_of;
 use super::memory_budget::{
     Headroom, MemoryBudget, QueueBudget, Reservation, delivery_bytes, document_bytes,
@@ -114,6 +115,8 @@ pub(super) struct MappingQueue {
     pub(super) backlog: Option<HeldBacklog>,
     /// How its own pause drains.
     pub(super) draining: Option<Draining>,
+    /// Runs its deliveries through the mapping's function before they are sent; none without one.
+    pub(super) function: Option<FunctionStage>,
     /// Slots that intake has reserved for deliveries about to be committed.
     reserved: u32,
     /// Requests in flight.
@@ -141,6 +144,7 @@ impl MappingQueue {
             receiver: Receiver::Mapping(mapping_id),
             backlog: None,
             draining: None,
+            function: None,
             reserved: 0,
             in_flight: 0,
             breaker: CircuitBreaker::default(),
@@ -213,14 +217,33 @@ impl MappingQueue {
         if is_full || is_complete || until <= now { Readiness::Now } else { Readiness::At(until) }
     }
 
+    /// What the next request is made of has to go through the mapping's function first.
+    pub(super) fn needs_worker(&self) -> bool {
+        self.function.is_some() && self.batches.is_empty()
+    }
+
+    /// Deliveries that wait for a worker.
+    pub(super) fn waits_for_worker(&self) -> usize {
+        if self.function.is_some() { self.entries.len() } else { 0 }
+    }
+
+    /// Deliveries of the next request at most. The probe of an open circuit is a single delivery.
+    fn max_dequeued(&self) -> u32 {
+        match (self.batching, &self.function) {
+            _ if self.breaker.is_open() => 1,
+            (Some(batching), _) => batching.size,
+            (None, Some(function)) => function.call_size(),
+            (None, None) => 1,
+        }
+    }
+
     /// Takes out what the next request is made of.
     pub(super) fn dequeue(&mut self) -> Option<(Dequeued, Reservation)> {
         if let Some((batch, reservation)) = self.batches.pop_front() {
             self.batched = self.batched.saturating_sub(batch.len());
             return Some((Dequeued::Batch(Box::new(batch)), reservation));
         }
-        // The probe of an open circuit is a single delivery.
-        let max = self.batching.filter(|_| !self.breaker.is_open()).map_or(1, |it| it.size);
+        let max = self.max_dequeued();
         let mut deliveries = OneOrMany::with_capacity(self.entries.len().min(to_usize(max)));
         let (mut document_bytes, mut budget_bytes) = (0, 0);
         while deliveries.len() < to_usize(max)
@@ -275,7 +298,12 @@ impl MappingQueue {
             }
             Headroom::Minimum => MIN_CAPACITY.min(self.budget.share(2).max(LEAST_CAPACITY)),
         };
-        capacity.saturating_sub(used)
+        // What a function's workers cannot take soon stays pending.
+        let workers = self
+            .function
+            .as_ref()
+            .map_or(u32::MAX, |it| it.capacity().max(MIN_CAPACITY).max(self.batch_size()));
+        capacity.min(workers).saturating_sub(used)
     }
 
     /// How many deliveries one claim leases for it at most.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::batch::OneOrMany;
 use super::context::Context;
@@ -11,7 +12,7 @@ use crate::domain::attempt::Outcome;
 use crate::domain::document::DocumentError;
 use crate::domain::error_chain;
 use crate::domain::event::Event;
-use crate::functions::{Function, FunctionRun};
+use crate::functions::{Function, FunctionRun, FunctionSlot};
 use crate::mapping::Rendered;
 use crate::outbound_auth::Authorizer;
 use crate::routing::MappingRoute;
@@ -45,50 +46,67 @@ impl PrepareError {
 }
 
 impl Context {
-    /// Renders events of one mapping, in order, unsigned. Several events share a call of the function's
-    /// `onBatch` where it has one.
+    /// Renders events of one mapping, in order, unsigned; none where the mapping's function had no turn for an
+    /// event. With batching, events share a call of the function's `onBatch` where it has one. Beside it the
+    /// duration of the function's call.
     pub(super) async fn prepare(
         &self,
         route: &MappingRoute,
         events: &[&Event],
-    ) -> OneOrMany<Prepared> {
+        worker: Option<FunctionSlot>,
+    ) -> (OneOrMany<Option<Prepared>>, Option<Duration>) {
         let Some(function) = &route.function else {
             let render_event = |event: &&Event| match event.document() {
-                Ok(document) => Prepared::without_function(render(route, document)),
-                Err(error) => Prepared::without_function(Err(render_error(&error))),
+                Ok(document) => Some(Prepared::without_function(render(route, document))),
+                Err(error) => Some(Prepared::without_function(Err(render_error(&error)))),
             };
-            return events.iter().map(render_event).collect();
+            return (events.iter().map(render_event).collect(), None);
         };
         let documents: Vec<_> = events.iter().map(|event| event.document()).collect();
-        let inputs: Vec<_> = documents.iter().filter_map(|it| it.as_ref().ok().copied()).collect();
-        let mut ran = self.run(route, function, inputs).await.into_iter();
+        let inputs: Vec<_> =
+            documents.iter().filter_map(|it| it.as_ref().ok().copied().cloned()).collect();
+        let started = Instant::now();
+        let mut runs = self.run(route, function, &inputs, worker).await.into_iter();
+        let duration = started.elapsed();
         let prepare = |document: Result<_, DocumentError>| match document {
-            Ok(_) => ran.next().map_or_else(
-                || Prepared::without_function(Err(no_result())),
-                |ran| Prepared::from_run(route, ran),
-            ),
-            Err(error) => Prepared::without_function(Err(render_error(&error))),
+            Ok(_) => runs.next().flatten().map(|run| {
+                self.parts.metrics.function_run_seconds.observe(run.duration.as_secs_f64());
+                Prepared::from_run(route, run)
+            }),
+            Err(error) => Some(Prepared::without_function(Err(render_error(&error)))),
         };
-        documents.into_iter().map(prepare).collect()
+        (documents.into_iter().map(prepare).collect(), Some(duration))
     }
 
-    /// Renders one event.
+    /// Renders one event outside a delivery: it waits for a worker.
     pub(super) async fn prepare_one(&self, route: &MappingRoute, event: &Event) -> Prepared {
-        let prepared = self.prepare(route, &[event]).await.pop();
-        prepared.unwrap_or_else(|| Prepared::without_function(Err(no_result())))
+        match (event.document(), &route.function) {
+            (Err(error), _) => Prepared::without_function(Err(render_error(&error))),
+            (Ok(document), None) => Prepared::without_function(render(route, document)),
+            (Ok(document), Some(function)) => {
+                let run = self.parts.functions.run(route.id, function, document.clone()).await;
+                Prepared::from_run(route, run)
+            }
+        }
     }
 
+    /// In the worker that was taken for it. Without one, as when the mapping has just been given a function, in
+    /// one that is free: deliveries do not wait for it here.
     async fn run(
         &self,
         route: &MappingRoute,
         function: &Function,
-        inputs: Vec<&Bytes>,
-    ) -> Vec<FunctionRun> {
+        inputs: &[Bytes],
+        worker: Option<FunctionSlot>,
+    ) -> Vec<Option<FunctionRun>> {
         let functions = &self.parts.functions;
-        let inputs: Vec<Bytes> = inputs.into_iter().cloned().collect();
-        match inputs.as_slice() {
-            [one] => vec![functions.run(route.id, function, one.clone()).await],
-            all => functions.run_batch(route.id, function, all).await,
+        let Some(worker) = worker.or_else(|| functions.try_slot(route.id)) else {
+            return Vec::new();
+        };
+        if route.batching.is_some() && inputs.len() > 1 {
+            functions.run_together(&worker, function, inputs).await
+        } else {
+            functions.run_each(&worker, function, inputs).await
         }
     }
 
@@ -112,12 +130,6 @@ impl Prepared {
         };
         Self { rendered, console: ran.console, function_time: ran.duration }
     }
-}
-
-/// For a run with fewer results than events, which a worker never gives.
-fn no_result() -> PrepareError {
-    let error = "the function gave no result".to_owned();
-    PrepareError::new(Outcome::FunctionTimeout, error)
 }
 
 fn render(route: &MappingRoute, document: &Bytes) -> Result<Rendered, PrepareError> {

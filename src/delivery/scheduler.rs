@@ -13,6 +13,7 @@ use super::outcome::Execution;
 use super::queue::Dequeued;
 use crate::domain::id::MappingId;
 use crate::domain::service_time::ServiceTime;
+use crate::functions::FunctionSlot;
 use crate::store::LeasedDelivery;
 
 /// Requests that a destination may have in flight even while the limit over all destinations is reached.
@@ -25,6 +26,8 @@ struct Admitted {
     mapping_id: MappingId,
     /// None once it is executed.
     dequeued: Option<Dequeued>,
+    /// The worker for its function; none once it is executed.
+    worker: Option<FunctionSlot>,
     /// None once its memory is released.
     reservation: Option<Reservation>,
     has_ended: bool,
@@ -35,13 +38,17 @@ impl Admitted {
     async fn execute(mut self) -> (Execution, Completed) {
         let mut execution = Execution::default();
         if let Some(dequeued) = self.dequeued.take() {
-            let leases = self.context.in_hand.take(dequeued.leases());
-            execution = self.context.execute(self.mapping_id, dequeued).await;
+            let leases = self.context.in_hand.guard(dequeued.leases());
+            let worker = self.worker.take();
+            execution = self.context.execute(self.mapping_id, dequeued, worker).await;
             leases.completed(&execution.records);
             // Before its places are free: what waits for a record counts before the next request starts.
             self.context.completions.send(std::mem::take(&mut execution.records));
         }
         self.apply_asked(&mut execution);
+        if let Some((count, duration)) = execution.call {
+            self.limiter.note_call(self.mapping_id, count, duration);
+        }
         let batches = std::mem::take(&mut execution.batches);
         execution.has_batches = !batches.is_empty();
         execution.released.append(&mut self.limiter.push_batches(self.mapping_id, batches));
@@ -76,10 +83,17 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         if !self.has_ended {
             tracing::error!("a request ended without an outcome; its leases will expire");
+            if let Some(dequeued) = self.dequeued.take() {
+                drop(self.context.in_hand.guard(dequeued.leases()));
+            }
             let completed = self.end(Verdict::Neutral);
             self.context.release_in_background(completed.drained);
             self.context.claim_wanted.notify_one();
             start_waiting(&self.context);
+            // Not where a runtime that ends drops its tasks: it would drop what is started here at once.
+            if std::thread::panicking() {
+                start_requests(&self.context, &self.limiter);
+            }
         }
     }
 }
@@ -112,10 +126,21 @@ pub(super) fn enqueue(context: &Arc<Context>, deliveries: Vec<LeasedDelivery>, r
 
 /// Starts every request that the limiter admits now.
 pub(super) fn start_requests(context: &Arc<Context>, limiter: &Arc<Limiter>) {
+    start_requests_of(context, limiter, Turn::Out);
+}
+
+/// Whether a limiter has its turn in the queue for function workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    In,
+    Out,
+}
+
+fn start_requests_of(context: &Arc<Context>, limiter: &Arc<Limiter>, turn: Turn) {
     // With the token, a shutdown that begins after the check waits for the request that is spawned.
     let _token = context.requests.token();
     while !context.stopping.is_cancelled()
-        && let Some(first) = next(context, limiter)
+        && let Some(first) = next(context, limiter, turn)
     {
         let task = run(Arc::clone(context), Arc::clone(limiter), first);
         context.requests.spawn_on(task, &context.parts.deliver_on);
@@ -140,7 +165,8 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
             context.claim_wanted.notify_one();
         }
         start_waiting(&context);
-        admitted = if context.stopping.is_cancelled() { None } else { next(&context, &limiter) };
+        let is_stopping = context.stopping.is_cancelled();
+        admitted = if is_stopping { None } else { next(&context, &limiter, Turn::Out) };
         if has_batches {
             start_requests(&context, &limiter);
         }
@@ -149,7 +175,7 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
 
 /// The limiter's next request, if the limit over all destinations admits it too and there is room for its
 /// record.
-fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
+fn next(context: &Arc<Context>, limiter: &Arc<Limiter>, turn: Turn) -> Option<Admitted> {
     let is_over_limit = context.in_flight.load(Ordering::Relaxed) >= context.parts.max_in_flight
         && limiter.in_flight() >= GUARANTEED_IN_FLIGHT;
     if is_over_limit || !context.completions.has_room() {
@@ -163,9 +189,12 @@ fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
             return None;
         }
     }
-    match limiter.next(context.parts.clock.service_now()) {
-        NextRequest::Start { mapping_id, dequeued, reservation, wants_claim } => {
+    let may_take_worker = turn == Turn::In || context.worker_queue.is_empty();
+    match limiter.next(context.parts.clock.service_now(), may_take_worker) {
+        NextRequest::Start { mapping_id, dequeued, reservation, wants_claim, worker } => {
             context.in_flight.fetch_add(1, Ordering::Relaxed);
+            // Before it is executed: the lease reaper must find it in the queue or in hand.
+            context.in_hand.take(&dequeued.leases());
             if wants_claim {
                 context.claim_wanted.notify_one();
             }
@@ -174,9 +203,21 @@ fn next(context: &Arc<Context>, limiter: &Arc<Limiter>) -> Option<Admitted> {
                 limiter: Arc::clone(limiter),
                 mapping_id,
                 dequeued: Some(dequeued),
+                worker,
                 reservation: Some(reservation),
                 has_ended: false,
             })
+        }
+        NextRequest::NoWorker(until) => {
+            context.worker_queue.push(limiter);
+            if turn == Turn::Out && context.parts.functions.has_free_slot() {
+                // It may have been freed before the wait, or be free for others that wait only.
+                context.parts.functions.notify();
+            }
+            if let Some(at) = until {
+                set_timer(context, limiter, at);
+            }
+            None
         }
         NextRequest::NotBefore(at) => {
             set_timer(context, limiter, at);
@@ -213,6 +254,24 @@ pub(super) fn start_all_waiting(context: &Arc<Context>) {
         std::mem::take(&mut *context.waiting.lock().unwrap_or_else(PoisonError::into_inner));
     for limiter in waiting {
         start_requests(context, &limiter);
+    }
+}
+
+/// Starts requests of the limiters that wait for a function worker, oldest first, whenever one is free.
+pub(super) async fn serve_worker_queue(context: Arc<Context>) {
+    let functions = &context.parts.functions;
+    loop {
+        tokio::select! {
+            () = functions.slot_freed() => {}
+            () = context.stopping.cancelled() => return,
+        }
+        let mut waiting = context.worker_queue.take();
+        while functions.has_free_slot()
+            && let Some(limiter) = waiting.pop_front()
+        {
+            start_requests_of(&context, &limiter, Turn::In);
+        }
+        context.worker_queue.put_back(waiting);
     }
 }
 

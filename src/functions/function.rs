@@ -75,7 +75,7 @@ pub struct FunctionRun {
     pub event: Result<Bytes, Failure>,
     /// Its console output, bounded. The output of `onBatch` belongs to its first event.
     pub console: Option<String>,
-    /// Duration including the wait for a worker; for a batch, of the whole batch.
+    /// How long the function ran for it; in an `onBatch` call, for all.
     pub duration: Duration,
 }
 
@@ -83,5 +83,9 @@ impl FunctionRun {
     pub(super) fn new(event: Result<Bytes, Failure>, console: String) -> Self {
         let console = (!console.is_empty()).then_some(console);
         Self { event, console, duration: Duration::ZERO }
+    }
+
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self::new(Err(failure), String::new())
     }
 }

@@ -1,14 +1,14 @@
 //! An invocation: events through a function in chunks, each a call to a worker. A killed call fails the
-//! event that was in progress; the remaining events continue on another worker.
-
-use std::sync::atomic::{AtomicBool, Ordering};
+//! event that was in progress; the remaining events continue on another worker, until the invocation's time is
+//! over. What had no turn by then has no result.
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::function::{Failure, Function, FunctionRun};
 use super::protocol::{ErrorKind, FunctionError, Task};
-use super::worker_process::{End, IsolateKey, Request};
+use super::slots::FunctionSlot;
+use super::worker_process::{CallResult, End, EventResult, IsolateKey, Request};
 use super::workers::Workers;
 use crate::domain::attempt::Outcome;
 
@@ -16,52 +16,58 @@ use crate::domain::attempt::Outcome;
 const MAX_CALL_EVENTS: usize = 1_000;
 const MAX_CALL_BYTES: usize = 4 * 1024 * 1024;
 
-/// An invocation that holds its slot in the pool.
+/// An invocation in its slot of the pool.
 pub(super) struct Invocation<'a> {
     pub(super) workers: &'a Workers,
-    /// Whether the mapping's last call was killed.
-    pub(super) suspect: &'a AtomicBool,
+    pub(super) slot: &'a FunctionSlot,
     pub(super) isolate: IsolateKey,
     pub(super) function: &'a Function,
     pub(super) task: Task,
     pub(super) events: &'a [Bytes],
 }
 
+/// What follows from a call.
+enum Then {
+    /// The next call, for the events without a result.
+    Continue,
+    /// The worker was lost before it had a result, maybe between two calls.
+    Repeat,
+    /// No event has a turn any more.
+    Stop,
+}
+
 impl Invocation<'_> {
-    /// Calls workers until every event has a result.
-    pub(super) async fn run(&self) -> Vec<FunctionRun> {
+    /// Calls workers until every event has a result or the time is over. Results are by position.
+    pub(super) async fn run(&self) -> Vec<Option<FunctionRun>> {
         let deadline_at = Instant::now() + self.workers.options.run_timeout;
         let mut runs = Vec::with_capacity(self.events.len());
         // An idle worker may have been terminated before the call: not the function's fault, retry once.
-        let mut may_retry = true;
+        let mut may_repeat = true;
         while runs.len() < self.events.len() {
             if !runs.is_empty() && Instant::now() >= deadline_at {
-                self.fill(&mut runs, self.events.len(), &self.batch_timed_out(), String::new());
                 break;
             }
-            let began = runs.len();
-            let lost = self.call(&mut runs, deadline_at, may_retry).await;
-            may_retry &= !lost || runs.len() > began;
+            match self.call(&mut runs, deadline_at, may_repeat).await {
+                Then::Continue => may_repeat = true,
+                Then::Repeat => may_repeat = false,
+                Then::Stop => break,
+            }
         }
+        let mut runs: Vec<_> = runs.into_iter().map(Some).collect();
+        runs.resize_with(self.events.len(), || None);
         runs
     }
 
-    /// One call. True if its worker was lost; then it may have produced no result.
+    /// One call.
     async fn call(
         &self,
         runs: &mut Vec<FunctionRun>,
         deadline_at: Instant,
-        may_retry: bool,
-    ) -> bool {
+        may_repeat: bool,
+    ) -> Then {
         let chunk = chunk(&self.events[runs.len()..]);
         let up_to = runs.len() + chunk.len();
-        let mut worker = match self.workers.take(Some(self.isolate)) {
-            Ok(worker) => worker,
-            Err(failure) => {
-                self.fill(runs, self.events.len(), &failure, String::new());
-                return false;
-            }
-        };
+        let Ok(mut worker) = self.workers.take(Some(self.isolate)) else { return Then::Stop };
         let request = Request {
             isolate: Some(self.isolate),
             function: self.function,
@@ -69,45 +75,42 @@ impl Invocation<'_> {
             events: chunk,
             limits: self.workers.limits(deadline_at),
         };
-        let result = worker.call(&request).await;
-        let results = result.results.into_iter().take(chunk.len());
-        runs.extend(
-            results.map(|(event, console)| FunctionRun::new(event.map_err(failure), console)),
-        );
-        let failed_up_to = if result.batched { up_to } else { up_to.min(runs.len() + 1) };
-        let killed = matches!(result.end, End::TimedOut | End::OutOfMemory);
-        self.suspect.store(killed, Ordering::SeqCst);
-        let (failed_up_to, failure) = match result.end {
+        let started = Instant::now();
+        let CallResult { results, console, batched, end, .. } = worker.call(&request).await;
+        let had_results = !results.is_empty();
+        runs.extend(results.into_iter().take(chunk.len()).map(run_of));
+        let is_killed = matches!(end, End::TimedOut | End::DeadlinePassed | End::OutOfMemory(_));
+        self.slot.set_suspect(is_killed);
+        let failure = match end {
             End::Done { reusable } => {
                 self.workers.put_back(worker, reusable);
-                (up_to, no_reply())
+                if had_results {
+                    return Then::Continue;
+                }
+                no_reply()
             }
-            End::TimedOut => (failed_up_to, timeout(self.workers.timed_out())),
-            End::OutOfMemory => (failed_up_to, failed(self.workers.out_of_memory())),
-            End::Crashed(status) => (failed_up_to, failed(lost(&status))),
-            End::Lost(_) if may_retry => return true,
-            End::Lost(status) => (failed_up_to, timeout(lost(&status))),
+            End::TimedOut => timeout(self.workers.timed_out()),
+            // Other events had the time of this one.
+            End::DeadlinePassed if !batched && !runs.is_empty() => return Then::Stop,
+            End::DeadlinePassed => timeout(self.workers.run_timed_out()),
+            End::OutOfMemory(used) => failed(self.workers.out_of_memory(used)),
+            End::Unavailable(why) => {
+                self.workers.failed(why);
+                return Then::Stop;
+            }
+            End::Crashed(status) => failed(lost(&status)),
+            End::Lost(_) if may_repeat => {
+                return if had_results { Then::Continue } else { Then::Repeat };
+            }
+            End::Lost(status) => timeout(lost(&status)),
         };
-        self.fill(runs, failed_up_to, &failure, result.console);
-        false
-    }
-
-    fn batch_timed_out(&self) -> Failure {
-        let longest = self.workers.options.run_timeout.as_secs_f64();
-        timeout(format!("the function took longer than {longest} s for the whole batch"))
-    }
-
-    /// Fails all events up to this position; the console output belongs to the first.
-    fn fill(
-        &self,
-        runs: &mut Vec<FunctionRun>,
-        up_to: usize,
-        failure: &Failure,
-        mut console: String,
-    ) {
-        while runs.len() < up_to {
-            runs.push(FunctionRun::new(Err(failure.clone()), std::mem::take(&mut console)));
+        let failed_up_to = if batched { up_to } else { up_to.min(runs.len() + 1) };
+        let (mut console, duration) = (console, started.elapsed());
+        while runs.len() < failed_up_to {
+            let run = FunctionRun::new(Err(failure.clone()), std::mem::take(&mut console));
+            runs.push(FunctionRun { duration, ..run });
         }
+        Then::Continue
     }
 }
 
@@ -120,6 +123,11 @@ fn chunk(events: &[Bytes]) -> &[Bytes] {
     });
     let count = fits.count().max(1);
     &events[..count.min(events.len())]
+}
+
+fn run_of(result: EventResult) -> FunctionRun {
+    let run = FunctionRun::new(result.event.map_err(failure), result.console);
+    FunctionRun { duration: result.duration, ..run }
 }
 
 fn failure(error: FunctionError) -> Failure {
@@ -139,7 +147,7 @@ fn failed(message: String) -> Failure {
     Failure { outcome: Outcome::Function, message }
 }
 
-pub(super) fn no_reply() -> Failure {
+fn no_reply() -> Failure {
     timeout("the function worker did not answer".to_owned())
 }
 

@@ -1,6 +1,7 @@
 //! An isolate: one function loaded in a JavaScript engine of its own, with its globals, memory limit and
 //! console. Used in workers only. There is no network, file system, timer or module.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -28,6 +29,11 @@ pub(super) const ON_BATCH: &str = "onBatch";
 const PRELUDE: &str = include_str!("prelude.js");
 /// The file name in stack traces.
 const FILE_NAME: &str = "function.js";
+/// The engine's words when an allocation fails, with and without memory for an error object.
+const OUT_OF_MEMORY_ERROR: &str = "InternalError: out of memory";
+const OUT_OF_MEMORY: &str = "out of memory";
+/// The prelude's words for a thrown `null`.
+const NULL_OR_OUT_OF_MEMORY: &str = "it threw null, or ran out of memory";
 /// The engine's stack limit: lower than the thread's stack size.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
@@ -41,7 +47,12 @@ pub(super) struct Isolate {
     context: Context,
     runtime: Runtime,
     console: Rc<Console>,
-    settings: String,
+    source: String,
+    settings: Box<RawValue>,
+    /// The limit of what the function may use.
+    memory_bytes: usize,
+    /// What the engine used before the function was loaded.
+    base_bytes: usize,
 }
 
 /// Console output, bounded.
@@ -76,29 +87,49 @@ impl Isolate {
     ) -> Result<Self, FunctionError> {
         let engine = |error: Error| failed(format!("the engine does not start: {error}"));
         let runtime = Runtime::new().map_err(engine)?;
-        runtime.set_memory_limit(memory_bytes);
         runtime.set_max_stack_size(STACK_BYTES);
         let context = Context::full(&runtime).map_err(engine)?;
         let console = Rc::new(Console { send, left: Cell::new(MAX_CONSOLE) });
-        let (tools, handlers) = context.with(|ctx| {
-            let tools = prelude(&ctx, &console).map_err(engine)?;
+        let tools = context.with(|ctx| {
+            prelude(&ctx, &console).map(|tools| Persistent::save(&ctx, tools)).map_err(engine)
+        })?;
+        let base_bytes = used_bytes(&runtime);
+        runtime.set_memory_limit(base_bytes.saturating_add(memory_bytes));
+        let handlers = context.with(|ctx| {
+            let tools = tools.clone().restore(&ctx).map_err(engine)?;
             let describe: Function<'_> = tools.get("describe").map_err(engine)?;
             let mut options = EvalOptions::default();
             options.strict = false;
             options.filename = Some(FILE_NAME.to_owned());
             ctx.eval_with_options::<Value<'_>, _>(load.source.as_ref(), options)
-                .map_err(|error| thrown(&ctx, &describe, error))?;
+                .map_err(|error| within(memory_bytes, thrown(&ctx, &describe, error)))?;
             drain(&ctx);
             let handlers: Object<'_> = ctx.eval(find_handlers()).map_err(engine)?;
-            Ok((Persistent::save(&ctx, tools), Persistent::save(&ctx, handlers)))
+            Ok(Persistent::save(&ctx, handlers))
         })?;
-        let settings = load.settings.get().to_owned();
-        Ok(Self { tools, handlers, context, runtime, console, settings })
+        let (source, settings) = (load.source.to_string(), load.settings.to_owned());
+        Ok(Self {
+            tools,
+            handlers,
+            context,
+            runtime,
+            console,
+            source,
+            settings,
+            memory_bytes,
+            base_bytes,
+        })
     }
 
-    /// The memory that the engine holds, in bytes.
+    /// The same function in a new engine, without what its calls left behind.
+    pub(super) fn reloaded(&self) -> Result<Self, FunctionError> {
+        let load = Load { source: Cow::Borrowed(&self.source), settings: &self.settings };
+        Self::load(&load, self.memory_bytes, Rc::clone(&self.console.send))
+    }
+
+    /// The memory that the function holds, in bytes, without the engine's own.
     pub(super) fn held_bytes(&self) -> usize {
-        usize::try_from(self.runtime.memory_usage().malloc_size).unwrap_or(usize::MAX)
+        used_bytes(&self.runtime).saturating_sub(self.base_bytes)
     }
 
     /// The names of the defined handlers.
@@ -164,14 +195,16 @@ impl Isolate {
         &self,
         work: impl for<'js> FnOnce(&CallContext<'js, '_>) -> Result<T, FunctionError>,
     ) -> Result<T, FunctionError> {
-        self.context.with(|ctx| {
-            let lost = |error: Error| failed(format!("the engine lost the function: {error}"));
-            let tools = self.tools.clone().restore(&ctx).map_err(lost)?;
-            let describe = tools.get("describe").map_err(lost)?;
-            let handlers = self.handlers.clone().restore(&ctx).map_err(lost)?;
-            let (ctx, settings) = (ctx.clone(), &self.settings);
-            work(&CallContext { ctx, tools, describe, handlers, settings })
-        })
+        self.context
+            .with(|ctx| {
+                let lost = |error: Error| failed(format!("the engine lost the function: {error}"));
+                let tools = self.tools.clone().restore(&ctx).map_err(lost)?;
+                let describe = tools.get("describe").map_err(lost)?;
+                let handlers = self.handlers.clone().restore(&ctx).map_err(lost)?;
+                let (ctx, settings) = (ctx.clone(), self.settings.get());
+                work(&CallContext { ctx, tools, describe, handlers, settings })
+            })
+            .map_err(|error| within(self.memory_bytes, error))
     }
 }
 
@@ -278,7 +311,7 @@ impl<'js> CallContext<'js, '_> {
             "" => {}
             "an Error" => {
                 let (kind, message) = describe_value(&self.describe, returned)
-                    .unwrap_or((ErrorKind::Failed, "out of memory".to_owned()));
+                    .unwrap_or((ErrorKind::Failed, OUT_OF_MEMORY.to_owned()));
                 let message = format!("{handler} returned an Error, not an event: {message}");
                 return Err(FunctionError { kind, message });
             }
@@ -331,6 +364,22 @@ fn drain(ctx: &Ctx<'_>) {
     while ctx.execute_pending_job() {}
 }
 
+/// What the engine has allocated, in bytes.
+fn used_bytes(runtime: &Runtime) -> usize {
+    usize::try_from(runtime.memory_usage().malloc_size).unwrap_or(usize::MAX)
+}
+
+/// Adds the limit to the engine's error that memory ran out.
+fn within(memory_bytes: usize, mut error: FunctionError) -> FunctionError {
+    let needs = format!("needs more than its limit of {} MiB", memory_bytes >> 20);
+    if error.message == OUT_OF_MEMORY || error.message.starts_with(OUT_OF_MEMORY_ERROR) {
+        error.message.push_str(&format!(": the function {needs}"));
+    } else if error.message == NULL_OR_OUT_OF_MEMORY {
+        error.message.push_str(&format!(": then the function {needs}"));
+    }
+    error
+}
+
 fn failed(message: impl Into<String>) -> FunctionError {
     FunctionError { kind: ErrorKind::Failed, message: message.into() }
 }
@@ -358,7 +407,7 @@ fn thrown<'js>(ctx: &Ctx<'js>, describe: &Function<'js>, error: Error) -> Functi
     let value = ctx.catch();
     let Some((kind, message)) = describe_value(describe, value) else {
         ctx.catch();
-        return failed("out of memory");
+        return failed(OUT_OF_MEMORY);
     };
     FunctionError { kind, message }
 }

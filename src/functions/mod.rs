@@ -8,12 +8,15 @@ mod isolate;
 mod options;
 mod pool;
 mod protocol;
+mod replies;
 mod sandbox;
+mod slots;
 pub mod worker;
 mod worker_process;
 mod workers;
 
 pub use function::{Failure, Function, FunctionRun, MAX_SETTINGS, MAX_SOURCE};
 pub use options::PoolOptions;
-pub use pool::FunctionPool;
+pub use pool::{FunctionPool, WorkerUse};
+pub use slots::FunctionSlot;
 pub use worker_process::VERB;

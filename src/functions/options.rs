@@ -16,18 +16,10 @@ pub struct PoolOptions {
     pub memory_bytes: usize,
     /// Memory limit of the JavaScript engine, in bytes: lower than `memory_bytes`.
     pub engine_memory_bytes: usize,
-    /// Timeout of the wait for a free worker.
+    /// Timeout of the wait for a free worker, of a check or a test run. Deliveries wait in their queue instead.
     pub queue_timeout: Duration,
     /// Timeout of one invocation: all calls for a batch, or a call and its repetition on another worker.
     pub run_timeout: Duration,
-}
-
-impl PoolOptions {
-    /// Maximum duration of an invocation, including the wait for a worker.
-    #[must_use]
-    pub fn max_duration(&self) -> Duration {
-        self.queue_timeout + self.run_timeout
-    }
 }
 
 impl Default for PoolOptions {

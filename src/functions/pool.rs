@@ -1,49 +1,35 @@
-//! The pool of function workers, shared fairly: one mapping uses at most half of them, and so do all
-//! suspects together (mappings whose last call was killed). Hanging functions cannot starve the others.
+//! The pool of function workers: runs the events of a mapping through its function, in a slot that was taken
+//! before or that it waits for.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::function::{Failure, Function, FunctionRun};
-use super::invocation::{Invocation, lost, no_reply};
+use super::invocation::{Invocation, lost};
 use super::options::PoolOptions;
 use super::protocol::Task;
+use super::slots::{FunctionSlot, Slots};
 use super::worker_process::{CallResult, End, IsolateKey, Request};
 use super::workers::Workers;
 use crate::domain::attempt::Outcome;
 use crate::domain::id::MappingId;
 
-/// Mappings whose share is kept while they run nothing.
-const MAX_SHARES: usize = 4_096;
-
 /// The pool of function workers.
 #[derive(Debug)]
 pub struct FunctionPool {
     workers: Workers,
-    slots: Semaphore,
-    suspect_slots: Semaphore,
-    shares: Mutex<HashMap<Option<MappingId>, Arc<Share>>>,
+    slots: Slots,
 }
 
-/// One mapping's share of the pool; `None` is for checks, which belong to no mapping.
-#[derive(Debug)]
-struct Share {
-    slots: Semaphore,
-    /// Its last call was killed.
-    suspect: AtomicBool,
-}
-
-/// The right to use one worker.
-struct Slot<'a> {
-    _share: SemaphorePermit<'a>,
-    _suspect: Option<SemaphorePermit<'a>>,
-    _slot: SemaphorePermit<'a>,
+/// How the workers are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerUse {
+    /// Maximum number of workers.
+    pub workers: u32,
+    /// Workers that run a function.
+    pub busy: usize,
 }
 
 impl FunctionPool {
@@ -51,36 +37,96 @@ impl FunctionPool {
     #[must_use]
     pub fn new(mut options: PoolOptions) -> Self {
         options.workers = options.workers.max(1);
-        let workers = options.workers as usize;
-        Self {
-            slots: Semaphore::new(workers),
-            suspect_slots: Semaphore::new((workers / 2).max(1)),
-            shares: Mutex::default(),
-            workers: Workers::new(options),
-        }
+        Self { slots: Slots::new(options.workers), workers: Workers::new(options) }
     }
 
-    /// Maximum duration of an invocation, including the wait for a worker.
+    /// Maximum duration of an invocation in a slot that was taken before.
     #[must_use]
     pub fn max_duration(&self) -> Duration {
-        self.workers.options.max_duration()
+        self.workers.options.run_timeout
     }
 
-    /// Runs one event of this mapping through its function.
+    /// How the workers are used.
+    #[must_use]
+    pub fn usage(&self) -> WorkerUse {
+        WorkerUse { workers: self.workers.options.workers, busy: self.slots.busy() }
+    }
+
+    /// Why no function runs on this machine; none while workers start.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.workers.failure()
+    }
+
+    /// A slot for this mapping, if one is free now.
+    #[must_use]
+    pub fn try_slot(&self, mapping: MappingId) -> Option<FunctionSlot> {
+        self.slots.try_take(Some(mapping))
+    }
+
+    /// Whether any slot is free; it need not be free for every mapping.
+    #[must_use]
+    pub fn has_free_slot(&self) -> bool {
+        self.slots.has_free()
+    }
+
+    /// Returns when a slot has been freed, or [`FunctionPool::notify`] was called. For one task.
+    pub async fn slot_freed(&self) {
+        self.slots.freed.notified().await;
+    }
+
+    /// Wakes the task that waits for a free slot.
+    pub fn notify(&self) {
+        self.slots.freed.notify_one();
+    }
+
+    /// Runs events of the slot's mapping, each on its own. Results are by position; none for an event whose turn
+    /// did not come: the time was over, or no worker starts.
+    pub async fn run_each(
+        &self,
+        slot: &FunctionSlot,
+        function: &Function,
+        events: &[Bytes],
+    ) -> Vec<Option<FunctionRun>> {
+        self.invoke(slot, function, Task::Each, events).await
+    }
+
+    /// Runs a batch of the slot's mapping: in one `onBatch` call if it is defined, else each event on its own.
+    pub async fn run_together(
+        &self,
+        slot: &FunctionSlot,
+        function: &Function,
+        events: &[Bytes],
+    ) -> Vec<Option<FunctionRun>> {
+        self.invoke(slot, function, Task::Batch, events).await
+    }
+
+    /// Runs one event of this mapping, in a slot that it waits for.
     pub async fn run(&self, mapping: MappingId, function: &Function, event: Bytes) -> FunctionRun {
-        let mut runs = self.invoke(mapping, function, Task::Each, &[event]).await;
-        runs.pop().unwrap_or_else(|| FunctionRun::new(Err(no_reply()), String::new()))
+        let events = [event];
+        let mut runs = match self.slot(Some(mapping)).await {
+            Ok(slot) => self.run_each(&slot, function, &events).await,
+            Err(failure) => vec![Some(FunctionRun::failed(failure))],
+        };
+        let failure = || FunctionRun::failed(self.not_run());
+        runs.pop().flatten().unwrap_or_else(failure)
     }
 
-    /// Runs a batch of this mapping through its function: in one `onBatch` call if it is defined, else
-    /// event by event. Results are by position.
+    /// Runs a batch of this mapping as [`FunctionPool::run_together`], in a slot that it waits for.
     pub async fn run_batch(
         &self,
         mapping: MappingId,
         function: &Function,
         events: &[Bytes],
     ) -> Vec<FunctionRun> {
-        self.invoke(mapping, function, Task::Batch, events).await
+        let runs = match self.slot(Some(mapping)).await {
+            Ok(slot) => self.run_together(&slot, function, events).await,
+            Err(failure) => {
+                events.iter().map(|_| Some(FunctionRun::failed(failure.clone()))).collect()
+            }
+        };
+        let failure = || FunctionRun::failed(self.not_run());
+        runs.into_iter().map(|run| run.unwrap_or_else(failure)).collect()
     }
 
     /// Checks that a function loads and defines a handler.
@@ -88,9 +134,8 @@ impl FunctionPool {
     /// # Errors
     /// What is wrong with it, with line and column where known.
     pub async fn check(&self, function: &Function) -> Result<(), String> {
-        let share = self.share(None);
-        let _slot = self.slot(&share).await.map_err(|failure| failure.message)?;
-        let mut worker = self.workers.take(None).map_err(|failure| failure.message)?;
+        let _slot = self.slot(None).await.map_err(|failure| failure.message)?;
+        let mut worker = self.workers.take(None)?;
         let deadline_at = Instant::now() + self.workers.options.run_timeout;
         let request = Request {
             isolate: None,
@@ -102,11 +147,12 @@ impl FunctionPool {
         let CallResult { results, handlers, end, .. } = worker.call(&request).await;
         match end {
             End::Done { reusable } => self.workers.put_back(worker, reusable),
-            End::TimedOut => return Err(self.workers.timed_out()),
-            End::OutOfMemory => return Err(self.workers.out_of_memory()),
+            End::TimedOut | End::DeadlinePassed => return Err(self.workers.timed_out()),
+            End::OutOfMemory(used) => return Err(self.workers.out_of_memory(used)),
+            End::Unavailable(why) => return Err(self.workers.failed(why)),
             End::Lost(status) | End::Crashed(status) => return Err(lost(&status)),
         }
-        match results.into_iter().next().map(|(result, _)| result) {
+        match results.into_iter().next().map(|result| result.event) {
             Some(Err(error)) => Err(error.message),
             Some(Ok(_)) | None if handlers.is_empty() => {
                 Err("defines no handler: onTrack, onIdentify, onPage, onScreen, onGroup, onAlias, \
@@ -122,75 +168,36 @@ impl FunctionPool {
         self.workers.stop();
     }
 
+    /// For an event whose turn did not come.
+    fn not_run(&self) -> Failure {
+        let message = self.failure().unwrap_or_else(|| self.workers.run_timed_out());
+        Failure { outcome: Outcome::FunctionTimeout, message }
+    }
+
     async fn invoke(
         &self,
-        mapping: MappingId,
+        slot: &FunctionSlot,
         function: &Function,
         task: Task,
         events: &[Bytes],
-    ) -> Vec<FunctionRun> {
-        let started = Instant::now();
-        let share = self.share(Some(mapping));
-        let mut runs = match self.slot(&share).await {
-            Ok(_slot) => {
-                let isolate = IsolateKey { mapping: mapping.0, digest: function.digest };
-                let invocation = Invocation {
-                    workers: &self.workers,
-                    suspect: &share.suspect,
-                    isolate,
-                    function,
-                    task,
-                    events,
-                };
-                invocation.run().await
-            }
-            Err(failure) => {
-                let failed = |_| FunctionRun::new(Err(failure.clone()), String::new());
-                events.iter().map(failed).collect()
-            }
-        };
-        let duration = started.elapsed();
-        runs.iter_mut().for_each(|run| run.duration = duration);
-        runs
+    ) -> Vec<Option<FunctionRun>> {
+        let mapping = slot.mapping.map_or(0, |mapping| mapping.0);
+        let isolate = IsolateKey { mapping, digest: function.digest };
+        let invocation =
+            Invocation { workers: &self.workers, slot, isolate, function, task, events };
+        invocation.run().await
     }
 
-    fn share(&self, mapping: Option<MappingId>) -> Arc<Share> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if shares.len() > MAX_SHARES {
-            shares.retain(|_, share| Arc::strong_count(share) > 1);
-        }
-        let slots = (self.workers.options.workers as usize / 2).max(1);
-        let share = shares.entry(mapping).or_insert_with(|| {
-            Arc::new(Share { slots: Semaphore::new(slots), suspect: AtomicBool::new(false) })
-        });
-        Arc::clone(share)
-    }
-
-    async fn slot<'a>(&'a self, share: &'a Share) -> Result<Slot<'a>, Failure> {
-        let acquire = async {
-            let of_share = share.slots.acquire().await?;
-            let suspect = if share.suspect.load(Ordering::SeqCst) {
-                Some(self.suspect_slots.acquire().await?)
-            } else {
-                None
-            };
-            let slot = self.slots.acquire().await?;
-            Ok::<_, tokio::sync::AcquireError>(Slot {
-                _share: of_share,
-                _suspect: suspect,
-                _slot: slot,
-            })
-        };
+    async fn slot(&self, mapping: Option<MappingId>) -> Result<FunctionSlot, Failure> {
         let queue_timeout = self.workers.options.queue_timeout;
-        match tokio::time::timeout(queue_timeout, acquire).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(Failure {
+        tokio::time::timeout(queue_timeout, self.slots.take(mapping)).await.map_err(|_elapsed| {
+            Failure {
                 outcome: Outcome::FunctionTimeout,
                 message: format!(
                     "no function worker was free within {} s",
                     queue_timeout.as_secs_f64()
                 ),
-            }),
-        }
+            }
+        })
     }
 }

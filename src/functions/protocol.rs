@@ -2,7 +2,7 @@
 //! little-endian) of bounded size over pipes.
 
 use std::borrow::Cow;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -56,17 +56,21 @@ pub(super) enum Task {
 }
 
 /// A worker's reply. A call gets, for each event in order, any number of `Console` and one `Event` or
-/// `Error`; then `Done`.
+/// `Error`; then `Done`, which may come early: the events without a reply did not run. Before all calls comes `Ready`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     /// A line of console output.
     Console(String),
     /// All events are in one `onBatch` call from here on: they share a failure.
     Batched,
-    /// The event that the function returned.
-    Event(Box<RawValue>),
-    /// The error in place of an event.
-    Error(FunctionError),
+    /// The event that the function returned, and how long it ran for it.
+    Event { event: Box<RawValue>, micros: u64 },
+    /// The error in place of an event, and how long the function ran until then.
+    Error { error: FunctionError, micros: u64 },
+    /// The sandbox is set up: the worker waits for its first call.
+    Ready,
+    /// In place of `Ready`: no function runs in this process, because its sandbox cannot be set up.
+    Unavailable(String),
     /// The defined handlers.
     Handlers(Vec<String>),
     /// The call ended.
@@ -127,10 +131,4 @@ pub(super) fn read(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut content = vec![0; length(head)?];
     input.read_exact(&mut content)?;
     Ok(content)
-}
-
-/// Writes and flushes one frame.
-pub(super) fn write<T: Serialize>(output: &mut impl Write, content: &T) -> io::Result<()> {
-    output.write_all(&encode(content)?)?;
-    output.flush()
 }

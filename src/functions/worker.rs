@@ -2,13 +2,17 @@
 //! writes replies to stdout. It exits when stdin closes, even during a call.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
+
+use serde_json::value::RawValue;
 
 use super::isolate::{Isolate, ReplySink};
 use super::protocol::{self, Call, ErrorKind, FunctionError, Reply, Task};
+use super::replies::Replies;
 use super::sandbox;
 
 /// A worker exits after an error when the function holds more than this part of its memory.
@@ -20,13 +24,22 @@ const STACK_BYTES: usize = 8 * 1024 * 1024;
 #[must_use]
 pub fn main() -> ExitCode {
     let (calls, queue) = sync_channel(1);
-    let engine = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || serve(&queue));
-    let mut input = io::stdin().lock();
-    if let Err(error) = engine.and_then(|_| sandbox::enter()) {
+    let replies = Replies::default();
+    let start = || {
+        replies.start_thread()?;
+        let replies = replies.clone();
+        std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn(move || serve(&queue, &replies))?;
+        sandbox::enter()
+    };
+    let started = start();
+    replies.send_now(&first_reply(&started));
+    if started.is_err() {
         // No call reaches the engine.
-        refuse(&mut input, &mut io::stdout().lock(), &error);
         return ExitCode::FAILURE;
     }
+    let mut input = io::stdin().lock();
     while let Ok(call) = protocol::read(&mut input) {
         if calls.send(call).is_err() {
             break;
@@ -36,29 +49,19 @@ pub fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Answers each call with the error of the sandbox: no function runs outside it.
-fn refuse(input: &mut impl io::Read, output: &mut impl io::Write, error: &io::Error) {
-    let message = format!("the sandbox of functions cannot be set up: {error}");
-    let refused = Reply::Error(FunctionError { kind: ErrorKind::Retry, message });
-    while let Ok(call) = protocol::read(input) {
-        let Ok(call) = serde_json::from_slice::<Call<'_>>(&call) else { return };
-        let replies = std::iter::repeat_n(&refused, call.events.len().max(1));
-        let done = Reply::Done { discarded: true, exiting: false };
-        for reply in replies.chain([&done]) {
-            if protocol::write(output, reply).is_err() {
-                return;
-            }
+/// No function runs outside the sandbox.
+fn first_reply(started: &io::Result<()>) -> Reply {
+    match started {
+        Ok(()) => Reply::Ready,
+        Err(error) => {
+            Reply::Unavailable(format!("the sandbox of functions cannot be set up: {error}"))
         }
     }
 }
 
-fn serve(queue: &Receiver<Vec<u8>>) {
-    let send: ReplySink = Rc::new(|reply: &Reply| {
-        // The service has exited.
-        if protocol::write(&mut io::stdout().lock(), reply).is_err() {
-            std::process::exit(1);
-        }
-    });
+fn serve(queue: &Receiver<Vec<u8>>, replies: &Replies) {
+    let replies = replies.clone();
+    let send: ReplySink = Rc::new(move |reply: &Reply| replies.send(reply));
     let mut isolates = HashMap::new();
     while let Ok(call) = queue.recv() {
         let Ok(call) = serde_json::from_slice::<Call<'_>>(&call) else {
@@ -66,7 +69,6 @@ fn serve(queue: &Receiver<Vec<u8>>) {
         };
         if execute(&call, &mut isolates, &send) {
             // A call that ran out of memory may have leaked: exit instead of reusing the process.
-            let _ = io::stdout().flush();
             std::process::exit(0);
         }
     }
@@ -77,26 +79,27 @@ fn execute(call: &Call<'_>, isolates: &mut HashMap<u64, Isolate>, send: &ReplySi
     if let Some(evicted) = call.evict {
         isolates.remove(&evicted);
     }
-    let mut errors = Errors::default();
+    let mut run = Run { call, send, is_spoilt: false, exiting: false };
+    let started = Instant::now();
     match isolate(call, isolates, send) {
-        Ok(isolate) => {
-            run(call, isolate, send, &mut errors);
-        }
+        Ok(isolate) => run.all(isolate),
         Err(error) => {
-            errors.note(&error);
+            run.is_spoilt = true;
             for _ in 0..call.events.len().max(1) {
-                send(&Reply::Error(error.clone()));
+                send(&Reply::Error { error: error.clone(), micros: micros(started) });
             }
         }
     }
-    // By what the engine holds, not by an error's text, which the function may have chosen.
-    let held = isolates.get(&call.isolate).map_or(0, Isolate::held_bytes);
-    let exiting = errors.any && held > call.memory_bytes / MAX_HELD_PART;
-    if errors.any {
+    let Run { is_spoilt, exiting, .. } = run;
+    if is_spoilt {
         isolates.remove(&call.isolate);
     }
-    send(&Reply::Done { discarded: errors.any, exiting });
+    send(&Reply::Done { discarded: is_spoilt, exiting });
     exiting
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The call's isolate, loaded if necessary.
@@ -104,7 +107,7 @@ fn isolate<'r>(
     call: &Call<'_>,
     isolates: &'r mut HashMap<u64, Isolate>,
     send: &ReplySink,
-) -> Result<&'r Isolate, FunctionError> {
+) -> Result<&'r mut Isolate, FunctionError> {
     if let Some(load) = &call.load {
         let isolate = Isolate::load(load, call.memory_bytes, Rc::clone(send))?;
         isolates.insert(call.isolate, isolate);
@@ -113,83 +116,96 @@ fn isolate<'r>(
         kind: ErrorKind::Retry,
         message: "the worker does not know the function".to_owned(),
     };
-    isolates.get(&call.isolate).ok_or_else(unknown)
+    isolates.get_mut(&call.isolate).ok_or_else(unknown)
 }
 
-fn run(call: &Call<'_>, isolate: &Isolate, send: &ReplySink, errors: &mut Errors) {
-    if call.task == Task::Check {
-        send(&Reply::Handlers(isolate.handlers()));
-        return;
+/// A call under way in a loaded isolate.
+struct Run<'a> {
+    call: &'a Call<'a>,
+    send: &'a ReplySink,
+    /// An error left the isolate in a state that no further event is to see.
+    is_spoilt: bool,
+    /// The function holds so much after an error that the process ends.
+    exiting: bool,
+}
+
+impl Run<'_> {
+    fn all(&mut self, isolate: &mut Isolate) {
+        match self.call.task {
+            Task::Check => (self.send)(&Reply::Handlers(isolate.handlers())),
+            Task::Batch if isolate.has_batch_handler() => self.together(isolate),
+            Task::Batch | Task::Each => self.each(isolate),
+        }
     }
-    let mut send_result = |result: Result<_, FunctionError>| match result {
-        Ok(event) => send(&Reply::Event(event)),
-        Err(error) => {
-            errors.note(&error);
-            send(&Reply::Error(error));
-        }
-    };
-    if call.task == Task::Batch && isolate.has_batch_handler() {
-        send(&Reply::Batched);
-        isolate.reset_console();
-        match isolate.batch(&call.events) {
-            Ok(result) => result.into_iter().for_each(send_result),
-            Err(error) => call.events.iter().for_each(|_| send_result(Err(error.clone()))),
-        }
-    } else {
-        call.events.iter().for_each(|event| {
+
+    /// Event by event. After one that failed, the next has a new engine.
+    fn each(&mut self, isolate: &mut Isolate) {
+        for event in &self.call.events {
+            let started = Instant::now();
+            if self.is_spoilt {
+                match isolate.reloaded() {
+                    Ok(new) => (*isolate, self.is_spoilt) = (new, false),
+                    Err(error) => {
+                        self.reply(Err(error), started);
+                        continue;
+                    }
+                }
+            }
             isolate.reset_console();
-            send_result(isolate.each(event));
-        });
+            self.reply(isolate.each(event), started);
+            self.exiting = self.holds_too_much(isolate);
+            if self.exiting {
+                return;
+            }
+        }
     }
-}
 
-/// The errors of a call: whether any discards the isolate.
-#[derive(Default)]
-struct Errors {
-    any: bool,
-}
+    /// All events in one call of `onBatch`.
+    fn together(&mut self, isolate: &Isolate) {
+        (self.send)(&Reply::Batched);
+        isolate.reset_console();
+        let started = Instant::now();
+        match isolate.batch(&self.call.events) {
+            Ok(results) => {
+                results.into_iter().for_each(|result| self.reply(result, started));
+            }
+            Err(error) => {
+                for _ in &self.call.events {
+                    self.reply(Err(error.clone()), started);
+                }
+            }
+        }
+        self.exiting = self.holds_too_much(isolate);
+    }
 
-impl Errors {
-    fn note(&mut self, error: &FunctionError) {
-        match error.kind {
-            ErrorKind::Dropped | ErrorKind::Retry => {}
-            ErrorKind::Failed => self.any = true,
+    /// After an error: by what the engine holds, not by the error's text, which the function may have chosen.
+    fn holds_too_much(&self, isolate: &Isolate) -> bool {
+        self.is_spoilt && isolate.held_bytes() > self.call.memory_bytes / MAX_HELD_PART
+    }
+
+    fn reply(&mut self, result: Result<Box<RawValue>, FunctionError>, started: Instant) {
+        let micros = micros(started);
+        match result {
+            Ok(event) => (self.send)(&Reply::Event { event, micros }),
+            Err(error) => {
+                match error.kind {
+                    ErrorKind::Dropped | ErrorKind::Retry => {}
+                    ErrorKind::Failed => self.is_spoilt = true,
+                }
+                (self.send)(&Reply::Error { error, micros });
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-
     use super::*;
 
     #[test]
-    fn without_a_sandbox_no_function_runs_and_each_event_has_the_reason() {
-        let event = RawValue::from_string("{\"type\":\"track\"}".to_owned()).unwrap();
-        let call = Call {
-            isolate: 1,
-            load: None,
-            evict: None,
-            task: Task::Each,
-            events: vec![&event, &event],
-            memory_bytes: 1,
-        };
-        let (input, mut output) = (protocol::encode(&call).unwrap(), Vec::new());
-        refuse(&mut input.as_slice(), &mut output, &io::Error::other("seccomp: not available"));
-        let mut output = output.as_slice();
-        let mut replies = Vec::new();
-        while let Ok(reply) = protocol::read(&mut output) {
-            replies.push(serde_json::from_slice::<Reply>(&reply).unwrap());
-        }
-        let [Reply::Error(first), Reply::Error(second), Reply::Done { discarded: true, .. }] =
-            replies.as_slice()
-        else {
-            panic!("{replies:?}");
-        };
-        assert_eq!(first, second);
-        assert_eq!(first.kind, ErrorKind::Retry);
-        let expected = "the sandbox of functions cannot be set up: seccomp: not available";
-        assert_eq!(first.message, expected);
+    fn without_a_sandbox_no_function_runs_and_the_worker_says_why() {
+        let failed = Err(io::Error::other("seccomp: not available"));
+        let Reply::Unavailable(why) = first_reply(&failed) else { panic!("it takes calls") };
+        assert_eq!(why, "the sandbox of functions cannot be set up: seccomp: not available");
     }
 }

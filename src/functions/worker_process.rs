@@ -24,6 +24,8 @@ const MAX_ISOLATES: usize = 16;
 const MEMORY_POLL: Duration = Duration::from_millis(10);
 /// Maximum total size of the events that one call returns, in bytes.
 const MAX_RETURNED_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of replies that are read at once.
+const READ_BYTES: usize = 64 * 1024;
 /// Memory is not read after calls shorter than this: they cannot have grown the worker much.
 const MIN_GROWTH_TIME: Duration = Duration::from_millis(2);
 
@@ -41,6 +43,7 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
     /// The end of the invocation.
     pub(super) deadline_at: Instant,
+    /// What the process may grow by during the call.
     pub(super) memory_bytes: usize,
     /// The engine's limit: lower, because it gives a JavaScript error instead of a kill.
     pub(super) engine_bytes: usize,
@@ -59,8 +62,8 @@ pub(super) struct Request<'a> {
 /// The result of a call.
 #[derive(Debug)]
 pub(super) struct CallResult {
-    /// The result of each event up to where the call ended, with its console output.
-    pub(super) results: Vec<(Result<Bytes, FunctionError>, String)>,
+    /// The result of each event up to where the call ended.
+    pub(super) results: Vec<EventResult>,
     /// Console output of the event that was in progress when the call ended.
     pub(super) console: String,
     pub(super) handlers: Vec<String>,
@@ -69,15 +72,28 @@ pub(super) struct CallResult {
     pub(super) end: End,
 }
 
+/// The result of one event of a call.
+#[derive(Debug)]
+pub(super) struct EventResult {
+    pub(super) event: Result<Bytes, FunctionError>,
+    pub(super) console: String,
+    /// How long the function ran for it; in an `onBatch` call, for all.
+    pub(super) duration: Duration,
+}
+
 /// How a call ended.
 #[derive(Debug)]
 pub(super) enum End {
     /// Completed; whether the worker is reusable.
     Done { reusable: bool },
-    /// Killed: timeout.
+    /// Killed: timeout of the event in progress.
     TimedOut,
-    /// Killed: memory limit.
-    OutOfMemory,
+    /// Killed: the end of the invocation.
+    DeadlinePassed,
+    /// Killed: memory limit; what the call used, in bytes.
+    OutOfMemory(usize),
+    /// No function runs in the process: why its sandbox cannot be set up.
+    Unavailable(String),
     /// The worker was terminated from outside, with its exit status.
     Lost(String),
     /// The worker crashed, with its exit status.
@@ -89,6 +105,8 @@ pub(super) struct WorkerProcess {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    /// What the process used before its first call, in bytes; none until it is ready.
+    base_bytes: Option<usize>,
     /// The loaded isolates, most recently used last.
     isolates: Vec<(IsolateKey, u64)>,
     next_isolate: u64,
@@ -114,7 +132,8 @@ impl WorkerProcess {
         Ok(Self {
             child,
             input,
-            output: BufReader::new(output),
+            output: BufReader::with_capacity(READ_BYTES, output),
+            base_bytes: None,
             isolates: Vec::new(),
             next_isolate: 0,
         })
@@ -134,15 +153,19 @@ impl WorkerProcess {
             end: End::Done { reusable: true },
         };
         let started = Instant::now();
-        let end = match self.frame(request) {
-            Ok(frame) => self.exchange(&frame, request, &mut result).await,
+        let end = match self.until_ready(request.limits.deadline_at).await {
+            Ok(None) => match self.frame(request) {
+                Ok(frame) => self.exchange(&frame, request, &mut result).await,
+                Err(error) => Err(error),
+            },
+            Ok(Some(end)) => Ok(end),
             Err(error) => Err(error),
         };
         result.end = match end {
             Ok(End::Done { reusable }) => {
-                // Memory that a call leaked would count against the next one.
+                // What calls leave behind adds up.
                 let grown = started.elapsed() > MIN_GROWTH_TIME
-                    && self.memory_bytes().is_some_and(|it| it > request.limits.memory_bytes / 4);
+                    && self.grown_bytes() > request.limits.memory_bytes / 4;
                 End::Done { reusable: reusable && !grown }
             }
             Ok(end) => {
@@ -152,6 +175,26 @@ impl WorkerProcess {
             Err(error) => self.exit_of(&error).await,
         };
         result
+    }
+
+    /// Waits until the process has set up its sandbox. Why no function runs in it, where it has not.
+    async fn until_ready(&mut self, deadline_at: Instant) -> io::Result<Option<End>> {
+        if self.base_bytes.is_some() {
+            return Ok(None);
+        }
+        match tokio::time::timeout_at(deadline_at, read(&mut self.output)).await {
+            Ok(Ok(Reply::Ready)) => {
+                self.base_bytes = Some(memory_bytes(self.child.id()).unwrap_or(0));
+                Ok(None)
+            }
+            Ok(Ok(Reply::Unavailable(why))) => Ok(Some(End::Unavailable(why))),
+            Ok(Ok(_)) => Err(io::Error::other("a reply without a call")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let why = "a function worker did not start in time".to_owned();
+                Ok(Some(End::Unavailable(why)))
+            }
+        }
     }
 
     fn frame(&mut self, request: &Request<'_>) -> io::Result<Vec<u8>> {
@@ -200,6 +243,8 @@ impl WorkerProcess {
         let next_deadline = || (Instant::now() + limits.timeout).min(limits.deadline_at);
         let mut deadline = next_deadline();
         let mut returned_bytes = 0;
+        // What other functions hold in this process does not count.
+        let bytes_before = memory_bytes(process).unwrap_or(0);
         let mut memory_poll = interval_at(Instant::now() + MEMORY_POLL, MEMORY_POLL);
         memory_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sending = Box::pin(async {
@@ -217,10 +262,14 @@ impl WorkerProcess {
                         done?;
                         sent = true;
                     }
-                    () = tokio::time::sleep_until(deadline) => return Ok(End::TimedOut),
+                    () = tokio::time::sleep_until(deadline) => {
+                        let is_over = deadline == limits.deadline_at;
+                        return Ok(if is_over { End::DeadlinePassed } else { End::TimedOut });
+                    }
                     _ = memory_poll.tick() => {
-                        if memory_bytes(process).is_some_and(|it| it > limits.memory_bytes) {
-                            return Ok(End::OutOfMemory);
+                        let used = memory_bytes(process).unwrap_or(0).saturating_sub(bytes_before);
+                        if used > limits.memory_bytes {
+                            return Ok(End::OutOfMemory(used));
                         }
                     }
                 }
@@ -235,15 +284,13 @@ impl WorkerProcess {
                     continue;
                 }
                 Reply::Batched => result.batched = true,
-                Reply::Event(event) => {
+                Reply::Event { event, micros } => {
                     returned_bytes += event.get().len();
-                    let console = std::mem::take(&mut result.console);
-                    result.results.push((returned_event(event, returned_bytes), console));
+                    result.add(returned_event(event, returned_bytes), micros);
                 }
-                Reply::Error(error) => {
-                    let console = std::mem::take(&mut result.console);
-                    result.results.push((Err(error), console));
-                }
+                Reply::Error { error, micros } => result.add(Err(error), micros),
+                Reply::Unavailable(why) => return Ok(End::Unavailable(why)),
+                Reply::Ready => return Err(io::Error::other("a worker that is ready twice")),
                 Reply::Handlers(handlers) => result.handlers = handlers,
                 Reply::Done { discarded, exiting } => {
                     if discarded || request.isolate.is_none() {
@@ -258,9 +305,10 @@ impl WorkerProcess {
         }
     }
 
-    /// The process's private memory; none where /proc is not available.
-    fn memory_bytes(&self) -> Option<usize> {
-        memory_bytes(self.child.id())
+    /// What the process has grown by since its start, in bytes; 0 where /proc is not available.
+    fn grown_bytes(&self) -> usize {
+        let now = memory_bytes(self.child.id()).unwrap_or(0);
+        now.saturating_sub(self.base_bytes.unwrap_or(0))
     }
 
     async fn kill(&mut self) {
@@ -281,6 +329,14 @@ impl WorkerProcess {
                 End::Lost(error.to_string())
             }
         }
+    }
+}
+
+impl CallResult {
+    fn add(&mut self, event: Result<Bytes, FunctionError>, micros: u64) {
+        let console = std::mem::take(&mut self.console);
+        let duration = Duration::from_micros(micros);
+        self.results.push(EventResult { event, console, duration });
     }
 }
 
@@ -315,6 +371,7 @@ async fn read(output: &mut BufReader<ChildStdout>) -> io::Result<Reply> {
     Ok(serde_json::from_slice(&content)?)
 }
 
+/// A process's private memory; none where /proc is not available.
 fn memory_bytes(process: Option<u32>) -> Option<usize> {
     let text = std::fs::read_to_string(format!("/proc/{}/statm", process?)).ok()?;
     let mut pages = text.split(' ').skip(1).map_while(|it| it.parse::<usize>().ok());

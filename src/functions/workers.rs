@@ -5,10 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::function::Failure;
 use super::options::PoolOptions;
 use super::worker_process::{IsolateKey, Limits, WorkerProcess};
-use crate::domain::attempt::Outcome;
 
 /// The workers of a pool. It does not bound their number: the pool's slots do.
 #[derive(Debug)]
@@ -16,11 +14,18 @@ pub(super) struct Workers {
     pub(super) options: PoolOptions,
     idle: Mutex<Vec<WorkerProcess>>,
     stopped: AtomicBool,
+    /// Why no function runs: the last worker did not start, or has no sandbox.
+    failure: Mutex<Option<String>>,
 }
 
 impl Workers {
     pub(super) fn new(options: PoolOptions) -> Self {
-        Self { options, idle: Mutex::default(), stopped: AtomicBool::new(false) }
+        Self {
+            options,
+            idle: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            failure: Mutex::default(),
+        }
     }
 
     /// The limits of a call in an invocation that ends at `deadline_at`.
@@ -34,7 +39,7 @@ impl Workers {
     }
 
     /// An idle worker, preferably one that has the isolate loaded; else a new one.
-    pub(super) fn take(&self, isolate: Option<IsolateKey>) -> Result<WorkerProcess, Failure> {
+    pub(super) fn take(&self, isolate: Option<IsolateKey>) -> Result<WorkerProcess, String> {
         {
             let mut idle = self.idle();
             let holds =
@@ -44,17 +49,32 @@ impl Workers {
                 return Ok(idle.swap_remove(at));
             }
         }
-        WorkerProcess::start(&self.options.executable).map_err(|error| {
-            tracing::error!(%error, "a function worker cannot be started");
-            Failure {
-                outcome: Outcome::FunctionTimeout,
-                message: format!("a function worker cannot be started: {error}"),
-            }
-        })
+        WorkerProcess::start(&self.options.executable)
+            .map_err(|error| self.failed(format!("a function worker cannot be started: {error}")))
     }
 
-    /// Returns a worker after a call; one that is not reusable is dropped.
+    /// Notes why no function runs, until one does; returns it.
+    pub(super) fn failed(&self, why: String) -> String {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.as_ref() != Some(&why) {
+            tracing::error!(why, "insert functions do not run; their deliveries stay pending");
+            *failure = Some(why.clone());
+        }
+        why
+    }
+
+    /// Why no function runs.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns a worker after a call that it answered; one that is not reusable is dropped.
     pub(super) fn put_back(&self, worker: WorkerProcess, reusable: bool) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.take().is_some() {
+            tracing::info!("insert functions run again");
+        }
+        drop(failure);
         if reusable && !self.stopped.load(Ordering::SeqCst) {
             self.idle().push(worker);
         }
@@ -70,8 +90,17 @@ impl Workers {
         format!("the function took longer than {} s", self.options.timeout.as_secs_f64())
     }
 
-    pub(super) fn out_of_memory(&self) -> String {
-        format!("the function took more than {} MiB of memory", self.options.memory_bytes >> 20)
+    pub(super) fn run_timed_out(&self) -> String {
+        let longest = self.options.run_timeout.as_secs_f64();
+        format!("the function took longer than {longest} s for the whole batch")
+    }
+
+    pub(super) fn out_of_memory(&self, used: usize) -> String {
+        let limit = self.options.memory_bytes >> 20;
+        format!(
+            "the function used {} MiB of memory: its limit is {limit} MiB",
+            used.div_ceil(1 << 20)
+        )
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<WorkerProcess>> {

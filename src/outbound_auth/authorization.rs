@@ -27,8 +27,8 @@ const MAX_PENDING: usize = 256;
 /// An authorization that waits for the browser's callback.
 pub(super) struct PendingAuthorization {
     state: [u8; 32],
-    /// The digest of the value that the browser keeps; none when no browser began it.
-    browser: Option<[u8; 32]>,
+    /// The digest of the value that the browser keeps.
+    browser: [u8; 32],
     expires_at: ServiceTime,
     pub(super) cache: Arc<TokenCache>,
     pub(super) verifier: SecretString,
@@ -40,9 +40,8 @@ pub(super) struct PendingAuthorization {
 pub struct Origin<'a> {
     /// Where the browser is redirected back to.
     pub redirect_url: &'a str,
-    /// A secret value that the browser which began keeps in a cookie: no other one completes it. None
-    /// when a program began, which opens any browser.
-    pub browser: Option<&'a str>,
+    /// A secret value that the browser which began keeps in a cookie: no other one completes it.
+    pub browser: &'a str,
 }
 
 /// The page to open in a browser.
@@ -99,7 +98,7 @@ impl PendingAuthorizations {
         }
         pending.push_back(PendingAuthorization {
             state: digest(state.expose_secret()),
-            browser: origin.browser.map(digest),
+            browser: digest(origin.browser),
             expires_at,
             cache,
             verifier,
@@ -129,8 +128,11 @@ impl PendingAuthorizations {
             return Err(StateRefused::Expired);
         }
         let given = browser.map(digest).unwrap_or_default();
-        let is_same = taken.browser.is_none_or(|began| bool::from(began.ct_eq(&given)));
-        if is_same { Ok(taken) } else { Err(StateRefused::OtherBrowser) }
+        if bool::from(taken.browser.ct_eq(&given)) {
+            Ok(taken)
+        } else {
+            Err(StateRefused::OtherBrowser)
+        }
     }
 }
 

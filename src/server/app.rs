@@ -1,9 +1,11 @@
 //! The app: a service that runs in this process. Starts every part in the order of their dependencies.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,16 +19,35 @@ use super::router::{self, RequestRouter};
 use super::startup;
 use super::threads::DeliveryThreads;
 use super::wiring::{self, Components};
-use crate::delivery::{Dispatcher, DispatcherParts};
+use crate::delivery::{Dispatcher, DispatcherParts, VitalTasks};
 use crate::functions::FunctionPool;
 use crate::intake::Intake;
 use crate::live::Feed;
 use crate::maintenance::{Duties, JobRunner, Schedule};
 use crate::routing::LiveRoutes;
-use crate::store::Store;
+use crate::store::{DeliveryQueue, Store};
 use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::SpanExporter;
+
+/// The wait before jobs go on after a panic of one.
+const RETRY_JOBS_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs jobs. A panic ends neither them nor the process, which would meet the same job at its next start.
+async fn run_jobs(jobs: JobRunner, duties: Duties) {
+    let stopping = duties.stopping.clone();
+    loop {
+        let run = AssertUnwindSafe(jobs.clone().run(duties.clone())).catch_unwind();
+        if run.await.is_ok() {
+            return;
+        }
+        tracing::error!("a job panicked; jobs go on in a minute");
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_JOBS_AFTER) => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
 
 /// A service that runs in this process.
 pub struct App {
@@ -45,6 +66,7 @@ pub struct App {
     pub(super) intake: Arc<Intake>,
     pub(super) exporter: Option<SpanExporter>,
     pub(super) schedule: Option<Schedule>,
+    pub(super) vital: VitalTasks,
     pub(super) job_runner: JoinHandle<()>,
     pub(super) connections: JoinHandle<()>,
     pub(super) server: JoinHandle<()>,
@@ -78,8 +100,13 @@ impl App {
         let exporter = startup::start_exporter(&parts, &metrics)?;
         let threads =
             DeliveryThreads::start(parts.deliver_on.clone()).map_err(AppError::Threads)?;
+        let outbox: Arc<dyn DeliveryQueue> = store.clone();
+        let outbox = match parts.wrap_outbox.take() {
+            Some(wrap) => wrap(outbox),
+            None => outbox,
+        };
         let dispatcher = Dispatcher::start(DispatcherParts {
-            store: store.clone(),
+            store: outbox,
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
             auth: auth.clone(),
@@ -147,6 +174,10 @@ impl App {
         let grace = Duration::from_millis(settings.shutdown_grace_ms);
         let options = startup::listener_options(settings, grace);
         let stop_server = CancellationToken::new();
+        let (vital, stopping) = (VitalTasks::default(), &node.stopping);
+        let job_runner = run_jobs(node.jobs.clone(), duties.clone());
+        let changes = Arc::clone(&node).follow_changes();
+        let server = listener::serve(listener, router, options, stop_server.clone());
         let schedule = if parts.scheduled { Some(Schedule::start(&duties).await?) } else { None };
         Ok(Self {
             address,
@@ -157,19 +188,29 @@ impl App {
             threads,
             intake,
             exporter: exporter.map(|(_, exporter)| exporter),
-            job_runner: tokio::spawn(node.jobs.clone().run(duties.clone())),
-            connections: tokio::spawn(Arc::clone(&node).follow_changes()),
-            server: tokio::spawn(listener::serve(listener, router, options, stop_server.clone())),
-            stop_server,
             schedule,
-            stopping: node.stopping.clone(),
+            job_runner: tokio::spawn(job_runner),
+            connections: tokio::spawn(vital.supervised(
+                "reload of the pipeline",
+                stopping,
+                changes,
+            )),
+            server: tokio::spawn(vital.supervised("listener", &stop_server, server)),
+            vital,
+            stop_server,
+            stopping: stopping.clone(),
             duties,
             grace,
         })
     }
 
-    /// Resolves when the database has failed, with the cause; only a restart recovers.
-    pub async fn failed(&self) -> String {
-        self.store.failed().await
+    /// Resolves when the database or a vital task has failed, with the cause; only a restart recovers.
+    pub async fn failed(&self) -> AppError {
+        tokio::select! {
+            biased;
+            cause = self.store.failed() => AppError::Fatal { cause },
+            cause = self.dispatcher.failed() => AppError::Task { cause },
+            cause = self.vital.failed() => AppError::Task { cause },
+        }
     }
 }

@@ -44,6 +44,12 @@ pub enum AppError {
     /// The system's random number generator fails.
     #[error("the system's random number generator fails: {0}")]
     Randomness(getrandom::Error),
+    /// A task that the service cannot do without has failed.
+    #[error("{cause}; the process ends, a restart recovers")]
+    Task {
+        /// Its name and how it failed.
+        cause: String,
+    },
     /// The database failed; only a restart recovers it.
     #[error("the database failed and the process ends; a restart recovers: {cause}")]
     Fatal {

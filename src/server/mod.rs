@@ -19,14 +19,14 @@ mod wiring;
 
 pub use app::App;
 pub use error::AppError;
-pub use parts::AppParts;
+pub use parts::{AppParts, WrapOutbox};
 
 use crate::settings::Loaded;
 
-/// Serves until SIGTERM or SIGINT, or until the database fails.
+/// Serves until SIGTERM or SIGINT, or until the database or a task that it cannot do without fails.
 ///
 /// # Errors
-/// [`AppError`] when the service does not start, or its database fails.
+/// [`AppError`] when the service does not start, or fails.
 pub async fn serve(loaded: Loaded) -> Result<(), AppError> {
     let parts = AppParts { origins: loaded.origins, ..AppParts::new(loaded.settings)? };
     let app = App::start(parts).await?;
@@ -38,6 +38,6 @@ pub async fn serve(loaded: Loaded) -> Result<(), AppError> {
             tracing::info!("stopped");
             Ok(())
         }
-        cause = app.failed() => Err(AppError::Fatal { cause }),
+        error = app.failed() => Err(error),
     }
 }

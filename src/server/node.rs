@@ -123,6 +123,10 @@ impl Node for RunningNode {
         (!self.store.has_room()).then(|| full.to_owned())
     }
 
+    fn functions_failure(&self) -> Option<String> {
+        self.functions.failure()
+    }
+
     fn open_circuits(&self) -> Vec<OpenCircuit> {
         let open = self.dispatcher.open_circuits().into_iter();
         let open = open

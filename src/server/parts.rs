@@ -11,6 +11,10 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::functions::PoolOptions;
 use crate::sender::Resolve;
 use crate::settings::{Origin, Settings};
+use crate::store::DeliveryQueue;
+
+/// Gives the outbox that deliveries use in place of the store's.
+pub type WrapOutbox = Box<dyn FnOnce(Arc<dyn DeliveryQueue>) -> Arc<dyn DeliveryQueue> + Send>;
 
 /// What an app is built from.
 pub struct AppParts {
@@ -30,6 +34,8 @@ pub struct AppParts {
     pub functions: PoolOptions,
     /// Whether the maintenance schedule runs; a test may run duties itself.
     pub scheduled: bool,
+    /// Wraps the outbox of deliveries; none: as it is. A test makes its steps slow, or fail.
+    pub wrap_outbox: Option<WrapOutbox>,
     /// The runtime of deliveries; none: threads of its own. A test passes its own to control the order.
     pub deliver_on: Option<Handle>,
 }
@@ -49,6 +55,7 @@ impl AppParts {
             extra_roots: Vec::new(),
             functions: PoolOptions::default(),
             scheduled: true,
+            wrap_outbox: None,
             deliver_on: None,
         })
     }

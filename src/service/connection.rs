@@ -1,6 +1,7 @@
 //! The OAuth authorization code flow of a destination: begin, callback, state, disconnect. The
 //! callback needs no token; it has no effect without a `state` that was issued here.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -13,11 +14,22 @@ use crate::outbound_auth::{AuthorizationError, Callback, ConnectError, Origin};
 use crate::pipeline::ConnectionView;
 use crate::store::{Pipeline, StoreError};
 
-/// A connection flow that was started.
+/// Everything but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Where a destination is connected.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BegunView {
-    /// The page to open in a browser.
+    /// The page to open in a browser: an operator signs in there, begins, and is led to the authorization
+    /// server. Only the browser that began completes it.
     pub authorize_url: String,
+}
+
+/// An authorization that a browser has begun.
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    /// The authorization server's page.
+    pub url: String,
     /// When it expires.
     pub expires_at: String,
 }
@@ -57,8 +69,29 @@ impl Service {
         ConnectionView::of(&pipeline, destination).ok_or_else(nothing_to_connect)
     }
 
-    /// Starts the flow for a destination and returns the page to open in a browser. `browser` is a
-    /// secret value that the browser keeps, where one began: no other browser completes the flow.
+    /// The page of this service on which a browser begins the flow for a destination.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the destination needs no connection.
+    pub async fn connect_page(
+        &self,
+        operator: &Operator,
+        names: &Names,
+    ) -> Result<BegunView, ServiceError> {
+        operator.check_scope(&names.0, &names.1)?;
+        let pipeline = self.store.pipeline().await?;
+        if !destination(&pipeline, names)?.settings.auth.needs_connection() {
+            return Err(nothing_to_connect());
+        }
+        let encoded = |name: &str| utf8_percent_encode(name, RESERVED).to_string();
+        let (source, name) = (encoded(&names.0), encoded(&names.1));
+        let base = &self.base_url;
+        let page = format!("{base}/sources/{source}/destinations/{name}#connection");
+        Ok(BegunView { authorize_url: page })
+    }
+
+    /// Starts the flow for a destination in a browser and returns the authorization server's page. `browser`
+    /// is a secret value that the browser keeps: no other one completes the flow.
     ///
     /// # Errors
     /// [`ServiceError`] when the destination needs no connection.
@@ -66,8 +99,8 @@ impl Service {
         &self,
         operator: &Operator,
         names: &Names,
-        browser: Option<&str>,
-    ) -> Result<BegunView, ServiceError> {
+        browser: &str,
+    ) -> Result<Authorization, ServiceError> {
         operator.check_scope(&names.0, &names.1)?;
         let pipeline = self.store.pipeline().await?;
         let id = destination(&pipeline, names)?.id;
@@ -82,7 +115,7 @@ impl Service {
         let subject = format!("{}/{}", names.0, names.1);
         self.note(operator, Action::BeginConnect, subject, (None, Some(after))).await?;
         // Without an audit entry the URL is not returned.
-        Ok(BegunView { authorize_url: begun.authorize_url.to_string(), expires_at })
+        Ok(Authorization { url: begun.authorize_url.to_string(), expires_at })
     }
 
     /// Ends a destination's connection; its deliveries are held from then on.

@@ -16,6 +16,9 @@ pub trait Node: Activation {
     /// Why the node is not ready to accept or deliver events; `None` when it is ready.
     fn not_ready(&self) -> Option<String>;
 
+    /// Why no insert function runs on this node; `None` while they run.
+    fn functions_failure(&self) -> Option<String>;
+
     /// The mappings whose circuit is open.
     fn open_circuits(&self) -> Vec<OpenCircuit>;
 

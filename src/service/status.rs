@@ -26,6 +26,9 @@ pub struct StatusView {
     pub uptime_s: u64,
     /// Why it is not ready; none when it is ready.
     pub not_ready: Option<String>,
+    /// Why no insert function runs; none while they run. Their deliveries stay pending.
+    #[serde(default)]
+    pub functions_failure: Option<String>,
     /// The pipeline's version, incremented by every change.
     pub pipeline_version: i64,
     /// Counters of events and deliveries by state.
@@ -151,6 +154,14 @@ fn connections(pipeline: &Pipeline) -> FindingView {
     }
 }
 
+fn functions(failure: Option<String>) -> FindingView {
+    FindingView {
+        check: "functions".to_owned(),
+        ok: failure.is_none(),
+        detail: failure.unwrap_or_else(|| "the last worker ran in its sandbox".to_owned()),
+    }
+}
+
 impl Service {
     /// The status of the service.
     ///
@@ -170,6 +181,7 @@ impl Service {
                 .since(self.clock.to_service(self.started_at))
                 .as_secs(),
             not_ready: self.not_ready(),
+            functions_failure: self.node.functions_failure(),
             pipeline_version: pipeline.version,
             ledger: self.store.ledger().await?,
             held: held(&pipeline),
@@ -227,6 +239,7 @@ impl Service {
         operator.reaches_everything()?;
         let findings = self.store.check_consistency(self.clock.service_now()).await?;
         let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
+        findings.push(functions(self.node.functions_failure()));
         findings.push(connections(&self.store.pipeline().await?));
         Ok(findings)
     }

@@ -95,6 +95,15 @@ pub struct Metrics {
     pub attempts_late: Counter,
     /// `postrider_in_flight`: delivery requests in flight.
     pub in_flight: Gauge<i64, AtomicI64>,
+    /// `postrider_function_workers`: maximum worker processes of insert functions.
+    pub function_workers: Gauge<i64, AtomicI64>,
+    /// `postrider_function_workers_busy`: workers that run a function.
+    pub function_workers_busy: Gauge<i64, AtomicI64>,
+    /// `postrider_function_deliveries_waiting`: leased deliveries that wait for a worker.
+    pub function_deliveries_waiting: Gauge<i64, AtomicI64>,
+    /// `postrider_function_run_seconds`: duration of a function for one event; of `onBatch`, for each of its
+    /// events.
+    pub function_run_seconds: Histogram,
     /// `postrider_circuits_open`: mappings whose circuit is open.
     pub circuits_open: Gauge<i64, AtomicI64>,
     /// `postrider_destinations_held`: destinations on hold until they are connected.
@@ -152,6 +161,10 @@ impl Metrics {
             dead_letters: Family::default(),
             attempts_late: Counter::default(),
             in_flight: Gauge::default(),
+            function_workers: Gauge::default(),
+            function_workers_busy: Gauge::default(),
+            function_deliveries_waiting: Gauge::default(),
+            function_run_seconds: Histogram::new(LATENCIES),
             circuits_open: Gauge::default(),
             destinations_held: Gauge::default(),
             mappings_paused: Gauge::default(),
@@ -170,6 +183,7 @@ impl Metrics {
         };
         metrics.register_refusals();
         metrics.register_traffic();
+        metrics.register_functions();
         metrics.register_store();
         metrics
     }
@@ -259,6 +273,32 @@ impl Metrics {
             "spans_lost",
             "Spans dropped before they were exported",
             self.spans_lost.clone(),
+        );
+    }
+
+    /// Registers the metrics of insert functions.
+    fn register_functions(&mut self) {
+        let to = &mut self.registry;
+        to.register(
+            "function_workers",
+            "Maximum worker processes of insert functions",
+            self.function_workers.clone(),
+        );
+        to.register(
+            "function_workers_busy",
+            "Workers that run a function",
+            self.function_workers_busy.clone(),
+        );
+        to.register(
+            "function_deliveries_waiting",
+            "Leased deliveries that wait for a function worker",
+            self.function_deliveries_waiting.clone(),
+        );
+        to.register_with_unit(
+            "function_run",
+            "Duration of a function for one event",
+            Unit::Seconds,
+            self.function_run_seconds.clone(),
         );
     }
 

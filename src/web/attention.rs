@@ -53,6 +53,10 @@ pub(super) fn items(
     if let Some(why) = &status.not_ready {
         items.push(AttentionItem::new("bad", format!("Not ready: {why}")));
     }
+    if let Some(why) = &status.functions_failure {
+        let text = format!("Insert functions do not run, their deliveries stay pending: {why}");
+        items.push(AttentionItem::new("bad", text));
+    }
     for held in &status.held {
         let path = with_query("/deliveries", [("destination", held.destination.as_str())]);
         let text = format!("{} is held: {}", held.destination, held.why);

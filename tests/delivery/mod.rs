@@ -10,5 +10,7 @@ mod isolation;
 mod jobs;
 mod pauses;
 mod receiver_waits;
+mod schedules;
 mod siblings;
 mod traces;
+mod vital_tasks;

@@ -1,6 +1,7 @@
 //! Insert functions: results and errors, limits and sandbox, and isolation between mappings. The workers
 //! are the real program.
 
+mod calls;
 mod deliveries;
 mod hostile;
 mod results;

@@ -13,7 +13,7 @@ use super::{given, patient, pool, run};
 const GOOD: &str = "function onTrack(event) { return event }";
 
 /// The worker processes of this process.
-fn workers() -> HashSet<i32> {
+pub(super) fn workers() -> HashSet<i32> {
     let own = std::process::id().to_string();
     let mut found = HashSet::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -30,13 +30,13 @@ fn workers() -> HashSet<i32> {
     found
 }
 
-fn kill(process: i32) {
+pub(super) fn kill(process: i32) {
     // It may have exited already.
     let _ = kill_process(Pid::from_raw(process).unwrap(), Signal::KILL);
 }
 
 /// Returns once all of these workers have exited.
-async fn until_gone(processes: &HashSet<i32>) {
+pub(super) async fn until_gone(processes: &HashSet<i32>) {
     while !workers().is_disjoint(processes) {
         tokio::task::yield_now().await;
     }
@@ -140,6 +140,7 @@ async fn a_worker_killed_during_a_call_causes_a_retry() {
 #[tokio::test]
 async fn a_worker_that_cannot_be_started_is_reported() {
     let pool = pool(|options| options.executable = "/nowhere/postrider".into());
+    assert_eq!(pool.failure(), None);
     let failure = run(&pool, GOOD).await.event.unwrap_err();
     assert_eq!(failure.outcome, Outcome::FunctionTimeout);
     assert!(
@@ -147,6 +148,7 @@ async fn a_worker_that_cannot_be_started_is_reported() {
         "{}",
         failure.message
     );
+    assert_eq!(pool.failure(), Some(failure.message));
 }
 
 fn worker() -> std::process::Child {

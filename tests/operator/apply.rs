@@ -4,6 +4,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::commands::ask;
 use crate::support::app::{Builder, TestApp};
 
 async fn post(app: &TestApp, request: Value) -> (StatusCode, Value) {
@@ -316,4 +317,26 @@ async fn a_name_that_means_another_place_in_a_path_is_refused() {
         let (status, answer) = post(&app, json!({"document": document, "dry_run": true})).await;
         assert_eq!(status, StatusCode::OK, "{name}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn apply_weak_takes_a_short_shared_secret_that_apply_refuses() {
+    let app = Builder::new().start().await;
+    let short = document("abc123", URL);
+    let file = app.dir.path().join("pipeline.json");
+    std::fs::write(&file, short.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let secrets = async || app.app.store.pipeline().await.unwrap().shared_secrets.len();
+    let (code, _, stderr) = ask(&app, &["apply", "-f", file]).await;
+    assert_ne!(code, 0);
+    assert!(stderr.contains("--weak"), "{stderr}");
+    assert!(!stderr.contains("abc123"), "{stderr}");
+    assert_eq!(secrets().await, 0);
+    let (code, _, stderr) = ask(&app, &["apply", "-f", file, "--weak"]).await;
+    assert_eq!((code, secrets().await), (0, 1), "{stderr}");
+    // What traces of copying are in is refused all the same.
+    std::fs::write(file, document("long-enough ", URL).to_string()).unwrap();
+    let (code, _, stderr) = ask(&app, &["apply", "-f", file, "--weak"]).await;
+    assert_ne!(code, 0);
+    assert!(stderr.contains("space"), "{stderr}");
 }

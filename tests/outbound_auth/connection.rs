@@ -10,9 +10,10 @@ use postrider::domain::delivery::State;
 use serde_json::json;
 use url::Url;
 
-use super::{CONNECT, apply, begin, connect, connection, stage};
+use super::{Begun, CONNECT, apply, begin, begin_in, connect, connection, stage};
+use crate::operator::commands::ask;
 use crate::support::app::{Builder, execute};
-use crate::support::oauth::{LIFETIME, OauthServer, visit};
+use crate::support::oauth::{LIFETIME, OauthServer, visit, visit_with};
 use crate::web::visitor::Visitor;
 
 const HOURS: Duration = Duration::from_secs(3_600);
@@ -80,8 +81,8 @@ async fn a_rotated_refresh_token_survives_a_restart() {
 async fn a_state_is_single_use_and_expires_after_ten_minutes() {
     let (app, server) = stage(OauthServer::authorization_code).await;
     let callback = format!("http://{}/oauth/callback", app.app.address);
-    let answer_of = async |url: &str| {
-        let page = visit(url).await;
+    let answer_of = async |url: &str, cookie: Option<&str>| {
+        let page = visit_with(url, cookie).await;
         let kind = page.headers["content-type"].to_str().unwrap();
         assert_eq!(kind, "text/plain; charset=utf-8");
         assert_eq!(page.headers["cache-control"], "no-store");
@@ -89,25 +90,27 @@ async fn a_state_is_single_use_and_expires_after_ten_minutes() {
     };
     let unknown = "Not connected: this link is unknown or was used before: connect again\n";
     let refused = (StatusCode::BAD_REQUEST, unknown.to_owned());
-    assert_eq!(answer_of(&callback).await, refused);
-    assert_eq!(answer_of(&format!("{callback}?code=x&state=guessed")).await, refused);
+    assert_eq!(answer_of(&callback, None).await, refused);
+    assert_eq!(answer_of(&format!("{callback}?code=x&state=guessed"), None).await, refused);
 
-    let back = server.grant(&begin(&app).await).await;
+    let begun = begin(&app).await;
+    let (back, cookie) = (server.grant(&begun.url).await, Some(begun.cookie.as_str()));
     let mut other = back.clone();
     let pairs: Vec<_> = back.query_pairs().into_owned().collect();
     other.query_pairs_mut().clear().extend_pairs(pairs.iter().map(|(name, value)| {
         (name, if name == "state" { format!("{value}x") } else { value.clone() })
     }));
-    assert_eq!(answer_of(other.as_str()).await, refused, "another state");
-    let (status, page) = answer_of(back.as_str()).await;
+    assert_eq!(answer_of(other.as_str(), cookie).await, refused, "another state");
+    let (status, page) = answer_of(back.as_str(), cookie).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(page, "website/crm is connected. You can close this window.\n");
-    assert_eq!(answer_of(back.as_str()).await, refused, "the same state again");
+    assert_eq!(answer_of(back.as_str(), cookie).await, refused, "the same state again");
     assert_eq!(server.issued(), 1, "the code was not shown again");
 
-    let late = server.grant(&begin(&app).await).await;
+    let begun = begin(&app).await;
+    let late = server.grant(&begun.url).await;
     app.clock.advance(Duration::from_secs(600));
-    let (status, page) = answer_of(late.as_str()).await;
+    let (status, page) = answer_of(late.as_str(), Some(&begun.cookie)).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(page.contains("older than ten minutes"), "{page}");
     assert_eq!(server.issued(), 1);
@@ -123,10 +126,11 @@ async fn errors_of_the_authorization_server_are_shown_as_text() {
     };
     let callback = format!("http://{}/oauth/callback", app.app.address);
     let back = async |more: &[(&str, &str)]| {
-        let state = state(&begin(&app).await);
+        let begun = begin(&app).await;
+        let state = state(&begun.url);
         let mut url = Url::parse(&callback).unwrap();
         url.query_pairs_mut().append_pair("state", &state).extend_pairs(more);
-        let page = visit(url.as_str()).await;
+        let page = begun.come_back(&url).await;
         (page.status, String::from_utf8(page.body.to_vec()).unwrap())
     };
     let error = [("error", "access_denied"), ("error_description", "<script>x</script>\nno")];
@@ -231,13 +235,14 @@ async fn disconnecting_or_changing_the_client_holds_deliveries() {
     let before = connection(&app).await;
     apply(&app, &server, server.authorization_code()).await;
     assert_eq!(connection(&app).await, before);
-    let link = server.grant(&begin(&app).await).await;
+    let begun = begin(&app).await;
+    let link = server.grant(&begun.url).await;
     let mut other = server.authorization_code();
     other["scopes"] = json!(["less"]);
     apply(&app, &server, other).await;
     let view = connection(&app).await;
     assert_eq!(view["held"], json!("not connected any more: its auth was changed"));
-    let page = visit(link.as_str()).await;
+    let page = begun.come_back(&link).await;
     assert_eq!(page.status, StatusCode::BAD_GATEWAY, "begun under what was before");
     app.track("two").await;
     apply(&app, &server, server.authorization_code()).await;
@@ -262,40 +267,32 @@ async fn connecting_without_authorization_code_auth_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_link_from_the_api_or_the_command_line_asks_for_a_sign_in_first() {
+    let (app, _server) = stage(OauthServer::authorization_code).await;
+    let (_, begun) = app.client.post(CONNECT, &json!({})).await.unwrap();
+    let (code, stdout, stderr) = ask(&app, &["connect", "website/crm", "--no-wait"]).await;
+    assert_eq!((code, stdout.trim()), (0, begun["authorize_url"].as_str().unwrap()), "{stderr}");
+    let page = stdout.trim().strip_suffix("#connection").unwrap();
+    let answer = visit(page).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    let leads_to = answer.headers["location"].to_str().unwrap();
+    assert!(leads_to.starts_with("/sign-in?"), "{leads_to}");
+}
+
+#[tokio::test]
 async fn only_the_browser_that_began_completes_a_connection() {
     let (app, server) = stage(OauthServer::authorization_code).await;
-    let page = "/sources/website/destinations/crm/connect";
-    let begin_in = async |visitor: &mut Visitor| {
-        let answer = visitor.post(page, &[]).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.html);
-        let cookies = answer.headers.get_all("set-cookie").iter();
-        let mut cookies = cookies.map(|it| it.to_str().unwrap().to_owned());
-        let cookie = cookies.rfind(|it| it.starts_with("postrider_connect=")).unwrap();
-        for attribute in ["HttpOnly", "SameSite=Lax"] {
-            assert!(cookie.contains(attribute), "{cookie}");
-        }
-        let (_, url) = answer.html.split_once("class=\"button primary\" href=\"").unwrap();
-        let url = url.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
-        (url, cookie.split(';').next().unwrap().to_owned())
-    };
-    let come_back = async |url: &Url, cookie: Option<&str>| {
-        let client = postrider::sender::ApiClient::new(&app.base(), None).unwrap();
-        let mut headers = http::HeaderMap::new();
-        if let Some(cookie) = cookie {
-            headers.insert(http::header::COOKIE, cookie.parse().unwrap());
-        }
-        let path = &url[url::Position::BeforePath..];
-        client.request(http::Method::GET, path, headers, bytes::Bytes::new()).await.unwrap().status
-    };
+    let come_back =
+        async |url: &Url, cookie: Option<&str>| visit_with(url.as_str(), cookie).await.status;
     let mut visitor = Visitor::signed_in(&app).await;
     for foreign in [None, Some("postrider_connect=another"), Some("postrider_connect=")] {
-        let (url, cookie) = begin_in(&mut visitor).await;
+        let Begun { url, cookie } = begin_in(&mut visitor, "crm").await;
         let back = server.grant(&url).await;
         assert_eq!(come_back(&back, foreign).await, StatusCode::BAD_REQUEST, "{foreign:?}");
         assert_eq!(come_back(&back, Some(&cookie)).await, StatusCode::BAD_REQUEST, "used up");
         assert_eq!(connection(&app).await["connected"], json!(false));
     }
-    let (url, cookie) = begin_in(&mut visitor).await;
+    let Begun { url, cookie } = begin_in(&mut visitor, "crm").await;
     let back = server.grant(&url).await;
     assert_eq!(come_back(&back, Some(&cookie)).await, StatusCode::OK);
     assert_eq!(connection(&app).await["connected"], json!(true));

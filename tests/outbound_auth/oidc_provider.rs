@@ -143,7 +143,11 @@ async fn consent_rotation_and_renewal_work_with_oidc_provider() {
     });
     provider.apply(&app, provider.auth("authorization_code", more)).await;
     app.track("held").await;
-    let (url, status, page) = Browser::default().follow(&begin(&app).await).await;
+    let begun = begin(&app).await;
+    let (name, value) = begun.cookie.split_once('=').unwrap();
+    let mut browser = Browser::default();
+    browser.cookies.insert(name.to_owned(), value.to_owned());
+    let (url, status, page) = browser.follow(&begun.url).await;
     assert_eq!(url.path(), "/oauth/callback", "{page}");
     assert_eq!(
         (status, page.contains("website/crm is connected")),

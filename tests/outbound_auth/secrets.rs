@@ -4,9 +4,18 @@ use http::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::begin_in;
 use crate::process::service::Service;
 use crate::support::app::pipeline;
-use crate::support::oauth::{CLIENT_SECRET, OauthServer, visit};
+use crate::support::oauth::{CLIENT_SECRET, OauthServer};
+use crate::web::visitor::Visitor;
+
+/// A browser that is signed in to a service in a process of its own.
+async fn browser_of(service: &Service) -> Visitor {
+    let mut browser = Visitor::at(service.base());
+    browser.sign_in(&service.token()).await;
+    browser
+}
 
 #[tokio::test]
 async fn no_token_and_no_credential_appears_in_plain_text() {
@@ -27,9 +36,9 @@ async fn no_token_and_no_credential_appears_in_plain_text() {
         .await;
     let connect = service.run(&["connect", "website/code", "--no-wait"]);
     assert!(connect.status.success(), "{connect:?}");
-    let page = String::from_utf8(connect.stdout).unwrap();
-    let back = server.grant(page.lines().next().unwrap()).await;
-    assert_eq!(visit(back.as_str()).await.status, StatusCode::OK);
+    let begun = begin_in(&mut browser_of(&service).await, "code").await;
+    let back = server.grant(&begun.url).await;
+    assert_eq!(begun.come_back(&back).await.status, StatusCode::OK);
     // The token is refused once, so that a refresh is covered too.
     server.revoke_access();
     assert_eq!(service.source().track("one").await, Some(StatusCode::OK));
@@ -107,8 +116,11 @@ async fn connect_waits_until_the_destination_is_connected() {
     let mut out = std::io::BufReader::new(waiting.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut out, &mut line).unwrap();
-    let back = server.grant(line.trim()).await;
-    assert_eq!(visit(back.as_str()).await.status, StatusCode::OK);
+    let page = "/sources/website/destinations/crm#connection";
+    assert_eq!(line.trim(), format!("{}{page}", service.base()));
+    let begun = begin_in(&mut browser_of(&service).await, "crm").await;
+    let back = server.grant(&begun.url).await;
+    assert_eq!(begun.come_back(&back).await.status, StatusCode::OK);
     let done = tokio::task::spawn_blocking(move || {
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut out, &mut rest).unwrap();

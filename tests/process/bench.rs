@@ -51,6 +51,7 @@ fn every_scenario_of_the_bench_runs_and_loses_nothing() {
             "redrive",
             "neighbours",
             "fairness",
+            "functions",
             "soak",
             "readers",
             "rest",

@@ -165,10 +165,15 @@ impl Service {
         client.get(path).await.ok().map(|(status, _)| status)
     }
 
+    /// The operator's token.
+    pub(crate) fn token(&self) -> String {
+        let token = std::fs::read_to_string(self.dir.join("postrider.db.token")).unwrap();
+        token.trim().to_owned()
+    }
+
     /// A client with the operator's token.
     pub(crate) fn client(&self) -> ApiClient {
-        let token = std::fs::read_to_string(self.dir.join("postrider.db.token")).unwrap();
-        let token = SecretString::from(token.trim().to_owned());
+        let token = SecretString::from(self.token());
         ApiClient::new(&format!("http://{}", self.listen), Some(token)).unwrap()
     }
 

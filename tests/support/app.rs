@@ -14,7 +14,7 @@ use postrider::domain::id::DeliveryId;
 use postrider::domain::ledger::Ledger;
 use postrider::functions::PoolOptions;
 use postrider::sender::{ApiClient, Resolve};
-use postrider::server::{App, AppParts};
+use postrider::server::{App, AppError, AppParts};
 use postrider::settings::Settings;
 use postrider::store::{DeliveryQuery, DeliveryRow};
 use secrecy::SecretString;
@@ -23,6 +23,7 @@ use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+use super::faulty_outbox::Faults;
 use super::receiver::{Behaviour, Receiver};
 use super::statistics::assert_add_up;
 
@@ -49,6 +50,8 @@ pub(crate) struct Builder {
     functions: PoolOptions,
     deliver_on: Option<Handle>,
     resolver: Option<Arc<dyn Resolve>>,
+    faults: Option<Arc<Faults>>,
+    clock_of_app: Option<Arc<dyn Clock>>,
 }
 
 impl Builder {
@@ -61,6 +64,8 @@ impl Builder {
             // On the test's runtime, so that nothing runs while the test does not await.
             deliver_on: Some(Handle::current()),
             resolver: None,
+            faults: None,
+            clock_of_app: None,
         }
     }
 
@@ -90,7 +95,27 @@ impl Builder {
         Self { deliver_on: None, ..self }
     }
 
+    /// The app reads this clock in place of the test's.
+    pub(crate) fn clock_of_app(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock_of_app: Some(clock), ..self }
+    }
+
+    /// The clock of the test.
+    pub(crate) fn clock(&self) -> Arc<ManualClock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Deliveries use an outbox with these faults.
+    pub(crate) fn outbox(self, faults: &Arc<Faults>) -> Self {
+        Self { faults: Some(Arc::clone(faults)), ..self }
+    }
+
     pub(crate) async fn start(self) -> TestApp {
+        self.try_start().await.unwrap()
+    }
+
+    /// The error when it does not start.
+    pub(crate) async fn try_start(self) -> Result<TestApp, AppError> {
         let file = |name: &str| self.dir.path().join(name);
         let mut settings = Settings {
             listen: "127.0.0.1:0".to_owned(),
@@ -106,19 +131,22 @@ impl Builder {
         let parts = AppParts {
             settings,
             origins: std::collections::BTreeMap::new(),
-            clock: Arc::clone(&self.clock) as _,
+            clock: self.clock_of_app.unwrap_or_else(|| Arc::clone(&self.clock) as _),
             seed: 7,
             resolver: self.resolver,
             extra_roots: Vec::new(),
             functions: self.functions,
             scheduled: false,
+            wrap_outbox: self.faults.map(|faults| {
+                Box::new(|outbox| faults.wrap(outbox)) as postrider::server::WrapOutbox
+            }),
             deliver_on: self.deliver_on,
         };
-        let app = App::start(parts).await.unwrap();
+        let app = App::start(parts).await?;
         let token = std::fs::read_to_string(token_file).unwrap();
         let token = SecretString::from(token.trim().to_owned());
         let client = ApiClient::new(&format!("http://{}", app.address), Some(token)).unwrap();
-        TestApp { app, clock: self.clock, client, dir: self.dir }
+        Ok(TestApp { app, clock: self.clock, client, dir: self.dir })
     }
 }
 

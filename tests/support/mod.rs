@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod certificates;
+pub(crate) mod faulty_outbox;
 pub(crate) mod oauth;
 pub(crate) mod receiver;
 pub(crate) mod request;

@@ -163,11 +163,18 @@ impl OauthServer {
 
 /// A GET of any URL.
 pub(crate) async fn visit(url: &str) -> ApiResponse {
+    visit_with(url, None).await
+}
+
+/// A GET of any URL with a cookie.
+pub(crate) async fn visit_with(url: &str, cookie: Option<&str>) -> ApiResponse {
     let url = Url::parse(url).unwrap();
     let base = url.origin().ascii_serialization();
     let path = url.as_str().strip_prefix(&base).unwrap();
     let client = ApiClient::new(&base, None).unwrap();
-    client.request(Method::GET, path, HeaderMap::new(), bytes::Bytes::new()).await.unwrap()
+    let headers = cookie.map(|it| (http::header::COOKIE, it.parse().unwrap()));
+    let headers = HeaderMap::from_iter(headers);
+    client.request(Method::GET, path, headers, bytes::Bytes::new()).await.unwrap()
 }
 
 impl State {

@@ -1,6 +1,7 @@
 //! Destinations: create, edit, secrets, rotation, OAuth connection, delete, roles.
 
 use http::StatusCode;
+use postrider::sender::verify_x_signature;
 use serde_json::{Value, json};
 
 use super::browser::browse;
@@ -9,6 +10,7 @@ use super::visitor::Visitor;
 use crate::auth::token_of;
 use crate::support::app::{Builder, SECRET, TestApp, pipeline};
 use crate::support::oauth::OauthServer;
+use crate::support::receiver::{Behaviour, Receiver};
 use crate::support::request::Request;
 
 const PATH: &str = "/sources/website/destinations/crm";
@@ -249,5 +251,42 @@ async fn without_the_admin_role_a_destination_is_read_only() {
             assert_eq!(refused, StatusCode::FORBIDDEN, "{role} {path}");
         }
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rotate_button_can_keep_x_signature_until_the_primary_button_is_pressed() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("crm", &receiver.url("/"), json!({}))]).await;
+    let mut visitor = Visitor::signed_in(&app).await;
+    let signed_by = async |number: usize, secrets: [&str; 2]| {
+        app.track(&number.to_string()).await;
+        app.until_settled(number + 1).await;
+        let request = receiver.requests().swap_remove(number);
+        let signature = request.header("x-signature").unwrap().to_owned();
+        secrets.map(|it| verify_x_signature(&it.to_owned().into(), &request.body, &signature))
+    };
+    let page = visitor.get(PATH).await;
+    assert!(page.html.contains(&format!("action=\"{PATH}/rotate\"")), "{}", page.html);
+    assert!(!page.html.contains(&format!("{PATH}/primary")), "nothing to make primary");
+    let fields = [("tag", page.field("tag")), ("x_signature", "previous".to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let rotated = visitor.post(&format!("{PATH}/rotate"), &fields).await;
+    assert_eq!(rotated.status, StatusCode::OK);
+    let (_, new) = rotated.html.split_once("<pre id=\"secret\">").unwrap();
+    let new = new.split('<').next().unwrap();
+    assert_eq!(signed_by(0, [SECRET, new]).await, [true, false], "the receiver still has the old");
+    let page = visitor.get(PATH).await;
+    assert!(page.html.contains("Make the new secret primary"), "{}", page.html);
+    let tag = page.field("tag");
+    let made = visitor.post(&format!("{PATH}/primary"), &[("tag", &tag)]).await;
+    assert_eq!((made.status, made.leads_to()), (StatusCode::SEE_OTHER, PATH));
+    assert_eq!(signed_by(1, [SECRET, new]).await, [false, true]);
+    let page = visitor.get(PATH).await;
+    assert!(!page.html.contains("Make the new secret primary"));
+    assert!(page.html.contains("the new secret’s."), "{}", page.html);
+    // An older page changes nothing.
+    let stale = visitor.post(&format!("{PATH}/primary"), &[("tag", &tag)]).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
     app.stop().await;
 }

@@ -40,7 +40,11 @@ impl Page {
 
 impl Visitor {
     pub(crate) fn of(app: &TestApp) -> Self {
-        let origin = app.base();
+        Self::at(app.base())
+    }
+
+    /// Of a service at this base URL.
+    pub(crate) fn at(origin: String) -> Self {
         Self { client: ApiClient::new(&origin, None).unwrap(), origin, cookie: None }
     }
 
@@ -52,9 +56,13 @@ impl Visitor {
     /// Signed in with this token.
     pub(crate) async fn with_token(app: &TestApp, token: &str) -> Self {
         let mut visitor = Self::of(app);
-        let page = visitor.post("/sign-in", &[("token", token)]).await;
-        assert_eq!((page.status, page.leads_to()), (StatusCode::SEE_OTHER, "/"));
+        visitor.sign_in(token).await;
         visitor
+    }
+
+    pub(crate) async fn sign_in(&mut self, token: &str) {
+        let page = self.post("/sign-in", &[("token", token)]).await;
+        assert_eq!((page.status, page.leads_to()), (StatusCode::SEE_OTHER, "/"));
     }
 
     /// The cookie of its session.

@@ -33,6 +33,8 @@ pub(super) enum Scenario {
     Neighbours,
     /// A calm source beside a loud one: its acknowledgement latency
     Fairness,
+    /// A mapping with a trivial insert function against the same without
+    Functions,
     /// Minutes of load: RSS, WAL and latency stay constant
     Soak,
     /// Clients that list without a pause: WAL and latency stay bounded

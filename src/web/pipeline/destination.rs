@@ -26,7 +26,7 @@ use super::target::{Breadcrumb, PathTarget, breadcrumbs, breadcrumbs_to, path};
 use crate::domain::auth::Operator;
 use crate::domain::clock::Timestamp;
 use crate::pipeline::{Found, Target};
-use crate::service::connection::{BegunView, Names};
+use crate::service::connection::{Authorization, Names};
 use crate::service::pauses::PauseView;
 use crate::service::resources::{DestinationDetail, Detail, MappingDetail, Tagged};
 use crate::service::statistics::HealthView;
@@ -86,14 +86,10 @@ struct Consent {
 }
 
 impl Consent {
-    fn of(begun: BegunView, layout: &Layout) -> Self {
-        let host = url::Url::parse(&begun.authorize_url).ok();
+    fn of(begun: Authorization, layout: &Layout) -> Self {
+        let host = url::Url::parse(&begun.url).ok();
         let host = host.as_ref().and_then(url::Url::host_str).unwrap_or("the server");
-        Self {
-            host: host.to_owned(),
-            expires_at: layout.time(&begun.expires_at),
-            url: begun.authorize_url,
-        }
+        Self { host: host.to_owned(), expires_at: layout.time(&begun.expires_at), url: begun.url }
     }
 }
 
@@ -284,7 +280,7 @@ pub(super) async fn connect(
         Some(kept) if !kept.is_empty() => kept,
         Some(_) | None => generate("")?.expose_secret().to_owned(),
     };
-    let begun = web.service.connect(&operator, &names, Some(&browser)).await?;
+    let begun = web.service.connect(&operator, &names, &browser).await?;
     let version = web.service.detail(&operator, &target).await?;
     let edit = <DestinationForm as Editor>::stored(version)?;
     let context = PageContext::of(&web, &operator, layout);

@@ -1,0 +1,105 @@
+//! An outbox in front of the real one whose steps a test makes wait, or panic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use postrider::domain::delivery::State;
+use postrider::domain::id::{DeliveryId, MappingId};
+use postrider::domain::service_time::ServiceTime;
+use postrider::store::{
+    Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, Record, Recorded,
+    StoreError,
+};
+use tokio::sync::watch;
+
+/// What a test changes, shared by the outboxes of all restarts.
+pub(crate) struct Faults {
+    claims_panic: AtomicBool,
+    records_panic: AtomicBool,
+    records_flow: watch::Sender<bool>,
+}
+
+impl Faults {
+    pub(crate) fn none() -> Arc<Self> {
+        Arc::new(Self {
+            claims_panic: AtomicBool::new(false),
+            records_panic: AtomicBool::new(false),
+            records_flow: watch::Sender::new(true),
+        })
+    }
+
+    /// The next claim panics.
+    pub(crate) fn panic_in_claims(&self) {
+        self.claims_panic.store(true, Ordering::SeqCst);
+    }
+
+    /// The next record panics.
+    pub(crate) fn panic_in_records(&self) {
+        self.records_panic.store(true, Ordering::SeqCst);
+    }
+
+    /// Records wait (`false`), as for a slow disk, or go on.
+    pub(crate) fn let_records_flow(&self, flow: bool) {
+        self.records_flow.send_replace(flow);
+    }
+
+    /// Wraps an outbox.
+    pub(crate) fn wrap(self: Arc<Self>, outbox: Arc<dyn DeliveryQueue>) -> Arc<dyn DeliveryQueue> {
+        Arc::new(FaultyOutbox { faults: self, outbox })
+    }
+}
+
+struct FaultyOutbox {
+    faults: Arc<Faults>,
+    outbox: Arc<dyn DeliveryQueue>,
+}
+
+#[async_trait]
+impl DueTimes for FaultyOutbox {
+    async fn next_due(
+        &self,
+        mappings: &[MappingId],
+    ) -> Result<Vec<(MappingId, ServiceTime)>, StoreError> {
+        self.outbox.next_due(mappings).await
+    }
+}
+
+#[async_trait]
+impl DeliveryQueue for FaultyOutbox {
+    async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
+        assert!(!self.faults.claims_panic.swap(false, Ordering::SeqCst), "injected into a claim");
+        self.outbox.claim_due(request).await
+    }
+
+    async fn record(&self, records: Arc<Vec<Record>>) -> Result<Vec<Recorded>, StoreError> {
+        assert!(!self.faults.records_panic.swap(false, Ordering::SeqCst), "injected into a record");
+        // The faults outlive the outbox.
+        let _ = self.faults.records_flow.subscribe().wait_for(|flow| *flow).await;
+        self.outbox.record(records).await
+    }
+
+    async fn release(&self, leases: Vec<LeaseRef>, due_at: ServiceTime) -> Result<u64, StoreError> {
+        self.outbox.release(leases, due_at).await
+    }
+
+    async fn extend(&self, leases: Vec<LeaseRef>, until: ServiceTime) -> Result<(), StoreError> {
+        self.outbox.extend(leases, until).await
+    }
+
+    async fn expired_leases(
+        &self,
+        now: ServiceTime,
+        limit: u32,
+    ) -> Result<Vec<ExpiredLease>, StoreError> {
+        self.outbox.expired_leases(now, limit).await
+    }
+
+    async fn bury_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError> {
+        self.outbox.bury_overdue(request).await
+    }
+
+    async fn delivery_state(&self, id: DeliveryId) -> Result<Option<State>, StoreError> {
+        self.outbox.delivery_state(id).await
+    }
+}
