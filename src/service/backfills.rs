@@ -104,8 +104,9 @@ fn selection(
     })?;
     let mapping_id =
         selected.mapping_id.ok_or_else(|| ServiceError::at("mapping", "is required"))?;
-    let until =
-        selected.accepted_until.unwrap_or(now).min(now + std::time::Duration::from_micros(1));
+    // What was accepted until now, this moment included.
+    let end = now + std::time::Duration::from_micros(1);
+    let until = selected.accepted_until.unwrap_or(end).min(end);
     let filter = JobFilter {
         mapping_id: Some(mapping_id),
         accepted_from: selected.accepted_from,

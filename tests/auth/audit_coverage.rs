@@ -211,9 +211,13 @@ async fn every_mutating_operation_is_in_the_audit_log() {
         let told: Vec<_> = new.iter().map(|it| it["action"].as_str().unwrap()).collect();
         match action {
             Some(action) => assert!(told.contains(&action), "{method} {path} leaves {told:?}"),
-            None => assert!(told.is_empty(), "{method} {path} leaves {told:?}"),
+            None => assert!(
+                told.iter().all(|it| *it == "finish_job"),
+                "{method} {path} leaves {told:?}"
+            ),
         }
-        for entry in new {
+        // A job that ends meanwhile has an entry of its own.
+        for entry in new.iter().filter(|it| it["action"] != "finish_job") {
             let who = (&entry["actor"], &entry["from"], &entry["request_id"]);
             let expected = (&json!("operator"), &json!("127.0.0.1"), &json!("walk-7"));
             assert_eq!(who, expected, "{method} {path}: {entry}");

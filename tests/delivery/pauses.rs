@@ -347,6 +347,7 @@ async fn random_schedule(moves: Vec<Move>) {
     for subject in [format!("/api/v1/mappings/website/one/{name}"), DESTINATION.to_owned()] {
         post(&app, &format!("{subject}/resume"), json!({})).await;
     }
+    receiver.set_script(Behaviour::ok());
     app.clock.advance(Duration::from_secs(20 * 60));
     app.app.dispatcher.expire_leases().await.unwrap();
     app.app.dispatcher.refresh().await.unwrap();

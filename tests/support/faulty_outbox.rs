@@ -1,14 +1,17 @@
 //! An outbox in front of the real one whose steps a test makes wait, or panic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use postrider::domain::auth::Act;
 use postrider::domain::delivery::State;
 use postrider::domain::id::{DeliveryId, MappingId};
+use postrider::domain::pause::{PauseCause, PauseTarget};
 use postrider::domain::service_time::ServiceTime;
 use postrider::store::{
-    Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, Record, Recorded,
+    Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, Pauses, Record, Recorded,
     StoreError,
 };
 use tokio::sync::watch;
@@ -62,6 +65,51 @@ impl DueTimes for FaultyOutbox {
         mappings: &[MappingId],
     ) -> Result<Vec<(MappingId, ServiceTime)>, StoreError> {
         self.outbox.next_due(mappings).await
+    }
+}
+
+#[async_trait]
+impl Pauses for FaultyOutbox {
+    async fn pause(
+        &self,
+        target: PauseTarget,
+        cause: PauseCause,
+        act: Act,
+    ) -> Result<bool, StoreError> {
+        self.outbox.pause(target, cause, act).await
+    }
+
+    async fn resume(
+        &self,
+        target: PauseTarget,
+        per_second: Option<u32>,
+        act: Act,
+    ) -> Result<bool, StoreError> {
+        self.outbox.resume(target, per_second, act).await
+    }
+
+    async fn end_drain(
+        &self,
+        target: PauseTarget,
+        resumed_at: ServiceTime,
+    ) -> Result<(), StoreError> {
+        self.outbox.end_drain(target, resumed_at).await
+    }
+
+    async fn pending(
+        &self,
+        mappings: Vec<MappingId>,
+        at_most: u32,
+    ) -> Result<BTreeMap<MappingId, u64>, StoreError> {
+        self.outbox.pending(mappings, at_most).await
+    }
+
+    async fn put_receiver_waits(
+        &self,
+        mappings: Vec<MappingId>,
+        until: Option<ServiceTime>,
+    ) -> Result<(), StoreError> {
+        self.outbox.put_receiver_waits(mappings, until).await
     }
 }
 

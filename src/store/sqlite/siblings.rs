@@ -17,7 +17,7 @@ const FIND: &str =
         AND d.id < e.first_delivery_id + e.delivery_count
      WHERE w.id = ?1 AND d.destination_id = w.destination_id AND d.state IN ('pending', 'leased')
      UNION ALL
-     SELECT d.id, d.state = 'leased', w.settled_at FROM deliveries AS w
+     SELECT d.id, d.state = 'leased', w.settled_at, d.mapping_id FROM deliveries AS w
      CROSS JOIN backfilled AS b ON b.event_id = w.event_id
      CROSS JOIN deliveries AS d ON d.id = b.delivery_id
      WHERE w.id = ?1 AND d.destination_id = w.destination_id AND d.state IN ('pending', 'leased')";

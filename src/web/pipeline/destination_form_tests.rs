@@ -20,7 +20,7 @@ fn submitting_an_unedited_form_changes_nothing() {
         },
         "secret_headers": {"X-A": "kept", "X-B": "kept"},
         "secret_parameters": {"k": "kept"}, "allowed_hosts": ["a.test", "*.b.test:1"],
-        "allow_http": true, "x_signature": "current",
+        "allow_http": true, "x_signature": "current", "on_gone": "pause",
     });
     for (auth, token) in
         [(kept["auth"].clone(), "none"), (json!({"kind": "bearer", "token": "kept"}), "bearer")]
