@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::client::Client;
 use super::deliveries;
-use super::follow::follow;
+use super::event_stream::follow;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
 use crate::service::event_view::EventView;

@@ -64,30 +64,37 @@ impl StatusArgs {
             let (destination, why) = (plain(&held.destination), plain(&held.why));
             out.line(format!("held: {destination}: {why}; run: postrider connect {destination}"))?;
         }
-        for it in &status.paused {
-            let (pause, more) = (&it.pause, if it.more { "+" } else { "" });
-            let (subject, by) = (plain(&pause.subject), plain(&pause.by));
-            let rate = pause.rate_per_second.map(|rate| format!(" at {rate} a second"));
-            let note = pause.note.as_ref().map(|note| format!(" ({})", plain(note)));
-            let (state, since, waiting) = (&pause.state, &pause.since, it.waiting);
-            let (rate, note) = (rate.unwrap_or_default(), note.unwrap_or_default());
-            out.line(format!(
-                "{state}: {subject}{rate} since {since} by {by}{note}: {waiting}{more} wait"
-            ))?;
-        }
-        for it in &status.receiver_waits {
-            let (mapping, until) = (plain(&it.mapping), &it.until);
-            out.line(format!("waiting: {mapping} until {until}, the receiver asked"))?;
-        }
-        for it in &status.faulty_mappings {
-            let (mapping, error) = (plain(&it.mapping), plain(&it.error));
-            let (waiting, more) = (it.waiting, if it.more { "+" } else { "" });
-            out.line(format!(
-                "held: {mapping}: this version cannot compile it: {error}: {waiting}{more} wait"
-            ))?;
-        }
+        held_lines(&status).into_iter().try_for_each(|line| out.line(line))?;
         Ok(code.into())
     }
+}
+
+/// What waits in pauses, for receivers, and for mappings that do not compile.
+fn held_lines(status: &StatusView) -> Vec<String> {
+    let mut lines = Vec::new();
+    for it in &status.paused {
+        let (pause, more) = (&it.pause, if it.more { "+" } else { "" });
+        let (subject, by) = (plain(&pause.subject), plain(&pause.by));
+        let rate = pause.rate_per_second.map(|rate| format!(" at {rate} a second"));
+        let note = pause.note.as_ref().map(|note| format!(" ({})", plain(note)));
+        let (state, since, waiting) = (&pause.state, &pause.since, it.waiting);
+        let (rate, note) = (rate.unwrap_or_default(), note.unwrap_or_default());
+        lines.push(format!(
+            "{state}: {subject}{rate} since {since} by {by}{note}: {waiting}{more} wait"
+        ));
+    }
+    for it in &status.receiver_waits {
+        let (mapping, until) = (plain(&it.mapping), &it.until);
+        lines.push(format!("waiting: {mapping} until {until}, the receiver asked"));
+    }
+    for it in &status.faulty_mappings {
+        let (mapping, error) = (plain(&it.mapping), plain(&it.error));
+        let (waiting, more) = (it.waiting, if it.more { "+" } else { "" });
+        lines.push(format!(
+            "held: {mapping}: this version cannot compile it: {error}: {waiting}{more} wait"
+        ));
+    }
+    lines
 }
 
 fn limited_sources(sources: &[LimitedSourceView]) -> Table {

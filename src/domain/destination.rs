@@ -74,7 +74,6 @@ pub enum OnGone {
 
 impl OnGone {
     /// Whether it is the default.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     #[must_use]
     pub const fn is_dead(&self) -> bool {
         matches!(self, Self::Dead)

@@ -25,7 +25,7 @@ use crate::intake::Intake;
 use crate::live::Feed;
 use crate::maintenance::{Duties, JobRunner, Schedule};
 use crate::routing::LiveRoutes;
-use crate::store::{DeliveryQueue, Store};
+use crate::store::Store;
 use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::SpanExporter;
@@ -100,13 +100,8 @@ impl App {
         let exporter = startup::start_exporter(&parts, &metrics)?;
         let threads =
             DeliveryThreads::start(parts.deliver_on.clone()).map_err(AppError::Threads)?;
-        let outbox: Arc<dyn DeliveryQueue> = store.clone();
-        let outbox = match parts.wrap_outbox.take() {
-            Some(wrap) => wrap(outbox),
-            None => outbox,
-        };
         let dispatcher = Dispatcher::start(DispatcherParts {
-            store: outbox,
+            store: startup::outbox(&mut parts, &store),
             sender: Arc::clone(&sender),
             functions: Arc::clone(&functions),
             auth: auth.clone(),

@@ -21,7 +21,7 @@ use crate::outbound_auth::{Authorizer, AuthorizerParts};
 use crate::sender::{AddressPolicy, Sender, SenderOptions};
 use crate::settings::Settings;
 use crate::settings::secrets::{self, Keyring};
-use crate::store::{self, OpenRequest, Store};
+use crate::store::{self, DeliveryQueue, OpenRequest, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{ExporterOptions, SpanExporter, Tracer};
 
@@ -76,6 +76,15 @@ pub(super) async fn continue_service_time(
 
 pub(super) async fn register_node(parts: &AppParts, store: &dyn Store) -> Result<NodeId, AppError> {
     Ok(store.register_node(&parts.settings.node_name, parts.clock.moment()).await?)
+}
+
+/// The outbox that deliveries come from.
+pub(super) fn outbox(parts: &mut AppParts, store: &Arc<dyn Store>) -> Arc<dyn DeliveryQueue> {
+    let outbox: Arc<dyn DeliveryQueue> = store.clone();
+    match parts.wrap_outbox.take() {
+        Some(wrap) => wrap(outbox),
+        None => outbox,
+    }
 }
 
 /// Opens access control, with the operator's token from its file.

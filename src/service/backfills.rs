@@ -80,6 +80,15 @@ fn check(request: &BackfillRequest) -> Result<(), ServiceError> {
     if faults.is_empty() { Ok(()) } else { Err(ServiceError::Invalid(faults)) }
 }
 
+/// An error whose conditions are fields of the request.
+fn with_fields(error: ServiceError) -> ServiceError {
+    if let ServiceError::Invalid(faults) = error {
+        let field = |it: FieldError| FieldError::new(unprefixed(&it.path), it.message);
+        return ServiceError::Invalid(faults.into_iter().map(field).collect());
+    }
+    error
+}
+
 /// The selection that a request describes, with the mapping.
 fn selection(
     request: &BackfillRequest,
@@ -92,16 +101,7 @@ fn selection(
     ];
     let until = request.until.clone().filter(|until| !until.trim().is_empty());
     conditions.extend(until.map(|until| ("until".to_owned(), until)));
-    let selected = filter::job(&[], &conditions, pipeline).map_err(|error| match error {
-        // Its conditions are fields here.
-        ServiceError::Invalid(faults) => ServiceError::Invalid(
-            faults
-                .into_iter()
-                .map(|it| FieldError::new(unprefixed(&it.path), it.message))
-                .collect(),
-        ),
-        other => other,
-    })?;
+    let selected = filter::job(&[], &conditions, pipeline).map_err(with_fields)?;
     let mapping_id =
         selected.mapping_id.ok_or_else(|| ServiceError::at("mapping", "is required"))?;
     // What was accepted until now, this moment included.

@@ -60,14 +60,16 @@ impl FileIdentity {
         let what = match std::fs::metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == self.id => return Ok(()),
             Ok(_) => "replaced",
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::NotADirectory => "removed",
-                // Nothing is known of the file.
-                _ => return Ok(()),
-            },
+            Err(error) if is_gone(error.kind()) => "removed",
+            // Nothing is known of the file.
+            Err(_) => return Ok(()),
         };
         Err(LostFile { path: self.path.display().to_string(), what })
     }
+}
+
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
