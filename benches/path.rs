@@ -9,12 +9,13 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::HeaderMap;
 use postrider::domain::attempt::{NewAttempt, Outcome};
 use postrider::domain::auth::Act;
-use postrider::domain::clock::{Clock, ManualClock, Timestamp};
+use postrider::domain::clock::{Clock, ManualClock, Moment, Timestamp};
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings};
 use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::{DeliveryId, DestinationId, MappingId, NodeId, RevisionId, SourceId};
 use postrider::domain::mapping::MappingDefinition;
 use postrider::domain::retry::Next;
+use postrider::domain::service_time::ServiceTime;
 use postrider::json;
 use postrider::mapping::CompiledMapping;
 use postrider::sender::{SignedContent, Signer};
@@ -173,7 +174,7 @@ impl World {
         let act = Act::of_the_service("bench", START);
         store.change_pipeline(0, changes, act).await.expect("a pipeline");
         let pipeline = store.pipeline().await.expect("the pipeline");
-        let node_id = store.register_node("one", START).await.expect("a node");
+        let node_id = store.register_node("one", clock.moment()).await.expect("a node");
         Self {
             clock,
             node_id,
@@ -187,13 +188,14 @@ impl World {
 
     /// Takes a batch of events through all stages; the duration of the measured one.
     async fn group(&mut self, timed: Timed) -> Duration {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let claimed = timed == Timed::Claim;
-        let lease = (!claimed).then(|| Lease { node_id: self.node_id, expires_at: now + LEASE });
+        let lease =
+            (!claimed).then(|| Lease { node_id: self.node_id, expires_at: now.service + LEASE });
         let delivery = NewDelivery {
             mapping_id: self.mapping_id,
             destination_id: self.destination_id,
-            deadline_at: now + WINDOW,
+            deadline_at: now.service + WINDOW,
             lease,
         };
         let mut events = Vec::new();
@@ -212,7 +214,7 @@ impl World {
             ids = self.claim(now).await;
         }
         let claim = began.elapsed();
-        let records = ids.into_iter().map(|id| self.delivered(id, now)).collect();
+        let records = ids.into_iter().map(|id| self.delivered(id, now.wall)).collect();
         let began = Instant::now();
         self.store.record(Arc::new(records)).await.expect("recorded");
         match timed {
@@ -222,12 +224,12 @@ impl World {
         }
     }
 
-    async fn claim(&self, now: Timestamp) -> Vec<DeliveryId> {
+    async fn claim(&self, now: Moment) -> Vec<DeliveryId> {
         let want = ClaimWant {
             mapping_id: self.mapping_id,
             limit: GROUP,
             lease: LEASE,
-            resumed_deadline_at: Timestamp::from_micros(0),
+            resumed_deadline_at: ServiceTime::default(),
         };
         let request = ClaimRequest { node_id: self.node_id, now, wants: vec![want] };
         let claim = self.store.claim_due(request).await.expect("a claim");

@@ -30,7 +30,7 @@ impl VitalTasks {
         async move {
             let failure = match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(()) if stopping.is_cancelled() => return,
-                Ok(()) => format!("the {name} ended by itself"),
+                Ok(()) => format!("the {name} ended on its own"),
                 Err(panic) => format!("the {name} panicked: {}", text_of(&*panic)),
             };
             tracing::error!(failure, "a part of the service that it cannot do without has failed");
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(tasks.failed().await, "the claimer panicked: no row");
         let tasks = VitalTasks::default();
         tokio::spawn(tasks.supervised("completer", &stopping, async {}));
-        assert_eq!(tasks.failed().await, "the completer ended by itself");
+        assert_eq!(tasks.failed().await, "the completer ended on its own");
         let tasks = VitalTasks::default();
         stopping.cancel();
         tasks.supervised("completer", &stopping, async {}).await;

@@ -25,6 +25,8 @@ const URL: &str = "https://127.0.0.1:1/hook";
 /// Every operation that is no look, in an order in which each can be done.
 fn all() -> Vec<Done> {
     let mut all = on_what_is_set_up();
+    all.extend(pauses());
+    all.extend(removals());
     all.extend(others());
     all
 }
@@ -32,7 +34,7 @@ fn all() -> Vec<Done> {
 fn on_what_is_set_up() -> Vec<Done> {
     let destination = json!({"source": "made", "name": "crm"});
     let mapping = json!({"source": "made", "destination": "crm", "name": "all", "url": URL});
-    let (create, change, remove) = (Some("create"), Some("change"), Some("remove"));
+    let (create, change) = (Some("create"), Some("change"));
     let s = "/sources/{source}";
     let d = "/destinations/{source}/{destination}";
     let m = "/mappings/{source}/{destination}/{mapping}";
@@ -74,37 +76,48 @@ fn on_what_is_set_up() -> Vec<Done> {
             json!({"sample": "track", "send": true}),
             Some("test_send"),
         ),
+    ]
+}
+
+fn pauses() -> Vec<Done> {
+    vec![
         Done(
             "POST",
-            concat!("/mappings/{source}/{destination}/{mapping}", "/pause"),
+            "/mappings/{source}/{destination}/{mapping}/pause",
             "/mappings/made/crm/all/pause",
             json!({}),
             Some("pause"),
         ),
         Done(
             "POST",
-            concat!("/mappings/{source}/{destination}/{mapping}", "/resume"),
+            "/mappings/{source}/{destination}/{mapping}/resume",
             "/mappings/made/crm/all/resume",
             json!({}),
             Some("resume"),
         ),
         Done(
             "POST",
-            concat!("/destinations/{source}/{destination}", "/pause"),
+            "/destinations/{source}/{destination}/pause",
             "/destinations/made/crm/pause",
             json!({}),
             Some("pause"),
         ),
         Done(
             "POST",
-            concat!("/destinations/{source}/{destination}", "/resume"),
+            "/destinations/{source}/{destination}/resume",
             "/destinations/made/crm/resume",
             json!({"rate_per_second": 5}),
             Some("resume"),
         ),
-        Done("DELETE", m, MAPPING, json!({}), remove),
-        Done("DELETE", d, DESTINATION, json!({}), remove),
-        Done("DELETE", s, SOURCE, json!({}), remove),
+    ]
+}
+
+fn removals() -> Vec<Done> {
+    let remove = Some("remove");
+    vec![
+        Done("DELETE", "/mappings/{source}/{destination}/{mapping}", MAPPING, json!({}), remove),
+        Done("DELETE", "/destinations/{source}/{destination}", DESTINATION, json!({}), remove),
+        Done("DELETE", "/sources/{source}", SOURCE, json!({}), remove),
     ]
 }
 

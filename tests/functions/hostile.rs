@@ -88,10 +88,10 @@ async fn the_memory_limit_is_what_the_function_uses_without_the_runtimes_own() {
         (options.memory_bytes, options.engine_memory_bytes) = (24 * MIB, 1024 * MIB);
     });
     let source = format!(
-        "function onTrack(event) {{ const a = new Uint8Array(23 * 1024 * 1024).fill(7); {waits} \
+        "function onTrack(event) {{ const a = new Uint8Array(18 * 1024 * 1024).fill(7); {waits} \
          event.length = a.length; return event }}"
     );
-    assert_eq!(given(&small, &source).await["length"], 23 * 1024 * 1024);
+    assert_eq!(given(&small, &source).await["length"], 18 * 1024 * 1024);
     // The engine: it needs a part of a megabyte itself.
     let small = pool(|options| options.engine_memory_bytes = MIB);
     let allocates = |bytes: usize| {
