@@ -1,7 +1,9 @@
 //! Destination scopes: a scoped token sees nothing outside its scope in any operation.
 
+use std::time::Duration;
+
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{bare, with_role};
 use crate::support::app::{Builder, TestApp, pipeline};
@@ -9,7 +11,8 @@ use crate::support::receiver::{Behaviour, Receiver};
 
 /// A service with two destinations, both of which have dead letters, attempts, tests and jobs.
 async fn service() -> TestApp {
-    let refusing = Receiver::start(Behaviour::status(422)).await;
+    // It answers for as long as the test's process lives.
+    let refusing = Box::leak(Box::new(Receiver::start(Behaviour::status(422)).await));
     let app = Builder::new().settings(|it| it.inspector = true).start().await;
     app.apply(pipeline(&[
         ("mine", &refusing.url("/"), json!({})),
@@ -26,6 +29,23 @@ async fn service() -> TestApp {
         assert_eq!(app.client.post("/api/v1/redrives", &job).await.unwrap().0, 202);
     }
     app
+}
+
+/// Waits until the redrives have ended, and what they made due is dead again.
+async fn until_redriven(app: &TestApp) {
+    let is_done = |job: &Value| job["state"] == "done";
+    let ended = async {
+        while !app.client.get("/api/v1/jobs").await.unwrap().1["items"]
+            .as_array()
+            .is_some_and(|jobs| jobs.iter().all(is_done))
+        {
+            // Each takes a step a second.
+            app.clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the jobs end");
+    app.until_settled(2).await;
 }
 
 /// The paths that the API's description has for looks.
@@ -168,6 +188,7 @@ async fn scope_is_checked_before_an_id_is_looked_up() {
 #[tokio::test]
 async fn an_id_with_another_time_names_nothing() {
     let app = service().await;
+    until_redriven(&app).await;
     let id = async |path: &str| {
         let (_, page) = app.client.get(path).await.unwrap();
         page["items"][0]["id"].as_str().unwrap().to_owned()

@@ -47,6 +47,11 @@ impl Faults {
         self.records_flow.send_replace(flow);
     }
 
+    /// Whether records go on.
+    pub(crate) fn records_flow(&self) -> bool {
+        *self.records_flow.borrow()
+    }
+
     /// Wraps an outbox.
     pub(crate) fn wrap(self: Arc<Self>, outbox: Arc<dyn DeliveryQueue>) -> Arc<dyn DeliveryQueue> {
         Arc::new(FaultyOutbox { faults: self, outbox })
