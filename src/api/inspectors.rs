@@ -170,7 +170,7 @@ pub(super) async fn forget(
 
 /// Stream an inspector's requests as server-sent events.
 ///
-/// Each message has an id. A client that returns with it in `Last-Event-ID` gets what it missed, as far as that is
+/// Each message has an id. A client that returns with it in `Last-Event-ID` gets the items since then, as far as they are
 /// kept; an event `missed` says how many it did not get, or `"unknown"`.
 #[utoipa::path(get, path = "/inspectors/{name}/stream", tag = "inspectors",
     params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last message that it got")),

@@ -16,7 +16,7 @@ use crate::service::pauses::{PauseRequest, PausedView, ResumeRequest};
 ///
 /// Applying a pipeline does not end a pause. Pausing what is paused changes nothing.
 #[utoipa::path(post, path = "/destinations/{source}/{destination}/pause", tag = "destinations", request_body = PauseRequest,
-    responses((status = 200, description = "The pause, and what waits", body = PausedView)))]
+    responses((status = 200, description = "The pause, and its backlog", body = PausedView)))]
 pub(super) async fn pause_destination(
     Authenticated(operator): Authenticated<Operator>,
     State(api): State<Arc<Api>>,
@@ -32,7 +32,7 @@ pub(super) async fn pause_destination(
 /// With a rate, at most so many of its deliveries start in a second until what was held has been sent. Also
 /// ends the wait that a receiver asked for with `Retry-After`.
 #[utoipa::path(post, path = "/destinations/{source}/{destination}/resume", tag = "destinations", request_body = ResumeRequest,
-    responses((status = 200, description = "The drain, if there is one, and what waits", body = PausedView)))]
+    responses((status = 200, description = "The drain, if there is one, and its backlog", body = PausedView)))]
 pub(super) async fn resume_destination(
     Authenticated(operator): Authenticated<Operator>,
     State(api): State<Arc<Api>>,
@@ -47,7 +47,7 @@ pub(super) async fn resume_destination(
 ///
 /// Applying a pipeline does not end a pause. Pausing what is paused changes nothing.
 #[utoipa::path(post, path = "/mappings/{source}/{destination}/{mapping}/pause", tag = "mappings", request_body = PauseRequest,
-    responses((status = 200, description = "The pause, and what waits", body = PausedView)))]
+    responses((status = 200, description = "The pause, and its backlog", body = PausedView)))]
 pub(super) async fn pause_mapping(
     Authenticated(operator): Authenticated<Operator>,
     State(api): State<Arc<Api>>,
@@ -63,7 +63,7 @@ pub(super) async fn pause_mapping(
 /// With a rate, at most so many of its deliveries start in a second until what was held has been sent. Also
 /// ends the wait that its receiver asked for with `Retry-After`.
 #[utoipa::path(post, path = "/mappings/{source}/{destination}/{mapping}/resume", tag = "mappings", request_body = ResumeRequest,
-    responses((status = 200, description = "The drain, if there is one, and what waits", body = PausedView)))]
+    responses((status = 200, description = "The drain, if there is one, and its backlog", body = PausedView)))]
 pub(super) async fn resume_mapping(
     Authenticated(operator): Authenticated<Operator>,
     State(api): State<Arc<Api>>,

@@ -69,7 +69,7 @@ impl StatusArgs {
     }
 }
 
-/// What waits in pauses, for receivers, and for mappings that do not compile.
+/// Backlogs of pauses, waits for receivers, and mappings that do not compile.
 fn held_lines(status: &StatusView) -> Vec<String> {
     let mut lines = Vec::new();
     for it in &status.paused {

@@ -151,7 +151,7 @@ impl Limiter {
         let Some(queue) = queues.iter_mut().find(|it| it.mapping_id == mapping_id) else {
             return 0;
         };
-        // What waits or drains is claimed in the order in which it is due.
+        // A backlog that is held back or drains is claimed in the order of due times.
         let is_held_back = queue.backlog.is_some() || waits.has(&queue.receiver);
         if !queue.enabled || queue.breaker.is_open() || is_held_back {
             return 0;

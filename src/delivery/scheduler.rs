@@ -42,7 +42,7 @@ impl Admitted {
             let worker = self.worker.take();
             execution = self.context.execute(self.mapping_id, dequeued, worker).await;
             leases.completed(&execution.records);
-            // Before its places are free: what waits for a record counts before the next request starts.
+            // Before its slots are free: completed attempts that are not recorded count before the next request starts.
             self.context.completions.send(std::mem::take(&mut execution.records));
         }
         self.apply_asked(&mut execution);

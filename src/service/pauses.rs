@@ -306,7 +306,7 @@ impl Service {
         Ok((found.values().sum(), more))
     }
 
-    /// What is paused or drains, with what waits.
+    /// Pauses and drains, with their backlogs.
     pub(super) async fn paused_backlogs(
         &self,
         pipeline: &Pipeline,
@@ -321,7 +321,7 @@ impl Service {
         Ok(views)
     }
 
-    /// The mappings that this version cannot compile, with what waits for them.
+    /// The mappings that this version cannot compile, with their backlogs.
     pub(super) async fn faulty_mappings(
         &self,
         pipeline: &Pipeline,

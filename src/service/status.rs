@@ -44,7 +44,7 @@ pub struct StatusView {
     /// Destinations whose deliveries are held because they are not connected.
     #[serde(default)]
     pub held: Vec<HeldView>,
-    /// Paused and draining destinations and mappings, with what waits.
+    /// Paused and draining destinations and mappings, with their backlogs.
     #[serde(default)]
     pub paused: Vec<PausedBacklogView>,
     /// Mappings whose receiver asked for no request (`Retry-After`).
