@@ -1,11 +1,12 @@
-//! What each source may still send: its rate, with a burst, and its quota of the day (UTC). Counts are taken before
-//! a commit and released if it fails; those of the day are also in the store.
+//! What each source may still send: its rate, with a burst, in service time, and its quota of the day (UTC). Counts
+//! are taken before a commit and released if it fails; those of the day are also in the store.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::clock::Timestamp;
+use super::clock::{Moment, Timestamp};
 use super::id::SourceId;
+use super::service_time::ServiceTime;
 use super::source::SourceLimits;
 
 const SECOND_US: i64 = 1_000_000;
@@ -114,7 +115,7 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     level: i64,
-    filled_at: Timestamp,
+    filled_at: ServiceTime,
 }
 
 impl SourceLimiter {
@@ -140,7 +141,7 @@ impl SourceLimiter {
         &self,
         source_id: SourceId,
         limits: &SourceLimits,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<(), LimitReached> {
         self.with(source_id, limits, |state| state.admits(limits, 1, now))
     }
@@ -154,7 +155,7 @@ impl SourceLimiter {
         source_id: SourceId,
         limits: &SourceLimits,
         events: u64,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<(), LimitReached> {
         self.with(source_id, limits, |state| {
             state.admits(limits, events, now)?;
@@ -215,17 +216,17 @@ impl State {
         &mut self,
         limits: &SourceLimits,
         events: u64,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<(), LimitReached> {
         if let Some(quota) = limits.daily_quota {
-            let left = quota.saturating_sub(self.on(day_of(now)));
+            let left = quota.saturating_sub(self.on(day_of(now.wall)));
             if events > left {
-                let until = DAY_US - now.as_micros().rem_euclid(DAY_US);
+                let until = DAY_US - now.wall.as_micros().rem_euclid(DAY_US);
                 return Err(LimitReached::Quota { quota, left, retry_after_s: seconds(until) });
             }
         }
         let Some((per_second, burst)) = limits.rate() else { return Ok(()) };
-        let level = self.fill(per_second, burst, now);
+        let level = self.fill(per_second, burst, now.service);
         let needed = micros(events.min(burst.into()));
         if level >= needed {
             return Ok(());
@@ -234,23 +235,23 @@ impl State {
         Err(LimitReached::Rate { per_second, retry_after_s: seconds(until) })
     }
 
-    /// Fills the bucket for the time that has passed. A clock that was set back fills nothing.
-    fn fill(&mut self, per_second: u32, burst: u32, now: Timestamp) -> i64 {
+    /// Fills the bucket for the time that has passed.
+    fn fill(&mut self, per_second: u32, burst: u32, now: ServiceTime) -> i64 {
         let full = micros(burst.into());
         let bucket = self.bucket.get_or_insert(Bucket { level: full, filled_at: now });
-        let passed_us = (now.as_micros() - bucket.filled_at.as_micros()).max(0);
-        let filled = passed_us.saturating_mul(per_second.into());
+        let passed_us = now.since(bucket.filled_at).as_micros();
+        let filled = i64::try_from(passed_us).unwrap_or(i64::MAX).saturating_mul(per_second.into());
         bucket.level = bucket.level.saturating_add(filled).min(full);
         bucket.filled_at = now;
         bucket.level
     }
 
-    fn take(&mut self, limits: &SourceLimits, events: u64, now: Timestamp) {
+    fn take(&mut self, limits: &SourceLimits, events: u64, now: Moment) {
         if let Some(bucket) = self.bucket.as_mut().filter(|_| limits.rate().is_some()) {
             bucket.level = bucket.level.saturating_sub(micros(events));
         }
         if limits.daily_quota.is_some() {
-            *self.days.entry(day_of(now)).or_default() += events;
+            *self.days.entry(day_of(now.wall)).or_default() += events;
             while self.days.len() > DAYS {
                 self.days.pop_first();
             }
@@ -276,8 +277,12 @@ mod tests {
     const ID: SourceId = SourceId(1);
 
     /// 2023-11-14, an hour before midnight, and so many seconds.
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_micros(1_700_002_800_000_000) + Duration::from_secs(seconds)
+    fn at(seconds: u64) -> Moment {
+        let span = Duration::from_secs(seconds);
+        Moment {
+            wall: Timestamp::from_micros(1_700_002_800_000_000) + span,
+            service: ServiceTime::default() + span,
+        }
     }
 
     fn rate(per_second: u32, burst: u32) -> SourceLimits {
@@ -300,7 +305,7 @@ mod tests {
             Ok(()),
             "another source's is its own"
         );
-        assert_eq!(limiter.usage(ID, at(1)).refused, Refusals { by_rate: 42, by_quota: 0 });
+        assert_eq!(limiter.usage(ID, at(1).wall).refused, Refusals { by_rate: 42, by_quota: 0 });
     }
 
     #[test]
@@ -317,26 +322,28 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_stops_no_source() {
+    fn a_step_of_the_clock_neither_fills_the_bucket_nor_empties_it() {
         let (limiter, limits) = (SourceLimiter::default(), rate(1, 1));
         assert_eq!(limiter.take(ID, &limits, 1, at(1_000)), Ok(()));
-        assert!(limiter.take(ID, &limits, 1, at(0)).is_err());
-        assert_eq!(limiter.take(ID, &limits, 1, at(1)), Ok(()));
+        for wall in [at(0).wall, at(90_000).wall] {
+            assert!(limiter.take(ID, &limits, 1, Moment { wall, ..at(1_000) }).is_err());
+        }
+        assert_eq!(limiter.take(ID, &limits, 1, Moment { wall: at(0).wall, ..at(1_001) }), Ok(()));
     }
 
     #[test]
     fn a_quota_is_of_a_day_and_continues_after_a_restart() {
         let limits = SourceLimits { daily_quota: Some(100), ..SourceLimits::default() };
-        let day = day_of(at(0));
+        let day = day_of(at(0).wall);
         let usage = |events| SourceUsage { source_id: ID, day, events };
         let limiter = SourceLimiter::resume(&[usage(90)]);
         assert_eq!(limiter.take(ID, &limits, 5, at(0)), Ok(()));
-        let until = DAY_US - at(0).as_micros().rem_euclid(DAY_US);
+        let until = DAY_US - at(0).wall.as_micros().rem_euclid(DAY_US);
         let retry_after_s = u64::try_from(until / SECOND_US).expect("positive");
         let reached = LimitReached::Quota { quota: 100, left: 5, retry_after_s };
         assert_eq!(limiter.take(ID, &limits, 6, at(0)), Err(reached));
-        assert_eq!(limiter.usage(ID, at(0)).today, 95);
-        limiter.release(ID, at(0), 5);
+        assert_eq!(limiter.usage(ID, at(0).wall).today, 95);
+        limiter.release(ID, at(0).wall, 5);
         assert_eq!(
             limiter.take(ID, &limits, 10, at(0)),
             Ok(()),
@@ -358,7 +365,7 @@ mod tests {
         assert!(limiter.take(ID, &limits, 1, at(0)).is_err());
         assert_eq!(limiter.take_refusals(), [(ID, Refusals { by_rate: 1, by_quota: 0 })]);
         assert_eq!(limiter.take_refusals(), []);
-        assert_eq!(limiter.usage(ID, at(0)).refused.by_rate, 1, "since the start");
+        assert_eq!(limiter.usage(ID, at(0).wall).refused.by_rate, 1, "since the start");
     }
 
     #[test]

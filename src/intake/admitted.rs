@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::response::IntakeError;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::id::SourceId;
 use crate::domain::source_limiter::SourceLimiter;
 use crate::routing::SourceRoute;
@@ -27,7 +27,7 @@ impl Admitted {
         limiter: &Arc<SourceLimiter>,
         source: &SourceRoute,
         events: usize,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Self, IntakeError> {
         let events = u64::try_from(events).unwrap_or(u64::MAX);
         limiter.take(source.id, &source.limits, events, now).map_err(IntakeError::Limited)?;
@@ -35,7 +35,7 @@ impl Admitted {
         Ok(Self {
             limiter: Arc::clone(limiter),
             source_id: source.id,
-            admitted_at: now,
+            admitted_at: now.wall,
             events: if is_counted { events } else { 0 },
             is_counted,
         })

@@ -233,7 +233,7 @@ impl Intake {
             Some(source) => {
                 let limits = &source.limits;
                 self.limiter
-                    .check(source.id, limits, self.clock.now())
+                    .check(source.id, limits, self.clock.moment())
                     .map_err(|reached| self.limited(&source, IntakeError::Limited(reached)))?;
                 Tenant::Source(source.id)
             }
@@ -285,7 +285,7 @@ impl Intake {
             trace: head.trace,
         };
         let messages = Messages::of(head.endpoint, &body, value)?;
-        let admitted = Admitted::take(&self.limiter, &source, messages.len(), received_at.wall)
+        let admitted = Admitted::take(&self.limiter, &source, messages.len(), received_at)
             .map_err(|refusal| self.limited(&source, refusal))?;
         let mut write = OutboxWrite::new(source, received_at, messages.len());
         let slots = write.fill(messages.read(&context), Arc::clone(&self.dispatch));

@@ -25,7 +25,7 @@ pub(super) struct Turns(Gates);
 /// A request's turn; ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
-    /// None once it is dropped.
+    /// None while it waits, and once it is dropped.
     permit: Option<OwnedSemaphorePermit>,
     gates: Gates,
     tenant: Tenant,
@@ -42,9 +42,11 @@ impl Turns {
             Encoding::Gzip => bytes.saturating_mul(GZIP_RATIO),
         };
         let units = u32::try_from(plain_bytes / UNIT_BYTES + 1).unwrap_or(UNITS).min(UNITS);
+        // A request that is dropped while it waits leaves its gate like one that ended.
+        let mut turn = Turn { permit: None, gates: Arc::clone(&self.0), tenant };
         // Gates are never closed.
-        let permit = gate.acquire_many_owned(units).await.ok();
-        Turn { permit, gates: Arc::clone(&self.0), tenant }
+        turn.permit = gate.acquire_many_owned(units).await.ok();
+        turn
     }
 }
 
@@ -99,11 +101,18 @@ mod tests {
     #[tokio::test]
     async fn a_waiting_request_that_is_dropped_leaves_nothing() {
         let turns = Turns::default();
-        let first = turns.wait(LOUD, 8 * MIB, Encoding::Plain).await;
-        let mut waiting = Box::pin(turns.wait(LOUD, 1, Encoding::Plain));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        drop(waiting);
-        drop(first);
-        assert!(lock(&turns.0).is_empty());
+        for waits_longer in [false, true] {
+            let first = turns.wait(LOUD, 8 * MIB, Encoding::Plain).await;
+            let mut waiting = Box::pin(turns.wait(LOUD, 1, Encoding::Plain));
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+            if waits_longer {
+                drop(first);
+                drop(waiting);
+            } else {
+                drop(waiting);
+                drop(first);
+            }
+            assert!(lock(&turns.0).is_empty(), "waits longer: {waits_longer}");
+        }
     }
 }
