@@ -1,6 +1,7 @@
 //! What deliveries change of pauses and waits: a mapping is paused when its receiver is gone, waits that
 //! receivers asked for are stored, and so are the ends of drains. Each is written in the background and retried.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ const PART: &str = "delivery";
 enum Change {
     /// The receiver of this mapping answered 410.
     Gone(MappingId),
-    /// Until when the receivers of these mappings asked for no request.
-    Waits(Vec<MappingId>, Option<ServiceTime>),
+    /// The receivers of these mappings asked for no request, or their wait was ended. What is written is how it
+    /// stands then, so that of several changes the newest is kept.
+    Waits(Vec<MappingId>),
     /// The drain that began then has ended.
     Drained(PauseTarget, ServiceTime),
 }
@@ -45,7 +47,7 @@ impl Context {
         let (mapping, until_at) =
             (self.mapping_name(*first), self.parts.clock.to_wall(until).to_iso());
         tracing::warn!(mapping, until_at, "its receiver asked for no request until then");
-        self.write(Change::Waits(mappings, Some(until)));
+        self.write(Change::Waits(mappings));
     }
 
     /// Stores the ends of drains.
@@ -92,8 +94,10 @@ impl Context {
                 }
                 self.pipeline_changed.notify_one();
             }
-            Change::Waits(mappings, until) => {
-                store.put_receiver_waits(mappings.clone(), *until).await?;
+            Change::Waits(mappings) => {
+                for (until, mappings) in self.waits_of(mappings) {
+                    store.put_receiver_waits(mappings, until).await?;
+                }
             }
             Change::Drained(target, resumed_at) => {
                 store.end_drain(*target, *resumed_at).await?;
@@ -101,6 +105,23 @@ impl Context {
             }
         }
         Ok(())
+    }
+}
+
+impl Context {
+    fn receiver_waits(&self) -> Vec<(MappingId, ServiceTime)> {
+        let now = self.parts.clock.service_now();
+        self.limiters().iter().flat_map(|limiter| limiter.receiver_waits(now)).collect()
+    }
+
+    /// Mappings by until when their receivers wait.
+    fn waits_of(&self, mappings: &[MappingId]) -> BTreeMap<Option<ServiceTime>, Vec<MappingId>> {
+        let waits: HashMap<_, _> = self.receiver_waits().into_iter().collect();
+        let mut by_end: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for mapping_id in mappings {
+            by_end.entry(waits.get(mapping_id).copied()).or_default().push(*mapping_id);
+        }
+        by_end
     }
 }
 
@@ -113,8 +134,7 @@ impl Dispatcher {
     /// The mappings whose receiver asked for no request, each with until when.
     #[must_use]
     pub fn receiver_waits(&self) -> Vec<(MappingId, ServiceTime)> {
-        let now = self.context.parts.clock.service_now();
-        self.context.limiters().iter().flat_map(|limiter| limiter.receiver_waits(now)).collect()
+        self.context.receiver_waits()
     }
 
     /// Ends the waits that the receivers of these mappings asked for; returns whether there was one.
@@ -123,7 +143,7 @@ impl Dispatcher {
         for limiter in self.context.limiters() {
             if limiter.end_waits(mappings) {
                 had = true;
-                self.context.write(Change::Waits(mappings.to_vec(), None));
+                self.context.write(Change::Waits(mappings.to_vec()));
                 scheduler::start_requests(&self.context, &limiter);
             }
         }
