@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::filter::{self, mapping_path};
 use super::jobs::JobView;
+use super::shared_fields::{check_note, check_rate};
 use super::{Service, ServiceError};
 use crate::domain::auth::Operator;
 use crate::domain::clock::Timestamp;
@@ -18,8 +19,6 @@ use crate::store::{BackfillCursor, Pipeline};
 const PAGE: u32 = 512;
 /// Pages that are counted at most.
 const PAGES: u32 = 200;
-/// The maximum length of a note, in characters.
-const MAX_NOTE: usize = 1_000;
 
 /// A request for a backfill.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -70,13 +69,8 @@ fn check(request: &BackfillRequest) -> Result<(), ServiceError> {
             faults.push(FieldError::new(field, "is required"));
         }
     }
-    if request.rate_per_second == Some(0) {
-        let message = "should be at least 1; leave it out for no limit";
-        faults.push(FieldError::new("rate_per_second", message));
-    }
-    if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
-        faults.push(FieldError::new("note", format!("should have at most {MAX_NOTE} characters")));
-    }
+    check_rate(request.rate_per_second, &mut faults);
+    check_note(request.note.as_deref(), &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(ServiceError::Invalid(faults)) }
 }
 

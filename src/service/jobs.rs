@@ -9,6 +9,7 @@ use super::deliveries::DeliveryView;
 use super::filter::{self, destination_path, mapping_path};
 use super::page::Page;
 use super::scope::visible_destinations;
+use super::shared_fields::{check_note, check_rate};
 use super::{Condition, Service, ServiceError};
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::clock::Timestamp;
@@ -21,8 +22,6 @@ use crate::store::Pipeline;
 const SAMPLE: u32 = 10;
 /// The maximum number of ids in one job.
 const MAX_IDS: usize = 1_000;
-/// The maximum length of a note, in characters.
-const MAX_NOTE: usize = 1_000;
 
 /// A request for a job.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -346,14 +345,7 @@ fn check(request: &JobRequest) -> Result<(), ServiceError> {
     if request.ids.len() > MAX_IDS {
         faults.push(FieldError::new("ids", format!("should be at most {MAX_IDS}; use a filter")));
     }
-    if request.rate_per_second == Some(0) {
-        faults.push(FieldError::new(
-            "rate_per_second",
-            "should be at least 1; leave it out for no limit",
-        ));
-    }
-    if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
-        faults.push(FieldError::new("note", format!("should have at most {MAX_NOTE} characters")));
-    }
+    check_rate(request.rate_per_second, &mut faults);
+    check_note(request.note.as_deref(), &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(ServiceError::Invalid(faults)) }
 }

@@ -40,6 +40,7 @@ pub mod preview;
 pub mod resources;
 pub mod revisions;
 mod scope;
+mod shared_fields;
 pub mod statistics;
 pub mod status;
 pub mod test_sends;

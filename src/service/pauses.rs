@@ -6,6 +6,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
+use super::shared_fields::check_note;
 use super::{Service, ServiceError};
 use crate::domain::audit::Action;
 use crate::domain::auth::{Caller, Operator};
@@ -19,8 +20,6 @@ use crate::store::{Pipeline, ReceiverWait};
 const COUNTED: u32 = 10_000;
 /// The maximum rate of a drain.
 const MAX_RATE: u32 = 100_000;
-/// The maximum length of a note, in characters.
-const MAX_NOTE: usize = 1_000;
 
 /// A request to pause.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -192,12 +191,6 @@ fn mappings_of(target: PauseTarget, pipeline: &Pipeline) -> Vec<MappingId> {
             let all = pipeline.mappings.iter();
             all.filter(|it| it.destination_id == id).map(|it| it.id).collect()
         }
-    }
-}
-
-fn check_note(note: Option<&str>, faults: &mut Vec<FieldError>) {
-    if note.is_some_and(|note| note.chars().count() > MAX_NOTE) {
-        faults.push(FieldError::new("note", format!("should have at most {MAX_NOTE} characters")));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::goals::{ACKNOWLEDGED_P99_MS, peak_rss};
-use super::harness::{BATCH, Harness, Part};
+use super::harness::{Harness, Part};
 use super::measurement::{Account, Measurement, quotient, to_f64};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
@@ -16,8 +16,6 @@ const RATE: f64 = 0.8;
 const REST: u64 = 100;
 /// The first event number during the drain: the receiver distinguishes events by number.
 const LATER: u32 = 50_000_000;
-/// Time limit for creating the backlog, in milliseconds.
-const COLLECTING_MS: u64 = 600_000;
 /// Time limit for the drain.
 const DRAINING: Duration = Duration::from_secs(600);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -27,13 +25,7 @@ pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioRep
     let single = harness.whole("single events");
     let before = harness.through(&service, &single).await?;
     harness.refuse().await?;
-    let collected = Part {
-        millis: COLLECTING_MS,
-        events: harness.args.backlog,
-        batch: BATCH,
-        ..harness.whole("a backlog")
-    };
-    let backlog = harness.begin(Some(&service), &collected)?.end().await?;
+    let backlog = harness.collect(&service, "a backlog").await?;
     harness.take().await?;
     let per_second = before.side.per_second;
     let (mut found, drained) = drain(harness, &service, backlog.acknowledged, per_second).await?;

@@ -2,7 +2,7 @@
 //! recorded is sent again after the restart: at most as much as the completion queue holds and was in flight.
 
 use super::goals::{peak_rss, peak_rss_bytes};
-use super::harness::{BATCH, Harness, Part};
+use super::harness::Harness;
 use super::measurement::{Account, to_f64};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
@@ -13,20 +13,12 @@ const REPEATS: f64 = 4_096.0;
 const READY_MS: f64 = 1_000.0;
 /// The service is killed when one delivery in this many has arrived.
 const KILLED_AFTER: u64 = 3;
-/// Time limit for creating the backlog, in milliseconds.
-const COLLECTING_MS: u64 = 1_200_000;
 
 pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioReport> {
     let service = harness.one_destination(0, 1).await?;
     harness.take().await?;
     harness.refuse().await?;
-    let part = Part {
-        millis: COLLECTING_MS,
-        events: harness.args.backlog,
-        batch: BATCH,
-        ..harness.whole("a backlog before the kill")
-    };
-    let load = harness.begin(Some(&service), &part)?.end().await?;
+    let load = harness.collect(&service, "a backlog before the kill").await?;
     let halted = service.halt().await?;
     harness.admit().await?;
     harness.take().await?;

@@ -28,6 +28,8 @@ const TURNS: u64 = 5;
 /// Deliveries that have not arrived after this time without progress count as lost.
 const STANDSTILL: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Time limit for creating a backlog, in milliseconds.
+pub(super) const COLLECTING_MS: u64 = 1_200_000;
 /// Time limit for a load to end after its duration.
 const LOAD_GRACE: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(10);
@@ -262,6 +264,17 @@ impl<'a> Harness<'a> {
     /// The receiver rejects all requests from now on.
     pub(super) async fn reject(&mut self) -> anyhow::Result<Reading> {
         self.receiver.ask(receiver_process::REJECT).await
+    }
+
+    /// Sends the backlog of the arguments, in batches; the receiver is to refuse or reject it.
+    pub(super) async fn collect(
+        &mut self,
+        service: &Service,
+        name: &'static str,
+    ) -> anyhow::Result<LoadReport> {
+        let events = self.args.backlog;
+        let part = Part { millis: COLLECTING_MS, events, batch: BATCH, ..self.whole(name) };
+        self.begin(Some(service), &part)?.end().await
     }
 
     /// Waits until this many requests were refused since the last reset, or none is any more.

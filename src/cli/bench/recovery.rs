@@ -1,7 +1,7 @@
 //! Scenario `recovery`: a service with many mappings starts with a backlog that is due for all of them.
 
 use super::goals::peak_rss;
-use super::harness::{Harness, Part};
+use super::harness::{COLLECTING_MS, Harness, Part};
 use super::measurement::{Account, to_f64};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
@@ -12,8 +12,6 @@ use crate::domain::clock::Clock as _;
 const SHARED_BY: u32 = 50;
 const READY_MS: f64 = 1_000.0;
 const ACKNOWLEDGED_P99_MS: f64 = 10.0;
-/// Time limit for creating the backlog, in milliseconds.
-const COLLECTING_MS: u64 = 1_200_000;
 /// Events a second during the recovery; each has a delivery for every mapping.
 const RATE: u32 = 2;
 /// The first event number during the recovery.

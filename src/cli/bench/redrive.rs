@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::goals::peak_rss;
-use super::harness::{BATCH, Harness, Part};
+use super::harness::{Harness, Part};
 use super::measurement::{Account, quotient, to_f64};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
@@ -16,8 +16,6 @@ const ACKNOWLEDGED_P99_MS: f64 = 10.0;
 const RATE: f64 = 0.8;
 /// The first event number during the redrive.
 const LATER: u32 = 50_000_000;
-/// Time limit for creating the dead letters, in milliseconds.
-const COLLECTING_MS: u64 = 1_200_000;
 /// How long the redrive may take.
 const DRAINING_MS: u64 = 600_000;
 
@@ -26,13 +24,7 @@ pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioRep
     let single = harness.whole("single events");
     let single = harness.through(&service, &single).await?;
     harness.reject().await?;
-    let part = Part {
-        millis: COLLECTING_MS,
-        events: harness.args.backlog,
-        batch: BATCH,
-        ..harness.whole("dead letters")
-    };
-    let dead = harness.begin(Some(&service), &part)?.end().await?;
+    let dead = harness.collect(&service, "dead letters").await?;
     harness.refused(dead.acknowledged).await?;
     harness.admit().await?;
     harness.take().await?;

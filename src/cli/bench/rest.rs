@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use super::goals::peak_rss;
-use super::harness::{BATCH, Harness, Part};
+use super::harness::Harness;
 use super::measurement::{Account, quotient, to_f64};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
 
 /// CPU at rest, in percent of one core.
 const CPU_PERCENT: f64 = 0.5;
-/// Time limit for creating the backlog, in milliseconds.
-const COLLECTING_MS: u64 = 1_200_000;
 /// Until the circuit is open, the last attempts are recorded, and the WAL is checkpointed.
 const SETTLING: Duration = Duration::from_secs(20);
 
@@ -19,13 +17,7 @@ pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioRep
     let service = harness.one_destination(0, 1).await?;
     harness.take().await?;
     harness.refuse().await?;
-    let part = Part {
-        millis: COLLECTING_MS,
-        events: harness.args.backlog,
-        batch: BATCH,
-        ..harness.whole("a backlog")
-    };
-    let load = harness.begin(Some(&service), &part)?.end().await?;
+    let load = harness.collect(&service, "a backlog").await?;
     harness.remark("at rest …")?;
     let span = Duration::from_secs(harness.args.rest_seconds);
     tokio::time::sleep(SETTLING.min(span)).await;
