@@ -93,9 +93,7 @@ async fn claim(
     let mapping_ids: Vec<_> = wants.iter().map(|want| want.mapping_id).collect();
     let node_id = context.parts.node_id;
     let claim = context.parts.store.claim_due(ClaimRequest { node_id, now, wants }).await?;
-    for (_mapping_id, count) in claim.overdue {
-        count_overdue(context, count);
-    }
+    count_dead(context, Reason::Deadline, claim.overdue.iter().map(|(_, count)| count).sum());
     context.budget.note_claimed(&claim.deliveries);
     context.expiring_windows.note(&claim.deliveries, &context.parts.routes.current(), now.service);
     for (mapping_id, due_at) in &claim.next_due {
@@ -119,11 +117,6 @@ fn claim_failed(context: &Context, mapping_id: MappingId, now: ServiceTime) {
         limiter.claim_ended(mapping_id, false);
         limiter.note_due(mapping_id, now);
     }
-}
-
-/// Counts dead letters whose window ended without another attempt.
-fn count_overdue(context: &Context, count: u64) {
-    count_dead(context, Reason::Deadline, count);
 }
 
 /// Counts dead letters that ended without an attempt.
@@ -155,7 +148,7 @@ pub(super) async fn settle_overdue(context: &Context) -> Result<u64, StoreError>
         let (node_id, now) = (context.parts.node_id, context.parts.clock.moment());
         let request = ClaimRequest { node_id, now, wants: wants.clone() };
         let settled = context.parts.store.bury_overdue(request).await?;
-        count_overdue(context, settled);
+        count_dead(context, Reason::Deadline, settled);
         sum += settled;
         if settled < u64::from(OVERDUE_STEP) {
             break;

@@ -143,7 +143,6 @@ impl<'a> Rows<'a> {
         new: &NewEvent,
     ) -> rusqlite::Result<()> {
         let accepted_at = new.event.received_at.as_micros();
-        let now = tx.clock.service_now().as_micros();
         let ledger = &mut tx.state.ledger;
         let after = tx.state.next_delivery_id;
         let first = after - int(new.deliveries.len() as u64);
@@ -155,7 +154,7 @@ impl<'a> Rows<'a> {
                 (State::Leased, 1, None)
             } else {
                 ledger.pending += 1;
-                (State::Pending, 0, Some(now))
+                (State::Pending, 0, Some(tx.clock.service_now().as_micros()))
             };
             self.delivery.execute(params![
                 id,
