@@ -207,10 +207,11 @@ impl Intake {
         let memory = if head.key.is_some() { &self.memory } else { &self.unauthenticated_memory };
         let mut reservation = memory.reservation(head.tenant);
         let body = body::read(body, &mut reservation, self.body_timeout).await?;
-        let turn = self.turns.wait(head.tenant, body.len(), head.encoding).await;
+        let mut turn = self.turns.wait(head.tenant, body.len(), head.encoding).await;
         let received_at = self.clock.moment();
         let span = self.spans.as_ref().map(|spans| AcceptSpan::begin(spans, &mut head));
         let write = self.write(head, body, received_at, &mut reservation)?;
+        turn.parsed();
         let tally = self.accept(write, (reservation, Some(turn))).await;
         let took = self.clock.service_now().since(received_at.service);
         if let Some(span) = span {

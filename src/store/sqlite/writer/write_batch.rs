@@ -13,8 +13,7 @@ use super::queue::{Accept, ClaimDue, QueuedStep, RecordAll};
 use super::step::Tx;
 use crate::store::{Accepted, Record, Recorded, StoreError};
 
-/// Limits of one transaction: events, and bytes of them.
-const EVENTS: usize = 2_048;
+/// The limit of one transaction in bytes of events.
 const EVENT_BYTES: usize = 8 << 20;
 /// About what a row adds to the WAL beside its body.
 const ROW_BYTES: usize = 512;
@@ -61,7 +60,7 @@ impl WriteBatch {
 
     /// Whether more events fit.
     pub(super) fn takes_events(&self) -> bool {
-        self.events < EVENTS && self.event_bytes < EVENT_BYTES
+        self.events < self.allowance.events && self.event_bytes < EVENT_BYTES
     }
 
     /// Whether more claims and records fit.
@@ -257,25 +256,25 @@ mod tests {
 
     #[test]
     fn a_batch_takes_little_work_or_as_much_as_it_takes_events() {
-        let mut batch = WriteBatch::new(Allowance { rows: WORK, in_parts: false });
+        let mut batch = WriteBatch::new(Allowance { rows: WORK, in_parts: false, events: 1 });
         batch.add_claim(claim(40));
         assert!(batch.takes_work());
         batch.add_claim(claim(40));
         assert!(!batch.takes_work() && batch.takes_events());
         batch.event_rows = 100;
         assert!(batch.takes_work(), "80 rows of work beside 100 of events");
-        let throttled = WriteBatch::new(Allowance { rows: 0, in_parts: true });
+        let throttled = WriteBatch::new(Allowance { rows: 0, in_parts: true, events: 1 });
         assert!(!throttled.takes_work() && throttled.takes_events());
     }
 
     #[test]
     fn while_events_arrive_a_claim_is_served_in_parts() {
-        let mut batch = WriteBatch::new(Allowance { rows: WORK, in_parts: true });
+        let mut batch = WriteBatch::new(Allowance { rows: WORK, in_parts: true, events: 1 });
         batch.add_claim(claim(256));
         assert_eq!((batch.at_most(), batch.work), (WORK, WORK));
         batch.event_rows = 100;
         assert_eq!(batch.at_most(), 100, "as many as its events have");
-        let mut alone = WriteBatch::new(Allowance { rows: WORK, in_parts: false });
+        let mut alone = WriteBatch::new(Allowance { rows: WORK, in_parts: false, events: 1 });
         alone.add_claim(claim(256));
         assert_eq!((alone.at_most(), alone.work), (usize::MAX, 256));
     }
