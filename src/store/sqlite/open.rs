@@ -219,6 +219,7 @@ fn migrations() -> Vec<Migration> {
     let removed = include_str!("../../../migrations/sqlite/0002_removed.sql");
     let service_time = include_str!("../../../migrations/sqlite/0003_service_time.sql");
     let edges = include_str!("../../../migrations/sqlite/0004_pauses_statistics_limits.sql");
+    let lookups = include_str!("../../../migrations/sqlite/0005_lookups.sql");
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
@@ -227,6 +228,7 @@ fn migrations() -> Vec<Migration> {
         simple(2, "removed", removed),
         simple(3, "service time", service_time),
         simple(4, "pauses, statistics and limits", edges),
+        simple(5, "lookups", lookups),
     ]
 }
 

@@ -20,6 +20,45 @@ use crate::store::{PipelineChange, StoreError};
 /// The kind of auth that holds deliveries without a connection: a change to another kind resumes them.
 const NEEDS_CONNECTION: &str = "authorization_code";
 
+/// A destination is removed, and its mappings with it.
+const REMOVE_DESTINATION: [&str; 2] = [
+    "UPDATE mappings SET removed_at = ?, enabled = 0
+     WHERE destination_id = ? AND removed_at IS NULL",
+    "UPDATE destinations SET removed_at = ?, enabled = 0 WHERE id = ?",
+];
+/// What is deleted with a destination.
+const DELETE_OF_DESTINATION: [&str; 6] = [
+    "DELETE FROM shared_secrets WHERE destination_id = ?",
+    "DELETE FROM credentials WHERE destination_id = ?",
+    "DELETE FROM connections WHERE destination_id = ?",
+    "DELETE FROM pauses WHERE kind = 'destination' AND subject_id = ?",
+    "DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN
+        (SELECT id FROM mappings WHERE destination_id = ?)",
+    "DELETE FROM receiver_waits WHERE mapping_id IN
+        (SELECT id FROM mappings WHERE destination_id = ?)",
+];
+const REMOVE_MAPPING: &str = "UPDATE mappings SET removed_at = ?, enabled = 0
+    WHERE destination_id = ? AND name = ? AND removed_at IS NULL";
+/// What is deleted with a mapping.
+const DELETE_OF_MAPPING: [&str; 2] = [
+    "DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN (SELECT id FROM mappings
+        WHERE destination_id = ? AND name = ? AND removed_at IS NOT NULL)",
+    "DELETE FROM receiver_waits WHERE mapping_id IN (SELECT id FROM mappings
+        WHERE destination_id = ? AND name = ? AND removed_at IS NOT NULL)",
+];
+const DELETE_RETIRED_SECRET: &str =
+    "DELETE FROM shared_secrets WHERE destination_id = ? AND retires_at IS NOT NULL";
+const RETIRE_SECRET: &str = "UPDATE shared_secrets SET retires_at = ? WHERE destination_id = ?";
+const DELETE_SECRETS: &str = "DELETE FROM shared_secrets WHERE destination_id = ?";
+
+/// The statements that look for what belongs to a destination.
+#[cfg(test)]
+pub(super) fn of_destination() -> Vec<&'static str> {
+    let more = [REMOVE_MAPPING, DELETE_RETIRED_SECRET, RETIRE_SECRET, DELETE_SECRETS];
+    let lists = [&REMOVE_DESTINATION[..], &DELETE_OF_DESTINATION, &DELETE_OF_MAPPING, &more];
+    lists.concat()
+}
+
 /// All changes of a request.
 #[derive(Debug)]
 pub(super) struct ChangePipeline {
@@ -193,23 +232,10 @@ impl Applying<'_> {
     }
 
     fn remove_destination(&self, tx: &mut Tx<'_>, id: i64) -> Result<(), Failure> {
-        for sql in [
-            "UPDATE mappings SET removed_at = ?, enabled = 0
-             WHERE destination_id = ? AND removed_at IS NULL",
-            "UPDATE destinations SET removed_at = ?, enabled = 0 WHERE id = ?",
-        ] {
+        for sql in REMOVE_DESTINATION {
             tx.execute(sql, params![self.act.at.as_micros(), id])?;
         }
-        for sql in [
-            "DELETE FROM shared_secrets WHERE destination_id = ?",
-            "DELETE FROM credentials WHERE destination_id = ?",
-            "DELETE FROM connections WHERE destination_id = ?",
-            "DELETE FROM pauses WHERE kind = 'destination' AND subject_id = ?",
-            "DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN
-                (SELECT id FROM mappings WHERE destination_id = ?)",
-            "DELETE FROM receiver_waits WHERE mapping_id IN
-                (SELECT id FROM mappings WHERE destination_id = ?)",
-        ] {
+        for sql in DELETE_OF_DESTINATION {
             tx.execute(sql, params![id])?;
         }
         Ok(())
@@ -261,8 +287,6 @@ impl Applying<'_> {
         // No row of `mappings` is ever deleted.
         let next = "SELECT coalesce(max(id), 0) + 1 FROM mappings";
         let id: i64 = tx.sqlite.one(next, &[], |row| row.get(0))?;
-        // The revision first: the other way round SQLite looks for the mappings that wait for it, and
-        // there is no index on their revision.
         let revision_id = self.insert_revision(tx, id, 1, definition)?;
         tx.execute(
             "INSERT INTO mappings
@@ -320,21 +344,13 @@ impl Applying<'_> {
         destination_id: i64,
         name: &str,
     ) -> Result<(), Failure> {
-        let removed = tx.execute(
-            "UPDATE mappings SET removed_at = ?, enabled = 0
-             WHERE destination_id = ? AND name = ? AND removed_at IS NULL",
-            params![self.act.at.as_micros(), destination_id, name],
-        )?;
+        let removed =
+            tx.execute(REMOVE_MAPPING, params![self.act.at.as_micros(), destination_id, name])?;
         if removed == 0 {
             return Err(StoreError::Conflict.into());
         }
-        let removed = "(SELECT id FROM mappings
-            WHERE destination_id = ? AND name = ? AND removed_at IS NOT NULL)";
-        for sql in [
-            format!("DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN {removed}"),
-            format!("DELETE FROM receiver_waits WHERE mapping_id IN {removed}"),
-        ] {
-            tx.execute(&sql, params![destination_id, name])?;
+        for sql in DELETE_OF_MAPPING {
+            tx.execute(sql, params![destination_id, name])?;
         }
         Ok(())
     }
@@ -404,17 +420,11 @@ fn put_shared_secret(
     retire_at: ServiceTime,
 ) -> Result<(), Failure> {
     let Some(secret) = secret else {
-        tx.execute("DELETE FROM shared_secrets WHERE destination_id = ?", params![destination_id])?;
+        tx.execute(DELETE_SECRETS, params![destination_id])?;
         return Ok(());
     };
-    tx.execute(
-        "DELETE FROM shared_secrets WHERE destination_id = ? AND retires_at IS NOT NULL",
-        params![destination_id],
-    )?;
-    tx.execute(
-        "UPDATE shared_secrets SET retires_at = ? WHERE destination_id = ?",
-        params![retire_at.as_micros(), destination_id],
-    )?;
+    tx.execute(DELETE_RETIRED_SECRET, params![destination_id])?;
+    tx.execute(RETIRE_SECRET, params![retire_at.as_micros(), destination_id])?;
     tx.execute(
         "INSERT INTO shared_secrets (destination_id, sealed_id, key_id, sealed, created_at)
          VALUES (?, ?, ?, ?, ?)",

@@ -8,6 +8,7 @@ use super::claim::FIND_OVERDUE;
 use super::dedup::lookup;
 use super::job_selection::Selection;
 use super::keyset::{KeyRange, Scan};
+use super::pipeline_change;
 use super::scan::{candidates, dead_for, statement_of_deliveries, statement_of_events};
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
@@ -16,11 +17,12 @@ use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};
 use crate::store::{AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatusRange};
 
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_outbox.sql"),
     include_str!("../../../migrations/sqlite/0002_removed.sql"),
     include_str!("../../../migrations/sqlite/0003_service_time.sql"),
     include_str!("../../../migrations/sqlite/0004_pauses_statistics_limits.sql"),
+    include_str!("../../../migrations/sqlite/0005_lookups.sql"),
 ];
 const BOUNDS: KeyRange = KeyRange { floor: 1, before: 9 };
 
@@ -65,6 +67,15 @@ async fn overdue_deliveries_are_found_by_their_index() {
     let by_index =
         "USING INDEX deliveries_overdue (mapping_id=? AND deadline_at>? AND deadline_at<?)";
     assert!(steps.iter().any(|step| step.contains(by_index)), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_destination_is_changed_without_reading_others() {
+    let mut conn = database().await;
+    for sql in pipeline_change::of_destination() {
+        let steps = plan(&mut conn, QueryBuilder::new(sql)).await;
+        assert!(is_bounded(&steps), "{sql}: {steps:?}");
+    }
 }
 
 #[tokio::test]
