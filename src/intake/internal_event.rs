@@ -13,7 +13,6 @@ use super::tenant::Tenant;
 use super::tracking_api::Intake;
 use crate::domain::auth::DestinationPath;
 use crate::domain::event::EventType;
-use crate::domain::source::SourceLimits;
 use crate::json;
 use crate::routing::SourceRoute;
 use crate::store::StoreError;
@@ -51,14 +50,8 @@ impl Intake {
         let routes = self.routes.current();
         let source = routes.source_named(&to.source)?;
         let destination = source.destinations.iter().find(|it| it.name == to.destination)?;
-        Some(Arc::new(SourceRoute {
-            id: source.id,
-            name: source.name.clone(),
-            enabled: source.enabled,
-            // The service's own events do not count.
-            limits: SourceLimits::default(),
-            destinations: vec![Arc::clone(destination)],
-        }))
+        // The service's own events do not count.
+        Some(Arc::new(source.with_only(destination)))
     }
 }
 

@@ -90,16 +90,10 @@ impl OutboxWrite {
         let mut skips = Vec::new();
         if let Some(document) = &document {
             let filter = Integrations::of(document);
-            for destination in source.destinations.iter().filter(|it| it.enabled) {
-                let mut matching = destination
-                    .mappings
-                    .iter()
-                    .filter(|mapping| mapping.enabled && mapping.matches(document));
+            for (destination, mapping) in source.matching(document) {
                 if filter.allows(&destination.name) {
-                    for mapping in matching {
-                        deliveries.push(self.deliver(destination, mapping));
-                    }
-                } else if matching.next().is_some() {
+                    deliveries.push(self.deliver(destination, mapping));
+                } else if skips.last().is_none_or(|it: &Skip| it.destination_id != destination.id) {
                     skips.push(Skip { destination_id: destination.id });
                 }
             }

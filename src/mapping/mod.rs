@@ -103,6 +103,12 @@ impl CompiledMapping {
         }
     }
 
+    /// The trigger.
+    #[must_use]
+    pub const fn trigger(&self) -> &Trigger {
+        &self.trigger
+    }
+
     /// Whether the trigger matches an event's document.
     #[must_use]
     pub fn matches(&self, document: &json::Value<'_>) -> bool {

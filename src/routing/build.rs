@@ -7,8 +7,9 @@ use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::route::{DestinationRoute, MappingRoute, SourceRoute};
+use super::route::{DestinationRoute, MappingRoute};
 use super::snapshot::Routes;
+use super::source::SourceRoute;
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, MappingId, SourceId};
 use crate::domain::mapping::{Mapping, MappingDefinition, UrlValues};
@@ -63,13 +64,7 @@ impl Routes {
         };
         let below = Below::of(pipeline);
         for source in &pipeline.sources {
-            let mut route = SourceRoute {
-                id: source.id,
-                name: source.name.clone(),
-                enabled: source.enabled,
-                limits: source.limits,
-                destinations: Vec::new(),
-            };
+            let mut destinations = Vec::new();
             for destination in below.destinations.get(&source.id).into_iter().flatten().copied() {
                 let keys = Keys {
                     shared_secrets: shared_secrets
@@ -84,8 +79,11 @@ impl Routes {
                 for mapping in &route_of_destination.mappings {
                     routes.mappings.insert(mapping.id, Arc::clone(mapping));
                 }
-                route.destinations.push(Arc::new(route_of_destination));
+                destinations.push(Arc::new(route_of_destination));
             }
+            let name = source.name.clone();
+            let route =
+                SourceRoute::new(source.id, name, source.enabled, source.limits, destinations);
             routes.sources.insert(source.id, Arc::new(route));
         }
         for key in &pipeline.write_keys {

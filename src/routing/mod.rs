@@ -7,9 +7,11 @@ mod integrations;
 mod live;
 mod route;
 mod snapshot;
+mod source;
 
 pub use build::OpenSecret;
 pub use integrations::Integrations;
 pub use live::LiveRoutes;
-pub use route::{DestinationRoute, MappingRoute, SourceRoute};
+pub use route::{DestinationRoute, MappingRoute};
 pub use snapshot::Routes;
+pub use source::SourceRoute;

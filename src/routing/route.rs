@@ -1,5 +1,4 @@
-//! The routes of a snapshot: a source, its destinations, and their mappings with all that an attempt
-//! needs.
+//! The routes of a snapshot: destinations, and their mappings with all that an attempt needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,33 +7,17 @@ use http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 
 use crate::domain::destination::DestinationSettings;
-use crate::domain::id::{DestinationId, MappingId, RevisionId, SourceId};
+use crate::domain::id::{DestinationId, MappingId, RevisionId};
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
 use crate::domain::pause::{Drain, PauseCause};
 use crate::domain::service_time::ServiceTime;
-use crate::domain::source::SourceLimits;
 use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
 
 use super::integrations::Integrations;
-
-/// A source with its destinations.
-#[derive(Debug)]
-pub struct SourceRoute {
-    /// The key.
-    pub id: SourceId,
-    /// The identity.
-    pub name: String,
-    /// A disabled source rejects events.
-    pub enabled: bool,
-    /// What it may send.
-    pub limits: SourceLimits,
-    /// Its destinations.
-    pub destinations: Vec<Arc<DestinationRoute>>,
-}
 
 /// A destination with its mappings.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::route::{MappingRoute, SourceRoute};
+use super::route::MappingRoute;
+use super::source::SourceRoute;
 use crate::domain::digest::sha256;
 use crate::domain::id::{MappingId, SourceId};
 use crate::domain::service_time::ServiceTime;

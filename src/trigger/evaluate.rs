@@ -47,7 +47,7 @@ pub(super) fn unmet(expression: &Expression, document: &Value<'_>) -> Option<Unm
 
 impl Path {
     /// The value at the path's end; none when it is missing.
-    fn find<'d, 'a>(&self, document: &'d Value<'a>) -> Option<&'d Value<'a>> {
+    pub(super) fn find<'d, 'a>(&self, document: &'d Value<'a>) -> Option<&'d Value<'a>> {
         let mut value = document;
         for step in &self.0 {
             value = match value {

@@ -105,5 +105,5 @@ impl Function {
 }
 
 /// The way to a field: one step or more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Path(pub(super) Vec<String>);

@@ -5,6 +5,7 @@
 mod evaluate;
 mod expression;
 mod glob;
+mod index;
 mod lex;
 mod parse;
 mod print;
@@ -13,6 +14,7 @@ use std::fmt;
 
 use crate::json::Value;
 use expression::Expression;
+pub use index::TriggerIndex;
 
 /// The longest trigger, in characters.
 pub const MAX_CHARS: usize = 10_000;

@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mapping", &["domain", "trigger"]),
     ("sender", &["domain"]),
     ("functions", &["domain"]),
-    ("routing", &["domain", "functions", "mapping", "sender", "settings", "store"]),
+    ("routing", &["domain", "functions", "mapping", "sender", "settings", "store", "trigger"]),
     ("outbound_auth", &["domain", "sender", "settings", "store"]),
     ("auth", &["domain", "settings", "store"]),
     ("live", &["domain"]),
