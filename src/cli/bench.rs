@@ -15,6 +15,7 @@ mod goals;
 mod harness;
 mod history;
 mod load;
+mod mappings;
 mod measurement;
 mod neighbours;
 mod process;
@@ -86,6 +87,9 @@ pub struct BenchArgs {
     /// Mappings in `recovery`
     #[arg(long, value_name = "NUMBER", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     mappings: u32,
+    /// Mappings in `mappings`
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    triggers: u32,
     /// Clients that list without a pause in `readers`
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     clients: u32,
@@ -174,6 +178,7 @@ async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Resul
         Scenario::Neighbours => neighbours::run(harness).await,
         Scenario::Fairness => Box::pin(fairness::run(harness)).await,
         Scenario::Functions => functions::run(harness).await,
+        Scenario::Mappings => mappings::run(harness).await,
         Scenario::Soak => soak::run(harness).await,
         Scenario::Readers => readers::run(harness).await,
         Scenario::Rest => rest::run(harness).await,

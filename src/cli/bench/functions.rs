@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::goals::peak_rss;
-use super::harness::{Harness, Outcome, Part};
+use super::harness::{BATCH, Harness, Outcome, Part};
 use super::measurement::{Account, Measurement, quotient};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
@@ -18,7 +18,8 @@ pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioRep
     let plain = harness.one_destination(0, 1).await?;
     let transforming = transforming(harness).await?;
     let whole = harness.whole("without a function");
-    let part = Part { millis: whole.millis / TURNS, ..whole };
+    // In batches: intake bounds neither side.
+    let part = Part { millis: whole.millis / TURNS, batch: BATCH, ..whole };
     let with = Part { name: "with a function", ..part.clone() };
     let mut found = ScenarioReport::of(Scenario::Functions, Account::default());
     let (mut sides, mut baselines) = (Vec::new(), Vec::new());

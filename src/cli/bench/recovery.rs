@@ -5,11 +5,9 @@ use super::harness::{COLLECTING_MS, Harness, Part};
 use super::measurement::{Account, to_f64};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
-use super::service::{self, Destination};
+use super::service;
 use crate::domain::clock::Clock as _;
 
-/// Mappings of a destination.
-const SHARED_BY: u32 = 50;
 const READY_MS: f64 = 1_000.0;
 const ACKNOWLEDGED_P99_MS: f64 = 10.0;
 /// Events a second during the recovery; each has a delivery for every mapping.
@@ -19,13 +17,7 @@ const LATER: u32 = 50_000_000;
 
 pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioReport> {
     let mappings = harness.args.mappings;
-    let destinations: Vec<_> = (0..mappings.div_ceil(SHARED_BY))
-        .map(|number| {
-            let last = mappings.min((number + 1) * SHARED_BY);
-            let paths = (number * SHARED_BY..last).map(|path| format!("/{path}")).collect();
-            Destination { name: format!("receiver-{number}"), paths }
-        })
-        .collect();
+    let destinations = service::destinations(mappings);
     let shape = (harness.args.in_flight, 0);
     let pipeline = service::pipeline(harness.address, &destinations, shape);
     let service = harness.service(&pipeline).await?;

@@ -35,6 +35,8 @@ pub(super) enum Scenario {
     Fairness,
     /// A mapping with a trivial insert function against the same without
     Functions,
+    /// Thousands of mappings of which each event matches one: CPU against few
+    Mappings,
     /// Minutes of load: RSS, WAL and latency stay constant
     Soak,
     /// Clients that list without a pause: WAL and latency stay bounded

@@ -23,6 +23,8 @@ pub(super) const WRITE_KEY: &str = "bench-write-key";
 /// Time limit for the service to become ready.
 const READY: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
+/// Mappings of a destination.
+const SHARED_BY: u32 = 50;
 /// Time limit for shutdown.
 const STOP: Duration = Duration::from_secs(45);
 
@@ -202,6 +204,17 @@ fn settings(address: SocketAddr) -> String {
 pub(super) fn destination(mappings: u32) -> Destination {
     let paths = (0..mappings).map(|number| format!("/{number}")).collect();
     Destination { name: "receiver".to_owned(), paths }
+}
+
+/// Destinations that have these many mappings together, each with its own path.
+pub(super) fn destinations(mappings: u32) -> Vec<Destination> {
+    let numbers = 0..mappings.div_ceil(SHARED_BY);
+    let destination = |number| {
+        let last = mappings.min((number + 1) * SHARED_BY);
+        let paths = (number * SHARED_BY..last).map(|path| format!("/{path}")).collect();
+        Destination { name: format!("receiver-{number}"), paths }
+    };
+    numbers.map(destination).collect()
 }
 
 /// Destinations at `receiver`, all for every event. With a `batch_size` deliveries share requests.
