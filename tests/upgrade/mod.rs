@@ -146,8 +146,20 @@ const STOPPED_AT_4: Timestamp = Timestamp::from_micros(1_795_779_834_137_195);
 
 #[tokio::test]
 async fn a_database_of_schema_version_4_opens_with_its_pause_and_delivers_when_it_is_resumed() {
+    opens_paused_and_delivers(4, STOPPED_AT_4).await;
+}
+
+/// After the service that wrote version 5's file was stopped.
+const STOPPED_AT_5: Timestamp = Timestamp::from_micros(1_795_790_624_137_450);
+
+#[tokio::test]
+async fn a_database_of_schema_version_5_opens_with_its_pause_and_delivers_when_it_is_resumed() {
+    opens_paused_and_delivers(5, STOPPED_AT_5).await;
+}
+
+async fn opens_paused_and_delivers(version: i64, opened_at: Timestamp) {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    let app = start_on(4, STOPPED_AT_4).await;
+    let app = start_on(version, opened_at).await;
     app.apply(json!({"sources": [{"name": "website", "write_key": "kept", "destinations": [{
         "name": "warehouse",
         "shared_secret": "kept",
