@@ -7,7 +7,7 @@ SEGMENT := tests/segment
 METRICS := tests/metrics
 BROWSER := tests/web
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dev bench clean
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ browser: ## Install the browser for the tests of the UI
 	@$(BROWSER)/install
 
 build: ## Build the release binary
-	$(CARGO) build --profile dist
+	$(CARGO) build --profile dist --locked
+
+dist: build ## Package it: a tar archive, a Debian package, an SBOM and checksums
+	deploy/package
 
 dev: ## Run a temporary service with sample events
 	$(CARGO) run --release -- dev

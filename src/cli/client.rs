@@ -34,6 +34,30 @@ pub struct Client {
     base: String,
 }
 
+/// Whether a service is ready.
+#[derive(Debug, Serialize)]
+pub(super) struct Readiness {
+    /// Why it is not.
+    pub(super) not_ready: Option<String>,
+}
+
+/// Asks the service whether it is ready, without a token.
+///
+/// # Errors
+/// When settings are wrong, or there is no answer.
+pub(super) async fn readiness(globals: &Globals) -> anyhow::Result<Readiness> {
+    let settings = globals.settings(&SettingFlags::default())?.settings;
+    let client = ApiClient::new(&base_url(globals, &settings), None).map_err(unreachable)?;
+    let asked = client.request(Method::GET, "/readyz", HeaderMap::new(), Bytes::new());
+    let answer = asked.await.map_err(unreachable)?;
+    if answer.status == StatusCode::OK {
+        return Ok(Readiness { not_ready: None });
+    }
+    let words = String::from_utf8_lossy(&answer.body);
+    let why = words.trim().trim_start_matches("not ready: ").to_owned();
+    Ok(Readiness { not_ready: Some(why) })
+}
+
 impl Client {
     /// The service that the flags, the environment or the settings name.
     ///

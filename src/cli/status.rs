@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::failure::exit;
 use super::globals::Globals;
 use super::output::{Table, painted, plain};
@@ -10,7 +10,11 @@ use crate::service::status::{LimitedSourceView, StatusView};
 
 /// Show the service's status; fails when it is not ready.
 #[derive(Debug, clap::Args)]
-pub struct StatusArgs {}
+pub struct StatusArgs {
+    /// Ask only whether it is ready, which needs no token
+    #[arg(long)]
+    ready: bool,
+}
 
 impl StatusArgs {
     /// Runs the verb.
@@ -18,6 +22,9 @@ impl StatusArgs {
     /// # Errors
     /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        if self.ready {
+            return readiness(globals).await;
+        }
         let client = Client::of(globals)?;
         let status: StatusView = client.get("/status", &[]).await?;
         let code = if status.not_ready.is_none() { 0 } else { exit::FAILED };
@@ -67,6 +74,18 @@ impl StatusArgs {
         held_lines(&status).into_iter().try_for_each(|line| out.line(line))?;
         Ok(code.into())
     }
+}
+
+async fn readiness(globals: &Globals) -> anyhow::Result<ExitCode> {
+    let found = client::readiness(globals).await?;
+    let mut out = globals.output();
+    if out.is_json() {
+        out.json(&found)?;
+    } else {
+        let why = found.not_ready.as_deref();
+        out.line(why.map_or_else(|| painted("ready"), |why| format!("not ready: {}", plain(why))))?;
+    }
+    Ok(if found.not_ready.is_none() { ExitCode::SUCCESS } else { exit::FAILED.into() })
 }
 
 /// Backlogs of pauses, waits for receivers, and mappings that do not compile.
