@@ -33,6 +33,7 @@ mod page;
 mod pauses;
 mod pipeline;
 mod problem;
+mod pruning;
 mod query;
 mod request_id;
 mod resource;
@@ -134,6 +135,7 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(inspectors::list))
         .routes(routes!(inspectors::show, inspectors::set, inspectors::forget))
         .routes(routes!(inspectors::stream))
+        .routes(routes!(pruning::prune))
         .routes(routes!(status::show))
         .routes(routes!(status::doctor))
 }

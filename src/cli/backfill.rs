@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::client::Client;
+use super::failure::exit;
 use super::globals::Globals;
-use super::jobs::{JobArgs, confirm, counted, follow, tell};
+use super::jobs::{JobArgs, PREVIEW, confirm, counted, follow, tell};
 use super::output::plain;
 use super::selection::time;
 use crate::service::backfills::{BackfillPreview, BackfillRequest};
@@ -62,9 +63,9 @@ impl BackfillArgs {
             }
             if preview.matched == 0 && !preview.more {
                 out.remark("no events match: nothing to do")?;
-                return Ok(ExitCode::SUCCESS);
+                return Ok(exit::NOT_FOUND.into());
             }
-            confirm("make", &count)?;
+            confirm(&format!("make {count} deliveries?"), PREVIEW)?;
         }
         request.dry_run = false;
         let job: JobView = client.post(PATH, &request).await?;

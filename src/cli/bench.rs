@@ -26,6 +26,7 @@ mod recovery;
 mod redrive;
 mod report;
 mod rest;
+mod retention;
 mod scenario;
 mod service;
 mod soak;
@@ -182,6 +183,7 @@ async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Resul
         Scenario::Soak => soak::run(harness).await,
         Scenario::Readers => readers::run(harness).await,
         Scenario::Rest => rest::run(harness).await,
+        Scenario::Retention => Box::pin(retention::run(harness)).await,
         Scenario::Recovery => Box::pin(recovery::run(harness)).await,
     }
 }

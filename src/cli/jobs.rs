@@ -13,7 +13,7 @@ use super::deliveries;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted, plain};
-use crate::domain::job::JobAction;
+use crate::domain::job::{JobAction, JobState};
 use crate::service::jobs::{JobRequest, JobView, PreviewView};
 use crate::service::page::Page;
 
@@ -160,9 +160,10 @@ impl JobArgs {
             }
             if preview.matched == 0 {
                 out.remark("no deliveries match: nothing to do")?;
-                return Ok(ExitCode::SUCCESS);
+                return Ok(exit::NOT_FOUND.into());
             }
-            confirm(asking.verb, &counted(preview.matched, preview.more))?;
+            let count = counted(preview.matched, preview.more);
+            confirm(&format!("{} {count} deliveries?", asking.verb), PREVIEW)?;
         }
         request.dry_run = false;
         let job: JobView = client.post(asking.path, &request).await?;
@@ -190,13 +191,13 @@ fn tell_preview(out: &mut Output, verb: &str, preview: &PreviewView) -> anyhow::
     Ok(())
 }
 
+/// How a job goes on without a terminal.
+pub(super) const PREVIEW: &str = "pass --yes, or preview it with --dry-run";
+
 /// Asks for confirmation on a terminal; otherwise `--yes` is required.
-pub(super) fn confirm(verb: &str, matched: &str) -> anyhow::Result<()> {
-    let question = format!("{verb} {matched} deliveries?");
+pub(super) fn confirm(question: &str, hint: &'static str) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::usage(question)
-            .hint("pass --yes, or preview it with --dry-run")
-            .into());
+        return Err(Failure::usage(question).hint(hint).into());
     }
     write!(std::io::stderr(), "{question} [y/N] ")?;
     let mut answer = String::new();
@@ -225,7 +226,8 @@ pub(super) async fn follow(
         return Err(Failure::new(exit::INTERRUPTED, "the job continues").hint(hint).into());
     };
     tell(out, &job)?;
-    Ok(ExitCode::SUCCESS)
+    let is_idle = job.matched == 0 && job.done == 0 && job.state == JobState::Done.as_str();
+    Ok(if is_idle { exit::NOT_FOUND.into() } else { ExitCode::SUCCESS })
 }
 
 async fn until_ended(

@@ -31,6 +31,7 @@ pub mod migrate;
 mod output;
 pub mod pause;
 mod pipeline_file;
+pub mod prune;
 pub mod redrive;
 pub mod render;
 mod selection;
@@ -109,6 +110,8 @@ enum Verb {
     Backfill(Box<backfill::BackfillArgs>),
     /// List redrives, discards and backfills, or show, follow or cancel one
     Jobs(jobs::JobsArgs),
+    /// Remove events past their retention, or past a shorter age
+    Prune(prune::PruneArgs),
     /// Render a mapping for an event: show the request, or send it as a test
     Test(test::TestArgs),
     /// List the audit log, or verify its hash chain
@@ -154,6 +157,7 @@ impl Verb {
             Self::Discard(args) => args.run(globals).await,
             Self::Backfill(args) => args.run(globals).await,
             Self::Jobs(args) => args.run(globals).await,
+            Self::Prune(args) => args.run(globals).await,
             Self::Test(args) => args.run(globals).await,
             Self::Audit(args) => args.run(globals).await,
             Self::Tokens(args) => args.run(globals).await,

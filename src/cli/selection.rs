@@ -1,10 +1,9 @@
 //! Filters on deliveries, shared by lists and jobs.
 
-use std::time::Duration;
-
 use super::failure::Failure;
 use crate::domain::clock::{Clock as _, SystemClock, Timestamp};
 use crate::domain::delivery::Reason;
+use crate::domain::duration_text::parse_duration;
 use crate::domain::event::EventType;
 
 /// The choices, as help lists them.
@@ -94,7 +93,7 @@ pub(super) fn time(flag: &str, given: Option<&str>) -> Result<Option<String>, Fa
     if Timestamp::parse_iso(text).is_some() {
         return Ok(Some(text.to_owned()));
     }
-    let ago = span(text).ok_or_else(|| {
+    let ago = parse_duration(text).ok_or_else(|| {
         Failure::usage(format!("{flag} should be a time or how long ago, not {text:?}"))
             .hint("write 2026-03-01T12:00:00Z, or 30s, 90m, 2h, 7d")
     })?;
@@ -106,36 +105,9 @@ pub(super) fn ahead(flag: &str, text: &str) -> Result<String, Failure> {
     if Timestamp::parse_iso(text).is_some() {
         return Ok(text.to_owned());
     }
-    let span = span(text).ok_or_else(|| {
+    let ahead = parse_duration(text).ok_or_else(|| {
         Failure::usage(format!("{flag} should be a time or how far from now, not {text:?}"))
             .hint("write 2030-01-31T00:00:00Z, or 90m, 2h, 30d")
     })?;
-    Ok((SystemClock::new().now() + span).to_iso())
-}
-
-fn span(text: &str) -> Option<Duration> {
-    let unit = text.chars().last()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    Some(Duration::from_secs(count.checked_mul(seconds)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_are_read_with_their_unit() {
-        assert_eq!(span("90m"), Some(Duration::from_secs(5_400)));
-        assert_eq!(span("7d"), Some(Duration::from_secs(604_800)));
-        for wrong in ["", "h", "2", "2w", "-1h", "1.5h", "2ö"] {
-            assert_eq!(span(wrong), None, "{wrong}");
-        }
-    }
+    Ok((SystemClock::new().now() + ahead).to_iso())
 }

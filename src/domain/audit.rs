@@ -53,11 +53,13 @@ pub enum Action {
     RefuseSignIn,
     /// The ledger was corrected by counted deliveries.
     RepairLedger,
+    /// Events past an age were removed.
+    Prune,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Create,
         Self::Change,
         Self::Remove,
@@ -80,6 +82,7 @@ impl Action {
         Self::SignOut,
         Self::RefuseSignIn,
         Self::RepairLedger,
+        Self::Prune,
     ];
 
     /// The name in tables, URLs and logs.
@@ -108,6 +111,7 @@ impl Action {
             Self::SignOut => "sign_out",
             Self::RefuseSignIn => "refuse_sign_in",
             Self::RepairLedger => "repair_ledger",
+            Self::Prune => "prune",
         }
     }
 

@@ -15,6 +15,7 @@ pub mod delivery_ports;
 pub mod destination;
 pub mod digest;
 pub mod document;
+pub mod duration_text;
 pub mod error_chain;
 pub mod event;
 pub mod event_type;

@@ -2,26 +2,23 @@
 //! schedule.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::clock_steps::ClockSteps;
+use super::retention::Retention;
 use crate::alerts::Alerts;
 use crate::auth::Authenticator;
 use crate::delivery::Dispatcher;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
-use crate::store::{EngineDuty, Jobs, Maintenance, PruneRequest, StoreError};
+use crate::store::{EngineDuty, Jobs, Maintenance, StoreError};
 
 /// Deliveries of removed mappings that one write step ends.
 const REMOVED_BATCH: u32 = 128;
 /// Rows of statistics that one write step rolls up.
 const ROLLED_UP_BATCH: u32 = 128;
-/// Events pruned in one write step.
-const PRUNE_BATCH: u32 = 64;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the duties run on.
 #[derive(Clone)]
@@ -46,10 +43,8 @@ pub struct Duties {
     pub node_id: NodeId,
     /// Retires rotated shared secrets.
     pub secrets: Arc<dyn RetireSecrets>,
-    /// Retention of settled deliveries, in days.
-    pub retention_days: u32,
-    /// Retention of dead letters, in days.
-    pub dead_retention_days: u32,
+    /// Removes what is past its retention.
+    pub retention: Retention,
     /// Cancelled at shutdown; ends long duties.
     pub stopping: CancellationToken,
 }
@@ -144,30 +139,7 @@ impl Duties {
     /// # Errors
     /// When the store fails; earlier batches stay pruned.
     pub async fn prune(self) -> Result<(), StoreError> {
-        if !self.clock_steps.may_delete() {
-            tracing::warn!("nothing is pruned within an hour of a large step of the clock");
-            return Ok(());
-        }
-        let now = self.clock.service_now();
-        let request = PruneRequest {
-            settled_before: now - DAY * self.retention_days,
-            dead_before: now - DAY * self.dead_retention_days,
-            limit: PRUNE_BATCH,
-        };
-        let mut events = 0;
-        while !self.stopping.is_cancelled() {
-            let pruned = self.store.prune(request).await?;
-            events += pruned.events;
-            if !pruned.more {
-                break;
-            }
-            // Deliveries have priority: between two batches the writer serves its queue.
-            tokio::task::yield_now().await;
-        }
-        if events > 0 {
-            tracing::info!(events, "pruned events past their retention");
-        }
-        Ok(())
+        self.retention.run().await
     }
 
     /// Retires shared secrets whose rotation overlap has ended.

@@ -5,9 +5,11 @@ mod backfill;
 mod clock_steps;
 mod duties;
 mod job_runner;
+mod retention;
 mod schedule;
 
 pub use clock_steps::ClockSteps;
 pub use duties::{Duties, RetireSecrets};
 pub use job_runner::JobRunner;
+pub use retention::{Ages, Retention, RetentionError};
 pub use schedule::Schedule;

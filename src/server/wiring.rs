@@ -18,7 +18,7 @@ use crate::domain::source_limiter::SourceLimiter;
 use crate::inspector::Inspectors;
 use crate::intake::{Intake, IntakeParts};
 use crate::live::{Feed, LiveEvent, StreamLimit};
-use crate::maintenance::{ClockSteps, Duties};
+use crate::maintenance::{Ages, ClockSteps, Duties, Retention};
 use crate::pipeline::{Editor, Turns};
 use crate::routing::LiveRoutes;
 use crate::service::Service;
@@ -96,8 +96,18 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
         clock_steps: components.clock_steps.clone(),
         node_id: components.node_id,
         secrets: Arc::clone(&components.node) as _,
-        retention_days: parts.settings.retention_days,
-        dead_retention_days: parts.settings.dead_retention_days,
+        retention: retention(parts, components),
+        stopping: components.node.stopping.clone(),
+    }
+}
+
+fn retention(parts: &AppParts, components: &Components) -> Retention {
+    let settings = &parts.settings;
+    Retention {
+        store: components.store.clone(),
+        clock: Arc::clone(&parts.clock),
+        clock_steps: components.clock_steps.clone(),
+        ages: Ages { settled: settings.retention, dead: settings.dead_retention },
         stopping: components.node.stopping.clone(),
     }
 }
@@ -137,6 +147,7 @@ pub(super) fn service(
         live,
         limiter: Arc::clone(&components.limiter),
         streams: StreamLimit::default(),
+        retention: retention(parts, components),
         inspectors,
         started_at: parts.clock.now(),
     })

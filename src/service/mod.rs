@@ -11,6 +11,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::source_limiter::SourceLimiter;
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent, StreamLimit, TooManyStreams};
+use crate::maintenance::Retention;
 use crate::outbound_auth::Authorizer;
 use crate::pipeline::{ApplyError, Editor, FieldError, NotActive};
 use crate::settings::Settings;
@@ -37,6 +38,7 @@ pub mod page;
 pub mod parameters;
 pub mod pauses;
 pub mod preview;
+pub mod pruning;
 pub mod resources;
 pub mod revisions;
 mod scope;
@@ -75,6 +77,8 @@ pub struct Service {
     pub limiter: Arc<SourceLimiter>,
     /// The live streams that are open.
     pub streams: StreamLimit,
+    /// Removes what is past its retention.
+    pub retention: Retention,
     /// The inspectors; none where the settings disable them.
     pub inspectors: Option<Arc<Inspectors>>,
     /// When the process started.

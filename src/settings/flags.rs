@@ -3,7 +3,7 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::table::{SETTINGS, Setting};
+use super::table::{FORMER_NAMES, SETTINGS, Setting};
 use super::values::Settings;
 
 /// Settings whose flag is global, defined in `cli`.
@@ -23,6 +23,10 @@ pub struct SettingFlags {
 impl clap::Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
         let defaults = Settings::default();
+        let command = FORMER_NAMES.iter().fold(command, |command, former| {
+            let flag = former.name.replace('_', "-");
+            command.arg(Arg::new(former.name).long(flag).value_name("DAYS").hide(true))
+        });
         flagged().fold(command, |command, setting| {
             let help = format!(
                 "{} [default: {}]",
@@ -52,11 +56,10 @@ impl clap::FromArgMatches for SettingFlags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.given = flagged()
-            .filter_map(|setting| {
-                let value = matches.get_one::<String>(setting.name)?;
-                Some((setting.name, value.clone()))
-            })
+        let former = FORMER_NAMES.iter().map(|former| former.name);
+        self.given = former
+            .chain(flagged().map(|setting| setting.name))
+            .filter_map(|name| Some((name, matches.get_one::<String>(name)?.clone())))
             .collect();
         Ok(())
     }

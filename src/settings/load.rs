@@ -11,9 +11,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigFault, nearest};
 use super::secrets::decode_key;
-use super::table::{Kind, SETTINGS, Setting, network};
+use super::table::{FORMER_NAMES, FormerName, Kind, SETTINGS, Setting, network};
 use super::values::Settings;
 use crate::domain::delivery_ports::DeliveryPorts;
+use crate::domain::duration_text::parse_duration;
 
 /// The file that is read if it exists and none is named.
 const DEFAULT_FILE: &str = "postrider.toml";
@@ -106,10 +107,10 @@ enum Value<'a> {
     Other(String),
 }
 
-/// Whether a value is a URL with a user name or password, which an error must not show.
-fn has_userinfo(value: &Value<'_>) -> bool {
+/// Whether a value is a URL with a user name, a password or a query, which an error must not show.
+fn may_have_secret(value: &Value<'_>) -> bool {
     let text = value.shown();
-    text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
+    text.split_once("://").is_some_and(|(_, rest)| rest.contains(['@', '?', '#']))
 }
 
 impl Reading {
@@ -135,13 +136,17 @@ impl Reading {
     }
 
     fn file_entry(&mut self, name: &str, value: &Spanned<DeValue<'_>>, origin: Origin) {
+        let value = file_value(value.get_ref());
+        if let Some(former) = FORMER_NAMES.iter().find(|former| former.name == name) {
+            return self.set_days(former, value, origin);
+        }
         match SETTINGS.iter().find(|setting| setting.name == name) {
             Some(setting) if setting.is_secret() => self.faults.push(ConfigFault::Misplaced {
                 place: origin.to_string(),
                 name: setting.name,
                 variable: setting.variable(),
             }),
-            Some(setting) => self.set(setting, file_value(value.get_ref()), origin),
+            Some(setting) => self.set(setting, value, origin),
             None => self.faults.push(ConfigFault::Unknown {
                 place: origin.to_string(),
                 name: name.to_owned(),
@@ -155,6 +160,14 @@ impl Reading {
         let names: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
         for (variable, value) in variables {
             if !variable.starts_with("POSTRIDER_") || OTHER_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            let former = |it: &&FormerName| {
+                variable.strip_prefix("POSTRIDER_") == Some(&it.name.to_ascii_uppercase())
+            };
+            if let Some(former) = FORMER_NAMES.iter().find(former) {
+                let value = Value::Text(Cow::Borrowed(value));
+                self.set_days(former, value, Origin::Variable(variable.clone()));
                 continue;
             }
             match SETTINGS.iter().zip(&names).find(|(_, name)| *name == variable) {
@@ -179,6 +192,10 @@ impl Reading {
 
     fn flags(&mut self, flags: &[(&'static str, String)]) {
         for (name, value) in flags {
+            if let Some(former) = FORMER_NAMES.iter().find(|former| former.name == *name) {
+                let origin = Origin::Flag(former.name.replace('_', "-"));
+                self.set_days(former, Value::Text(Cow::Borrowed(value)), origin);
+            }
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == *name) {
                 let origin = Origin::Flag(setting.flag());
                 self.set(setting, Value::Text(Cow::Borrowed(value)), origin);
@@ -195,11 +212,25 @@ impl Reading {
                 place: origin.to_string(),
                 name: setting.name,
                 expected,
-                value: if setting.is_secret() || has_userinfo(&value) {
+                value: if setting.is_secret() || may_have_secret(&value) {
                     "the given value".to_owned()
                 } else {
                     value.shown()
                 },
+            }),
+        }
+    }
+
+    /// Sets a duration by its former name, in days.
+    fn set_days(&mut self, former: &'static FormerName, value: Value<'_>, origin: Origin) {
+        let Some(setting) = SETTINGS.iter().find(|it| it.name == former.setting) else { return };
+        match value.number().map(|days| Value::Text(Cow::Owned(format!("{days}d")))) {
+            Some(days) => self.set(setting, days, origin),
+            None => self.faults.push(ConfigFault::Invalid {
+                place: origin.to_string(),
+                name: former.name,
+                expected: "a whole number of days".to_owned(),
+                value: value.shown(),
             }),
         }
     }
@@ -231,6 +262,11 @@ fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Resul
                 return Err(refused());
             }
             set(settings, number);
+        }
+        Kind::Duration { min, max, set, .. } => {
+            let Value::Text(text) = value else { return Err(refused()) };
+            let duration = parse_duration(text).filter(|it| (*min..=*max).contains(it));
+            set(settings, duration.ok_or_else(refused)?);
         }
         Kind::Text { set, .. } => {
             let Value::Text(text) = value else { return Err(refused()) };

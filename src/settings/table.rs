@@ -2,12 +2,31 @@
 //! `--print-config` and the help texts are derived from it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::values::{LogFormat, Settings};
 use crate::domain::auth::DestinationPath;
-use crate::domain::invisible::invisible_in_url;
+use crate::domain::duration_text::duration_text;
+use crate::domain::invisible::first_invisible;
+
+const SECOND: Duration = Duration::from_secs(1);
+const CENTURY: Duration = Duration::from_secs(36_500 * 86_400);
+
+/// A setting's former name, whose value was a number of days.
+#[derive(Debug)]
+pub(super) struct FormerName {
+    pub(super) name: &'static str,
+    /// The setting that it sets now.
+    pub(super) setting: &'static str,
+}
+
+/// The former names: they are still read.
+pub(super) const FORMER_NAMES: [FormerName; 2] = [
+    FormerName { name: "retention_days", setting: "retention" },
+    FormerName { name: "dead_retention_days", setting: "dead_retention" },
+];
 
 /// One setting.
 #[derive(Debug)]
@@ -25,6 +44,13 @@ pub struct Setting {
 pub(super) enum Kind {
     /// An integer within inclusive limits.
     Number { min: u64, max: u64, set: fn(&mut Settings, u64), get: fn(&Settings) -> u64 },
+    /// A duration within inclusive limits, as a whole number and a unit.
+    Duration {
+        min: Duration,
+        max: Duration,
+        set: fn(&mut Settings, Duration),
+        get: fn(&Settings) -> Duration,
+    },
     /// A string; `set` gives `None` when it is invalid.
     Text { expected: &'static str, set: fn(&mut Settings, &str) -> Option<()>, get: Show },
     /// `true` or `false`.
@@ -71,6 +97,10 @@ impl Setting {
     pub fn expected(&self) -> String {
         match &self.kind {
             Kind::Number { min, max, .. } => format!("a whole number from {min} to {max}"),
+            Kind::Duration { min, max, .. } => {
+                let (min, max) = (duration_text(*min), duration_text(*max));
+                format!("a whole number with a unit, such as 12h or 30d, from {min} to {max}")
+            }
             Kind::Text { expected, .. } => (*expected).to_owned(),
             Kind::Switch { .. } => "true or false".to_owned(),
             Kind::Networks => {
@@ -88,6 +118,7 @@ impl Setting {
     pub fn show(&self, settings: &Settings) -> String {
         match &self.kind {
             Kind::Number { get, .. } => get(settings).to_string(),
+            Kind::Duration { get, .. } => format!("\"{}\"", duration_text(get(settings))),
             Kind::Switch { get, .. } => get(settings).to_string(),
             Kind::Text { get, .. } => serde_json::Value::from(get(settings)).to_string(),
             Kind::Networks => {
@@ -124,7 +155,7 @@ fn public_url(text: &str) -> Option<Option<String>> {
     if text.is_empty() {
         return Some(None);
     }
-    let url = url::Url::parse(text).ok().filter(|_| invisible_in_url(text).is_none())?;
+    let url = url::Url::parse(text).ok().filter(|_| first_invisible(text).is_none())?;
     let is_base = matches!(url.scheme(), "http" | "https")
         && url.host().is_some()
         && url.port() != Some(0)
@@ -173,6 +204,21 @@ macro_rules! number {
     };
 }
 
+macro_rules! duration {
+    ($name:ident, $min:expr, $max:expr, $help:expr) => {
+        Setting {
+            name: stringify!($name),
+            help: $help,
+            kind: Kind::Duration {
+                min: $min,
+                max: $max,
+                set: |settings, duration| settings.$name = duration,
+                get: |settings| settings.$name,
+            },
+        }
+    };
+}
+
 macro_rules! text {
     ($name:ident, $expected:expr, $read:expr, $show:expr, $help:expr) => {
         Setting {
@@ -205,7 +251,12 @@ fn printable(text: &str) -> Option<String> {
 }
 
 fn log_targets(text: &str) -> Option<String> {
-    text.parse::<tracing_subscriber::filter::Targets>().ok().and_then(|_| non_empty(text))
+    // A word without a level would be a target, and everything else silent: `--log foo`.
+    let is_level = |part: &str| part.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let has_level =
+        |part: &str| part.rsplit('=').next().is_some_and(|level| is_level(level.trim()));
+    let targets = text.parse::<tracing_subscriber::filter::Targets>().ok();
+    targets.filter(|_| text.split(',').all(has_level)).and_then(|_| non_empty(text))
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {
@@ -309,8 +360,13 @@ pub static SETTINGS: &[Setting] = &[
         8_760,
         "How long a rotated shared secret keeps signing beside its successor"
     ),
-    number!(retention_days, 1, 36_500, "Retention of settled deliveries and their events"),
-    number!(dead_retention_days, 1, 36_500, "Retention of dead letters"),
+    duration!(
+        retention,
+        SECOND,
+        CENTURY,
+        "Retention of settled deliveries and their events; de-duplication has its own"
+    ),
+    duration!(dead_retention, SECOND, CENTURY, "Retention of dead letters"),
     text!(
         alert_destination,
         "source/destination, or nothing",

@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use crate::domain::auth::DestinationPath;
 use crate::domain::delivery_ports::DeliveryPorts;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// Settings in force. Durations and sizes carry their unit in the name.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -51,10 +53,10 @@ pub struct Settings {
     pub mappings_per_destination: u32,
     /// How long a rotated shared secret keeps signing beside its successor, in hours.
     pub secret_overlap_hours: u32,
-    /// Retention of settled deliveries, in days.
-    pub retention_days: u32,
-    /// Retention of dead letters, in days.
-    pub dead_retention_days: u32,
+    /// Retention of settled deliveries and their events.
+    pub retention: Duration,
+    /// Retention of dead letters.
+    pub dead_retention: Duration,
     /// The destination that alerts are delivered to; none: alerts are only logged and counted.
     pub alert_destination: Option<DestinationPath>,
     /// Dead letters of a destination within an hour that raise an alert; 0: never.
@@ -123,8 +125,8 @@ impl Default for Settings {
             user_agent: concat!("Postrider/", env!("CARGO_PKG_VERSION")).to_owned(),
             mappings_per_destination: 50,
             secret_overlap_hours: 24,
-            retention_days: 30,
-            dead_retention_days: 90,
+            retention: 30 * DAY,
+            dead_retention: 90 * DAY,
             alert_destination: None,
             alert_dead_letters_per_hour: 100,
             otlp_endpoint: None,

@@ -61,14 +61,14 @@ fn usage_errors_exit_with_code_2() {
 #[test]
 fn settings_are_printed_with_their_origins() {
     let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("postrider.toml"), "retention_days = 3\n").unwrap();
+    std::fs::write(folder.path().join("postrider.toml"), "retention = '3d'\n").unwrap();
     let (code, stdout, _) = run(&folder, &["serve", "--print-config", "--log", "warn"]);
     assert_eq!(code, 0);
     let origin = |name: &str| {
         let line = stdout.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_once("  # ").unwrap().1.trim().to_owned()
     };
-    assert_eq!(origin("retention_days"), "postrider.toml:1");
+    assert_eq!(origin("retention"), "postrider.toml:1");
     assert_eq!(origin("log ="), "--log");
     assert_eq!(origin("listen"), "default");
 }

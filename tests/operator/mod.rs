@@ -11,6 +11,7 @@ mod jobs;
 mod lists;
 mod pauses;
 mod pipeline_changes;
+mod pruning;
 mod renames;
 pub(crate) mod render;
 mod resources;

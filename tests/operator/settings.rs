@@ -1,6 +1,7 @@
 //! Settings: precedence, origins, and errors.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use postrider::settings::{Given, Loaded, Origin, load};
 use tempfile::TempDir;
@@ -40,15 +41,15 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn flags_override_variables_and_variables_override_the_file() {
-    let file = file("listen = '127.0.0.1:1'\nlog = 'warn'\nretention_days = 7\n");
+    let file = file("listen = '127.0.0.1:1'\nlog = 'warn'\nretention = '7d'\n");
     let environment = [("POSTRIDER_LISTEN", "127.0.0.1:2"), ("POSTRIDER_LOG", "debug")];
     let loaded = read(&file, &environment, &[("listen", "127.0.0.1:3")]).unwrap();
     assert_eq!(loaded.settings.listen, "127.0.0.1:3");
     assert_eq!(loaded.settings.log, "debug");
-    assert_eq!(loaded.settings.retention_days, 7);
+    assert_eq!(loaded.settings.retention, Duration::from_secs(7 * 86_400));
     assert_eq!(loaded.origins["listen"], Origin::Flag("listen".to_owned()));
     assert_eq!(loaded.origins["log"], Origin::Variable("POSTRIDER_LOG".to_owned()));
-    assert_eq!(loaded.origins["retention_days"], Origin::File { path: file.path.clone(), line: 3 });
+    assert_eq!(loaded.origins["retention"], Origin::File { path: file.path.clone(), line: 3 });
     assert!(!loaded.origins.contains_key("user_agent"), "it is a default");
 }
 
@@ -88,6 +89,17 @@ fn urls_with_invisible_characters_or_port_0_are_refused() {
 }
 
 #[test]
+fn a_url_that_may_have_a_secret_is_not_quoted() {
+    for url in ["http://u:hunter2@a.test/?", "http://a.test/?key=hunter2", "ftp://a.test/#hunter2"]
+    {
+        for name in ["public_url", "otlp_endpoint", "database"] {
+            let fault = refused(&format!("{name} = \"{url}\""));
+            assert!(fault.ends_with(", not the given value"), "{fault}");
+        }
+    }
+}
+
+#[test]
 fn delivery_ports_are_a_list_of_ports_and_ranges() {
     let ports =
         |text: &str| read(&file(text), &[], &[]).unwrap().settings.delivery_ports.to_string();
@@ -102,13 +114,53 @@ fn delivery_ports_are_a_list_of_ports_and_ranges() {
 }
 
 #[test]
+fn retention_is_a_duration_and_its_former_name_counts_days() {
+    let retention = |loaded: &Loaded| {
+        (loaded.settings.retention.as_secs(), loaded.settings.dead_retention.as_secs())
+    };
+    const DAY: u64 = 86_400;
+    let defaults = read(&file(""), &[], &[]).unwrap();
+    assert_eq!(retention(&defaults), (30 * DAY, 90 * DAY));
+    let given = file("retention = '90s'\ndead_retention_days = 7\n");
+    let loaded = read(&given, &[], &[]).unwrap();
+    assert_eq!(retention(&loaded), (90, 7 * DAY));
+    let shown = loaded.to_string();
+    assert!(shown.contains("\nretention = \"90s\""), "{shown}");
+    assert!(shown.contains("\ndead_retention = \"7d\""), "{shown}");
+    let variables = [("POSTRIDER_RETENTION_DAYS", "3"), ("POSTRIDER_DEAD_RETENTION", "36h")];
+    let loaded = read(&given, &variables, &[]).unwrap();
+    assert_eq!(retention(&loaded), (3 * DAY, 36 * 3_600), "variables come after the file");
+    let loaded = read(&given, &variables, &[("retention_days", "2")]).unwrap();
+    assert_eq!(retention(&loaded), (2 * DAY, 36 * 3_600), "flags come last");
+    insta::assert_snapshot!(refused("retention = 30\ndead_retention = '1w'"), @r#"
+    postrider.toml:1: retention should be a whole number with a unit, such as 12h or 30d, from 1s to 36500d, not 30
+    postrider.toml:2: dead_retention should be a whole number with a unit, such as 12h or 30d, from 1s to 36500d, not "1w"
+    "#);
+    insta::assert_snapshot!(refused("retention_days = 0\ndead_retention_days = '1h'"), @r#"
+    postrider.toml:1: retention should be a whole number with a unit, such as 12h or 30d, from 1s to 36500d, not "0d"
+    postrider.toml:2: dead_retention_days should be a whole number of days, not "1h"
+    "#);
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    for good in ["info", "warn,postrider=debug", "off", "postrider::delivery=trace"] {
+        assert!(read(&file(&format!("log = '{good}'")), &[], &[]).is_ok(), "{good}");
+    }
+    for wrong in ["foo", "warn,postrider", "", "postrider=loud"] {
+        let fault = refused(&format!("log = '{wrong}'"));
+        assert!(fault.contains("log should be a level such as info"), "{fault}");
+    }
+}
+
+#[test]
 fn every_invalid_setting_is_reported_at_once() {
     let text = "listen = 5\nlisten_on = 'x'\nretention_days = -1\nsecret_key = 'x'\n\
                 database = 'postgres://h/d'\nlog_format = 'xml'\nallow_networks = ['nowhere']\n";
     insta::assert_snapshot!(refused(text), @r#"
     postrider.toml:1: listen should be an address and port such as 127.0.0.1:8080, not 5
     postrider.toml:2: there is no setting listen_on; did you mean listen?
-    postrider.toml:3: retention_days should be a whole number from 1 to 36500, not -1
+    postrider.toml:3: retention_days should be a whole number of days, not -1
     postrider.toml:4: secret_key is a secret: give it as POSTRIDER_SECRET_KEY in the environment only
     postrider.toml:5: database should be sqlite:// and a path (this version has no PostgreSQL), not "postgres://h/d"
     postrider.toml:6: log_format should be auto, text or json, not "xml"

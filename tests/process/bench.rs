@@ -58,6 +58,7 @@ fn every_scenario_of_the_bench_runs_and_loses_nothing() {
             "soak",
             "readers",
             "rest",
+            "retention",
             "recovery"
         ]
     );

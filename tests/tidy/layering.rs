@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "inspector",
             "live",
+            "maintenance",
             "mapping",
             "outbound_auth",
             "pipeline",

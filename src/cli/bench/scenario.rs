@@ -43,6 +43,8 @@ pub(super) enum Scenario {
     Readers,
     /// A backlog that waits for its retries: CPU and reads at rest
     Rest,
+    /// A steady rate with and without retention that removes as many events as are accepted
+    Retention,
     /// A start with thousands of mappings and a backlog that is due
     Recovery,
 }

@@ -1,5 +1,5 @@
 //! Retention: removes events whose deliveries are all past it, with their deliveries, attempts and skips, in
-//! one commit; never anything pending or leased. A sweep scans the events by key, at most N rows a step, and
+//! one commit; never anything pending or leased. A sweep scans the events by key, a bounded number a step, and
 //! starts over when it has reached events that are too young.
 
 use rusqlite::params;
@@ -11,6 +11,9 @@ use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::store::{PruneRequest, Pruned};
+
+/// Events that a step scans, however few it may remove: it gets past those that stay.
+const MIN_SCANNED: u32 = 64;
 
 /// Expired events by key, with whether each may be removed and whether it is too young for any retention.
 const SCAN: &str = "SELECT e.id, e.first_delivery_id, e.delivery_count,
@@ -87,12 +90,15 @@ impl Step for Prune {
 impl Prune {
     /// The next events of the sweep that may be removed, and whether there are more to scan.
     fn scan(&self, tx: &mut Tx<'_>, before: &Cutoffs) -> Result<(Vec<Expired>, bool), Failure> {
-        let limit = self.0.limit;
+        let rows = self.0.limit.max(MIN_SCANNED);
         let from = tx.state.pruned_to;
-        let (mut expired, mut last) = (Vec::new(), None);
+        let (mut expired, mut last, mut is_full) = (Vec::new(), None, false);
         let values =
-            params![before.settled.as_micros(), before.dead.as_micros(), from, i64::from(limit)];
+            params![before.settled.as_micros(), before.dead.as_micros(), from, i64::from(rows)];
         let scanned = tx.sqlite.all(SCAN, values, |row| {
+            if is_full {
+                return Ok(());
+            }
             let event = Expired {
                 event_id: row.get(0)?,
                 first_delivery_id: row.get(1)?,
@@ -101,13 +107,14 @@ impl Prune {
             last = Some((event.event_id, row.get(4)?));
             if row.get(3)? {
                 expired.push(event);
+                is_full = expired.len() == self.bulk_rows();
             }
             Ok::<(), rusqlite::Error>(())
         })?;
-        let mut more = scanned.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut more = is_full || scanned.len() == usize::try_from(rows).unwrap_or(usize::MAX);
         if let Some((event_id, is_young)) = last {
             tx.state.pruned_to = event_id;
-            if more && is_young {
+            if more && !is_full && is_young {
                 more = is_older_ahead(tx, before)?;
             }
         }
