@@ -130,18 +130,24 @@ fn unauthorized(error: &AuthError) -> PrepareError {
     PrepareError { local, ..PrepareError::new(Outcome::Auth, error_chain::display(error)) }
 }
 
-/// The secrets in a request's headers: sensitive values without their scheme, and the password of Basic
-/// authentication.
+/// A shorter part of a value is not masked on its own: it may be any word.
+const MIN_PART: usize = 8;
+
+/// The secrets in a request's headers: sensitive values without their scheme, the password of Basic
+/// authentication, and the long parts of a value, such as a cookie's: a receiver may echo one of them alone.
 fn secret_values(headers: &HeaderMap) -> Vec<String> {
     let mut secrets = Vec::new();
     let sensitive = headers.values().filter(|value| value.is_sensitive());
     for text in sensitive.filter_map(|value| value.to_str().ok()) {
+        let parts = text.split([' ', '=', ',', ';', '"']).filter(|part| part.len() >= MIN_PART);
         let Some((scheme, rest)) = text.split_once(' ').filter(|(scheme, _)| is_scheme(scheme))
         else {
             secrets.push(text.to_owned());
+            secrets.extend(parts.filter(|part| *part != text).map(ToOwned::to_owned));
             continue;
         };
         secrets.push(rest.to_owned());
+        secrets.extend(parts.filter(|part| *part != rest).map(ToOwned::to_owned));
         let decoded = STANDARD.decode(rest).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"));
         if let Some(Ok(pair)) = decoded.map(String::from_utf8) {
             secrets.extend(pair.split_once(':').map(|(_, password)| password.to_owned()));
@@ -155,4 +161,30 @@ fn is_scheme(word: &str) -> bool {
     ["basic", "bearer", "token", "apikey", "digest"]
         .iter()
         .any(|scheme| word.eq_ignore_ascii_case(scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_s_secret_is_masked_with_its_scheme_and_without() {
+        let secrets = |text: &'static str| {
+            let mut value = HeaderValue::from_static(text);
+            value.set_sensitive(true);
+            secret_values(&HeaderMap::from_iter([(AUTHORIZATION, value)]))
+        };
+        assert_eq!(secrets("Bearer abc"), ["abc"]);
+        assert_eq!(secrets("s3cret"), ["s3cret"]);
+        assert_eq!(secrets("SSWS 0123456789"), ["SSWS 0123456789", "0123456789"]);
+        assert_eq!(secrets("Token token=\"0123456789\""), ["token=\"0123456789\"", "0123456789"]);
+        assert_eq!(secrets("id=1; session=0123456789"), ["id=1; session=0123456789", "0123456789"]);
+        let basic = "Basic dXNlcjpzM2NyZXQtcGFzcw==";
+        assert_eq!(
+            secrets(basic),
+            ["dXNlcjpzM2NyZXQtcGFzcw==", "dXNlcjpzM2NyZXQtcGFzcw", "s3cret-pass"]
+        );
+        let plain = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("abc"))]);
+        assert!(secret_values(&plain).is_empty(), "not sensitive");
+    }
 }

@@ -89,6 +89,7 @@ impl Context {
         let mut items = OneOrMany::with_capacity(sendable.len());
         for (delivery, prepared) in sendable.into_iter().zip(prepared) {
             let Some(prepared) = prepared else {
+                self.note_postponed("function_worker", 1);
                 execution.postponed.push(lease_of(&delivery));
                 continue;
             };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authorized_request::recorded_url;
 use super::batch::{Batch, OneOrMany};
 use super::circuit_breaker::Verdict;
 use super::context::Context;
@@ -20,6 +21,7 @@ use crate::domain::service_time::ServiceTime;
 use crate::routing::MappingRoute;
 use crate::sender::Exchange;
 use crate::store::{LeaseRef, LeasedDelivery, Record, Recorded};
+use crate::telemetry::metrics::Lacking;
 
 /// What an execution of the executor leaves to do.
 #[derive(Debug, Default)]
@@ -93,6 +95,7 @@ impl Context {
                     "this machine lacks what a request needs: its deliveries are postponed"
                 );
             }
+            self.note_postponed(lacking.as_str(), request.batch.len());
             execution.postponed.extend(request.batch.deliveries().map(lease_of));
             return;
         }
@@ -140,6 +143,13 @@ impl Context {
             };
             execution.records.push(record_of(route, &item.delivery, attempt, next));
         }
+    }
+
+    /// Counts deliveries that this machine lacked something for.
+    pub(super) fn note_postponed(&self, lacking: &'static str, count: usize) {
+        let postponed = &self.parts.metrics.deliveries_postponed;
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        postponed.get_or_create(&Lacking { lacking }).inc_by(count);
     }
 
     /// Records a rejected batch, renews its leases under the next fencing token, and splits it. The halves
@@ -225,11 +235,12 @@ impl Context {
         started_at: Timestamp,
         unsent: UnsentDelivery,
     ) -> Record {
+        let url = route.compiled().fixed_url();
         let attempt = NewAttempt {
             duration_us: micros(unsent.function_time),
             error: Some(unsent.cause.error),
             console: unsent.console,
-            url: route.compiled().fixed_url().map_or_else(String::new, ToString::to_string),
+            url: url.map_or_else(String::new, |url| recorded_url(route, url)),
             ..self.attempt(route, started_at, unsent.cause.outcome)
         };
         let now = self.parts.clock.service_now();

@@ -105,7 +105,9 @@ pub(super) struct WorkerProcess {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// What the process used before its first call, in bytes; none until it is ready.
+    /// Whether it has set up its sandbox.
+    is_ready: bool,
+    /// What the process used before its first call, in bytes; none until it could be read.
     base_bytes: Option<usize>,
     /// The loaded isolates, most recently used last.
     isolates: Vec<(IsolateKey, u64)>,
@@ -133,6 +135,7 @@ impl WorkerProcess {
             child,
             input,
             output: BufReader::with_capacity(READ_BYTES, output),
+            is_ready: false,
             base_bytes: None,
             isolates: Vec::new(),
             next_isolate: 0,
@@ -179,12 +182,13 @@ impl WorkerProcess {
 
     /// Waits until the process has set up its sandbox. Why no function runs in it, where it has not.
     async fn until_ready(&mut self, deadline_at: Instant) -> io::Result<Option<End>> {
-        if self.base_bytes.is_some() {
+        if self.is_ready {
             return Ok(None);
         }
         match tokio::time::timeout_at(deadline_at, read(&mut self.output)).await {
             Ok(Ok(Reply::Ready)) => {
-                self.base_bytes = Some(memory_bytes(self.child.id()).unwrap_or(0));
+                self.is_ready = true;
+                self.base_bytes = memory_bytes(self.child.id());
                 Ok(None)
             }
             Ok(Ok(Reply::Unavailable(why))) => Ok(Some(End::Unavailable(why))),
@@ -244,7 +248,8 @@ impl WorkerProcess {
         let mut deadline = next_deadline();
         let mut returned_bytes = 0;
         // What other functions hold in this process does not count.
-        let bytes_before = memory_bytes(process).unwrap_or(0);
+        let bytes_before = memory_bytes(process).or(self.base_bytes);
+        self.base_bytes = self.base_bytes.or(bytes_before);
         let mut memory_poll = interval_at(Instant::now() + MEMORY_POLL, MEMORY_POLL);
         memory_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sending = Box::pin(async {
@@ -267,7 +272,8 @@ impl WorkerProcess {
                         return Ok(if is_over { End::DeadlinePassed } else { End::TimedOut });
                     }
                     _ = memory_poll.tick() => {
-                        let used = memory_bytes(process).unwrap_or(0).saturating_sub(bytes_before);
+                        let now = memory_bytes(process).zip(bytes_before);
+                        let used = now.map_or(0, |(now, before)| now.saturating_sub(before));
                         if used > limits.memory_bytes {
                             return Ok(End::OutOfMemory(used));
                         }
@@ -305,10 +311,10 @@ impl WorkerProcess {
         }
     }
 
-    /// What the process has grown by since its start, in bytes; 0 where /proc is not available.
+    /// What the process has grown by since its start, in bytes; 0 where that cannot be read.
     fn grown_bytes(&self) -> usize {
-        let now = memory_bytes(self.child.id()).unwrap_or(0);
-        now.saturating_sub(self.base_bytes.unwrap_or(0))
+        let known = memory_bytes(self.child.id()).zip(self.base_bytes);
+        known.map_or(0, |(now, base)| now.saturating_sub(base))
     }
 
     async fn kill(&mut self) {
@@ -371,7 +377,7 @@ async fn read(output: &mut BufReader<ChildStdout>) -> io::Result<Reply> {
     Ok(serde_json::from_slice(&content)?)
 }
 
-/// A process's private memory; none where /proc is not available.
+/// A process's private memory; none where /proc is not available, or no file descriptor is left.
 fn memory_bytes(process: Option<u32>) -> Option<usize> {
     let text = std::fs::read_to_string(format!("/proc/{}/statm", process?)).ok()?;
     let mut pages = text.split(' ').skip(1).map_while(|it| it.parse::<usize>().ok());

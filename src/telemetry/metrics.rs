@@ -27,6 +27,13 @@ pub struct Reason {
     pub reason: &'static str,
 }
 
+/// The label of postponed deliveries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Lacking {
+    /// `descriptors`, `ports`, `memory` or `function_worker`.
+    pub lacking: &'static str,
+}
+
 /// The label of deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct State {
@@ -89,6 +96,9 @@ pub struct Metrics {
     pub arrival_seconds: Histogram,
     /// `postrider_attempts_total`: attempts by outcome.
     pub attempts: Family<Outcome, Counter>,
+    /// `postrider_deliveries_postponed_total`: deliveries that this machine lacked something for: no attempt is
+    /// counted.
+    pub deliveries_postponed: Family<Lacking, Counter>,
     /// `postrider_dead_letters_total`: deliveries that became dead letters, by reason.
     pub dead_letters: Family<Reason, Counter>,
     /// `postrider_attempts_late_total`: attempts recorded after their lease expired.
@@ -158,6 +168,7 @@ impl Metrics {
             accept_seconds: Histogram::new(LATENCIES),
             arrival_seconds: Histogram::new(LATENCIES),
             attempts: Family::default(),
+            deliveries_postponed: Family::default(),
             dead_letters: Family::default(),
             attempts_late: Counter::default(),
             in_flight: Gauge::default(),
@@ -229,6 +240,11 @@ impl Metrics {
             self.arrival_seconds.clone(),
         );
         to.register("attempts", "Attempts by outcome", self.attempts.clone());
+        to.register(
+            "deliveries_postponed",
+            "Deliveries that this machine lacked something for, which counts no attempt",
+            self.deliveries_postponed.clone(),
+        );
         to.register(
             "dead_letters",
             "Deliveries that became dead letters, by reason",

@@ -94,6 +94,76 @@ async fn no_acknowledged_event_is_lost_over_fifty_kills_under_load() {
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
 }
 
+/// The deliveries of a mapping, by message id.
+async fn deliveries_of(service: &Service, mapping: &str) -> HashMap<String, usize> {
+    let client = service.client();
+    let (mut found, mut cursor) = (HashMap::new(), String::new());
+    loop {
+        let path = format!("/api/v1/deliveries?mapping={mapping}&limit=500{cursor}");
+        let page = client.get(&path).await.unwrap().1;
+        for delivery in page["items"].as_array().unwrap() {
+            *found.entry(delivery["message_id"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        }
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&before={next}"),
+            None => return found,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backfill_goes_on_after_kills_and_makes_each_delivery_once() {
+    const EVENTS: usize = 2_000;
+    const KILLS: usize = 4;
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let later = Receiver::start(Behaviour::ok()).await;
+    let dir = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"warn\"");
+    service.start().await;
+    let (first, second) = (receiver.url("/"), later.url("/"));
+    service.apply(&[("one", &first, json!({}))]).await;
+    let ids: Vec<String> = (0..EVENTS).map(|number| format!("m-{number}")).collect();
+    for batch in ids.chunks(500) {
+        assert_eq!(service.source().track_batch(batch).await, Some(StatusCode::OK));
+    }
+    service.apply(&[("one", &first, json!({})), ("two", &second, json!({}))]).await;
+    let request = json!({
+        "mapping": "website/two/everything", "since": "2020-01-01T00:00:00Z", "rate_per_second": 400,
+    });
+    let (status, job) = service.client().post("/api/v1/backfills", &request).await.unwrap();
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    let path = format!("/api/v1/jobs/{}", job["id"].as_str().unwrap());
+    let show = async |service: &mut Service| service.client().get(&path).await.unwrap().1;
+    for _ in 0..KILLS {
+        let before = show(&mut service).await["done"].as_u64().unwrap();
+        service
+            .until("the backfill goes on", async |it| {
+                let job = show(it).await;
+                job["state"] == "done" || job["done"].as_u64().unwrap() > before
+            })
+            .await;
+        service.kill();
+        service.start().await;
+    }
+    service.until("the backfill is done", async |it| show(it).await["state"] == "done").await;
+    service
+        .until("everything is delivered", async |service| {
+            service.status().await["ledger"]["delivered"] == 2 * EVENTS
+        })
+        .await;
+    let job = show(&mut service).await;
+    assert_eq!(job["done"], EVENTS, "{job}");
+    let made = deliveries_of(&service, "website/two/everything").await;
+    assert_eq!(made.len(), EVENTS);
+    assert!(made.values().all(|count| *count == 1), "one delivery an event");
+    assert_eq!(service.status().await["ledger"]["accepted"], 2 * EVENTS);
+    assert_eq!(statistics(&service).await["accepted"], 2 * EVENTS);
+    let arrived = count_by_message(&later);
+    assert!(ids.iter().all(|id| arrived.contains_key(id)), "each arrived");
+    let doctor = service.run(&["doctor"]);
+    assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}
+
 /// The sums of the statistics.
 async fn statistics(service: &Service) -> Value {
     let path = "/api/v1/statistics?step_minutes=60";

@@ -1,6 +1,8 @@
 //! The database's files under the real binary: a second process is refused by any path, and a process whose files
 //! are removed ends instead of acknowledging.
 
+use std::process::{Command, Stdio};
+
 use http::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
@@ -32,6 +34,53 @@ async fn a_second_process_is_refused_through_a_link_and_without_the_lock_file() 
     }
     service.kill();
     service.start().await;
+    assert!(service.run(&["doctor"]).status.success());
+}
+
+/// Whether this machine lets a process mount in a namespace of its own.
+fn can_mount() -> bool {
+    let mounted = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"])
+        .output();
+    mounted.is_ok_and(|output| output.status.success())
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_through_a_bind_mount() {
+    if !can_mount() {
+        eprintln!("no bind mount is possible here: the links above stand for it");
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let other = TempDir::new().unwrap();
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"warn\"");
+    service.start().await;
+    // Of the whole folder, with the lock file; and of the database file alone, without it.
+    let file = other.path().join("elsewhere.db");
+    std::fs::write(&file, "").unwrap();
+    let folder = other.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let database = dir.path().join("postrider.db");
+    for (from, to, path) in
+        [(dir.path(), &folder, folder.join("postrider.db")), (&database, &file, file.clone())]
+    {
+        let program = postrider();
+        let script = "mount --bind \"$1\" \"$2\" && exec \"$3\" serve --listen 127.0.0.1:0 --database \"$4\"";
+        let mut second = Command::new("unshare");
+        second.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        second.args([from, to.as_path()]).arg(program.get_program());
+        second.arg(format!("sqlite://{}", path.display())).current_dir(other.path());
+        for (name, _) in program.get_envs() {
+            second.env_remove(name);
+        }
+        let output = second.stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{told}");
+        let error = told.lines().find(|line| line.contains("is in use by"));
+        assert!(error.is_some(), "{}: {told}", path.display());
+    }
+    let source = service.source();
+    assert_eq!(source.track("after").await.map(|it| it.as_u16()), Some(401), "it goes on");
     assert!(service.run(&["doctor"]).status.success());
 }
 

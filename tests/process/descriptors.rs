@@ -59,3 +59,70 @@ async fn with_few_open_files_hanging_destinations_harm_no_receiver_and_no_sender
     let lacking = service.log().lines().filter(|it| it.contains("this machine lacks")).count();
     assert!(lacking <= 3, "logged by rate:\n{}", service.log());
 }
+
+/// The function workers of a process.
+fn workers_of(pid: i32) -> Vec<rustix::process::Pid> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let number = |it: std::fs::DirEntry| it.file_name().to_str()?.parse::<i32>().ok();
+    let is_child = |child: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        fields.nth(1) == Some(&pid.to_string())
+    };
+    let children = processes.filter_map(number).filter(is_child);
+    children.filter_map(rustix::process::Pid::from_raw).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_worker_that_lacks_descriptors_is_no_attempt_and_opens_no_circuit() {
+    const FUNCTION: &str = "function onTrack(event) { return {ran: event.messageId} }";
+    let dir = TempDir::new().unwrap();
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let mut service = Service::in_dir(dir.path(), "min_free_disk_mib = 0\nlog = \"warn\"");
+    service.start().await;
+    let url = receiver.url("/");
+    let mapping = json!({"name": "everything", "url": url, "function": {"source": FUNCTION}});
+    service.apply(&[("one", &url, json!({"mappings": [mapping]}))]).await;
+    // The connections of this test are open before none can be opened any more.
+    let (source, client) = (service.source(), service.client());
+    assert_eq!(source.track("before").await, Some(StatusCode::OK));
+    receiver.wait_for(1).await;
+    service.until("it is recorded", async |it| it.status().await["ledger"]["delivered"] == 1).await;
+    assert_eq!(client.get("/healthz").await.unwrap().0, StatusCode::OK);
+
+    let pid = service.pid();
+    let nofile = rustix::process::Resource::Nofile;
+    let few = rustix::process::Rlimit { current: Some(3), ..rustix::process::getrlimit(nofile) };
+    let before = rustix::process::prlimit(Some(pid), nofile, few).unwrap();
+    for worker in workers_of(pid.as_raw_nonzero().get()) {
+        rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
+    }
+    for number in 0..20 {
+        assert_eq!(source.track(&format!("m-{number}")).await, Some(StatusCode::OK));
+    }
+    let postponed = async || {
+        let metrics = client.get("/metrics").await.unwrap().1;
+        let name = "postrider_deliveries_postponed_total{lacking=\"function_worker\"} ";
+        let mut lines = metrics.as_str().unwrap().lines();
+        lines.find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    service.until("each was postponed, some twice", async |_| postponed().await > 20).await;
+    let log = service.log();
+    let told = log.lines().filter(|it| it.contains("a function worker cannot be started"));
+    assert_eq!(told.count(), 1, "once:\n{log}");
+    assert_eq!(receiver.requests().len(), 1, "nothing was sent");
+
+    rustix::process::prlimit(Some(pid), nofile, before).unwrap();
+    receiver.wait_for(21).await;
+    service
+        .until("all are recorded", async |it| it.status().await["ledger"]["delivered"] == 21)
+        .await;
+    let rows = service.client().get("/api/v1/deliveries").await.unwrap().1;
+    for row in rows["items"].as_array().unwrap() {
+        let id = row["id"].as_str().unwrap();
+        let shown = service.client().get(&format!("/api/v1/deliveries/{id}")).await.unwrap().1;
+        assert_eq!(shown["attempts"].as_array().map(Vec::len), Some(1), "{shown}");
+    }
+    assert_eq!(service.status().await["open_circuits"], json!([]));
+    assert!(service.run(&["doctor"]).status.success());
+}
