@@ -7,9 +7,10 @@ use postrider::domain::clock::Clock;
 use postrider::domain::delivery::State;
 use postrider::store::DeliveryRow;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::support::app::{Builder, TestApp, pipeline};
-use crate::support::receiver::{Behaviour, Receiver};
+use crate::support::receiver::{Behaviour, Receiver, in_turn};
 
 const MAPPING: &str = "/api/v1/mappings/website/one/everything";
 
@@ -92,6 +93,77 @@ async fn what_was_held_back_is_spread_after_the_wait() {
     let rows = app.until_settled(201).await;
     assert!(rows.iter().all(|row| row.delivery.state == State::Delivered));
     assert!(rows[1..].iter().all(|row| row.delivery.token <= 3), "waiting is no attempt");
+    app.ledger().await;
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_a_receiver_asks_to_wait_is_recorded_as_it_comes_back() {
+    let gate = watch::Sender::new(0);
+    let wait = |code: u16, seconds: &str| Behaviour::status(code).header("retry-after", seconds);
+    let script = vec![
+        wait(429, "60").at_gate(&gate, 1),
+        Behaviour::status(200).at_gate(&gate, 2),
+        Behaviour::status(500).at_gate(&gate, 2),
+        Behaviour::status(400).at_gate(&gate, 2),
+        // A shorter wait shortens nothing.
+        wait(503, "5").at_gate(&gate, 2),
+        Behaviour::ok(),
+    ];
+    let under_way = script.len() - 1;
+    let receiver = Receiver::start(in_turn(script)).await;
+    let other = Receiver::start(Behaviour::ok()).await;
+    let destinations =
+        [("one", &*receiver.url("/"), json!({})), ("two", &*other.url("/"), json!({}))];
+    let app = TestApp::with(&destinations).await;
+    for number in 0..under_way {
+        app.track(&format!("early-{number}")).await;
+        receiver.wait_for(number + 1).await;
+    }
+    let of_one = |rows: &[DeliveryRow]| -> Vec<_> {
+        let first = rows.iter().map(|it| it.delivery.destination_id).min();
+        let one = rows.iter().filter(|it| Some(it.delivery.destination_id) == first);
+        let mut one: Vec<_> = one.cloned().collect();
+        one.sort_unstable_by_key(|row| row.delivery.id);
+        one
+    };
+    gate.send_replace(1);
+    app.until(|rows| of_one(rows).iter().any(|it| it.delivery.last_status == Some(429))).await;
+    let until = app.clock.service_now() + Duration::from_secs(60);
+    for number in 0..20 {
+        app.track(&format!("late-{number}")).await;
+    }
+    other.wait_for(under_way + 20).await;
+    gate.send_replace(2);
+    let tried = |rows: &[DeliveryRow]| {
+        of_one(rows).iter().filter(|it| it.delivery.last_status.is_some()).count()
+    };
+    let rows = of_one(&app.until(|rows| tried(rows) == under_way).await);
+    let early: Vec<_> = rows[..under_way]
+        .iter()
+        .map(|it| (it.delivery.last_status.unwrap(), it.delivery.state, it.delivery.tried))
+        .collect();
+    assert_eq!(
+        early,
+        [
+            (429, State::Pending, 1),
+            (200, State::Delivered, 1),
+            (500, State::Pending, 1),
+            (400, State::Dead, 1),
+            (503, State::Pending, 1),
+        ]
+    );
+    assert!(rows[under_way..].iter().all(|it| it.delivery.tried == 0), "they wait: {rows:#?}");
+    assert_eq!(receiver.requests().len(), under_way, "no further request");
+    let waits = status(&app).await["receiver_waits"].clone();
+    assert_eq!(waits[0]["until"], app.clock.to_wall(until).to_iso(), "it is not shortened");
+    app.clock.advance(Duration::from_secs(59));
+    app.app.dispatcher.refresh().await.unwrap();
+    assert_eq!(receiver.requests().len(), under_way);
+    app.clock.advance(Duration::from_secs(20));
+    app.app.dispatcher.refresh().await.unwrap();
+    let rows = app.until_settled(2 * (under_way + 20)).await;
+    let one = of_one(&rows);
+    assert_eq!(delivered(&one), under_way + 20 - 1, "all but the rejected one");
     app.ledger().await;
 }
 

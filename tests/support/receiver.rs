@@ -36,6 +36,8 @@ pub(crate) enum Behaviour {
     Flood(Vec<u8>, Vec<u8>),
     /// Answers 200 with a body of so many bytes.
     BigBody(usize),
+    /// Answers once the number of its gate has been reached.
+    AtGate(watch::Receiver<usize>, usize, Answer),
 }
 
 /// An answer.
@@ -60,6 +62,12 @@ impl Behaviour {
     /// Reads the request and never answers.
     pub(crate) fn hang() -> Self {
         Self::RawThenHang(Vec::new())
+    }
+
+    /// Answers only once `gate` has reached this number.
+    pub(crate) fn at_gate(self, gate: &watch::Sender<usize>, number: usize) -> Self {
+        let Self::Answer(answer) = self else { panic!("only an answer waits at a gate") };
+        Self::AtGate(gate.subscribe(), number, answer)
     }
 
     /// Reads the request and closes the connection.

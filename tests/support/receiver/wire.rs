@@ -101,6 +101,11 @@ async fn behave(stream: &mut Stream, behaviour: Behaviour) -> io::Result<Then> {
             stream.write_all(&answer.bytes()).await?;
             Ok(if answer.closes() { Then::Close } else { Then::ReadOn })
         }
+        Behaviour::AtGate(mut gate, number, answer) => {
+            gate.wait_for(|reached| *reached >= number).await.map_err(io::Error::other)?;
+            stream.write_all(&answer.bytes()).await?;
+            Ok(if answer.closes() { Then::Close } else { Then::ReadOn })
+        }
         Behaviour::Raw(bytes) => {
             stream.write_all(&bytes).await?;
             Ok(Then::Close)
