@@ -74,11 +74,10 @@ fn words(error: &YamlError) -> String {
             )
         }
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
-            format!(
-                "{variant} should be one of {}{}",
-                expected.join(", "),
-                guess(variant, expected)
-            )
+            let guess = guess(variant, expected);
+            // A misspelt word is named; any other text may be a secret.
+            let given = if guess.is_empty() { "the value" } else { variant };
+            format!("{given} should be one of {}{guess}", expected.join(", "))
         }
         YamlError::SerdeMissingField { field, .. } => format!("the field {field} is missing here"),
         YamlError::SerdeInvalidType { unexpected, expected, .. }

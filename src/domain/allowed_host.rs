@@ -10,7 +10,8 @@ pub fn allowed_host_fault(entry: &str) -> Option<&'static str> {
     let is_plain = !host.is_empty() && host.chars().all(fits);
     // A wildcard for a top-level domain would allow any host.
     let is_wide = entry.starts_with("*.") && !host.trim_end_matches('.').contains('.');
-    let is_host = is_plain && !is_wide && parsed(host).is_some();
+    let has_port = |url: Url| url.port() != Some(0);
+    let is_host = is_plain && !is_wide && parsed(host).is_some_and(has_port);
     (!is_host).then_some("should be a host, a host with a port, or *. before a domain")
 }
 
@@ -50,7 +51,8 @@ mod tests {
         for good in ["a.test", "a.test:1", "*.a.test", "10.0.0.1", "[::1]:1", "receiver"] {
             assert_eq!(allowed_host_fault(good), None, "{good}");
         }
-        for bad in ["", "*", "*.", "*.test", "https://a.test", "a.test/x", "a b", "a.*.test", "u@a"]
+        for bad in
+            ["", "*", "*.", "*.test", "https://a.test", "a.test/x", "a b", "a.*.test", "u@a", "a:0"]
         {
             assert!(allowed_host_fault(bad).is_some(), "{bad}");
         }

@@ -1,9 +1,9 @@
-//! Characters that a reader does not see: copied along with a URL, they make another URL of it.
+//! Characters that a reader does not see: copied along with a URL, a name or a secret, they make another of it.
 
-/// The first invisible character of a URL's text. A plain space is none: around the text the parser drops
+/// The first invisible character of a text. A plain space is none: around a URL the parser drops
 /// it, inside it becomes `%20`.
 #[must_use]
-pub fn invisible_in_url(text: &str) -> Option<char> {
+pub fn first_invisible(text: &str) -> Option<char> {
     let is_edge = |at: usize, one: char| at == 0 || at + one.len_utf8() == text.len();
     let found = text
         .char_indices()
@@ -54,10 +54,10 @@ mod tests {
                 format!("{one}https://example.com/hook"),
                 format!("https://example{one}.com/hook"),
             ] {
-                assert_eq!(invisible_in_url(&text), Some(one), "{text:?}");
+                assert_eq!(first_invisible(&text), Some(one), "{text:?}");
             }
         }
-        assert_eq!(invisible_in_url("https://example.com/\u{200d}"), Some('\u{200d}'));
+        assert_eq!(first_invisible("https://example.com/\u{200d}"), Some('\u{200d}'));
     }
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
             "https://example.com/👩\u{200d}💻",
             "",
         ] {
-            assert_eq!(invisible_in_url(text), None, "{text:?}");
+            assert_eq!(first_invisible(text), None, "{text:?}");
         }
     }
 }

@@ -16,6 +16,7 @@ use super::given_secret::GivenSecret;
 use super::host_checks::HostChecks;
 use super::preflight::Preflight;
 use super::secret_text::{edge_fault, shared_secret_fault, strong_secret_fault};
+use crate::domain::invisible::first_invisible;
 use crate::functions::Function;
 use crate::mapping::CompiledMapping;
 use crate::settings::Settings;
@@ -221,6 +222,12 @@ fn name_fault(name: &str) -> Option<String> {
     }
     if name == "." || name == ".." {
         return Some(format!("{name:?} is no name: in a path it means another place"));
+    }
+    if let Some(char) = first_invisible(name) {
+        let code = u32::from(char);
+        return Some(format!(
+            "contains the invisible character U+{code:04X}: another name looks the same"
+        ));
     }
     if name.trim() != name || name.chars().any(|one| one == '/' || one.is_control()) {
         return Some(format!(

@@ -121,6 +121,12 @@ impl Findings {
         if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
             return self.fault(field, "should have no fragment, user name or password");
         }
+        if let Some(name) = secrets_in(url.query().unwrap_or_default()).next() {
+            let message = format!(
+                "its parameter {name} looks like a secret, and URLs are stored and shown in plain text"
+            );
+            return self.fault(field, message);
+        }
         if is_asked {
             self.urls.push((field.to_owned(), url));
         }
@@ -241,15 +247,18 @@ pub(super) fn url_faults(mapping: &MappingDocument) -> Vec<(&'static str, String
     faults
 }
 
+/// The parameters of a query that have the name of a secret and a literal value.
+fn secrets_in(query: &str) -> impl Iterator<Item = &str> {
+    let pairs = query.split(['&', '#', ';']).filter_map(|pair| pair.split_once('='));
+    let literal = pairs.filter(|(_, value)| !value.is_empty() && !value.starts_with("{{"));
+    literal.map(|(name, _)| name).filter(|name| is_secret_parameter(name))
+}
+
 fn literal_secrets(value: &Value, found: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => {
-            let Some((_, query)) = text.split_once('?') else { return };
-            for pair in query.split(['&', '#', ';']) {
-                let Some((name, value)) = pair.split_once('=') else { continue };
-                if !value.is_empty() && !value.starts_with("{{") && is_secret_parameter(name) {
-                    found(name);
-                }
+            if let Some((_, query)) = text.split_once('?') {
+                secrets_in(query).for_each(found);
             }
         }
         Value::Array(values) => values.iter().for_each(|value| literal_secrets(value, found)),

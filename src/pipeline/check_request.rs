@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::domain::connection_headers::is_hop_by_hop;
-use crate::domain::invisible::invisible_in_url;
+use crate::domain::invisible::first_invisible;
 use crate::domain::mapping::MappingDefinition;
 
 /// The errors, each as (field, message).
@@ -20,7 +20,7 @@ pub(super) const HOP_BY_HOP: &str = "belongs to the connection, not to a request
 
 /// The message for a URL with an invisible character.
 pub(super) fn invisible_fault(url: &str) -> Option<String> {
-    let code = u32::from(invisible_in_url(url)?);
+    let code = u32::from(first_invisible(url)?);
     Some(format!("contains the invisible character U+{code:04X}: remove it, or percent-encode it"))
 }
 

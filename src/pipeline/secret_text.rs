@@ -6,6 +6,8 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
+use crate::domain::invisible::first_invisible;
+
 /// The shortest shared secret, in bytes: of its text, or of the key that its base64 encodes.
 pub(super) const MIN_SHARED_SECRET: usize = 8;
 /// Prefix of a Standard Webhooks secret.
@@ -28,8 +30,10 @@ pub(super) fn edge_fault(secret: &str) -> Option<&'static str> {
 
 /// The same without quotes, which some secrets have.
 pub(super) fn blank_fault(secret: &str) -> Option<&'static str> {
-    let is_invisible =
-        |char: char| char.is_whitespace() || "\u{200b}\u{200c}\u{200d}\u{2060}".contains(char);
+    let is_invisible = |char: char| {
+        let shows_nothing = || first_invisible(char.encode_utf8(&mut [0; 4])).is_some();
+        char.is_whitespace() || char.is_control() || shows_nothing()
+    };
     if secret.starts_with(['\u{feff}', '\u{fffe}']) || secret.ends_with('\u{feff}') {
         Some("begins with a byte order mark (BOM): save it without one")
     } else if secret.starts_with(['\n', '\r']) || secret.ends_with(['\n', '\r']) {
@@ -79,6 +83,11 @@ mod tests {
             ("long-enough\t", "space"),
             ("long-enough\u{a0}", "space"),
             ("long-enough\u{200b}", "invisible"),
+            ("\u{ad}long-enough", "invisible"),
+            ("long-enough\u{180e}", "invisible"),
+            ("long-enough\u{200d}", "invisible"),
+            ("long-enough\0", "invisible"),
+            ("\u{7f}long-enough", "invisible"),
             ("\u{feff}long-enough", "byte order mark"),
             ("\"long-enough\"", "quotation mark"),
             ("'long-enough'", "quotation mark"),

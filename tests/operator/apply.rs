@@ -298,7 +298,7 @@ async fn a_shared_secret_with_traces_of_copying_or_too_short_is_refused_with_the
 #[tokio::test]
 async fn a_name_that_means_another_place_in_a_path_is_refused() {
     let app = Builder::new().start().await;
-    for name in [".", "..", "a\u{1b}[2J", "a/b", " a"] {
+    for name in [".", "..", "a\u{1b}[2J", "a/b", " a", "a\u{200b}", "a\u{202e}b", "a\u{ad}b"] {
         for place in 0..3 {
             let mut document = document("a-shared-secret", URL);
             let source = &mut document["sources"][0];

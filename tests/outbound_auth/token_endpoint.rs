@@ -116,10 +116,15 @@ async fn a_token_endpoint_on_a_refused_address_is_refused_when_saved() {
         let document = pipeline(&[("crm", &server.receiver.url("/hook"), json!({"auth": auth}))]);
         app.client.post("/api/v1/pipeline", &json!({"document": document})).await.unwrap()
     };
-    for url in ["https://169.254.169.254/token", "https://[::ffff:10.0.0.1]/token"] {
+    for url in [
+        "https://169.254.169.254/token",
+        "https://[::ffff:10.0.0.1]/token",
+        "https://127.0.0.1:9/token?tenant=1&client_secret=hunter2",
+    ] {
         let (status, answer) = ask(&app, url).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{url}: {answer}");
         assert_eq!(answer["faults"][0]["path"], "sources[0].destinations[0].auth.token_url");
+        assert!(!answer.to_string().contains("hunter2"), "{answer}");
     }
 }
 
