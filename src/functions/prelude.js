@@ -75,6 +75,11 @@
     ["a WeakRef", WeakRef], ["an Error", NativeError], ["a Promise", Promise], ["a RegExp", RegExp],
     ["a Date", Date], ["an ArrayBuffer", ArrayBuffer], ["a DataView", DataView],
     ["a typed array", getPrototypeOf(Uint8Array)], ["a Boolean object", Boolean],
+    ["a Symbol object", Symbol],
+    ["an iterator", { prototype: getPrototypeOf(getPrototypeOf([][Symbol.iterator]())) }],
+    ["an async iterator", {
+      prototype: getPrototypeOf(getPrototypeOf((async function* () {}).prototype)),
+    }],
     ["a Number object", Number], ["a String object", text],
   ].map(([name, type]) => [name, type.prototype]);
   const oddity = (value) => {

@@ -75,12 +75,14 @@ impl Framing {
         let headers = &head.headers;
         let length = Length::of(headers);
         let coding = Coding::of(headers);
+        let announces_none =
+            matches!(length, Length::None | Length::Of(0)) && coding == Coding::None;
         let has_no_body = head.status.is_informational()
+            || head.status == StatusCode::RESET_CONTENT && announces_none
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let (body, is_sound) = if has_no_body {
             // Where a body is announced all the same, it may follow.
-            let announces_none = matches!(length, Length::None | Length::Of(0));
-            (BodyDecoder::Length(0), announces_none && coding == Coding::None)
+            (BodyDecoder::Length(0), announces_none)
         } else {
             match (coding, length) {
                 // With both, a peer may see another end of the body (RFC 9112, 6.3).
@@ -270,7 +272,7 @@ mod tests {
     fn only_a_sound_end_leaves_a_connection_reusable() {
         use BodyDecoder::{Chunked, Length, UntilClose};
         type Case<'a> = (u16, &'a [(HeaderName, &'a str)], BodyDecoder, bool);
-        let cases: [Case<'_>; 16] = [
+        let cases: [Case<'_>; 18] = [
             (200, &[(CONTENT_LENGTH, "2")], Length(2), true),
             (200, &[(CONTENT_LENGTH, "2, 2")], Length(2), true),
             (200, &[(TRANSFER_ENCODING, "chunked")], Chunked(Chunk::Size), true),
@@ -295,6 +297,8 @@ mod tests {
             (200, &[(CONTENT_LENGTH, "2"), (CONNECTION, "x, Close")], Length(2), false),
             (204, &[], Length(0), true),
             (204, &[(CONTENT_LENGTH, "5")], Length(0), false),
+            (205, &[], Length(0), true),
+            (205, &[(CONTENT_LENGTH, "5")], Length(5), true),
             (304, &[(TRANSFER_ENCODING, "chunked")], Length(0), false),
             (101, &[(CONNECTION, "upgrade")], Length(0), false),
         ];

@@ -281,6 +281,11 @@ async fn what_json_prints_as_an_empty_object_is_an_error_and_not_delivered() {
         ("{a: new Map([['a', 1]])}", "an event with a Map in it"),
         ("{a: [{b: Promise.resolve(1)}]}", "an event with a Promise in it: await it"),
         ("{a: new Error('no')}", "an event with an Error in it"),
+        ("{a: new Map().values()}", "an event with an iterator in it"),
+        ("[1][Symbol.iterator]()", "an iterator, not an event"),
+        ("{a: (function* () { yield 1 })()}", "an event with an iterator in it"),
+        ("(async function* () { yield 1 })()", "an async iterator, not an event"),
+        ("{a: Object(Symbol('s'))}", "an event with a Symbol object in it"),
     ] {
         for source in [
             format!("function onTrack(event) {{ return ({value}) }}"),
