@@ -233,7 +233,6 @@ fn refused(problem: &Problem) -> Failure {
         403 => failure(exit::FAILED).hint("postrider tokens lists the role of each token"),
         404 => failure(exit::NOT_FOUND),
         400 | 413 | 415 | 422 => failure(exit::USAGE),
-        409 => failure(exit::FAILED).hint("try again"),
         503 | 507 => failure(exit::FAILED).hint("postrider status shows the service's state"),
         _ => failure(exit::FAILED),
     }

@@ -33,8 +33,10 @@ impl InspectArgs {
         let client = Client::of(globals)?;
         let name: String = url::form_urlencoded::byte_serialize(self.name.as_bytes()).collect();
         let path = format!("/inspectors/{name}");
+        let mut is_set = false;
         let view: InspectorView = match self.answer {
             Some(statuses) => {
+                is_set = true;
                 let answer = AnswerDocument {
                     statuses,
                     delay_ms: self.delay_ms.unwrap_or_default(),
@@ -49,19 +51,25 @@ impl InspectArgs {
         if out.is_json() {
             out.json(&view)?;
         } else {
-            show(&mut out, &view)?;
+            tell_answer(&mut out, &view)?;
+            if !is_set {
+                show(&mut out, &view)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn show(out: &mut Output, view: &InspectorView) -> std::io::Result<()> {
+fn tell_answer(out: &mut Output, view: &InspectorView) -> std::io::Result<()> {
     let answer = &view.answer;
     let after = match answer.delay_ms {
         0 => String::new(),
         delay_ms => format!(" after {delay_ms} ms"),
     };
-    out.line(format!("{} answers {}{after}", view.url, answer.statuses))?;
+    out.line(format!("{} answers {}{after}", view.url, answer.statuses))
+}
+
+fn show(out: &mut Output, view: &InspectorView) -> std::io::Result<()> {
     for request in view.requests.iter().rev() {
         show_request(out, request)?;
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 /// A count with thousands separators.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -25,9 +27,12 @@ pub(super) fn at_least(number: u64, more: bool) -> String {
     format!("{}{}", count(number), if more { "+" } else { "" })
 }
 
+/// All but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// A path segment, percent-encoded.
 pub(super) fn encoded(part: &str) -> String {
-    percent_encoding::utf8_percent_encode(part, percent_encoding::NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(part, RESERVED).to_string()
 }
 
 /// A share in permille as percent: `99.4 %`; a dash for none.
@@ -76,6 +81,7 @@ mod tests {
         assert_eq!([count(7), count(1_234), count(1_234_567)], ["7", "1,234", "1,234,567"]);
         assert_eq!(counted(1, "delivery", "deliveries"), "1 delivery");
         assert_eq!(encoded("a b/ü"), "a%20b%2F%C3%BC");
+        assert_eq!(encoded("dead-reasons_1.~"), "dead-reasons_1.~");
     }
 
     #[test]
