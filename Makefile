@@ -7,12 +7,12 @@ SEGMENT := tests/segment
 METRICS := tests/metrics
 BROWSER := tests/web
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench clean
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench clean verify
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk provider segment metrics schemathesis browser ## Run every test, with the real binary and the real SDKs
+test: tools sdk provider segment verify metrics schemathesis browser ## Run every test, with the real binary and the real SDKs
 	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --doc --quiet
 	$(CARGO) test --bench path
@@ -39,6 +39,9 @@ provider: ## Install the authorization server for the tests, pinned
 
 segment: sdk ## Install Segment's trigger and directive code for the differential test
 	@$(SEGMENT)/install
+
+verify: sdk ## Install the languages of the verification page
+	@tests/verify/install
 
 metrics: ## Install the checkers of the alerting rules and the OTLP export
 	@$(METRICS)/install

@@ -21,4 +21,5 @@ mod store;
 mod support;
 mod tidy;
 mod upgrade;
+mod verify;
 mod web;

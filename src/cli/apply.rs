@@ -36,7 +36,8 @@ A pipeline file:
           mappings:
             - name: everything
               url: https://example.com/hook
-              method: POST                    # or PUT, PATCH
+              profile: postrider              # or segment_classic, segment_actions, segment_extensible
+              method: POST                    # or PUT, PATCH, or a directive that gives one
               headers: {X-Team: growth}
               function: {file: enrich.js}     # or {source: …}; settings: {…} are shown in clear
               batching: {size: 1000, linger_ms: 1000}   # left out: one request an event

@@ -1,33 +1,59 @@
 //! `import`: converts another service's configuration to a pipeline file, and lists what could not be
-//! converted. Offline: it reads a file and writes one.
+//! converted. Offline: it reads files and writes one.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::failure::Failure;
 use super::globals::Globals;
 
+mod answers;
 mod convert;
+mod convoy;
+mod credentials;
+mod draft;
+mod endpoint;
 mod export;
+mod filters;
+mod names;
 mod outbound_auth;
+mod report;
 mod subscription;
+mod svix;
+mod validity;
 mod yaml;
 
-/// The largest export, in bytes.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+use self::report::Imported;
 
-const AFTER_HELP: &str = "\
-The file holds what Segment's Public API answers, one answer after the other or one object with all:
+const OF_SEGMENT: &str = "\
+The files hold what Segment's Public API answers, one answer after the other or one object with all:
   curl -H \"Authorization: Bearer $TOKEN\" https://api.segmentapis.com/destinations
   curl -H \"Authorization: Bearer $TOKEN\" https://api.segmentapis.com/destinations/ID/subscriptions
+  curl -H \"Authorization: Bearer $TOKEN\" https://api.segmentapis.com/destination/ID/filters
   curl -H \"Authorization: Bearer $TOKEN\" https://api.segmentapis.com/sources      (for their names)
-Classic webhooks, webhooks (actions) and extensible webhooks are carried over. Secrets are not: where one
-belongs, the pipeline file names a variable. Insert functions are not in these answers: copy a function's
-source into the mapping's `function`. What was changed, left out or is still to do is listed on stderr.";
+Each page of a list has to be there. Classic webhooks, webhooks (actions) and extensible webhooks are carried
+over, each mapping with the profile of its definition; filters that drop events become part of the triggers.
+Secrets are not: where one belongs, the pipeline file names a variable. Insert functions are not in these answers:
+copy a function's source into the mapping's `function`. What was changed, left out or is still to do is listed on
+stderr, with counts at the end.";
+
+const OF_SVIX: &str = "\
+The files hold what Svix's API answers for the endpoints of an application, one page after the other:
+  curl -H \"Authorization: Bearer $TOKEN\" https://api.svix.com/api/v1/app/APP/endpoint
+Each endpoint becomes a destination with one mapping: its event types are the trigger, the event's properties are
+the payload. Secrets are not in these answers: the pipeline file names variables. docs/coming-from-svix-and-convoy.md says
+what receivers notice.";
+
+const OF_CONVOY: &str = "\
+The files hold what Convoy's API answers for the endpoints and the subscriptions of a project:
+  curl -H \"Authorization: Bearer $KEY\" https://HOST/api/v1/projects/PROJECT/endpoints
+  curl -H \"Authorization: Bearer $KEY\" https://HOST/api/v1/projects/PROJECT/subscriptions
+Each endpoint becomes a destination, each of its subscriptions a mapping: its event types are the trigger, the event's
+properties are the payload. Secrets are not carried over: the pipeline file names variables.
+docs/coming-from-svix-and-convoy.md says what receivers notice.";
 
 /// Convert another service's configuration to a pipeline file.
 #[derive(Debug, clap::Args)]
@@ -38,92 +64,45 @@ pub struct ImportArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum From {
-    /// From Segment: answers of its Public API for destinations and subscriptions
-    Segment(SegmentArgs),
+    /// From Segment: answers of its Public API for destinations, subscriptions and filters
+    #[command(after_help = OF_SEGMENT)]
+    Segment(Files),
+    /// From Svix: answers of its API for endpoints
+    #[command(after_help = OF_SVIX)]
+    Svix(Files),
+    /// From Convoy: answers of its API for endpoints and subscriptions
+    #[command(after_help = OF_CONVOY)]
+    Convoy(Files),
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
-struct SegmentArgs {
-    /// The file with the answers, as JSON; - for stdin
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+struct Files {
+    /// The files with the answers, as JSON; - for stdin
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
     /// Where to write the pipeline file; stdout when left out
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-}
-
-/// A difference between the export and the pipeline file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    /// Its object: `source/destination/mapping`.
-    at: String,
-    /// Segment's field, as in `settings.batch_keys`; empty for the whole object.
-    field: String,
-    /// Its kind.
-    kind: Kind,
-    /// A description, with what to do.
-    message: String,
-}
-
-/// The kind of a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    /// It is not in the pipeline file.
-    LeftOut,
-    /// It is in the file in another form.
-    Changed,
-    /// It needs a change before it works.
-    ToDo,
-}
-
-impl Kind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::LeftOut => "left out",
-            Self::Changed => "changed",
-            Self::ToDo => "to do",
-        }
-    }
 }
 
 impl ImportArgs {
     /// Runs the verb.
     ///
     /// # Errors
-    /// When the file cannot be read or has no destinations, or the result cannot be written.
+    /// When a file cannot be read, is incomplete or holds nothing to import, or the result cannot be written.
     pub fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let From::Segment(args) = self.from;
-        let (name, text) = read(&args.file)?;
-        let export = export::read(&text)
-            .map_err(|error| Failure::usage(format!("{name} is not JSON")).because(error))?;
-        if export.destinations.is_empty() {
-            return Err(Failure::usage(format!("{name} has no destinations"))
-                .hint("postrider import segment --help says what the file should hold")
-                .into());
-        }
-        let (document, findings) = convert::pipeline(&export);
-        write(args.output.as_deref(), &document)?;
-        tell(globals, &findings)?;
+        type Import = fn(&[Value]) -> anyhow::Result<Imported>;
+        let (files, import): (Files, Import) = match self.from {
+            From::Segment(files) => (files, convert::import),
+            From::Svix(files) => (files, svix::import),
+            From::Convoy(files) => (files, convoy::import),
+        };
+        let mut imported = import(&answers::read(&files.files)?)?;
+        validity::ensure(&mut imported);
+        write(files.output.as_deref(), &imported.document)?;
+        report::tell(globals, &imported.findings, &imported.document)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<(String, String)> {
-    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    let failed = |error| Failure::usage(format!("{name} cannot be read")).because(error);
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().take(MAX_BYTES + 1).read_to_string(&mut text)
-    } else {
-        let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(MAX_BYTES + 1).read_to_string(&mut text)
-    };
-    if read.map_err(failed)? as u64 > MAX_BYTES {
-        return Err(Failure::usage(format!("{name} is larger than 64 MiB")).into());
-    }
-    Ok((name, text))
 }
 
 fn write(path: Option<&Path>, document: &Value) -> anyhow::Result<()> {
@@ -134,20 +113,4 @@ fn write(path: Option<&Path>, document: &Value) -> anyhow::Result<()> {
         }),
         None => Ok(std::io::stdout().write_all(text.as_bytes())?),
     }
-}
-
-/// The list goes beside the pipeline file, which may be on stdout.
-fn tell(globals: &Globals, findings: &[Finding]) -> anyhow::Result<()> {
-    let mut out = std::io::stderr().lock();
-    if globals.json {
-        writeln!(out, "{}", serde_json::to_string(findings)?)?;
-        return Ok(());
-    }
-    for finding in findings {
-        let Finding { at, field, kind, message } = finding;
-        let colon = if field.is_empty() { "" } else { ": " };
-        let line = format!("{}: {at}{colon}{field}: {message}", kind.as_str());
-        writeln!(out, "{}", super::output::plain(&line))?;
-    }
-    Ok(())
 }

@@ -275,11 +275,12 @@ fn request(
             (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         })
         .collect();
-    headers.entry(USER_AGENT.to_string()).or_insert_with(|| Settings::default().user_agent);
-    if let Some(secret) = secret {
-        headers
-            .entry("x-signature".to_owned())
-            .or_insert_with(|| x_signature(secret, &rendered.body));
+    let of_profile = mapping.rules().user_agent.map(ToOwned::to_owned);
+    headers
+        .entry(USER_AGENT.to_string())
+        .or_insert_with(|| of_profile.unwrap_or_else(|| Settings::default().user_agent));
+    if let (Some(secret), Some(signed)) = (secret, &rendered.signed) {
+        headers.entry("x-signature".to_owned()).or_insert_with(|| x_signature(secret, signed));
     }
     Ok(Request {
         method: rendered.method.to_string(),

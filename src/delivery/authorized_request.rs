@@ -38,7 +38,7 @@ impl Context {
         }
         add_secret_headers(route, headers);
         if route.settings.auth != Auth::None {
-            let timeout = route.settings.timeout();
+            let timeout = route.timeout();
             let token = self.parts.auth.token(route.destination_id, timeout).await;
             headers.insert(AUTHORIZATION, token.map_err(|fault| unauthorized(&fault))?);
         }
@@ -55,6 +55,7 @@ impl Context {
             method: outgoing.method.clone(),
             url: outgoing.url.clone(),
             headers: outgoing.headers.clone(),
+            spellings: outgoing.spellings.clone(),
             body: outgoing.body.clone(),
             timeout: outgoing.timeout,
             multistatus_bytes: outgoing.multistatus_bytes,
@@ -67,7 +68,7 @@ impl Context {
             && exchange.status == Some(StatusCode::UNAUTHORIZED.as_u16())
             && let Some(refused) = resend.headers.get(AUTHORIZATION).cloned()
         {
-            let timeout = route.settings.timeout();
+            let timeout = route.timeout();
             match self.parts.auth.renew(route.destination_id, timeout, &refused).await {
                 Ok(Some(token)) => {
                     resend.headers.insert(AUTHORIZATION, token);

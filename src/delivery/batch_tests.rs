@@ -7,6 +7,7 @@ use http::{HeaderValue, Method};
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Document, Event};
+use crate::domain::header_spelling::HeaderSpellings;
 use crate::domain::id::{DeliveryId, EventId, MappingId, SourceId};
 use crate::domain::service_time::ServiceTime;
 
@@ -48,7 +49,9 @@ fn item(id: i64, url: &str, team: &str, body: &str) -> BatchItem {
         method: Method::POST,
         url: url.parse().expect("a URL"),
         headers: headers.collect(),
+        spellings: HeaderSpellings::default(),
         body: Bytes::copy_from_slice(body.as_bytes()),
+        signed: None,
     };
     BatchItem { delivery, rendered, console: None }
 }

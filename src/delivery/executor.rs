@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, USER_AGENT};
+use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use smallvec::smallvec;
 
 use super::authorized_request::recorded_url;
@@ -14,16 +14,14 @@ use super::context::Context;
 use super::lease::lease_of;
 use super::outcome::{CompletedRequest, Execution, SentRequest, UnsentDelivery};
 use super::queue::Dequeued;
-use super::renderer::{PrepareError, Prepared};
+use super::renderer::Prepared;
 use super::request_span::{propagate, request_span};
-use crate::domain::attempt::Outcome;
 use crate::domain::clock::Moment;
 use crate::domain::destination::DeliveryPolicy;
 use crate::domain::event::Event;
 use crate::domain::id::MappingId;
 use crate::domain::service_time::ServiceTime;
 use crate::functions::FunctionSlot;
-use crate::mapping::Rendered;
 use crate::routing::MappingRoute;
 use crate::sender::{Exchange, SignedContent, SignedRequest};
 use crate::store::LeasedDelivery;
@@ -94,7 +92,7 @@ impl Context {
                 continue;
             };
             let Prepared { rendered, console, function_time } = prepared;
-            match rendered.and_then(|it| refuse_form_in_batch(route, it)) {
+            match rendered {
                 Ok(rendered) => items.push(BatchItem { delivery, rendered, console }),
                 Err(cause) => {
                     let unsent = UnsentDelivery { cause, console, function_time };
@@ -119,7 +117,7 @@ impl Context {
         execution: &mut Execution,
     ) {
         let now = self.parts.clock.service_now();
-        let timeout = route.settings.timeout();
+        let timeout = route.timeout();
         execution.released.append(&mut batch.retain(|it| is_sendable(route, it, now, timeout)));
         if route.settings.policy == DeliveryPolicy::Any {
             let mut settled = HashSet::new();
@@ -144,7 +142,7 @@ impl Context {
             webhook_id: &webhook_id,
             timestamp_s: started_at.as_seconds(),
             body: &body,
-            first_event: &first.body,
+            first_event: first.signed.as_deref(),
         };
         self.sign(route, &mut headers, &message);
         let mut url = first.url.clone();
@@ -160,8 +158,9 @@ impl Context {
             method: first.method.clone(),
             url,
             headers,
+            spellings: first.spellings.clone(),
             body,
-            timeout: route.settings.timeout(),
+            timeout: route.timeout(),
             multistatus_bytes: if batch.is_array {
                 MULTISTATUS_BYTES + batch.len() * MULTISTATUS_ITEM_BYTES
             } else {
@@ -189,7 +188,9 @@ impl Context {
         message: &SignedContent<'_>,
     ) {
         if !headers.contains_key(USER_AGENT) {
-            headers.insert(USER_AGENT, self.parts.user_agent.clone());
+            let of_profile = route.compiled().rules().user_agent.map(HeaderValue::from_static);
+            let user_agent = of_profile.unwrap_or_else(|| self.parts.user_agent.clone());
+            headers.insert(USER_AGENT, user_agent);
         }
         route.signer.sign(headers, message);
     }
@@ -206,18 +207,4 @@ fn is_sendable(
     let is_overdue = delivery.tried > 0 && now > delivery.deadline_at;
     let is_lease_too_short = delivery.lease_expires_at < now + time;
     route.delivers() && !is_overdue && !is_lease_too_short
-}
-
-/// A form-encoded body cannot be an item of a JSON array. Saving a mapping already refuses a constant
-/// form header.
-fn refuse_form_in_batch(
-    route: &MappingRoute,
-    rendered: Rendered,
-) -> Result<Rendered, PrepareError> {
-    if route.batching.is_some() && rendered.is_form() {
-        let error =
-            "headers: Content-Type makes it a form, which cannot be part of a batch".to_owned();
-        return Err(PrepareError::new(Outcome::Render, error));
-    }
-    Ok(rendered)
 }

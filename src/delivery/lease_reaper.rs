@@ -98,7 +98,7 @@ fn unknown_attempt(
         // What is held does not die meanwhile.
         is_untried: is_held || lease.tried == 0 && lease.unknown < MAX_UNKNOWN,
         deadline_at: lease.deadline_at,
-        timeout: settings.timeout(),
+        timeout: route.map_or_else(|| settings.timeout(), |it| it.timeout()),
         retry_after: None,
     };
     let jitter = if route.is_some_and(|it| it.batching.is_some()) {

@@ -374,7 +374,9 @@ fn split_batches_are_sent_first_and_drained_with_the_queue() {
             method: http::Method::POST,
             url: "https://a.test/".parse().expect("a URL"),
             headers: http::HeaderMap::new(),
+            spellings: crate::domain::header_spelling::HeaderSpellings::default(),
             body: bytes::Bytes::from_static(b"{}"),
+            signed: None,
         };
         let item =
             super::super::batch::BatchItem { delivery: delivery(1, 5), rendered, console: None };

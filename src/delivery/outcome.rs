@@ -262,7 +262,7 @@ fn attempt_end(
         tried: delivery.tried + 1,
         is_untried: false,
         deadline_at: delivery.deadline_at,
-        timeout: route.settings.timeout(),
+        timeout: route.timeout(),
         retry_after: None,
     }
 }

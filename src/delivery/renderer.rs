@@ -114,7 +114,7 @@ impl Context {
     pub(super) fn attempt_time(&self, route: &MappingRoute) -> Duration {
         let function = route.function.as_ref().map(|_| self.parts.functions.max_duration());
         let token = route.settings.auth.client().map(|_| Authorizer::MAX_TIMEOUT);
-        route.settings.timeout() + function.unwrap_or_default() + token.unwrap_or_default()
+        route.timeout() + function.unwrap_or_default() + token.unwrap_or_default()
     }
 }
 

@@ -124,8 +124,9 @@ impl Context {
             method: rendered.method,
             url: rendered.url,
             headers,
+            spellings: rendered.spellings,
             body: rendered.body,
-            timeout: route.settings.timeout(),
+            timeout: route.timeout(),
             multistatus_bytes: 0,
         };
         let exchange = self.send(route, outgoing).await;
@@ -152,7 +153,7 @@ impl Context {
             webhook_id: &format!("test_{}", started_at.as_micros()),
             timestamp_s: started_at.as_seconds(),
             body,
-            first_event: &rendered.body,
+            first_event: rendered.signed.as_deref(),
         };
         self.sign(route, &mut headers, &signed);
         headers

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::allowed_host::allowed_host_fault;
+use super::header_spelling::HeaderSpellings;
 use super::id::{DestinationId, SourceId};
 use super::outbound_auth::Auth;
 use crate::domain::clock::Timestamp;
@@ -59,6 +60,9 @@ pub struct DestinationSettings {
     /// What a 410 response does: it says that the receiver is gone for good.
     #[serde(skip_serializing_if = "OnGone::is_dead")]
     pub on_gone: OnGone,
+    /// How the names of its secret headers are written, where they have capital letters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secret_header_names: Vec<String>,
 }
 
 /// What a 410 response does.
@@ -116,6 +120,7 @@ impl Default for DestinationSettings {
             allow_http: false,
             x_signature: XSignatureKey::Current,
             on_gone: OnGone::Dead,
+            secret_header_names: Vec::new(),
         }
     }
 }
@@ -148,6 +153,12 @@ impl DestinationSettings {
     #[must_use]
     pub const fn window(&self) -> Duration {
         Duration::from_millis(self.window_ms)
+    }
+
+    /// How the names of its secret headers are written.
+    #[must_use]
+    pub fn secret_header_spellings(&self) -> HeaderSpellings {
+        HeaderSpellings::of(self.secret_header_names.iter().map(String::as_str))
     }
 
     /// The duration of a lease.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::id::{DestinationId, MappingId, RevisionId};
 use super::json_diff::is_printed_alike;
+use super::profile::{ContentTypeRule, Profile};
 use crate::domain::clock::Timestamp;
 use crate::domain::service_time::ServiceTime;
 
@@ -59,10 +61,15 @@ pub struct MappingDefinition {
     /// How values of the event stand in a URL template.
     #[serde(default, skip_serializing_if = "UrlValues::is_default")]
     pub url_values: UrlValues,
-    /// The HTTP method.
+    /// Whose rules its requests follow.
+    #[serde(default, skip_serializing_if = "Profile::is_default")]
+    pub profile: Profile,
+    /// The HTTP method, or a directive that gives one.
     #[serde(default)]
-    pub method: Method,
-    /// HTTP headers beside our own: name to string, or to a directive that gives one.
+    #[schema(value_type = serde_json::Value)]
+    pub method: RequestMethod,
+    /// HTTP headers beside our own: name to string, or to a directive that gives one; or a directive that
+    /// gives them all.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     pub headers: Map<String, Value>,
@@ -121,21 +128,37 @@ impl PartialEq for FunctionDefinition {
 }
 
 impl MappingDefinition {
-    /// The validation errors of its batching, as (field, message).
+    /// The validation errors of its batching and its profile, as (field, message).
     #[must_use]
-    pub fn check_batching(&self) -> Vec<(&'static str, String)> {
-        let Some(batching) = self.batching else { return Vec::new() };
-        let mut faults = batching.check();
+    pub fn check(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.check_profile();
+        let Some(batching) = self.batching else { return faults };
+        faults.extend(batching.check());
         let is_form = |(name, value): (&String, &Value)| {
             let value = value.as_str().unwrap_or_default().to_ascii_lowercase();
             name.eq_ignore_ascii_case("content-type") && value.contains("x-www-form-urlencoded")
         };
-        if self.headers.iter().any(is_form) {
+        let sends_forms = self.profile.rules().content_type == ContentTypeRule::Sent;
+        if sends_forms && self.headers.iter().any(is_form) {
             let message = "a batch is a JSON array and cannot be form-encoded: leave batching or \
                            the Content-Type header out";
             faults.push(("batching", message.to_owned()));
         }
         faults
+    }
+
+    fn check_profile(&self) -> Vec<(&'static str, String)> {
+        if !self.profile.rules().is_event_only {
+            return Vec::new();
+        }
+        let given = [
+            ("data", self.data.is_some()),
+            ("method", self.method != RequestMethod::default()),
+            ("batching", self.batching.is_some()),
+        ];
+        let profile = self.profile.as_str();
+        let message = || format!("does not apply to profile {profile}: it posts each event whole");
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(it, _)| (it, message())).collect()
     }
 }
 
@@ -207,7 +230,44 @@ pub enum Method {
     Patch,
 }
 
+/// The method of a mapping's requests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RequestMethod {
+    /// The same for every event.
+    Fixed(Method),
+    /// A directive that gives one.
+    FromEvent(Map<String, Value>),
+}
+
+impl Default for RequestMethod {
+    fn default() -> Self {
+        Self::Fixed(Method::Post)
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestMethod {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        match Value::deserialize(input)? {
+            Value::Object(directive) => Ok(Self::FromEvent(directive)),
+            other @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)) => {
+                Method::deserialize(other).map(Self::Fixed).map_err(D::Error::custom)
+            }
+        }
+    }
+}
+
 impl Method {
+    /// The method of this name; none when there is none.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Post, Self::Put, Self::Patch].into_iter().find(|it| it.as_str() == name)
+    }
+
     /// The token on the request line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -258,7 +318,7 @@ mod tests {
     #[test]
     fn invalid_batching_is_refused_with_its_path() {
         let paths = |batching, headers| {
-            let faults = definition(batching, headers).check_batching();
+            let faults = definition(batching, headers).check();
             faults.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
         };
         assert_eq!(

@@ -38,6 +38,9 @@ pub struct OauthClient {
     /// an authorization code.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
+    /// The word before the token in `Authorization`; none: `Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_prefix: Option<String>,
 }
 
 /// An OAuth client of the authorization code grant.
@@ -55,11 +58,13 @@ pub struct CodeClient {
 
 /// Client authentication (RFC 6749, 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
-    /// HTTP Basic.
+    /// HTTP Basic, client id and secret form-encoded.
     #[default]
     Basic,
+    /// HTTP Basic, client id and secret as they are: Segment does so, and some servers expect it.
+    BasicUnencoded,
     /// In the request body.
     Body,
 }
@@ -84,6 +89,12 @@ impl Auth {
             Self::ClientCredentials(client) => Some(client),
             Self::AuthorizationCode(code) => Some(&code.client),
         }
+    }
+
+    /// The word before the token in `Authorization`.
+    #[must_use]
+    pub fn token_prefix(&self) -> &str {
+        self.client().and_then(|it| it.token_prefix.as_deref()).unwrap_or("Bearer")
     }
 
     /// Whether the destination must be connected before deliveries are sent.
@@ -145,6 +156,7 @@ mod tests {
                 client_auth: ClientAuth::Basic,
                 scopes: vec!["events".to_owned()],
                 parameters: BTreeMap::new(),
+                token_prefix: None,
             },
         };
         change(&mut code);

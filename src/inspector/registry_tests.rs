@@ -35,7 +35,7 @@ fn request(headers: HeaderMap) -> http::request::Parts {
 fn signed(clock: &ManualClock, id: &str, body: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let timestamp_s = clock.now().as_seconds();
-    let message = SignedContent { webhook_id: id, timestamp_s, body, first_event: body };
+    let message = SignedContent { webhook_id: id, timestamp_s, body, first_event: Some(body) };
     Signer::new(&["secret".into()]).sign(&mut headers, &message);
     headers
 }

@@ -51,9 +51,12 @@ pub(super) fn x_signature(secrets: &[SecretString], headers: &HeaderMap, body: &
     let Ok(hex) = header.to_str() else { return Verdict::Wrong };
     let verifies = |text: &[u8]| secrets.iter().any(|secret| verify_x_signature(secret, text, hex));
     let is_right = match json::parse(body) {
-        Ok(Value::Array(events)) => {
-            events.first().is_some_and(|first| verifies(json::to_string(first).as_bytes()))
-        }
+        Ok(Value::Array(events)) => events.first().is_some_and(|first| {
+            // The profile of an extensible webhook wraps the items.
+            let wrapped = first.as_object().and_then(|item| item.get("json"));
+            let signed = [Some(first), wrapped].into_iter().flatten();
+            signed.map(json::to_string).any(|text| verifies(text.as_bytes()))
+        }),
         Ok(value) => verifies(body) || verifies(json::to_string(&value).as_bytes()),
         Err(_) => verifies(body),
     };
@@ -101,7 +104,12 @@ mod tests {
 
     fn signed(secret: &str, body: &[u8], first_event: &[u8]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        let message = SignedContent { webhook_id: "msg_1", timestamp_s: 1_000, body, first_event };
+        let message = SignedContent {
+            webhook_id: "msg_1",
+            timestamp_s: 1_000,
+            body,
+            first_event: Some(first_event),
+        };
         Signer::new(&[secret.into()]).sign(&mut headers, &message);
         headers
     }
@@ -139,6 +147,9 @@ mod tests {
         let batch = br#"[{"type":"track","n":1},{"type":"track","n":2}]"#;
         assert_eq!(x_signature(&secrets, &signed("secret", batch, BODY), batch), Verdict::Verified);
         assert_eq!(x_signature(&secrets, &signed("secret", batch, batch), batch), Verdict::Wrong);
+        let wrapped = br#"[{"json":{"type":"track","n":1}},{"json":{"n":2}}]"#;
+        let headers = signed("secret", wrapped, BODY);
+        assert_eq!(x_signature(&secrets, &headers, wrapped), Verdict::Verified);
         let alone = br#"[{"type":"track","n":1}]"#;
         assert_eq!(x_signature(&secrets, &signed("secret", alone, BODY), alone), Verdict::Verified);
         assert_eq!(x_signature(&secrets, &signed("secret", b"[]", BODY), b"[]"), Verdict::Wrong);

@@ -69,6 +69,12 @@ pub enum ErrorKind {
     /// A payload is an object.
     #[error("should give an object and gives {0}")]
     NotAnObject(&'static str),
+    /// A form in a batch, which is a JSON array.
+    #[error("makes the body a form, which cannot be part of a batch")]
+    FormInBatch,
+    /// A method is one of three words.
+    #[error("should give POST, PUT or PATCH")]
+    NotAMethod,
     /// A URL is a string.
     #[error("should give a URL and gives {0}")]
     NotAUrl(&'static str),
@@ -99,6 +105,18 @@ pub enum ErrorKind {
     /// A header's value is a string.
     #[error("should give text and gives {0}")]
     NotAHeader(&'static str),
+    /// Headers are an object.
+    #[error("should give an object and gives {0}")]
+    NotHeaders(&'static str),
+    /// More than 100 headers.
+    #[error("gives more than 100 headers")]
+    HeaderCount,
+    /// Not a token (RFC 9110, 5.1).
+    #[error("is not a header name")]
+    HeaderName,
+    /// A header of the connection or of the signature.
+    #[error("is set by Postrider and cannot be overridden")]
+    HeaderReserved,
     /// A line break or a character that is not printable ASCII.
     #[error("gives a value that is not printable ASCII")]
     HeaderText,

@@ -106,12 +106,13 @@ impl Drop for StoredTokens {
 
 impl AccessToken {
     fn new(
+        prefix: &str,
         access: &SecretString,
         got_at: ServiceTime,
         expires_at: Option<ServiceTime>,
     ) -> Option<Self> {
         let mut header =
-            HeaderValue::try_from(format!("Bearer {}", access.expose_secret())).ok()?;
+            HeaderValue::try_from(format!("{prefix} {}", access.expose_secret())).ok()?;
         header.set_sensitive(true);
         let refresh_at = expires_at.map(|at| at - REFRESH_AHEAD.min(at.since(got_at) / 4));
         Some(Self { header, refresh_at, expires_at })
@@ -146,8 +147,9 @@ impl TokenCache {
         match (&config.auth, connection.map(|it| &it.state)) {
             (Auth::Bearer, _) => {
                 let got_at = ServiceTime::default();
-                token =
-                    config.secret.as_ref().and_then(|token| AccessToken::new(token, got_at, None));
+                let prefix = config.auth.token_prefix();
+                let secret = config.secret.as_ref();
+                token = secret.and_then(|it| AccessToken::new(prefix, it, got_at, None));
             }
             (Auth::AuthorizationCode(_), None) => {
                 refresh_state.disconnected_why = Some("it was never connected".to_owned());
@@ -162,7 +164,7 @@ impl TokenCache {
                 let (access, refresh) = unsealed(tokens, keyring)?;
                 let got_at = clock.to_service(tokens.created_at);
                 let expires_at = expires_at.map(|at| clock.to_service(at));
-                token = AccessToken::new(&access, got_at, expires_at);
+                token = AccessToken::new(config.auth.token_prefix(), &access, got_at, expires_at);
                 refresh_state.refresh = refresh;
             }
             (Auth::None | Auth::ClientCredentials(_), _) => {}
@@ -399,8 +401,9 @@ impl TokenCache {
 
     fn use_tokens(&self, tokens: &Tokens, got_at: ServiceTime) -> Result<HeaderValue, AuthError> {
         let expires_at = tokens.expires_in.map(|span| got_at + span);
-        let token =
-            AccessToken::new(&tokens.access, got_at, expires_at).ok_or(AuthError::Changing)?;
+        let prefix = self.config.auth.token_prefix();
+        let token = AccessToken::new(prefix, &tokens.access, got_at, expires_at);
+        let token = token.ok_or(AuthError::Changing)?;
         let header = token.header.clone();
         self.set_current(Some(token));
         Ok(header)

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenType};
 use oauth2::{
     AccessToken, AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret,
@@ -22,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::domain::attempt::Outcome;
+use crate::domain::header_spelling::HeaderSpellings;
 use crate::domain::outbound_auth::{ClientAuth, CodeClient, OauthClient};
 use crate::sender::{Failure, Sender, SignedRequest, mask_secret};
 
@@ -104,7 +107,7 @@ impl TokenEndpoint<'_> {
         for (name, value) in &client.parameters {
             request = request.add_extra_param(name, value);
         }
-        let http = HttpAdapter::new(self);
+        let http = HttpAdapter::new(self, client);
         let response = request.request_async(&http).await;
         http.read(response, &[])
     }
@@ -119,7 +122,7 @@ impl TokenEndpoint<'_> {
         let request = oauth
             .exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
-        let http = HttpAdapter::new(self);
+        let http = HttpAdapter::new(self, &client.client);
         let response = request.request_async(&http).await;
         http.read(response, &[code, verifier])
     }
@@ -133,7 +136,7 @@ impl TokenEndpoint<'_> {
         let url = client.refresh_url.as_ref().unwrap_or(&client.client.token_url);
         let oauth = self.client(&client.client, url)?;
         let token = RefreshToken::new(refresh.expose_secret().to_owned());
-        let http = HttpAdapter::new(self);
+        let http = HttpAdapter::new(self, &client.client);
         let response = oauth.exchange_refresh_token(&token).request_async(&http).await;
         http.read(response, &[refresh])
     }
@@ -148,7 +151,7 @@ impl TokenEndpoint<'_> {
         let mut oauth =
             oauth2::Client::new(ClientId::new(client.client_id.clone())).set_token_uri(url);
         oauth = oauth.set_auth_type(match client.client_auth {
-            ClientAuth::Basic => AuthType::BasicAuth,
+            ClientAuth::Basic | ClientAuth::BasicUnencoded => AuthType::BasicAuth,
             ClientAuth::Body => AuthType::RequestBody,
         });
         Ok(match self.secret {
@@ -176,6 +179,8 @@ type ConfiguredClient = oauth2::Client<
 /// Sends the requests of the `oauth2` crate with our HTTP client, and remembers the status.
 struct HttpAdapter<'a> {
     server: &'a TokenEndpoint<'a>,
+    /// The `Authorization` in the place of the crate's, which is form-encoded.
+    authorization: Option<HeaderValue>,
     status: AtomicU16,
     content_type: Mutex<String>,
 }
@@ -186,7 +191,10 @@ impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let (head, body) = request.into_parts();
+            let (mut head, body) = request.into_parts();
+            if let Some(authorization) = &self.authorization {
+                head.headers.insert(AUTHORIZATION, authorization.clone());
+            }
             let url = Url::parse(&head.uri.to_string()).map_err(|_not_a_url| {
                 Failure::new(Outcome::Render, "the token endpoint's URL is malformed")
             })?;
@@ -194,6 +202,7 @@ impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
                 method: head.method,
                 url,
                 headers: head.headers,
+                spellings: HeaderSpellings::default(),
                 body: Bytes::from(body),
                 timeout: self.server.timeout,
                 multistatus_bytes: 0,
@@ -209,11 +218,25 @@ impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
     }
 }
 
+/// `Authorization` with client id and secret as they are.
+fn unencoded_basic(client_id: &str, secret: Option<&SecretString>) -> Option<HeaderValue> {
+    let secret = secret.map_or("", |secret| secret.expose_secret());
+    let pair = STANDARD.encode(format!("{client_id}:{secret}"));
+    let mut value = HeaderValue::try_from(format!("Basic {pair}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 type RequestFailure = RequestTokenError<Failure, BasicErrorResponse>;
 
 impl<'a> HttpAdapter<'a> {
-    const fn new(server: &'a TokenEndpoint<'a>) -> Self {
-        Self { server, status: AtomicU16::new(0), content_type: Mutex::new(String::new()) }
+    fn new(server: &'a TokenEndpoint<'a>, client: &OauthClient) -> Self {
+        let authorization = match client.client_auth {
+            ClientAuth::Basic | ClientAuth::Body => None,
+            ClientAuth::BasicUnencoded => unencoded_basic(&client.client_id, server.secret),
+        };
+        let (status, content_type) = (AtomicU16::new(0), Mutex::default());
+        Self { server, authorization, status, content_type }
     }
 
     /// The tokens, or the error. `secrets` are those sent beside the client's secret: the server may

@@ -41,6 +41,9 @@ pub struct AuthDocument {
     /// Additional parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<BTreeMap<String, String>>,
+    /// The word before the token in `Authorization`; left out: `Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_prefix: Option<String>,
 }
 
 /// The kinds of authorization.
@@ -80,6 +83,7 @@ impl AuthDocument {
             client_auth: self.client_auth.unwrap_or_default(),
             scopes: self.scopes.clone().unwrap_or_default(),
             parameters: self.parameters.clone().unwrap_or_default(),
+            token_prefix: self.token_prefix.clone(),
         };
         match self.kind {
             AuthKind::None => Auth::None,
@@ -94,7 +98,7 @@ impl AuthDocument {
     }
 
     /// Each field: its name, whether it is present, and the kinds that have it.
-    pub(super) fn fields(&self) -> [(&'static str, bool, &'static [AuthKind]); 9] {
+    pub(super) fn fields(&self) -> [(&'static str, bool, &'static [AuthKind]); 10] {
         use AuthKind::{AuthorizationCode, Bearer, ClientCredentials};
         const BOTH: &[AuthKind] = &[ClientCredentials, AuthorizationCode];
         [
@@ -107,6 +111,7 @@ impl AuthDocument {
             ("client_auth", self.client_auth.is_some(), BOTH),
             ("scopes", self.scopes.is_some(), BOTH),
             ("parameters", self.parameters.is_some(), BOTH),
+            ("token_prefix", self.token_prefix.is_some(), BOTH),
         ]
     }
 }

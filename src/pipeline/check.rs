@@ -32,13 +32,7 @@ pub(super) async fn check(
     preflight: &dyn Preflight,
     hosts: &mut HostChecks,
 ) -> Vec<FieldError> {
-    let mut checking =
-        Checking { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
-    checking.names("sources", document.sources.iter().map(|source| source.name.as_str()));
-    for (index, source) in document.sources.iter().enumerate() {
-        checking.source(&format!("sources[{index}]"), source);
-    }
-    checking.write_keys(document);
+    let mut checking = Checking::of(document, settings);
     let functions = checking.functions.iter().map(async |(path, function)| {
         preflight.check_function(function).await.map_err(|why| FieldError::new(path.clone(), why))
     });
@@ -49,6 +43,12 @@ pub(super) async fn check(
     checking.faults
 }
 
+/// The errors that can be found without resolving a name or running a function.
+#[must_use]
+pub fn offline_faults(document: &Document, settings: &Settings) -> Vec<FieldError> {
+    Checking::of(document, settings).faults
+}
+
 struct Checking<'a> {
     faults: Vec<FieldError>,
     settings: &'a Settings,
@@ -56,6 +56,19 @@ struct Checking<'a> {
     urls: Vec<(String, Url)>,
     /// Functions within the size limit, still to be loaded.
     functions: Vec<(String, Function)>,
+}
+
+impl<'a> Checking<'a> {
+    fn of(document: &Document, settings: &'a Settings) -> Self {
+        let mut checking =
+            Self { faults: Vec::new(), settings, urls: Vec::new(), functions: Vec::new() };
+        checking.names("sources", document.sources.iter().map(|source| source.name.as_str()));
+        for (index, source) in document.sources.iter().enumerate() {
+            checking.source(&format!("sources[{index}]"), source);
+        }
+        checking.write_keys(document);
+        checking
+    }
 }
 
 impl Checking<'_> {
@@ -121,7 +134,7 @@ impl Checking<'_> {
             self.fault(format!("{path}.{field}"), message);
         }
         let definition = mapping.definition();
-        for (field, message) in definition.check_batching() {
+        for (field, message) in definition.check() {
             self.fault(format!("{path}.{field}"), message);
         }
         for (field, message) in request_faults(&definition) {

@@ -96,6 +96,10 @@ impl Findings {
         self.credential("auth.client_secret", auth.client_secret.as_ref(), is_printable);
         self.scopes(auth.scopes.as_deref().unwrap_or_default());
         self.parameters(auth.parameters.iter().flatten());
+        let fits = |prefix: &String| (1..=64).contains(&prefix.len()) && is_graphic(prefix);
+        if auth.token_prefix.as_ref().is_some_and(|prefix| !fits(prefix)) {
+            self.fault("auth.token_prefix", "should be one word of visible ASCII characters");
+        }
     }
 
     /// Validates a URL. The service itself sends secrets to a `is_asked` URL, so its address is
@@ -281,14 +285,35 @@ pub(super) fn header_faults(
         } else if destination.secret_headers.iter().flat_map(BTreeMap::keys).any(same) {
             "conflicts with the destination's secret_headers: use one of them"
         } else if is_credential(name) && holds_text(value) {
-            "looks like a secret, and mappings are stored in plain text: use the destination's auth \
-             or its secret_headers"
+            LITERAL_SECRET
         } else {
             continue;
         };
         faults.push((name.clone(), message.to_owned()));
     }
+    let is_directive = |name: &String| name.starts_with('@');
+    for (name, value) in mapping.headers.iter().filter(|(name, _)| is_directive(name)) {
+        if let Some(secret) = literal_credential(value) {
+            let message = format!("{secret} {LITERAL_SECRET}");
+            faults.push((name.clone(), message));
+        }
+    }
     faults
+}
+
+const LITERAL_SECRET: &str = "looks like a secret, and mappings are stored in plain text: use the \
+                              destination's auth or its secret_headers";
+
+/// The name of a header with literal text that looks like a secret, in headers that a directive gives.
+fn literal_credential(value: &Value) -> Option<&str> {
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let is_secret = is_credential(name) && holds_text(value);
+            if is_secret { Some(name.as_str()) } else { literal_credential(value) }
+        }),
+        Value::Array(items) => items.iter().find_map(literal_credential),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
 }
 
 /// Whether a header's value contains literal text, rather than only data of the event.

@@ -11,7 +11,10 @@ use utoipa::ToSchema;
 use super::auth_document::AuthDocument;
 use super::given_secret::GivenSecret;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings, OnGone, XSignatureKey};
-use crate::domain::mapping::{Batching, FunctionDefinition, MappingDefinition, Method, UrlValues};
+use crate::domain::mapping::{
+    Batching, FunctionDefinition, MappingDefinition, RequestMethod, UrlValues,
+};
+use crate::domain::profile::Profile;
 
 /// The sources with their destinations and mappings.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -156,9 +159,13 @@ pub struct MappingDocument {
     /// How values of the event stand in a URL template.
     #[serde(default, skip_serializing_if = "UrlValues::is_default")]
     pub url_values: UrlValues,
-    /// The HTTP method.
+    /// Whose rules its requests follow.
+    #[serde(default, skip_serializing_if = "Profile::is_default")]
+    pub profile: Profile,
+    /// The HTTP method, or a directive that gives one.
     #[serde(default)]
-    pub method: Method,
+    #[schema(value_type = serde_json::Value)]
+    pub method: RequestMethod,
     /// HTTP headers beside the standard ones.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
@@ -219,11 +226,17 @@ impl DestinationDocument {
             allow_http: self.allow_http,
             x_signature: self.x_signature.unwrap_or_default(),
             on_gone: self.on_gone,
+            secret_header_names: self.secret_header_names(),
         }
     }
 }
 
 impl DestinationDocument {
+    fn secret_header_names(&self) -> Vec<String> {
+        let names = self.secret_headers.iter().flat_map(BTreeMap::keys);
+        names.filter(|name| name.contains(|it: char| it.is_ascii_uppercase())).cloned().collect()
+    }
+
     /// Its settings, beside those that are stored: what is left out is kept, except for the key of
     /// `X-Signature` when the shared secret changes.
     pub(super) fn settings_beside(
@@ -234,6 +247,9 @@ impl DestinationDocument {
         let mut settings = self.settings();
         if let (None, Some(current), true) = (self.x_signature, current, is_kept) {
             settings.x_signature = current.x_signature;
+        }
+        if let (None, Some(current)) = (&self.secret_headers, current) {
+            settings.secret_header_names.clone_from(&current.secret_header_names);
         }
         settings
     }
@@ -247,7 +263,8 @@ impl MappingDocument {
             trigger: self.trigger.clone(),
             url: self.url.clone(),
             url_values: self.url_values,
-            method: self.method,
+            profile: self.profile,
+            method: self.method.clone(),
             headers: self.headers.clone(),
             data: self.data.clone(),
             function: self.function.as_ref().map(|it| Box::new(it.definition())),

@@ -45,17 +45,21 @@ impl DestinationDocument {
         let id = destination.id;
         let holds = |slot| pipeline.credential(id, slot).is_some().then_some(GivenSecret::Kept);
         let is_signed = pipeline.shared_secrets.iter().any(|one| one.destination_id == id);
+        let settings = &destination.settings;
+        let spellings = settings.secret_header_spellings();
         let (mut headers, mut parameters) = (BTreeMap::new(), BTreeMap::new());
         for one in pipeline.credentials.iter().filter(|one| one.destination_id == id) {
             match &one.slot {
-                CredentialSlot::Header(name) => headers.insert(name.clone(), GivenSecret::Kept),
+                CredentialSlot::Header(name) => {
+                    let name = spellings.spell(name).to_owned();
+                    headers.insert(name, GivenSecret::Kept)
+                }
                 CredentialSlot::Parameter(name) => {
                     parameters.insert(name.clone(), GivenSecret::Kept)
                 }
                 CredentialSlot::BearerToken | CredentialSlot::ClientSecret => None,
             };
         }
-        let settings = &destination.settings;
         let auth = AuthDocument {
             token: holds(&CredentialSlot::BearerToken),
             client_secret: holds(&CredentialSlot::ClientSecret),
@@ -96,6 +100,7 @@ impl AuthDocument {
             client_auth: Some(client.client_auth),
             scopes: Some(client.scopes.clone()),
             parameters: Some(client.parameters.clone()),
+            token_prefix: client.token_prefix.clone(),
             ..Self::default()
         };
         match auth {
@@ -132,6 +137,7 @@ impl MappingDocument {
             trigger: definition.trigger,
             url: definition.url,
             url_values: definition.url_values,
+            profile: definition.profile,
             method: definition.method,
             headers: definition.headers,
             data: definition.data,

@@ -56,6 +56,7 @@ pub(super) fn destination(
     differ(details, "allow_http", &from.allow_http, &to.allow_http);
     differ(details, "on_gone", &from.on_gone, &to.on_gone);
     differ(details, "x_signature", &from.x_signature, &to.x_signature);
+    differ(details, "secret_header_names", &from.secret_header_names, &to.secret_header_names);
 }
 
 fn auth(details: &mut Vec<String>, from: &Auth, to: &Auth) {
@@ -66,6 +67,7 @@ fn auth(details: &mut Vec<String>, from: &Auth, to: &Auth) {
         differ(details, "auth.client_auth", &from.client_auth, &to.client_auth);
         differ(details, "auth.scopes", &from.scopes, &to.scopes);
         differ(details, "auth.parameters", &from.parameters, &to.parameters);
+        differ(details, "auth.token_prefix", &from.token_prefix, &to.token_prefix);
     }
     if let (Auth::AuthorizationCode(from), Auth::AuthorizationCode(to)) = (from, to) {
         differ(details, "auth.authorize_url", &from.authorize_url, &to.authorize_url);
@@ -84,6 +86,7 @@ pub(super) fn mapping(
     differ(details, "trigger", &from.trigger, &to.trigger);
     differ(details, "url", &from.url, &to.url);
     differ(details, "url_values", &from.url_values, &to.url_values);
+    differ(details, "profile", &from.profile, &to.profile);
     differ(details, "method", &from.method, &to.method);
     headers(details, from, to);
     differ(details, "data", &from.data, &to.data);
@@ -146,7 +149,7 @@ fn is_secret(header: &str) -> bool {
 
 /// The method and URL of a new mapping.
 pub(super) fn route(definition: &MappingDefinition) -> String {
-    format!("{} {}", definition.method.as_str(), show(&definition.url))
+    format!("{} {}", show(&definition.method), show(&definition.url))
 }
 
 fn show<T: Serialize>(value: &T) -> String {

@@ -14,7 +14,8 @@ use super::document::{
 };
 use super::given_secret::{GivenSecret, secrets_by_name};
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings, OnGone, XSignatureKey};
-use crate::domain::mapping::{Batching, MappingDefinition, Method, UrlValues};
+use crate::domain::mapping::{Batching, MappingDefinition, RequestMethod, UrlValues};
+use crate::domain::profile::Profile;
 
 /// A pipeline document, or what `GET /pipeline` shows.
 #[derive(Deserialize)]
@@ -151,7 +152,9 @@ struct GivenMapping {
     #[serde(default, deserialize_with = "given")]
     url_values: Option<UrlValues>,
     #[serde(default, deserialize_with = "given")]
-    method: Option<Method>,
+    profile: Option<Profile>,
+    #[serde(default, deserialize_with = "given")]
+    method: Option<RequestMethod>,
     #[serde(default, deserialize_with = "given")]
     headers: Option<Map<String, Value>>,
     #[serde(default, deserialize_with = "given")]
@@ -179,6 +182,7 @@ impl TryFrom<GivenMapping> for MappingDocument {
         document.url = url;
         document.trigger = given.trigger.unwrap_or(document.trigger);
         document.url_values = given.url_values.unwrap_or(document.url_values);
+        document.profile = given.profile.unwrap_or(document.profile);
         document.method = given.method.unwrap_or(document.method);
         document.headers = given.headers.unwrap_or(document.headers);
         document.data = given.data.or(document.data).filter(|data| !data.is_null());

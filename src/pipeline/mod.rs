@@ -44,6 +44,7 @@ mod view;
 pub use activation::{Activation, NotActive};
 pub use auth_document::{AuthDocument, AuthKind};
 pub use change::{Change, Changed, Guard};
+pub use check::offline_faults;
 pub use connection::ConnectionView;
 pub use document::{DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument};
 pub use field_error::FieldError;

@@ -99,6 +99,7 @@ impl PipelineView {
 impl DestinationView {
     fn of(destination: &Destination, pipeline: &Pipeline) -> Self {
         let id = PublicId::new(Noun::Destination, destination.created_at, destination.id.0);
+        let spellings = destination.settings.secret_header_spellings();
         Self {
             id: id.to_string(),
             name: destination.name.clone(),
@@ -112,7 +113,7 @@ impl DestinationView {
             }),
             secret_headers: credentials(destination, pipeline)
                 .filter_map(|slot| match slot {
-                    CredentialSlot::Header(name) => Some(name.clone()),
+                    CredentialSlot::Header(name) => Some(spellings.spell(name).to_owned()),
                     CredentialSlot::BearerToken
                     | CredentialSlot::ClientSecret
                     | CredentialSlot::Parameter(_) => None,

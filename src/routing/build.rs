@@ -141,12 +141,15 @@ fn destination_route(
     let held = pipeline.held(destination).is_some();
     let pause = below.pauses.get(&PauseTarget::Destination(destination.id)).copied();
     let resumed_at = destination.resumed_at.max(resumption(pause));
+    let secret_names = destination.settings.secret_header_spellings();
     let mut mappings = Vec::new();
     for mapping in below.mappings.get(&destination.id).into_iter().flatten() {
         let name = format!("{}/{}/{}", source.name, destination.name, mapping.name);
-        let Some(Compiled { mapping: compiled, function, fault }) = compile(mapping, &name) else {
+        let Some(Compiled { mapping: mut compiled, function, fault }) = compile(mapping, &name)
+        else {
             continue;
         };
+        compiled.spell_also(&secret_names);
         let own = below.pauses.get(&PauseTarget::Mapping(mapping.id)).copied();
         mappings.push(Arc::new(MappingRoute {
             id: mapping.id,
@@ -239,7 +242,8 @@ fn compile(mapping: &Mapping, name: &str) -> Option<Compiled> {
                 trigger: trigger.to_owned(),
                 url: Value::from("https://held.invalid/"),
                 url_values: UrlValues::default(),
-                method: definition.method,
+                profile: definition.profile,
+                method: definition.method.clone(),
                 headers: Map::new(),
                 data: None,
                 function: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 
-use crate::domain::destination::DestinationSettings;
+use crate::domain::destination::{DestinationSettings, LEASE_MARGIN};
 use crate::domain::id::{DestinationId, MappingId, RevisionId};
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
@@ -118,7 +118,13 @@ impl MappingRoute {
     /// The duration of a lease of its deliveries: the attempt's, and the linger time of a batch.
     #[must_use]
     pub fn lease(&self) -> Duration {
-        self.settings.lease() + self.batching.map_or(Duration::ZERO, |it| it.linger())
+        self.timeout() + LEASE_MARGIN + self.batching.map_or(Duration::ZERO, |it| it.linger())
+    }
+
+    /// The timeout of one attempt: the destination's, and at least that of the mapping's profile.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.settings.timeout().max(self.compiled.rules().timeout())
     }
 
     /// Earlier deadlines are from before it was last resumed; this one replaces them.

@@ -2,7 +2,7 @@
 //! none contradicts the bytes (request smuggling).
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
 use url::Position;
 
 use super::exchange::SignedRequest;
@@ -24,7 +24,7 @@ impl EncodedRequest {
     /// Encodes a request. Connection headers of the caller are dropped, and `user_agent` is sent if it
     /// has none.
     pub(super) fn new(request: &SignedRequest, user_agent: &HeaderValue) -> Result<Self, Failure> {
-        let SignedRequest { method, url, headers, body, .. } = request;
+        let SignedRequest { method, url, headers, spellings, body, .. } = request;
         let target = &url[Position::BeforePath..Position::AfterQuery];
         if target.len() > MAX_TARGET_BYTES {
             return Err(failure::target_too_long());
@@ -34,24 +34,25 @@ impl EncodedRequest {
         for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
-        push(&mut head, &HOST, host.as_bytes());
+        push(&mut head, spellings.spell(HOST.as_str()), host.as_bytes());
         if !headers.contains_key(USER_AGENT) {
-            push(&mut head, &USER_AGENT, user_agent.as_bytes());
+            push(&mut head, spellings.spell(USER_AGENT.as_str()), user_agent.as_bytes());
         }
         for (name, value) in headers {
             if !is_connection_header(name.as_str()) {
-                push(&mut head, name, value.as_bytes());
+                push(&mut head, spellings.spell(name.as_str()), value.as_bytes());
             }
         }
-        head.extend_from_slice(b"content-length: ");
-        head.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
-        head.extend_from_slice(b"\r\n\r\n");
+        let mut length = itoa::Buffer::new();
+        let length = length.format(body.len()).as_bytes();
+        push(&mut head, spellings.spell(CONTENT_LENGTH.as_str()), length);
+        head.extend_from_slice(b"\r\n");
         Ok(Self { head: head.into(), body: body.clone() })
     }
 }
 
-fn push(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    head.extend_from_slice(name.as_str().as_bytes());
+fn push(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);
     head.extend_from_slice(b"\r\n");

@@ -9,6 +9,7 @@ use url::Url;
 use super::failure::Failure;
 use super::local_resource::LocalResource;
 use crate::domain::attempt::Outcome;
+use crate::domain::header_spelling::HeaderSpellings;
 
 /// One request with complete and signed headers.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct SignedRequest {
     /// All headers except those of the connection (`Host`, `Content-Length`, `Connection`, …), which are
     /// dropped when they are present.
     pub headers: HeaderMap,
+    /// How their names are written.
+    pub spellings: HeaderSpellings,
     /// The exact bytes.
     pub body: Bytes,
     /// The timeout for the whole exchange, connecting included.

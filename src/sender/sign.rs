@@ -58,8 +58,9 @@ pub struct SignedContent<'a> {
     pub timestamp_s: i64,
     /// The whole body.
     pub body: &'a [u8],
-    /// The bytes that `X-Signature` covers: the body, or for a batch its first event's JSON.
-    pub first_event: &'a [u8],
+    /// The bytes that `X-Signature` covers: the body, or for a batch its first event's JSON; none: there is no
+    /// `X-Signature`.
+    pub first_event: Option<&'a [u8]>,
 }
 
 impl Signer {
@@ -87,12 +88,14 @@ impl Signer {
         headers.insert(WEBHOOK_ID, header_value(message.webhook_id));
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(message.timestamp_s));
         headers.remove(WEBHOOK_SIGNATURE);
-        if let Some(mac) = &self.x {
-            let digest = mac.clone().chain_update(message.first_event).finalize().into_bytes();
+        if let (Some(mac), Some(first_event)) = (&self.x, message.first_event) {
+            let digest = mac.clone().chain_update(first_event).finalize().into_bytes();
             let mut text = [0; 40];
             // The buffer is twice as long as the digest, so encoding cannot fail.
             let _ = hex::encode_to_slice(digest, &mut text);
             headers.entry(X_SIGNATURE).or_insert_with(|| ascii_value(&text));
+        }
+        if !self.standard.is_empty() {
             headers.insert(WEBHOOK_SIGNATURE, self.standard_signatures(message));
         }
     }
@@ -133,7 +136,7 @@ pub fn verify_standard(
     body: &[u8],
     header: &str,
 ) -> bool {
-    let message = SignedContent { webhook_id, timestamp_s, body, first_event: body };
+    let message = SignedContent { webhook_id, timestamp_s, body, first_event: None };
     let tag = standard_tag(&standard_key(secret), &message);
     header
         .split_ascii_whitespace()
@@ -184,7 +187,12 @@ mod tests {
     }
 
     fn message(body: &[u8]) -> SignedContent<'_> {
-        SignedContent { webhook_id: "evt_1", timestamp_s: 1_700_000_000, body, first_event: body }
+        SignedContent {
+            webhook_id: "evt_1",
+            timestamp_s: 1_700_000_000,
+            body,
+            first_event: Some(body),
+        }
     }
 
     fn signed_headers(secrets: &[SecretString], message: &SignedContent<'_>) -> HeaderMap {
@@ -244,7 +252,7 @@ mod tests {
     fn a_batch_is_signed_by_its_body_and_x_signature_by_its_first_event() {
         let ours = secret("abc123");
         let batch =
-            SignedContent { first_event: b"{\"i\":1}", ..message(b"[{\"i\":1},{\"i\":2}]") };
+            SignedContent { first_event: Some(b"{\"i\":1}"), ..message(b"[{\"i\":1},{\"i\":2}]") };
         let headers = signed_headers(std::slice::from_ref(&ours), &batch);
         assert!(verify_x_signature(&ours, b"{\"i\":1}", text(&headers, "x-signature")));
         let standard = text(&headers, "webhook-signature");

@@ -15,7 +15,10 @@ use postrider::domain::event::Event;
 use postrider::domain::id::{
     DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
-use postrider::domain::mapping::{Mapping, MappingDefinition, MappingRevision, Method, UrlValues};
+use postrider::domain::mapping::{
+    Mapping, MappingDefinition, MappingRevision, RequestMethod, UrlValues,
+};
+use postrider::domain::profile::Profile;
 use postrider::domain::secret::SealedSecret;
 use postrider::domain::service_time::ServiceTime;
 use postrider::domain::source::Source;
@@ -222,7 +225,8 @@ fn mapping(id: i64, destination_id: i64, enabled: bool) -> Mapping {
         trigger: String::new(),
         url: "https://receiver.example/hook".into(),
         url_values: UrlValues::default(),
-        method: Method::Post,
+        profile: Profile::default(),
+        method: RequestMethod::default(),
         headers: serde_json::Map::new(),
         data: None,
         function: None,

@@ -34,7 +34,7 @@ fn every_vector_renders_byte_for_byte_with_its_signature() {
                 webhook_id: "dlv_1",
                 timestamp_s: 0,
                 body: &rendered.body,
-                first_event: &rendered.body,
+                first_event: rendered.signed.as_deref(),
             },
         );
         assert_eq!(headers["x-signature"], vector.x_signature, "{line}");

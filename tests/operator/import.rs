@@ -9,22 +9,28 @@ use crate::support::app::Builder;
 
 /// The pipeline file and the list that an export gives; both as values.
 fn imported(folder: &TempDir, export: &str) -> (Value, Vec<Value>) {
+    let (document, report) = imported_from(folder, "segment", export);
+    (document, report["findings"].as_array().unwrap().clone())
+}
+
+/// The pipeline file and the report that an export of a service gives; both as values.
+pub(super) fn imported_from(folder: &TempDir, service: &str, export: &str) -> (Value, Value) {
     std::fs::write(folder.path().join("export.json"), export).unwrap();
-    let arguments = ["import", "segment", "export.json", "-o", "pipeline.yaml", "--json"];
+    let arguments = ["import", service, "export.json", "-o", "pipeline.yaml", "--json"];
     let (code, stdout, stderr) = run(folder, &arguments);
     assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
     let yaml = std::fs::read_to_string(folder.path().join("pipeline.yaml")).unwrap();
     (serde_saphyr::from_str(&yaml).unwrap(), serde_json::from_str(&stderr).unwrap())
 }
 
-fn destination(id: &str, slug: &str, settings: Value) -> Value {
+pub(super) fn destination(id: &str, slug: &str, settings: Value) -> Value {
     json!({
         "id": id, "sourceId": "src1", "name": slug, "enabled": true, "settings": settings,
         "metadata": {"id": "m", "name": "A name", "slug": slug},
     })
 }
 
-fn subscription(name: &str, destination: &str, trigger: &str, settings: Value) -> Value {
+pub(super) fn subscription(name: &str, destination: &str, trigger: &str, settings: Value) -> Value {
     json!({
         "id": name, "name": name, "actionId": "a", "actionSlug": "send", "enabled": true,
         "destinationId": destination, "trigger": trigger, "settings": settings,
@@ -81,8 +87,10 @@ async fn an_import_from_segment_applies() {
                 "name": "webhooks", "enabled": true, "policy": "any",
                 "shared_secret": {"env": "WEBSITE_WEBHOOKS_SHARED_SECRET"},
                 "mappings": [
-                    {"name": "hook 1", "enabled": true, "url": "http://127.0.0.1:9/a"},
-                    {"name": "hook 2", "enabled": true, "url": "http://127.0.0.1:9/b",
+                    {"name": "hook 1", "enabled": true, "profile": "segment_classic",
+                     "url": "http://127.0.0.1:9/a"},
+                    {"name": "hook 2", "enabled": true, "profile": "segment_classic",
+                     "url": "http://127.0.0.1:9/b",
                      "headers": {"X-Team": "growth"}},
                 ],
             },
@@ -90,12 +98,12 @@ async fn an_import_from_segment_applies() {
                 "name": "actions-webhook", "enabled": true,
                 "shared_secret": {"env": "WEBSITE_ACTIONS_WEBHOOK_SHARED_SECRET"},
                 "mappings": [
-                    {"name": "Signups", "enabled": true,
+                    {"name": "Signups", "enabled": true, "profile": "segment_actions",
                      "trigger": "type = \"track\" and event = \"Signed Up\"",
                      "url": "http://127.0.0.1:9/signups", "method": "PUT",
                      "headers": {"X-Kind": {"@path": "$.type"}},
                      "data": {"@path": "$.properties"}},
-                    {"name": "Everything", "enabled": true,
+                    {"name": "Everything", "enabled": true, "profile": "segment_actions",
                      "trigger": "properties.items.0.name != null", "url": "http://127.0.0.1:9/all",
                      "batching": {"size": 500}},
                 ],
@@ -145,6 +153,9 @@ fn an_import_lists_what_it_leaves_out_and_writes_no_secret() {
     // In words, with the file on stdout.
     let (code, yaml, words) = run(&folder, &["import", "segment", "export.json"]);
     assert_eq!(code, 0);
+    assert!(words.ends_with(
+        "carried over: 1 sources, 2 destinations, 4 mappings; changed: 1; left out: 6; to do: 3\n"
+    ));
     assert!(yaml.starts_with("sources:\n  - name: Website\n    destinations:\n"), "{yaml}");
     assert!(
         words.contains("left out: Website/actions-webhook/Wrong: trigger: the mapping is left out: expected a value"),
@@ -207,7 +218,7 @@ fn batching_and_auth_are_imported_from_segment() {
         json!({
             "kind": "authorization_code", "authorize_url": "https://auth.test/authorize",
             "token_url": "https://auth.test/token", "refresh_url": "https://auth.test/token",
-            "client_id": "id-1",
+            "client_id": "id-1", "client_auth": "basic_unencoded",
             "client_secret": {"env": "SRC1_ACTIONS_WEBHOOK_EXTENSIBLE_CLIENT_SECRET"},
             "scopes": ["read", "write"],
         })
@@ -219,7 +230,7 @@ fn batching_and_auth_are_imported_from_segment() {
         (&Value::Null, &json!(false))
     );
     // A secret header that every mapping has is the destination's; else the mapping waits for one.
-    let key = json!({"x-api-key": {"env": "SRC1_ACTIONS_WEBHOOK_X_API_KEY"}});
+    let key = json!({"X-Api-Key": {"env": "SRC1_ACTIONS_WEBHOOK_X_API_KEY"}});
     assert_eq!(destinations[3]["secret_headers"], key);
     assert_eq!(destinations[4]["mappings"][0]["enabled"], false);
     assert_eq!(destinations[4]["mappings"][1]["enabled"], true, "the event gives the value");
@@ -231,7 +242,9 @@ fn batching_and_auth_are_imported_from_segment() {
 #[test]
 fn a_file_without_destinations_is_refused() {
     let folder = TempDir::new().unwrap();
-    for (text, cause) in [("{", "e.json is not JSON"), ("{}", "e.json has no destinations")] {
+    for (text, cause) in
+        [("{", "e.json is not JSON"), ("{}", "there are no destinations in what was read")]
+    {
         std::fs::write(folder.path().join("e.json"), text).unwrap();
         let (code, _, stderr) = run(&folder, &["import", "segment", "e.json"]);
         assert_eq!(code, 2);

@@ -3,6 +3,7 @@
 mod apply;
 mod attempts;
 pub(crate) mod commands;
+mod endpoint_imports;
 mod examples;
 mod explain;
 mod hosts;
@@ -16,6 +17,7 @@ mod renames;
 pub(crate) mod render;
 mod resources;
 mod secrets;
+mod segment_exports;
 mod settings;
 mod source_limits;
 mod test_sends;

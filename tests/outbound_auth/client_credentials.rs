@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{apply, stage};
 use crate::support::app::{Builder, pipeline};
 use crate::support::oauth::{LIFETIME, OauthServer};
+use crate::support::receiver::{Behaviour, Receiver, by_request};
 use crate::support::resolver::{Answer, TableResolver};
 
 #[tokio::test]
@@ -55,6 +56,31 @@ async fn the_client_secret_is_sent_in_the_body_if_configured() {
     app.until_settled(1).await;
     server.assert_correct();
     assert_eq!(server.issued(), 1);
+}
+
+#[tokio::test]
+async fn client_credentials_and_the_tokens_prefix_are_sent_as_segment_sends_them() {
+    let receiver = Receiver::start(by_request(|request| {
+        if request.path == "/token" {
+            Behaviour::ok().body(r#"{"access_token": "t1", "token_type": "Bearer"}"#)
+        } else {
+            Behaviour::ok()
+        }
+    }))
+    .await;
+    let auth = json!({
+        "kind": "client_credentials", "client_auth": "basic_unencoded", "token_prefix": "Token",
+        "token_url": receiver.url("/token"), "client_id": "id@x", "client_secret": {"value": "s/+%:=é"},
+    });
+    let app = Builder::new().start().await;
+    app.apply(pipeline(&[("crm", &receiver.url("/"), json!({"auth": auth}))])).await;
+    app.track("one").await;
+    app.until_settled(1).await;
+    let requests = receiver.wait_for(2).await;
+    // base64 of `id@x:s/+%:=é`, in UTF-8 and not form-encoded.
+    assert_eq!(requests[0].header("authorization"), Some("Basic aWRAeDpzLyslOj3DqQ=="));
+    assert_eq!(requests[1].header("authorization"), Some("Token t1"));
+    app.stop().await;
 }
 
 #[tokio::test]

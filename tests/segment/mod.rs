@@ -7,6 +7,7 @@
 //! functions in groups, `!( … )` and single quotes, which Segment's parser gets wrong.
 
 mod mappings;
+mod requests;
 mod triggers;
 
 use std::io::Write as _;

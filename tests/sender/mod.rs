@@ -60,6 +60,7 @@ fn post(url: &str) -> SignedRequest {
         method: Method::POST,
         url: url.parse().unwrap(),
         headers: HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
+        spellings: Default::default(),
         body: Bytes::from_static(b"{\"cool\":true}"),
         timeout: LONG_TIMEOUT,
         multistatus_bytes: 0,

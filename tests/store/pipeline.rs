@@ -42,6 +42,7 @@ fn auth() -> Auth {
             client_auth: ClientAuth::Body,
             scopes: vec!["events".to_owned()],
             parameters: [("audience".to_owned(), "x".to_owned())].into(),
+            token_prefix: None,
         },
     })
 }
@@ -177,6 +178,7 @@ pub(crate) async fn a_saved_pipeline_reads_back_unchanged(mut world: World) {
         allow_http: true,
         x_signature: XSignatureKey::Previous,
         on_gone: OnGone::Pause,
+        secret_header_names: vec!["X-Key".to_owned()],
     };
     let mut rich = definition("https://rich.test/");
     rich.trigger = "type = \"track\"".to_owned();

@@ -13,7 +13,8 @@ use postrider::domain::event::{Document, Event, EventType};
 use postrider::domain::id::{
     DeliveryId, DestinationId, EventId, MappingId, NodeId, RevisionId, SourceId,
 };
-use postrider::domain::mapping::{MappingDefinition, Method, UrlValues};
+use postrider::domain::mapping::{MappingDefinition, RequestMethod, UrlValues};
+use postrider::domain::profile::Profile;
 use postrider::domain::retry::Next;
 use postrider::domain::service_time::ServiceTime;
 use postrider::store::{
@@ -325,7 +326,8 @@ pub(crate) fn definition(url: &str) -> MappingDefinition {
         trigger: String::new(),
         url: serde_json::Value::from(url),
         url_values: UrlValues::default(),
-        method: Method::Post,
+        profile: Profile::default(),
+        method: RequestMethod::default(),
         headers: serde_json::Map::new(),
         data: None,
         function: None,

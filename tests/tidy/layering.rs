@@ -118,6 +118,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "settings",
             "store",
             "telemetry",
+            "trigger",
         ],
     ),
 ];

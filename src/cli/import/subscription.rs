@@ -1,76 +1,72 @@
 //! One subscription, or one hook of a classic webhook, as a mapping.
 
-use std::collections::BTreeMap;
-
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::{Finding, Kind};
+use super::credentials::{Credential, Credentials, take_from_url};
+use super::draft::Draft;
+use super::report::{Findings, Kind};
 use crate::domain::connection_headers::is_connection_header;
 use crate::domain::mapping::MappingDefinition;
+use crate::domain::profile::{HeaderValueRule, Profile};
 use crate::mapping::CompiledMapping;
-use crate::sender::masked_headers;
+use crate::sender::is_credential;
 
 /// Maximum events of a request.
 const MAX_BATCH: u64 = 4_000;
 /// Segment's default batch size.
 const DEFAULT_BATCH: u64 = 1_000;
 
-/// A mapping, and its secret headers.
+/// A mapping to be.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct Subscription<'s> {
     pub(super) name: String,
-    pub(super) mapping: Map<String, Value>,
-    /// By lower-case name; none when a directive gives the value.
-    pub(super) credentials: BTreeMap<String, Option<String>>,
+    pub(super) enabled: bool,
+    pub(super) trigger: String,
+    pub(super) settings: &'s Map<String, Value>,
 }
 
 /// Converts one subscription.
 pub(super) struct Taking<'a> {
     at: &'a str,
-    findings: &'a mut Vec<Finding>,
+    profile: Profile,
+    findings: &'a mut Findings,
 }
 
 impl<'a> Taking<'a> {
-    /// For the mapping `at` this path.
-    pub(super) fn new(at: &'a str, findings: &'a mut Vec<Finding>) -> Self {
-        Self { at, findings }
+    /// For the mapping `at` this path, of a definition with this profile.
+    pub(super) fn new(at: &'a str, profile: Profile, findings: &'a mut Findings) -> Self {
+        Self { at, profile, findings }
     }
 
     fn find(&mut self, field: &str, kind: Kind, message: impl Into<String>) {
-        let (at, field) = (self.at.to_owned(), field.to_owned());
-        self.findings.push(Finding { at, field, kind, message: message.into() });
+        self.findings.add(self.at, field, kind, message);
     }
 
     /// The mapping; none when it would be refused.
-    pub(super) fn draft(
-        &mut self,
-        name: String,
-        enabled: bool,
-        trigger: &str,
-        settings: &Map<String, Value>,
-    ) -> Option<Draft> {
+    pub(super) fn draft(&mut self, subscription: Subscription<'_>) -> Option<Draft> {
+        let Subscription { name, enabled, trigger, settings } = subscription;
         let mut mapping = Map::new();
-        let trigger = self.trigger(trigger);
         if !trigger.is_empty() {
             mapping.insert("trigger".to_owned(), Value::from(trigger));
         }
-        let url = settings.get("url").cloned().unwrap_or_default();
+        let mut credentials = Credentials::new();
+        let mut url = settings.get("url").cloned().unwrap_or_default();
+        take_from_url(&mut url, &mut credentials);
         if !url.is_string() {
             // Segment inserts values of the event as they are.
             mapping.insert("url_values".to_owned(), Value::from("raw"));
         }
         mapping.insert("url".to_owned(), url);
+        mapping.insert("profile".to_owned(), Value::from(self.profile.as_str()));
         if let Some(method) = self.method(settings) {
-            mapping.insert("method".to_owned(), Value::from(method));
+            mapping.insert("method".to_owned(), method);
         }
-        let mut credentials = BTreeMap::new();
         let headers = self.headers(settings, &mut credentials);
         if !headers.is_empty() {
             mapping.insert("headers".to_owned(), Value::Object(headers));
         }
-        if let Some(data) = settings.get("data").filter(|data| !is_whole_event(data)) {
-            mapping.insert("data".to_owned(), data.clone());
+        if let Some(data) = data(settings) {
+            mapping.insert("data".to_owned(), data);
         }
         if !self.is_usable(&mapping) {
             return None;
@@ -79,6 +75,11 @@ impl<'a> Taking<'a> {
             mapping.insert("batching".to_owned(), batching);
         }
         self.other_settings(settings);
+        if settings.get("data").is_none() && self.profile != Profile::SegmentClassic {
+            let message =
+                "is not there: the whole event is sent, as the definition has it by default";
+            self.find("settings.data", Kind::Changed, message);
+        }
         let mut named = Map::new();
         named.insert("name".to_owned(), Value::from(name.as_str()));
         named.insert("enabled".to_owned(), Value::from(enabled));
@@ -86,38 +87,21 @@ impl<'a> Taking<'a> {
         Some(Draft { name, mapping: named, credentials })
     }
 
-    /// Segment's UI escapes the brackets of an index; its evaluation reads them as an index.
-    fn trigger(&mut self, given: &str) -> String {
-        let mut trigger = String::with_capacity(given.len());
-        let mut rest = given;
-        while let Some((before, after)) = rest.split_once("\\[") {
-            trigger.push_str(before);
-            match after.split_once("\\]") {
-                Some((index, beyond))
-                    if !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()) =>
-                {
-                    trigger.push('.');
-                    trigger.push_str(index);
-                    rest = beyond;
-                }
-                Some(_) | None => {
-                    trigger.push_str("\\[");
-                    rest = after;
-                }
-            }
-        }
-        trigger.push_str(rest);
+    /// A trigger as it is written here.
+    pub(super) fn trigger(&mut self, given: &str) -> String {
+        let trigger = indexed_trigger(given);
         if trigger != given {
             self.find("trigger", Kind::Changed, "an index is written as a step here: items.0.name");
         }
         trigger
     }
 
-    fn method<'s>(&mut self, settings: &'s Map<String, Value>) -> Option<&'s str> {
+    fn method(&mut self, settings: &Map<String, Value>) -> Option<Value> {
         match settings.get("method") {
             Some(Value::String(method)) if ["POST", "PUT", "PATCH"].contains(&method.as_str()) => {
-                Some(method)
+                Some(Value::from(method.as_str()))
             }
+            Some(directive @ Value::Object(_)) => Some(directive.clone()),
             None | Some(Value::Null) => None,
             Some(other) => {
                 let message = format!("{other} cannot be a method here: it is POST");
@@ -130,29 +114,33 @@ impl<'a> Taking<'a> {
     fn headers(
         &mut self,
         settings: &Map<String, Value>,
-        credentials: &mut BTreeMap<String, Option<String>>,
+        credentials: &mut Credentials,
     ) -> Map<String, Value> {
         let mut headers = Map::new();
         let given = match settings.get("headers") {
             None | Some(Value::Null) => return headers,
-            Some(Value::Object(given)) if !given.keys().any(|name| name.starts_with('@')) => given,
+            Some(Value::Object(given)) => given,
             Some(_) => {
-                let message = "headers made as a whole by a directive: write each with its own";
+                let message = "is not an object: Segment sends no such request";
                 self.find("settings.headers", Kind::LeftOut, message);
                 return headers;
             }
         };
+        if given.keys().any(|name| name.starts_with('@')) {
+            return given.clone();
+        }
+        let is_text = self.profile.rules().header_values == HeaderValueRule::JavaScript;
         for (name, value) in given {
             let name = name.trim();
-            if name.is_empty() || matches!(value, Value::Null) || value == "" {
+            if name.is_empty() || !is_text && (value.is_null() || value == "") {
                 continue;
             }
-            let lower = name.to_ascii_lowercase();
-            if is_ours(&lower) {
+            if is_ours(&name.to_ascii_lowercase()) {
                 let field = format!("settings.headers.{name}");
                 self.find(&field, Kind::LeftOut, "is set by Postrider and cannot be overridden");
-            } else if is_credential(&lower) && !is_from_event(value) {
-                credentials.insert(lower, value.as_str().map(str::to_owned));
+            } else if is_credential(name) && !is_from_event(value) {
+                let value = value.as_str().map(str::to_owned);
+                credentials.insert(Credential::Header(name.to_owned()), value);
             } else {
                 headers.insert(name.to_owned(), value.clone());
             }
@@ -223,9 +211,18 @@ impl<'a> Taking<'a> {
     }
 }
 
+/// The data; none: the whole event.
+fn data(settings: &Map<String, Value>) -> Option<Value> {
+    match settings.get("data")? {
+        // Without data Segment sends an empty body.
+        Value::Null => Some(json!({"@literal": null})),
+        data => (!is_whole_event(data)).then(|| data.clone()),
+    }
+}
+
 fn is_whole_event(data: &Value) -> bool {
     let path = data.as_object().filter(|it| it.len() == 1).and_then(|it| it.get("@path"));
-    data.is_null() || path.is_some_and(|path| path == "$." || path == "$" || path == "")
+    path.is_some_and(|path| path == "$." || path == "$" || path == "")
 }
 
 /// Headers that belong to the connection or to the signature.
@@ -240,10 +237,26 @@ fn is_from_event(value: &Value) -> bool {
     only("@path").is_some() || template.is_some_and(|template| template.contains("{{"))
 }
 
-/// Whether a header's value is masked in records.
-fn is_credential(lower: &str) -> bool {
-    const VALUE: &str = "shown";
-    let Ok(name) = HeaderName::from_bytes(lower.as_bytes()) else { return false };
-    let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(VALUE))]);
-    !masked_headers(&headers, &[]).contains(VALUE)
+/// A trigger with indices as steps. Segment's UI escapes the brackets of an index; its evaluation reads them as one.
+pub(super) fn indexed_trigger(given: &str) -> String {
+    let mut trigger = String::with_capacity(given.len());
+    let mut rest = given;
+    while let Some((before, after)) = rest.split_once("\\[") {
+        trigger.push_str(before);
+        match after.split_once("\\]") {
+            Some((index, beyond))
+                if !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                trigger.push('.');
+                trigger.push_str(index);
+                rest = beyond;
+            }
+            Some(_) | None => {
+                trigger.push_str("\\[");
+                rest = after;
+            }
+        }
+    }
+    trigger.push_str(rest);
+    trigger
 }

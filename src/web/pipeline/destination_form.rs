@@ -17,10 +17,11 @@ use crate::settings::secrets::{SecretError, generate_shared_secret};
 /// Integer fields.
 const NUMBERS: [&str; 4] = ["timeout_ms", "window_ms", "max_in_flight", "rate_per_second"];
 /// Text fields of `auth`, with the kinds that have them.
-const AUTH_TEXTS: [(&str, &str, &[&str]); 5] = [
+const AUTH_TEXTS: [(&str, &str, &[&str]); 6] = [
     ("auth.token_url", "token_url", OAUTH),
     ("auth.client_id", "client_id", OAUTH),
     ("auth.client_auth", "client_auth", OAUTH),
+    ("auth.token_prefix", "token_prefix", OAUTH),
     ("auth.authorize_url", "authorize_url", CODE),
     ("auth.refresh_url", "refresh_url", CODE),
 ];
@@ -64,7 +65,7 @@ struct Rows {
 }
 
 /// The fields that show their own faults.
-pub(super) const FIELDS: [&str; 25] = [
+pub(super) const FIELDS: [&str; 26] = [
     "name",
     "timeout_ms",
     "window_ms",
@@ -85,6 +86,7 @@ pub(super) const FIELDS: [&str; 25] = [
     "auth.client_id",
     "auth.client_secret",
     "auth.client_auth",
+    "auth.token_prefix",
     "auth.authorize_url",
     "auth.refresh_url",
     "auth.scopes",

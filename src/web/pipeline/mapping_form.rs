@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::super::form::{Field, Form};
 use super::super::untrusted::Untrusted;
 use super::editor::{CONFLICT, TAG};
-use crate::domain::mapping::UrlValues;
+use crate::domain::mapping::{RequestMethod, UrlValues};
 use crate::pipeline::{FieldError, MappingDocument};
 use crate::service::preview::trigger_breaks_at;
 
@@ -16,9 +16,10 @@ const DEFAULT_SAMPLE: &str = "track";
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The fields that show their own faults.
-pub(super) const FIELDS: [&str; 18] = [
+pub(super) const FIELDS: [&str; 19] = [
     "name",
     "trigger",
+    "profile",
     "method",
     "url",
     "url_values",
@@ -154,13 +155,14 @@ impl MappingForm {
 type Read = fn(&mut Form) -> Option<Value>;
 
 /// The fields of the document, each with the inputs that it is read from.
-const DOCUMENT: [(&str, &[&str], Read); 8] = [
+const DOCUMENT: [(&str, &[&str], Read); 9] = [
     ("trigger", &["trigger"], |form| {
         let trigger = form.text("trigger");
         Some(if trigger.trim().is_empty() { "" } else { trigger }.into())
     }),
-    ("method", &["method"], |form| Some(form.text("method").into())),
-    ("url", &["url"], |form| Some(url(form))),
+    ("profile", &["profile"], |form| form.non_empty("profile").map(Into::into)),
+    ("method", &["method"], |form| Some(text_or_directive(form, "method"))),
+    ("url", &["url"], |form| Some(text_or_directive(form, "url"))),
     ("url_values", &["url_values"], |form| form.non_empty("url_values").map(Into::into)),
     ("headers", &["format", "headers"], |form| Some(headers(form).into())),
     ("data", &["data"], |form| json(form, "data")),
@@ -179,10 +181,10 @@ fn json(form: &mut Form, name: &'static str) -> Option<Value> {
     }
 }
 
-/// The URL as text, or a directive as JSON.
-fn url(form: &mut Form) -> Value {
-    match form.non_empty("url") {
-        Some(text) if text.starts_with('{') => json(form, "url").unwrap_or_default(),
+/// Text, or a directive as JSON.
+fn text_or_directive(form: &mut Form, name: &'static str) -> Value {
+    match form.non_empty(name) {
+        Some(text) if text.starts_with('{') => json(form, name).unwrap_or_default(),
         text => text.unwrap_or_default().into(),
     }
 }
@@ -259,7 +261,14 @@ fn filled(document: &MappingDocument, tag: &str) -> Form {
     fill("name", document.name.clone());
     fill("on", "last".to_owned());
     fill("trigger", document.trigger.clone());
-    fill("method", document.method.as_str().to_owned());
+    fill("profile", document.profile.as_str().to_owned());
+    fill(
+        "method",
+        match &document.method {
+            RequestMethod::Fixed(method) => method.as_str().to_owned(),
+            RequestMethod::FromEvent(directive) => Value::from(directive.clone()).to_string(),
+        },
+    );
     fill(
         "url",
         match document.url.as_str() {
@@ -344,7 +353,8 @@ mod tests {
             json!({"url": {"@template": "https://a.test/{{userId}}"}, "data": {"b": 1, "a": [{"@path": "$.x"}]}}),
             json!({"url": {"@template": "https://a.test/{{userId}}"}, "url_values": "raw"}),
             json!({"headers": {"X-A": "{not json", "X-B": {"@path": "$.b"}, "X-C": "a: b", "X-D": ""}}),
-            json!({"headers": {"Content-Type": FORM_TYPE, "X": "1"}}),
+            json!({"headers": {"Content-Type": FORM_TYPE, "X": "1"}, "profile": "segment_extensible"}),
+            json!({"headers": {"@path": "$.properties.headers"}, "method": {"@path": "$.properties.method"}}),
             json!({"headers": {"X": "1", "content-type": FORM_TYPE}}),
             json!({"batching": {"size": 5, "linger_ms": 0}}),
             json!({"trigger": " type = \"track\"\r\nor\r\n type = \"page\" ", "url": "https://a.test/x "}),
