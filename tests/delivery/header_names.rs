@@ -41,12 +41,11 @@ async fn header_names_are_sent_as_they_were_written() {
     }
 
     // What is shown can be applied again, without a change.
-    let shown = Request::new("GET", "/api/v1/pipeline").send(&app).await.is(200).body;
+    let shown = Request::new("GET", "/pipeline").send(&app).await.is(200).body;
     let names = &shown["sources"][0]["destinations"][0]["secret_headers"];
     assert_eq!(names, &json!(["X-API-Key"]));
     let request = json!({"document": shown, "dry_run": true});
-    let answer =
-        Request::new("POST", "/api/v1/pipeline").json(request).send(&app).await.is(200).body;
+    let answer = Request::new("POST", "/pipeline").json(request).send(&app).await.is(200).body;
     assert_eq!(answer["lines"], json!([]), "{answer}");
     app.stop().await;
 }

@@ -53,7 +53,7 @@ async fn a_classic_webhook_posts_each_event_whole_whatever_its_content_type() {
     let refused = json!({"name": "hook", "profile": "segment_classic", "url": receiver.url("/"),
         "method": "PUT", "data": {"a": 1}, "batching": {}});
     let document = pipeline(&[("one", "", json!({"mappings": [refused]}))]);
-    let answer = Request::new("POST", "/api/v1/pipeline").json(json!({"document": document}));
+    let answer = Request::new("POST", "/pipeline").json(json!({"document": document}));
     let faults: Vec<String> =
         answer.send(&app).await.faults().into_iter().map(|(path, _)| path).collect();
     let at = "sources[0].destinations[0].mappings[0]";
@@ -67,7 +67,7 @@ async fn a_secret_in_headers_that_a_directive_gives_is_refused() {
     let mapping = json!({"name": "hook", "url": "https://a.test/",
         "headers": {"@merge": {"direction": "right", "objects": [{"X-Api-Key": "k"}, {"@path": "$.h"}]}}});
     let document = pipeline(&[("one", "", json!({"mappings": [mapping]}))]);
-    let answer = Request::new("POST", "/api/v1/pipeline").json(json!({"document": document}));
+    let answer = Request::new("POST", "/pipeline").json(json!({"document": document}));
     let faults = answer.send(&app).await.faults();
     assert_eq!(faults[0].0, "sources[0].destinations[0].mappings[0].headers.@merge");
     assert!(faults[0].1.starts_with("X-Api-Key looks like a secret"), "{faults:?}");

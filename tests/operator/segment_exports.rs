@@ -70,6 +70,7 @@ fn exports() -> Vec<Export> {
     let mut exports = of_filters();
     exports.extend(of_auth());
     exports.extend(of_mappings());
+    exports.extend(of_secrets());
     exports.extend(of_destinations());
     exports
 }
@@ -220,6 +221,36 @@ fn of_mappings() -> Vec<Export> {
             document: json!({"/mappings/0/headers": {"@path": "$.properties.headers"}}),
         },
         Export {
+            name: "null as data, as a header, and headers that are ours",
+            answers: actions(
+                json!({"url": URL, "data": null, "headers": {"X-N": null, "Host": "x", "X-L": [1]}}),
+            ),
+            findings: &["src1/actions-webhook/m settings.headers.Host left_out"],
+            document: json!({"/mappings/0/data": {"@literal": null}, "/mappings/0/headers": {"X-N": null, "X-L": [1]}}),
+        },
+        Export {
+            name: "names of headers that differ in case only",
+            answers: actions(json!({"url": URL, "headers": {"X-A": "1", "x-a": "2"}})),
+            findings: &["src1/actions-webhook/m settings.headers.x-a left_out"],
+            document: json!({"/mappings": []}),
+        },
+        Export {
+            name: "more mappings than a destination may have",
+            answers: {
+                let many =
+                    (0..51).map(|at| subscription(&format!("m{at}"), "d", "", json!({"url": URL})));
+                let first = destination("d", "actions-webhook", json!({}));
+                std::iter::once(first).chain(many).collect()
+            },
+            findings: &["src1/actions-webhook subscriptions changed"],
+            document: json!({"/mappings/49/name": "m49", "/mappings/50": null}),
+        },
+    ]
+}
+
+fn of_secrets() -> Vec<Export> {
+    vec![
+        Export {
             name: "a secret in headers that a directive gives",
             answers: actions(json!({"url": URL, "headers": {"@literal": {"X-Api-Key": "hush"}}})),
             findings: &["src1/actions-webhook/m headers.@literal left_out"],
@@ -260,31 +291,6 @@ fn of_mappings() -> Vec<Export> {
             answers: actions(json!({"url": "http://me:hush@127.0.0.1:9/hook"})),
             findings: &["src1/actions-webhook settings.headers.authorization to_do"],
             document: json!({"/mappings/0/url": URL}),
-        },
-        Export {
-            name: "null as data, as a header, and headers that are ours",
-            answers: actions(
-                json!({"url": URL, "data": null, "headers": {"X-N": null, "Host": "x", "X-L": [1]}}),
-            ),
-            findings: &["src1/actions-webhook/m settings.headers.Host left_out"],
-            document: json!({"/mappings/0/data": {"@literal": null}, "/mappings/0/headers": {"X-N": null, "X-L": [1]}}),
-        },
-        Export {
-            name: "names of headers that differ in case only",
-            answers: actions(json!({"url": URL, "headers": {"X-A": "1", "x-a": "2"}})),
-            findings: &["src1/actions-webhook/m settings.headers.x-a left_out"],
-            document: json!({"/mappings": []}),
-        },
-        Export {
-            name: "more mappings than a destination may have",
-            answers: {
-                let many =
-                    (0..51).map(|at| subscription(&format!("m{at}"), "d", "", json!({"url": URL})));
-                let first = destination("d", "actions-webhook", json!({}));
-                std::iter::once(first).chain(many).collect()
-            },
-            findings: &["src1/actions-webhook subscriptions changed"],
-            document: json!({"/mappings/49/name": "m49", "/mappings/50": null}),
         },
     ]
 }

@@ -36,7 +36,7 @@ async fn secret_headers_are_sent_with_every_request_and_masked_in_records() {
     assert!(headers.contains("x-api-key: ***\n"), "{headers}");
     let (_, shown) = app.client.get("/api/v1/pipeline").await.unwrap();
     let names = &shown["sources"][0]["destinations"][0]["secret_headers"];
-    assert_eq!(names, &json!(["x-api-key", "x-tenant"]));
+    assert_eq!(names, &json!(["X-Api-Key", "X-Tenant"]));
 
     // Omitted headers are kept; given ones replace all; pruned ones are removed.
     let details = |answer: &Value| answer["lines"][0]["details"].clone();
@@ -44,7 +44,11 @@ async fn secret_headers_are_sent_with_every_request_and_masked_in_records() {
     assert_eq!(answer["changed"], json!(false));
     let more = json!({"secret_headers": {"x-api-key": {"value": "an0ther"}}});
     let (_, answer) = post(&app, &url, more, false).await;
-    let expected = json!(["secret_headers.x-api-key: changed", "secret_headers.x-tenant: removed"]);
+    let expected = json!([
+        "secret_header_names: [\"X-Api-Key\",\"X-Tenant\"] → []",
+        "secret_headers.x-api-key: changed",
+        "secret_headers.x-tenant: removed",
+    ]);
     assert_eq!(details(&answer), expected);
     let (_, answer) = post(&app, &url, json!({}), true).await;
     assert_eq!(details(&answer), json!(["secret_headers.x-api-key: removed"]));

@@ -2,7 +2,8 @@
 //! profile, sent by the service, are the same on the wire.
 //!
 //! Not compared: `webhook-*` and what belongs to the connection. Not generated, because the two differ by design:
-//! credentials in a mapping, values outside printable ASCII, and URLs that are not valid as they stand.
+//! credentials in a mapping, values outside printable ASCII, URLs that are not valid as they stand, and a list of one
+//! in the place of a method, which Segment's schema takes for its item.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -157,7 +158,7 @@ fn cases() -> Vec<Case> {
         }
         let mapping = json!({"method": {"@path": "$.properties.method"}, "data": data});
         let methods = ["PUT", "PATCH", "POST", "put", "GET", ""].map(Value::from);
-        let methods = methods.into_iter().chain([json!(null), json!(5), json!(["PUT"])]);
+        let methods = methods.into_iter().chain([json!(null), json!(5)]);
         let events = methods.map(|method| json!({"method": method, "data": {"a": 1}}));
         cases.push(Case { profile, mapping, events: events.collect(), batch: false });
         for (method, data) in [("PUT", json!({"@literal": null})), ("PATCH", json!({"a": [1]}))] {

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 /// A body as it is sent: Python's `json.dumps` prints none of its values that way.
-const BODY: &str = r#"{"10":1,"2":[1.5,1e+21],"a":"é","b":"\u2028 \"x\"","c":{}}"#;
+const BODY: &str = "{\"2\":[1.5,1e+21],\"10\":1,\"a\":\"é\",\"b\":\"\u{2028} \\\"x\\\"\",\"c\":{}}";
 
 /// A language, and how its snippet is run.
 struct Language {

@@ -33,7 +33,11 @@ impl Filters {
                 continue;
             }
             let condition = indexed_trigger(text(filter, "if").unwrap_or("all"));
-            for action in filter.get("actions").and_then(Value::as_array).into_iter().flatten() {
+            let actions = filter.get("actions").and_then(Value::as_array);
+            if actions.is_none_or(Vec::is_empty) {
+                findings.add(at, &field, Kind::LeftOut, "it has no actions");
+            }
+            for action in actions.into_iter().flatten() {
                 let kind = action.get("type").and_then(Value::as_str).unwrap_or_default();
                 let (kind, message) = if kind.eq_ignore_ascii_case("drop") {
                     all.drop(&condition)
