@@ -43,9 +43,8 @@ pub(super) async fn check(
     checking.faults
 }
 
-/// The errors that can be found without resolving a name or running a function.
-#[must_use]
-pub fn offline_faults(document: &Document, settings: &Settings) -> Vec<FieldError> {
+/// The errors that are found without resolving a name or running a function.
+pub(super) fn check_offline(document: &Document, settings: &Settings) -> Vec<FieldError> {
     Checking::of(document, settings).faults
 }
 

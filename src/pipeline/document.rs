@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::auth_document::AuthDocument;
+use super::auth_document::{AuthDocument, AuthKind};
 use super::given_secret::GivenSecret;
 use crate::domain::destination::{DeliveryPolicy, DestinationSettings, OnGone, XSignatureKey};
 use crate::domain::mapping::{
@@ -232,6 +232,15 @@ impl DestinationDocument {
 }
 
 impl DestinationDocument {
+    /// Whether the document gives it credentials.
+    pub(super) fn gives_credentials(&self) -> bool {
+        let auth = self.auth.as_ref().is_some_and(|auth| auth.kind != AuthKind::None);
+        let has = |secrets: &Option<BTreeMap<String, GivenSecret>>| {
+            secrets.as_ref().is_some_and(|secrets| !secrets.is_empty())
+        };
+        auth || has(&self.secret_headers) || has(&self.secret_parameters)
+    }
+
     fn secret_header_names(&self) -> Vec<String> {
         let names = self.secret_headers.iter().flat_map(BTreeMap::keys);
         names.filter(|name| name.contains(|it: char| it.is_ascii_uppercase())).cloned().collect()

@@ -44,7 +44,6 @@ mod view;
 pub use activation::{Activation, NotActive};
 pub use auth_document::{AuthDocument, AuthKind};
 pub use change::{Change, Changed, Guard};
-pub use check::offline_faults;
 pub use connection::ConnectionView;
 pub use document::{DestinationDocument, Document, GivenFunction, MappingDocument, SourceDocument};
 pub use field_error::FieldError;
@@ -59,6 +58,15 @@ pub use view::{DestinationView, MappingView, PipelineView, SourceView};
 use host_checks::HostChecks;
 use plan::{Plan, PlanContext, Unlisted};
 use turn::Turn;
+
+/// The errors of a document that are found offline: without a stored pipeline, resolving a name or running a
+/// function.
+#[must_use]
+pub fn offline_faults(document: &Document, settings: &Settings) -> Vec<FieldError> {
+    let mut faults = check::check_offline(document, settings);
+    faults.extend(origins::origin_faults(document));
+    faults
+}
 
 /// A request to apply a document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]

@@ -1,6 +1,6 @@
 //! Checks that a destination's credentials go only where an operator wrote that they go.
 
-use super::document::MappingDocument;
+use super::document::{Document, MappingDocument};
 use super::field_error::FieldError;
 use super::plan::{DestinationPair, Planner, Unlisted};
 use crate::domain::destination::DestinationSettings;
@@ -36,6 +36,25 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// An error for each mapping of a document whose requests would be refused.
+pub(super) fn origin_faults(document: &Document) -> Vec<FieldError> {
+    let mut faults = Vec::new();
+    for (at, source) in document.sources.iter().enumerate() {
+        for (below, destination) in source.destinations.iter().enumerate() {
+            if !destination.gives_credentials() {
+                continue;
+            }
+            let settings = destination.settings();
+            for (index, mapping) in destination.mappings.iter().enumerate() {
+                let path = format!("sources[{at}].destinations[{below}].mappings[{index}].url");
+                let fault = origin_fault(mapping, &settings);
+                faults.extend(fault.map(|message| FieldError::new(path, message)));
+            }
+        }
+    }
+    faults
 }
 
 /// Why no request of a mapping may carry credentials.

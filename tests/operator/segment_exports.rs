@@ -251,6 +251,23 @@ fn of_mappings() -> Vec<Export> {
 fn of_secrets() -> Vec<Export> {
     vec![
         Export {
+            name: "a token for hosts that the event decides on, and over http",
+            answers: json!([
+                destination(
+                    "d",
+                    "actions-webhook-extensible",
+                    json!({"dynamicAuthSettings": {"bearer": {"bearerToken": "hush"}}})
+                ),
+                subscription("a", "d", "", json!({"url": {"@path": "$.properties.url"}})),
+                subscription("b", "d", "", json!({"url": "http://192.0.2.1/hook"})),
+            ]),
+            findings: &[
+                "src1/actions-webhook-extensible/a url left_out",
+                "src1/actions-webhook-extensible/b url left_out",
+            ],
+            document: json!({"/auth/kind": "bearer", "/mappings": []}),
+        },
+        Export {
             name: "a secret in headers that a directive gives",
             answers: actions(json!({"url": URL, "headers": {"@literal": {"X-Api-Key": "hush"}}})),
             findings: &["src1/actions-webhook/m headers.@literal left_out"],
