@@ -65,8 +65,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(page::link))
-        .layer(from_fn_with_state(Arc::clone(&api), idempotency::once))
-        .layer(from_fn_with_state(Arc::clone(&api), authentication::authenticate))
+        // Not for unknown paths: a sender with a wrong path must not take its write key for the fault.
+        .route_layer(from_fn_with_state(Arc::clone(&api), idempotency::once))
+        .route_layer(from_fn_with_state(Arc::clone(&api), authentication::authenticate))
         .layer(from_fn_with_state((Arc::clone(&api), counter), request_id::identify));
     let (machines, _) = machines().split_for_parts();
     Router::new()

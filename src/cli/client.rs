@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use crate::api::Problem;
-use crate::sender::{ApiClient, ApiClientError, ApiStream};
+use crate::sender::{ApiClient, ApiClientError, ApiResponse, ApiStream};
 use crate::settings::secrets::{generate, read_token};
 use crate::settings::{SettingFlags, Settings};
 
@@ -92,8 +93,10 @@ impl Client {
             query.extend_pairs(conditions);
             path = format!("{path}?{}", query.finish());
         }
-        let (status, body) = self.operator.get(&path).await.map_err(unreachable)?;
-        self.read(status, body)
+        let headers =
+            HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        let asked = self.operator.request(Method::GET, &path, headers, Bytes::new());
+        self.read(&asked.await.map_err(unreachable)?)
     }
 
     /// The stream of accepted events, after the one with the id `after`.
@@ -120,8 +123,8 @@ impl Client {
         while let Ok(Some(bytes)) = stream.next().await {
             body.extend_from_slice(&bytes);
         }
-        self.read(status, serde_json::from_slice(&body).unwrap_or_default())
-            .and_then(|never: Value| Err(anyhow::anyhow!("{status}: {never}")))
+        let answer = ApiResponse { status, headers: HeaderMap::new(), body: body.into() };
+        self.read(&answer).and_then(|never: Value| Err(anyhow::anyhow!("{status}: {never}")))
     }
 
     /// POST to a path under `/api/v1`, idempotent by its key: it is sent again when the answer is lost,
@@ -136,19 +139,17 @@ impl Client {
     ) -> anyhow::Result<T> {
         let path = format!("/api/v1{path}");
         let key = generate("cli_").context("there is no randomness for an Idempotency-Key")?;
-        let ask = async || self.operator.post_idempotent(&path, body, key.expose_secret()).await;
+        let key = Some(key.expose_secret());
+        let ask = async || self.operator.send_json(Method::POST, &path, body, key).await;
         let mut lost = 0;
         loop {
             match ask().await {
-                Ok((status, body)) if is_in_progress(status, &body) => {
+                Ok(answer) if is_in_progress(&answer) => {
                     lost = 0;
                     tokio::time::sleep(IN_PROGRESS).await;
                 }
                 Err(ApiClientError::Broken { .. }) if lost < MAX_LOST => lost += 1,
-                answer => {
-                    let (status, body) = answer.map_err(unreachable)?;
-                    return self.read(status, body);
-                }
+                answer => return self.read(&answer.map_err(unreachable)?),
             }
         }
     }
@@ -167,7 +168,7 @@ impl Client {
         if answer.status.is_success() {
             return Ok(());
         }
-        self.read(answer.status, answer.json())
+        self.read(&answer)
     }
 
     /// PUT to a path under `/api/v1`.
@@ -180,20 +181,22 @@ impl Client {
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
         let path = format!("/api/v1{path}");
-        let (status, body) = self.operator.put(&path, body).await.map_err(unreachable)?;
-        self.read(status, body)
+        let sent = self.operator.send_json(Method::PUT, &path, body, None);
+        self.read(&sent.await.map_err(unreachable)?)
     }
 
-    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: Value) -> anyhow::Result<T> {
+    /// Not by way of `serde_json::Value`, which does not take every event that intake takes.
+    fn read<T: DeserializeOwned>(&self, answer: &ApiResponse) -> anyhow::Result<T> {
+        let ApiResponse { status, body, .. } = answer;
         if status.is_success() {
-            return serde_json::from_value(body).map_err(|error| {
+            return serde_json::from_slice(body).map_err(|error| {
                 Failure::new(exit::FAILED, format!("{} gave an unexpected answer", self.base))
                     .because(error)
                     .hint("is it a Postrider of this version? see --url")
                     .into()
             });
         }
-        Err(match serde_json::from_value::<Problem>(body) {
+        Err(match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => anyhow::Error::new(refused(&problem)).context(Refused(problem)),
             Err(_not_a_problem) => {
                 Failure::new(exit::FAILED, format!("{} answers {status}", self.base))
@@ -205,8 +208,8 @@ impl Client {
 }
 
 /// Whether the service still works on the first request with this key.
-fn is_in_progress(status: StatusCode, body: &Value) -> bool {
-    status == StatusCode::CONFLICT && body["code"] == "idempotency_under_way"
+fn is_in_progress(answer: &ApiResponse) -> bool {
+    answer.status == StatusCode::CONFLICT && answer.json()["code"] == "idempotency_under_way"
 }
 
 /// The service's problem details, for verbs that print its faults themselves.

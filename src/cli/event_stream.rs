@@ -57,13 +57,16 @@ fn is_passing(error: &anyhow::Error) -> bool {
 }
 
 fn show(out: &mut Output, event: &ServerSentEvent) -> anyhow::Result<()> {
-    let data: Value = serde_json::from_str(&event.data)?;
     match event.kind.as_str() {
-        "missed" if !out.is_json() => Ok(out.line(match data["missed"].as_u64() {
-            Some(missed) => format!("missed {missed} events"),
-            None => "some events may be missed: postrider events lists them".to_owned(),
-        })?),
+        "missed" if !out.is_json() => {
+            let data: Value = serde_json::from_str(&event.data)?;
+            Ok(out.line(match data["missed"].as_u64() {
+                Some(missed) => format!("missed {missed} events"),
+                None => "some events may be missed: postrider events lists them".to_owned(),
+            })?)
+        }
         "ended" => {
+            let data: Value = serde_json::from_str(&event.data)?;
             let why = data["because"].as_str().unwrap_or("the stream has ended");
             Err(Failure::new(exit::FAILED, why).into())
         }

@@ -15,6 +15,7 @@ use super::globals::Globals;
 use super::output::{Output, plain};
 use crate::domain::clock::SystemClock;
 use crate::inspector::{Arrival, ListenError, Receiver, ReceiverOptions, Script, Verdict};
+use crate::json;
 
 /// Longer bodies are cut.
 const SHOWN_BYTES: usize = 16 * 1024;
@@ -175,8 +176,8 @@ fn verdict(verdict: Verdict) -> String {
 }
 
 fn pretty(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<Value>(body) {
-        Ok(value) => format!("{value:#}"),
+    let text = match json::parse(body) {
+        Ok(value) => json::to_string_indented(&value),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
     match text.char_indices().map(|(at, _)| at).find(|at| *at >= SHOWN_BYTES) {

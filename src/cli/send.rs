@@ -10,13 +10,14 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::client::base_url;
 use super::failure::{Failure, exit};
 use super::globals::Globals;
 use crate::domain::event::EventType;
+use crate::json::{self, RawJson};
 use crate::sender::{ApiClient, ApiClientError};
 use crate::settings::SettingFlags;
 
@@ -42,7 +43,7 @@ pub struct SendArgs {
     user_id: String,
     /// Properties as a JSON object; traits, for identify and group
     #[arg(long, value_name = "JSON", value_parser = object)]
-    properties: Option<Map<String, Value>>,
+    properties: Option<RawJson>,
     /// For group: the group's id
     #[arg(long, default_value = "test-group")]
     group_id: String,
@@ -63,8 +64,12 @@ fn event_type(word: &str) -> Result<EventType, String> {
     })
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| format!("should be a JSON object: {error}"))
+fn object(text: &str) -> Result<RawJson, String> {
+    let raw = RawJson::of(text).map_err(|error| format!("should be a JSON object: {error}"))?;
+    if raw.value().as_object().is_none() {
+        return Err("should be a JSON object".to_owned());
+    }
+    Ok(raw)
 }
 
 impl SendArgs {
@@ -78,7 +83,7 @@ impl SendArgs {
         let mut intake = Intake::new(&base, &self.write_key)?;
         let sent = match &self.file {
             Some(path) => intake.file(path).await?,
-            None => intake.repeat(&self.message().to_string(), self.count).await?,
+            None => intake.repeat(&serde_json::to_string(&self.message())?, self.count).await?,
         };
         let mut out = globals.output();
         if out.is_json() {
@@ -90,38 +95,44 @@ impl SendArgs {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn message(&self) -> Value {
-        let mut message = Map::new();
-        message.insert("type".to_owned(), self.kind.as_str().into());
-        message.insert("userId".to_owned(), self.user_id.as_str().into());
+    fn message(&self) -> Message<'_> {
+        let mut message =
+            Message { kind: self.kind.as_str(), user_id: &self.user_id, ..Message::default() };
+        message.properties = self.properties.as_ref();
         match self.kind {
-            EventType::Track => {
-                message.insert("event".to_owned(), self.event.as_str().into());
-            }
-            EventType::Page | EventType::Screen => {
-                message.insert("name".to_owned(), self.event.as_str().into());
-            }
+            EventType::Track => message.event = Some(&self.event),
+            EventType::Page | EventType::Screen => message.name = Some(&self.event),
             EventType::Group => {
-                message.insert("groupId".to_owned(), self.group_id.as_str().into());
+                message.group_id = Some(&self.group_id);
+                message.traits = message.properties.take();
             }
-            EventType::Alias => {
-                message.insert("previousId".to_owned(), self.previous_id.as_str().into());
-            }
-            EventType::Identify | EventType::Delete => {}
+            EventType::Identify => message.traits = message.properties.take(),
+            EventType::Alias => message.previous_id = Some(&self.previous_id),
+            EventType::Delete => {}
         }
-        if let Some(properties) = &self.properties {
-            let field = match self.kind {
-                EventType::Identify | EventType::Group => "traits",
-                EventType::Track
-                | EventType::Page
-                | EventType::Screen
-                | EventType::Alias
-                | EventType::Delete => "properties",
-            };
-            message.insert(field.to_owned(), Value::Object(properties.clone()));
-        }
-        Value::Object(message)
+        message
     }
+}
+
+/// A message of the tracking API.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Message<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    user_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<&'a RawJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traits: Option<&'a RawJson>,
 }
 
 /// Sends batches to intake.
@@ -183,14 +194,15 @@ impl Intake {
             if line.is_empty() {
                 continue;
             }
-            let wrong = |error: serde_json::Error| {
+            let wrong = || {
                 Failure::usage(format!("{name}:{number}: not a JSON object"))
-                    .because(error)
                     .hint(format!("{} messages before it were accepted", self.sent))
             };
-            let message: Box<RawValue> = serde_json::from_str(line).map_err(wrong)?;
-            serde_json::from_str::<Map<String, Value>>(line).map_err(wrong)?;
-            self.add(message.get().to_owned()).await?;
+            let message = json::parse(line.as_bytes()).map_err(|error| wrong().because(error))?;
+            if message.as_object().is_none() {
+                return Err(wrong().into());
+            }
+            self.add(line.to_owned()).await?;
         }
         self.finish().await
     }

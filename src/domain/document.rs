@@ -2,9 +2,7 @@
 //! fields and the fields that acceptance adds. A pure function of the stored fields, so that it is the
 //! same bytes whenever it is composed.
 
-use jiff::civil;
-use jiff::tz::TimeZone;
-
+use super::event_time::EventTime;
 use super::event_type::EventType;
 use crate::domain::clock::Timestamp;
 use crate::json::{self, Object, Value};
@@ -63,10 +61,10 @@ pub fn compose<'a>(
         merge(&mut document, envelope);
     }
     set(&mut document, "type", added.kind.as_str());
-    set(&mut document, "messageId", added.message_id);
-    let times = Times::of(&document, added.received_at);
-    document.insert("originalTimestamp", times.original);
-    set(&mut document, "timestamp", &times.corrected.to_iso());
+    set_message_id(&mut document, added.message_id);
+    let (original, corrected) = times(&document, added.received_at);
+    document.insert("originalTimestamp", original);
+    set(&mut document, "timestamp", &corrected.to_iso());
     set(&mut document, "receivedAt", &added.received_at.to_iso());
     Value::Object(document)
 }
@@ -76,6 +74,15 @@ fn set(document: &mut Object<'_>, key: &'static str, text: &str) {
     let is_set = |value: &Value<'_>| value.as_str().is_some_and(|it| it == text);
     if !document.get(key).is_some_and(is_set) {
         document.insert(key, Value::string(text.to_owned()));
+    }
+}
+
+/// Sets the messageId, unless it is the message's own, which may have lone surrogates.
+fn set_message_id(document: &mut Object<'_>, message_id: &str) {
+    let is_own =
+        |value: &Value<'_>| matches!(value, Value::String(text) if text.distinct() == message_id);
+    if !document.get("messageId").is_some_and(is_own) {
+        document.insert("messageId", Value::string(message_id.to_owned()));
     }
 }
 
@@ -104,57 +111,11 @@ fn merge<'a>(document: &mut Object<'a>, envelope: &Object<'a>) {
     }
 }
 
-/// When the event happened, by the sender's clock and by ours.
-struct Times<'a> {
-    /// The sender's `timestamp`; the time of acceptance where there is none.
-    original: Value<'a>,
-    /// Corrected for the skew of the sender's clock.
-    corrected: Timestamp,
-}
-
-impl<'a> Times<'a> {
-    fn of(document: &Object<'a>, received_at: Timestamp) -> Self {
-        let given = |key| document.get(key).filter(|value| !value.is_null());
-        // A message exported from another pipeline may have only `originalTimestamp`.
-        let original = given("timestamp").or_else(|| given("originalTimestamp"));
-        let sent_at = given("sentAt").and_then(read_time);
-        Self {
-            corrected: correct(original.and_then(read_time), sent_at, received_at),
-            original: original.cloned().unwrap_or_else(|| Value::string(received_at.to_iso())),
-        }
-    }
-}
-
-/// Corrects an event's time for clock skew: `received_at - (sent_at - original)`. Without `sent_at` the
-/// sender's clock is trusted; without `original` the event happened when it was accepted.
-#[must_use]
-pub fn correct(
-    original: Option<Timestamp>,
-    sent_at: Option<Timestamp>,
-    received_at: Timestamp,
-) -> Timestamp {
-    let Some(original) = original else { return received_at };
-    let Some(sent_at) = sent_at else { return original };
-    let age = sent_at.as_micros().saturating_sub(original.as_micros());
-    let corrected = received_at.shifted(age.saturating_neg());
-    // Out of the range of printable times.
-    if jiff::Timestamp::from_microsecond(corrected.as_micros()).is_ok() {
-        corrected
-    } else {
-        received_at
-    }
-}
-
-fn read_time(value: &Value<'_>) -> Option<Timestamp> {
-    parse_time(value.as_str()?.trim())
-}
-
-/// Parses an ISO 8601 time. Without an offset it is UTC; a date alone is its midnight.
-#[must_use]
-pub fn parse_time(text: &str) -> Option<Timestamp> {
-    Timestamp::parse_iso(text).or_else(|| {
-        let civil = text.parse::<civil::DateTime>().ok()?;
-        let at = civil.to_zoned(TimeZone::UTC).ok()?.timestamp();
-        Some(Timestamp::from_micros(at.as_microsecond()))
-    })
+/// The sender's time of the event, and the corrected one; both the time of acceptance where there is none.
+fn times<'a>(document: &Object<'a>, received_at: Timestamp) -> (Value<'a>, Timestamp) {
+    let given = |key| document.get(key).filter(|value| !value.is_null());
+    // A message exported from another pipeline may have only `originalTimestamp`.
+    let original = given("timestamp").or_else(|| given("originalTimestamp"));
+    let corrected = EventTime::of(original, given("sentAt"), received_at).corrected;
+    (original.cloned().unwrap_or_else(|| Value::string(received_at.to_iso())), corrected)
 }

@@ -27,7 +27,7 @@ pub struct Source {
     pub created_at: Timestamp,
 }
 
-/// What a source may send; none: as much as the service takes.
+/// What a source may send (none: as much as the service takes), and what intake adds to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceLimits {
     /// Events a second.
@@ -39,6 +39,9 @@ pub struct SourceLimits {
     /// Events a day (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daily_quota: Option<u64>,
+    /// Whether `context.ip` is the sender's address where an event has none: for senders in browsers and phones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_ip: bool,
 }
 
 impl SourceLimits {
@@ -84,6 +87,7 @@ mod tests {
             rate_per_second,
             burst,
             daily_quota,
+            client_ip: false,
         };
         let cases = [
             (limits(None, None, None), None),

@@ -286,7 +286,11 @@ mod tests {
     }
 
     fn rate(per_second: u32, burst: u32) -> SourceLimits {
-        SourceLimits { rate_per_second: Some(per_second), burst: Some(burst), daily_quota: None }
+        SourceLimits {
+            rate_per_second: Some(per_second),
+            burst: Some(burst),
+            ..SourceLimits::default()
+        }
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
 
 use super::limits::{MAX_DRAINED_BYTES, MAX_REQUEST_BYTES};
@@ -27,19 +27,11 @@ impl<B: hyper::body::Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin> 
 pub(super) enum Encoding {
     Plain,
     Gzip,
+    Deflate,
 }
 
-/// The body's encoding. SDKs send JSON under different media types, so only form media types are refused.
+/// The body's encoding. The media type does not matter: some SDKs send JSON as a form's, or with none.
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, IntakeError> {
-    if let Some(media) = headers.get(CONTENT_TYPE) {
-        let media = media.as_bytes().trim_ascii_start();
-        let is = |kind: &[u8]| {
-            media.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
-        };
-        if is(b"application/x-www-form-urlencoded") || is(b"multipart/") {
-            return Err(IntakeError::MediaType);
-        }
-    }
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
     let encoding = match encodings.next().map(|value| value.as_bytes().trim_ascii()) {
         None | Some(b"") => Encoding::Plain,
@@ -49,6 +41,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, IntakeError> {
         {
             Encoding::Gzip
         }
+        Some(word) if word.eq_ignore_ascii_case(b"deflate") => Encoding::Deflate,
         Some(_) => return Err(IntakeError::Encoding),
     };
     if encodings.next().is_some() { Err(IntakeError::Encoding) } else { Ok(encoding) }
@@ -147,22 +140,29 @@ pub(super) fn decode(
     encoding: Encoding,
     reservation: &mut Reservation,
 ) -> Result<Bytes, IntakeError> {
-    match encoding {
-        Encoding::Plain => Ok(body),
-        Encoding::Gzip => {
-            let limit = MAX_REQUEST_BYTES as u64 + 1;
-            let mut plain = Vec::with_capacity((body.len() * 4).clamp(1024, MAX_REQUEST_BYTES));
-            MultiGzDecoder::new(&body[..])
-                .take(limit)
-                .read_to_end(&mut plain)
-                .map_err(IntakeError::Gzip)?;
-            if plain.len() > MAX_REQUEST_BYTES {
-                return Err(IntakeError::RequestTooLarge);
-            }
-            reservation.grow(plain.capacity())?;
-            Ok(Bytes::from(plain))
-        }
-    }
+    let plain = match encoding {
+        Encoding::Plain => return Ok(body),
+        Encoding::Gzip => inflate(MultiGzDecoder::new(&body[..]), body.len())?,
+        // RFC 9110 means zlib by it; some senders leave out zlib's frame.
+        Encoding::Deflate if is_zlib(&body) => inflate(ZlibDecoder::new(&body[..]), body.len())?,
+        Encoding::Deflate => inflate(DeflateDecoder::new(&body[..]), body.len())?,
+    };
+    reservation.grow(plain.capacity())?;
+    Ok(Bytes::from(plain))
+}
+
+/// Reads a decompressed body, up to the limit.
+fn inflate(decoder: impl Read, compressed: usize) -> Result<Vec<u8>, IntakeError> {
+    let mut plain = Vec::with_capacity((compressed * 4).clamp(1024, MAX_REQUEST_BYTES));
+    let limit = MAX_REQUEST_BYTES as u64 + 1;
+    decoder.take(limit).read_to_end(&mut plain).map_err(IntakeError::Compressed)?;
+    if plain.len() > MAX_REQUEST_BYTES { Err(IntakeError::RequestTooLarge) } else { Ok(plain) }
+}
+
+/// Whether a body begins with zlib's header (RFC 1950): method 8, and a check that makes it a multiple of 31.
+fn is_zlib(body: &[u8]) -> bool {
+    let [first, second, ..] = *body else { return false };
+    first & 0x0f == 8 && u16::from_be_bytes([first, second]) % 31 == 0
 }
 
 #[cfg(test)]
@@ -214,7 +214,7 @@ mod tests {
             let mut reservation = MemoryLimit::new(usize::MAX).reservation(ONE);
             assert!(matches!(
                 decode(broken, Encoding::Gzip, &mut reservation),
-                Err(IntakeError::Gzip(_))
+                Err(IntakeError::Compressed(_))
             ));
         }
     }
@@ -260,21 +260,31 @@ mod tests {
     }
 
     #[test]
-    fn form_media_types_and_unknown_encodings_are_refused() {
-        let of = |name: http::HeaderName, value: &'static str| {
-            encoding(&HeaderMap::from_iter([(name, http::HeaderValue::from_static(value))]))
+    fn encodings_are_read_in_any_case_and_unknown_ones_are_refused() {
+        let of = |value: &'static str| {
+            let header = (CONTENT_ENCODING, http::HeaderValue::from_static(value));
+            encoding(&HeaderMap::from_iter([header]))
         };
-        for media in ["application/json", "text/plain;charset=UTF-8", "application/x-ndjson", ""] {
-            assert_eq!(of(CONTENT_TYPE, media).expect("read as JSON"), Encoding::Plain);
-        }
-        for media in ["application/x-www-form-urlencoded", "Multipart/form-data; boundary=x"] {
-            assert!(matches!(of(CONTENT_TYPE, media), Err(IntakeError::MediaType)));
-        }
         for word in ["gzip", "GZIP", "x-gzip", " gzip "] {
-            assert_eq!(of(CONTENT_ENCODING, word).expect("gzip"), Encoding::Gzip);
+            assert_eq!(of(word).expect("gzip"), Encoding::Gzip);
         }
-        for word in ["br", "deflate", "zstd", "gzip, gzip"] {
-            assert!(matches!(of(CONTENT_ENCODING, word), Err(IntakeError::Encoding)));
+        assert_eq!(of("Deflate").expect("deflate"), Encoding::Deflate);
+        for word in ["br", "zstd", "gzip, gzip"] {
+            assert!(matches!(of(word), Err(IntakeError::Encoding)));
+        }
+    }
+
+    #[test]
+    fn deflate_is_read_with_and_without_zlibs_frame() {
+        let json = "{\"userId\":\"u\",\"event\":\"Größe\"}".as_bytes();
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
+        zlib.write_all(json).expect("memory takes it");
+        let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
+        raw.write_all(json).expect("memory takes it");
+        for body in [zlib.finish(), raw.finish()].map(|it| it.expect("memory takes it")) {
+            let mut reservation = MemoryLimit::new(usize::MAX).reservation(ONE);
+            let plain = decode(body.into(), Encoding::Deflate, &mut reservation).expect("deflate");
+            assert_eq!(&plain[..], json);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The endpoints of the tracking API by path; a trailing slash is allowed.
 
+use http::Method;
+
 use crate::domain::event::EventType;
 
 /// An endpoint.
@@ -7,6 +9,8 @@ use crate::domain::event::EventType;
 pub(super) enum Endpoint {
     /// One message of this type.
     Single(EventType),
+    /// One message of this type, in the query of an image's URL.
+    Pixel(EventType),
     /// Several messages, each with its own type.
     Batch,
 }
@@ -15,16 +19,33 @@ impl Endpoint {
     /// The endpoint at this path.
     pub(super) fn at(path: &str) -> Option<Self> {
         let word = path.strip_prefix("/v1/")?;
-        match word.strip_suffix('/').unwrap_or(word) {
-            "t" => Some(Self::Single(EventType::Track)),
-            "i" => Some(Self::Single(EventType::Identify)),
-            "p" => Some(Self::Single(EventType::Page)),
-            "s" => Some(Self::Single(EventType::Screen)),
-            "g" => Some(Self::Single(EventType::Group)),
-            "a" => Some(Self::Single(EventType::Alias)),
-            "b" | "batch" | "import" => Some(Self::Batch),
-            word => EventType::parse(word).map(Self::Single),
+        let word = word.strip_suffix('/').unwrap_or(word);
+        match word.strip_prefix("pixel/") {
+            Some(word) => event_type(word).map(Self::Pixel),
+            None if matches!(word, "b" | "batch" | "import") => Some(Self::Batch),
+            None => event_type(word).map(Self::Single),
         }
+    }
+
+    /// The method that it accepts.
+    pub(super) const fn method(self) -> Method {
+        match self {
+            Self::Single(_) | Self::Batch => Method::POST,
+            Self::Pixel(_) => Method::GET,
+        }
+    }
+}
+
+/// An event type by its name or its letter.
+fn event_type(word: &str) -> Option<EventType> {
+    match word {
+        "t" => Some(EventType::Track),
+        "i" => Some(EventType::Identify),
+        "p" => Some(EventType::Page),
+        "s" => Some(EventType::Screen),
+        "g" => Some(EventType::Group),
+        "a" => Some(EventType::Alias),
+        word => EventType::parse(word),
     }
 }
 
@@ -45,13 +66,24 @@ mod tests {
             for path in [format!("/v1/{short}"), format!("/v1/{}", kind.as_str())] {
                 assert_eq!(Endpoint::at(&path), Some(Endpoint::Single(kind)));
                 assert_eq!(Endpoint::at(&format!("{path}/")), Some(Endpoint::Single(kind)));
+                let pixel = path.replace("/v1/", "/v1/pixel/");
+                assert_eq!(Endpoint::at(&pixel), Some(Endpoint::Pixel(kind)));
             }
         }
         assert_eq!(Endpoint::at("/v1/delete"), Some(Endpoint::Single(EventType::Delete)));
         for path in ["/v1/b", "/v1/batch", "/v1/batch/", "/v1/import"] {
             assert_eq!(Endpoint::at(path), Some(Endpoint::Batch));
         }
-        for path in ["/v1/", "/v1", "/v1/d", "/v1/track//", "/v1/Track", "/v2/track", "/track"] {
+        for path in [
+            "/v1/",
+            "/v1",
+            "/v1/d",
+            "/v1/track//",
+            "/v1/Track",
+            "/v2/track",
+            "/track",
+            "/v1/pixel/batch",
+        ] {
             assert_eq!(Endpoint::at(path), None, "{path}");
         }
     }

@@ -1,5 +1,6 @@
 //! The head of a tracking request: what is known before its body is read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::HeaderName;
@@ -10,8 +11,8 @@ use super::endpoint::Endpoint;
 use super::tenant::Tenant;
 use crate::domain::trace::Trace;
 
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A request's head that was not refused.
 pub(super) struct RequestHead {
@@ -21,6 +22,8 @@ pub(super) struct RequestHead {
     pub(super) key: Option<String>,
     /// Whose share of intake it takes.
     pub(super) tenant: Tenant,
+    /// The sender's address; none where it is not known.
+    pub(super) client: Option<IpAddr>,
     /// The trace that the request is part of.
     pub(super) trace: Option<Arc<Trace>>,
 }

@@ -33,7 +33,7 @@ impl Intake {
         let body = Bytes::from(message);
         let value = json::parse(&body).map_err(|error| invalid(&error))?;
         let endpoint = Endpoint::Single(EventType::Track);
-        let messages = Messages::of(endpoint, &body, value).map_err(refused)?;
+        let messages = Messages::of(endpoint, &body, value, self.oversized).map_err(refused)?;
         let source_id = source.id;
         let memory = self.memory.reservation(Tenant::Source(source_id));
         let message_ids = &self.message_ids;

@@ -6,6 +6,9 @@ pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 /// Bytes of one event.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 
+/// Bytes of an oversized event that are kept with its rejection.
+pub const KEPT_HEAD_BYTES: usize = 4 * 1024;
+
 /// Events in a batch.
 pub const MAX_BATCH_MESSAGES: usize = 2_500;
 

@@ -1,13 +1,14 @@
 //! From a parsed body to events: a single call has one message, a batch has its items. Limits of the
 //! request are checked here, required fields of a message in `validate`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::endpoint::Endpoint;
 use super::limits::{
-    MAX_BATCH_MESSAGES, MAX_ENVELOPE_BYTES, MAX_MERGED_BYTES, MAX_MESSAGE_BYTES,
+    KEPT_HEAD_BYTES, MAX_BATCH_MESSAGES, MAX_ENVELOPE_BYTES, MAX_MERGED_BYTES, MAX_MESSAGE_BYTES,
     MAX_MESSAGE_ID_CHARS,
 };
 use super::message_id::MessageIds;
@@ -18,6 +19,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::document::{self, Added};
 use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::SourceId;
+use crate::domain::oversized::OversizedEvents;
 use crate::domain::trace::Trace;
 use crate::json::{self, Object, Value};
 
@@ -30,7 +32,7 @@ pub(super) struct Messages<'a> {
 struct Item<'a> {
     /// The type, if the path determines it.
     kind: Option<EventType>,
-    /// A malformed batch is stored as one rejected event.
+    /// A malformed batch is stored as one rejected event, an oversized event as its head.
     rejection: Option<Rejection>,
     value: Value<'a>,
     body: Bytes,
@@ -62,10 +64,13 @@ impl<'a> Messages<'a> {
         endpoint: Endpoint,
         body: &Bytes,
         value: Value<'a>,
+        oversized: OversizedEvents,
     ) -> Result<Self, IntakeError> {
         match endpoint {
-            Endpoint::Single(kind) => Self::one(Some(kind), None, body, value),
-            Endpoint::Batch => Self::batch(body, value),
+            Endpoint::Single(kind) | Endpoint::Pixel(kind) => {
+                Self::one(Some(kind), None, body, value)
+            }
+            Endpoint::Batch => Self::batch(body, value, oversized),
         }
     }
 
@@ -82,7 +87,11 @@ impl<'a> Messages<'a> {
         Ok(Self { items: vec![item], envelope: None })
     }
 
-    fn batch(body: &Bytes, mut value: Value<'a>) -> Result<Self, IntakeError> {
+    fn batch(
+        body: &Bytes,
+        mut value: Value<'a>,
+        oversized: OversizedEvents,
+    ) -> Result<Self, IntakeError> {
         let Some(object) = value.as_object_mut() else {
             return Self::one(None, Some(Rejection::NotAnObject), body, value);
         };
@@ -99,12 +108,29 @@ impl<'a> Messages<'a> {
         let envelope = Envelope::of(object, values.len())?;
         let mut items = Vec::with_capacity(values.len());
         for (index, (value, slice)) in values.into_iter().zip(slices).enumerate() {
-            if slice.len() > MAX_MESSAGE_BYTES {
-                return Err(IntakeError::ItemTooLarge { index, bytes: slice.len() });
+            let bytes = slice.len();
+            let rejection = (bytes > MAX_MESSAGE_BYTES).then_some(Rejection::TooLarge { bytes });
+            if rejection.is_some() && oversized == OversizedEvents::RejectBatch {
+                return Err(IntakeError::ItemTooLarge { index, bytes });
             }
-            items.push(Item { kind: None, rejection: None, value, body: body.slice(slice) });
+            items.push(Item { kind: None, rejection, value, body: body.slice(slice) });
         }
         Ok(Self { items, envelope })
+    }
+
+    /// Adds the sender's address to each message, as a field that they share: one of a message's own counts before.
+    pub(super) fn set_client_ip(&mut self, client: IpAddr) {
+        let mut object = self.envelope.take().map_or_else(Object::new, |it| it.object);
+        let shared = object.remove("context");
+        let mut context = if let Some(Value::Object(it)) = shared { it } else { Object::new() };
+        if context.get("ip").is_none() {
+            context.insert("ip", Value::string(client.to_canonical().to_string()));
+        }
+        object.insert("context", Value::Object(context));
+        let value = Value::Object(object);
+        let text = json::to_string(&value);
+        let Value::Object(object) = value else { return };
+        self.envelope = Some(Envelope { object, text });
     }
 
     /// The number of messages.
@@ -166,6 +192,9 @@ impl<'a> Item<'a> {
         } else {
             body
         };
+        let is_oversized = matches!(rejection, Some(Rejection::TooLarge { .. }));
+        let body = if is_oversized { head(&body) } else { body };
+        let fits = |text: &String| !is_oversized || text.len() <= KEPT_HEAD_BYTES;
         let event = Event {
             source_id: context.source_id,
             kind,
@@ -173,10 +202,10 @@ impl<'a> Item<'a> {
                 .filter(|id| !is_too_long(id))
                 .unwrap_or_else(|| context.message_ids.next()),
             received_at: context.received_at,
-            name: kind.and_then(|kind| name(kind, message)),
-            user_id: validate::id(message, "userId"),
+            name: kind.and_then(|kind| name(kind, message)).filter(fits),
+            user_id: validate::id(message, "userId").filter(fits),
             body,
-            envelope: envelope.map(|envelope| envelope.text.clone()),
+            envelope: envelope.filter(|_| !is_oversized).map(|envelope| envelope.text.clone()),
             rejection: checked.err().map(|rejection| rejection.to_string()),
             trace: context.trace.clone(),
             document: Document::default(),
@@ -188,6 +217,12 @@ impl<'a> Item<'a> {
         let document = document::compose(message, envelope.map(|it| &it.object), added);
         ParsedMessage { event, document: Some(document) }
     }
+}
+
+/// The beginning of an event's text.
+fn head(body: &Bytes) -> Bytes {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    body.slice(..text.floor_char_boundary(KEPT_HEAD_BYTES))
 }
 
 fn check(

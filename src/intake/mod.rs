@@ -4,6 +4,8 @@
 mod accept;
 mod admitted;
 mod body;
+mod client_address;
+mod client_settings;
 mod detached;
 mod dispatch;
 mod endpoint;
@@ -14,6 +16,7 @@ mod memory_limit;
 mod message;
 mod message_id;
 mod outbox;
+mod pixel;
 mod raw_json;
 mod response;
 mod slots;
@@ -25,5 +28,6 @@ mod validate;
 mod write_key;
 
 pub use self::body::RequestBody;
+pub use self::client_address::TrustedProxies;
 pub use self::dispatch::Dispatch;
 pub use self::tracking_api::{Intake, IntakeParts, PREFIX, router};

@@ -12,9 +12,10 @@ use super::slots::ReservedSlots;
 use crate::domain::clock::Moment;
 use crate::domain::document;
 use crate::domain::id::{DestinationId, MappingId};
+use crate::domain::integrations::Integrations;
 use crate::domain::service_time::ServiceTime;
 use crate::json::Value;
-use crate::routing::{DestinationRoute, Integrations, MappingRoute, SourceRoute};
+use crate::routing::{DestinationRoute, MappingRoute, SourceRoute};
 use crate::store::{Lease, NewDelivery, NewEvent, Skip};
 
 /// Estimated memory of an event without body and document, and of a delivery.
@@ -91,7 +92,7 @@ impl OutboxWrite {
         if let Some(document) = &document {
             let filter = Integrations::of(document);
             for (destination, mapping) in source.matching(document) {
-                if filter.allows(&destination.name) {
+                if !mapping.is_excluded(&filter) {
                     deliveries.push(self.deliver(destination, mapping));
                 } else if skips.last().is_none_or(|it: &Skip| it.destination_id != destination.id) {
                     skips.push(Skip { destination_id: destination.id });

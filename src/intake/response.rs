@@ -3,8 +3,10 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
 use super::limits::{
@@ -22,8 +24,8 @@ pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) enum IntakeError {
     #[error("there is no such endpoint: see /v1/track, /v1/identify, /v1/batch and the like")]
     NotFound,
-    #[error("this endpoint accepts POST only")]
-    Method,
+    #[error("this endpoint accepts {accepted} only")]
+    Method { accepted: Method },
     #[error(
         "the request has no write key: give it as the user name of Basic authentication, as a \
          bearer token, or as writeKey in the body"
@@ -33,12 +35,14 @@ pub(super) enum IntakeError {
     UnknownWriteKey,
     #[error("the source of this write key is disabled")]
     SourceDisabled,
-    #[error("the body should be JSON: send it with content-type application/json or text/plain")]
-    MediaType,
-    #[error("the content-encoding should be gzip, or none")]
+    #[error("the content-encoding should be gzip, deflate or none")]
     Encoding,
-    #[error("the body is not valid gzip")]
-    Gzip(#[source] std::io::Error),
+    #[error("the body cannot be decompressed as its content-encoding says")]
+    Compressed(#[source] std::io::Error),
+    #[error("the query has no data: give the event as the base64 of its JSON")]
+    NoData,
+    #[error("data is not base64")]
+    Data(#[source] base64::DecodeError),
     #[error("the body is larger than {MAX_REQUEST_BYTES} bytes: send smaller batches")]
     RequestTooLarge,
     #[error("the event has {bytes} bytes, more than the {MAX_MESSAGE_BYTES} it may have")]
@@ -94,13 +98,13 @@ impl IntakeError {
     pub(super) const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NoWriteKey => (StatusCode::UNAUTHORIZED, "write_key_missing"),
             Self::UnknownWriteKey => (StatusCode::UNAUTHORIZED, "write_key_unknown"),
             Self::SourceDisabled => (StatusCode::FORBIDDEN, "source_disabled"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::Encoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
-            Self::Gzip(_) => (StatusCode::BAD_REQUEST, "invalid_gzip"),
+            Self::Compressed(_) => (StatusCode::BAD_REQUEST, "invalid_compression"),
+            Self::NoData | Self::Data(_) => (StatusCode::BAD_REQUEST, "invalid_data"),
             Self::RequestTooLarge
             | Self::MessageTooLarge { .. }
             | Self::ItemTooLarge { .. }
@@ -108,7 +112,8 @@ impl IntakeError {
             | Self::MergedTooLarge { .. } => (StatusCode::BAD_REQUEST, "too_large"),
             Self::TooManyMessages { .. } => (StatusCode::BAD_REQUEST, "too_many_events"),
             Self::Json(_) => (StatusCode::BAD_REQUEST, "invalid_json"),
-            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "timeout"),
+            // Not 408, for which most SDKs drop the batch.
+            Self::SlowBody => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "incomplete_body"),
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
             Self::Limited(LimitReached::Rate { .. }) => {
@@ -134,9 +139,13 @@ impl IntakeError {
     /// Additional headers.
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        if let Self::Method { accepted } = self {
+            let allowed = if *accepted == Method::GET { "GET, OPTIONS" } else { "POST, OPTIONS" };
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
         match self.status_and_code().0 {
-            StatusCode::METHOD_NOT_ALLOWED => {
-                headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
             }
             // Not Basic: browsers would show a login dialog.
             StatusCode::UNAUTHORIZED => {
@@ -171,6 +180,18 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The response after the commit.
 pub(super) fn success() -> Response {
     ([(CONTENT_TYPE, JSON)], Body::from(r#"{"success":true}"#)).into_response()
+}
+
+/// A transparent GIF of one pixel.
+const PIXEL: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+/// The response to an event in a pixel's URL, after the commit.
+pub(super) fn pixel() -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("image/gif")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, Body::from(PIXEL)).into_response()
 }
 
 impl IntoResponse for IntakeError {

@@ -10,24 +10,28 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderName};
+use http::header::{EXPECT, RETRY_AFTER};
 use http::{Method, Request, StatusCode, request};
 use rand::rngs::StdRng;
 use tokio_util::task::TaskTracker;
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use url::Url;
 
 use super::accept::{self, BatchCounts};
 use super::admitted::Admitted;
 use super::body::{self, RequestBody};
+use super::client_address::TrustedProxies;
+use super::client_settings::{self, Address};
 use super::detached::Detached;
 use super::dispatch::Dispatch;
 use super::endpoint::Endpoint;
-use super::head::{RequestHead, TRACEPARENT, TRACESTATE, trace};
+use super::head::{RequestHead, trace};
 use super::limits::{MAX_REQUEST_BYTES, MEMORY_LIMIT_BYTES, UNAUTHENTICATED_MEMORY_LIMIT_BYTES};
 use super::memory_limit::{MemoryLimit, Reservation};
 use super::message::{Messages, RequestContext};
 use super::message_id::MessageIds;
 use super::outbox::OutboxWrite;
+use super::pixel;
 use super::response::{self, IntakeError};
 use super::slots::ReservedSlots;
 use super::span::AcceptSpan;
@@ -35,6 +39,7 @@ use super::tenant::Tenant;
 use super::turns::{Turn, Turns};
 use super::write_key;
 use crate::domain::clock::{Clock, Moment};
+use crate::domain::oversized::OversizedEvents;
 use crate::domain::peer::Peer;
 use crate::domain::source_limiter::SourceLimiter;
 use crate::json;
@@ -68,6 +73,12 @@ pub struct IntakeParts {
     pub refusals: Refusals,
     /// Timeout for reading a request's body.
     pub body_timeout: Duration,
+    /// What becomes of a batch that has an oversized event.
+    pub oversized: OversizedEvents,
+    /// Where senders reach the service; none: what their requests name.
+    pub public_url: Option<Url>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
     /// Generates ids for messages without one.
     pub rng: StdRng,
 }
@@ -84,6 +95,9 @@ pub struct Intake {
     metrics: Arc<Metrics>,
     refusals: Refusals,
     body_timeout: Duration,
+    pub(super) oversized: OversizedEvents,
+    public_url: Option<Url>,
+    trusted_proxies: TrustedProxies,
     pub(super) message_ids: MessageIds,
     pub(super) memory: MemoryLimit,
     unauthenticated_memory: MemoryLimit,
@@ -108,20 +122,21 @@ impl fmt::Debug for IntakeParts {
 /// The path prefix of the tracking API.
 pub const PREFIX: &str = "/v1/";
 
-/// The tracking API's router, with CORS for browsers.
+/// The tracking API's router, with CORS for browsers: any origin, whatever headers its SDK sends. The API reads no
+/// cookies, so that a request with credentials (`sendBeacon` makes no other) can do no more than one without.
 pub fn router(state: Arc<Intake>) -> Router {
     let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::POST])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            HeaderName::from_static("x-retry-count"),
-            TRACEPARENT,
-            TRACESTATE,
-        ])
+        .allow_origin(AllowOrigin::mirror_request())
+        .allow_credentials(true)
+        .allow_methods([Method::POST, Method::GET])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([RETRY_AFTER])
         .max_age(Duration::from_secs(24 * 60 * 60));
-    Router::new().route("/v1/{*call}", any(answer)).layer(cors).with_state(state)
+    Router::new()
+        .route("/v1/{*call}", any(answer))
+        .route("/projects/{key}/settings", any(answer))
+        .layer(cors)
+        .with_state(state)
 }
 
 async fn answer(State(intake): State<Arc<Intake>>, request: axum::extract::Request) -> Response {
@@ -143,6 +158,9 @@ impl Intake {
             metrics: parts.metrics,
             refusals: parts.refusals,
             body_timeout: parts.body_timeout,
+            oversized: parts.oversized,
+            public_url: parts.public_url,
+            trusted_proxies: parts.trusted_proxies,
             message_ids: MessageIds::new(parts.rng),
             memory: MemoryLimit::new(MEMORY_LIMIT_BYTES),
             unauthenticated_memory: MemoryLimit::new(UNAUTHENTICATED_MEMORY_LIMIT_BYTES),
@@ -163,11 +181,20 @@ impl Intake {
         let uri = request.uri().clone();
         let path = uri.path();
         let from = request.extensions().get::<Peer>().map(|Peer(address)| *address);
-        let (status, response) = match self.receive(request).await {
-            Ok(tally) => {
+        let received = match client_settings::write_key(path) {
+            Some(key) => self.client_settings(&key, request),
+            None => self.receive(request).await,
+        };
+        let (status, response) = match received {
+            Ok(Received::Settings(response)) => (StatusCode::OK, response),
+            Ok(Received::Events(endpoint, tally)) => {
                 let BatchCounts { stored, duplicates } = tally;
                 tracing::debug!(path, stored, duplicates, "accepted");
-                (StatusCode::OK, response::success())
+                let response = match endpoint {
+                    Endpoint::Single(_) | Endpoint::Batch => response::success(),
+                    Endpoint::Pixel(_) => response::pixel(),
+                };
+                (StatusCode::OK, response)
             }
             Err(refusal) => {
                 self.note(&refusal, path, from);
@@ -176,6 +203,16 @@ impl Intake {
         };
         self.metrics.intake_answers.get_or_create(&Answer { status: status.as_u16() }).inc();
         response
+    }
+
+    /// The settings of the source with this write key, for SDKs that fetch them.
+    fn client_settings<B>(&self, key: &str, request: Request<B>) -> Result<Received, IntakeError> {
+        if request.method() != Method::GET {
+            return Err(IntakeError::Method { accepted: Method::GET });
+        }
+        find_source(&self.routes.current(), key)?;
+        let at = Address::of(self.public_url.as_ref(), request.uri(), request.headers());
+        Ok(Received::Settings(client_settings::response(key, &at)))
     }
 
     /// Logs a refusal by the rate of its code.
@@ -195,18 +232,27 @@ impl Intake {
     async fn receive<B: RequestBody>(
         self: &Arc<Self>,
         request: Request<B>,
-    ) -> Result<BatchCounts, IntakeError> {
-        let (head, body) = request.into_parts();
-        let mut head = match self.check_head(&head) {
+    ) -> Result<Received, IntakeError> {
+        let (parts, body) = request.into_parts();
+        let mut head = match self.check_head(&parts) {
             Ok(head) => head,
             Err(refusal) => {
-                self.drain_refused(&head, body).await;
+                self.drain_refused(&parts, body).await;
                 return Err(refusal);
             }
         };
-        let memory = if head.key.is_some() { &self.memory } else { &self.unauthenticated_memory };
+        let endpoint = head.endpoint;
+        let memory = match head.tenant {
+            Tenant::Source(_) => &self.memory,
+            Tenant::Peer(_) => &self.unauthenticated_memory,
+        };
         let mut reservation = memory.reservation(head.tenant);
-        let body = body::read(body, &mut reservation, self.body_timeout).await?;
+        let body = match endpoint {
+            Endpoint::Single(_) | Endpoint::Batch => {
+                body::read(body, &mut reservation, self.body_timeout).await?
+            }
+            Endpoint::Pixel(_) => pixel::message(&parts.uri)?,
+        };
         let mut turn = self.turns.wait(head.tenant, body.len(), head.encoding).await;
         let received_at = self.clock.moment();
         let span = self.spans.as_ref().map(|spans| AcceptSpan::begin(spans, &mut head));
@@ -218,17 +264,19 @@ impl Intake {
             span.end(received_at.wall, took, &tally);
         }
         self.metrics.accept_seconds.observe(took.as_secs_f64());
-        tally
+        tally.map(|tally| Received::Events(endpoint, tally))
     }
 
     /// The checks that precede reading the body.
     fn check_head(&self, head: &request::Parts) -> Result<RequestHead, IntakeError> {
         let endpoint = Endpoint::at(head.uri.path()).ok_or(IntakeError::NotFound)?;
-        if head.method != Method::POST {
-            return Err(IntakeError::Method);
+        if head.method != endpoint.method() {
+            return Err(IntakeError::Method { accepted: endpoint.method() });
         }
         let key = write_key::in_headers(&head.headers);
         let source = key.as_deref().map(|key| find_source(&self.routes.current(), key));
+        // The body may have the right one.
+        let source = source.filter(|found| !matches!(found, Err(IntakeError::UnknownWriteKey)));
         let from = || head.extensions.get::<Peer>().map(|Peer(address)| *address);
         let tenant = match source.transpose()? {
             Some(source) => {
@@ -247,7 +295,8 @@ impl Intake {
         if !self.store.has_room() {
             return Err(IntakeError::DiskFull);
         }
-        Ok(RequestHead { endpoint, encoding, key, tenant, trace: trace(&head.headers) })
+        let client = from().map(|peer| self.trusted_proxies.client(peer, &head.headers));
+        Ok(RequestHead { endpoint, encoding, key, tenant, client, trace: trace(&head.headers) })
     }
 
     /// Counts a request that is over its source's limits.
@@ -276,16 +325,17 @@ impl Intake {
     ) -> Result<(OutboxWrite, ReservedSlots), IntakeError> {
         let body = body::decode(body, head.encoding, reservation)?;
         let value = json::parse(&body).map_err(IntakeError::Json)?;
-        let key = head.key.or_else(|| write_key::in_body(&value)).ok_or(IntakeError::NoWriteKey)?;
-        // Reading the body takes time: use the routing table of now.
-        let source = find_source(&self.routes.current(), &key)?;
+        let source = self.source(head.key.as_deref(), &value)?;
         let context = RequestContext {
             source_id: source.id,
             received_at: received_at.wall,
             message_ids: &self.message_ids,
             trace: head.trace,
         };
-        let messages = Messages::of(head.endpoint, &body, value)?;
+        let mut messages = Messages::of(head.endpoint, &body, value, self.oversized)?;
+        if let Some(client) = head.client.filter(|_| source.limits.client_ip) {
+            messages.set_client_ip(client);
+        }
         let admitted = Admitted::take(&self.limiter, &source, messages.len(), received_at)
             .map_err(|refusal| self.limited(&source, refusal))?;
         let mut write = OutboxWrite::new(source, received_at, messages.len());
@@ -293,6 +343,27 @@ impl Intake {
         write.admitted = Some(admitted);
         reservation.grow(write.added_bytes)?;
         Ok((write, slots))
+    }
+
+    /// The source of a request: by the key in its head, or by the one in its body where the head has no right one.
+    fn source(
+        &self,
+        in_head: Option<&str>,
+        body: &json::Value<'_>,
+    ) -> Result<Arc<SourceRoute>, IntakeError> {
+        // Reading the body took time: this is the routing table of now.
+        let routes = self.routes.current();
+        let by_head = in_head.map(|key| find_source(&routes, key));
+        if let Some(found) = by_head
+            && !matches!(found, Err(IntakeError::UnknownWriteKey))
+        {
+            return found;
+        }
+        match (write_key::in_body(body), in_head) {
+            (Some(key), _) => find_source(&routes, &key),
+            (None, Some(_)) => Err(IntakeError::UnknownWriteKey),
+            (None, None) => Err(IntakeError::NoWriteKey),
+        }
     }
 
     /// Accepts to completion: a disconnect of the sender does not cancel it.
@@ -308,6 +379,14 @@ impl Intake {
         };
         Detached::new(accepting, &self.accepting).await
     }
+}
+
+/// What a request was answered.
+enum Received {
+    /// Its events are committed.
+    Events(Endpoint, BatchCounts),
+    /// It asked for settings.
+    Settings(Response),
 }
 
 fn find_source(routes: &Routes, key: &str) -> Result<Arc<SourceRoute>, IntakeError> {

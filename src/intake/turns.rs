@@ -18,7 +18,7 @@ const UNIT_BYTES: usize = 1_024;
 /// Bodies of more units keep a thread busy for a millisecond and longer.
 const LARGE_UNITS: u32 = 16;
 /// About how much larger a body is once it is decompressed.
-const GZIP_RATIO: usize = 8;
+const COMPRESSION_RATIO: usize = 8;
 
 type Gates = Arc<Mutex<HashMap<Tenant, Arc<Gate>>>>;
 
@@ -65,7 +65,7 @@ impl Turns {
         let gate = Arc::clone(lock(&self.gates).entry(tenant).or_default());
         let plain_bytes = match encoding {
             Encoding::Plain => bytes,
-            Encoding::Gzip => bytes.saturating_mul(GZIP_RATIO),
+            Encoding::Gzip | Encoding::Deflate => bytes.saturating_mul(COMPRESSION_RATIO),
         };
         let units = u32::try_from(plain_bytes / UNIT_BYTES + 1).unwrap_or(UNITS).min(UNITS);
         let (in_progress, large) = (Arc::clone(&gate.units), Arc::clone(&gate.large));

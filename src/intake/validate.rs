@@ -1,7 +1,7 @@
 //! Required fields of a message. An invalid message is acknowledged, as Segment does, and stored with the
 //! reason of its rejection; it is not routed.
 
-use super::limits::MAX_MESSAGE_ID_CHARS;
+use super::limits::{KEPT_HEAD_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGE_ID_CHARS};
 use crate::domain::event::EventType;
 use crate::json::{Object, Value};
 
@@ -10,6 +10,10 @@ use crate::json::{Object, Value};
 pub(super) enum Rejection {
     #[error("the event is not an object")]
     NotAnObject,
+    #[error(
+        "the event has {bytes} bytes, more than the {MAX_MESSAGE_BYTES} it may have; its first {KEPT_HEAD_BYTES} are kept"
+    )]
+    TooLarge { bytes: usize },
     #[error("batch is missing, or not an array")]
     NoBatch,
     #[error("batch is empty")]
@@ -112,7 +116,7 @@ fn is_id(message: &Object<'_>, key: &str) -> bool {
 /// An id as text; none if it is missing, empty or neither a string nor a number.
 pub(super) fn id(message: &Object<'_>, key: &str) -> Option<String> {
     match message.get(key)? {
-        Value::String(text) => Some(text.plain().into_owned()).filter(|text| !text.is_empty()),
+        Value::String(text) => Some(text.distinct().into_owned()).filter(|text| !text.is_empty()),
         number @ Value::Number(finite) if finite.is_finite() => {
             Some(crate::json::to_string(number))
         }

@@ -5,13 +5,15 @@
 mod number;
 mod parse;
 mod print;
+mod raw;
 mod text;
 mod text_builder;
 mod value;
 
 pub use number::{number_text, print_number};
 pub use parse::{MAX_DEPTH, ParseError, parse};
-pub use print::{print, print_text, to_string};
+pub use print::{print, print_text, to_string, to_string_indented};
+pub use raw::RawJson;
 pub use text::Text;
 pub use text_builder::TextBuilder;
 pub use value::{Object, Value};

@@ -4,6 +4,9 @@ use super::number::print_number;
 use super::text::Text;
 use super::value::Value;
 
+/// Levels that are indented.
+const MAX_INDENTED: usize = 32;
+
 /// Appends the value's JSON text.
 pub fn print(value: &Value<'_>, out: &mut Vec<u8>) {
     match value {
@@ -42,6 +45,52 @@ pub fn print_text(text: &Text<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text.printed().as_bytes());
     out.push(b'"');
+}
+
+/// The value's JSON text, indented by two spaces a level.
+#[must_use]
+pub fn to_string_indented(value: &Value<'_>) -> String {
+    let mut out = Vec::new();
+    print_indented(value, 0, &mut out);
+    // Every piece printed is UTF-8.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+fn print_indented(value: &Value<'_>, depth: usize, out: &mut Vec<u8>) {
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            for (at, item) in items.iter().enumerate() {
+                out.push(if at == 0 { b'[' } else { b',' });
+                new_line(depth + 1, out);
+                print_indented(item, depth + 1, out);
+            }
+            new_line(depth, out);
+            out.push(b']');
+        }
+        Value::Object(object) if !object.is_empty() => {
+            for (at, (key, value)) in object.iter().enumerate() {
+                out.push(if at == 0 { b'{' } else { b',' });
+                new_line(depth + 1, out);
+                print_text(key, out);
+                out.extend_from_slice(b": ");
+                print_indented(value, depth + 1, out);
+            }
+            new_line(depth, out);
+            out.push(b'}');
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => print(value, out),
+    }
+}
+
+fn new_line(depth: usize, out: &mut Vec<u8>) {
+    out.push(b'\n');
+    // Deep nesting would make the text many times as large.
+    out.resize(out.len() + 2 * depth.min(MAX_INDENTED), b' ');
 }
 
 /// The value's JSON text.

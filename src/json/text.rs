@@ -50,6 +50,29 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The string as an id: as [`Self::plain`] gives it, but with lone surrogates as escapes, so that two ids are equal
+    /// only if the strings are. Backslashes before what looks like such an escape are doubled.
+    #[must_use]
+    pub fn distinct(&self) -> Cow<'_, str> {
+        if !self.0.contains(SURROGATE_ESCAPE) {
+            return self.plain();
+        }
+        let mut distinct = String::with_capacity(self.0.len());
+        let mut rest = &*self.0;
+        while let Some(at) = next_surrogate_escape(rest) {
+            let (before, escape) = rest.split_at(at);
+            // The backslashes before it stay as they are printed.
+            let text = before.trim_end_matches('\\');
+            distinct.push_str(&decode(text));
+            distinct.push_str(&before[text.len()..]);
+            let (escape, after) = escape.split_at(SURROGATE_ESCAPE.len());
+            distinct.push_str(escape);
+            rest = after;
+        }
+        distinct.push_str(&decode(rest));
+        Cow::Owned(distinct)
+    }
+
     /// The same string, borrowed from this one.
     #[must_use]
     pub fn reborrow(&self) -> Text<'_> {
@@ -118,6 +141,18 @@ impl From<String> for Text<'static> {
             Text(Cow::Owned(plain))
         }
     }
+}
+
+/// The beginning of a printed surrogate: its second digit is 8 to f.
+const SURROGATE_ESCAPE: &str = "\\ud";
+
+/// Where a printed text has the next thing that looks like a lone surrogate, escaped or not.
+fn next_surrogate_escape(printed: &str) -> Option<usize> {
+    let looks_so = |(at, _): &(usize, &str)| {
+        let digit = printed.as_bytes().get(at + SURROGATE_ESCAPE.len());
+        matches!(digit, Some(b'8'..=b'9' | b'a'..=b'f'))
+    };
+    printed.match_indices(SURROGATE_ESCAPE).find(looks_so).map(|(at, _)| at)
 }
 
 const fn must_escape(byte: u8) -> bool {
@@ -200,6 +235,26 @@ mod tests {
         let lone = Text::from_units(&[0x61, 0xD83D, 0x62, 0xDE00]);
         assert_eq!(lone.printed(), "a\\ud83db\\ude00");
         assert_eq!(lone.units(), [0x61, 0xD83D, 0x62, 0xDE00]);
+    }
+
+    #[test]
+    fn distinct_strings_have_distinct_ids() {
+        let lone = |units: &[u16]| Text::from_units(units).distinct().into_owned();
+        let plain = |text: &str| Text::from_plain(text).distinct().into_owned();
+        for text in ["", "abc", "a\"b\\c\n", "\\", "\\u0041", "\\ud7", "é😀", "\u{fffd}"] {
+            assert_eq!(plain(text), text);
+        }
+        assert_eq!(lone(&[0x61, 0xD83D]), "a\\ud83d");
+        assert_eq!(lone(&[0x22, 0xDE00, 0x22]), "\"\\ude00\"");
+        assert_eq!(plain("\\ud83d"), "\\\\ud83d");
+        let mut seen = std::collections::HashSet::new();
+        let slashes = |count: usize| vec![0x5C_u16; count];
+        let literal: Vec<u16> = "ud83d".encode_utf16().collect();
+        for count in 0..5 {
+            assert!(seen.insert(lone(&[slashes(count), vec![0xD83D]].concat())), "{count}");
+            assert!(seen.insert(lone(&[slashes(count), literal.clone()].concat())), "{count}");
+        }
+        assert!(seen.insert(lone(&[0xD83E])) && seen.insert(lone(&[0xFFFD])));
     }
 
     #[test]

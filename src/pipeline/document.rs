@@ -54,6 +54,10 @@ pub struct SourceDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_u64)]
     pub daily_quota: Option<u64>,
+    /// Whether `context.ip` is set to the sender's address where an event has none: for sources in browsers and
+    /// phones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_ip: bool,
     /// Its write key; left out: kept, or generated for a new source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_key: Option<GivenSecret>,

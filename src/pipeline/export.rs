@@ -18,6 +18,7 @@ impl SourceDocument {
             rate_per_second: self.rate_per_second,
             burst: self.burst,
             daily_quota: self.daily_quota,
+            client_ip: self.client_ip,
         }
     }
 
@@ -32,6 +33,7 @@ impl SourceDocument {
             rate_per_second: source.limits.rate_per_second,
             burst: source.limits.burst,
             daily_quota: source.limits.daily_quota,
+            client_ip: source.limits.client_ip,
             write_key: None,
             destinations: Vec::new(),
         }

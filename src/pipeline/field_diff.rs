@@ -36,6 +36,7 @@ pub(super) fn source(details: &mut Vec<String>, from: &SourceLimits, to: &Source
     differ(details, "rate_per_second", &from.rate_per_second, &to.rate_per_second);
     differ(details, "burst", &from.burst, &to.burst);
     differ(details, "daily_quota", &from.daily_quota, &to.daily_quota);
+    differ(details, "client_ip", &from.client_ip, &to.client_ip);
 }
 
 pub(super) fn destination(

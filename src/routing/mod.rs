@@ -3,14 +3,12 @@
 //! the snapshot.
 
 mod build;
-mod integrations;
 mod live;
 mod route;
 mod snapshot;
 mod source;
 
 pub use build::OpenSecret;
-pub use integrations::Integrations;
 pub use live::LiveRoutes;
 pub use route::{DestinationRoute, MappingRoute};
 pub use snapshot::Routes;

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use crate::domain::destination::{DestinationSettings, LEASE_MARGIN};
 use crate::domain::id::{DestinationId, MappingId, RevisionId};
+use crate::domain::integrations::Integrations;
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
 use crate::domain::pause::{Drain, PauseCause};
@@ -16,8 +17,6 @@ use crate::functions::Function;
 use crate::json::Value;
 use crate::mapping::CompiledMapping;
 use crate::sender::Signer;
-
-use super::integrations::Integrations;
 
 /// A destination with its mappings.
 #[derive(Debug)]
@@ -91,8 +90,14 @@ impl MappingRoute {
     /// `integrations`.
     #[must_use]
     pub fn routes(&self, document: &Value<'_>) -> bool {
+        self.matches(document) && !self.is_excluded(&Integrations::of(document))
+    }
+
+    /// Whether an event's `integrations` exclude it.
+    #[must_use]
+    pub fn is_excluded(&self, integrations: &Integrations<'_, '_>) -> bool {
         let destination = self.name.split('/').nth(1).unwrap_or_default();
-        self.matches(document) && Integrations::of(document).allows(destination)
+        integrations.excluded_by(&[destination]).is_some()
     }
 
     /// Whether its deliveries are sent; otherwise they are held.

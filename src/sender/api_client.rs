@@ -135,20 +135,8 @@ impl ApiClient {
         path: &str,
         body: &T,
     ) -> Result<(StatusCode, Value), ApiClientError> {
-        self.send_json(Method::POST, path, body, None).await
-    }
-
-    /// POST of JSON with an `Idempotency-Key` and a JSON response.
-    ///
-    /// # Errors
-    /// No response was received, or `body` cannot be serialized.
-    pub async fn post_idempotent<T: Serialize + ?Sized>(
-        &self,
-        path: &str,
-        body: &T,
-        key: &str,
-    ) -> Result<(StatusCode, Value), ApiClientError> {
-        self.send_json(Method::POST, path, body, Some(key)).await
+        let response = self.send_json(Method::POST, path, body, None).await?;
+        Ok((response.status, response.json()))
     }
 
     /// PUT of JSON with a JSON response.
@@ -160,16 +148,21 @@ impl ApiClient {
         path: &str,
         body: &T,
     ) -> Result<(StatusCode, Value), ApiClientError> {
-        self.send_json(Method::PUT, path, body, None).await
+        let response = self.send_json(Method::PUT, path, body, None).await?;
+        Ok((response.status, response.json()))
     }
 
-    async fn send_json<T: Serialize + ?Sized>(
+    /// A request with a JSON body, and an `Idempotency-Key` if one is given.
+    ///
+    /// # Errors
+    /// No response was received, or `body` cannot be serialized.
+    pub async fn send_json<T: Serialize + ?Sized>(
         &self,
         method: Method,
         path: &str,
         body: &T,
         key: Option<&str>,
-    ) -> Result<(StatusCode, Value), ApiClientError> {
+    ) -> Result<ApiResponse, ApiClientError> {
         let body = serde_json::to_vec(body).map_err(ApiClientError::Encode)?;
         let json = HeaderValue::from_static("application/json");
         let mut headers = HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)]);
@@ -177,8 +170,7 @@ impl ApiClient {
             let key = HeaderValue::try_from(key).map_err(ApiClientError::Token)?;
             headers.insert("idempotency-key", key);
         }
-        let response = self.request(method, path, headers, Bytes::from(body)).await?;
-        Ok((response.status, response.json()))
+        self.request(method, path, headers, Bytes::from(body)).await
     }
 
     /// POST of raw bytes with these headers.

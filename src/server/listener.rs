@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client_stream::ClientStream;
 use super::connection_limit::{ConnectionLimit, Place};
 use super::router::RequestRouter;
 use super::stall_guard::StallGuard;
@@ -154,11 +155,13 @@ impl Server {
         }
         let router = self.router.clone();
         let (within, place) = (self.body_timeout, Arc::new(place));
+        let stream = ClientStream::new(stream);
+        let end = stream.watch();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (router, place) = (router.clone(), Arc::clone(&place));
+            let (router, place, end) = (router.clone(), Arc::clone(&place), end.clone());
             async move {
                 if is_for_operation(request.uri().path()) || place.is_full(PLACE_TIMEOUT).await {
-                    router.answer(request, peer, within).await
+                    router.answer(request, peer, within).await.map(|it| end.bounds(it))
                 } else {
                     let refusal = ConnectionRefusal::TooManyConnections;
                     router.refusals().connection(refusal, Some(peer.0), "");
@@ -227,6 +230,8 @@ fn full() -> Response {
 fn http(header_timeout: Duration) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        // A client may end its side after its request, and still waits for the response.
+        .half_close(true)
         .header_read_timeout(header_timeout)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(READ_BUFFER_BYTES);

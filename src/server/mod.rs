@@ -3,6 +3,7 @@
 
 mod adapters;
 mod app;
+mod client_stream;
 mod connection_limit;
 mod descriptors;
 mod error;

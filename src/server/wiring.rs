@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use url::Url;
 
 use super::adapters::{self, IntakePublisher};
 use super::node::RunningNode;
@@ -16,7 +17,7 @@ use crate::auth::Authenticator;
 use crate::domain::id::NodeId;
 use crate::domain::source_limiter::SourceLimiter;
 use crate::inspector::Inspectors;
-use crate::intake::{Intake, IntakeParts};
+use crate::intake::{Intake, IntakeParts, TrustedProxies};
 use crate::live::{Feed, LiveEvent, StreamLimit};
 use crate::maintenance::{Ages, ClockSteps, Duties, Retention};
 use crate::pipeline::{Editor, Turns};
@@ -65,6 +66,9 @@ pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveE
         metrics: Arc::clone(&components.metrics),
         refusals: components.refusals(),
         body_timeout: Duration::from_millis(parts.settings.body_timeout_ms),
+        oversized: parts.settings.oversized,
+        trusted_proxies: TrustedProxies(parts.settings.trusted_proxies.clone()),
+        public_url: parts.settings.public_url.as_deref().and_then(|url| Url::parse(url).ok()),
         rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
     })
 }

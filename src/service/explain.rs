@@ -15,7 +15,9 @@ use crate::domain::auth::Caller;
 use crate::domain::clock::Clock;
 use crate::domain::destination::Destination;
 use crate::domain::event::StoredEvent;
+use crate::domain::event_time::EventTime;
 use crate::domain::id::{EventId, Noun, PublicId};
+use crate::domain::integrations::Integrations;
 use crate::domain::mapping::{Mapping, MappingRevision};
 use crate::json;
 use crate::mapping::CompiledMapping;
@@ -310,8 +312,13 @@ impl<'a> Known<'a> {
             return (Verdict::Trigger, did_not_match(&view), Some(view));
         }
         if self.routing.skips.contains(&destination.id) {
-            let because = "the event's integrations object excludes this destination";
-            return plain(Verdict::Integrations, because.to_owned());
+            let mut because =
+                "the event's integrations object excludes this destination".to_owned();
+            // None when the destination had another name.
+            if let Some(name) = Integrations::of(document).excluded_by(&[&destination.name]) {
+                because.push_str(&format!(": its entry {name:?} is false"));
+            }
+            return plain(Verdict::Integrations, because);
         }
         let resumed_at = self.clock.to_wall(destination.resumed_at.max(mapping.resumed_at));
         if !destination.enabled || !mapping.enabled {
@@ -335,6 +342,10 @@ impl<'a> Known<'a> {
 
     fn notes(&self, no_mappings: bool, by_message_id: bool) -> Vec<String> {
         let mut notes = Vec::new();
+        let document = self.document.as_ref().and_then(json::Value::as_object);
+        let received_at = self.stored.event.received_at;
+        let time = document.map(|it| EventTime::of_document(it, received_at));
+        notes.extend(time.and_then(|time| time.fault).map(|fault| fault.to_string()));
         let event = &self.stored.event;
         if !self.pipeline.sources.iter().any(|source| source.id == event.source_id) {
             notes.push("its source was removed, with its destinations and mappings".to_owned());

@@ -13,6 +13,7 @@ use crate::delivery::TestResult;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::event::{Document, Event, EventType};
 use crate::domain::id::{EventId, MappingId, Noun, PublicId, SourceId};
+use crate::json::{self, RawJson};
 use crate::store::{EventConditions, EventQuery, Pipeline, TestSend, TestSendRow};
 
 /// The number of events scanned for one that was not rejected.
@@ -33,7 +34,7 @@ pub struct TestBody {
     /// An event, as in the tracking API.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
-    pub document: Option<Value>,
+    pub document: Option<RawJson>,
     /// Whether to send the request.
     pub send: bool,
 }
@@ -224,16 +225,30 @@ fn sample(service: &Service, source_id: SourceId, kind: &str) -> Result<Chosen, 
     let samples: Vec<Value> =
         serde_json::from_str(include_str!("../../assets/samples.json")).unwrap_or_default();
     let body = samples.into_iter().find(|it| it["type"] == kind.as_str()).ok_or_else(wrong)?;
-    Ok(unstored(service, source_id, kind, &body, format!("sample-{}", kind.as_str())))
+    let message_id = format!("sample-{}", kind.as_str());
+    Ok(unstored(service, source_id, kind, (body.to_string(), message_id)))
 }
 
-fn given(service: &Service, source_id: SourceId, document: &Value) -> Result<Chosen, ServiceError> {
-    let kind = document["type"].as_str().and_then(EventType::parse).ok_or_else(|| {
+fn given(
+    service: &Service,
+    source_id: SourceId,
+    document: &RawJson,
+) -> Result<Chosen, ServiceError> {
+    let value = document.value();
+    let text = |key| match value.as_object()?.get(key)? {
+        json::Value::String(text) => Some(text.distinct().into_owned()),
+        json::Value::Null
+        | json::Value::Bool(_)
+        | json::Value::Number(_)
+        | json::Value::Array(_)
+        | json::Value::Object(_) => None,
+    };
+    let kind = text("type").and_then(|kind| EventType::parse(&kind)).ok_or_else(|| {
         let words = EventType::ALL.map(EventType::as_str).join(", ");
         ServiceError::at("document", format!("should be an object whose type is one of {words}"))
     })?;
-    let message_id = document["messageId"].as_str().unwrap_or("given-here").to_owned();
-    Ok(unstored(service, source_id, kind, document, message_id))
+    let message_id = text("messageId").unwrap_or_else(|| "given-here".to_owned());
+    Ok(unstored(service, source_id, kind, (document.text().to_owned(), message_id)))
 }
 
 /// An event that is not stored, as if accepted now.
@@ -241,8 +256,7 @@ fn unstored(
     service: &Service,
     source_id: SourceId,
     kind: EventType,
-    body: &Value,
-    message_id: String,
+    (body, message_id): (String, String),
 ) -> Chosen {
     let event = Event {
         source_id,
@@ -251,7 +265,7 @@ fn unstored(
         received_at: service.clock.now(),
         name: None,
         user_id: None,
-        body: Bytes::from(body.to_string()),
+        body: Bytes::from(body),
         envelope: None,
         rejection: None,
         trace: None,

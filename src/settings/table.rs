@@ -10,6 +10,7 @@ use super::values::{LogFormat, Settings};
 use crate::domain::auth::DestinationPath;
 use crate::domain::duration_text::duration_text;
 use crate::domain::invisible::first_invisible;
+use crate::domain::oversized::OversizedEvents;
 
 const SECOND: Duration = Duration::from_secs(1);
 const CENTURY: Duration = Duration::from_secs(36_500 * 86_400);
@@ -179,6 +180,11 @@ fn host_names(text: &str) -> Option<Vec<String>> {
     names.map(|name| is_name(name).then(|| name.to_ascii_lowercase())).collect()
 }
 
+fn networks(text: &str) -> Option<Vec<IpNet>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(network).collect()
+}
+
 fn database(text: &str) -> Option<PathBuf> {
     let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"))?;
     (!path.is_empty() && !path.contains('?')).then(|| PathBuf::from(path))
@@ -287,6 +293,13 @@ pub static SETTINGS: &[Setting] = &[
         "Host names that requests may have beside that of public_url, localhost, addresses and names without a dot"
     ),
     text!(
+        trusted_proxies,
+        "networks such as 10.0.0.0/8, separated by commas",
+        networks,
+        |networks: &Vec<IpNet>| networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","),
+        "Networks of reverse proxies whose X-Forwarded-For names the senders, for sources with client_ip"
+    ),
+    text!(
         database,
         "sqlite:// and a path, such as sqlite://postrider.db",
         database,
@@ -345,6 +358,13 @@ pub static SETTINGS: &[Setting] = &[
     ),
     number!(header_timeout_ms, 100, 600_000, "Timeout for a request's head"),
     number!(body_timeout_ms, 100, 600_000, "Timeout for a request's body"),
+    text!(
+        oversized,
+        "reject_event or reject_batch",
+        |text: &str| OversizedEvents::ALL.into_iter().find(|it| it.as_str() == text),
+        |oversized: &OversizedEvents| oversized.as_str().to_owned(),
+        "What becomes of a batch with an event over 32 KB: reject_event keeps the others, reject_batch refuses it as Segment does"
+    ),
     number!(response_keep_bytes, 0, 65_536, "How much of a response body is kept with the attempt"),
     text!(
         user_agent,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::domain::auth::DestinationPath;
 use crate::domain::delivery_ports::DeliveryPorts;
+use crate::domain::oversized::OversizedEvents;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Further names that requests may have in `Host`.
     pub trusted_hosts: Vec<String>,
+    /// Networks of reverse proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The database file, from `database = "sqlite://PATH"`.
     pub database: PathBuf,
     /// The file with the operator's token, created at first start (mode 0600).
@@ -45,6 +48,8 @@ pub struct Settings {
     pub header_timeout_ms: u64,
     /// Timeout for a request's body, in milliseconds.
     pub body_timeout_ms: u64,
+    /// What becomes of a batch that has an oversized event.
+    pub oversized: OversizedEvents,
     /// How much of a response body is kept, in bytes: at most 64 KiB.
     pub response_keep_bytes: u32,
     /// `User-Agent` of deliveries.
@@ -108,6 +113,7 @@ impl Default for Settings {
             listen: "127.0.0.1:8080".to_owned(),
             public_url: None,
             trusted_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             database: PathBuf::from("postrider.db"),
             token_file: PathBuf::from("postrider.db.token"),
             secret_key_file: PathBuf::from("postrider.db.key"),
@@ -121,6 +127,7 @@ impl Default for Settings {
             api_requests_per_minute: 6_000,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
+            oversized: OversizedEvents::RejectEvent,
             response_keep_bytes: 4_096,
             user_agent: concat!("Postrider/", env!("CARGO_PKG_VERSION")).to_owned(),
             mappings_per_destination: 50,

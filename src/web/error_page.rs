@@ -4,8 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use askama::Template;
-use axum::http::{Method, Uri, header};
+use axum::Json;
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use tower_http::csrf::ProtectionError;
 
 use super::error::PageError;
@@ -88,8 +90,16 @@ fn render(web: &Web, layout: Layout, error: PageError) -> Response {
     })
 }
 
-pub(super) async fn no_such_page(uri: Uri) -> PageError {
-    PageError::not_found(&format!("page {}", uri.path()))
+/// The answer under an unknown path: a page to a browser that follows a link, JSON as the tracking API's to what
+/// sends something, such as an SDK with a wrong path.
+pub(super) async fn no_such_page(method: Method, uri: Uri) -> Response {
+    if matches!(method, Method::GET | Method::HEAD) {
+        return PageError::not_found(&format!("page {}", uri.path())).into_response();
+    }
+    let message = "there is no such path: the tracking API is under /v1/, as in /v1/track and /v1/batch, the admin \
+                   API under /api/v1/";
+    let body = json!({"success": false, "code": "not_found", "message": message});
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> PageError {

@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use askama::filters::HtmlSafe;
 
 use super::untrusted::write_escaped;
+use crate::json;
 
 /// JSON nested deeper than this is shown as plain text.
 const MAX_DEPTH: usize = 200;
@@ -16,7 +17,7 @@ pub(super) struct HighlightedJson(String);
 
 impl HighlightedJson {
     pub(super) fn of(text: &str) -> Self {
-        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        let is_json = json::parse(text.as_bytes()).is_ok();
         let mut out = String::with_capacity(text.len() * 2);
         let shown = if is_json { pretty(text, &mut out) } else { Err(fmt::Error) };
         if shown.is_err() {

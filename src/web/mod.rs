@@ -76,13 +76,14 @@ pub fn router(web: Arc<Web>) -> Router {
         .route("/settings", get(settings::show))
         .route("/doctor", get(doctor::show).post(doctor::run))
         .route("/sign-out", post(sign_in::sign_out))
-        .fallback(error_page::no_such_page)
         .layer(axum::middleware::from_fn(sign_in::require));
     let public = Router::new()
         .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
         .merge(pages)
         .method_not_allowed_fallback(error_page::no_such_method)
         .layer(security::csrf(web.service.settings.public_url.as_deref()))
+        // An unknown path is not found, whoever asks and from wherever.
+        .fallback(error_page::no_such_page)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&web), middleware::layout))
         .layer(axum::middleware::from_fn(security::headers));
     let assets =

@@ -106,7 +106,8 @@ impl Client {
         while self.read.len() < length {
             assert!(self.read_more().await, "the answer broke off: {answer:?}");
         }
-        answer.body = String::from_utf8(self.read.drain(..length).collect()).expect("UTF-8");
+        let body: Vec<u8> = self.read.drain(..length).collect();
+        answer.body = String::from_utf8_lossy(&body).into_owned();
         Some(answer)
     }
 
@@ -155,6 +156,14 @@ impl Request {
     pub(super) fn gzip(mut self) -> Self {
         self.body = gzip(&self.body);
         self.header("content-encoding", "gzip")
+    }
+
+    /// Compresses the body with zlib.
+    pub(super) fn deflate(mut self) -> Self {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&self.body).expect("memory takes it");
+        self.body = encoder.finish().expect("memory takes it");
+        self.header("content-encoding", "deflate")
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {

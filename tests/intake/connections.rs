@@ -130,12 +130,14 @@ async fn a_head_timeout_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_timeout_is_answered_408() {
+async fn a_slow_body_is_answered_503_which_sdks_retry() {
     let body_timeout = Duration::from_millis(50);
     let stage = Stage::with(Conditions { body_timeout, ..Conditions::default() }).await;
     let mut client = stage.connect().await;
     client.write(format!("{HEAD}Content-Length: 100\r\n\r\n{{")).await;
-    client.answer().await.expect("a response").assert_refused(408, "timeout");
+    let answer = client.answer().await.expect("a response");
+    answer.assert_refused(503, "timeout");
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
     client.closed().await;
 }
 
@@ -153,6 +155,23 @@ async fn an_incomplete_body_is_not_accepted() {
     stage.stopped().await;
     stage.intake.finish().await;
     assert!(stage.store.take_events().is_empty());
+}
+
+#[tokio::test]
+async fn a_sender_that_ends_its_side_after_the_request_gets_its_answer() {
+    let stage = Stage::new().await;
+    for _ in 0..20 {
+        let hold = stage.store.hold();
+        let mut client = stage.connect().await;
+        client.write(track()).await;
+        client.finish_writing().await;
+        // The end of its side arrives before the commit.
+        hold.entered().await;
+        hold.release();
+        client.answer().await.expect("a response").assert_success();
+        client.closed().await;
+    }
+    assert_eq!(stage.store.take_events().len(), 20);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Intake end to end: real connections and listener, an in-memory store and dispatcher.
 
 mod client;
+mod client_ip;
 mod connections;
 mod documents;
 mod events;

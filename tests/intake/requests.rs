@@ -1,10 +1,11 @@
 //! Requests: paths, write keys, media types, limits and error responses.
 
 use postrider::domain::event::EventType;
+use postrider::domain::oversized::OversizedEvents;
 use postrider::intake::limits::{MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES};
 
 use super::client::{Request, basic};
-use super::stage::{Failure, Stage};
+use super::stage::{Conditions, Failure, Stage};
 
 const TRACK: &str = r#"{"userId":"u","event":"E"}"#;
 
@@ -100,28 +101,106 @@ async fn a_wrong_write_key_is_refused() {
 }
 
 #[tokio::test]
-async fn all_media_types_except_forms_are_accepted() {
+async fn json_is_read_under_any_media_type_and_none_compressed_or_not() {
     let stage = Stage::new().await;
     let of = |media: &str| Request::post("/v1/track", TRACK).header("content-type", media);
-    for media in ["application/json", "application/json; charset=utf-8", "text/plain", "x/y"] {
+    for media in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "text/plain",
+        "x/y",
+        "",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ] {
         stage.send(&of(media)).await.assert_success();
+        stage.send(&of(media).gzip()).await.assert_success();
     }
-    for media in ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
-        stage.send(&of(media)).await.assert_refused(415, "unsupported_media_type");
+    stage.send(&Request::post("/v1/track", TRACK)).await.assert_success();
+    let form = Request::post("/v1/track", "userId=u&event=E");
+    let form = form.header("content-type", "application/x-www-form-urlencoded");
+    stage.send(&form).await.assert_refused(400, "invalid_json");
+}
+
+#[tokio::test]
+async fn gzip_and_deflate_are_read_and_other_encodings_are_refused_by_name() {
+    let stage = Stage::new().await;
+    stage.send(&Request::post("/v1/track", TRACK).gzip()).await.assert_success();
+    assert_eq!(&stage.store.take_events()[0].event.body[..], TRACK.as_bytes());
+    stage.send(&Request::post("/v1/track", TRACK).deflate()).await.assert_success();
+    assert_eq!(&stage.store.take_events()[0].event.body[..], TRACK.as_bytes());
+    let of = |word: &str| Request::post("/v1/track", TRACK).header("content-encoding", word);
+    stage.send(&of("identity")).await.assert_success();
+    for word in ["br", "zstd", "gzip, gzip"] {
+        let answer = stage.send(&of(word)).await;
+        answer.assert_refused(415, "unsupported_encoding");
+        assert_eq!(answer.header("accept-encoding"), Some("gzip, deflate"));
+    }
+    stage.send(&of("gzip")).await.assert_refused(400, "invalid_compression");
+    stage.send(&of("deflate")).await.assert_refused(400, "invalid_compression");
+}
+
+#[tokio::test]
+async fn a_right_write_key_in_the_body_counts_beside_a_wrong_one_in_the_head() {
+    let stage = Stage::new().await;
+    let body = r#"{"writeKey":"KEY","userId":"u","event":"E"}"#;
+    let of = |header: &str, body: &str| {
+        Request::anonymous("/v1/track", body).header("authorization", header)
+    };
+    for header in [basic("NO:"), basic("NO"), "Bearer NO".to_owned(), "Digest x".to_owned()] {
+        stage.send(&of(&header, body)).await.assert_success();
+        stage.send(&of(&header, body).gzip()).await.assert_success();
+        let wrong = body.replace("KEY", "NEITHER");
+        stage.send(&of(&header, &wrong)).await.assert_refused(401, "write_key_unknown");
+    }
+    stage.send(&of(&basic("GONE:"), body)).await.assert_refused(403, "source_disabled");
+    // The head decides where both are right.
+    let gone = body.replace("KEY", "GONE");
+    stage.send(&of(&basic("KEY:"), &gone)).await.assert_success();
+    for new in stage.store.take_events() {
+        let stored = String::from_utf8_lossy(&new.event.body).into_owned();
+        assert!(!stored.contains("KEY") && !stored.contains("GONE"), "{stored}");
     }
 }
 
 #[tokio::test]
-async fn gzip_is_the_only_content_encoding() {
+async fn a_pixel_carries_an_event_in_its_url() {
     let stage = Stage::new().await;
-    stage.send(&Request::post("/v1/track", TRACK).gzip()).await.assert_success();
-    assert_eq!(&stage.store.take_events()[0].event.body[..], TRACK.as_bytes());
-    let of = |word: &str| Request::post("/v1/track", TRACK).header("content-encoding", word);
-    stage.send(&of("identity")).await.assert_success();
-    for word in ["br", "deflate", "gzip, gzip"] {
-        stage.send(&of(word)).await.assert_refused(415, "unsupported_encoding");
+    let data = |json: &str| {
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, json);
+        form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+    };
+    let pixel = |path: &str, json: &str| {
+        Request::anonymous(&format!("/v1/pixel/{path}?data={}", data(json)), "").method("GET")
+    };
+    let keyed = ANY.replacen('{', r#"{"writeKey":"KEY","#, 1);
+    for (path, kind) in [
+        ("track", EventType::Track),
+        ("identify", EventType::Identify),
+        ("page", EventType::Page),
+        ("screen", EventType::Screen),
+        ("group", EventType::Group),
+        ("alias", EventType::Alias),
+        ("t", EventType::Track),
+    ] {
+        let answer = stage.send(&pixel(path, &keyed)).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/gif")));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let events = stage.store.take_events();
+        assert_eq!(events.len(), 1, "{path}");
+        assert_eq!((events[0].event.kind, &events[0].event.rejection), (Some(kind), &None));
+        assert_eq!(&events[0].event.body[..], ANY.as_bytes(), "without its write key");
     }
-    stage.send(&of("gzip")).await.assert_refused(400, "invalid_gzip");
+    stage.send(&pixel("track", ANY)).await.assert_refused(401, "write_key_missing");
+    let wrong = keyed.replace("KEY", "NO");
+    stage.send(&pixel("track", &wrong)).await.assert_refused(401, "write_key_unknown");
+    stage.send(&pixel("track", "{")).await.assert_refused(400, "invalid_json");
+    let bare = Request::anonymous("/v1/pixel/track", "").method("GET");
+    stage.send(&bare).await.assert_refused(400, "invalid_data");
+    let answer = stage.send(&pixel("track", &keyed).method("POST")).await;
+    answer.assert_refused(405, "method_not_allowed");
+    assert_eq!(answer.header("allow"), Some("GET, OPTIONS"));
+    assert!(stage.store.take_events().is_empty());
 }
 
 #[tokio::test]
@@ -146,11 +225,38 @@ async fn events_are_limited_to_32_kib() {
     assert_eq!(fits.len(), MAX_MESSAGE_BYTES);
     let batch = format!("{{\"batch\":[{fits}]}}");
     stage.send(&Request::post("/v1/batch", batch)).await.assert_success();
-    let batch = format!("{{\"batch\":[{},{}]}}", item(TRACK), item(&largest));
+    assert_eq!(stage.store.take_events().len(), 2, "nothing of a refused request is stored");
+}
+
+#[tokio::test]
+async fn an_oversized_event_of_a_batch_is_kept_as_rejected_and_the_others_are_accepted() {
+    let large = "ü".repeat(MAX_MESSAGE_BYTES / 2);
+    let oversized = format!(
+        r#"{{"type":"track","messageId":"large","writeKey":"KEY","userId":"{large}","event":"E"}}"#
+    );
+    let item = |id: u8| format!(r#"{{"type":"page","userId":"u","messageId":"{id}"}}"#);
+    let batch = format!(r#"{{"context":{{"a":1}},"batch":[{},{oversized},{}]}}"#, item(1), item(2));
+    let stage = Stage::new().await;
+    stage.send(&Request::post("/v1/batch", batch.clone())).await.assert_success();
+    let events = stage.store.take_events();
+    let ids: Vec<_> = events.iter().map(|it| it.event.message_id.as_str()).collect();
+    assert_eq!(ids, ["1", "large", "2"]);
+    assert!(!events[0].deliveries.is_empty() && !events[2].deliveries.is_empty());
+    let rejected = &events[1];
+    assert!(rejected.deliveries.is_empty());
+    let reason = rejected.event.rejection.as_deref().expect("rejected");
+    assert!(reason.contains(&format!("{} bytes", oversized.len())), "{reason}");
+    let head = std::str::from_utf8(&rejected.event.body).expect("UTF-8");
+    let whole = oversized.replace(r#""writeKey":"KEY","#, "");
+    assert!(head.len() <= 4_096 && head.len() > 4_000 && whole.starts_with(head), "{head}");
+    assert_eq!((&rejected.event.user_id, rejected.event.name.as_deref()), (&None, Some("E")));
+
+    let oversized = OversizedEvents::RejectBatch;
+    let stage = Stage::with(Conditions { oversized, ..Conditions::default() }).await;
     let answer = stage.send(&Request::post("/v1/batch", batch)).await;
     answer.assert_refused(400, "too_large");
-    assert!(answer.body.contains("batch[1] has 32783 bytes"), "{}", answer.body);
-    assert_eq!(stage.store.take_events().len(), 2, "nothing of a refused request is stored");
+    assert!(answer.body.contains("batch[1] has"), "{}", answer.body);
+    assert!(stage.store.take_events().is_empty(), "nothing of a refused request is stored");
 }
 
 #[tokio::test]
@@ -240,19 +346,61 @@ async fn cors_preflight_and_requests_are_allowed() {
         .method("OPTIONS")
         .header("origin", "https://shop.example")
         .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "authorization,content-type,x-retry-count");
+        .header("access-control-request-headers", "authorization,content-type,x-anything-else");
     let answer = stage.send(&ask).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-    assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
+    let methods = answer.header("access-control-allow-methods").expect("methods are named");
+    assert!(methods.contains("POST"), "{methods}");
     let allowed = answer.header("access-control-allow-headers").expect("headers are named");
-    for name in ["authorization", "content-type", "x-retry-count"] {
+    for name in ["authorization", "content-type", "x-anything-else"] {
         assert!(allowed.contains(name), "{allowed}");
     }
     let of = |body: &str| Request::post("/v1/t", body).header("origin", "https://shop.example");
-    for answer in [stage.send(&of(TRACK)).await, stage.send(&of("x")).await] {
-        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{answer:?}");
+    for answer in [answer, stage.send(&of(TRACK)).await, stage.send(&of("x")).await] {
+        // With credentials, as sendBeacon sends, a browser wants its origin by name.
+        let origin = answer.header("access-control-allow-origin");
+        assert_eq!(origin, Some("https://shop.example"), "{answer:?}");
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+        assert!(answer.header("vary").is_some_and(|it| it.to_ascii_lowercase().contains("origin")));
     }
+    stage.store.fail(Failure::Overloaded);
+    let refused = stage.send(&of(TRACK)).await;
+    assert!(refused.header("retry-after").is_some());
+    let exposed = refused.header("access-control-expose-headers").expect("named");
+    assert!(exposed.eq_ignore_ascii_case("retry-after"), "{exposed}");
+}
+
+#[tokio::test]
+async fn sdks_are_told_to_send_events_here() {
+    let stage = Stage::new().await;
+    for path in
+        ["/v1/projects/KEY/settings", "/projects/KEY/settings", "/v1/projects/KEY/settings/"]
+    {
+        for origin in [None, Some("https://shop.example")] {
+            let mut ask = Request::anonymous(path, "").method("GET");
+            if let Some(origin) = origin {
+                ask = ask.header("origin", origin);
+            }
+            let answer = stage.send(&ask).await;
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (200, Some("application/json"))
+            );
+            assert_eq!(
+                answer.header("access-control-allow-origin"),
+                origin.or(answer.header("access-control-allow-origin"))
+            );
+            let settings: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+            let segment = &settings["integrations"]["Segment.io"];
+            let told = [&segment["apiKey"], &segment["apiHost"], &segment["protocol"]];
+            assert_eq!(told, ["KEY", "test/v1", "http"]);
+            assert_eq!(settings["metrics"]["sampleRate"], 0);
+        }
+    }
+    let unknown = Request::anonymous("/v1/projects/NO/settings", "").method("GET");
+    stage.send(&unknown).await.assert_refused(401, "write_key_unknown");
+    let post = Request::anonymous("/v1/projects/KEY/settings", "");
+    stage.send(&post).await.assert_refused(405, "method_not_allowed");
 }
 
 #[tokio::test]

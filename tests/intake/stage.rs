@@ -18,6 +18,7 @@ use postrider::domain::id::{
 use postrider::domain::mapping::{
     Mapping, MappingDefinition, MappingRevision, RequestMethod, UrlValues,
 };
+use postrider::domain::oversized::OversizedEvents;
 use postrider::domain::profile::Profile;
 use postrider::domain::secret::SealedSecret;
 use postrider::domain::service_time::ServiceTime;
@@ -69,6 +70,7 @@ pub(super) struct Conditions {
     pub(super) write_timeout: Duration,
     pub(super) max_connections: u32,
     pub(super) grace: Duration,
+    pub(super) oversized: OversizedEvents,
 }
 
 impl Default for Conditions {
@@ -80,6 +82,7 @@ impl Default for Conditions {
             write_timeout: long,
             max_connections: 64,
             grace: long,
+            oversized: OversizedEvents::RejectEvent,
         }
     }
 }
@@ -106,6 +109,9 @@ impl Stage {
             metrics: metrics.clone(),
             refusals: refusals.clone(),
             body_timeout: conditions.body_timeout,
+            oversized: conditions.oversized,
+            public_url: None,
+            trusted_proxies: postrider::intake::TrustedProxies::default(),
             rng: StdRng::seed_from_u64(7),
         }));
         let listener = listener::bind("127.0.0.1:0").await.expect("a free port");

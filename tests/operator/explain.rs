@@ -218,3 +218,59 @@ async fn older_events_with_the_same_message_id_are_listed() {
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_time_that_was_not_used_as_given_is_explained() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("one", &receiver.url("/"), json!({}))]).await;
+    let receipt = "the time of receipt is used";
+    for (id, times, parts) in [
+        ("unread", json!({"timestamp": "yesterday"}), vec!["timestamp \"yesterday\"", receipt]),
+        ("zero", json!({"timestamp": "0001-01-01T00:00:00Z"}), vec!["0001-01-01", receipt]),
+        (
+            "skew",
+            json!({"timestamp": "2024-03-05T10:00:00Z", "sentAt": "0001-01-01T00:00:00Z"}),
+            vec!["sentAt \"0001-01-01T00:00:00Z\"", "implausible clock skew", receipt],
+        ),
+        (
+            "half",
+            json!({"timestamp": "2024-03-05T10:00:00Z", "sentAt": "soon"}),
+            vec!["sentAt \"soon\"", "not corrected for clock skew"],
+        ),
+        ("right", json!({"timestamp": 1_709_632_800, "sentAt": "2024-03-05 10:00:01 UTC"}), vec![]),
+        ("none", json!({}), vec![]),
+    ] {
+        let mut event = json!({"event": "E", "userId": "u", "messageId": id});
+        event.as_object_mut().unwrap().extend(times.as_object().unwrap().clone());
+        assert_eq!(app.send("/v1/track", &event).await, StatusCode::OK);
+        let why = explain(&app, id).await;
+        let notes = why["notes"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let notes: Vec<&str> = notes.filter(|note| note.starts_with("its ")).collect();
+        assert_eq!(notes.len(), usize::from(!parts.is_empty()), "{id}: {notes:?}");
+        assert!(parts.iter().all(|part| notes[0].contains(part)), "{id}: {notes:?}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_entry_of_integrations_that_excludes_a_destination_is_named() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = TestApp::with(&[("crm", &receiver.url("/"), json!({}))]).await;
+    for (id, integrations, excluded_by) in [
+        ("own", json!({"crm": false}), Some("\"crm\" is false")),
+        ("capital", json!({"All": false}), Some("\"All\" is false")),
+        ("small", json!({"all": false}), Some("\"all\" is false")),
+        ("loud", json!({"ALL": false}), Some("\"ALL\" is false")),
+        ("beside", json!({"all": false, "crm": true}), None),
+    ] {
+        let event =
+            json!({"event": "E", "userId": "u", "messageId": id, "integrations": integrations});
+        assert_eq!(app.send("/v1/track", &event).await, StatusCode::OK);
+        let why = explain(&app, id).await;
+        let verdict = if excluded_by.is_some() { "integrations" } else { "matched" };
+        assert_eq!(verdicts(&why)[0][1], verdict, "{id}");
+        let because = because(&why, "website/crm/everything");
+        assert!(because.contains(excluded_by.unwrap_or("")), "{id}: {because}");
+    }
+    app.stop().await;
+}

@@ -1,5 +1,7 @@
-//! End to end with the real program: the official Node and Python SDKs send every call type, and a receiver
-//! in Node verifies the signatures as in the documentation of Segment's webhooks.
+//! End to end with the real program: SDKs of Segment and of others that speak its API send every call type, and a
+//! receiver in Node verifies the signatures as in the documentation of Segment's webhooks.
+
+mod unreliable;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -133,15 +135,24 @@ fn postrider(folder: &Path) -> Command {
     command
 }
 
+/// An SDK: its script, and the words before its address.
+#[derive(Clone, Copy)]
+struct Sdk {
+    script: &'static str,
+    words: &'static [&'static str],
+}
+
+const NODE: Sdk = Sdk { script: "send.mjs", words: &[] };
+const PYTHON: Sdk = Sdk { script: "send.py", words: &["segment-analytics-python"] };
+
 /// Runs a sending script and gives the messageIds it sent, by type.
-async fn send(
-    interpreter: PathBuf,
-    script: &str,
-    base: &str,
-    prefix: &str,
-) -> Vec<(String, String)> {
+async fn send(by: Sdk, base: &str, prefix: &str) -> Vec<(String, String)> {
+    let script = by.script;
+    let is_python = script.ends_with(".py");
+    let interpreter = if is_python { sdk(".venv/bin/python") } else { PathBuf::from("node") };
     let output = Command::new(interpreter)
         .arg(sdk(script))
+        .args(by.words)
         .args([base, WRITE_KEY, prefix])
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -160,31 +171,17 @@ async fn send(
 async fn the_official_sdks_deliver_every_call_type_once_with_signatures_that_verify() {
     let mut verifier = Verifier::start("503,200").await;
     let program = Program::start(verifier.port).await;
-    let python = sdk(".venv/bin/python");
-    let (by_node, by_python) = tokio::join!(
-        send(PathBuf::from("node"), "send.mjs", &program.base, "node"),
-        send(python, "send.py", &program.base, "python"),
-    );
+    let (by_node, by_python) =
+        tokio::join!(send(NODE, &program.base, "node"), send(PYTHON, &program.base, "python"));
     let sent: BTreeMap<String, String> = by_node.into_iter().chain(by_python).collect();
     assert_eq!(sent.len(), 2 * TYPES.len());
 
-    let (mut delivered, mut ids) = (BTreeMap::new(), BTreeMap::new());
-    while delivered.len() < sent.len() {
-        let arrival = next_line(&mut verifier.lines).await;
-        assert_eq!(arrival["verified"], true, "X-Signature: {arrival}");
-        assert_eq!(arrival["standardVerified"], true, "webhook-signature: {arrival}");
-        assert_eq!(arrival["exact"], true, "the bytes are what JSON.stringify gives: {arrival}");
-        let message_id = arrival["messageId"].as_str().unwrap().to_owned();
-        let webhook_id = arrival["webhookId"].as_str().unwrap().to_owned();
-        let known = ids.entry(message_id.clone()).or_insert_with(|| webhook_id.clone());
-        assert_eq!(*known, webhook_id, "a retry keeps its id: {arrival}");
-        if arrival["status"] == 200 {
-            let kind = arrival["type"].as_str().unwrap().to_owned();
-            let before = delivered.insert(message_id, kind);
-            assert_eq!(before, None, "delivered twice: {arrival}");
-        }
-    }
-    assert_eq!(delivered, sent);
+    let delivered = verifier.delivered(sent.len()).await;
+    let types: BTreeMap<String, String> = delivered
+        .into_iter()
+        .map(|(id, body)| (id, body["type"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(types, sent);
     program.verb(&["doctor"]).await;
     program.stop().await;
     let rest = within("the verifier's silence", verifier.rest()).await;
@@ -192,6 +189,32 @@ async fn the_official_sdks_deliver_every_call_type_once_with_signatures_that_ver
 }
 
 impl Verifier {
+    /// So many events, by messageId: each once, signed right.
+    async fn delivered(&mut self, count: usize) -> BTreeMap<String, Value> {
+        let (mut delivered, mut ids) = (BTreeMap::new(), BTreeMap::new());
+        while delivered.len() < count {
+            let arrival = next_line(&mut self.lines).await;
+            Self::check(&arrival, &mut ids);
+            if arrival["status"] == 200 {
+                let message_id = arrival["messageId"].as_str().unwrap().to_owned();
+                let before = delivered.insert(message_id, arrival["body"].clone());
+                assert_eq!(before, None, "delivered twice: {arrival}");
+            }
+        }
+        delivered
+    }
+
+    /// Checks a request's signatures, and that a retry keeps its id.
+    fn check(arrival: &Value, ids: &mut BTreeMap<String, String>) {
+        assert_eq!(arrival["verified"], true, "X-Signature: {arrival}");
+        assert_eq!(arrival["standardVerified"], true, "webhook-signature: {arrival}");
+        assert_eq!(arrival["exact"], true, "the bytes are what JSON.stringify gives: {arrival}");
+        let message_id = arrival["messageId"].as_str().unwrap().to_owned();
+        let webhook_id = arrival["webhookId"].as_str().unwrap().to_owned();
+        let known = ids.entry(message_id.clone()).or_insert_with(|| webhook_id.clone());
+        assert_eq!(*known, webhook_id, "a retry keeps its id: {arrival}");
+    }
+
     /// The rest of its output, after its input is closed.
     async fn rest(mut self) -> Vec<Value> {
         drop(self.child.stdin.take());

@@ -1,20 +1,25 @@
-"""Sends one call of every type with the official Python SDK:
+"""Sends one call of every type with the Python SDK of Segment or RudderStack:
 
-    python send.py HOST WRITE_KEY PREFIX
+    python send.py SDK HOST WRITE_KEY PREFIX
 
 prints {"sdk", "sent": [{"type", "messageId"}], "failed": []} once all are acknowledged.
 """
 
+import importlib
 import json
 import sys
 
-import segment.analytics as analytics
+MODULES = {
+    "segment-analytics-python": "segment.analytics",
+    "rudder-sdk-python": "rudderstack.analytics",
+}
 
-if len(sys.argv) != 4:
-    sys.exit("usage: python send.py HOST WRITE_KEY PREFIX")
+if len(sys.argv) != 5 or sys.argv[1] not in MODULES:
+    sys.exit("usage: python send.py SDK HOST WRITE_KEY PREFIX")
 
-analytics.host, analytics.write_key, prefix = sys.argv[1:]
-analytics.max_retries = 0
+sdk, host, write_key, prefix = sys.argv[1:]
+analytics = importlib.import_module(MODULES[sdk])
+analytics.host, analytics.write_key = host, write_key
 analytics.gzip = True
 failed = []
 analytics.on_error = lambda error, items: failed.append(f"{error}: {len(items)} events")
@@ -43,5 +48,5 @@ for kind, call in calls.items():
     sent.append({"type": kind, "messageId": message_id})
 
 analytics.shutdown()
-print(json.dumps({"sdk": "segment-analytics-python", "sent": sent, "failed": failed}))
+print(json.dumps({"sdk": sdk, "sent": sent, "failed": failed}))
 sys.exit(1 if failed else 0)

@@ -179,10 +179,11 @@ impl Browser {
         field.send_keys(text).await.unwrap();
     }
 
-    /// Drops the console's errors so far, all of which must contain this text.
-    pub(crate) async fn expect_errors(&self, kind: &str) {
+    /// Drops the console's errors so far, each of which must contain one of these texts.
+    pub(crate) async fn expect_errors(&self, kinds: &[&str]) {
         for entry in self.driver.browser_log().await.unwrap() {
-            assert!(entry.message.contains(kind), "{}", entry.message);
+            let is_expected = kinds.iter().any(|kind| entry.message.contains(kind));
+            assert!(is_expected, "{}", entry.message);
         }
     }
 

@@ -140,7 +140,7 @@ async fn a_lost_connection_is_shown_and_reconnected() {
         app.track("After").await;
         until_seen(&browser, &["After", "Meanwhile"]).await;
         // The browser logs the lost connection.
-        browser.expect_errors("net::ERR_").await;
+        browser.expect_errors(&["net::ERR_"]).await;
     })
     .await;
     app.stop().await;

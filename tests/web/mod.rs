@@ -1,7 +1,7 @@
 //! Tests of the pages, through HTTP and through a browser.
 
 mod audit;
-mod browser;
+pub(crate) mod browser;
 mod dead_letters;
 mod deliveries;
 mod destinations;

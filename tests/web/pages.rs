@@ -73,6 +73,38 @@ async fn errors_are_shown_as_pages() {
 }
 
 #[tokio::test]
+async fn unknown_paths_are_not_found_rather_than_refused_for_a_credential() {
+    let app = TestApp::with(&[]).await;
+    let mut stranger = Visitor::of(&app);
+    let key = ("authorization", "Basic d3Jvbmc6");
+    let cross_site = [key, ("origin", "https://shop.example"), ("sec-fetch-site", "cross-site")];
+    let paths = [
+        "/track",
+        "/v1",
+        "/v2/track",
+        "/api/track",
+        "/api/v1/track",
+        "//v1/batch",
+        "/v1track",
+        "/batch/",
+    ];
+    for path in paths {
+        for headers in [&[][..], &[key], &cross_site, &[key, ("idempotency-key", "k")]] {
+            let page = stranger.ask(http::Method::POST, path, headers, "{}".to_owned()).await;
+            assert_eq!(page.status, StatusCode::NOT_FOUND, "{path} {headers:?}: {}", page.html);
+            let body: serde_json::Value = serde_json::from_str(&page.html).expect("JSON");
+            assert_eq!(body["code"], "not_found", "{path}");
+        }
+        let page = stranger.get(path).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    // What exists still asks for a credential.
+    assert_eq!(stranger.post("/doctor", &[]).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(stranger.get("/deliveries").await.status, StatusCode::SEE_OTHER);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn assets_are_immutable_and_named_by_their_digest() {
     let app = TestApp::with(&[]).await;
     let mut visitor = Visitor::of(&app);

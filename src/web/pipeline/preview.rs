@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::super::badge::Badge;
 use super::super::error::PageError;
 use super::super::form::Form;
@@ -15,6 +13,7 @@ use super::super::untrusted::Untrusted;
 use super::mapping_form::{FIELDS, MappingForm};
 use crate::domain::auth::Operator;
 use crate::domain::event::EventType;
+use crate::json::RawJson;
 use crate::pipeline::Target;
 use crate::service::ServiceError;
 use crate::service::attempt_view::ResultView;
@@ -102,7 +101,7 @@ fn chosen_event(form: &mut Form) -> Option<TestBody> {
     let mut body = TestBody::default();
     match form.text("on") {
         "event" => body.event = Some(form.text("event").trim().to_owned()),
-        "document" => match serde_json::from_str::<Value>(form.text("document")) {
+        "document" => match RawJson::of(form.text("document")) {
             Ok(document) => body.document = Some(document),
             Err(error) => {
                 form.fault("document", format!("is not JSON: {error}"));

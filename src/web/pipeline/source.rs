@@ -75,6 +75,7 @@ pub(super) struct LimitFields {
     pub(super) rate_per_second: Field,
     pub(super) burst: Field,
     pub(super) daily_quota: Field,
+    pub(super) client_ip: bool,
     pub(super) tag: String,
     /// Another user changed the source.
     pub(super) conflict: Option<String>,

@@ -71,7 +71,8 @@ pub(super) async fn list(
     page(&SourcesPage::load(context, Form::default()).await?)
 }
 
-const FIELDS: [&str; 5] = ["name", "rate_per_second", "burst", "daily_quota", CONFLICT];
+const FIELDS: [&str; 6] = ["name", "rate_per_second", "burst", "daily_quota", CLIENT_IP, CONFLICT];
+const CLIENT_IP: &str = "client_ip";
 /// The numbers of a stored source's form.
 const NUMBERS: [&str; 3] = ["rate_per_second", "burst", "daily_quota"];
 
@@ -92,6 +93,7 @@ impl SourceForm {
             rate_per_second: self.form.field("rate_per_second"),
             burst: self.form.field("burst"),
             daily_quota: self.form.field("daily_quota"),
+            client_ip: !self.form.text(CLIENT_IP).is_empty(),
             tag: self.form.text(TAG).to_owned(),
             conflict: self.form.field(CONFLICT).fault,
             faults: self.form.other_faults(&FIELDS),
@@ -123,6 +125,7 @@ impl Editor for SourceForm {
             ("rate_per_second", number(document.rate_per_second.map(u64::from))),
             ("burst", number(document.burst.map(u64::from))),
             ("daily_quota", number(document.daily_quota)),
+            (CLIENT_IP, if document.client_ip { "on" } else { "" }.to_owned()),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value));
         Ok(Self::of(Form::of(fields.into()), document.enabled))
@@ -138,7 +141,8 @@ impl Editor for SourceForm {
     }
 
     fn document(&mut self) -> Value {
-        let mut document = json!({ "enabled": self.enabled });
+        let client_ip = !self.form.text(CLIENT_IP).is_empty();
+        let mut document = json!({ "enabled": self.enabled, "client_ip": client_ip });
         for name in NUMBERS {
             match self.form.non_empty(name).map(str::parse::<u64>) {
                 None => {}
