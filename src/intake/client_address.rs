@@ -10,8 +10,8 @@ use ipnet::IpNet;
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    /// The sender's address. `X-Forwarded-For` is read from its end, where the nearest proxy writes: up to the first
-    /// address that is no trusted proxy's, since whoever has that may have written what is before it.
+    /// The sender's address. `X-Forwarded-For` is read from its end, where the nearest proxy writes, up to the first
+    /// address that is no trusted proxy's: that one may have forged what stands before it.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let lists: Vec<&HeaderValue> = headers.get_all("x-forwarded-for").iter().collect();
         let texts = lists.iter().rev().filter_map(|list| list.to_str().ok());

@@ -290,7 +290,13 @@ impl Intake {
         };
         let encoding = body::encoding(&head.headers)?;
         if body::content_length(&head.headers) > Some(MAX_REQUEST_BYTES) {
-            return Err(IntakeError::RequestTooLarge);
+            // The body, which may have the right key, is not read.
+            let is_unknown = key.is_some() && matches!(tenant, Tenant::Peer(_));
+            return Err(if is_unknown {
+                IntakeError::UnknownWriteKey
+            } else {
+                IntakeError::RequestTooLarge
+            });
         }
         if !self.store.has_room() {
             return Err(IntakeError::DiskFull);

@@ -82,7 +82,7 @@ pub fn router(web: Arc<Web>) -> Router {
         .merge(pages)
         .method_not_allowed_fallback(error_page::no_such_method)
         .layer(security::csrf(web.service.settings.public_url.as_deref()))
-        // An unknown path is not found, whoever asks and from wherever.
+        // An unknown path is not found, with a session or without, from this site or another.
         .fallback(error_page::no_such_page)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&web), middleware::layout))
         .layer(axum::middleware::from_fn(security::headers));

@@ -130,7 +130,7 @@ async fn timestamps_are_corrected_for_clock_skew() {
             "2023-11-14T22:00:00Z",
         ),
         (
-            r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"9999-12-31T00:00:00Z""#,
+            r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"9999-01-01T00:00:00Z""#,
             at,
             "2023-11-14T22:00:00Z",
         ),

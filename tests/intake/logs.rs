@@ -38,7 +38,8 @@ async fn logs_contain_no_write_keys_and_no_messages() {
     let body = r#"{"writeKey":"KEY","userId":"PRIVATE","event":"PRIVATE"}"#;
     stage.send(&Request::anonymous("/v1/track?writeKey=KEY", body)).await.assert_success();
     stage.send(&Request::post("/v1/track", r#"{"event":"PRIVATE"}"#)).await.assert_success();
-    let unknown = Request::anonymous("/v1/track", body).header("authorization", "Bearer WRONG");
+    let wrong = body.replace("KEY", "WRONG");
+    let unknown = Request::anonymous("/v1/track", wrong).header("authorization", "Bearer WRONG");
     stage.send(&unknown).await.assert_refused(401, "write_key_unknown");
     let broken = r#"{"writeKey":"KEY","userId":"PRIVATE""#;
     stage.send(&Request::post("/v1/track", broken)).await.assert_refused(400, "invalid_json");

