@@ -7,12 +7,12 @@ SEGMENT := tests/segment
 METRICS := tests/metrics
 BROWSER := tests/web
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench clean verify
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench clean verify postgres
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk provider segment verify metrics schemathesis browser ## Run every test, with the real binary and the real SDKs
+test: tools sdk provider segment verify metrics postgres schemathesis browser ## Run every test, with the real binary and the real SDKs
 	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --doc --quiet
 	$(CARGO) test --bench path
@@ -45,6 +45,9 @@ verify: sdk ## Install the languages of the verification page
 
 metrics: ## Install the checkers of the alerting rules and the OTLP export
 	@$(METRICS)/install
+
+postgres: ## Install PostgreSQL's server, which the tests start
+	@tests/postgres/install
 
 schemathesis: ## Install Schemathesis, which tests the admin API against its OpenAPI description
 	@tests/schemathesis/install

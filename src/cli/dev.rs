@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::globals::Globals;
 use super::output::Output;
 use crate::domain::clock::SystemClock;
+use crate::domain::database::DatabaseAddress;
 use crate::inspector::{Receiver, ReceiverOptions};
 use crate::server::{App, AppParts};
 use crate::settings::Settings;
@@ -91,7 +92,7 @@ impl DevArgs {
 async fn settings(dir: &TempDir, listen: Option<&str>) -> anyhow::Result<Settings> {
     let file = |name: &str| dir.path().join(name);
     let mut settings = Settings {
-        database: file("postrider.db"),
+        database: DatabaseAddress::File(file("postrider.db")),
         token_file: file("postrider.db.token"),
         secret_key_file: file("postrider.db.key"),
         allow_networks: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],

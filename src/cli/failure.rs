@@ -133,13 +133,19 @@ fn verdict(error: &anyhow::Error) -> (u8, Option<String>) {
             return (exit::FAILED, secret_hint(error));
         }
         if let Some(error) = cause.downcast_ref::<OpenError>() {
-            return (exit::FAILED, Some(error.hint().to_owned()));
+            return (open_code(error), Some(error.hint().to_owned()));
         }
         if let Some(error) = cause.downcast_ref::<AppError>() {
-            return (exit::FAILED, app_hint(error));
+            let code =
+                if let AppError::Open(error) = error { open_code(error) } else { exit::FAILED };
+            return (code, app_hint(error));
         }
     }
     (exit::FAILED, None)
+}
+
+const fn open_code(error: &OpenError) -> u8 {
+    if error.is_of_input() { exit::USAGE } else { exit::FAILED }
 }
 
 fn app_hint(error: &AppError) -> Option<String> {

@@ -30,7 +30,10 @@ impl MigrateArgs {
         let store = open(&settings).await?;
         let version = store.schema_version();
         store.close().await;
-        let database = settings.database.display().to_string();
+        let database = match settings.database.file() {
+            Some(path) => path.display().to_string(),
+            None => settings.database.shown(),
+        };
         let mut out = globals.output();
         if out.is_json() {
             out.json(&json!({ "database": database, "schema_version": version }))?;
@@ -68,14 +71,15 @@ pub(super) async fn repair_ledger(
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let path = &settings.database;
-    if !path.exists() {
+    if let Some(path) = settings.database.file()
+        && !path.exists()
+    {
         return Err(Failure::new(exit::NOT_FOUND, format!("there is no {}", path.display()))
             .hint("name it with the setting database, or in the folder of postrider.toml")
             .into());
     }
     let request = OpenRequest {
-        database: path,
+        database: &settings.database,
         min_free_disk_bytes: 0,
         metrics: Arc::new(Metrics::new()),
         clock: Arc::new(SystemClock::new()),

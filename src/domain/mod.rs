@@ -10,6 +10,7 @@ pub mod clock;
 pub mod condition;
 pub mod connection_headers;
 pub mod credential_origin;
+pub mod database;
 pub mod delivery;
 pub mod delivery_ports;
 pub mod destination;

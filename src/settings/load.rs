@@ -236,17 +236,19 @@ impl Reading {
     }
 
     fn place_beside_database(&mut self) {
-        let beside = |suffix: &str, database: &Path| {
+        // A server's files are not of this machine: its nodes have these in their folder.
+        let database = self.settings.database.file().unwrap_or(Path::new("postrider")).to_owned();
+        let beside = |suffix: &str| {
             let mut path = database.as_os_str().to_owned();
             path.push(suffix);
             PathBuf::from(path)
         };
         if !self.origins.contains_key("token_file") {
-            self.settings.token_file = beside(".token", &self.settings.database);
+            self.settings.token_file = beside(".token");
             self.origins.insert("token_file", Origin::BesideDatabase);
         }
         if !self.origins.contains_key("secret_key_file") {
-            self.settings.secret_key_file = beside(".key", &self.settings.database);
+            self.settings.secret_key_file = beside(".key");
             self.origins.insert("secret_key_file", Origin::BesideDatabase);
         }
     }
@@ -270,9 +272,6 @@ fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Resul
         }
         Kind::Text { set, .. } => {
             let Value::Text(text) = value else { return Err(refused()) };
-            if setting.name == "database" && text.starts_with("postgres") {
-                return Err("sqlite:// and a path (this version has no PostgreSQL)".to_owned());
-            }
             set(settings, text).ok_or_else(refused)?;
         }
         Kind::Switch { set, .. } => set(settings, value.switch().ok_or_else(refused)?),

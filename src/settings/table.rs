@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::values::{LogFormat, Settings};
 use crate::domain::auth::DestinationPath;
+use crate::domain::database::DatabaseAddress;
 use crate::domain::duration_text::duration_text;
 use crate::domain::invisible::first_invisible;
 use crate::domain::oversized::OversizedEvents;
@@ -185,11 +186,6 @@ fn networks(text: &str) -> Option<Vec<IpNet>> {
     parts.map(network).collect()
 }
 
-fn database(text: &str) -> Option<PathBuf> {
-    let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"))?;
-    (!path.is_empty() && !path.contains('?')).then(|| PathBuf::from(path))
-}
-
 /// Converts a number that the table's limits have bounded.
 fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
@@ -301,10 +297,10 @@ pub static SETTINGS: &[Setting] = &[
     ),
     text!(
         database,
-        "sqlite:// and a path, such as sqlite://postrider.db",
-        database,
-        |path: &PathBuf| format!("sqlite://{}", path.display()),
-        "The database file"
+        "sqlite:// and a path, such as sqlite://postrider.db, or postgres://user:password@host:5432/name",
+        DatabaseAddress::parse,
+        DatabaseAddress::shown,
+        "The database: a SQLite file, or a PostgreSQL database for several nodes"
     ),
     text!(
         token_file,

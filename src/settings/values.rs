@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::domain::auth::DestinationPath;
+use crate::domain::database::DatabaseAddress;
 use crate::domain::delivery_ports::DeliveryPorts;
 use crate::domain::oversized::OversizedEvents;
 
@@ -22,8 +23,8 @@ pub struct Settings {
     pub trusted_hosts: Vec<String>,
     /// Networks of reverse proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The database file, from `database = "sqlite://PATH"`.
-    pub database: PathBuf,
+    /// The database: `sqlite://PATH` or `postgres://…`.
+    pub database: DatabaseAddress,
     /// The file with the operator's token, created at first start (mode 0600).
     pub token_file: PathBuf,
     /// The file with the sealing key (mode 0600), unless `secret_key` is set.
@@ -114,7 +115,7 @@ impl Default for Settings {
             public_url: None,
             trusted_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
-            database: PathBuf::from("postrider.db"),
+            database: DatabaseAddress::File(PathBuf::from("postrider.db")),
             token_file: PathBuf::from("postrider.db.token"),
             secret_key_file: PathBuf::from("postrider.db.key"),
             secret_key: None,

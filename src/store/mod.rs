@@ -1,5 +1,5 @@
 //! The store: traits of whole business steps, one trait a noun. A method is atomic; no transaction
-//! escapes. The crate's only SQL is below this module, and only [`sqlite`] knows which engine runs.
+//! escapes. The crate's only SQL is below this module: [`sqlite`] and [`postgres`].
 //!
 //! Contracts that hold on every engine, with one node or with many:
 //! - Times come from the caller's `Clock`, unless an engine keeps schedules in the database's time.
@@ -15,18 +15,24 @@ pub mod consistency;
 mod delivery_queue;
 mod engine;
 mod error;
+mod failure;
 mod history;
 mod idempotency;
 mod jobs;
 mod maintenance;
+mod message_key;
 mod open;
 mod outbox;
 mod pauses;
 mod pipeline;
 mod pipeline_change;
 mod pipeline_store;
+pub mod postgres;
+mod row;
+mod scan_limits;
 pub mod sqlite;
 mod statistics;
+mod stored_filter;
 mod test_sends;
 mod tokens;
 

@@ -1,19 +1,21 @@
-//! Opening a store: the one place that chooses the engine. `sqlite://` is the only one yet; the
-//! settings refuse other URLs.
+//! Opening a store: the one place that chooses the engine.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret as _;
+
 use super::Store;
+use super::postgres::{self, PostgresStore};
 use super::sqlite::{self, SqliteStore};
 use crate::domain::clock::Clock;
+use crate::domain::database::DatabaseAddress;
 use crate::telemetry::metrics::Metrics;
 
 /// What is needed to open a store.
 pub struct OpenRequest<'a> {
-    /// The database file.
-    pub database: &'a Path,
-    /// Below this much free disk space [`super::Capacity::has_room`] is false.
+    /// The database.
+    pub database: &'a DatabaseAddress,
+    /// Below this much free disk space of SQLite's file [`super::Capacity::has_room`] is false.
     pub min_free_disk_bytes: u64,
     /// Where the engine counts.
     pub metrics: Arc<Metrics>,
@@ -27,14 +29,27 @@ pub enum OpenError {
     /// SQLite's file.
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
+    /// PostgreSQL's database.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
 }
 
 impl OpenError {
+    /// Whether the cause is what was given (an address, a user's rights), rather than a file.
+    #[must_use]
+    pub const fn is_of_input(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(_) => true,
+        }
+    }
+
     /// What an operator can do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Sqlite(error) => error.hint(),
+            Self::Postgres(error) => error.hint(),
         }
     }
 }
@@ -45,9 +60,17 @@ impl OpenError {
 /// [`OpenError`]; nothing was changed then.
 pub async fn open(request: OpenRequest<'_>) -> Result<Arc<dyn Store>, OpenError> {
     let OpenRequest { database, min_free_disk_bytes, metrics, clock } = request;
-    let options = sqlite::OpenOptions {
-        min_free_disk_bytes,
-        ..sqlite::OpenOptions::new(database, metrics, clock)
-    };
-    Ok(Arc::new(SqliteStore::open(options).await?))
+    match database {
+        DatabaseAddress::File(path) => {
+            let options = sqlite::OpenOptions {
+                min_free_disk_bytes,
+                ..sqlite::OpenOptions::new(path, metrics, clock)
+            };
+            Ok(Arc::new(SqliteStore::open(options).await?))
+        }
+        DatabaseAddress::Server(address) => {
+            let options = postgres::OpenOptions::new(address.expose_secret(), metrics, clock);
+            Ok(Arc::new(PostgresStore::open(options).await?))
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod header_names;
 mod isolation;
 mod jobs;
 mod pauses;
+mod postgres;
 mod profiles;
 mod receiver_waits;
 mod schedules;

@@ -23,6 +23,15 @@ pub(crate) fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String)
     told(&command(folder).args(arguments).output().unwrap())
 }
 
+/// The same with variables.
+pub(crate) fn run_with(
+    folder: &TempDir,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (i32, String, String) {
+    told(&command(folder).args(arguments).envs(variables.iter().copied()).output().unwrap())
+}
+
 fn told(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))

@@ -12,6 +12,7 @@ mod jobs;
 mod lists;
 mod pauses;
 mod pipeline_changes;
+mod postgres;
 mod pruning;
 mod renames;
 pub(crate) mod render;

@@ -1,6 +1,6 @@
 //! Settings: precedence, origins, and errors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use postrider::settings::{Given, Loaded, Origin, load};
@@ -58,7 +58,7 @@ fn token_and_key_files_default_to_the_database_directory() {
     let file = file("database = 'sqlite:///var/lib/postrider/main.db'\ntoken_file = 't'\n");
     let loaded = read(&file, &[], &[]).unwrap();
     let settings = loaded.settings;
-    assert_eq!(settings.database, PathBuf::from("/var/lib/postrider/main.db"));
+    assert_eq!(settings.database.file(), Some(Path::new("/var/lib/postrider/main.db")));
     assert_eq!(settings.secret_key_file, PathBuf::from("/var/lib/postrider/main.db.key"));
     assert_eq!(settings.token_file, PathBuf::from("t"));
 }
@@ -156,13 +156,13 @@ fn a_log_level_that_is_none_is_refused() {
 #[test]
 fn every_invalid_setting_is_reported_at_once() {
     let text = "listen = 5\nlisten_on = 'x'\nretention_days = -1\nsecret_key = 'x'\n\
-                database = 'postgres://h/d'\nlog_format = 'xml'\nallow_networks = ['nowhere']\n";
+                database = 'mysql://h/d'\nlog_format = 'xml'\nallow_networks = ['nowhere']\n";
     insta::assert_snapshot!(refused(text), @r#"
     postrider.toml:1: listen should be an address and port such as 127.0.0.1:8080, not 5
     postrider.toml:2: there is no setting listen_on; did you mean listen?
     postrider.toml:3: retention_days should be a whole number of days, not -1
     postrider.toml:4: secret_key is a secret: give it as POSTRIDER_SECRET_KEY in the environment only
-    postrider.toml:5: database should be sqlite:// and a path (this version has no PostgreSQL), not "postgres://h/d"
+    postrider.toml:5: database should be sqlite:// and a path, such as sqlite://postrider.db, or postgres://user:password@host:5432/name, not "mysql://h/d"
     postrider.toml:6: log_format should be auto, text or json, not "xml"
     postrider.toml:7: allow_networks should be a list of networks such as 10.0.0.0/8, separated by commas, not ["nowhere"]
     "#);

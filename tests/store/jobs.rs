@@ -9,7 +9,7 @@ use postrider::domain::delivery::{Reason, State};
 use postrider::domain::event::EventType;
 use postrider::domain::id::{DeliveryId, EventId, JobId};
 use postrider::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
-use postrider::store::{Cursor, JobQuery, NewEvent, PipelineChange, Recorded};
+use postrider::store::{Accepted, Cursor, JobQuery, NewEvent, PipelineChange, Recorded};
 
 use super::world::{WINDOW, World, put_mapping};
 
@@ -159,8 +159,9 @@ pub(crate) async fn every_condition_of_a_job_filter_applies(world: World) {
     event.kind = Some(EventType::Identify);
     event.name = Some("Trial".to_owned());
     event.user_id = Some("u-2".to_owned());
-    world.accept_one(event, vec![world.leased(world.b)]).await;
-    let second = DeliveryId(first.0 + 1);
+    let accepted = world.accept_one(event, vec![world.leased(world.b)]).await;
+    let Accepted::Stored { delivery_ids, .. } = accepted else { panic!("a duplicate") };
+    let second = delivery_ids.iter().next().expect("its delivery");
     let second_event = world.delivery(second).await.event_id;
     world.kill(second, 1, Reason::Redirect).await;
     let pending = world.accept_pending("m-3", world.c).await;

@@ -24,8 +24,12 @@ async fn four_deliveries(world: &World) -> [DeliveryId; 4] {
     world.clock.advance(Duration::from_secs(60));
     let mut event = world.event("m-3");
     event.kind = Some(EventType::Page);
-    world.accept_one(event, vec![world.leased(world.c), world.leased(world.c)]).await;
-    let (leased, delivered) = (DeliveryId(retried.0 + 1), DeliveryId(retried.0 + 2));
+    let two = vec![world.leased(world.c), world.leased(world.c)];
+    let Accepted::Stored { delivery_ids, .. } = world.accept_one(event, two).await else {
+        panic!("a duplicate");
+    };
+    let ids: Vec<_> = delivery_ids.iter().collect();
+    let (leased, delivered) = (ids[0], ids[1]);
     world.deliver(delivered, 1).await;
     [dead, retried, leased, delivered]
 }

@@ -20,6 +20,7 @@ mod model;
 mod outbox;
 mod pauses;
 mod pipeline;
+pub(crate) mod postgres;
 mod retention;
 mod siblings;
 pub(crate) mod sqlite;
@@ -205,4 +206,8 @@ macro_rules! conformance {
 
 mod on_sqlite {
     conformance! { crate::store::sqlite::SqliteFactory::new() }
+}
+
+mod on_postgres {
+    conformance! { crate::store::postgres::PostgresFactory::new() }
 }

@@ -142,8 +142,8 @@ impl Run {
                 "roll up"
             }
             _ => {
-                self.world.reopen().await;
-                "reopen"
+                self.restart().await;
+                "restart"
             }
         }
     }
@@ -353,16 +353,25 @@ impl Run {
 
     async fn expire(&mut self) -> &'static str {
         let now = self.world.service_now();
+        self.record_expired(|row| row.expires_at.is_some_and(|at| at <= now)).await;
+        "expire"
+    }
+
+    /// The node of the process before has ended, and with it its leases.
+    async fn restart(&mut self) {
+        self.world.reopen().await;
+        let node = self.world.store.register_node("one", self.world.moment()).await;
+        self.world.node = node.expect("a node");
+        self.record_expired(|row| row.expires_at.is_some()).await;
+    }
+
+    async fn record_expired(&mut self, is_expired: impl Fn(&Row) -> bool) {
+        let now = self.world.service_now();
         let found = self.world.store.expired_leases(now, 1_000).await.expect("found");
         let mut ids: Vec<i64> = found.iter().map(|lease| lease.delivery_id.0).collect();
         ids.sort_unstable();
-        let expired: Vec<i64> = self
-            .model
-            .rows
-            .iter()
-            .filter(|(_, row)| row.expires_at.is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
+        let expired: Vec<i64> =
+            self.model.rows.iter().filter(|(_, row)| is_expired(row)).map(|(id, _)| *id).collect();
         assert_eq!(ids, expired);
         for lease in found {
             let next = Next::Retry { due_at: now };
@@ -371,7 +380,6 @@ impl Run {
             let answer = self.world.record(record).await;
             self.apply(id.0, lease.token, next, answer, false);
         }
-        "expire"
     }
 
     async fn job(&mut self, action: JobAction) -> &'static str {

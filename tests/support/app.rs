@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use postrider::domain::attempt::Attempt;
 use postrider::domain::clock::{Clock, ManualClock, Timestamp};
+use postrider::domain::database::DatabaseAddress;
 use postrider::domain::delivery::State;
 use postrider::domain::id::DeliveryId;
 use postrider::domain::ledger::Ledger;
@@ -119,7 +120,7 @@ impl Builder {
         let file = |name: &str| self.dir.path().join(name);
         let mut settings = Settings {
             listen: "127.0.0.1:0".to_owned(),
-            database: file("postrider.db"),
+            database: DatabaseAddress::File(file("postrider.db")),
             token_file: file("postrider.token"),
             secret_key_file: file("postrider.key"),
             allow_networks: vec!["127.0.0.0/8".parse().unwrap()],

@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod certificates;
 pub(crate) mod faulty_outbox;
 pub(crate) mod oauth;
+pub(crate) mod postgres;
 pub(crate) mod receiver;
 pub(crate) mod request;
 pub(crate) mod resolver;

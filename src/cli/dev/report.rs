@@ -84,7 +84,7 @@ impl Report {
             out,
             "Postrider took one event of each type and delivered it to two destinations.",
         )?;
-        out.line(format!("(a temporary database, {})", settings.database.display()))?;
+        out.line(format!("(a temporary database, {})", settings.database.shown()))?;
         for event in &self.events {
             out.line("")?;
             heading(out, &event.kind)?;

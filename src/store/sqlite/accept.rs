@@ -4,13 +4,13 @@ use rusqlite::params;
 
 use super::dedup::admission::Admission;
 use super::dedup::{self, Key};
-use super::row::int;
 use super::source_usage::Counts;
 use super::writer::connection::Statement;
 use super::writer::step::Tx;
 use crate::domain::delivery::State;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, EventId};
+use crate::store::row::int;
 use crate::store::{Accepted, DeliveryIds, NewEvent};
 
 const EVENT: &str =

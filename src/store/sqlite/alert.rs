@@ -3,10 +3,10 @@
 use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::Failure;
-use super::row::{Columns, foreign};
 use super::writer::step::{Step, Tx};
 use crate::domain::alert::{Alert, AlertKind};
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, foreign};
 
 pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Alert>, Failure> {
     let rows = sqlx::query(

@@ -5,13 +5,14 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::conditions::push_among;
-use super::error::Failure;
-use super::keyset::{KeyRange, Scan, ScanLimits, Span};
-use super::row;
+use super::keyset::{KeyRange, Scan, Span};
 use super::scan::listed;
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{DestinationId, MappingId};
+use crate::store::failure::Failure;
+use crate::store::row;
+use crate::store::scan_limits::ScanLimits;
 use crate::store::{AttemptQuery, AttemptRow, Listed, StatusRange};
 
 /// Attempts of any delivery, newest first.

@@ -6,12 +6,12 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::error::Failure;
-use super::row::{Columns, foreign, from_json};
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, CHAIN_START, Entry, NewEntry, chained};
 use crate::domain::auth::{Act, Role};
 use crate::domain::clock::Timestamp;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, foreign, from_json};
 use crate::store::{AuditQuery, AuditVerdict};
 
 /// Entries verified in one read.

@@ -6,14 +6,14 @@ use rusqlite::params;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::Failure;
 use super::job::{self, finish, read_in, save};
 use super::keyset::{Scan, Span};
-use super::row::{self, EVENT_COLUMNS};
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::id::{EventId, JobId, MappingId};
 use crate::domain::job::{JobFilter, JobState};
+use crate::store::failure::Failure;
+use crate::store::row::{self, EVENT_COLUMNS};
 use crate::store::{BackfillCursor, BackfillPage, BackfillStep, JobStep, RunningBackfill};
 
 /// Whether event `e` has a delivery for mapping `?1`.

@@ -8,13 +8,13 @@ use rusqlite::{Row, params};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::Failure;
-use super::row::{self, EVENT_COLUMNS, int, small};
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId};
 use crate::domain::service_time::ServiceTime;
+use crate::store::failure::Failure;
+use crate::store::row::{self, EVENT_COLUMNS, int, small};
 use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 
 /// The most overdue deliveries that a claim makes dead letters of for each mapping.

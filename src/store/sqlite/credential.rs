@@ -8,14 +8,14 @@ use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 
 use super::audit;
-use super::error::Failure;
-use super::row::{Columns, foreign};
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::DestinationId;
 use crate::domain::secret::SealedSecret;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, foreign};
 use crate::store::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, StoreError,
 };

@@ -4,11 +4,11 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::Failure;
-use super::row::{Columns, count, foreign};
 use crate::domain::delivery::Reason;
 use crate::domain::id::DestinationId;
 use crate::store::DeadLetterGroup;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, count, foreign};
 
 /// Dead letters of a group that are counted at most.
 const COUNTED: i64 = 100_000;

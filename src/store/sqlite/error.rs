@@ -1,10 +1,10 @@
-//! Errors of the engine. One type for both clients of SQLite, the rollback that an error asks of the writer,
-//! and the one place that turns it into the store's error.
+//! Errors of SQLite: the rollback that an error asks of the writer, and the one place that turns it into the
+//! store's error.
 
 use std::sync::Arc;
 
-use super::file_identity::LostFile;
 use crate::store::StoreError;
+use crate::store::failure::{Failure, SqlError};
 
 /// What has to be rolled back, and what is lost with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,67 +19,6 @@ pub(super) enum Reach {
     File,
 }
 
-/// An error of SQLite. The writer uses rusqlite, the read pool and migrations use sqlx.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SqliteError {
-    /// From a statement of the writer.
-    #[error("{}", with_code(.0))]
-    Rusqlite(rusqlite::Error),
-    /// From the read pool or a migration.
-    #[error(transparent)]
-    Sqlx(#[from] sqlx::Error),
-    /// A file was removed or replaced: what was committed is in a file that no path leads to.
-    #[error(transparent)]
-    Lost(#[from] LostFile),
-}
-
-impl From<rusqlite::Error> for SqliteError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Rusqlite(error)
-    }
-}
-
-/// With the extended result code: "disk I/O error" stands for thirty of them.
-fn with_code(error: &rusqlite::Error) -> String {
-    match error.sqlite_error() {
-        Some(it) => format!("(code: {}) {error}", it.extended_code),
-        None => error.to_string(),
-    }
-}
-
-/// Why a step failed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// SQLite failed.
-    Sql(SqliteError),
-    /// The step refused; the connection is sound.
-    Refused(StoreError),
-}
-
-impl From<SqliteError> for Failure {
-    fn from(error: SqliteError) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error.into())
-    }
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error.into())
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Refused(error)
-    }
-}
-
 const SQLITE_IOERR: i32 = 10;
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_FULL: i32 = 13;
@@ -90,7 +29,7 @@ const SQLITE_IOERR_WRITE: i32 = 778;
 /// The WAL index (`-shm`) could not grow: the disk is full.
 const SQLITE_IOERR_SHMSIZE: i32 = 4_874;
 
-impl SqliteError {
+impl SqlError {
     /// SQLite's extended result code; none when the error is of the client library.
     fn code(&self) -> Option<i32> {
         match self {
@@ -126,14 +65,14 @@ impl SqliteError {
 pub(super) fn to_store(context: &'static str, failure: impl Into<Failure>) -> StoreError {
     match failure.into() {
         Failure::Refused(error) => error,
-        Failure::Sql(SqliteError::Sqlx(sqlx::Error::PoolClosed)) => StoreError::Closed,
+        Failure::Sql(SqlError::Sqlx(sqlx::Error::PoolClosed)) => StoreError::Closed,
         Failure::Sql(error) if error.reach() == Reach::Full => StoreError::Full,
         Failure::Sql(error) => StoreError::Database { context, source: error.into() },
     }
 }
 
 /// The same error for each of several callers whose steps shared a transaction.
-pub(super) fn shared(context: &'static str, error: &Arc<SqliteError>) -> StoreError {
+pub(super) fn shared(context: &'static str, error: &Arc<SqlError>) -> StoreError {
     if error.reach() == Reach::Full {
         return StoreError::Full;
     }

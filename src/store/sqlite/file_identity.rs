@@ -7,6 +7,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::store::failure::LostFile;
+
 /// The files that were opened.
 #[derive(Debug)]
 pub(super) struct FileIdentities(Vec<FileIdentity>);
@@ -15,14 +17,6 @@ pub(super) struct FileIdentities(Vec<FileIdentity>);
 struct FileIdentity {
     path: PathBuf,
     id: (u64, u64),
-}
-
-/// A file that is no longer the one that was opened.
-#[derive(Debug, thiserror::Error)]
-#[error("{path} was {what} while the service ran; what was not acknowledged yet is refused")]
-pub(super) struct LostFile {
-    path: String,
-    what: &'static str,
 }
 
 impl FileIdentities {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::error::Failure;
-use super::row::Columns;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
+use crate::store::failure::Failure;
+use crate::store::row::Columns;
 use crate::store::{IdempotencyKey, IdempotencyState};
 
 /// How long a key is kept.

@@ -5,12 +5,12 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::error::Failure;
 use super::repair::COUNT;
-use super::row::{self, count, read_ledger};
 use crate::domain::service_time::ServiceTime;
 use crate::store::Finding;
 use crate::store::consistency::{self, CountedDeliveries};
+use crate::store::failure::Failure;
+use crate::store::row::{self, count, read_ledger};
 
 /// Runs every check.
 pub(super) async fn check(

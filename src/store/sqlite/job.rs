@@ -7,9 +7,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use super::audit;
-use super::error::Failure;
-use super::job_selection::{Selection, StoredFilter};
-use super::row::{self, Columns, Row, count, foreign, from_json, int, to_json};
+use super::job_selection::Selection;
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
@@ -18,6 +16,9 @@ use crate::domain::delivery::State;
 use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::domain::service_time::ServiceTime;
+use crate::store::failure::Failure;
+use crate::store::row::{self, Columns, Row, count, foreign, from_json, int, small, to_json};
+use crate::store::stored_filter::StoredFilter;
 use crate::store::{JobPreview, JobQuery, JobStep};
 
 /// Scans of a preview.
@@ -43,7 +44,7 @@ fn read_job<'a>(row: impl Into<Row<'a>>) -> Result<StoredJob, Failure> {
     let asked = NewJob {
         action,
         filter: filter.into_filter(),
-        rate_per_second: from.take()?,
+        rate_per_second: from.take::<Option<i64>>()?.map(small),
         actor: from.take()?,
         note: from.take()?,
     };

@@ -12,21 +12,6 @@ use crate::domain::clock::Timestamp;
 /// corrections.
 const SLACK: Duration = Duration::from_secs(600);
 
-/// How many rows one query scans at most: fewer where each row needs its event, whose body fills pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScanLimits {
-    /// Deliveries.
-    pub deliveries: u32,
-    /// Events, and deliveries with their events.
-    pub events: u32,
-}
-
-impl Default for ScanLimits {
-    fn default() -> Self {
-        Self { deliveries: 50_000, events: 10_000 }
-    }
-}
-
 /// A table, or the rows of one of its indexes, in the order of keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scan {

@@ -3,11 +3,11 @@
 use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::Failure;
-use super::row::Columns;
 use super::writer::step::{Step, Tx};
 use crate::domain::id::{DeliveryId, MappingId, NodeId};
 use crate::domain::service_time::ServiceTime;
+use crate::store::failure::Failure;
+use crate::store::row::Columns;
 use crate::store::{ExpiredLease, LeaseRef};
 
 /// Releases leases unused.

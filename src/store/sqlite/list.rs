@@ -8,13 +8,14 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::backfilled;
 use super::dedup::lookup::Lookup;
-use super::error::Failure;
-use super::keyset::{KeyRange, Scan, ScanLimits, Span};
-use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
+use super::keyset::{KeyRange, Scan, Span};
 use super::scan::{quickest, range_of, read_deliveries, scan_deliveries, scan_events};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{DeliveryId, EventId};
+use crate::store::failure::Failure;
+use crate::store::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
+use crate::store::scan_limits::ScanLimits;
 use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, Listed};
 
 /// One event.

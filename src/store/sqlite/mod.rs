@@ -47,7 +47,6 @@ mod record;
 mod removed;
 mod repair;
 mod reserve;
-mod row;
 mod scan;
 mod service_time;
 mod siblings;
@@ -60,7 +59,7 @@ mod traits;
 mod vacuum;
 mod writer;
 
-pub use keyset::ScanLimits;
+pub use crate::store::scan_limits::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
 
 use error::to_store;

@@ -2,11 +2,11 @@
 
 use rusqlite::params;
 
-use super::error::Failure;
 use super::service_time;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Moment;
 use crate::domain::id::NodeId;
+use crate::store::failure::Failure;
 
 /// Registers a node.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 
-use super::error::SqliteError;
-use super::keyset::ScanLimits;
 use crate::domain::clock::Clock;
+use crate::store::failure::SqlError;
+use crate::store::scan_limits::ScanLimits;
 use crate::telemetry::metrics::Metrics;
 
 /// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that moved pages scans the whole
@@ -174,7 +174,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn database(path: &str, error: impl Into<SqliteError>) -> Self {
+    pub(super) fn database(path: &str, error: impl Into<SqlError>) -> Self {
         Self::Database { path: path.to_owned(), source: Box::new(error.into()) }
     }
 

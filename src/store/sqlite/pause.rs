@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 
 use super::audit;
-use super::error::Failure;
-use super::row::{Columns, foreign};
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::id::MappingId;
 use crate::domain::pause::{Pause, PauseCause, PauseState, PauseTarget};
 use crate::domain::service_time::ServiceTime;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, foreign};
 use crate::store::{ReceiverWait, StoreError};
 
 /// The rows of [`pause`].

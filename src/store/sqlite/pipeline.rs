@@ -4,13 +4,13 @@
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::error::Failure;
-use super::row::{Columns, from_json};
 use super::{credential, pause};
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, EventId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::{Mapping, MappingRevision};
 use crate::domain::source::{Source, SourceLimits};
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, from_json};
 use crate::store::{Pipeline, Routing, SharedSecret, WriteKey};
 
 /// Reads the whole pipeline.

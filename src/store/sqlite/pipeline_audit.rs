@@ -5,13 +5,13 @@ use rusqlite::params;
 use serde_json::Value;
 
 use super::audit;
-use super::error::Failure;
-use super::row::from_json;
 use super::writer::step::Tx;
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::json_diff::is_printed_alike;
 use crate::store::PipelineChange;
+use crate::store::failure::Failure;
+use crate::store::row::from_json;
 
 /// What a change names: a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

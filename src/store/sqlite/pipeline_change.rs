@@ -4,10 +4,8 @@
 use rusqlite::params;
 
 use super::credential;
-use super::error::Failure;
 use super::pipeline_audit::Before;
 use super::pipeline_rename;
-use super::row::{Columns, from_json, to_json};
 use super::writer::step::{Step, Tx};
 use crate::domain::auth::Act;
 use crate::domain::destination::DestinationSettings;
@@ -15,6 +13,8 @@ use crate::domain::mapping::MappingDefinition;
 use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
 use crate::domain::source::SourceLimits;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, from_json, to_json};
 use crate::store::{PipelineChange, StoreError};
 
 /// The kind of auth that holds deliveries without a connection: a change to another kind resumes them.

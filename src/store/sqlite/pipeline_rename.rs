@@ -5,10 +5,10 @@ use rusqlite::params;
 use serde_json::json;
 
 use super::audit;
-use super::error::Failure;
 use super::writer::step::Tx;
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
+use crate::store::failure::Failure;
 use crate::store::{PipelineChange, StoreError};
 
 const SOURCE: &str = "SELECT id FROM sources WHERE name = ?1 AND removed_at IS NULL";

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rusqlite::params;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::error::Failure;
 use super::pipeline_change::apply_all;
-use super::row::{from_json, to_json};
 use super::writer::queue::Queue;
 use super::writer::step::{Step, Tx};
 use crate::domain::auth::Act;
+use crate::store::failure::Failure;
+use crate::store::row::{from_json, to_json};
 use crate::store::{PipelineChange, StoreError};
 
 /// Changes that one step applies.

@@ -4,12 +4,12 @@
 
 use rusqlite::params;
 
-use super::error::Failure;
-use super::row::{count, foreign};
 use super::service_time;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
+use crate::store::failure::Failure;
+use crate::store::row::{count, foreign};
 use crate::store::{PruneRequest, Pruned};
 
 /// Events that a step scans, however few it may remove: it gets past those that stay.

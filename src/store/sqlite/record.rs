@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rusqlite::params;
 
-use super::row::{headers, int};
 use super::writer::connection::{Connection, Statement};
 use super::writer::step::Tx;
 use crate::domain::attempt::{Batch, Effect, NewAttempt, Outcome};
@@ -13,6 +12,7 @@ use crate::domain::delivery::{Reason, State};
 use crate::domain::ledger::Ledger;
 use crate::domain::retry::Next;
 use crate::domain::service_time::ServiceTime;
+use crate::store::row::{headers, int};
 use crate::store::{Record, Recorded};
 
 const SETTLE: &str = "UPDATE deliveries SET state = ?3, due_at = ?4, settled_at = ?5, reason = ?6,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use rusqlite::{Row, params};
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::Failure;
-use super::row::count;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
+use crate::store::failure::Failure;
+use crate::store::row::count;
 
 const PENDING: &str =
     "SELECT m.value, (SELECT count(*) FROM deliveries INDEXED BY deliveries_pending

@@ -4,14 +4,14 @@ use rusqlite::Row;
 use serde_json::json;
 
 use super::audit;
-use super::error::Failure;
-use super::row::count;
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::ledger::Ledger;
 use crate::store::LedgerRepair;
 use crate::store::consistency::{CountedDeliveries, counted_ledger};
+use crate::store::failure::Failure;
+use crate::store::row::count;
 
 /// Deliveries by state.
 pub(super) const COUNT: &str = "SELECT

@@ -5,13 +5,14 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::conditions::{Conditions, push_among, push_conditions, push_event};
-use super::error::Failure;
-use super::keyset::{KeyRange, Scan, ScanLimits};
-use super::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
+use super::keyset::{KeyRange, Scan};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::event::StoredEvent;
 use crate::domain::id::EventId;
+use crate::store::failure::Failure;
+use crate::store::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
+use crate::store::scan_limits::ScanLimits;
 use crate::store::{Cursor, DeliveryQuery, DeliveryRow, EventQuery, Listed};
 
 /// The rows of `deliveries` in a state, by the index that contains them.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::Failure;
-use super::row::{Columns, count, int};
 use super::writer::step::Tx;
 use crate::domain::event::Event;
 use crate::domain::id::SourceId;
 use crate::domain::source_limiter::{SourceUsage, day_of};
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, count, int};
 
 /// Counts are kept for this many days.
 const KEPT_DAYS: i64 = 7;

@@ -5,12 +5,12 @@ use serde_json::json;
 use sqlx::sqlite::SqliteConnection;
 
 use super::audit;
-use super::error::Failure;
-use super::row;
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::id::MappingId;
+use crate::store::failure::Failure;
+use crate::store::row;
 use crate::store::{TestSend, TestSendRow};
 
 /// How many of a mapping's test sends are kept.

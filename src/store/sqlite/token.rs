@@ -8,13 +8,13 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use super::audit;
-use super::error::Failure;
-use super::row::{Columns, Row, foreign, from_json};
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::{Act, DestinationPath, Role, Scope};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, Row, foreign, from_json};
 use crate::store::{NewToken, Revocation, StoreError, Token};
 
 /// The columns that [`token`] reads.

@@ -1,8 +1,8 @@
 //! Free pages, as retention leaves them, go back to the file system: a few pages a step, paced as all bulk work,
 //! until few are left. Those few are for the events to come.
 
-use super::error::Failure;
 use super::writer::step::{Step, Tx};
+use crate::store::failure::Failure;
 
 /// Pages that one step returns.
 const STEP_PAGES: usize = 64;

@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use super::super::writer::connection::{Connection, Statement};
 use super::super::writer::step::Tx;
-use super::key::Key;
 use super::log::LogRows;
 use super::memtable::Entry;
+use crate::store::message_key::MessageKey as Key;
 
 const FIND: [&str; 3] = [
     "SELECT 1 FROM dedup_0 WHERE key = ?",

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use super::super::open;
-use super::key::Key;
+use crate::store::message_key::MessageKey as Key;
 
 /// A filter's bits: 4 MiB. The false positive rate is 1/24 with five million keys, 2/3 with twenty million.
 const BITS: usize = 1 << 25;

@@ -5,7 +5,7 @@ use rusqlite::params;
 use smallvec::SmallVec;
 
 use super::super::writer::connection::Connection;
-use super::key::Key;
+use crate::store::message_key::MessageKey as Key;
 
 const APPEND: &str = "INSERT INTO dedup_log (id, keys) VALUES (?, ?)";
 const TRUNCATE: &str = "DELETE FROM dedup_log WHERE id <= ?";

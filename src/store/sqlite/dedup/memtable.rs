@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::super::writer::connection::Connection;
-use super::key::Key;
+use crate::store::message_key::MessageKey as Key;
 
 /// Keys compacted with one transaction: few, so that its events hardly wait for them.
 pub(super) const COMPACTED_AT_ONCE: usize = 64;

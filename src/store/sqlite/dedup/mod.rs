@@ -5,11 +5,10 @@
 
 pub(super) mod admission;
 pub(super) mod bloom;
-mod key;
 mod log;
 pub(super) mod lookup;
 pub(super) mod memtable;
 pub(super) mod rotation;
 pub(super) mod tables;
 
-pub(super) use key::{Key, key};
+pub(super) use crate::store::message_key::{MessageKey as Key, message_key as key};

@@ -3,11 +3,11 @@
 
 use rusqlite::params;
 
-use super::super::error::Failure;
 use super::super::writer::step::{Step, Tx};
 use super::log;
 use super::memtable::{COMPACTED_AT_ONCE, Entry};
 use crate::domain::service_time::ServiceTime;
+use crate::store::failure::Failure;
 
 const INSERT: [&str; 3] = [
     "INSERT OR IGNORE INTO dedup_0 (key, event_id) VALUES (?, ?)",

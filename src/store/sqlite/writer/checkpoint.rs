@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::super::error::SqliteError;
 use super::super::lock::DatabaseLock;
 use super::super::open::{self, OpenOptions};
 use super::super::reserve;
 use super::connection::Connection;
 use super::status::WriterStatus;
 use super::wal_reset::WalReset;
+use crate::store::failure::SqlError;
 
 /// At so many times the checkpoint threshold the writer checkpoints itself, without waiting for the one
 /// beside it.
@@ -220,7 +220,7 @@ fn checkpoint_beside(options: OpenOptions, file: Arc<File>) -> Option<JoinHandle
     started.inspect_err(|error| tracing::warn!(%error, "no thread for a checkpoint")).ok()
 }
 
-fn checkpoint_bulk(options: &OpenOptions) -> Result<(), SqliteError> {
+fn checkpoint_bulk(options: &OpenOptions) -> Result<(), SqlError> {
     let sqlite = open::connect_checkpoint(&options.path)?;
     sqlite.query_row(PASSIVE, [], |_| Ok(()))?;
     sqlite.close().map_err(|(_connection, error)| error)?;

@@ -139,9 +139,10 @@ mod tests {
 
     use rusqlite::params;
 
-    use super::super::super::error::{Reach, SqliteError};
+    use super::super::super::error::Reach;
     use super::*;
     use crate::domain::clock::SystemClock;
+    use crate::store::failure::SqlError;
     use crate::telemetry::metrics::Metrics;
 
     fn open(folder: &tempfile::TempDir, max_pages: Option<u32>) -> Connection {
@@ -185,9 +186,9 @@ mod tests {
         let connection = open(&folder, Some(4));
         connection.execute(INSERT, params![1, None::<i64>]).expect("inserted");
         let twice = connection.execute(INSERT, params![1, None::<i64>]).expect_err("a second time");
-        assert_eq!(SqliteError::from(twice).reach(), Reach::Statement);
+        assert_eq!(SqlError::from(twice).reach(), Reach::Statement);
         let full = connection.execute(INSERT, params![2, vec![0_u8; 1 << 16]]);
-        assert_eq!(SqliteError::from(full.expect_err("no room")).reach(), Reach::Full);
+        assert_eq!(SqlError::from(full.expect_err("no room")).reach(), Reach::Full);
         connection.close().expect("closed");
     }
 

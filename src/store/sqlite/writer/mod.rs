@@ -10,12 +10,13 @@ use tokio::sync::oneshot;
 
 use super::dedup::bloom::Filters;
 use super::dedup::memtable::Memtable;
-use super::error::{Reach, SqliteError, to_store};
+use super::error::{Reach, to_store};
 use super::file_identity::FileIdentities;
 use super::lock::DatabaseLock;
 use super::open::OpenOptions;
 use super::statistics_log::StatisticsLog;
 use crate::store::StoreError;
+use crate::store::failure::SqlError;
 
 mod checkpoint;
 pub(super) mod connection;
@@ -42,7 +43,7 @@ const PATIENCE: Duration = Duration::from_millis(2);
 
 /// A transaction that was rolled back.
 struct RolledBack {
-    error: SqliteError,
+    error: SqlError,
     reach: Reach,
 }
 
@@ -68,7 +69,7 @@ pub(super) async fn start(
     status: Arc<WriterStatus>,
     commands: Commands,
     lock: DatabaseLock,
-) -> Result<oneshot::Receiver<()>, SqliteError> {
+) -> Result<oneshot::Receiver<()>, SqlError> {
     let (open, opened) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     let work = move || {
@@ -88,7 +89,7 @@ pub(super) async fn start(
         let _ = end.send(());
     };
     std::thread::Builder::new().name("writer".to_owned()).spawn(work).map_err(sqlx::Error::Io)?;
-    opened.await.unwrap_or(Err(SqliteError::Sqlx(sqlx::Error::WorkerCrashed)))?;
+    opened.await.unwrap_or(Err(SqlError::Sqlx(sqlx::Error::WorkerCrashed)))?;
     Ok(ended)
 }
 
@@ -110,7 +111,7 @@ impl Writer {
         status: Arc<WriterStatus>,
         commands: Commands,
         lock: &DatabaseLock,
-    ) -> Result<Self, SqliteError> {
+    ) -> Result<Self, SqlError> {
         let sqlite = Connection::open(&options)?;
         let state = WriterState::load(&sqlite)?;
         let memtable = Memtable::load(&sqlite, options.memtable_keys)?;
@@ -274,7 +275,7 @@ impl Writer {
         }
     }
 
-    fn transact(&mut self, batch: &mut WriteBatch) -> Result<(), SqliteError> {
+    fn transact(&mut self, batch: &mut WriteBatch) -> Result<(), SqlError> {
         let before = self.state;
         self.filters.poll();
         self.sqlite.execute("BEGIN IMMEDIATE", &[])?;
@@ -301,7 +302,7 @@ impl Writer {
     }
 
     /// Rolls back or reopens after `error`; where that fails, the store fails for good.
-    fn recover(&mut self, error: &SqliteError) -> Reach {
+    fn recover(&mut self, error: &SqlError) -> Reach {
         let mut reach = error.reach();
         if reach == Reach::Statement && self.sqlite.execute("ROLLBACK", &[]).is_err() {
             reach = Reach::Connection;
@@ -316,7 +317,7 @@ impl Writer {
                         tracing::warn!(%error, "a connection that failed was not closed in order");
                     }
                 }
-                Err(again) => self.status.fail(&SqliteError::from(again)),
+                Err(again) => self.status.fail(&SqlError::from(again)),
             },
             Reach::File => self.status.fail(error),
         }
@@ -326,7 +327,7 @@ impl Writer {
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         self.checkpointer.measure(&self.sqlite);
         self.checkpointer.checkpoint_idle(&self.sqlite).map_err(|error| {
-            let error = SqliteError::from(error);
+            let error = SqlError::from(error);
             self.recover(&error);
             to_store("checkpoint", error)
         })
@@ -334,7 +335,7 @@ impl Writer {
 }
 
 /// Runs a step in a savepoint: when it fails, the rest of the transaction stands.
-fn run_step(tx: &mut Tx<'_>, step: &mut dyn QueuedStep) -> Result<(), SqliteError> {
+fn run_step(tx: &mut Tx<'_>, step: &mut dyn QueuedStep) -> Result<(), SqlError> {
     let before = *tx.state;
     let savepoint = tx.statistics.savepoint();
     tx.execute("SAVEPOINT step", &[])?;

@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::accept::Arrival;
 use super::super::claim::Leased;
-use super::super::error::{Failure, Reach, SqliteError, to_store};
+use super::super::error::{Reach, to_store};
 use super::event_queue::EventQueue;
 use super::step::{Step, Tx};
 use crate::domain::fair_share::FairShare;
 use crate::domain::id::SourceId;
+use crate::store::failure::{Failure, SqlError};
 use crate::store::{Accepted, ClaimRequest, Record, Recorded, StoreError};
 
 /// Commands of a priority that may be queued; beyond it callers wait.
@@ -189,7 +190,7 @@ pub(crate) trait QueuedStep: Send {
     fn bulk_rows(&self) -> usize;
     /// Runs it within a transaction and keeps its answer. False: it failed or refused, and a rollback to its
     /// savepoint undoes it. An error: the whole transaction is lost.
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqliteError>;
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqlError>;
     /// Answers its caller, after the commit or with the error that undid it.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -210,7 +211,7 @@ impl<S: Step> QueuedStep for Pending<S> {
         self.step.bulk_rows()
     }
 
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqliteError> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, SqlError> {
         self.given = None;
         let given = match self.step.run(tx) {
             Err(Failure::Sql(error)) if error.reach() != Reach::Statement => return Err(error),

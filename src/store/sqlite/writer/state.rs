@@ -5,9 +5,9 @@
 use rusqlite::params;
 
 use super::super::dedup::rotation::Rotation;
-use super::super::row::{int, read_ledger};
 use super::connection::Connection;
 use crate::domain::ledger::Ledger;
+use crate::store::row::{int, read_ledger};
 
 /// The state as of the last commit, plus the running transaction's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

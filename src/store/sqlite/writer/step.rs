@@ -4,11 +4,11 @@ use rusqlite::ToSql;
 
 use super::super::dedup::bloom::Filters;
 use super::super::dedup::memtable::Memtable;
-use super::super::error::Failure;
 use super::super::statistics_log::StatisticsLog;
 use super::connection::{Connection, Statement};
 use super::state::WriterState;
 use crate::domain::clock::Clock;
+use crate::store::failure::Failure;
 
 /// A step that runs within the writer's transaction, in a savepoint of its own.
 pub(crate) trait Step: Send + 'static {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::super::claim::Leased;
 use super::super::dedup::tables;
-use super::super::error::{SqliteError, shared};
+use super::super::error::shared;
 use super::super::{accept, claim, record, siblings};
 use super::pacing::{Allowance, WORK};
 use super::queue::{Accept, ClaimDue, QueuedStep, RecordAll};
 use super::step::Tx;
+use crate::store::failure::SqlError;
 use crate::store::{Accepted, Record, Recorded, StoreError};
 
 /// The limit of one transaction in bytes of events.
@@ -172,7 +173,7 @@ impl WriteBatch {
     }
 
     /// Answers all with the error that rolled them back.
-    pub(super) fn refuse(self, error: SqliteError) {
+    pub(super) fn refuse(self, error: SqlError) {
         let error = Arc::new(error);
         for accept in self.accepts {
             let _ = accept.answer.send(Err(shared("accept events", &error)));

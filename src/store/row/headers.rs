@@ -36,7 +36,7 @@ const BASE64_PART: usize = 40;
 const DATE_LEN: usize = 29;
 
 /// Packs a text; the empty text is packed as no bytes.
-pub(in crate::store::sqlite) fn pack(text: &str, packed: &mut Vec<u8>) {
+pub(in crate::store) fn pack(text: &str, packed: &mut Vec<u8>) {
     if text.is_empty() {
         return;
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError};
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use super::error::{Failure, SqliteError};
+use super::failure::{Failure, SqlError};
+use super::{DeliveryRow, StoreError, TestSend, TestSendRow};
 use crate::domain::attempt::{Attempt, Batch, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Delivery, Reason, State};
@@ -20,7 +22,6 @@ use crate::domain::ledger::Ledger;
 use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
 use crate::domain::trace::Trace;
-use crate::store::{DeliveryRow, StoreError, TestSend, TestSendRow};
 
 mod dictionary;
 pub(super) mod headers;
@@ -57,13 +58,21 @@ fn maybe_word<T>(
     found.map(|found| word(what, found, parse)).transpose()
 }
 
-/// A row of either client of SQLite: of a reader's query or of a write step's.
+/// A row of either engine, and on SQLite of either client: of a reader's query or of a write step's.
 #[derive(Clone, Copy)]
 pub(super) enum Row<'a> {
-    /// From the read pool.
+    /// From SQLite's read pool.
     Sqlx(&'a SqliteRow),
-    /// From the writer, or a reader beside the pool.
+    /// From SQLite's writer, or a reader beside the pool.
     Rusqlite(&'a rusqlite::Row<'a>),
+    /// From PostgreSQL.
+    Postgres(&'a PgRow),
+}
+
+impl<'a> From<&'a PgRow> for Row<'a> {
+    fn from(row: &'a PgRow) -> Self {
+        Self::Postgres(row)
+    }
 }
 
 impl<'a> From<&'a SqliteRow> for Row<'a> {
@@ -96,66 +105,74 @@ impl<'a> Columns<'a> {
     }
 
     /// The next column.
-    pub(super) fn take<T>(&mut self) -> Result<T, SqliteError>
+    pub(super) fn take<T>(&mut self) -> Result<T, SqlError>
     where
-        T: sqlx::Decode<'a, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + FromSql,
+        T: sqlx::Decode<'a, sqlx::Sqlite>
+            + sqlx::Type<sqlx::Sqlite>
+            + FromSql
+            + sqlx::Decode<'a, sqlx::Postgres>
+            + sqlx::Type<sqlx::Postgres>,
     {
         let column = self.step();
         match self.row {
             Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Postgres(row) => Ok(row.try_get(column)?),
             Row::Rusqlite(row) => Ok(row.get(column)?),
         }
     }
 
     /// The next column as text, if it is not NULL.
-    pub(super) fn maybe_text(&mut self) -> Result<Option<&'a str>, SqliteError> {
+    pub(super) fn maybe_text(&mut self) -> Result<Option<&'a str>, SqlError> {
         let column = self.step();
         match self.row {
             Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Postgres(row) => Ok(row.try_get(column)?),
             Row::Rusqlite(row) => Ok(row.get_ref(column)?.as_str_or_null().map_err(mistyped)?),
         }
     }
 
     /// The next column as text.
-    pub(super) fn text(&mut self) -> Result<&'a str, SqliteError> {
+    pub(super) fn text(&mut self) -> Result<&'a str, SqlError> {
         let column = self.step();
         match self.row {
             Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Postgres(row) => Ok(row.try_get(column)?),
             Row::Rusqlite(row) => Ok(row.get_ref(column)?.as_str().map_err(mistyped)?),
         }
     }
 
     /// The next column as bytes.
-    pub(super) fn blob(&mut self) -> Result<&'a [u8], SqliteError> {
+    pub(super) fn blob(&mut self) -> Result<&'a [u8], SqlError> {
         let column = self.step();
         match self.row {
             Row::Sqlx(row) => Ok(row.try_get(column)?),
+            Row::Postgres(row) => Ok(row.try_get(column)?),
             Row::Rusqlite(row) => Ok(row.get_ref(column)?.as_blob().map_err(mistyped)?),
         }
     }
 
     /// The next column as a small count.
-    pub(super) fn small(&mut self) -> Result<u32, SqliteError> {
+    pub(super) fn small(&mut self) -> Result<u32, SqlError> {
         self.take::<i64>().map(small)
     }
 
     /// The next column as a time.
-    pub(super) fn at(&mut self) -> Result<Timestamp, SqliteError> {
+    pub(super) fn at(&mut self) -> Result<Timestamp, SqlError> {
         self.take::<i64>().map(Timestamp::from_micros)
     }
 
     /// The next column as a service time.
-    pub(super) fn service_at(&mut self) -> Result<ServiceTime, SqliteError> {
+    pub(super) fn service_at(&mut self) -> Result<ServiceTime, SqlError> {
         self.take::<i64>().map(ServiceTime::from_micros)
     }
 
     /// The next column as a service time, if it is not NULL.
-    pub(super) fn maybe_service_at(&mut self) -> Result<Option<ServiceTime>, SqliteError> {
+    pub(super) fn maybe_service_at(&mut self) -> Result<Option<ServiceTime>, SqlError> {
         Ok(self.take::<Option<i64>>()?.map(ServiceTime::from_micros))
     }
 
     /// The next column as a time, if it is not NULL.
-    pub(super) fn maybe_at(&mut self) -> Result<Option<Timestamp>, SqliteError> {
+    pub(super) fn maybe_at(&mut self) -> Result<Option<Timestamp>, SqlError> {
         Ok(self.take::<Option<i64>>()?.map(Timestamp::from_micros))
     }
 
@@ -245,7 +262,7 @@ pub(super) const DELIVERY_COLUMNS: &str = "d.id, d.event_id, d.mapping_id, d.des
      d.settled_by, e.type, e.name, e.message_id";
 
 /// A delivery in a list from a row of [`DELIVERY_COLUMNS`].
-pub(super) fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, Failure> {
+pub(super) fn delivery_row<'a>(row: impl Into<Row<'a>>) -> Result<DeliveryRow, Failure> {
     let mut from = Columns::from(row, 0);
     let delivery = Delivery {
         id: DeliveryId(from.take()?),
@@ -286,7 +303,7 @@ pub(super) const ATTEMPT_COLUMNS: &str = "a.id, a.delivery_id, a.number, a.late,
 pub(super) const ATTEMPT_COLUMN_COUNT: usize = 23;
 
 /// An attempt from a row of [`ATTEMPT_COLUMNS`].
-pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Failure> {
+pub(super) fn attempt<'a>(row: impl Into<Row<'a>>) -> Result<Attempt, Failure> {
     let mut from = Columns::from(row, 0);
     let id = AttemptId(from.take()?);
     let delivery_id = DeliveryId(from.take()?);
@@ -338,7 +355,10 @@ fn status(found: Option<i64>) -> Option<u16> {
 }
 
 /// A mapping's test send: its id, its event's, and its attempt.
-pub(super) fn test_send(row: &SqliteRow, mapping_id: MappingId) -> Result<TestSendRow, Failure> {
+pub(super) fn test_send<'a>(
+    row: impl Into<Row<'a>>,
+    mapping_id: MappingId,
+) -> Result<TestSendRow, Failure> {
     let mut from = Columns::from(row, 0);
     let id = from.take()?;
     let event_id = from.take::<Option<i64>>()?.map(EventId);

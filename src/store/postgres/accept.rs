@@ -1,0 +1,183 @@
+//! Accept: events with their deliveries and de-duplication keys, in one transaction.
+
+use std::collections::HashSet;
+
+use sqlx::postgres::PgConnection;
+
+use super::keys::KeyGenerator;
+use super::ledger::LedgerChange;
+use super::rows::NewRows;
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, EventId};
+use crate::store::failure::Failure;
+use crate::store::message_key::{MessageKey, message_key};
+use crate::store::{Accepted, DeliveryIds, NewEvent};
+
+const EVENTS: &str = "events (id, source_id, received_at, type, message_id, name, user_id,
+    delivery_ids, skips, envelope, rejection, trace, body)";
+const PENDING: &str = "pending (id, event_id, mapping_id, destination_id, accepted_at, deadline_at,
+    token, tried, due_at)";
+const LEASED: &str = "leased (id, event_id, mapping_id, destination_id, accepted_at, deadline_at,
+    token, tried, node_id, lease_expires_at)";
+
+/// An event to be accepted, with its keys: they are given once, so that an accept whose COMMIT was not
+/// answered is found by them.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// None: a rejected event is no duplicate of any.
+    key: Option<MessageKey>,
+    event_id: i64,
+    delivery_ids: Vec<i64>,
+    new: NewEvent,
+}
+
+impl Arrival {
+    /// Gives the keys and hashes the message's, on the caller's thread.
+    pub(super) fn new(new: NewEvent, keys: &KeyGenerator) -> Self {
+        let event = &new.event;
+        let key =
+            event.rejection.is_none().then(|| message_key(event.source_id, &event.message_id));
+        let event_id = keys.next();
+        let delivery_ids = new.deliveries.iter().map(|_| keys.next()).collect();
+        Self { key, event_id, delivery_ids, new }
+    }
+
+    /// About how many bytes of the queue it takes.
+    pub(super) fn bytes(&self) -> usize {
+        const ROW: usize = 256;
+        let event = &self.new.event;
+        ROW + event.body.len()
+            + event.envelope.as_ref().map_or(0, String::len)
+            + self.new.deliveries.len() * ROW
+    }
+
+    fn stored(&self) -> Accepted {
+        Accepted::Stored {
+            event_id: EventId(self.event_id),
+            delivery_ids: self
+                .delivery_ids
+                .iter()
+                .copied()
+                .map(DeliveryId)
+                .collect::<DeliveryIds>(),
+        }
+    }
+}
+
+/// What a transaction wrote: the answers in the order of the arrivals, and a key by which it is found.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) answers: Vec<Accepted>,
+    pub(super) event_id: Option<i64>,
+}
+
+/// Writes the arrivals.
+pub(super) async fn accept(
+    conn: &mut PgConnection,
+    arrivals: &[&Arrival],
+    ledger: &mut LedgerChange,
+) -> Result<Written, Failure> {
+    let admitted = admit(conn, arrivals).await?;
+    let (mut events, mut pending, mut leased) =
+        (NewRows::default(), NewRows::default(), NewRows::default());
+    let mut written = Written { answers: Vec::with_capacity(arrivals.len()), event_id: None };
+    for arrival in arrivals {
+        if arrival.key.is_some() && !admitted.contains(&arrival.event_id) {
+            ledger.events_duplicate += 1;
+            written.answers.push(Accepted::Duplicate);
+            continue;
+        }
+        if arrival.new.event.rejection.is_some() {
+            ledger.events_rejected += 1;
+        } else {
+            ledger.events_accepted += 1;
+        }
+        event_row(&mut events, arrival);
+        delivery_rows(&mut pending, &mut leased, arrival, ledger);
+        written.event_id.get_or_insert(arrival.event_id);
+        written.answers.push(arrival.stored());
+    }
+    events.insert(conn, EVENTS).await?;
+    pending.insert(conn, PENDING).await?;
+    leased.insert(conn, LEASED).await?;
+    Ok(written)
+}
+
+/// The events whose messages are new.
+async fn admit(conn: &mut PgConnection, arrivals: &[&Arrival]) -> Result<HashSet<i64>, Failure> {
+    let (mut keys, mut ids) = (Vec::new(), Vec::new());
+    for arrival in arrivals {
+        if let Some(key) = arrival.key {
+            keys.push(uuid::Uuid::from_bytes(key));
+            ids.push(arrival.event_id);
+        }
+    }
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let admitted: Vec<i64> =
+        sqlx::query_scalar("SELECT admit($1, $2)").bind(keys).bind(ids).fetch_all(conn).await?;
+    Ok(admitted.into_iter().collect())
+}
+
+fn event_row(rows: &mut NewRows, arrival: &Arrival) {
+    let event = &*arrival.new.event;
+    let skips: Vec<i64> = arrival.new.skips.iter().map(|skip| skip.destination_id.0).collect();
+    rows.row()
+        .int(arrival.event_id)
+        .int(event.source_id.0)
+        .int(event.received_at.as_micros())
+        .maybe_text(event.kind.map(EventType::as_str))
+        .text(&event.message_id)
+        .maybe_text(event.name.as_deref())
+        .maybe_text(event.user_id.as_deref())
+        .ints(&arrival.delivery_ids)
+        .ints(&skips)
+        .maybe_text(event.envelope.as_deref())
+        .maybe_text(event.rejection.as_deref())
+        .maybe_text(event.trace.as_ref().map(|trace| trace.to_text()).as_deref())
+        .bytes(&event.body);
+}
+
+fn delivery_rows(
+    pending: &mut NewRows,
+    leased: &mut NewRows,
+    arrival: &Arrival,
+    ledger: &mut LedgerChange,
+) {
+    let accepted_at = arrival.new.event.received_at.as_micros();
+    for (delivery, id) in arrival.new.deliveries.iter().zip(&arrival.delivery_ids) {
+        ledger.accepted += 1;
+        let (rows, token) = match delivery.lease {
+            Some(_) => (&mut *leased, 1),
+            None => (&mut *pending, 0),
+        };
+        rows.row()
+            .int(*id)
+            .int(arrival.event_id)
+            .int(delivery.mapping_id.0)
+            .int(delivery.destination_id.0)
+            .int(accepted_at)
+            .int(delivery.deadline_at.as_micros())
+            .int(token)
+            .int(0);
+        match delivery.lease {
+            Some(lease) => {
+                ledger.leased += 1;
+                rows.int(lease.node_id.0).int(lease.expires_at.as_micros());
+            }
+            None => {
+                ledger.pending += 1;
+                rows.int(accepted_at);
+            }
+        }
+    }
+}
+
+/// Whether an event is stored.
+pub(super) async fn is_stored(conn: &mut PgConnection, event_id: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM events WHERE id = $1)")
+        .bind(event_id)
+        .fetch_one(conn)
+        .await
+}

@@ -1,0 +1,171 @@
+//! The audit log: each entry is written in the commit of the change it describes, and is chained by its hash
+//! to the entry before it.
+
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::tx::{Step, Tx, params};
+use crate::domain::audit::{Action, CHAIN_START, Entry, NewEntry, chained};
+use crate::domain::auth::{Act, Role};
+use crate::domain::clock::Timestamp;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, foreign, from_json};
+use crate::store::{AuditQuery, AuditVerdict};
+use async_trait::async_trait;
+
+/// Entries verified in one read.
+const VERIFIED_AT_ONCE: i64 = 1_000;
+
+/// The advisory lock of those who append: "audit".
+const AUDIT_LOCK: i64 = 0x6175_6469_7400;
+
+/// Waits until no other transaction appends: entries are numbered and chained one after the other. A step that
+/// decides by what is audited takes it first.
+pub(super) async fn lock(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    tx.execute("SELECT pg_advisory_xact_lock($1)", params![AUDIT_LOCK]).await.map(|_| ())
+}
+
+/// Appends an entry.
+pub(super) async fn append(tx: &mut Tx<'_>, act: &Act, done: &NewEntry) -> Result<(), Failure> {
+    lock(tx).await?;
+    let last = tx
+        .first("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1", params![], |row| {
+            let mut from = Columns::from(row, 0);
+            Ok((from.take::<i64>()?, from.bytes("an audit entry's hash")?))
+        })
+        .await?;
+    let (number, previous) = last.map_or((1, CHAIN_START), |(number, hash)| (number + 1, hash));
+    let hash = chained(&previous, number, act, done);
+    tx.execute(
+        "INSERT INTO audit (number, at, actor, role, from_address, request_id, note, action,
+             subject, before, after, hash)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        params![
+            number,
+            act.at.as_micros(),
+            &act.actor,
+            act.role.map(Role::as_str),
+            &act.from,
+            &act.request_id,
+            &act.note,
+            done.action.as_str(),
+            &done.subject,
+            done.before.as_ref().map(Value::to_string),
+            done.after.as_ref().map(Value::to_string),
+            &hash[..]
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+fn entry(row: &PgRow) -> Result<Entry, Failure> {
+    let mut from = Columns::from(row, 0);
+    let (number, at) = (from.take()?, from.at()?);
+    let actor = from.take()?;
+    let role = match from.maybe_text()? {
+        Some(word) => Some(Role::parse(word).ok_or_else(|| foreign("the role", word))?),
+        None => None,
+    };
+    let act =
+        Act { actor, role, from: from.take()?, request_id: from.take()?, note: from.take()?, at };
+    let word = from.text()?;
+    let action = Action::parse(word).ok_or_else(|| foreign("the action", word))?;
+    let subject = from.take()?;
+    let value = |text: Option<&str>| text.map(|text| from_json("an audit entry", text)).transpose();
+    let (before, after) = (value(from.maybe_text()?)?, value(from.maybe_text()?)?);
+    let hash = from.bytes("an audit entry's hash")?;
+    Ok(Entry { number, act, done: NewEntry { action, subject, before, after }, hash })
+}
+
+/// Entries that meet all conditions, newest first.
+pub(super) async fn list(
+    conn: &mut PgConnection,
+    query: &AuditQuery,
+) -> Result<Vec<Entry>, Failure> {
+    // A caller with a limited scope sees the entries of its destinations and of what is below them.
+    let rows = sqlx::query(
+        "SELECT number, at, actor, role, from_address, request_id, note, action, subject, before,
+             after, hash
+         FROM audit
+         WHERE number < $1 AND ($2::text IS NULL OR actor = $2) AND ($3::text IS NULL OR action = $3)
+             AND ($4::text IS NULL OR subject = $4
+                 OR substr(subject, 1, length($4) + 1) = $4 || '/')
+             AND ($5::bigint IS NULL OR at >= $5) AND ($6::bigint IS NULL OR at < $6)
+             AND ($7::text[] IS NULL OR EXISTS (SELECT 1 FROM unnest($7) AS path (value) WHERE
+                 subject = path.value
+                 OR substr(subject, 1, length(path.value) + 1) = path.value || '/'))
+         ORDER BY number DESC LIMIT $8",
+    )
+    .bind(query.before.unwrap_or(i64::MAX))
+    .bind(&query.actor)
+    .bind(query.action.map(Action::as_str))
+    .bind(&query.subject)
+    .bind(query.from.map(Timestamp::as_micros))
+    .bind(query.until.map(Timestamp::as_micros))
+    .bind(&query.within)
+    .bind(i64::from(query.limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(entry).collect()
+}
+
+/// Recomputes every hash from the first entry on.
+pub(super) async fn verify(conn: &mut PgConnection) -> Result<AuditVerdict, Failure> {
+    let (mut count, mut head) = (0, CHAIN_START);
+    loop {
+        let rows = sqlx::query(
+            "SELECT number, at, actor, role, from_address, request_id, note, action, subject,
+                 before, after, hash
+             FROM audit WHERE number > $1 ORDER BY number LIMIT $2",
+        )
+        .bind(count)
+        .bind(VERIFIED_AT_ONCE)
+        .fetch_all(&mut *conn)
+        .await?;
+        if rows.is_empty() {
+            return Ok(AuditVerdict { count, head, broken: None });
+        }
+        for row in &rows {
+            let number: i64 = row.try_get(0)?;
+            // An entry that cannot be decoded was tampered with, like one that decodes differently.
+            let whole = entry(row).ok().filter(|it| {
+                number == count + 1 && chained(&head, number, &it.act, &it.done) == it.hash
+            });
+            let Some(whole) = whole else {
+                return Ok(AuditVerdict { count, head, broken: Some(count + 1) });
+            };
+            (count, head) = (number, whole.hash);
+        }
+    }
+}
+
+/// The hash of an entry; none when there is no such entry.
+pub(super) async fn hash_of(
+    conn: &mut PgConnection,
+    number: i64,
+) -> Result<Option<[u8; 32]>, Failure> {
+    let row = sqlx::query("SELECT hash FROM audit WHERE number = $1")
+        .bind(number)
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| Columns::from(&row, 0).bytes("an audit entry's hash")).transpose()
+}
+
+/// Appends an entry of an act that writes nothing else.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) act: Act,
+    pub(super) done: NewEntry,
+}
+
+#[async_trait]
+impl Step for Note {
+    type Answer = ();
+    const CONTEXT: &'static str = "write an audit entry";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        append(tx, &self.act, &self.done).await
+    }
+}

@@ -1,0 +1,263 @@
+//! Claim: moves due deliveries to `leased`, mapping by mapping, and the overdue ones before them to `dead`. What
+//! another node is claiming is skipped, not waited for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::tx::{Step, Tx, params};
+use crate::domain::clock::Timestamp;
+use crate::domain::event::Event;
+use crate::domain::id::{DeliveryId, EventId, MappingId};
+use crate::store::failure::Failure;
+use crate::store::row::{self, Columns, EVENT_COLUMNS, int};
+use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
+
+/// A deadline from before the mapping was resumed is replaced by that of the resumed window, which starts
+/// with no tries.
+const CLAIM: &str = "WITH wanted AS MATERIALIZED (
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+            AS w (mapping_id, most, expires_at, resumed_deadline_at)
+     ), due AS MATERIALIZED (
+        SELECT p.at FROM wanted AS w CROSS JOIN LATERAL
+            (SELECT ctid AS at FROM pending WHERE mapping_id = w.mapping_id AND due_at <= $5
+             ORDER BY due_at, id LIMIT w.most FOR UPDATE SKIP LOCKED) AS p
+     ), taken AS (
+        DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT at FROM due)) RETURNING *
+     ), claimed AS MATERIALIZED (
+        SELECT t.id, t.event_id, t.mapping_id, t.destination_id, t.accepted_at,
+            greatest(t.deadline_at, w.resumed_deadline_at) AS deadline_at,
+            CASE WHEN t.deadline_at < w.resumed_deadline_at THEN 0 ELSE t.tried END AS tried,
+            t.token, t.last_outcome, t.last_status, t.due_at, w.expires_at,
+            t.tried > 0 AND t.deadline_at >= w.resumed_deadline_at AND t.deadline_at <= $5
+                AS is_overdue
+        FROM taken AS t JOIN wanted AS w ON w.mapping_id = t.mapping_id
+     ), died AS (
+        INSERT INTO dead (id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token,
+            tried, last_outcome, last_status, settled_at, reason)
+        SELECT id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token, tried,
+            last_outcome, last_status, $5, 'deadline' FROM claimed WHERE is_overdue
+     ), held AS (
+        INSERT INTO leased (id, event_id, mapping_id, destination_id, accepted_at, deadline_at,
+            token, tried, last_outcome, last_status, node_id, lease_expires_at)
+        SELECT id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token + 1, tried,
+            last_outcome, last_status, $6, expires_at FROM claimed WHERE NOT is_overdue
+     )
+     SELECT is_overdue, id, event_id, mapping_id, token + 1, tried, accepted_at, deadline_at,
+        expires_at
+     FROM claimed ORDER BY due_at, id";
+
+/// For each given mapping, when its next pending delivery is due.
+const NEXT_DUE: &str = "SELECT w.mapping_id, n.due_at
+     FROM unnest($1::bigint[]) WITH ORDINALITY AS w (mapping_id, number) CROSS JOIN LATERAL
+        (SELECT due_at FROM pending WHERE mapping_id = w.mapping_id ORDER BY due_at LIMIT 1) AS n
+     ORDER BY w.number";
+
+/// Moves to `dead` what was tried and is past its deadline.
+const BURY: &str = "WITH picked AS MATERIALIZED (
+        SELECT ctid AS at FROM pending WHERE mapping_id = $1 AND tried > 0 AND deadline_at <= $2
+            AND deadline_at >= $3 LIMIT $4 FOR UPDATE SKIP LOCKED
+     ), taken AS (
+        DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT at FROM picked)) RETURNING *
+     )
+     INSERT INTO dead (id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token,
+        tried, last_outcome, last_status, settled_at, reason)
+     SELECT id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token, tried,
+        last_outcome, last_status, $2, 'deadline' FROM taken";
+
+/// A leased delivery, without its event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claimed {
+    id: DeliveryId,
+    event_id: EventId,
+    mapping_id: MappingId,
+    token: u32,
+    tried: u32,
+    accepted_at: Timestamp,
+    deadline_at: Timestamp,
+    lease_expires_at: Timestamp,
+}
+
+impl Claimed {
+    fn read(from: &mut Columns<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            id: DeliveryId(from.take()?),
+            event_id: EventId(from.take()?),
+            mapping_id: MappingId(from.take()?),
+            token: from.small()?,
+            tried: from.small()?,
+            accepted_at: from.at()?,
+            deadline_at: from.at()?,
+            lease_expires_at: from.at()?,
+        })
+    }
+
+    /// Its event's key.
+    pub(super) fn event_id(&self) -> EventId {
+        self.event_id
+    }
+
+    /// Its lease.
+    pub(super) fn lease(&self) -> LeaseRef {
+        LeaseRef { delivery_id: self.id, token: self.token }
+    }
+
+    /// With its event.
+    pub(super) fn with_event(&self, event: Arc<Event>) -> LeasedDelivery {
+        LeasedDelivery {
+            id: self.id,
+            event_id: self.event_id,
+            event,
+            mapping_id: self.mapping_id,
+            token: self.token,
+            tried: self.tried,
+            accepted_at: self.accepted_at,
+            deadline_at: self.deadline_at,
+            lease_expires_at: self.lease_expires_at,
+        }
+    }
+}
+
+/// What a claim took.
+#[derive(Debug, Default)]
+pub(super) struct Leased {
+    pub(super) deliveries: Vec<Claimed>,
+    pub(super) next_due: Vec<(MappingId, Timestamp)>,
+    pub(super) overdue: Vec<(MappingId, u64)>,
+}
+
+impl Leased {
+    fn overdue_of(&self, mapping_id: MappingId) -> u64 {
+        self.overdue.iter().find(|(id, _)| *id == mapping_id).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// Leases due deliveries for each mapping of the request.
+#[derive(Debug)]
+pub(super) struct ClaimDue(pub(super) ClaimRequest);
+
+#[async_trait]
+impl Step for ClaimDue {
+    type Answer = Leased;
+    const CONTEXT: &'static str = "claim due deliveries";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Leased, Failure> {
+        let mut leased = Leased::default();
+        let mut wants: Vec<ClaimWant> =
+            self.0.wants.iter().copied().filter(|want| want.limit > 0).collect();
+        // Those that died made no use of the limit: their mappings are looked at again.
+        while !wants.is_empty() {
+            let dead_before: Vec<u64> =
+                wants.iter().map(|want| leased.overdue_of(want.mapping_id)).collect();
+            self.take(tx, &wants, &mut leased).await?;
+            wants = wants
+                .iter()
+                .zip(dead_before)
+                .filter_map(|(want, before)| {
+                    let died = leased.overdue_of(want.mapping_id) - before;
+                    let limit = u32::try_from(died).unwrap_or(u32::MAX);
+                    (limit > 0).then_some(ClaimWant { limit, ..*want })
+                })
+                .collect();
+        }
+        tx.ledger.leased += int(leased.deliveries.len() as u64);
+        tx.ledger.pending -= int(leased.deliveries.len() as u64);
+        let dead: u64 = leased.overdue.iter().map(|(_, count)| count).sum();
+        tx.ledger.pending -= int(dead);
+        tx.ledger.dead += int(dead);
+        let mappings: Vec<MappingId> = self.0.wants.iter().map(|want| want.mapping_id).collect();
+        leased.next_due = next_due(tx.conn, &mappings).await?;
+        Ok(leased)
+    }
+}
+
+impl ClaimDue {
+    async fn take(
+        &self,
+        tx: &mut Tx<'_>,
+        wants: &[ClaimWant],
+        leased: &mut Leased,
+    ) -> Result<(), Failure> {
+        let now = self.0.now;
+        let column = |of: fn(&ClaimWant, Timestamp) -> i64| -> Vec<i64> {
+            wants.iter().map(|want| of(want, now)).collect()
+        };
+        let values = params![
+            column(|want, _| want.mapping_id.0),
+            column(|want, _| i64::from(want.limit)),
+            column(|want, now| (now + want.lease).as_micros()),
+            column(|want, _| want.resumed_deadline_at.as_micros()),
+            now.as_micros(),
+            self.0.node_id.0,
+        ];
+        let read = |row: &PgRow| {
+            let mut from = Columns::from(row, 0);
+            Ok((from.take::<bool>()?, Claimed::read(&mut from)?))
+        };
+        for (is_overdue, claimed) in tx.all(CLAIM, values, read).await? {
+            if !is_overdue {
+                leased.deliveries.push(claimed);
+                continue;
+            }
+            let mut counts = leased.overdue.iter_mut();
+            match counts.find(|(id, _)| *id == claimed.mapping_id) {
+                Some((_, count)) => *count += 1,
+                None => leased.overdue.push((claimed.mapping_id, 1)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When the next delivery of each mapping is due.
+pub(super) async fn next_due(
+    conn: &mut PgConnection,
+    mappings: &[MappingId],
+) -> Result<Vec<(MappingId, Timestamp)>, sqlx::Error> {
+    let ids: Vec<i64> = mappings.iter().map(|id| id.0).collect();
+    let rows = sqlx::query(NEXT_DUE).bind(ids).fetch_all(conn).await?;
+    rows.iter()
+        .map(|row| Ok((MappingId(row.try_get(0)?), Timestamp::from_micros(row.try_get(1)?))))
+        .collect()
+}
+
+/// The events of claimed deliveries, by their keys.
+pub(super) async fn events(
+    conn: &mut PgConnection,
+    claimed: &[Claimed],
+) -> Result<HashMap<EventId, Arc<Event>>, Failure> {
+    let ids: BTreeSet<i64> = claimed.iter().map(|delivery| delivery.event_id.0).collect();
+    let ids: Vec<i64> = ids.into_iter().collect();
+    let sql = format!("SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id = ANY ($1)");
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(ids).fetch_all(conn).await?;
+    rows.iter().map(|row| row::event(row).map(|it| (it.id, Arc::new(it.event)))).collect()
+}
+
+/// Makes dead letters of overdue deliveries.
+#[derive(Debug)]
+pub(super) struct BuryOverdue(pub(super) ClaimRequest);
+
+#[async_trait]
+impl Step for BuryOverdue {
+    type Answer = u64;
+    const CONTEXT: &'static str = "settle overdue deliveries";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
+        let mut dead = 0;
+        for want in &self.0.wants {
+            let values = params![
+                want.mapping_id.0,
+                self.0.now.as_micros(),
+                want.resumed_deadline_at.as_micros(),
+                i64::from(want.limit),
+            ];
+            dead += tx.execute(BURY, values).await?;
+        }
+        tx.ledger.pending -= int(dead);
+        tx.ledger.dead += int(dead);
+        Ok(dead)
+    }
+}

@@ -1,0 +1,206 @@
+//! Credentials, which an operator sets for a destination's requests, and connections, which hold the tokens
+//! granted to it. Both are sealed outside the store.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use super::audit;
+use super::tx::{Step, Tx, params};
+use crate::domain::audit::{Action, NewEntry};
+use crate::domain::auth::Act;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::DestinationId;
+use crate::domain::secret::SealedSecret;
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, foreign};
+use crate::store::{
+    Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, StoreError,
+};
+use async_trait::async_trait;
+
+/// The rows of [`credential`].
+pub(super) const SELECT: &str = "
+    SELECT destination_id, slot, header, sealed_id, key_id, sealed, created_at, NULL::bigint
+    FROM credentials ORDER BY destination_id, slot, header";
+
+/// The rows of [`connection`].
+pub(super) const SELECT_CONNECTIONS: &str = "
+    SELECT destination_id, number, connected_at, expires_at, fault,
+        sealed_id, key_id, sealed, created_at, NULL::bigint
+    FROM connections ORDER BY destination_id";
+
+/// Marks a query parameter among the headers: no header's name has this character.
+const PARAMETER: char = '?';
+
+fn columns(slot: &CredentialSlot) -> (&'static str, Cow<'_, str>) {
+    match slot {
+        CredentialSlot::BearerToken => ("bearer_token", "".into()),
+        CredentialSlot::ClientSecret => ("client_secret", "".into()),
+        CredentialSlot::Header(name) => ("header", Cow::Borrowed(name)),
+        CredentialSlot::Parameter(name) => ("header", format!("{PARAMETER}{name}").into()),
+    }
+}
+
+pub(super) fn credential(row: &PgRow) -> Result<Credential, Failure> {
+    let mut from = Columns::from(row, 0);
+    let destination_id = DestinationId(from.take()?);
+    let (word, header): (_, String) = (from.text()?, from.take()?);
+    let slot = match word {
+        "bearer_token" => CredentialSlot::BearerToken,
+        "client_secret" => CredentialSlot::ClientSecret,
+        "header" => match header.strip_prefix(PARAMETER) {
+            Some(name) => CredentialSlot::Parameter(name.to_owned()),
+            None => CredentialSlot::Header(header),
+        },
+        other => return Err(foreign("the credential", other)),
+    };
+    Ok(Credential { destination_id, slot, secret: from.sealed()? })
+}
+
+pub(super) fn connection(row: &PgRow) -> Result<Connection, Failure> {
+    let mut from = Columns::from(row, 0);
+    let destination_id = DestinationId(from.take()?);
+    let (number, connected_at) = (from.take()?, from.maybe_at()?);
+    let expires_at = from.maybe_at()?;
+    let state = match from.take::<Option<String>>()? {
+        Some(fault) => ConnectionState::Lost { fault },
+        None => ConnectionState::Connected { tokens: from.sealed()?, expires_at },
+    };
+    Ok(Connection { destination_id, number, connected_at, state })
+}
+
+/// Sets or removes the credential of a slot.
+pub(super) async fn put(
+    tx: &mut Tx<'_>,
+    destination_id: i64,
+    slot: &CredentialSlot,
+    secret: Option<&SealedSecret>,
+) -> Result<(), Failure> {
+    let (word, header) = columns(slot);
+    tx.execute(
+        "DELETE FROM credentials WHERE destination_id = $1 AND slot = $2 AND header = $3",
+        params![destination_id, word, header],
+    )
+    .await?;
+    let Some(secret) = secret else { return Ok(()) };
+    tx.execute(
+        "INSERT INTO credentials
+            (destination_id, slot, header, sealed_id, key_id, sealed, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        params![
+            destination_id,
+            word,
+            header,
+            &secret.id[..],
+            &secret.key_id,
+            &secret.sealed,
+            secret.created_at.as_micros()
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends a connection. The number of a destination without one is raised too, so that a grant in progress
+/// does not become a connection.
+pub(super) async fn disconnect(
+    tx: &mut Tx<'_>,
+    destination_id: i64,
+    fault: &str,
+) -> Result<(), Failure> {
+    tx.execute(
+        "INSERT INTO connections AS c (destination_id, number, fault) VALUES ($1, 1, $2)
+         ON CONFLICT (destination_id) DO UPDATE SET number = c.number + 1, fault = $2,
+            expires_at = NULL, sealed_id = NULL, key_id = NULL, sealed = NULL, created_at = NULL",
+        params![destination_id, fault],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A change of a connection by the running service.
+#[derive(Debug)]
+pub(super) struct PutConnection {
+    pub(super) change: ConnectionChange,
+    pub(super) act: Act,
+}
+
+#[async_trait]
+impl Step for PutConnection {
+    type Answer = i64;
+    const CONTEXT: &'static str = "change a connection";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, Failure> {
+        let id = self.change.destination_id.0;
+        let found: Option<(i64, bool, String)> = tx
+            .first(
+                "SELECT coalesce(c.number, 0), c.sealed IS NOT NULL, s.name || '/' || d.name
+             FROM destinations AS d JOIN sources AS s ON s.id = d.source_id
+             LEFT JOIN connections AS c ON c.destination_id = d.id
+             WHERE d.id = $1 AND d.removed_at IS NULL FOR UPDATE OF d",
+                params![id],
+                |row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)),
+            )
+            .await?;
+        let found = found.filter(|(number, _, _)| *number == self.change.expected_number);
+        let Some((_, connected, path)) = found else {
+            return Err(StoreError::Conflict.into());
+        };
+        match &self.change.state {
+            ConnectionState::Connected { tokens, expires_at } => {
+                self.connect(tx, tokens, *expires_at).await?;
+            }
+            ConnectionState::Lost { fault } => disconnect(tx, id, fault).await?,
+        }
+        if let Some(done) = self.entry(connected, path) {
+            audit::append(tx, &self.act, &done).await?;
+        }
+        Ok(self.change.expected_number + 1)
+    }
+}
+
+impl PutConnection {
+    /// Its audit entry: connecting and disconnecting have one, a refresh has none.
+    fn entry(&self, connected: bool, path: String) -> Option<NewEntry> {
+        let (action, after) = match &self.change.state {
+            ConnectionState::Connected { .. } if connected => return None,
+            ConnectionState::Connected { .. } => (Action::Connect, json!({"connected": true})),
+            ConnectionState::Lost { fault } => {
+                (Action::Disconnect, json!({"connected": false, "because": fault}))
+            }
+        };
+        let before = Some(json!({"connected": connected}));
+        Some(NewEntry { action, subject: path, before, after: Some(after) })
+    }
+
+    /// New tokens of a connection keep its `connected_at`.
+    async fn connect(
+        &self,
+        tx: &mut Tx<'_>,
+        tokens: &SealedSecret,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Failure> {
+        tx.execute(
+            "INSERT INTO connections AS c (destination_id, number, connected_at, expires_at,
+                sealed_id, key_id, sealed, created_at)
+             VALUES ($1, 1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (destination_id) DO UPDATE SET number = c.number + 1, fault = NULL,
+                connected_at = CASE WHEN c.sealed IS NULL THEN $2 ELSE c.connected_at END,
+                expires_at = $3, sealed_id = $4, key_id = $5, sealed = $6, created_at = $7",
+            params![
+                self.change.destination_id.0,
+                self.act.at.as_micros(),
+                expires_at.map(Timestamp::as_micros),
+                &tokens.id[..],
+                &tokens.key_id,
+                &tokens.sealed,
+                tokens.created_at.as_micros()
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}

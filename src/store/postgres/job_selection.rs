@@ -1,0 +1,136 @@
+//! A job's selection: the deliveries that match its filter. A query scans at most N rows of the
+//! index that contains them; the next resumes behind it.
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Postgres, QueryBuilder};
+
+use super::conditions::{Conditions, push_conditions, push_event};
+use super::keyset::{KeyRange, Span};
+use super::scan::{candidates, range_of};
+use crate::domain::delivery::State;
+use crate::domain::job::{JobAction, JobFilter};
+use crate::store::row::{DELIVERY_COLUMNS, count};
+
+/// Deliveries that one query scans at most; a step acts on fewer.
+const SCANNED: i64 = 20_000;
+/// The same where each row needs its event, whose body fills pages.
+const SCANNED_WITH_EVENTS: i64 = 5_000;
+
+/// The rows that a job selects from.
+#[derive(Clone, Copy)]
+pub(super) struct Selection<'a> {
+    pub(super) action: JobAction,
+    pub(super) filter: &'a JobFilter,
+    /// The rows that contain its deliveries, in the cheapest form to scan by key.
+    pub(super) rows: &'static str,
+    /// Keys above this …
+    pub(super) after: i64,
+    /// … up to and including this.
+    pub(super) upto: i64,
+}
+
+impl<'a> Selection<'a> {
+    /// The keys above `after`, up to and including `upto`, between which its deliveries can lie.
+    pub(super) async fn of(
+        conn: &mut PgConnection,
+        action: JobAction,
+        filter: &'a JobFilter,
+        (after, upto): (i64, i64),
+    ) -> Result<Self, sqlx::Error> {
+        let state = match action {
+            JobAction::Redrive => Some(State::Dead),
+            JobAction::Discard => filter.state,
+        };
+        let rows = candidates((state, filter.reason));
+        let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
+        let mut range = KeyRange::of(span);
+        if let Some(event_id) = filter.event_id {
+            range = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
+        }
+        let (after, upto) = (after.max(range.floor - 1), upto.min(range.before - 1));
+        Ok(Self { action, filter, rows, after, upto })
+    }
+
+    /// The last key that one query scans; none at the end.
+    pub(super) async fn end_of_scan(
+        &self,
+        conn: &mut PgConnection,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let rows = if self.filter.event.are_none() { SCANNED } else { SCANNED_WITH_EVENTS };
+        self.statement_of_end(rows).build_query_scalar().persistent(false).fetch_one(conn).await
+    }
+
+    /// The query of the last key of a scan over so many rows.
+    pub(super) fn statement_of_end(&self, rows: i64) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::<Postgres>::new("SELECT max(id) FROM (SELECT id FROM ");
+        sql.push(self.rows);
+        self.push_range(&mut sql);
+        sql.push(" ORDER BY id LIMIT ").push_bind(rows).push(") AS scanned");
+        sql
+    }
+
+    /// How many match, up to the end of a limits.
+    pub(super) async fn matched(
+        &self,
+        conn: &mut PgConnection,
+        end: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let mut sql = QueryBuilder::<Postgres>::new("SELECT count(*)");
+        Self { upto: end, ..*self }.push_from(&mut sql);
+        sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
+    }
+
+    /// The first that match, up to the end of a limits.
+    pub(super) async fn first(
+        &self,
+        conn: &mut PgConnection,
+        end: i64,
+        limit: u32,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut sql = Self { upto: end, ..*self }.statement_of_first(limit);
+        sql.build().persistent(false).fetch_all(conn).await
+    }
+
+    /// The query of the first that match.
+    pub(super) fn statement_of_first(&self, limit: u32) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::<Postgres>::new(format!("SELECT {DELIVERY_COLUMNS}"));
+        self.push_from(&mut sql);
+        sql.push(" ORDER BY d.id LIMIT ").push_bind(i64::from(limit));
+        sql
+    }
+
+    /// Adds `FROM … WHERE …` over `deliveries` as `d` and `events` as `e`.
+    fn push_from(&self, sql: &mut QueryBuilder<Postgres>) {
+        sql.push(" FROM (SELECT * FROM ").push(self.rows);
+        self.push_range(sql);
+        sql.push(") AS d JOIN events AS e ON e.id = d.event_id WHERE ");
+        if self.action == JobAction::Redrive {
+            // There is nothing left to send the others with.
+            sql.push(
+                "EXISTS (SELECT 1 FROM mappings AS m
+                    WHERE m.id = d.mapping_id AND m.removed_at IS NULL) AND ",
+            );
+        }
+        sql.push(match self.action {
+            JobAction::Redrive => "d.state = 'dead'",
+            JobAction::Discard => "d.state IN ('pending', 'dead')",
+        });
+        let filter = self.filter;
+        if let Some(state) = filter.state {
+            sql.push(" AND d.state = ").push_bind(state.as_str());
+        }
+        push_conditions(sql, &Conditions::of_filter(filter));
+        push_event(sql, &filter.event);
+        if let Some(id) = filter.event_id {
+            sql.push(" AND d.event_id = ").push_bind(id.0);
+        }
+    }
+
+    fn push_range(&self, sql: &mut QueryBuilder<Postgres>) {
+        sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
+        if !self.filter.delivery_ids.is_empty() {
+            let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();
+            sql.push(" AND id = ANY (").push_bind(ids).push(")");
+        }
+    }
+}

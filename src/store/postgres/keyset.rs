@@ -1,0 +1,93 @@
+//! Keyset pagination: scans of a table from its newest key down, and how many rows one query scans. Keys carry
+//! the time at which they were given, so that a time bounds a range of keys.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::keys::first_key_at;
+use crate::domain::clock::Timestamp;
+
+/// How far the order of keys may differ from the order of times: concurrent requests and clock
+/// corrections.
+const SLACK: Duration = Duration::from_secs(600);
+
+/// A table, or the rows of one of its indexes, in the order of keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan {
+    /// The table, with an index and the condition of its rows.
+    pub(super) rows: &'static str,
+    time: &'static str,
+}
+
+/// Keys from `floor` on, below `before`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyRange {
+    pub(super) floor: i64,
+    pub(super) before: i64,
+}
+
+impl KeyRange {
+    /// The empty range.
+    pub(super) const NONE: Self = Self { floor: 0, before: 0 };
+
+    /// The keys of all rows of the span.
+    pub(super) fn of(span: Span) -> Self {
+        let until = span.until.map_or(i64::MAX, |at| first_key_at(at + SLACK));
+        Self {
+            floor: span.from.map_or(0, |at| first_key_at(at - SLACK)),
+            before: span.before.unwrap_or(i64::MAX).min(until),
+        }
+    }
+
+    /// The intersection with another range.
+    pub(super) fn within(self, other: Self) -> Self {
+        Self { floor: self.floor.max(other.floor), before: self.before.min(other.before) }
+    }
+}
+
+/// The cursor and times that limit a scan.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) before: Option<i64>,
+    pub(super) from: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Scan {
+    pub(super) const EVENTS: Self = Self::events("events WHERE TRUE");
+    pub(super) const REJECTED: Self = Self::events("events WHERE rejection IS NOT NULL");
+
+    const fn events(rows: &'static str) -> Self {
+        Self { rows, time: "received_at" }
+    }
+
+    pub(super) const ATTEMPTS: Self = Self { rows: "attempts WHERE TRUE", time: "recorded_at" };
+
+    pub(super) const fn deliveries(rows: &'static str) -> Self {
+        Self { rows, time: "accepted_at" }
+    }
+
+    /// The last key of a scan over so many rows, with its time; none when the scan reaches the end.
+    pub(super) async fn end_of_scan(
+        &self,
+        conn: &mut PgConnection,
+        range: KeyRange,
+        rows: u32,
+    ) -> Result<Option<(i64, Timestamp)>, sqlx::Error> {
+        let sql = format!(
+            "SELECT id, {} FROM {} AND id < $1 AND id >= $2 ORDER BY id DESC LIMIT 2 OFFSET $3",
+            self.time, self.rows
+        );
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .bind(range.before)
+            .bind(range.floor)
+            .bind(i64::from(rows.max(1)) - 1)
+            .fetch_all(conn)
+            .await?;
+        // Without a row beyond it, the scan reaches the end.
+        let [end, _beyond] = found.as_slice() else { return Ok(None) };
+        Ok(Some((end.try_get(0)?, Timestamp::from_micros(end.try_get(1)?))))
+    }
+}

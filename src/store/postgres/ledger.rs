@@ -1,0 +1,84 @@
+//! The ledger: what a transaction adds to it, and the sum of all rows.
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use crate::domain::ledger::Ledger;
+use crate::store::row::read_ledger;
+
+/// What a transaction adds to each counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LedgerChange {
+    pub(super) events_accepted: i64,
+    pub(super) events_rejected: i64,
+    pub(super) events_duplicate: i64,
+    pub(super) accepted: i64,
+    pub(super) pending: i64,
+    pub(super) leased: i64,
+    pub(super) delivered: i64,
+    pub(super) dead: i64,
+    pub(super) discarded: i64,
+    pub(super) delivered_pruned: i64,
+    pub(super) dead_pruned: i64,
+    pub(super) discarded_pruned: i64,
+}
+
+const ADD: &str = "INSERT INTO ledger AS l (id, events_accepted, events_rejected, events_duplicate,
+        accepted, pending, leased, delivered, dead, discarded, delivered_pruned, dead_pruned,
+        discarded_pruned)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+     ON CONFLICT (id) DO UPDATE SET events_accepted = l.events_accepted + excluded.events_accepted,
+        events_rejected = l.events_rejected + excluded.events_rejected,
+        events_duplicate = l.events_duplicate + excluded.events_duplicate,
+        accepted = l.accepted + excluded.accepted, pending = l.pending + excluded.pending,
+        leased = l.leased + excluded.leased, delivered = l.delivered + excluded.delivered,
+        dead = l.dead + excluded.dead, discarded = l.discarded + excluded.discarded,
+        delivered_pruned = l.delivered_pruned + excluded.delivered_pruned,
+        dead_pruned = l.dead_pruned + excluded.dead_pruned,
+        discarded_pruned = l.discarded_pruned + excluded.discarded_pruned";
+
+const SUM: &str = "SELECT coalesce(sum(events_accepted), 0)::bigint,
+        coalesce(sum(events_rejected), 0)::bigint, coalesce(sum(events_duplicate), 0)::bigint,
+        coalesce(sum(accepted), 0)::bigint, coalesce(sum(pending), 0)::bigint,
+        coalesce(sum(leased), 0)::bigint, coalesce(sum(delivered), 0)::bigint,
+        coalesce(sum(dead), 0)::bigint, coalesce(sum(discarded), 0)::bigint,
+        coalesce(sum(delivered_pruned), 0)::bigint, coalesce(sum(dead_pruned), 0)::bigint,
+        coalesce(sum(discarded_pruned), 0)::bigint
+     FROM ledger";
+
+impl LedgerChange {
+    fn counters(&self) -> [i64; 12] {
+        [
+            self.events_accepted,
+            self.events_rejected,
+            self.events_duplicate,
+            self.accepted,
+            self.pending,
+            self.leased,
+            self.delivered,
+            self.dead,
+            self.discarded,
+            self.delivered_pruned,
+            self.dead_pruned,
+            self.discarded_pruned,
+        ]
+    }
+
+    /// Adds it to the row `id`. Comes last before COMMIT: others of the row wait for it.
+    pub(super) async fn write(&self, conn: &mut PgConnection, id: i64) -> Result<(), sqlx::Error> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        let mut add = sqlx::query(ADD).bind(id);
+        for counter in self.counters() {
+            add = add.bind(counter);
+        }
+        add.execute(conn).await.map(|_| ())
+    }
+}
+
+/// The sum over all nodes.
+pub(super) async fn read(conn: &mut PgConnection) -> Result<Ledger, sqlx::Error> {
+    let row: PgRow = sqlx::query(SUM).fetch_one(conn).await?;
+    read_ledger(|column| row.try_get(column))
+}

@@ -1,0 +1,183 @@
+//! The store on PostgreSQL, for any number of nodes: a few writer connections with group commit for what every
+//! event needs, a pool for the rarer steps, and one for queries. The SQL of each noun is in the file of its
+//! name; `traits` maps the store's traits to it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+
+use super::StoreError;
+use crate::domain::clock::Clock;
+use crate::domain::ledger::Ledger;
+
+mod accept;
+mod alert;
+mod attempt_list;
+mod audit;
+mod claim;
+mod conditions;
+
+mod credential;
+mod dead_letters;
+mod dedup;
+mod error;
+mod idempotency;
+mod integrity_check;
+mod job;
+mod job_selection;
+mod keys;
+mod keyset;
+mod lease;
+mod ledger;
+mod list;
+mod node;
+mod open;
+mod partition;
+mod pipeline;
+mod pipeline_audit;
+mod pipeline_change;
+mod pipeline_rename;
+mod prune;
+mod record;
+mod removed;
+mod rows;
+mod scan;
+mod siblings;
+mod statistics;
+mod test_send;
+mod token;
+mod traits;
+mod tx;
+mod writer;
+
+pub use crate::store::scan_limits::ScanLimits;
+pub use open::{OpenError, OpenOptions, schema_version};
+
+use crate::store::failure::Failure;
+use error::{is_retried, to_store};
+use keys::KeyGenerator;
+use ledger::LedgerChange;
+use open::Target;
+use tx::{Step, Tx};
+use writer::Queue;
+
+/// Connections for steps.
+const WORKERS: u32 = 4;
+/// How often a step is run again that lost to another.
+const RUNS: u32 = 8;
+
+/// The store on a PostgreSQL database. Dropping it without [`super::Engine::close`] loses nothing: what is
+/// queued is still committed.
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    queue: Queue,
+    scan_limits: ScanLimits,
+    /// Where retention's sweep is.
+    pruned_to: AtomicI64,
+    /// The ledger when the store was closed.
+    last_ledger: Mutex<Option<Ledger>>,
+}
+
+/// What steps share.
+struct Shared {
+    readers: PgPool,
+    workers: PgPool,
+    keys: KeyGenerator,
+    clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// The row of the ledger that a writer adds to; steps have a row beside those of the writers.
+    const fn ledger_row(&self, writer: i64) -> i64 {
+        self.keys.slot() * 8 + writer
+    }
+
+    async fn run<S: Step>(&self, step: &S) -> Result<S::Answer, Failure> {
+        let mut runs = 1;
+        loop {
+            match self.run_once(step).await {
+                Err(failure) if is_retried(&failure) && runs < RUNS => runs += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn run_once<S: Step>(&self, step: &S) -> Result<S::Answer, Failure> {
+        let mut transaction = self.workers.begin().await?;
+        let mut tx =
+            Tx { conn: &mut transaction, ledger: LedgerChange::default(), keys: &self.keys };
+        let answer = step.run(&mut tx).await?;
+        let change = tx.ledger;
+        change.write(&mut transaction, self.ledger_row(7)).await?;
+        transaction.commit().await?;
+        Ok(answer)
+    }
+}
+
+impl PostgresStore {
+    /// Connects, checks server and schema, and migrates the schema.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong; nothing was changed then.
+    pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+        let target = Target::parse(&options.url)?;
+        let slot = target.prepare().await?;
+        let shared = Arc::new(Shared {
+            readers: target.readers(options.readers),
+            workers: target.workers(WORKERS),
+            keys: KeyGenerator::new(Arc::clone(&options.clock), slot),
+            clock: Arc::clone(&options.clock),
+        });
+        let queue = Queue::start(&Arc::new(target), &shared, &options);
+        let store = Self {
+            shared,
+            queue,
+            scan_limits: options.scan_limits,
+            pruned_to: AtomicI64::new(0),
+            last_ledger: Mutex::new(None),
+        };
+        // Without them rows go to the default partitions.
+        if let Err(error) = store.make_partitions().await {
+            tracing::warn!(%error, "partitions are missing");
+        }
+        Ok(store)
+    }
+
+    async fn reader(&self, context: &'static str) -> Result<PoolConnection<Postgres>, StoreError> {
+        self.shared.readers.acquire().await.map_err(|error| to_store(context, error))
+    }
+
+    /// Runs a step. It runs to its end although its caller is gone: a transaction that is dropped while it
+    /// begins would leave its connection within it.
+    async fn step<S: Step>(&self, step: S) -> Result<S::Answer, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let run = tokio::spawn(async move { shared.run(&step).await });
+        match run.await {
+            Ok(done) => done.map_err(|failure| to_store(S::CONTEXT, failure)),
+            Err(_ended) => Err(StoreError::Closed),
+        }
+    }
+
+    async fn make_partitions(&self) -> Result<(), StoreError> {
+        for day in partition::days(self.shared.clock.now()) {
+            for table in partition::TABLES {
+                self.step(partition::MakeDay { table, day }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pruned_to(&self) -> i64 {
+        self.pruned_to.load(Ordering::Relaxed)
+    }
+
+    fn set_pruned_to(&self, event_id: i64) {
+        self.pruned_to.store(event_id, Ordering::Relaxed);
+    }
+
+    fn last_ledger(&self) -> std::sync::MutexGuard<'_, Option<Ledger>> {
+        self.last_ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

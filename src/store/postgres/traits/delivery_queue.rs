@@ -1,0 +1,109 @@
+//! Claiming, recording and expiring on PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::super::error::to_store;
+use super::super::{PostgresStore, claim, lease, list};
+use crate::domain::clock::Timestamp;
+use crate::domain::delivery::State;
+use crate::domain::id::{DeliveryId, MappingId};
+use crate::store::{
+    Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, LeasedDelivery, Record,
+    Recorded, StoreError,
+};
+
+#[async_trait]
+impl DueTimes for PostgresStore {
+    async fn next_due(
+        &self,
+        mappings: &[MappingId],
+    ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
+        const CONTEXT: &str = "look for what is due next";
+        let mut conn = self.reader(CONTEXT).await?;
+        claim::next_due(&mut conn, mappings).await.map_err(|error| to_store(CONTEXT, error))
+    }
+}
+
+#[async_trait]
+impl DeliveryQueue for PostgresStore {
+    async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
+        let now = request.now;
+        let leased = self.step(claim::ClaimDue(request)).await?;
+        match self.with_events(&leased.deliveries).await {
+            Ok(deliveries) => {
+                Ok(Claim { deliveries, next_due: leased.next_due, overdue: leased.overdue })
+            }
+            Err(error) => {
+                // Released now rather than expired later.
+                let leases = leased.deliveries.iter().map(claim::Claimed::lease).collect();
+                let _ = self.release(leases, now).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn record(&self, records: Arc<Vec<Record>>) -> Result<Vec<Recorded>, StoreError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.queue.record(records).await
+    }
+
+    async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError> {
+        self.step(lease::Release { leases, due_at }).await
+    }
+
+    async fn extend(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<(), StoreError> {
+        self.step(lease::Extend { leases, until }).await
+    }
+
+    async fn expired_leases(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ExpiredLease>, StoreError> {
+        const CONTEXT: &str = "look for expired leases";
+        let mut conn = self.reader(CONTEXT).await?;
+        lease::expired(&mut conn, now, limit).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn bury_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError> {
+        self.step(claim::BuryOverdue(request)).await
+    }
+
+    async fn delivery_state(&self, id: DeliveryId) -> Result<Option<State>, StoreError> {
+        const CONTEXT: &str = "read a delivery's state";
+        let mut conn = self.reader(CONTEXT).await?;
+        let found =
+            list::delivery(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))?;
+        Ok(found.map(|row| row.delivery.state))
+    }
+}
+
+impl PostgresStore {
+    /// Joins claimed deliveries with their events; deliveries of one event share a copy.
+    async fn with_events(
+        &self,
+        claimed: &[claim::Claimed],
+    ) -> Result<Vec<LeasedDelivery>, StoreError> {
+        const CONTEXT: &str = "read the events of claimed deliveries";
+        if claimed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut conn = self.reader(CONTEXT).await?;
+        let events =
+            claim::events(&mut conn, claimed).await.map_err(|error| to_store(CONTEXT, error))?;
+        claimed
+            .iter()
+            .map(|delivery| {
+                let event =
+                    events.get(&delivery.event_id()).ok_or_else(|| StoreError::Foreign {
+                        what: format!("a delivery without its event, {}", delivery.event_id().0),
+                    })?;
+                Ok(delivery.with_event(Arc::clone(event)))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,12 @@
+//! The store's traits on PostgreSQL: writes are steps or go to the writers, queries run on the pool of readers.
+
+mod alerts;
+mod auth;
+mod delivery_queue;
+mod engine;
+mod history;
+mod jobs;
+mod maintenance;
+mod outbox;
+mod pipeline;
+mod statistics;

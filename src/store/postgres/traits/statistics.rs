@@ -1,0 +1,53 @@
+//! Statistics on PostgreSQL; the ledger is summed over the nodes.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::super::error::to_store;
+use super::super::{PostgresStore, ledger, statistics};
+use crate::domain::clock::Timestamp;
+use crate::domain::ledger::Ledger;
+use crate::store::{BacklogSample, Statistics, StatisticsQuery, StatisticsRow, StoreError};
+
+#[async_trait]
+impl Statistics for PostgresStore {
+    async fn ledger(&self) -> Result<Ledger, StoreError> {
+        const CONTEXT: &str = "read the ledger";
+        if let Some(last) = *self.last_ledger() {
+            return Ok(last);
+        }
+        let mut conn = self.reader(CONTEXT).await?;
+        ledger::read(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError> {
+        const CONTEXT: &str = "read statistics";
+        let mut conn = self.reader(CONTEXT).await?;
+        statistics::statistics(&mut conn, &query, statistics::By::Time)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn statistics_by_mapping(
+        &self,
+        query: StatisticsQuery,
+    ) -> Result<Vec<StatisticsRow>, StoreError> {
+        const CONTEXT: &str = "read statistics by mapping";
+        let mut conn = self.reader(CONTEXT).await?;
+        statistics::statistics(&mut conn, &query, statistics::By::Mapping)
+            .await
+            .map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn backlog(
+        &self,
+        span: Range<Timestamp>,
+        step: Duration,
+    ) -> Result<Vec<BacklogSample>, StoreError> {
+        const CONTEXT: &str = "read the backlog";
+        let mut conn = self.reader(CONTEXT).await?;
+        statistics::levels(&mut conn, span, step).await.map_err(|error| to_store(CONTEXT, error))
+    }
+}
