@@ -300,7 +300,7 @@ pub static SETTINGS: &[Setting] = &[
         "sqlite:// and a path, such as sqlite://postrider.db, or postgres://user:password@host:5432/name",
         DatabaseAddress::parse,
         DatabaseAddress::shown,
-        "The database: a SQLite file, or a PostgreSQL database for several nodes"
+        "The database: a SQLite file, or a PostgreSQL database, which one node may use for now"
     ),
     text!(
         token_file,

@@ -75,7 +75,7 @@ pub trait Engine: Send + Sync + 'static {
     fn duties(self: Arc<Self>) -> Vec<EngineDuty>;
 
     /// The last moment on record, which the node's service time continues from; none in a database that no
-    /// node has served, and in an engine whose database has a clock of its own.
+    /// node has served. An engine whose database has a clock of its own answers what that says now.
     async fn last_moment(&self) -> Result<Option<Moment>, StoreError>;
 
     /// Resolves, with the cause, once the database has failed such that only a restart can tell what

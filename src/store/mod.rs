@@ -32,6 +32,7 @@ mod row;
 mod scan_limits;
 pub mod sqlite;
 mod statistics;
+mod statistics_counts;
 mod stored_filter;
 mod test_sends;
 mod tokens;

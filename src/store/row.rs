@@ -156,6 +156,11 @@ impl<'a> Columns<'a> {
         self.take::<i64>().map(small)
     }
 
+    /// The next column as a small count, if it is not NULL.
+    pub(super) fn maybe_small(&mut self) -> Result<Option<u32>, SqlError> {
+        Ok(self.take::<Option<i64>>()?.map(small))
+    }
+
     /// The next column as a time.
     pub(super) fn at(&mut self) -> Result<Timestamp, SqlError> {
         self.take::<i64>().map(Timestamp::from_micros)

@@ -97,8 +97,8 @@ pub(crate) async fn a_backfill_makes_one_delivery_of_each_event_without_one(mut 
 pub(crate) async fn backfilled_deliveries_are_claimed_found_and_pruned_with_their_event(
     world: World,
 ) {
-    let (event_id, _) = world.accept("m-1", vec![world.leased(world.b)]).await;
-    world.deliver(DeliveryId(1), 1).await;
+    let (event_id, own) = world.accept("m-1", vec![world.leased(world.b)]).await;
+    world.deliver(own, 1).await;
     world.accept("m-2", vec![]).await;
     let job = create(&world, filter(&world)).await;
     step(&world, &job, 100).await;
@@ -108,7 +108,7 @@ pub(crate) async fn backfilled_deliveries_are_claimed_found_and_pruned_with_thei
         EventConditions { message_id: Some("m-1".to_owned()), ..EventConditions::default() };
     let query = DeliveryQuery { event, limit: 10, ..DeliveryQuery::default() };
     let found = world.store.deliveries(query).await.expect("listed").rows;
-    assert_eq!(found.iter().map(|it| it.delivery.id).collect::<Vec<_>>(), [made, DeliveryId(1)]);
+    assert_eq!(found.iter().map(|it| it.delivery.id).collect::<Vec<_>>(), [made, own]);
     let of_event = JobFilter { event_id: Some(event_id), ..JobFilter::default() };
     let counted = world.store.preview_job(JobAction::Discard, of_event, 10).await.expect("counted");
     assert_eq!(counted.matched, 1);

@@ -5,9 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use postrider::domain::clock::ManualClock;
+use postrider::store::Engine as _;
+use postrider::store::postgres::PostgresStore;
+use postrider::telemetry::metrics::Metrics;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 /// A database of its own; dropped with this.
@@ -18,16 +22,51 @@ pub(crate) struct Database {
 impl Database {
     /// An empty database.
     pub(crate) async fn new() -> Self {
+        Self::from_template("template1").await
+    }
+
+    /// A database with the schema: a copy of the one that the run's first such test made.
+    pub(crate) async fn migrated() -> Self {
+        const TEMPLATE: &str = "migrated";
+        // The server is started under the same lock.
+        port();
+        let lock = lock(&folder()).expect("the lock");
+        let found =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)");
+        let mut conn = PgConnection::connect(&url("postgres")).await.expect("the server");
+        let exists: bool = found.bind(TEMPLATE).fetch_one(&mut conn).await.expect("databases");
+        conn.close().await.expect("closed");
+        if !exists {
+            let made = Self::from_template("template1").await;
+            migrate(&made.url()).await;
+            let sql = format!("ALTER DATABASE {} RENAME TO {TEMPLATE}", made.name);
+            execute(&url("postgres"), &sql).await.expect("renamed");
+            std::mem::forget(made);
+        }
+        drop(lock);
+        Self::from_template(TEMPLATE).await
+    }
+
+    async fn from_template(template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("t{}_{number}", std::process::id());
-        execute(&url("postgres"), &format!("CREATE DATABASE {name}")).await.expect("a database");
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
+        execute(&url("postgres"), &sql).await.expect("a database");
         Self { name }
     }
 
     /// Its address.
     pub(crate) fn url(&self) -> String {
         url(&self.name)
+    }
+
+    /// The text that a query gives.
+    pub(crate) async fn text(&self, sql: &str) -> Option<String> {
+        let mut conn = PgConnection::connect(&self.url()).await.expect("the server");
+        let found = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut conn).await;
+        conn.close().await.expect("closed");
+        found.expect("a row")
     }
 
     /// Runs statements in it, behind the store's back.
@@ -69,17 +108,41 @@ pub(crate) fn port() -> u16 {
     *PORT.get_or_init(|| join().expect("PostgreSQL; tests/postgres/install installs it"))
 }
 
-/// Joins the run's server, or starts it.
-fn join() -> std::io::Result<u16> {
-    let (run, owner) = match std::env::var("NEXTEST_RUN_ID") {
+/// Brings the schema of a database up to date.
+async fn migrate(url: &str) {
+    let clock = Arc::new(ManualClock::new(crate::store::START));
+    let options =
+        postrider::store::postgres::OpenOptions::new(url, Arc::new(Metrics::new()), clock);
+    let store = PostgresStore::open(options).await.expect("a store");
+    store.close().await;
+}
+
+/// The run, and the process that it ends with.
+fn run_and_owner() -> (String, u32) {
+    match std::env::var("NEXTEST_RUN_ID") {
         Ok(id) => (id, std::os::unix::process::parent_id()),
         Err(_none) => (std::process::id().to_string(), std::process::id()),
-    };
-    let folder = std::env::temp_dir().join(format!("postrider-postgres-{run}"));
-    std::fs::create_dir_all(&folder)?;
+    }
+}
+
+/// The run's folder.
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("postrider-postgres-{}", run_and_owner().0))
+}
+
+/// Waits for the other tests of the run.
+fn lock(folder: &Path) -> std::io::Result<File> {
     let lock =
         OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))?;
     lock.lock()?;
+    Ok(lock)
+}
+
+/// Joins the run's server, or starts it.
+fn join() -> std::io::Result<u16> {
+    let (folder, (_, owner)) = (folder(), run_and_owner());
+    std::fs::create_dir_all(&folder)?;
+    let _lock = lock(&folder)?;
     let ready = folder.join("port");
     if !ready.exists() {
         let port = start(&folder, owner)?;

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use sqlx::postgres::PgConnection;
 
+use super::counts::Counts;
 use super::keys::KeyGenerator;
-use super::ledger::LedgerChange;
 use super::rows::NewRows;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, EventId};
+use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 use crate::store::message_key::{MessageKey, message_key};
 use crate::store::{Accepted, DeliveryIds, NewEvent};
@@ -29,17 +30,19 @@ pub(super) struct Arrival {
     event_id: i64,
     delivery_ids: Vec<i64>,
     new: NewEvent,
+    /// Whether it counts for its source's daily quota.
+    is_counted: bool,
 }
 
 impl Arrival {
     /// Gives the keys and hashes the message's, on the caller's thread.
-    pub(super) fn new(new: NewEvent, keys: &KeyGenerator) -> Self {
+    pub(super) fn new(new: NewEvent, keys: &KeyGenerator, is_counted: bool) -> Self {
         let event = &new.event;
         let key =
             event.rejection.is_none().then(|| message_key(event.source_id, &event.message_id));
         let event_id = keys.next();
         let delivery_ids = new.deliveries.iter().map(|_| keys.next()).collect();
-        Self { key, event_id, delivery_ids, new }
+        Self { key, event_id, delivery_ids, new, is_counted }
     }
 
     /// About how many bytes of the queue it takes.
@@ -75,7 +78,8 @@ pub(super) struct Written {
 pub(super) async fn accept(
     conn: &mut PgConnection,
     arrivals: &[&Arrival],
-    ledger: &mut LedgerChange,
+    now: ServiceTime,
+    counts: &mut Counts,
 ) -> Result<Written, Failure> {
     let admitted = admit(conn, arrivals).await?;
     let (mut events, mut pending, mut leased) =
@@ -83,17 +87,20 @@ pub(super) async fn accept(
     let mut written = Written { answers: Vec::with_capacity(arrivals.len()), event_id: None };
     for arrival in arrivals {
         if arrival.key.is_some() && !admitted.contains(&arrival.event_id) {
-            ledger.events_duplicate += 1;
+            counts.ledger.events_duplicate += 1;
             written.answers.push(Accepted::Duplicate);
             continue;
         }
         if arrival.new.event.rejection.is_some() {
-            ledger.events_rejected += 1;
+            counts.ledger.events_rejected += 1;
         } else {
-            ledger.events_accepted += 1;
+            counts.ledger.events_accepted += 1;
+        }
+        if arrival.is_counted {
+            counts.used(&arrival.new.event);
         }
         event_row(&mut events, arrival);
-        delivery_rows(&mut pending, &mut leased, arrival, ledger);
+        delivery_rows((&mut pending, &mut leased), arrival, now, counts);
         written.event_id.get_or_insert(arrival.event_id);
         written.answers.push(arrival.stored());
     }
@@ -140,14 +147,15 @@ fn event_row(rows: &mut NewRows, arrival: &Arrival) {
 }
 
 fn delivery_rows(
-    pending: &mut NewRows,
-    leased: &mut NewRows,
+    (pending, leased): (&mut NewRows, &mut NewRows),
     arrival: &Arrival,
-    ledger: &mut LedgerChange,
+    now: ServiceTime,
+    counts: &mut Counts,
 ) {
     let accepted_at = arrival.new.event.received_at.as_micros();
     for (delivery, id) in arrival.new.deliveries.iter().zip(&arrival.delivery_ids) {
-        ledger.accepted += 1;
+        counts.ledger.accepted += 1;
+        counts.statistics.accepted(delivery.mapping_id);
         let (rows, token) = match delivery.lease {
             Some(_) => (&mut *leased, 1),
             None => (&mut *pending, 0),
@@ -163,12 +171,12 @@ fn delivery_rows(
             .int(0);
         match delivery.lease {
             Some(lease) => {
-                ledger.leased += 1;
+                counts.ledger.leased += 1;
                 rows.int(lease.node_id.0).int(lease.expires_at.as_micros());
             }
             None => {
-                ledger.pending += 1;
-                rows.int(accepted_at);
+                counts.ledger.pending += 1;
+                rows.int(now.as_micros());
             }
         }
     }

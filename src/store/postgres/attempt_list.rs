@@ -24,7 +24,7 @@ pub(super) async fn list(
     let scan = Scan::ATTEMPTS;
     let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.recorded_from, until: query.recorded_until };
-    let range = KeyRange::of(span);
+    let range = KeyRange::of(conn, span).await?;
     let end = match query.delivery_id {
         Some(_) => None,
         None => scan.end_of_scan(conn, range, limits.events).await?,

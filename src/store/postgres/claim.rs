@@ -9,9 +9,10 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::tx::{Step, Tx, params};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, MappingId};
+use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 use crate::store::row::{self, Columns, EVENT_COLUMNS, int};
 use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
@@ -19,11 +20,12 @@ use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 /// A deadline from before the mapping was resumed is replaced by that of the resumed window, which starts
 /// with no tries.
 const CLAIM: &str = "WITH wanted AS MATERIALIZED (
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
-            AS w (mapping_id, most, expires_at, resumed_deadline_at)
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $8::bigint[])
+            AS w (mapping_id, most, expires_at, resumed_deadline_at, low)
      ), due AS MATERIALIZED (
         SELECT p.at FROM wanted AS w CROSS JOIN LATERAL
-            (SELECT ctid AS at FROM pending WHERE mapping_id = w.mapping_id AND due_at <= $5
+            (SELECT ctid AS at FROM pending
+             WHERE mapping_id = w.mapping_id AND due_at >= w.low AND due_at <= $5
              ORDER BY due_at, id LIMIT w.most FOR UPDATE SKIP LOCKED) AS p
      ), taken AS (
         DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT at FROM due)) RETURNING *
@@ -39,7 +41,7 @@ const CLAIM: &str = "WITH wanted AS MATERIALIZED (
         INSERT INTO dead (id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token,
             tried, last_outcome, last_status, settled_at, reason)
         SELECT id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token, tried,
-            last_outcome, last_status, $5, 'deadline' FROM claimed WHERE is_overdue
+            last_outcome, last_status, $7, 'deadline' FROM claimed WHERE is_overdue
      ), held AS (
         INSERT INTO leased (id, event_id, mapping_id, destination_id, accepted_at, deadline_at,
             token, tried, last_outcome, last_status, node_id, lease_expires_at)
@@ -47,26 +49,33 @@ const CLAIM: &str = "WITH wanted AS MATERIALIZED (
             last_outcome, last_status, $6, expires_at FROM claimed WHERE NOT is_overdue
      )
      SELECT is_overdue, id, event_id, mapping_id, token + 1, tried, accepted_at, deadline_at,
-        expires_at
+        expires_at, due_at
      FROM claimed ORDER BY due_at, id";
 
 /// For each given mapping, when its next pending delivery is due.
 const NEXT_DUE: &str = "SELECT w.mapping_id, n.due_at
-     FROM unnest($1::bigint[]) WITH ORDINALITY AS w (mapping_id, number) CROSS JOIN LATERAL
-        (SELECT due_at FROM pending WHERE mapping_id = w.mapping_id ORDER BY due_at LIMIT 1) AS n
+     FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS w (mapping_id, low, number)
+     CROSS JOIN LATERAL (SELECT due_at FROM pending
+        WHERE mapping_id = w.mapping_id AND due_at >= w.low ORDER BY due_at LIMIT 1) AS n
      ORDER BY w.number";
 
-/// Moves to `dead` what was tried and is past its deadline.
-const BURY: &str = "WITH picked AS MATERIALIZED (
-        SELECT ctid AS at FROM pending WHERE mapping_id = $1 AND tried > 0 AND deadline_at <= $2
-            AND deadline_at >= $3 LIMIT $4 FOR UPDATE SKIP LOCKED
+/// Moves to `dead` what was tried and is past its deadline, at most so many, whichever mappings they are of.
+const BURY: &str = "WITH wanted AS MATERIALIZED (
+        SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS w (mapping_id, resumed_deadline_at)
+     ), picked AS MATERIALIZED (
+        SELECT p.at FROM wanted AS w CROSS JOIN LATERAL
+            (SELECT ctid AS at FROM pending WHERE mapping_id = w.mapping_id AND tried > 0
+                AND deadline_at <= $3 AND deadline_at >= w.resumed_deadline_at
+             ORDER BY deadline_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS p
+        LIMIT $4
      ), taken AS (
         DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT at FROM picked)) RETURNING *
      )
      INSERT INTO dead (id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token,
         tried, last_outcome, last_status, settled_at, reason)
      SELECT id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token, tried,
-        last_outcome, last_status, $2, 'deadline' FROM taken";
+        last_outcome, last_status, $5, 'deadline' FROM taken
+     RETURNING mapping_id";
 
 /// A leased delivery, without its event.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +86,9 @@ pub(super) struct Claimed {
     token: u32,
     tried: u32,
     accepted_at: Timestamp,
-    deadline_at: Timestamp,
-    lease_expires_at: Timestamp,
+    deadline_at: ServiceTime,
+    lease_expires_at: ServiceTime,
+    due_at: ServiceTime,
 }
 
 impl Claimed {
@@ -90,8 +100,9 @@ impl Claimed {
             token: from.small()?,
             tried: from.small()?,
             accepted_at: from.at()?,
-            deadline_at: from.at()?,
-            lease_expires_at: from.at()?,
+            deadline_at: from.service_at()?,
+            lease_expires_at: from.service_at()?,
+            due_at: from.service_at()?,
         })
     }
 
@@ -125,8 +136,10 @@ impl Claimed {
 #[derive(Debug, Default)]
 pub(super) struct Leased {
     pub(super) deliveries: Vec<Claimed>,
-    pub(super) next_due: Vec<(MappingId, Timestamp)>,
+    pub(super) next_due: Vec<(MappingId, ServiceTime)>,
     pub(super) overdue: Vec<(MappingId, u64)>,
+    /// For each mapping, until when everything due was taken.
+    pub(super) ends: Vec<(MappingId, ServiceTime)>,
 }
 
 impl Leased {
@@ -137,7 +150,11 @@ impl Leased {
 
 /// Leases due deliveries for each mapping of the request.
 #[derive(Debug)]
-pub(super) struct ClaimDue(pub(super) ClaimRequest);
+pub(super) struct ClaimDue {
+    pub(super) request: ClaimRequest,
+    /// For each mapping of the request, the due time to begin at.
+    pub(super) low: Vec<i64>,
+}
 
 #[async_trait]
 impl Step for ClaimDue {
@@ -146,30 +163,34 @@ impl Step for ClaimDue {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Leased, Failure> {
         let mut leased = Leased::default();
-        let mut wants: Vec<ClaimWant> =
-            self.0.wants.iter().copied().filter(|want| want.limit > 0).collect();
+        let wants = self.request.wants.iter().copied().zip(self.low.iter().copied());
+        let mut wants: Vec<(ClaimWant, i64)> = wants.filter(|(want, _)| want.limit > 0).collect();
         // Those that died made no use of the limit: their mappings are looked at again.
         while !wants.is_empty() {
             let dead_before: Vec<u64> =
-                wants.iter().map(|want| leased.overdue_of(want.mapping_id)).collect();
+                wants.iter().map(|(want, _)| leased.overdue_of(want.mapping_id)).collect();
             self.take(tx, &wants, &mut leased).await?;
             wants = wants
                 .iter()
                 .zip(dead_before)
-                .filter_map(|(want, before)| {
+                .filter_map(|((want, low), before)| {
                     let died = leased.overdue_of(want.mapping_id) - before;
                     let limit = u32::try_from(died).unwrap_or(u32::MAX);
-                    (limit > 0).then_some(ClaimWant { limit, ..*want })
+                    (limit > 0).then_some((ClaimWant { limit, ..*want }, *low))
                 })
                 .collect();
         }
-        tx.ledger.leased += int(leased.deliveries.len() as u64);
-        tx.ledger.pending -= int(leased.deliveries.len() as u64);
+        tx.counts.ledger.leased += int(leased.deliveries.len() as u64);
+        tx.counts.ledger.pending -= int(leased.deliveries.len() as u64);
         let dead: u64 = leased.overdue.iter().map(|(_, count)| count).sum();
-        tx.ledger.pending -= int(dead);
-        tx.ledger.dead += int(dead);
-        let mappings: Vec<MappingId> = self.0.wants.iter().map(|want| want.mapping_id).collect();
-        leased.next_due = next_due(tx.conn, &mappings).await?;
+        tx.counts.ledger.pending -= int(dead);
+        tx.counts.ledger.dead += int(dead);
+        for (mapping_id, count) in &leased.overdue {
+            tx.counts.statistics.dead(*mapping_id, *count);
+        }
+        let mappings: Vec<MappingId> =
+            self.request.wants.iter().map(|want| want.mapping_id).collect();
+        leased.next_due = next_due(tx.conn, &mappings, &self.low).await?;
         Ok(leased)
     }
 }
@@ -178,26 +199,36 @@ impl ClaimDue {
     async fn take(
         &self,
         tx: &mut Tx<'_>,
-        wants: &[ClaimWant],
+        wants: &[(ClaimWant, i64)],
         leased: &mut Leased,
     ) -> Result<(), Failure> {
-        let now = self.0.now;
-        let column = |of: fn(&ClaimWant, Timestamp) -> i64| -> Vec<i64> {
-            wants.iter().map(|want| of(want, now)).collect()
+        let Moment { wall, service } = self.request.now;
+        let column = |of: fn(&ClaimWant, ServiceTime) -> i64| -> Vec<i64> {
+            wants.iter().map(|(want, _)| of(want, service)).collect()
         };
         let values = params![
             column(|want, _| want.mapping_id.0),
             column(|want, _| i64::from(want.limit)),
             column(|want, now| (now + want.lease).as_micros()),
             column(|want, _| want.resumed_deadline_at.as_micros()),
-            now.as_micros(),
-            self.0.node_id.0,
+            service.as_micros(),
+            self.request.node_id.0,
+            wall.as_micros(),
+            wants.iter().map(|(_, low)| *low).collect::<Vec<i64>>(),
         ];
         let read = |row: &PgRow| {
             let mut from = Columns::from(row, 0);
             Ok((from.take::<bool>()?, Claimed::read(&mut from)?))
         };
-        for (is_overdue, claimed) in tx.all(CLAIM, values, read).await? {
+        let taken = tx.all(CLAIM, values, read).await?;
+        leased.ends.extend(wants.iter().map(|(want, _)| {
+            let of_mapping = taken.iter().filter(|(_, it)| it.mapping_id == want.mapping_id);
+            let dues: Vec<ServiceTime> = of_mapping.map(|(_, it)| it.due_at).collect();
+            let is_cut = dues.len() >= usize::try_from(want.limit).unwrap_or(usize::MAX);
+            let end = dues.last().copied().filter(|_| is_cut).unwrap_or(service);
+            (want.mapping_id, end)
+        }));
+        for (is_overdue, claimed) in taken {
             if !is_overdue {
                 leased.deliveries.push(claimed);
                 continue;
@@ -212,15 +243,16 @@ impl ClaimDue {
     }
 }
 
-/// When the next delivery of each mapping is due.
+/// When the next delivery of each mapping is due, from these due times on.
 pub(super) async fn next_due(
     conn: &mut PgConnection,
     mappings: &[MappingId],
-) -> Result<Vec<(MappingId, Timestamp)>, sqlx::Error> {
+    low: &[i64],
+) -> Result<Vec<(MappingId, ServiceTime)>, sqlx::Error> {
     let ids: Vec<i64> = mappings.iter().map(|id| id.0).collect();
-    let rows = sqlx::query(NEXT_DUE).bind(ids).fetch_all(conn).await?;
+    let rows = sqlx::query(NEXT_DUE).bind(ids).bind(low).fetch_all(conn).await?;
     rows.iter()
-        .map(|row| Ok((MappingId(row.try_get(0)?), Timestamp::from_micros(row.try_get(1)?))))
+        .map(|row| Ok((MappingId(row.try_get(0)?), ServiceTime::from_micros(row.try_get(1)?))))
         .collect()
 }
 
@@ -246,18 +278,23 @@ impl Step for BuryOverdue {
     const CONTEXT: &'static str = "settle overdue deliveries";
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
-        let mut dead = 0;
-        for want in &self.0.wants {
-            let values = params![
-                want.mapping_id.0,
-                self.0.now.as_micros(),
-                want.resumed_deadline_at.as_micros(),
-                i64::from(want.limit),
-            ];
-            dead += tx.execute(BURY, values).await?;
-        }
-        tx.ledger.pending -= int(dead);
-        tx.ledger.dead += int(dead);
+        let ClaimRequest { now, wants, .. } = &self.0;
+        let mappings: Vec<i64> = wants.iter().map(|want| want.mapping_id.0).collect();
+        let resumed: Vec<i64> =
+            wants.iter().map(|want| want.resumed_deadline_at.as_micros()).collect();
+        let limit = wants.iter().map(|want| want.limit).max().unwrap_or(0);
+        let values = params![
+            mappings,
+            resumed,
+            now.service.as_micros(),
+            i64::from(limit),
+            now.wall.as_micros(),
+        ];
+        let ended = tx.all(BURY, values, |row| Ok(MappingId(row.try_get(0)?))).await?;
+        ended.iter().for_each(|mapping_id| tx.counts.statistics.dead(*mapping_id, 1));
+        let dead = ended.len() as u64;
+        tx.counts.ledger.pending -= int(dead);
+        tx.counts.ledger.dead += int(dead);
         Ok(dead)
     }
 }

@@ -152,6 +152,9 @@ impl Step for PutConnection {
         match &self.change.state {
             ConnectionState::Connected { tokens, expires_at } => {
                 self.connect(tx, tokens, *expires_at).await?;
+                if !connected {
+                    self.resume(tx).await?;
+                }
             }
             ConnectionState::Lost { fault } => disconnect(tx, id, fault).await?,
         }
@@ -199,6 +202,17 @@ impl PutConnection {
                 &tokens.sealed,
                 tokens.created_at.as_micros()
             ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Deliveries that were held until now get a fresh window.
+    async fn resume(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let now = tx.clock.service_now().as_micros();
+        tx.execute(
+            "UPDATE destinations SET resumed_at = $1 WHERE id = $2",
+            params![now, self.change.destination_id.0],
         )
         .await?;
         Ok(())

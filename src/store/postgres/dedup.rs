@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::Row as _;
 
 use super::tx::{Step, Tx, params};
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 
 /// Shared by those who admit keys, in the function `admit`.
@@ -19,7 +19,7 @@ const KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// Truncates expired slots; opens the next one once the open one had its turn and the next is empty.
 #[derive(Debug)]
 pub(super) struct Rotate {
-    pub(super) now: Timestamp,
+    pub(super) now: ServiceTime,
 }
 
 #[async_trait]

@@ -1,5 +1,7 @@
 //! Errors of PostgreSQL: what the caller of a step gets, and which errors the step is tried again after.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 use crate::store::StoreError;
 use crate::store::failure::{Failure, SqlError};
 
@@ -19,15 +21,18 @@ pub(super) fn is_retried(failure: &Failure) -> bool {
         Failure::Sql(SqlError::Sqlx(error)) => {
             sqlstate(error).is_some_and(|code| RETRIED.contains(&code.as_str()))
         }
-        Failure::Sql(SqlError::Rusqlite(_)) | Failure::Refused(_) => false,
+        Failure::Sql(SqlError::Rusqlite(_) | SqlError::Lost(_)) | Failure::Refused(_) => false,
     }
 }
 
-/// Whether the server refused a statement: the connection is sound.
+/// Whether the server refused a statement: the connection is sound. After a fatal error the server closes it.
 pub(super) fn is_of_statement(failure: &Failure) -> bool {
     match failure {
-        Failure::Sql(SqlError::Sqlx(error)) => error.as_database_error().is_some(),
-        Failure::Sql(SqlError::Rusqlite(_)) => false,
+        Failure::Sql(SqlError::Sqlx(error)) => error
+            .as_database_error()
+            .and_then(|it| it.try_downcast_ref::<PgDatabaseError>())
+            .is_some_and(|it| !matches!(it.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
+        Failure::Sql(SqlError::Rusqlite(_) | SqlError::Lost(_)) => false,
         Failure::Refused(_) => true,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::tx::{Step, Tx, params};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 use crate::store::row::Columns;
 use crate::store::{IdempotencyKey, IdempotencyState};
@@ -19,7 +20,7 @@ pub(super) struct Begin {
     pub(super) key: IdempotencyKey,
     pub(super) fingerprint: [u8; 32],
     pub(super) process: Timestamp,
-    pub(super) now: Timestamp,
+    pub(super) now: ServiceTime,
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
 
 use super::ledger;
-use crate::domain::clock::Timestamp;
+use crate::domain::service_time::ServiceTime;
 use crate::store::Finding;
 use crate::store::consistency::{self, CountedDeliveries};
 use crate::store::failure::Failure;
@@ -14,7 +14,7 @@ use crate::store::row::count;
 /// Every check, of one snapshot.
 pub(super) async fn check(
     conn: &mut PgConnection,
-    now: Timestamp,
+    now: ServiceTime,
 ) -> Result<Vec<Finding>, Failure> {
     let mut snapshot = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let findings = vec![
@@ -30,7 +30,10 @@ pub(super) async fn check(
     Ok(findings)
 }
 
-async fn count_deliveries(conn: &mut PgConnection) -> Result<CountedDeliveries, Failure> {
+/// Deliveries by state.
+pub(super) async fn count_deliveries(
+    conn: &mut PgConnection,
+) -> Result<CountedDeliveries, Failure> {
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM pending), (SELECT count(*) FROM leased),
             (SELECT count(*) FROM settled WHERE state = 'delivered'), (SELECT count(*) FROM dead),
@@ -103,7 +106,7 @@ async fn orphans(conn: &mut PgConnection) -> Result<Finding, Failure> {
 }
 
 /// An overdue lease means that the lease reaper is not running.
-async fn leases(conn: &mut PgConnection, now: Timestamp) -> Result<Finding, Failure> {
+async fn leases(conn: &mut PgConnection, now: ServiceTime) -> Result<Finding, Failure> {
     const OVERDUE_US: i64 = 5 * 60 * 1_000_000;
     let row =
         sqlx::query("SELECT count(*), count(*) FILTER (WHERE lease_expires_at < $1) FROM leased")

@@ -11,9 +11,10 @@ use super::rows::text;
 use super::tx::{Step, Tx, params};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::id::{JobId, MappingId, Noun, PublicId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
+use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 use crate::store::row::{self, Columns, count, foreign, from_json, int, small, to_json};
 use crate::store::stored_filter::StoredFilter;
@@ -27,8 +28,8 @@ const SCANS: u32 = 25;
 #[derive(Debug)]
 pub(super) struct StoredJob {
     pub(super) job: Job,
-    upper_id: i64,
-    cursor: i64,
+    pub(super) upper_id: i64,
+    pub(super) cursor: i64,
 }
 
 const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, state, matched, more, done, \
@@ -58,7 +59,7 @@ fn read_job(row: &PgRow) -> Result<StoredJob, Failure> {
 }
 
 /// One job, in a step that may change it.
-async fn read_in(tx: &mut Tx<'_>, id: JobId) -> Result<Option<StoredJob>, Failure> {
+pub(super) async fn read_in(tx: &mut Tx<'_>, id: JobId) -> Result<Option<StoredJob>, Failure> {
     let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1 FOR UPDATE");
     tx.first(AssertSqlSafe(sql), params![id.0], read_job).await
 }
@@ -117,6 +118,7 @@ const fn creation(action: JobAction) -> Action {
     match action {
         JobAction::Redrive => Action::Redrive,
         JobAction::Discard => Action::Discard,
+        JobAction::Backfill => Action::Backfill,
     }
 }
 
@@ -197,7 +199,7 @@ impl Step for Create {
 #[derive(Debug)]
 pub(super) struct Advance {
     pub(super) selected: Selected,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 /// What a step acts on.
@@ -255,18 +257,20 @@ impl Step for Advance {
         }
         let deliveries = &self.selected.deliveries;
         let mut due = match stored.job.spec.action {
-            JobAction::Redrive => redrive(tx, deliveries, self.now, &mut stored.job.done).await?,
-            JobAction::Discard => discard(tx, deliveries, self.now, &mut stored.job.done).await?,
+            JobAction::Redrive => {
+                redrive(tx, deliveries, self.now.service, &mut stored.job.done).await?
+            }
+            JobAction::Discard => {
+                discard(tx, deliveries, self.now.wall, &mut stored.job.done).await?
+            }
+            // It selects no deliveries: `backfill.rs`.
+            JobAction::Backfill => Vec::new(),
         };
         stored.cursor = self.selected.cursor;
         if self.selected.is_last {
-            stored.job.state = JobState::Done;
-            stored.job.finished_at = Some(self.now);
-        }
-        save(tx, &stored).await?;
-        if stored.job.state == JobState::Done {
-            let act = Act::of_the_service("jobs", self.now);
-            append_audit(tx, &act, Action::FinishJob, &stored.job).await?;
+            finish(tx, &mut stored, self.now.wall).await?;
+        } else {
+            save(tx, &stored).await?;
         }
         due.sort_unstable();
         due.dedup();
@@ -274,7 +278,21 @@ impl Step for Advance {
     }
 }
 
-async fn save(tx: &mut Tx<'_>, stored: &StoredJob) -> Result<(), Failure> {
+/// Ends a job that has processed all that it selected.
+pub(super) async fn finish(
+    tx: &mut Tx<'_>,
+    stored: &mut StoredJob,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    stored.job.state = JobState::Done;
+    stored.job.finished_at = Some(now);
+    save(tx, stored).await?;
+    let act = Act::of_the_service("jobs", now);
+    append_audit(tx, &act, Action::FinishJob, &stored.job).await
+}
+
+/// Writes a job's progress.
+pub(super) async fn save(tx: &mut Tx<'_>, stored: &StoredJob) -> Result<(), Failure> {
     tx.execute(
         "UPDATE jobs SET state = $1, done = $2, cursor = $3, finished_at = $4 WHERE id = $5",
         params![
@@ -335,15 +353,15 @@ const DISCARD: &str = "WITH dying AS MATERIALIZED (
 async fn redrive(
     tx: &mut Tx<'_>,
     selected: &[i64],
-    now: Timestamp,
+    now: ServiceTime,
     done: &mut u64,
 ) -> Result<Vec<MappingId>, Failure> {
     let due = tx
         .all(REDRIVE, params![selected, now.as_micros()], |row| Ok(MappingId(row.try_get(0)?)))
         .await?;
     *done += due.len() as u64;
-    tx.ledger.dead -= int(due.len() as u64);
-    tx.ledger.pending += int(due.len() as u64);
+    tx.counts.ledger.dead -= int(due.len() as u64);
+    tx.counts.ledger.pending += int(due.len() as u64);
     Ok(due)
 }
 
@@ -360,9 +378,9 @@ async fn discard(
         })
         .await?;
     *done += count(pending + dead);
-    tx.ledger.pending -= pending;
-    tx.ledger.dead -= dead;
-    tx.ledger.discarded += pending + dead;
+    tx.counts.ledger.pending -= pending;
+    tx.counts.ledger.dead -= dead;
+    tx.counts.ledger.discarded += pending + dead;
     Ok(Vec::new())
 }
 

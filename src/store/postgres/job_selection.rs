@@ -6,7 +6,7 @@ use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{Conditions, push_conditions, push_event};
 use super::keyset::{KeyRange, Span};
-use super::scan::{candidates, range_of};
+use super::scan::{candidates, push_of_event};
 use crate::domain::delivery::State;
 use crate::domain::job::{JobAction, JobFilter};
 use crate::store::row::{DELIVERY_COLUMNS, count};
@@ -39,14 +39,11 @@ impl<'a> Selection<'a> {
     ) -> Result<Self, sqlx::Error> {
         let state = match action {
             JobAction::Redrive => Some(State::Dead),
-            JobAction::Discard => filter.state,
+            JobAction::Discard | JobAction::Backfill => filter.state,
         };
         let rows = candidates((state, filter.reason));
         let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
-        let mut range = KeyRange::of(span);
-        if let Some(event_id) = filter.event_id {
-            range = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
-        }
+        let range = KeyRange::of(conn, span).await?;
         let (after, upto) = (after.max(range.floor - 1), upto.min(range.before - 1));
         Ok(Self { action, filter, rows, after, upto })
     }
@@ -114,6 +111,8 @@ impl<'a> Selection<'a> {
         sql.push(match self.action {
             JobAction::Redrive => "d.state = 'dead'",
             JobAction::Discard => "d.state IN ('pending', 'dead')",
+            // It selects events: `backfill.rs`.
+            JobAction::Backfill => "FALSE",
         });
         let filter = self.filter;
         if let Some(state) = filter.state {
@@ -121,13 +120,11 @@ impl<'a> Selection<'a> {
         }
         push_conditions(sql, &Conditions::of_filter(filter));
         push_event(sql, &filter.event);
-        if let Some(id) = filter.event_id {
-            sql.push(" AND d.event_id = ").push_bind(id.0);
-        }
     }
 
     fn push_range(&self, sql: &mut QueryBuilder<Postgres>) {
         sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
+        push_of_event(sql, self.filter.event_id);
         if !self.filter.delivery_ids.is_empty() {
             let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();
             sql.push(" AND id = ANY (").push_bind(ids).push(")");

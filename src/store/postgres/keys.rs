@@ -1,9 +1,10 @@
-//! Keys of events, deliveries and attempts: (ms since 2025) << 22 | slot << 12 | number. Unique without asking
-//! the database: no two live nodes have the same slot.
+//! Keys of events, deliveries and attempts: (ms of service time since 2025) << 22 | slot << 12 | number. Unique
+//! without asking the database: no two live nodes have the same slot.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Clock;
+use crate::domain::service_time::ServiceTime;
 
 /// 2025-01-01T00:00:00Z.
 const EPOCH_MS: i64 = 1_735_689_600_000;
@@ -15,18 +16,18 @@ const LAST_NUMBER: i64 = (1 << SLOT_SHIFT) - 1;
 pub(super) const SLOTS: i64 = 1 << (TIME_SHIFT - SLOT_SHIFT);
 
 /// The first key of a time; keys of earlier times are below it.
-pub(super) const fn first_key_at(at: Timestamp) -> i64 {
+pub(super) const fn first_key_at(at: ServiceTime) -> i64 {
     let ms = at.as_micros().div_euclid(1_000) - EPOCH_MS;
     if ms < 0 { 0 } else { ms << TIME_SHIFT }
 }
 
 /// When a key was given.
 #[cfg(test)]
-pub(super) const fn time_of(key: i64) -> Timestamp {
-    Timestamp::from_micros(((key >> TIME_SHIFT) + EPOCH_MS) * 1_000)
+pub(super) const fn time_of(key: i64) -> ServiceTime {
+    ServiceTime::from_micros(((key >> TIME_SHIFT) + EPOCH_MS) * 1_000)
 }
 
-/// Gives keys to one node. They rise, also when the clock goes back.
+/// Gives keys to one node. They rise.
 pub(super) struct KeyGenerator {
     clock: Arc<dyn Clock>,
     slot: i64,
@@ -45,7 +46,7 @@ impl KeyGenerator {
 
     /// The next key.
     pub(super) fn next(&self) -> i64 {
-        let now = first_key_at(self.clock.now()) >> TIME_SHIFT;
+        let now = first_key_at(self.clock.service_now()) >> TIME_SHIFT;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = match *last {
             (ms, _) if now > ms => (now, 0),
@@ -62,7 +63,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::clock::ManualClock;
+    use crate::domain::clock::{ManualClock, Timestamp};
 
     const START: Timestamp = Timestamp::from_micros(1_780_000_000_000_000);
 
@@ -77,7 +78,7 @@ mod tests {
         all.extend((0..10_000).map(|_| two.next()));
         assert_eq!(all.len(), 20_000);
         clock.advance(Duration::from_secs(60));
-        assert_eq!(time_of(one.next()), clock.now());
+        assert_eq!(time_of(one.next()), clock.service_now());
         assert!(one.next() > *all.iter().next_back().expect("a key"));
     }
 
@@ -87,7 +88,10 @@ mod tests {
         let keys = KeyGenerator::new(clock.clone(), 7);
         let before = keys.next();
         clock.advance(Duration::from_millis(1));
-        assert!(before < first_key_at(clock.now()) && first_key_at(clock.now()) <= keys.next());
-        assert_eq!(first_key_at(Timestamp::from_micros(0)), 0);
+        assert!(
+            before < first_key_at(clock.service_now())
+                && first_key_at(clock.service_now()) <= keys.next()
+        );
+        assert_eq!(first_key_at(ServiceTime::from_micros(0)), 0);
     }
 }

@@ -1,5 +1,5 @@
 //! Keyset pagination: scans of a table from its newest key down, and how many rows one query scans. Keys carry
-//! the time at which they were given, so that a time bounds a range of keys.
+//! the service time at which they were given, so that a time bounds a range of keys.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::keys::first_key_at;
+use super::service_time;
 use crate::domain::clock::Timestamp;
 
 /// How far the order of keys may differ from the order of times: concurrent requests and clock
@@ -29,21 +30,16 @@ pub(super) struct KeyRange {
 }
 
 impl KeyRange {
-    /// The empty range.
-    pub(super) const NONE: Self = Self { floor: 0, before: 0 };
-
     /// The keys of all rows of the span.
-    pub(super) fn of(span: Span) -> Self {
-        let until = span.until.map_or(i64::MAX, |at| first_key_at(at + SLACK));
-        Self {
-            floor: span.from.map_or(0, |at| first_key_at(at - SLACK)),
-            before: span.before.unwrap_or(i64::MAX).min(until),
+    pub(super) async fn of(conn: &mut PgConnection, span: Span) -> Result<Self, sqlx::Error> {
+        let before = span.before.unwrap_or(i64::MAX);
+        if span.from.is_none() && span.until.is_none() {
+            return Ok(Self { floor: 0, before });
         }
-    }
-
-    /// The intersection with another range.
-    pub(super) fn within(self, other: Self) -> Self {
-        Self { floor: self.floor.max(other.floor), before: self.before.min(other.before) }
+        let offsets = service_time::of_wall(conn, SLACK).await?;
+        let until = span.until.map_or(i64::MAX, |at| first_key_at(offsets.latest(at)));
+        let floor = span.from.map_or(0, |at| first_key_at(offsets.earliest(at)));
+        Ok(Self { floor, before: before.min(until) })
     }
 }
 

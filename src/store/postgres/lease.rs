@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::tx::{Step, Tx, params};
-use crate::domain::clock::Timestamp;
 use crate::domain::id::{DeliveryId, MappingId, NodeId};
+use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 use crate::store::row::{Columns, int};
 use crate::store::{ExpiredLease, LeaseRef};
@@ -48,7 +48,7 @@ fn columns(leases: &[LeaseRef]) -> (Vec<i64>, Vec<i64>) {
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) leases: Vec<LeaseRef>,
-    pub(super) due_at: Timestamp,
+    pub(super) due_at: ServiceTime,
 }
 
 #[async_trait]
@@ -59,8 +59,8 @@ impl Step for Release {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
         let (ids, tokens) = columns(&self.leases);
         let released = tx.execute(RELEASE, params![ids, tokens, self.due_at.as_micros()]).await?;
-        tx.ledger.leased -= int(released);
-        tx.ledger.pending += int(released);
+        tx.counts.ledger.leased -= int(released);
+        tx.counts.ledger.pending += int(released);
         Ok(released)
     }
 }
@@ -69,7 +69,7 @@ impl Step for Release {
 #[derive(Debug)]
 pub(super) struct Extend {
     pub(super) leases: Vec<LeaseRef>,
-    pub(super) until: Timestamp,
+    pub(super) until: ServiceTime,
 }
 
 #[async_trait]
@@ -87,7 +87,7 @@ impl Step for Extend {
 /// Leases past their expiry, and those of nodes that ended; oldest expiry first.
 pub(super) async fn expired(
     conn: &mut PgConnection,
-    now: Timestamp,
+    now: ServiceTime,
     limit: u32,
 ) -> Result<Vec<ExpiredLease>, Failure> {
     let rows =
@@ -102,33 +102,9 @@ fn read_expired(row: &PgRow) -> Result<ExpiredLease, Failure> {
         mapping_id: MappingId(from.take()?),
         token: from.small()?,
         node_id: NodeId(from.take()?),
-        expires_at: from.at()?,
+        expires_at: from.service_at()?,
         tried: from.small()?,
         unknown: from.small()?,
-        deadline_at: from.at()?,
+        deadline_at: from.service_at()?,
     })
-}
-
-/// Shifts the schedule by a step of the node's clock.
-#[derive(Debug)]
-pub(super) struct Shift {
-    pub(super) micros: i64,
-}
-
-#[async_trait]
-impl Step for Shift {
-    type Answer = ();
-    const CONTEXT: &'static str = "shift the schedule";
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        for sql in [
-            "UPDATE pending SET due_at = due_at + $1, deadline_at = deadline_at + $1",
-            "UPDATE leased
-             SET lease_expires_at = lease_expires_at + $1, deadline_at = deadline_at + $1",
-            "UPDATE dedup_slots SET opened_at = opened_at + $1, closed_at = closed_at + $1",
-        ] {
-            tx.execute(sql, params![self.micros]).await?;
-        }
-        Ok(())
-    }
 }

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use crate::domain::ledger::Ledger;
-use crate::store::row::read_ledger;
+use crate::store::row::{int, read_ledger};
 
 /// What a transaction adds to each counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,17 @@ impl LedgerChange {
             self.dead_pruned,
             self.discarded_pruned,
         ]
+    }
+
+    /// The change from one ledger to another.
+    pub(super) fn correct(&mut self, before: &Ledger, after: &Ledger) {
+        let change = |of: fn(&Ledger) -> u64| int(of(after)) - int(of(before));
+        self.accepted += change(|it| it.accepted);
+        self.pending += change(|it| it.pending);
+        self.leased += change(|it| it.leased);
+        self.delivered += change(|it| it.delivered);
+        self.dead += change(|it| it.dead);
+        self.discarded += change(|it| it.discarded);
     }
 
     /// Adds it to the row `id`. Comes last before COMMIT: others of the row wait for it.

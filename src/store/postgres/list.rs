@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::keyset::{KeyRange, Scan, Span};
-use super::scan::{candidates, range_of, scan_deliveries, scan_events};
+use super::scan::{candidates, read_deliveries, scan_deliveries, scan_events};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{DeliveryId, EventId};
@@ -33,7 +33,7 @@ pub(super) async fn events(
     let scan = if query.rejected { Scan::REJECTED } else { Scan::EVENTS };
     let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
-    let range = KeyRange::of(span);
+    let range = KeyRange::of(conn, span).await?;
     scan_events(conn, query, scan, range, limits).await
 }
 
@@ -59,9 +59,11 @@ pub(super) async fn deliveries(
     let scan = Scan::deliveries(candidates((query.state, query.reason)));
     let before = query.before.map(|cursor| cursor.key);
     let span = Span { before, from: query.accepted_from, until: query.accepted_until };
-    let mut range = KeyRange::of(span);
-    if let Some(event_id) = query.event_id {
-        range = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));
+    let range = KeyRange::of(conn, span).await?;
+    if query.event_id.is_some() {
+        // They are found by their keys, which their event has: nothing is scanned.
+        let rows = read_deliveries(conn, query, scan, range).await?;
+        return Ok(Listed { rows, looked_to: None });
     }
     scan_deliveries(conn, query, scan, range, limits).await
 }

@@ -7,19 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
+use tokio::sync::watch;
 
 use super::StoreError;
 use crate::domain::clock::Clock;
 use crate::domain::ledger::Ledger;
+use crate::domain::service_time::ServiceTime;
+use crate::telemetry::metrics::Metrics;
 
 mod accept;
 mod alert;
 mod attempt_list;
 mod audit;
+mod backfill;
 mod claim;
 mod conditions;
-
+mod counts;
 mod credential;
+mod day_drop;
 mod dead_letters;
 mod dedup;
 mod error;
@@ -32,9 +37,11 @@ mod keyset;
 mod lease;
 mod ledger;
 mod list;
+mod low_water;
 mod node;
 mod open;
 mod partition;
+mod pause;
 mod pipeline;
 mod pipeline_audit;
 mod pipeline_change;
@@ -42,8 +49,10 @@ mod pipeline_rename;
 mod prune;
 mod record;
 mod removed;
+mod repair;
 mod rows;
 mod scan;
+mod service_time;
 mod siblings;
 mod statistics;
 mod test_send;
@@ -56,9 +65,10 @@ pub use crate::store::scan_limits::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
 
 use crate::store::failure::Failure;
+use counts::Counts;
 use error::{is_retried, to_store};
 use keys::KeyGenerator;
-use ledger::LedgerChange;
+use low_water::LowWater;
 use open::Target;
 use tx::{Step, Tx};
 use writer::Queue;
@@ -74,6 +84,8 @@ pub struct PostgresStore {
     shared: Arc<Shared>,
     queue: Queue,
     scan_limits: ScanLimits,
+    large_day: u32,
+    low_water: LowWater,
     /// Where retention's sweep is.
     pruned_to: AtomicI64,
     /// The ledger when the store was closed.
@@ -86,6 +98,9 @@ struct Shared {
     workers: PgPool,
     keys: KeyGenerator,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// Whether another node has ended this one.
+    ended: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -106,11 +121,15 @@ impl Shared {
 
     async fn run_once<S: Step>(&self, step: &S) -> Result<S::Answer, Failure> {
         let mut transaction = self.workers.begin().await?;
-        let mut tx =
-            Tx { conn: &mut transaction, ledger: LedgerChange::default(), keys: &self.keys };
+        let mut tx = Tx {
+            conn: &mut transaction,
+            counts: Counts::default(),
+            keys: &self.keys,
+            clock: &*self.clock,
+        };
         let answer = step.run(&mut tx).await?;
-        let change = tx.ledger;
-        change.write(&mut transaction, self.ledger_row(7)).await?;
+        let counts = tx.counts;
+        counts.write(&mut transaction, self.ledger_row(7), self.clock.now()).await?;
         transaction.commit().await?;
         Ok(answer)
     }
@@ -129,19 +148,20 @@ impl PostgresStore {
             workers: target.workers(WORKERS),
             keys: KeyGenerator::new(Arc::clone(&options.clock), slot),
             clock: Arc::clone(&options.clock),
+            metrics: Arc::clone(&options.metrics),
+            ended: watch::Sender::new(false),
         });
         let queue = Queue::start(&Arc::new(target), &shared, &options);
         let store = Self {
             shared,
             queue,
             scan_limits: options.scan_limits,
+            large_day: options.large_day,
+            low_water: LowWater::default(),
             pruned_to: AtomicI64::new(0),
             last_ledger: Mutex::new(None),
         };
-        // Without them rows go to the default partitions.
-        if let Err(error) = store.make_partitions().await {
-            tracing::warn!(%error, "partitions are missing");
-        }
+        store.prepare_partitions(store.shared.clock.service_now()).await;
         Ok(store)
     }
 
@@ -160,13 +180,15 @@ impl PostgresStore {
         }
     }
 
-    async fn make_partitions(&self) -> Result<(), StoreError> {
-        for day in partition::days(self.shared.clock.now()) {
-            for table in partition::TABLES {
-                self.step(partition::MakeDay { table, day }).await?;
-            }
+    /// Makes partitions where they are missing. Without them rows go to the default partitions.
+    async fn prepare_partitions(&self, now: ServiceTime) {
+        if let Err(error) = self.make_partitions(now).await {
+            tracing::warn!(%error, "partitions are missing");
         }
-        Ok(())
+    }
+
+    async fn make_partitions(&self, now: ServiceTime) -> Result<(), StoreError> {
+        self.step(partition::MakePartitions { now }).await
     }
 
     fn pruned_to(&self) -> i64 {

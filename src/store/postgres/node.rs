@@ -1,13 +1,17 @@
 //! Nodes: incarnations of processes, their slots and heartbeats.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::keys::SLOTS;
+use super::service_time;
 use super::tx::{Step, Tx, params};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::id::NodeId;
+use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 
 /// A slot that no live node has. Slots are given in turn, so that one is used again late.
@@ -31,7 +35,7 @@ pub(super) async fn free_slot(conn: &mut PgConnection) -> Result<Option<i64>, sq
 #[derive(Debug)]
 pub(super) struct RegisterNode {
     pub(super) name: String,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 #[async_trait]
@@ -45,20 +49,26 @@ impl Step for RegisterNode {
         let id = tx
             .one(
                 "INSERT INTO nodes (name, slot, started_at, last_seen_at)
-                 VALUES ($1, $2, $3, $3) RETURNING id",
-                params![self.name.as_str(), slot, self.now.as_micros()],
+                 VALUES ($1, $2, $3, $4) RETURNING id",
+                params![
+                    self.name.as_str(),
+                    slot,
+                    self.now.wall.as_micros(),
+                    self.now.service.as_micros(),
+                ],
                 |row| Ok(row.try_get(0)?),
             )
             .await?;
+        service_time::note(tx, self.now).await?;
         Ok(NodeId(id))
     }
 }
 
-async fn end(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Failure> {
+async fn end(tx: &mut Tx<'_>, now: Moment) -> Result<(), Failure> {
     let slot = tx.keys.slot();
     tx.execute(
         "UPDATE nodes SET ended_at = $1 WHERE slot = $2 AND ended_at IS NULL",
-        params![now.as_micros(), slot],
+        params![now.service.as_micros(), slot],
     )
     .await?;
     Ok(())
@@ -67,7 +77,7 @@ async fn end(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), Failure> {
 /// Ends this process's node: others take over its leases at once.
 #[derive(Debug)]
 pub(super) struct EndNode {
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 #[async_trait]
@@ -84,30 +94,49 @@ impl Step for EndNode {
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     pub(super) node_id: NodeId,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
 }
 
 #[async_trait]
 impl Step for Heartbeat {
-    type Answer = ();
+    /// Whether the node has not ended.
+    type Answer = bool;
     const CONTEXT: &'static str = "record a heartbeat";
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        tx.execute(
-            "UPDATE nodes SET last_seen_at = greatest(last_seen_at, $1)
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Failure> {
+        let recorded = tx
+            .execute(
+                "UPDATE nodes SET last_seen_at = greatest(last_seen_at, $1)
              WHERE id = $2 AND ended_at IS NULL",
-            params![self.now.as_micros(), self.node_id.0],
-        )
-        .await?;
-        Ok(())
+                params![self.now.service.as_micros(), self.node_id.0],
+            )
+            .await?;
+        service_time::note(tx, self.now).await?;
+        Ok(recorded > 0)
     }
 }
 
-/// The newest heartbeat of any node.
-pub(super) async fn last_seen_at(
-    conn: &mut PgConnection,
-) -> Result<Option<Timestamp>, sqlx::Error> {
-    let newest: Option<i64> =
-        sqlx::query_scalar("SELECT max(last_seen_at) FROM nodes").fetch_one(conn).await?;
-    Ok(newest.map(Timestamp::from_micros))
+/// How long after its last heartbeat a node has ended: its leases are longer.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Ends the other nodes that are silent: their leases are expired at once, and what they still write under the
+/// ended key is too.
+#[derive(Debug)]
+pub(super) struct EndSilent {
+    pub(super) now: ServiceTime,
+}
+
+#[async_trait]
+impl Step for EndSilent {
+    type Answer = u64;
+    const CONTEXT: &'static str = "end silent nodes";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Failure> {
+        let slot = tx.keys.slot();
+        tx.execute(
+            "UPDATE nodes SET ended_at = $1 WHERE ended_at IS NULL AND last_seen_at < $2 AND slot <> $3",
+            params![self.now.as_micros(), (self.now - SILENCE).as_micros(), slot],
+        )
+        .await
+    }
 }

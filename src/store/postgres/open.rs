@@ -34,6 +34,9 @@ pub struct OpenOptions {
     pub clock: Arc<dyn Clock>,
     /// How many rows one query of a list scans.
     pub scan_limits: ScanLimits,
+    /// A day with more events is dropped as a whole when all of it is past retention; a smaller one is pruned event
+    /// by event.
+    pub large_day: u32,
     /// Connections for queries.
     pub readers: u32,
     /// Connections that accept and record.
@@ -53,6 +56,7 @@ impl OpenOptions {
             metrics,
             clock,
             scan_limits: ScanLimits::default(),
+            large_day: 10_000,
             readers: 4,
             writers: 2,
             max_queued_events: 65_536,

@@ -4,11 +4,11 @@
 use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::credential;
+use super::{credential, pause};
 use crate::domain::destination::Destination;
 use crate::domain::id::{DestinationId, EventId, MappingId, RevisionId, SourceId};
 use crate::domain::mapping::{Mapping, MappingRevision};
-use crate::domain::source::Source;
+use crate::domain::source::{Source, SourceLimits};
 use crate::store::failure::Failure;
 use crate::store::row::{Columns, from_json};
 use crate::store::{Pipeline, Routing, SharedSecret, WriteKey};
@@ -20,7 +20,7 @@ pub(super) async fn read(conn: &mut PgConnection) -> Result<Pipeline, Failure> {
         sqlx::query_scalar("SELECT version FROM pipeline").fetch_one(&mut *snapshot).await?;
     let sources = rows(
         &mut snapshot,
-        "SELECT id, name, enabled, created_at FROM sources
+        "SELECT id, name, enabled, limits, created_at FROM sources
          WHERE removed_at IS NULL ORDER BY name",
         source,
     )
@@ -62,6 +62,8 @@ pub(super) async fn read(conn: &mut PgConnection) -> Result<Pipeline, Failure> {
     let credentials = rows(&mut snapshot, credential::SELECT, credential::credential).await?;
     let connections =
         rows(&mut snapshot, credential::SELECT_CONNECTIONS, credential::connection).await?;
+    let pauses = rows(&mut snapshot, pause::SELECT, pause::pause).await?;
+    let receiver_waits = rows(&mut snapshot, pause::SELECT_WAITS, pause::receiver_wait).await?;
     snapshot.rollback().await?;
     Ok(Pipeline {
         version,
@@ -72,6 +74,8 @@ pub(super) async fn read(conn: &mut PgConnection) -> Result<Pipeline, Failure> {
         mappings,
         credentials,
         connections,
+        pauses,
+        receiver_waits,
     })
 }
 
@@ -139,6 +143,10 @@ fn source(row: &PgRow) -> Result<Source, Failure> {
         id: SourceId(from.take()?),
         name: from.take()?,
         enabled: from.take()?,
+        limits: match from.take::<Option<String>>()? {
+            Some(limits) => from_json("a source's limits", &limits)?,
+            None => SourceLimits::default(),
+        },
         created_at: from.at()?,
     })
 }
@@ -164,7 +172,7 @@ fn destination(row: &PgRow) -> Result<Destination, Failure> {
         source_id: SourceId(from.take()?),
         name: from.take()?,
         enabled: from.take()?,
-        resumed_at: from.at()?,
+        resumed_at: from.service_at()?,
         settings: from_json("destination settings", from.text()?)?,
         created_at: from.at()?,
     })
@@ -177,7 +185,7 @@ fn mapping(row: &PgRow) -> Result<Mapping, Failure> {
         destination_id: DestinationId(from.take()?),
         name: from.take()?,
         enabled: from.take()?,
-        resumed_at: from.at()?,
+        resumed_at: from.service_at()?,
         created_at: from.at()?,
         revision: revision(&mut from)?,
     })

@@ -29,6 +29,7 @@ impl Subject {
             | PipelineChange::RenameDestination { .. }
             | PipelineChange::RenameMapping { .. } => return None,
             PipelineChange::PutSource { source, .. }
+            | PipelineChange::PutSourceLimits { source, .. }
             | PipelineChange::PutWriteKey { source, .. }
             | PipelineChange::RemoveSource { source } => Self::Source(source.clone()),
             PipelineChange::PutDestination { source, destination, .. }
@@ -71,7 +72,7 @@ impl Subject {
 }
 
 const SOURCE: &str = "
-    SELECT json_build_object('enabled', s.enabled,
+    SELECT json_build_object('enabled', s.enabled, 'limits', s.limits::json,
         'write_key', (SELECT json_build_object('set_at', created_at,
             'mark', substr(encode(sealed_id, 'hex'), 1, 8)) FROM write_keys WHERE source_id = s.id))::text
     FROM sources AS s

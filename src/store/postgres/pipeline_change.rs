@@ -6,10 +6,11 @@ use super::pipeline_audit::Before;
 use super::pipeline_rename;
 use super::tx::{Step, Tx, params};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
+use crate::domain::source::SourceLimits;
 use crate::store::failure::Failure;
 use crate::store::row::{Columns, from_json, to_json};
 use crate::store::{PipelineChange, StoreError};
@@ -77,6 +78,9 @@ impl Applying<'_> {
         match change {
             PipelineChange::PutSource { source, enabled } => {
                 self.put_source(tx, source, *enabled).await
+            }
+            PipelineChange::PutSourceLimits { source, limits } => {
+                put_source_limits(tx, source, limits).await
             }
             // Done before.
             PipelineChange::RenameSource { .. }
@@ -167,7 +171,7 @@ impl Applying<'_> {
     ) -> Result<(), Failure> {
         let auth = &settings.auth;
         let settings = to_json(settings)?;
-        let now = self.act.at.as_micros();
+        let (now, resumed_at) = (self.act.at.as_micros(), tx.clock.service_now().as_micros());
         let found: Option<i64> = tx
             .first(
                 "SELECT id FROM destinations
@@ -184,7 +188,14 @@ impl Applying<'_> {
                         WHEN NOT $5::boolean AND settings::json #>> '{auth,kind}' = $6 THEN $3
                         ELSE resumed_at END
                  WHERE id = $4",
-                    params![settings, enabled, now, id, auth.needs_connection(), NEEDS_CONNECTION],
+                    params![
+                        settings,
+                        enabled,
+                        resumed_at,
+                        id,
+                        auth.needs_connection(),
+                        NEEDS_CONNECTION
+                    ],
                 )
                 .await?
             }
@@ -192,8 +203,8 @@ impl Applying<'_> {
                 tx.execute(
                     "INSERT INTO destinations
                     (source_id, name, settings, enabled, resumed_at, created_at)
-                 VALUES ($4, $5, $1, $2, $3, $3)",
-                    params![settings, enabled, now, source_id, name],
+                 VALUES ($4, $5, $1, $2, $3, $6)",
+                    params![settings, enabled, resumed_at, source_id, name, now],
                 )
                 .await?
             }
@@ -213,6 +224,11 @@ impl Applying<'_> {
             "DELETE FROM shared_secrets WHERE destination_id = $1",
             "DELETE FROM credentials WHERE destination_id = $1",
             "DELETE FROM connections WHERE destination_id = $1",
+            "DELETE FROM pauses WHERE kind = 'destination' AND subject_id = $1",
+            "DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN
+                (SELECT id FROM mappings WHERE destination_id = $1)",
+            "DELETE FROM receiver_waits WHERE mapping_id IN
+                (SELECT id FROM mappings WHERE destination_id = $1)",
         ] {
             tx.execute(sql, params![id]).await?;
         }
@@ -227,7 +243,7 @@ impl Applying<'_> {
         enabled: bool,
         definition: &MappingDefinition,
     ) -> Result<(), Failure> {
-        let now = self.act.at.as_micros();
+        let resumed_at = tx.clock.service_now().as_micros();
         let found = tx
             .first(
                 "SELECT m.id, r.number, r.definition FROM mappings AS m
@@ -247,7 +263,7 @@ impl Applying<'_> {
             "UPDATE mappings SET enabled = $1,
                 resumed_at = CASE WHEN $1::boolean AND NOT enabled THEN $2 ELSE resumed_at END
              WHERE id = $3",
-            params![enabled, now, id],
+            params![enabled, resumed_at, id],
         )
         .await?;
         let current: MappingDefinition = from_json("a mapping definition", &current)?;
@@ -271,8 +287,16 @@ impl Applying<'_> {
         tx.execute(
             "INSERT INTO mappings
                 (id, destination_id, name, enabled, resumed_at, revision_id, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $5)",
-            params![id, destination_id, name, enabled, self.act.at.as_micros(), revision_id],
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            params![
+                id,
+                destination_id,
+                name,
+                enabled,
+                tx.clock.service_now().as_micros(),
+                revision_id,
+                self.act.at.as_micros()
+            ],
         )
         .await?;
         Ok(())
@@ -329,6 +353,14 @@ impl Applying<'_> {
         if removed == 0 {
             return Err(StoreError::Conflict.into());
         }
+        for sql in [
+            "DELETE FROM pauses WHERE kind = 'mapping' AND subject_id IN (SELECT id FROM mappings
+                WHERE destination_id = $1 AND name = $2 AND removed_at IS NOT NULL)",
+            "DELETE FROM receiver_waits WHERE mapping_id IN (SELECT id FROM mappings
+                WHERE destination_id = $1 AND name = $2 AND removed_at IS NOT NULL)",
+        ] {
+            tx.execute(sql, params![destination_id, name]).await?;
+        }
         Ok(())
     }
 }
@@ -354,6 +386,17 @@ async fn destination_id(tx: &mut Tx<'_>, source: &str, name: &str) -> Result<i64
         )
         .await?;
     expected(id)
+}
+
+async fn put_source_limits(
+    tx: &mut Tx<'_>,
+    name: &str,
+    limits: &SourceLimits,
+) -> Result<(), Failure> {
+    let id = expected(source_id(tx, name).await?)?;
+    let limits = (*limits != SourceLimits::default()).then(|| to_json(limits)).transpose()?;
+    tx.execute("UPDATE sources SET limits = $1 WHERE id = $2", params![limits, id]).await?;
+    Ok(())
 }
 
 async fn put_write_key(
@@ -382,7 +425,7 @@ async fn put_write_key(
             &sealed.key_id,
             &sealed.sealed,
             sealed.created_at.as_micros(),
-            sealed.retires_at.map(Timestamp::as_micros)
+            sealed.retires_at.map(ServiceTime::as_micros)
         ],
     )
     .await?;
@@ -393,7 +436,7 @@ async fn put_shared_secret(
     tx: &mut Tx<'_>,
     destination_id: i64,
     secret: Option<&SealedSecret>,
-    retire_at: Timestamp,
+    retire_at: ServiceTime,
 ) -> Result<(), Failure> {
     let Some(secret) = secret else {
         tx.execute("DELETE FROM shared_secrets WHERE destination_id = $1", params![destination_id])

@@ -90,6 +90,7 @@ async fn find<'c>(
             to,
         ),
         PipelineChange::PutSource { .. }
+        | PipelineChange::PutSourceLimits { .. }
         | PipelineChange::PutWriteKey { .. }
         | PipelineChange::RemoveSource { .. }
         | PipelineChange::PutDestination { .. }

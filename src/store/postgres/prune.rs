@@ -1,19 +1,20 @@
 //! Retention: removes events whose deliveries are all past it, with their deliveries and attempts, in one
-//! commit; never anything pending or leased. A sweep scans the events by key, at most N rows a step.
+//! commit; never anything pending or leased. A sweep scans the events by key, at most N rows a step; days with many
+//! events are dropped as a whole by `day_drop.rs`.
 
 use async_trait::async_trait;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::keys::first_key_at;
+use super::partition::Day;
+use super::service_time;
 use super::tx::{Step, Tx, params};
 use crate::store::failure::Failure;
 use crate::store::row::int;
 use crate::store::{PruneRequest, Pruned};
 
-/// Events by key, with whether each may be removed. Events that are too young for any retention have keys
-/// above the range.
-const SCAN: &str = "SELECT e.id, e.delivery_ids,
-        CASE WHEN cardinality(e.delivery_ids) = 0 THEN e.received_at < $1
+/// Whether event `e` may be removed: each of its deliveries was settled before `$1`, or died before `$2`.
+const IS_EXPIRED: &str = "CASE WHEN cardinality(e.delivery_ids) = 0 THEN e.received_at < $1
         ELSE NOT EXISTS (SELECT 1 FROM unnest(e.delivery_ids) AS g (id)
             JOIN deliveries AS d ON d.id = g.id
             WHERE NOT CASE d.state
@@ -21,8 +22,7 @@ const SCAN: &str = "SELECT e.id, e.delivery_ids,
                 WHEN 'discarded' THEN d.settled_at < $1
                 WHEN 'dead' THEN d.settled_at < $2
                 ELSE FALSE END)
-        END
-     FROM events AS e WHERE e.id > $3 AND e.id < $4 ORDER BY e.id LIMIT $5";
+        END";
 
 /// A step of retention.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Prune {
     pub(super) request: PruneRequest,
     /// The sweep is behind this event.
     pub(super) from: i64,
+    /// A day with more events is dropped as a whole, once all of it is past retention.
+    pub(super) large_day: u32,
 }
 
 /// What a step did, and where the next one begins.
@@ -45,30 +47,91 @@ impl Step for Prune {
     const CONTEXT: &'static str = "prune expired events";
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Swept, Failure> {
-        let PruneRequest { settled_before, dead_before, limit } = self.request;
-        let values = params![
-            settled_before.as_micros(),
-            dead_before.as_micros(),
-            self.from,
-            first_key_at(settled_before.max(dead_before)),
-            i64::from(limit),
-        ];
-        let scanned: Vec<(i64, Vec<i64>, bool)> = tx
-            .all(SCAN, values, |row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+        let limit = self.request.limit;
+        let before = Cutoffs::of(tx, &self.request).await?;
+        // Events that are too young for any retention have keys above the range.
+        let sql = format!(
+            "SELECT e.id, {IS_EXPIRED} FROM events AS e WHERE e.id > $3 AND e.id < $4
+             ORDER BY e.id LIMIT $5"
+        );
+        let values =
+            params![before.settled, before.dead, self.from, self.end(tx).await?, i64::from(limit),];
+        let scanned: Vec<(i64, bool)> = tx
+            .all(AssertSqlSafe(sql), values, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .await?;
         let more = scanned.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = scanned.last().filter(|_| more).map_or(0, |(id, _, _)| *id);
+        let next = scanned.last().filter(|_| more).map_or(0, |(id, _)| *id);
         let mut pruned = Pruned { more, ..Pruned::default() };
-        let (mut events, mut deliveries) = (Vec::new(), Vec::new());
-        for (id, of_event, _) in scanned.into_iter().filter(|(_, _, is_expired)| *is_expired) {
-            events.push(id);
-            deliveries.extend(of_event);
-        }
-        if !events.is_empty() {
+        let expired = scanned.into_iter().filter(|(_, is_expired)| *is_expired);
+        let expired: Vec<i64> = expired.map(|(id, _)| id).collect();
+        if !expired.is_empty() {
+            let (events, deliveries) = lock(tx, &expired, before).await?;
             remove(tx, &events, &deliveries, &mut pruned).await?;
         }
         Ok(Swept { pruned, next })
     }
+}
+
+impl Prune {
+    /// The key that the sweep ends before: that of the events which are too young for any retention, or of the day
+    /// that will be dropped when all of it is past retention.
+    async fn end(&self, tx: &mut Tx<'_>) -> Result<i64, Failure> {
+        let at = self.request.settled_before.max(self.request.dead_before);
+        let (start, end) = (Day::of(at).keys().start, first_key_at(at));
+        let rows: i64 = tx
+            .one(
+                "SELECT count(*) FROM (SELECT 1 FROM events WHERE id >= $1 AND id < $2 LIMIT $3) AS e",
+                params![start, end, i64::from(self.large_day) + 1],
+                |row| Ok(row.try_get(0)?),
+            )
+            .await?;
+        Ok(if rows > i64::from(self.large_day) { start } else { end })
+    }
+}
+
+/// What is older may be removed, in the wall time of the records, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cutoffs {
+    pub(super) settled: i64,
+    pub(super) dead: i64,
+}
+
+impl Cutoffs {
+    pub(super) async fn of(tx: &mut Tx<'_>, request: &PruneRequest) -> Result<Self, Failure> {
+        Ok(Self {
+            settled: service_time::wall_before(tx, request.settled_before).await?.as_micros(),
+            dead: service_time::wall_before(tx, request.dead_before).await?.as_micros(),
+        })
+    }
+}
+
+/// Locks expired events and their dead letters. Returns those that have not changed since the scan (a redrive takes
+/// dead letters, a backfill adds deliveries), and their deliveries.
+async fn lock(
+    tx: &mut Tx<'_>,
+    expired: &[i64],
+    before: Cutoffs,
+) -> Result<(Vec<i64>, Vec<i64>), Failure> {
+    let events = "SELECT 1 FROM events WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
+    tx.execute(events, params![expired]).await?;
+    let dead = "SELECT 1 FROM dead WHERE id = ANY (ARRAY
+            (SELECT unnest(delivery_ids) FROM events WHERE id = ANY ($1)))
+         ORDER BY id FOR UPDATE";
+    tx.execute(dead, params![expired]).await?;
+    let sql = format!(
+        "SELECT e.id, e.delivery_ids FROM events AS e WHERE e.id = ANY ($3) AND {IS_EXPIRED}"
+    );
+    let found: Vec<(i64, Vec<i64>)> = tx
+        .all(AssertSqlSafe(sql), params![before.settled, before.dead, expired], |row| {
+            Ok((row.try_get(0)?, row.try_get(1)?))
+        })
+        .await?;
+    let (mut ids, mut deliveries) = (Vec::new(), Vec::new());
+    for (id, of_event) in found {
+        ids.push(id);
+        deliveries.extend(of_event);
+    }
+    Ok((ids, deliveries))
 }
 
 async fn remove(
@@ -96,16 +159,16 @@ async fn remove(
         )
         .await?;
     let dead = int(tx.execute("DELETE FROM dead WHERE id = ANY ($1)", params![deliveries]).await?);
-    tx.ledger.delivered_pruned += delivered;
-    tx.ledger.discarded_pruned += discarded;
-    tx.ledger.dead_pruned += dead;
+    tx.counts.ledger.delivered_pruned += delivered;
+    tx.counts.ledger.discarded_pruned += discarded;
+    tx.counts.ledger.dead_pruned += dead;
     pruned.deliveries += u64::try_from(delivered + discarded + dead).unwrap_or(0);
     pruned.events += tx.execute("DELETE FROM events WHERE id = ANY ($1)", params![events]).await?;
     Ok(())
 }
 
 /// Removes batches with their last attempt. The attempts of one have keys of the same second.
-async fn remove_batches(tx: &mut Tx<'_>, mut batches: Vec<i64>) -> Result<(), Failure> {
+pub(super) async fn remove_batches(tx: &mut Tx<'_>, mut batches: Vec<i64>) -> Result<(), Failure> {
     batches.sort_unstable();
     batches.dedup();
     if batches.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
+use super::counts::Counts;
 use super::keys::KeyGenerator;
 use super::ledger::LedgerChange;
 use super::rows::NewRows;
@@ -80,7 +81,7 @@ pub(super) async fn record(
     conn: &mut PgConnection,
     records: &[&Record],
     (keys, recorded_at): (&KeyGenerator, Timestamp),
-    ledger: &mut LedgerChange,
+    counts: &mut Counts,
 ) -> Result<Written, Failure> {
     let mut answers = vec![Recorded::Late; records.len()];
     let mut winners = Vec::new();
@@ -95,7 +96,7 @@ pub(super) async fn record(
                 continue;
             }
             answers[index] = Recorded::Applied;
-            count(ledger, record.next);
+            count(&mut counts.ledger, record.next);
             if let (Some((event_id, destination_id)), DeliveryPolicy::Any, Next::Delivered) =
                 (found, record.policy, record.next)
             {
@@ -109,7 +110,12 @@ pub(super) async fn record(
             }
         }
     }
-    siblings::settle(conn, winners, ledger).await?;
+    siblings::settle(conn, winners, counts).await?;
+    for (record, answer) in
+        records.iter().zip(&answers).filter(|(it, answer)| is_kept(it, **answer))
+    {
+        counts.statistics.recorded(record, *answer == Recorded::Applied);
+    }
     let attempt_id = write_attempts(conn, records, &answers, (keys, recorded_at)).await?;
     Ok(Written { answers, attempt_id })
 }
@@ -245,8 +251,12 @@ fn packed(text: &str) -> Vec<u8> {
     packed
 }
 
-/// Writes attempts, and the batches that they were part of; returns the first one's key. A late attempt of
-/// unknown outcome is not written.
+/// Whether the attempt of a record is kept: a late one of unknown outcome is not.
+fn is_kept(record: &Record, answer: Recorded) -> bool {
+    answer == Recorded::Applied || record.attempt.outcome != Outcome::Unknown
+}
+
+/// Writes attempts, and the batches that they were part of; returns the first one's key.
 async fn write_attempts(
     conn: &mut PgConnection,
     records: &[&Record],
@@ -258,7 +268,7 @@ async fn write_attempts(
     let mut first = None;
     for (record, answer) in records.iter().zip(answers) {
         let is_late = *answer == Recorded::Late;
-        if is_late && record.attempt.outcome == Outcome::Unknown {
+        if !is_kept(record, *answer) {
             continue;
         }
         let id = keys.next();

@@ -14,6 +14,10 @@ use async_trait::async_trait;
 
 const PENDING: &str = "SELECT mapping_id, count(*) FROM pending WHERE mapping_id = ANY ($1)
      GROUP BY mapping_id";
+const PENDING_AT_MOST: &str = "SELECT m.id, p.found FROM unnest($1::bigint[]) AS m (id)
+     CROSS JOIN LATERAL (SELECT count(*) AS found FROM
+        (SELECT 1 FROM pending WHERE mapping_id = m.id LIMIT $2) AS one) AS p
+     WHERE p.found > 0";
 const LEASED: &str = "SELECT mapping_id, count(*) FROM leased WHERE mapping_id = ANY ($1)
      GROUP BY mapping_id";
 const END: &str = "WITH picked AS MATERIALIZED (
@@ -30,6 +34,18 @@ const END: &str = "WITH picked AS MATERIALIZED (
             last_outcome, last_status, $1, 'removed' FROM taken
      )
      SELECT mapping_id FROM taken";
+
+/// How many deliveries of each mapping are pending, up to a limit for each; those with none are left out.
+pub(super) async fn pending(
+    conn: &mut PgConnection,
+    mappings: &[MappingId],
+    at_most: u32,
+) -> Result<BTreeMap<MappingId, u64>, sqlx::Error> {
+    let ids: Vec<i64> = mappings.iter().map(|it| it.0).collect();
+    let rows: Vec<(i64, i64)> =
+        sqlx::query_as(PENDING_AT_MOST).bind(ids).bind(i64::from(at_most)).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|(mapping_id, found)| (MappingId(mapping_id), count(found))).collect())
+}
 
 /// How many deliveries of each mapping are pending or leased, on a reader; those with none are left out.
 pub(super) async fn waiting(
@@ -67,8 +83,11 @@ impl Step for EndRemoved {
             *counts.entry(mapping_id).or_insert(0) += 1;
         }
         let sum: u64 = counts.values().sum();
-        tx.ledger.pending -= int(sum);
-        tx.ledger.dead += int(sum);
+        tx.counts.ledger.pending -= int(sum);
+        tx.counts.ledger.dead += int(sum);
+        for (mapping_id, count) in &counts {
+            tx.counts.statistics.dead(*mapping_id, *count);
+        }
         Ok(counts.into_iter().collect())
     }
 }

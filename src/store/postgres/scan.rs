@@ -2,7 +2,7 @@
 //! scans.
 
 use sqlx::postgres::PgConnection;
-use sqlx::{Postgres, QueryBuilder, Row as _};
+use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{Conditions, push_among, push_conditions, push_event};
 use super::keyset::{KeyRange, Scan};
@@ -128,6 +128,7 @@ pub(super) fn statement_of_deliveries(
     ));
     sql.push_bind(range.floor);
     sql.push(" AND id < ").push_bind(range.before);
+    push_of_event(&mut sql, query.event_id);
     sql.push(") AS d JOIN events AS e ON e.id = d.event_id WHERE TRUE");
     // A reason implies the state dead, whatever the state condition.
     if let Some(state) = query.state {
@@ -135,24 +136,14 @@ pub(super) fn statement_of_deliveries(
     }
     push_conditions(&mut sql, &Conditions::of_query(query));
     push_event(&mut sql, &query.event);
-    if let Some(id) = query.event_id {
-        sql.push(" AND d.event_id = ").push_bind(id.0);
-    }
     sql.push(" ORDER BY d.id DESC LIMIT ").push_bind(i64::from(query.limit));
     sql
 }
 
-/// The keys that an event's deliveries lie between.
-pub(super) async fn range_of(
-    conn: &mut PgConnection,
-    event_id: EventId,
-) -> Result<Option<KeyRange>, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT min(d), max(d) + 1 FROM events, unnest(delivery_ids) AS d WHERE id = $1",
-    )
-    .bind(event_id.0)
-    .fetch_one(conn)
-    .await?;
-    let (floor, before): (Option<i64>, Option<i64>) = (found.try_get(0)?, found.try_get(1)?);
-    Ok(floor.zip(before).map(|(floor, before)| KeyRange { floor, before }))
+/// Adds the condition that a delivery is of this event.
+pub(super) fn push_of_event(sql: &mut QueryBuilder<Postgres>, event_id: Option<EventId>) {
+    if let Some(id) = event_id {
+        sql.push(" AND id = ANY (ARRAY (SELECT unnest(delivery_ids) FROM events WHERE id = ");
+        sql.push_bind(id.0).push("))");
+    }
 }

@@ -4,7 +4,8 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::ledger::LedgerChange;
+use super::counts::Counts;
+use crate::domain::id::MappingId;
 use crate::store::failure::Failure;
 
 const SETTLE: &str = "WITH kin AS MATERIALIZED (
@@ -23,7 +24,7 @@ const SETTLE: &str = "WITH kin AS MATERIALIZED (
         SELECT u.*, $4::bigint, 'delivered', $3::bigint
         FROM (SELECT * FROM from_pending UNION ALL SELECT * FROM from_leased) AS u
      )
-     SELECT (SELECT count(*) FROM from_pending), (SELECT count(*) FROM from_leased)";
+     SELECT mapping_id, FALSE FROM from_pending UNION ALL SELECT mapping_id, TRUE FROM from_leased";
 
 /// A delivery whose success is enough for its event and destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,21 +39,26 @@ pub(super) struct Winner {
 pub(super) async fn settle(
     conn: &mut PgConnection,
     mut winners: Vec<Winner>,
-    ledger: &mut LedgerChange,
+    counts: &mut Counts,
 ) -> Result<(), Failure> {
     winners.sort_unstable();
     for winner in winners {
-        let row = sqlx::query(SETTLE)
+        let rows = sqlx::query(SETTLE)
             .bind(winner.event_id)
             .bind(winner.destination_id)
             .bind(winner.id)
             .bind(winner.settled_at)
-            .fetch_one(&mut *conn)
+            .fetch_all(&mut *conn)
             .await?;
-        let (pending, leased): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        ledger.pending -= pending;
-        ledger.leased -= leased;
-        ledger.delivered += pending + leased;
+        for row in rows {
+            counts.statistics.delivered(MappingId(row.try_get(0)?));
+            counts.ledger.delivered += 1;
+            if row.try_get(1)? {
+                counts.ledger.leased -= 1;
+            } else {
+                counts.ledger.pending -= 1;
+            }
+        }
     }
     Ok(())
 }

@@ -1,21 +1,23 @@
 //! Statistics: counters by minute and by hour, and levels: how many deliveries were waiting and dead at the
 //! end of a minute.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Postgres, QueryBuilder};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, QueryBuilder};
 
-use super::ledger;
 use super::tx::{Step, Tx, params};
+use super::{ledger, service_time};
 use crate::domain::clock::Timestamp;
+use crate::domain::id::MappingId;
 use crate::store::failure::Failure;
 use crate::store::row::{Columns, count, int};
+use crate::store::statistics_counts::{MINUTE_MICROS, Rows, merge, pack, unpack};
 use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
 use async_trait::async_trait;
 
-const MINUTE_MICROS: i64 = 60_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
 /// How long minutes are kept.
 const MINUTES_KEPT: Duration = Duration::from_secs(14 * 24 * 3_600);
@@ -26,11 +28,12 @@ const HOURS_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
 const LEVELS_KEPT: Duration = Duration::from_secs(40 * 24 * 3_600);
 
 /// The columns that are added up, in the order of [`values`].
-const COUNTED: [&str; 17] = [
+const COUNTED: [&str; 18] = [
     "accepted",
     "attempts",
     "delivered",
     "dead",
+    "failed",
     "attempt_us",
     "took_0",
     "took_1",
@@ -47,28 +50,83 @@ const COUNTED: [&str; 17] = [
 ];
 
 fn values(row: &StatisticsRow) -> impl Iterator<Item = i64> {
-    let sums = [row.accepted, row.attempts, row.delivered, row.dead, row.attempt_us];
+    let sums = [row.accepted, row.attempts, row.delivered, row.dead, row.failed, row.attempt_us];
     sums.into_iter().chain(row.latencies).map(int)
 }
 
-/// Adds counts to their minutes and hours.
-pub(super) struct AddStatistics(pub(super) Vec<StatisticsRow>);
+/// Rows of the statistics log that one roll-up reads.
+const LOG_ROWS: i64 = 10_000;
+/// Those that another roll-up has locked are its own.
+const OLDEST: &str =
+    "SELECT id, counts FROM statistics_log ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
+
+/// Moves the oldest counts of the statistics log to their minutes and hours.
+pub(super) struct RollUp {
+    pub(super) limit: u32,
+}
 
 #[async_trait]
-impl Step for AddStatistics {
+impl Step for RollUp {
+    type Answer = Vec<StatisticsRow>;
+    const CONTEXT: &'static str = "roll up statistics";
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StatisticsRow>, Failure> {
+        let read = |row: &PgRow| {
+            let mut from = Columns::from(row, 0);
+            Ok((from.take::<i64>()?, from.take::<Vec<u8>>()?))
+        };
+        let (mut ids, mut rows) = (Vec::new(), Rows::new());
+        for (id, counts) in tx.all(OLDEST, params![LOG_ROWS], read).await? {
+            ids.push(id);
+            merge(&mut rows, unpack(&counts));
+        }
+        let mut rows: Vec<StatisticsRow> = rows.into_values().collect();
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX).min(rows.len());
+        let left = rows.split_off(limit);
+        for row in &rows {
+            add(tx, "statistics", row.minute_at, row).await?;
+        }
+        // In the order of their keys, so that two roll-ups do not wait for each other.
+        let mut hours = Rows::new();
+        merge(
+            &mut hours,
+            rows.iter().map(|row| StatisticsRow {
+                minute_at: row.minute_at.start_of(HOUR_MICROS),
+                ..*row
+            }),
+        );
+        for row in hours.values() {
+            add(tx, "statistics_hours", row.minute_at, row).await?;
+        }
+        tx.execute("DELETE FROM statistics_log WHERE id = ANY ($1)", params![ids]).await?;
+        if !left.is_empty() {
+            let mut packed = Vec::new();
+            left.iter().for_each(|row| pack(row, &mut packed));
+            tx.execute("INSERT INTO statistics_log (counts) VALUES ($1)", params![packed]).await?;
+        }
+        Ok(rows)
+    }
+}
+
+/// What is older is no longer kept.
+async fn expired_before(tx: &mut Tx<'_>, kept: Duration) -> Result<Timestamp, Failure> {
+    let before = tx.clock.service_now() - kept;
+    service_time::wall_before(tx, before).await
+}
+
+/// Prunes minutes and hours past their retention.
+pub(super) struct PruneStatistics;
+
+#[async_trait]
+impl Step for PruneStatistics {
     type Answer = ();
-    const CONTEXT: &'static str = "add statistics";
+    const CONTEXT: &'static str = "prune statistics";
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        let Some(newest_at) = self.0.iter().map(|row| row.minute_at).max() else { return Ok(()) };
-        for row in &self.0 {
-            let hour_at = row.minute_at.start_of(HOUR_MICROS);
-            add(tx, "statistics", row.minute_at, row).await?;
-            add(tx, "statistics_hours", hour_at, row).await?;
-        }
         for (table, kept) in [("statistics", MINUTES_KEPT), ("statistics_hours", HOURS_KEPT)] {
+            let before = expired_before(tx, kept).await?;
             let sql = format!("DELETE FROM {table} WHERE minute_at < $1");
-            tx.execute(AssertSqlSafe(sql), params![(newest_at - kept).as_micros()]).await?;
+            tx.execute(AssertSqlSafe(sql), params![before.as_micros()]).await?;
         }
         Ok(())
     }
@@ -120,11 +178,12 @@ impl Step for NoteLevel {
                 int(ledger.dead_letters())
             ],
         ).await?;
+        let before = expired_before(tx, LEVELS_KEPT).await?;
         // The newest of the expired rows is the level up to the first of the others.
         tx.execute(
             "DELETE FROM levels
              WHERE minute_at < (SELECT max(minute_at) FROM levels WHERE minute_at < $1)",
-            params![(self.now - LEVELS_KEPT).as_micros()],
+            params![before.as_micros()],
         )
         .await?;
         Ok(())
@@ -163,8 +222,67 @@ pub(super) enum By {
     Mapping,
 }
 
-/// The sums of the rows of some mappings.
+impl By {
+    /// What identifies the group of a row.
+    fn key(self, row: &StatisticsRow) -> (Timestamp, i64) {
+        match self {
+            Self::Time => (row.minute_at, 0),
+            Self::Mapping => (Timestamp::from_micros(0), row.mapping_id),
+        }
+    }
+}
+
+/// The sums of the rows of some mappings, those of the statistics log included.
 pub(super) async fn statistics(
+    conn: &mut PgConnection,
+    query: &StatisticsQuery,
+    by: By,
+) -> Result<Vec<StatisticsRow>, Failure> {
+    // One snapshot: a roll-up moves rows from one to the other.
+    let mut snapshot = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut sums = BTreeMap::new();
+    for row in rolled_up_sums(&mut snapshot, query, by).await? {
+        sums.insert(by.key(&row), row);
+    }
+    for mut row in logged(&mut snapshot).await? {
+        if query.hours {
+            row.minute_at = row.minute_at.start_of(HOUR_MICROS);
+        }
+        let is_within = (query.from..query.until).contains(&row.minute_at);
+        if is_within && query.mappings.contains(&MappingId(row.mapping_id)) {
+            let (_, mapping_id) = by.key(&row);
+            let none =
+                StatisticsRow { minute_at: row.minute_at, mapping_id, ..StatisticsRow::default() };
+            sums.entry(by.key(&row)).or_insert(none).add(&row);
+        }
+    }
+    snapshot.rollback().await?;
+    Ok(sums.into_values().collect())
+}
+
+/// The rows of the statistics log.
+async fn logged(conn: &mut PgConnection) -> Result<Vec<StatisticsRow>, Failure> {
+    let packed: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT counts FROM statistics_log").fetch_all(conn).await?;
+    Ok(packed.iter().flat_map(|counts| unpack(counts)).collect())
+}
+
+/// The rolled-up rows from this minute on that have attempts or dead letters.
+pub(super) async fn rolled_up(
+    conn: &mut PgConnection,
+    since: Timestamp,
+) -> Result<Vec<StatisticsRow>, Failure> {
+    let columns = COUNTED.join(", ");
+    let sql = format!(
+        "SELECT minute_at, mapping_id, {columns} FROM statistics
+         WHERE (attempts > 0 OR dead > 0) AND minute_at >= $1"
+    );
+    let since = since.start_of(MINUTE_MICROS).as_micros();
+    let found = sqlx::query(AssertSqlSafe(sql)).bind(since).fetch_all(conn).await?;
+    found.iter().map(read).collect()
+}
+
+async fn rolled_up_sums(
     conn: &mut PgConnection,
     query: &StatisticsQuery,
     by: By,
@@ -198,6 +316,7 @@ fn read(row: &PgRow) -> Result<StatisticsRow, Failure> {
         attempts: next()?,
         delivered: next()?,
         dead: next()?,
+        failed: next()?,
         attempt_us: next()?,
         ..StatisticsRow::default()
     };

@@ -7,8 +7,9 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments as _, Encode, Postgres, Type};
 
+use super::counts::Counts;
 use super::keys::KeyGenerator;
-use super::ledger::LedgerChange;
+use crate::domain::clock::Clock;
 use crate::store::failure::Failure;
 
 /// A step with its transaction. It may run several times; only one run commits.
@@ -59,9 +60,10 @@ pub(super) use params;
 /// A running transaction.
 pub(super) struct Tx<'a> {
     pub(super) conn: &'a mut PgConnection,
-    /// What it adds to the ledger; written before its COMMIT.
-    pub(super) ledger: LedgerChange,
+    /// What it counts; written before its COMMIT.
+    pub(super) counts: Counts,
     pub(super) keys: &'a KeyGenerator,
+    pub(super) clock: &'a dyn Clock,
 }
 
 impl Tx<'_> {

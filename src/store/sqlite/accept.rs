@@ -148,7 +148,7 @@ impl<'a> Rows<'a> {
         let first = after - int(new.deliveries.len() as u64);
         for (delivery, id) in new.deliveries.iter().zip(first..after) {
             ledger.accepted += 1;
-            tx.statistics.accepted(delivery.mapping_id);
+            tx.statistics.counts().accepted(delivery.mapping_id);
             let (state, token, due_at) = if delivery.lease.is_some() {
                 ledger.leased += 1;
                 (State::Leased, 1, None)

@@ -152,6 +152,6 @@ fn make(
     tx.state.next_delivery_id += 1;
     tx.state.ledger.accepted += 1;
     tx.state.ledger.pending += 1;
-    tx.statistics.accepted(mapping_id);
+    tx.statistics.counts().accepted(mapping_id);
     Ok(true)
 }

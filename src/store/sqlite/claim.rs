@@ -183,7 +183,7 @@ fn serve(
     ledger.pending = ledger.pending.saturating_sub(count + dead);
     ledger.leased += count;
     ledger.dead += dead;
-    tx.statistics.dead(want.mapping_id, dead);
+    tx.statistics.counts().dead(want.mapping_id, dead);
     if dead > 0 {
         leased.overdue.push((want.mapping_id, dead));
     }
@@ -242,7 +242,7 @@ impl Step for DeadLetterOverdue {
         let values = params![found, wall.as_micros(), service.as_micros()];
         let read = |row: &Row<'_>| row.get(0).map(MappingId);
         let ended = tx.sqlite.all::<_, rusqlite::Error>(DEAD_LETTER_FOUND, values, read)?;
-        ended.iter().for_each(|mapping_id| tx.statistics.dead(*mapping_id, 1));
+        ended.iter().for_each(|mapping_id| tx.statistics.counts().dead(*mapping_id, 1));
         let dead = u64::try_from(ended.len()).unwrap_or(u64::MAX);
         tx.state.ledger.pending = tx.state.ledger.pending.saturating_sub(dead);
         tx.state.ledger.dead += dead;

@@ -46,7 +46,7 @@ pub(super) fn pause(row: &SqliteRow) -> Result<Pause, Failure> {
     let (kind, key): (String, i64) = (from.take()?, from.take()?);
     let target = PauseTarget::parse(&kind, key).ok_or_else(|| foreign("the pause of", &kind))?;
     let word: String = from.take()?;
-    let state = PauseState::parse(&word, from.take()?);
+    let state = PauseState::parse(&word, from.maybe_small()?);
     let state = state.ok_or_else(|| foreign("the state of a pause", &word))?;
     let (changed_at, resumed_at) = (from.at()?, from.maybe_service_at()?);
     let changed_by = from.take()?;
@@ -64,7 +64,7 @@ fn read(tx: &Tx<'_>, target: PauseTarget) -> Result<PauseState, Failure> {
     let found = tx.sqlite.first(READ, params![target.kind(), target.key()], |row| {
         let mut from = Columns::from(row, 0);
         let word: String = from.take()?;
-        let state = PauseState::parse(&word, from.take()?);
+        let state = PauseState::parse(&word, from.maybe_small()?);
         state.ok_or_else(|| foreign("the state of a pause", &word))
     })?;
     Ok(found.unwrap_or(PauseState::Resumed))

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::writer::connection::{Connection, Statement};
 use super::writer::step::Tx;
-use crate::domain::attempt::{Batch, Effect, NewAttempt, Outcome};
+use crate::domain::attempt::{Batch, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::ledger::Ledger;
@@ -43,13 +43,8 @@ pub(super) fn record(tx: &mut Tx<'_>, records: &[&Record]) -> rusqlite::Result<V
         } else {
             answers.push(Recorded::Applied);
             count(&mut tx.state.ledger, record.next);
-            match record.next {
-                Next::Delivered => tx.statistics.delivered(record.mapping_id),
-                Next::Dead { .. } => tx.statistics.dead(record.mapping_id, 1),
-                Next::Retry { .. } | Next::Renewed { .. } | Next::Discarded => {}
-            }
         }
-        count_attempt(tx, record);
+        tx.statistics.counts().recorded(record, !is_late);
         let id = tx.state.next_attempt_id;
         tx.state.next_attempt_id += 1;
         attempts.write(id, record, is_late)?;
@@ -122,17 +117,6 @@ fn count(ledger: &mut Ledger, next: Next) {
         Next::Dead { .. } => ledger.dead += 1,
         Next::Renewed { .. } => ledger.leased += 1,
     }
-}
-
-/// Counts an attempt, late ones too, in the statistics. One of unknown outcome has no latency.
-fn count_attempt(tx: &mut Tx<'_>, record: &Record) {
-    let attempt = &record.attempt;
-    let took_us = (attempt.outcome != Outcome::Unknown).then_some(attempt.duration_us);
-    let failed = match attempt.outcome.effect() {
-        Effect::Delivered | Effect::Dropped => false,
-        Effect::Retried | Effect::Dead => true,
-    };
-    tx.statistics.attempted(record.mapping_id, took_us, failed);
 }
 
 /// Writes attempts, and the batches that they were part of.

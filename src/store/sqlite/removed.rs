@@ -85,7 +85,9 @@ impl Step for EndRemoved {
         let ledger = &mut tx.state.ledger;
         ledger.pending = ledger.pending.saturating_sub(sum);
         ledger.dead += sum;
-        counts.iter().for_each(|(mapping_id, count)| tx.statistics.dead(*mapping_id, *count));
+        counts
+            .iter()
+            .for_each(|(mapping_id, count)| tx.statistics.counts().dead(*mapping_id, *count));
         Ok(counts.into_iter().collect())
     }
 }

@@ -67,7 +67,7 @@ fn settle_others(tx: &mut Tx<'_>, winner: i64) -> rusqlite::Result<()> {
         let left = if is_leased { &mut ledger.leased } else { &mut ledger.pending };
         *left = left.saturating_sub(1);
         ledger.delivered += 1;
-        tx.statistics.delivered(mapping_id);
+        tx.statistics.counts().delivered(mapping_id);
     }
     Ok(())
 }

@@ -10,12 +10,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
 use super::service_time;
-use super::statistics_log::{MINUTE_MICROS, unpack};
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::MappingId;
 use crate::store::failure::Failure;
 use crate::store::row::{Columns, count, int};
+use crate::store::statistics_counts::{MINUTE_MICROS, unpack};
 use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
 
 const HOUR_MICROS: i64 = 3_600_000_000;

@@ -9,6 +9,7 @@ use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
 use crate::domain::secret::SealedSecret;
+use crate::domain::service_time::ServiceTime;
 use crate::store::{
     AuditLog, AuditQuery, AuditVerdict, IdempotencyKey, IdempotencyKeys, IdempotencyState,
     NewToken, Revocation, StoreError, Token, Tokens,
@@ -46,7 +47,7 @@ impl IdempotencyKeys for PostgresStore {
         key: IdempotencyKey,
         fingerprint: [u8; 32],
         process: Timestamp,
-        now: Timestamp,
+        now: ServiceTime,
     ) -> Result<IdempotencyState, StoreError> {
         self.step(idempotency::Begin { key, fingerprint, process, now }).await
     }

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::super::error::to_store;
 use super::super::{PostgresStore, claim, lease, list};
-use crate::domain::clock::Timestamp;
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, MappingId};
+use crate::domain::service_time::ServiceTime;
 use crate::store::{
     Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, LeasedDelivery, Record,
     Recorded, StoreError,
@@ -19,18 +19,22 @@ impl DueTimes for PostgresStore {
     async fn next_due(
         &self,
         mappings: &[MappingId],
-    ) -> Result<Vec<(MappingId, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(MappingId, ServiceTime)>, StoreError> {
         const CONTEXT: &str = "look for what is due next";
         let mut conn = self.reader(CONTEXT).await?;
-        claim::next_due(&mut conn, mappings).await.map_err(|error| to_store(CONTEXT, error))
+        let found = claim::next_due(&mut conn, mappings, &vec![i64::MIN; mappings.len()]).await;
+        found.map_err(|error| to_store(CONTEXT, error))
     }
 }
 
 #[async_trait]
 impl DeliveryQueue for PostgresStore {
     async fn claim_due(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
-        let now = request.now;
-        let leased = self.step(claim::ClaimDue(request)).await?;
+        let now = request.now.service;
+        let mappings: Vec<MappingId> = request.wants.iter().map(|want| want.mapping_id).collect();
+        let low = self.low_water.begin(&mappings, now);
+        let leased = self.step(claim::ClaimDue { request, low }).await?;
+        leased.ends.iter().for_each(|(mapping_id, at)| self.low_water.end(*mapping_id, *at));
         match self.with_events(&leased.deliveries).await {
             Ok(deliveries) => {
                 Ok(Claim { deliveries, next_due: leased.next_due, overdue: leased.overdue })
@@ -51,17 +55,17 @@ impl DeliveryQueue for PostgresStore {
         self.queue.record(records).await
     }
 
-    async fn release(&self, leases: Vec<LeaseRef>, due_at: Timestamp) -> Result<u64, StoreError> {
+    async fn release(&self, leases: Vec<LeaseRef>, due_at: ServiceTime) -> Result<u64, StoreError> {
         self.step(lease::Release { leases, due_at }).await
     }
 
-    async fn extend(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<(), StoreError> {
+    async fn extend(&self, leases: Vec<LeaseRef>, until: ServiceTime) -> Result<(), StoreError> {
         self.step(lease::Extend { leases, until }).await
     }
 
     async fn expired_leases(
         &self,
-        now: Timestamp,
+        now: ServiceTime,
         limit: u32,
     ) -> Result<Vec<ExpiredLease>, StoreError> {
         const CONTEXT: &str = "look for expired leases";

@@ -1,5 +1,5 @@
-//! What only PostgreSQL needs: partitions of the days ahead, rotation of the de-duplication slots, and the
-//! consistency check.
+//! What only PostgreSQL needs: partitions of the days ahead and their statistics, rotation of the de-duplication
+//! slots, and the consistency check.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,36 +7,36 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::error::to_store;
-use super::super::{PostgresStore, dedup, integrity_check, lease, ledger, node, schema_version};
-use crate::domain::clock::Timestamp;
+use super::super::{
+    PostgresStore, dedup, integrity_check, ledger, node, partition, repair, schema_version,
+    service_time,
+};
+use crate::domain::auth::Act;
+use crate::domain::clock::Moment;
+use crate::domain::service_time::ServiceTime;
 use crate::store::{
-    ConsistencyCheck, Engine, EngineDuty, Finding, NodeTimeSchedule, Recurrence, StoreError,
+    ConsistencyCheck, Engine, EngineDuty, Finding, LedgerRepair, Recurrence, StoreError,
 };
 
 /// How often partitions are looked for: they are made days ahead.
 const PARTITION_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How often silent nodes are looked for.
+const SILENCE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the partitioned tables are analyzed: a day's partition grows all day.
+const ANALYZE_INTERVAL: Duration = Duration::from_secs(3 * 3_600);
 /// How often slots are rotated: a slot has turns of hours.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(600);
 
 #[async_trait]
 impl ConsistencyCheck for PostgresStore {
-    async fn check_consistency(&self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+    async fn check_consistency(&self, now: ServiceTime) -> Result<Vec<Finding>, StoreError> {
         const CONTEXT: &str = "check the database";
         let mut conn = self.reader(CONTEXT).await?;
         integrity_check::check(&mut conn, now).await.map_err(|error| to_store(CONTEXT, error))
     }
-}
 
-#[async_trait]
-impl NodeTimeSchedule for PostgresStore {
-    async fn last_heartbeat_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        const CONTEXT: &str = "read the newest heartbeat";
-        let mut conn = self.reader(CONTEXT).await?;
-        node::last_seen_at(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
-    }
-
-    async fn shift(&self, micros: i64) -> Result<(), StoreError> {
-        self.step(lease::Shift { micros }).await
+    async fn repair_ledger(&self, act: Act, dry_run: bool) -> Result<LedgerRepair, StoreError> {
+        self.step(repair::RepairLedger { act, dry_run }).await
     }
 }
 
@@ -47,11 +47,20 @@ impl Engine for PostgresStore {
     }
 
     fn duties(self: Arc<Self>) -> Vec<EngineDuty> {
-        let (divided, rotated) = (Arc::clone(&self), self);
+        let (divided, watched) = (Arc::clone(&self), Arc::clone(&self));
+        let (analyzed, rotated) = (Arc::clone(&self), self);
         vec![
-            EngineDuty::new("partitions", Recurrence::Every(PARTITION_INTERVAL), move |_now| {
+            EngineDuty::new("partitions", Recurrence::Every(PARTITION_INTERVAL), move |now| {
                 let store = Arc::clone(&divided);
-                async move { store.make_partitions().await }
+                async move { store.make_partitions(now).await }
+            }),
+            EngineDuty::new("silent nodes", Recurrence::Every(SILENCE_INTERVAL), move |now| {
+                let store = Arc::clone(&watched);
+                async move { store.end_silent_nodes(now).await }
+            }),
+            EngineDuty::new("analyze", Recurrence::Every(ANALYZE_INTERVAL), move |_now| {
+                let store = Arc::clone(&analyzed);
+                async move { store.step(partition::Analyze).await }
             }),
             EngineDuty::new("deduplication", Recurrence::Every(ROTATION_INTERVAL), move |now| {
                 let store = Arc::clone(&rotated);
@@ -60,18 +69,27 @@ impl Engine for PostgresStore {
         ]
     }
 
-    fn node_time_schedule(self: Arc<Self>) -> Option<Arc<dyn NodeTimeSchedule>> {
-        Some(self)
+    async fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
+        const CONTEXT: &str = "read the service time";
+        let mut conn = self.reader(CONTEXT).await?;
+        let service =
+            service_time::now(&mut conn).await.map_err(|error| to_store(CONTEXT, error))?;
+        Ok(Some(Moment { wall: self.shared.clock.now(), service }))
     }
 
     async fn failed(&self) -> String {
-        // The database outlives this process: what is durable can be asked for.
-        std::future::pending().await
+        // The database outlives this process: what is durable can be asked for. But a node that has ended changes
+        // nothing any more.
+        let mut ended = self.shared.ended.subscribe();
+        match ended.wait_for(|ended| *ended).await {
+            Ok(_) => "another node has ended this one, whose heartbeat was late".to_owned(),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     async fn close(&self) {
         self.queue.close().await;
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.moment();
         if let Err(error) = self.step(node::EndNode { now }).await
             && !matches!(error, StoreError::Closed)
         {
@@ -84,5 +102,15 @@ impl Engine for PostgresStore {
         }
         self.shared.readers.close().await;
         self.shared.workers.close().await;
+    }
+}
+
+impl PostgresStore {
+    async fn end_silent_nodes(&self, now: ServiceTime) -> Result<(), StoreError> {
+        let ended = self.step(node::EndSilent { now }).await?;
+        if ended > 0 {
+            tracing::warn!(ended, "ended nodes without a heartbeat; their leases expire");
+        }
+        Ok(())
     }
 }

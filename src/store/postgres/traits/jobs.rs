@@ -3,12 +3,15 @@
 use async_trait::async_trait;
 
 use super::super::error::to_store;
-use super::super::{PostgresStore, job};
+use super::super::{PostgresStore, backfill, job};
 use crate::domain::auth::Act;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::Moment;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobAction, JobFilter, NewJob};
-use crate::store::{JobPreview, JobQuery, JobStep, Jobs, StoreError};
+use crate::store::{
+    BackfillCursor, BackfillPage, BackfillStep, JobPreview, JobQuery, JobStep, Jobs,
+    RunningBackfill, StoreError,
+};
 
 #[async_trait]
 impl Jobs for PostgresStore {
@@ -34,7 +37,7 @@ impl Jobs for PostgresStore {
         &self,
         id: JobId,
         limit: u32,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<JobStep>, StoreError> {
         const CONTEXT: &str = "select the deliveries of a job";
         let selected = {
@@ -45,6 +48,38 @@ impl Jobs for PostgresStore {
             Some(selected) => self.step(job::Advance { selected, now }).await,
             None => Ok(None),
         }
+    }
+
+    async fn create_backfill(
+        &self,
+        job: NewJob,
+        (matched, more): (u64, bool),
+        act: Act,
+    ) -> Result<Job, StoreError> {
+        let counted = JobPreview { matched, more, sample: Vec::new() };
+        self.step(job::Create { job, counted, act }).await
+    }
+
+    async fn backfill_page(
+        &self,
+        filter: JobFilter,
+        range: (BackfillCursor, Option<BackfillCursor>),
+        limit: u32,
+    ) -> Result<BackfillPage, StoreError> {
+        const CONTEXT: &str = "select the events of a backfill";
+        let mut conn = self.reader(CONTEXT).await?;
+        let found = backfill::page(&mut conn, &filter, range, limit).await;
+        found.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn running_backfill(&self, id: JobId) -> Result<Option<RunningBackfill>, StoreError> {
+        const CONTEXT: &str = "read a backfill";
+        let mut conn = self.reader(CONTEXT).await?;
+        backfill::running(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn advance_backfill(&self, step: BackfillStep) -> Result<Option<JobStep>, StoreError> {
+        self.step(backfill::Backfill(step)).await
     }
 
     async fn cancel_job(&self, id: JobId, act: Act) -> Result<Option<Job>, StoreError> {

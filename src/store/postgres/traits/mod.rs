@@ -8,5 +8,6 @@ mod history;
 mod jobs;
 mod maintenance;
 mod outbox;
+mod pauses;
 mod pipeline;
 mod statistics;

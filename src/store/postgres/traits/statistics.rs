@@ -41,6 +41,15 @@ impl Statistics for PostgresStore {
             .map_err(|error| to_store(CONTEXT, error))
     }
 
+    async fn rolled_up_statistics(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<StatisticsRow>, StoreError> {
+        const CONTEXT: &str = "read statistics by minute";
+        let mut conn = self.reader(CONTEXT).await?;
+        statistics::rolled_up(&mut conn, since).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
     async fn backlog(
         &self,
         span: Range<Timestamp>,

@@ -41,3 +41,14 @@ pub(super) enum Work<'a> {
     Accept(Vec<&'a Arrival>),
     Record(Vec<&'a Record>),
 }
+
+impl Work<'_> {
+    /// How many events or records it has.
+    pub(super) fn len(&self) -> u32 {
+        let len = match self {
+            Self::Accept(arrivals) => arrivals.len(),
+            Self::Record(records) => records.len(),
+        };
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+}

@@ -2,13 +2,13 @@
 //! whether it happened before anybody gets an answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
 
+use super::super::counts::Counts;
 use super::super::error::{is_of_statement, is_retried};
-use super::super::ledger::LedgerChange;
 use super::super::open::Target;
 use super::super::{RUNS, Shared, accept, record};
 use super::batch::Work;
@@ -84,6 +84,15 @@ impl Writer {
 
     /// Writes and commits; again where it lost to another transaction. On an error nothing was committed.
     pub(super) async fn commit(&mut self, work: &Work<'_>) -> Result<Done, Failure> {
+        let began = Instant::now();
+        let done = self.commit_work(work).await?;
+        let metrics = &self.shared.metrics;
+        metrics.commit_rows.observe(f64::from(work.len()));
+        metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+        Ok(done)
+    }
+
+    async fn commit_work(&mut self, work: &Work<'_>) -> Result<Done, Failure> {
         let mut runs = 1;
         loop {
             let mut session = match self.session.take() {
@@ -126,17 +135,20 @@ impl Writer {
         written: &mut Option<Written>,
     ) -> Result<(), Failure> {
         let mut transaction = conn.begin().await?;
-        let mut change = LedgerChange::default();
+        let mut counts = Counts::default();
+        let clock = &self.shared.clock;
         let rows = match work {
-            Work::Accept(arrivals) => {
-                Written::Accepted(accept::accept(&mut transaction, arrivals, &mut change).await?)
-            }
+            Work::Accept(arrivals) => Written::Accepted(
+                accept::accept(&mut transaction, arrivals, clock.service_now(), &mut counts)
+                    .await?,
+            ),
             Work::Record(records) => {
-                let by = (&self.shared.keys, self.shared.clock.now());
-                Written::Recorded(record::record(&mut transaction, records, by, &mut change).await?)
+                let by = (&self.shared.keys, clock.now());
+                Written::Recorded(record::record(&mut transaction, records, by, &mut counts).await?)
             }
         };
-        change.write(&mut transaction, self.shared.ledger_row(self.number)).await?;
+        let row = self.shared.ledger_row(self.number);
+        counts.write(&mut transaction, row, clock.now()).await?;
         *written = Some(rows);
         transaction.commit().await?;
         Ok(())

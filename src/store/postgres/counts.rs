@@ -1,0 +1,95 @@
+//! What a transaction counts: changes of the ledger, statistics, and the usage of sources. All are written in the
+//! commit of what they count, to rows that no other writer changes.
+
+use std::collections::BTreeMap;
+
+use sqlx::postgres::PgConnection;
+
+use super::ledger::LedgerChange;
+use crate::domain::clock::Timestamp;
+use crate::domain::event::Event;
+use crate::domain::id::SourceId;
+use crate::domain::source_limiter::{SourceUsage, day_of};
+use crate::store::failure::Failure;
+use crate::store::row::{Columns, count};
+use crate::store::statistics_counts::{StatisticsCounts, pack};
+
+/// Usage is kept for this many days.
+const KEPT_DAYS: i64 = 7;
+
+const ADD_USAGE: &str = "INSERT INTO source_usage AS u (source_id, day, writer, events)
+     VALUES ($1, $2, $3, $4)
+     ON CONFLICT (source_id, day, writer) DO UPDATE SET events = u.events + excluded.events";
+
+/// What a transaction counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) ledger: LedgerChange,
+    pub(super) statistics: StatisticsCounts,
+    usage: BTreeMap<(SourceId, i64), i64>,
+}
+
+impl Counts {
+    /// Counts an event for its source's daily quota.
+    pub(super) fn used(&mut self, event: &Event) {
+        *self.usage.entry((event.source_id, day_of(event.received_at))).or_default() += 1;
+    }
+
+    /// Writes the counts. Comes last before COMMIT: others of the ledger's row wait for it.
+    pub(super) async fn write(
+        &self,
+        conn: &mut PgConnection,
+        ledger_row: i64,
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
+        for ((source_id, day), events) in &self.usage {
+            sqlx::query(ADD_USAGE)
+                .bind(source_id.0)
+                .bind(day)
+                .bind(ledger_row)
+                .bind(events)
+                .execute(&mut *conn)
+                .await?;
+            sqlx::query(
+                "DELETE FROM source_usage WHERE source_id = $1 AND day < $2 AND writer = $3",
+            )
+            .bind(source_id.0)
+            .bind(day - KEPT_DAYS)
+            .bind(ledger_row)
+            .execute(&mut *conn)
+            .await?;
+        }
+        if !self.statistics.is_empty() {
+            let mut packed = Vec::new();
+            self.statistics.sums(now).values().for_each(|row| pack(row, &mut packed));
+            sqlx::query("INSERT INTO statistics_log (counts) VALUES ($1)")
+                .bind(packed)
+                .execute(&mut *conn)
+                .await?;
+        }
+        self.ledger.write(conn, ledger_row).await
+    }
+}
+
+/// The usage of sources from this day on.
+pub(super) async fn usage_since(
+    conn: &mut PgConnection,
+    day: i64,
+) -> Result<Vec<SourceUsage>, Failure> {
+    let rows = sqlx::query(
+        "SELECT source_id, day, sum(events)::bigint FROM source_usage WHERE day >= $1
+         GROUP BY source_id, day",
+    )
+    .bind(day)
+    .fetch_all(conn)
+    .await?;
+    let usage = rows.iter().map(|row| {
+        let mut from = Columns::from(row, 0);
+        Ok(SourceUsage {
+            source_id: SourceId(from.take()?),
+            day: from.take()?,
+            events: count(from.take()?),
+        })
+    });
+    usage.collect()
+}
