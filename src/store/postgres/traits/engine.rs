@@ -81,10 +81,10 @@ impl Engine for PostgresStore {
         // The database outlives this process: what is durable can be asked for. But a node that has ended changes
         // nothing any more.
         let mut ended = self.shared.ended.subscribe();
-        match ended.wait_for(|ended| *ended).await {
-            Ok(_) => "another node has ended this one, whose heartbeat was late".to_owned(),
-            Err(_) => std::future::pending().await,
+        if ended.wait_for(|ended| *ended).await.is_err() {
+            std::future::pending::<()>().await;
         }
+        "another node has ended this one, whose heartbeat was late".to_owned()
     }
 
     async fn close(&self) {
