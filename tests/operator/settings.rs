@@ -115,10 +115,10 @@ fn delivery_ports_are_a_list_of_ports_and_ranges() {
 
 #[test]
 fn retention_is_a_duration_and_its_former_name_counts_days() {
+    const DAY: u64 = 86_400;
     let retention = |loaded: &Loaded| {
         (loaded.settings.retention.as_secs(), loaded.settings.dead_retention.as_secs())
     };
-    const DAY: u64 = 86_400;
     let defaults = read(&file(""), &[], &[]).unwrap();
     assert_eq!(retention(&defaults), (30 * DAY, 90 * DAY));
     let given = file("retention = '90s'\ndead_retention_days = 7\n");

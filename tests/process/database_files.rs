@@ -62,7 +62,7 @@ async fn a_second_process_is_refused_through_a_bind_mount() {
     std::fs::create_dir(&folder).unwrap();
     let database = dir.path().join("postrider.db");
     for (from, to, path) in
-        [(dir.path(), &folder, folder.join("postrider.db")), (&database, &file, file.clone())]
+        [(dir.path(), &folder, folder.join("postrider.db")), (&*database, &file, file.clone())]
     {
         let program = postrider();
         let script = "mount --bind \"$1\" \"$2\" && exec \"$3\" serve --listen 127.0.0.1:0 --database \"$4\"";
