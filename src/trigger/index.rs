@@ -167,8 +167,8 @@ mod tests {
             all
         };
         assert_eq!(candidates(&index, r#"{"type":"track","event":"A"}"#), of(&[0, 2, 7]));
-        assert_eq!(candidates(&index, r#"{"type":"track","event":"B"}"#), of(&[1, 2, 3]));
-        assert_eq!(candidates(&index, r#"{"type":"track","event":"C"}"#), of(&[3]));
+        assert_eq!(candidates(&index, r#"{"type":"page","event":"B"}"#), of(&[1, 2, 3]));
+        assert_eq!(candidates(&index, r#"{"type":"page","event":"C"}"#), of(&[3]));
         assert_eq!(candidates(&index, r#"{"type":"page","event":null}"#), always);
         assert_eq!(candidates(&index, r#"{"properties":{"list":["x"]}}"#), of(&[11]));
     }
