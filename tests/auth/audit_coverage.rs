@@ -173,6 +173,7 @@ fn others() -> Vec<Done> {
             Some("forget_inspector"),
         ),
         Done("POST", "/pipeline", "/pipeline", added, Some("create")),
+        Done("POST", "/prune", "/prune", json!({}), Some("prune")),
         // It looks at everything and changes nothing.
         Done("POST", "/doctor", "/doctor", json!({}), None),
     ]
