@@ -122,10 +122,9 @@ async fn a_disconnected_sender_does_not_cancel_the_commit() {
     client.write(Request::post("/v1/track", track("1")).bytes()).await;
     hold.entered().await;
     drop(client);
-    // The request's future is dropped with its connection.
     stage.shutdown.cancel();
-    stage.stopped().await;
     hold.release();
+    stage.stopped().await;
     stage.intake.finish().await;
     assert_eq!(stage.store.take_events().len(), 1);
     assert_eq!(stage.dispatch.dispatched.lock().expect("not poisoned").len(), 3);
