@@ -58,7 +58,7 @@ impl Step for MakePartitions {
     }
 }
 
-/// Collects the planner's statistics of the partitioned tables, which the server does not do by itself.
+/// Collects the planner's statistics of the partitioned tables, which the server does not do automatically.
 #[derive(Debug)]
 pub(super) struct Analyze;
 
