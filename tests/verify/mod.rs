@@ -187,12 +187,8 @@ fn the_snippet_for_php_verifies_what_is_sent() {
     });
 }
 
-/// Where a Java development kit is installed: `make test` installs none.
 #[test]
-fn the_snippet_for_java_verifies_what_is_sent_where_a_kit_is_installed() {
-    if Command::new("javac").arg("-version").output().is_err() {
-        return;
-    }
+fn the_snippet_for_java_verifies_what_is_sent() {
     check(&Language {
         fence: "java",
         snippet: "Verify.java",
