@@ -1,5 +1,6 @@
 //! The `integrations` object of an event, which excludes destinations.
 
+use super::profile::Profile;
 use crate::json::{Object, Value};
 
 /// The event's `integrations`, which exclude destinations.
@@ -13,10 +14,23 @@ impl<'d, 'a> Integrations<'d, 'a> {
         Self(document.as_object().and_then(|it| it.get("integrations")?.as_object()))
     }
 
+    /// The entry that keeps the event from a mapping of this profile: the destination's name decides, then that of
+    /// Segment's definition.
+    #[must_use]
+    pub fn excluding<'n>(&self, destination: &'n str, profile: Profile) -> Option<&'n str>
+    where
+        'd: 'n,
+    {
+        match profile.catalogue_name() {
+            Some(name) => self.excluded_by(&[destination, name]),
+            None => self.excluded_by(&[destination]),
+        }
+    }
+
     /// The entry that keeps the event from what has these names: the first name that has an entry decides, and `All`,
     /// in any case of letters, where none has. None: the event goes there.
     #[must_use]
-    pub fn excluded_by<'n>(&self, names: &[&'n str]) -> Option<&'n str>
+    fn excluded_by<'n>(&self, names: &[&'n str]) -> Option<&'n str>
     where
         'd: 'n,
     {

@@ -153,6 +153,17 @@ impl Profile {
         }
     }
 
+    /// The name of Segment's definition, which counts in an event's `integrations`; none for our own.
+    #[must_use]
+    pub const fn catalogue_name(self) -> Option<&'static str> {
+        match self {
+            Self::Postrider => None,
+            Self::SegmentClassic => Some("Webhooks"),
+            Self::SegmentActions => Some("Webhooks (Actions)"),
+            Self::SegmentExtensible => Some("Extensible Webhook"),
+        }
+    }
+
     /// Its name in a document.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -171,6 +171,7 @@ fn destination_route(
             function,
             secret_headers: Arc::clone(&keys.headers),
             secret_parameters: Arc::clone(&keys.parameters),
+            profile: mapping.revision.definition.profile,
             compiled,
         }));
     }

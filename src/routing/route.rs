@@ -12,6 +12,7 @@ use crate::domain::integrations::Integrations;
 use crate::domain::mapping::Batching;
 use crate::domain::outbound_auth::Auth;
 use crate::domain::pause::{Drain, PauseCause};
+use crate::domain::profile::Profile;
 use crate::domain::service_time::ServiceTime;
 use crate::functions::Function;
 use crate::json::Value;
@@ -76,6 +77,8 @@ pub struct MappingRoute {
     pub secret_headers: Arc<[(HeaderName, HeaderValue)]>,
     /// Its destination's secret query parameters.
     pub secret_parameters: Arc<[(String, SecretString)]>,
+    /// Whose rules its requests follow.
+    pub profile: Profile,
     pub(super) compiled: CompiledMapping,
 }
 
@@ -97,7 +100,7 @@ impl MappingRoute {
     #[must_use]
     pub fn is_excluded(&self, integrations: &Integrations<'_, '_>) -> bool {
         let destination = self.name.split('/').nth(1).unwrap_or_default();
-        integrations.excluded_by(&[destination]).is_some()
+        integrations.excluding(destination, self.profile).is_some()
     }
 
     /// Whether its deliveries are sent; otherwise they are held.

@@ -315,7 +315,9 @@ impl<'a> Known<'a> {
             let mut because =
                 "the event's integrations object excludes this destination".to_owned();
             // None when the destination had another name.
-            if let Some(name) = Integrations::of(document).excluded_by(&[&destination.name]) {
+            let profile = revision.definition.profile;
+            let by = Integrations::of(document).excluding(&destination.name, profile);
+            if let Some(name) = by {
                 because.push_str(&format!(": its entry {name:?} is false"));
             }
             return plain(Verdict::Integrations, because);

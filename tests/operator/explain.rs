@@ -274,3 +274,36 @@ async fn the_entry_of_integrations_that_excludes_a_destination_is_named() {
     }
     app.stop().await;
 }
+
+#[tokio::test]
+async fn the_name_of_segments_definition_counts_for_mappings_of_its_profile() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let app = Builder::new().start().await;
+    for (profile, name) in [
+        ("segment_classic", "Webhooks"),
+        ("segment_actions", "Webhooks (Actions)"),
+        ("segment_extensible", "Extensible Webhook"),
+    ] {
+        let url = receiver.url("/");
+        let mapping = json!({"name": "one", "url": url, "profile": profile});
+        app.apply(document(json!([{"name": "crm", "mappings": [mapping]}]))).await;
+        for (at, integrations, excluded_by) in [
+            (0, json!({name: false}), Some(name)),
+            (1, json!({name: false, "crm": true}), None),
+            (2, json!({name: true, "all": false}), None),
+            (3, json!({name: true, "crm": false}), Some("crm")),
+        ] {
+            let id = format!("{profile}-{at}");
+            let event =
+                json!({"event": "E", "userId": "u", "messageId": id, "integrations": integrations});
+            assert_eq!(app.send("/v1/track", &event).await, StatusCode::OK);
+            let why = explain(&app, &id).await;
+            let verdict = if excluded_by.is_some() { "integrations" } else { "matched" };
+            assert_eq!(verdicts(&why)[0][1], verdict, "{id}");
+            let entry = excluded_by.map(|name| format!("its entry {name:?} is false"));
+            let because = because(&why, "website/crm/one");
+            assert!(because.contains(&entry.unwrap_or_default()), "{id}: {because}");
+        }
+    }
+    app.stop().await;
+}
