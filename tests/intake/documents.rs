@@ -64,94 +64,97 @@ async fn batch_fields_are_merged_into_items() {
     assert_eq!(events.iter().map(|new| new.deliveries.len()).collect::<Vec<_>>(), [0, 2, 0]);
 }
 
+/// Times of an event; its `timestamp` then, and its `originalTimestamp`.
+const TIMES: &[(&str, &str, &str)] = &[
+    // Neither: the time of acceptance.
+    ("", NOW_ISO, NOW_ISO),
+    // Without sentAt the sender's clock is trusted.
+    (
+        r#","timestamp":"2015-12-12T19:11:01.169Z""#,
+        "2015-12-12T19:11:01.169Z",
+        "2015-12-12T19:11:01.169Z",
+    ),
+    (
+        r#","timestamp":"2015-12-12T19:11:01.169Z","sentAt":"soon""#,
+        "2015-12-12T19:11:01.169Z",
+        "2015-12-12T19:11:01.169Z",
+    ),
+    (
+        r#","timestamp":"2015-12-12T19:11:01.169Z","sentAt":null"#,
+        "2015-12-12T19:11:01.169Z",
+        "2015-12-12T19:11:01.169Z",
+    ),
+    // A clock that is years behind, and one ahead.
+    (
+        r#","timestamp":"2015-12-12T19:11:01.169Z","sentAt":"2015-12-12T19:11:02.169Z""#,
+        "2023-11-14T22:13:19.123Z",
+        "2015-12-12T19:11:01.169Z",
+    ),
+    (
+        r#","timestamp":"2030-01-01T00:00:00+00:00","sentAt":"2030-01-01T01:00:00+01:00""#,
+        NOW_ISO,
+        "2030-01-01T00:00:00+00:00",
+    ),
+    // Sent before it happened: in the future by our clock too.
+    (
+        r#","timestamp":"2030-01-01T00:00:05Z","sentAt":"2030-01-01T00:00:00Z""#,
+        "2023-11-14T22:13:25.123Z",
+        "2030-01-01T00:00:05Z",
+    ),
+    (r#","timestamp":"yesterday","sentAt":"2030-01-01T00:00:00Z""#, NOW_ISO, "yesterday"),
+    (r#","sentAt":"2015-12-12T19:11:02.169Z""#, NOW_ISO, NOW_ISO),
+    (
+        r#","originalTimestamp":"2015-12-12T19:11:01Z""#,
+        "2015-12-12T19:11:01.000Z",
+        "2015-12-12T19:11:01Z",
+    ),
+    (
+        r#","timestamp":"-009999-01-02T01:59:59Z","sentAt":"9999-12-30T21:59:59Z""#,
+        NOW_ISO,
+        "-009999-01-02T01:59:59Z",
+    ),
+    // Zero times, which say that no time was set.
+    (r#","timestamp":"0001-01-01T00:00:00Z""#, NOW_ISO, "0001-01-01T00:00:00Z"),
+    (r#","timestamp":"1970-01-01T00:00:00Z""#, NOW_ISO, "1970-01-01T00:00:00Z"),
+    (
+        r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"0001-01-01T00:00:00Z""#,
+        NOW_ISO,
+        "2023-11-14T22:00:00Z",
+    ),
+    (
+        r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"1970-01-01T00:00:00Z""#,
+        NOW_ISO,
+        "2023-11-14T22:00:00Z",
+    ),
+    (
+        r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"9999-01-01T00:00:00Z""#,
+        NOW_ISO,
+        "2023-11-14T22:00:00Z",
+    ),
+    // Events of the past are imported by a clock that is right.
+    (
+        r#","timestamp":"1999-01-01T00:00:00Z","sentAt":"2023-11-14T22:13:20.123Z""#,
+        "1999-01-01T00:00:00.000Z",
+        "1999-01-01T00:00:00Z",
+    ),
+    // Text forms and numbers, in either place.
+    (
+        r#","timestamp":"2015-12-12 19:11:01 +0000 UTC","sentAt":"Sat, 12 Dec 2015 19:11:02 GMT""#,
+        "2023-11-14T22:13:19.123Z",
+        "2015-12-12 19:11:01 +0000 UTC",
+    ),
+    (
+        r#","timestamp":"1700000000","sentAt":1700000001000"#,
+        "2023-11-14T22:13:19.123Z",
+        "1700000000",
+    ),
+];
+
 #[tokio::test]
 async fn timestamps_are_corrected_for_clock_skew() {
     let stage = Stage::new().await;
     let at = NOW_ISO;
-    for (times, timestamp, original) in [
-        // Neither: the time of acceptance.
-        ("", at, at),
-        // Without sentAt the sender's clock is trusted.
-        (
-            r#","timestamp":"2015-12-12T19:11:01.169Z""#,
-            "2015-12-12T19:11:01.169Z",
-            "2015-12-12T19:11:01.169Z",
-        ),
-        (
-            r#","timestamp":"2015-12-12T19:11:01.169Z","sentAt":"soon""#,
-            "2015-12-12T19:11:01.169Z",
-            "2015-12-12T19:11:01.169Z",
-        ),
-        (
-            r#","timestamp":"2015-12-12T19:11:01.169Z","sentAt":null"#,
-            "2015-12-12T19:11:01.169Z",
-            "2015-12-12T19:11:01.169Z",
-        ),
-        // A clock that is years behind, and one ahead.
-        (
-            r#","timestamp":"2015-12-12T19:11:01.169Z","sentAt":"2015-12-12T19:11:02.169Z""#,
-            "2023-11-14T22:13:19.123Z",
-            "2015-12-12T19:11:01.169Z",
-        ),
-        (
-            r#","timestamp":"2030-01-01T00:00:00+00:00","sentAt":"2030-01-01T01:00:00+01:00""#,
-            at,
-            "2030-01-01T00:00:00+00:00",
-        ),
-        // Sent before it happened: in the future by our clock too.
-        (
-            r#","timestamp":"2030-01-01T00:00:05Z","sentAt":"2030-01-01T00:00:00Z""#,
-            "2023-11-14T22:13:25.123Z",
-            "2030-01-01T00:00:05Z",
-        ),
-        (r#","timestamp":"yesterday","sentAt":"2030-01-01T00:00:00Z""#, at, "yesterday"),
-        (r#","sentAt":"2015-12-12T19:11:02.169Z""#, at, at),
-        (
-            r#","originalTimestamp":"2015-12-12T19:11:01Z""#,
-            "2015-12-12T19:11:01.000Z",
-            "2015-12-12T19:11:01Z",
-        ),
-        (
-            r#","timestamp":"-009999-01-02T01:59:59Z","sentAt":"9999-12-30T21:59:59Z""#,
-            at,
-            "-009999-01-02T01:59:59Z",
-        ),
-        // Zero times, which say that no time was set.
-        (r#","timestamp":"0001-01-01T00:00:00Z""#, at, "0001-01-01T00:00:00Z"),
-        (r#","timestamp":"1970-01-01T00:00:00Z""#, at, "1970-01-01T00:00:00Z"),
-        (
-            r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"0001-01-01T00:00:00Z""#,
-            at,
-            "2023-11-14T22:00:00Z",
-        ),
-        (
-            r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"1970-01-01T00:00:00Z""#,
-            at,
-            "2023-11-14T22:00:00Z",
-        ),
-        (
-            r#","timestamp":"2023-11-14T22:00:00Z","sentAt":"9999-01-01T00:00:00Z""#,
-            at,
-            "2023-11-14T22:00:00Z",
-        ),
-        // Events of the past are imported by a clock that is right.
-        (
-            r#","timestamp":"1999-01-01T00:00:00Z","sentAt":"2023-11-14T22:13:20.123Z""#,
-            "1999-01-01T00:00:00.000Z",
-            "1999-01-01T00:00:00Z",
-        ),
-        // Text forms and numbers, in either place.
-        (
-            r#","timestamp":"2015-12-12 19:11:01 +0000 UTC","sentAt":"Sat, 12 Dec 2015 19:11:02 GMT""#,
-            "2023-11-14T22:13:19.123Z",
-            "2015-12-12 19:11:01 +0000 UTC",
-        ),
-        (
-            r#","timestamp":"1700000000","sentAt":1700000001000"#,
-            "2023-11-14T22:13:19.123Z",
-            "1700000000",
-        ),
-    ] {
+    for &(times, timestamp, original) in TIMES {
         let body = format!("{{\"userId\":\"u\",\"event\":\"E\"{times}}}");
         let event = stage.accept_one("/v1/track", &body).await;
         let document: serde_json::Value = serde_json::from_str(&text(&event)).expect("JSON");

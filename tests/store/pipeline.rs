@@ -443,7 +443,7 @@ pub(crate) async fn renamed_rows_keep_their_keys_and_may_exchange_names(world: W
 
 pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(world: World) {
     let mut changes = Vec::new();
-    for number in 0..1_000 {
+    for number in 0..300 {
         let source = format!("s{number}");
         changes.push(PipelineChange::PutSource { source: source.clone(), enabled: true });
         changes.push(PipelineChange::PutDestination {
@@ -486,14 +486,14 @@ pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(
     assert_eq!(version, 2);
     assert!(events >= 3, "{events} events came between the parts");
     for read in reads {
-        assert!(matches!(read, (1, 2, 3) | (2, 1_002, 1_003)), "a part was read: {read:?}");
+        assert!(matches!(read, (1, 2, 3) | (2, 302, 303)), "a part was read: {read:?}");
     }
     let pipeline = world.store.pipeline().await.expect("read");
-    assert_eq!((pipeline.version, pipeline.mappings.len()), (2, 1_003));
+    assert_eq!((pipeline.version, pipeline.mappings.len()), (2, 303));
     let verdict = world.store.verify_audit().await.expect("verified");
     assert_eq!(verdict.broken, None);
     let stale = vec![PipelineChange::PutSource { source: "x".to_owned(), enabled: true }; 600];
     let stale = world.store.change_pipeline(1, stale, world.act()).await;
     assert!(matches!(stale, Err(StoreError::Conflict)));
-    assert_eq!(world.store.pipeline().await.expect("read").sources.len(), 1_002);
+    assert_eq!(world.store.pipeline().await.expect("read").sources.len(), 302);
 }

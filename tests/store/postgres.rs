@@ -216,11 +216,13 @@ async fn retention_keeps_what_a_redrive_takes_meanwhile() {
         SELECT id, event_id, mapping_id, destination_id, accepted_at, deadline_at, token, 0, 0 FROM taken;
         UPDATE ledger SET dead = dead - 1, pending = pending + 1 WHERE id = (SELECT min(id) FROM ledger)";
     sqlx::raw_sql(take).execute(&mut redrive).await.expect("taken");
+    // Within its transaction the redrive sees the activity of one moment only.
+    let mut watch = PgConnection::connect(&factory.database().url()).await.expect("the server");
     let (store, request) = (Arc::clone(&world.store), retention(&world));
     let pruning = tokio::spawn(async move { store.prune(request).await });
     let waits = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'
         AND datname = current_database())";
-    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut redrive).await.expect("activity") {
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut watch).await.expect("activity") {
         tokio::task::yield_now().await;
     }
     sqlx::raw_sql("COMMIT").execute(&mut redrive).await.expect("redriven");

@@ -213,11 +213,12 @@ impl<'a> Taking<'a> {
 
 /// The data; none: the whole event.
 fn data(settings: &Map<String, Value>) -> Option<Value> {
-    match settings.get("data")? {
+    let data = settings.get("data")?;
+    if data.is_null() {
         // Without data Segment sends an empty body.
-        Value::Null => Some(json!({"@literal": null})),
-        data => (!is_whole_event(data)).then(|| data.clone()),
+        return Some(json!({"@literal": null}));
     }
+    (!is_whole_event(data)).then(|| data.clone())
 }
 
 fn is_whole_event(data: &Value) -> bool {

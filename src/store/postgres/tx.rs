@@ -31,6 +31,13 @@ pub(super) struct Values {
 }
 
 impl Values {
+    /// These values and one more.
+    #[must_use]
+    pub(super) fn with<'q, T: Encode<'q, Postgres> + Type<Postgres>>(mut self, value: T) -> Self {
+        self.push(value);
+        self
+    }
+
     /// Adds a value.
     pub(super) fn push<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: T) {
         if let Err(error) = self.arguments.add(value) {
@@ -49,9 +56,8 @@ impl Values {
 /// The values of a statement, in the order of `$1`, `$2`, ….
 macro_rules! params {
     ($($value:expr),* $(,)?) => {{
-        #[allow(unused_mut, reason = "a statement may have no values")]
-        let mut values = $crate::store::postgres::tx::Values::default();
-        $(values.push(&$value);)*
+        let values = $crate::store::postgres::tx::Values::default();
+        $(let values = values.with(&$value);)*
         values
     }};
 }
