@@ -18,8 +18,8 @@ const MOST_KEPT: usize = 10_000;
 /// How far the keys of a batch's attempts may be apart: a second.
 const BATCH_KEYS: i64 = 1_000 << 22;
 
-/// Drops the oldest day that is past retention and has more events than the sweep should delete one by one, or none
-/// any more.
+/// Drops the oldest day that is past retention and has more events than the sweep should delete one by one, and those
+/// before it that have none any more.
 #[derive(Debug)]
 pub(super) struct DropDay {
     pub(super) request: PruneRequest,
@@ -41,8 +41,10 @@ impl Step for DropDay {
             let most = i64::from(self.large_day) + 1;
             let rows: i64 =
                 tx.one(AssertSqlSafe(sql), params![most], |row| Ok(row.try_get(0)?)).await?;
-            if rows == 0 || rows > i64::from(self.large_day) {
-                return self.drop_day(tx, day, rows > 0).await;
+            if rows == 0 {
+                self.drop_day(tx, day, false).await?;
+            } else if rows > i64::from(self.large_day) {
+                return self.drop_day(tx, day, true).await;
             }
         }
         Ok(Pruned::default())
