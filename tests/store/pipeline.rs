@@ -441,6 +441,9 @@ pub(crate) async fn renamed_rows_keep_their_keys_and_may_exchange_names(world: W
     assert_eq!(subjects, ["site", "site/crm/a", "site/crm/b"]);
 }
 
+/// Between two events, and between two reads, while a large change is applied.
+const BETWEEN: Duration = Duration::from_millis(2);
+
 pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(world: World) {
     let mut changes = Vec::new();
     for number in 0..300 {
@@ -471,6 +474,7 @@ pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(
         while !done.get() {
             world.accept_pending(&format!("m-{events}"), world.a).await;
             events += 1;
+            tokio::time::sleep(BETWEEN).await;
         }
         events
     };
@@ -479,6 +483,7 @@ pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(
         while !done.get() {
             let pipeline = world.store.pipeline().await.expect("read");
             reads.push((pipeline.version, pipeline.sources.len(), pipeline.mappings.len()));
+            tokio::time::sleep(BETWEEN).await;
         }
         reads
     };

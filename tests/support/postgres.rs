@@ -195,7 +195,7 @@ fn start(folder: &Path, owner: u32) -> std::io::Result<u16> {
     let password = folder.join("password");
     std::fs::write(&password, "secret\n")?;
     let mut initdb = program("initdb")?;
-    initdb.args(["--username=postrider", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"]);
+    initdb.args(["--username=postrider", "--encoding=UTF8", "--locale=C", "--auth=password"]);
     run(initdb.arg("--no-sync").arg("--pwfile").arg(&password).arg("-D").arg(&data), &log)?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     // Tests of durability start servers of their own: this one's disk is not asked for it.
