@@ -1,7 +1,5 @@
 //! What is set up: changes by name, versions, revisions, removal.
 
-use std::time::Duration;
-
 use postrider::domain::destination::{DeliveryPolicy, DestinationSettings, OnGone, XSignatureKey};
 use postrider::domain::mapping::MappingRevision;
 use postrider::domain::outbound_auth::{Auth, ClientAuth, CodeClient, OauthClient};
@@ -441,9 +439,6 @@ pub(crate) async fn renamed_rows_keep_their_keys_and_may_exchange_names(world: W
     assert_eq!(subjects, ["site", "site/crm/a", "site/crm/b"]);
 }
 
-/// Between two events, and between two reads, while a large change is applied.
-const BETWEEN: Duration = Duration::from_millis(2);
-
 pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(world: World) {
     let mut changes = Vec::new();
     for number in 0..300 {
@@ -474,7 +469,7 @@ pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(
         while !done.get() {
             world.accept_pending(&format!("m-{events}"), world.a).await;
             events += 1;
-            tokio::time::sleep(BETWEEN).await;
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
         events
     };
@@ -483,7 +478,7 @@ pub(crate) async fn a_large_change_is_applied_in_parts_that_events_come_between(
         while !done.get() {
             let pipeline = world.store.pipeline().await.expect("read");
             reads.push((pipeline.version, pipeline.sources.len(), pipeline.mappings.len()));
-            tokio::time::sleep(BETWEEN).await;
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
         reads
     };
