@@ -77,16 +77,13 @@ async fn schemathesis_finds_nothing() {
 async fn schemathesis_finds_nothing_with_fewer_rights() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let app = service(&receiver).await;
-    for (request, phases) in [
-        (json!({"name": "looks", "role": "viewer"}), "examples"),
-        (
-            json!({"name": "limited", "role": "admin", "destinations": ["website/other"]}),
-            "examples,coverage",
-        ),
+    for request in [
+        json!({"name": "looks", "role": "viewer"}),
+        json!({"name": "limited", "role": "admin", "destinations": ["website/other"]}),
     ] {
         let (status, made) = app.client.post("/api/v1/tokens", &request).await.unwrap();
         assert_eq!(status, 201, "{made}");
-        finds_nothing(&app, made["secret"].as_str().unwrap(), phases).await;
+        finds_nothing(&app, made["secret"].as_str().unwrap(), "examples,coverage").await;
     }
     app.stop().await;
 }
