@@ -44,7 +44,7 @@ impl Unreliable {
     }
 
     /// Returns once both faults have happened.
-    async fn failed_twice(mut self) {
+    async fn failed_twice(&mut self) {
         for fault in ["503", "lost"] {
             assert_eq!(next_line(&mut self.lines).await, json!({ "fault": fault }));
         }
@@ -89,7 +89,7 @@ async fn sdks_over_a_failing_connection_deliver_every_call_once_with_its_fields(
     let sending = others.iter().enumerate().map(|(at, by)| {
         let service = program.base.clone();
         async move {
-            let proxy = Unreliable::before(&service).await;
+            let mut proxy = Unreliable::before(&service).await;
             let sent = send(*by, &proxy.base, &format!("sdk{at}")).await;
             proxy.failed_twice().await;
             sent
@@ -139,7 +139,8 @@ async fn site() -> String {
 async fn the_browser_sdk_on_another_origin_delivers_every_call_once_with_the_cdn_url_alone() {
     let mut verifier = Verifier::start("200").await;
     let program = Program::start(verifier.port).await;
-    let proxy = Unreliable::before(&program.base).await;
+    // A call whose answer was lost is sent again, at any time until the page is closed.
+    let mut proxy = Unreliable::before(&program.base).await;
     let page = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("service", proxy.base.as_str()), ("key", WRITE_KEY)])
         .finish();
