@@ -73,8 +73,7 @@ fn read_by_the_compiler() -> String {
     };
     let lists = files.filter(is_ours).filter_map(|path| {
         let text = std::fs::read_to_string(&path).unwrap();
-        let is_library =
-            |line: &&str| line.contains("/libpostrider-") && line.contains(" src/lib.rs");
+        let is_library = |line: &&str| line.contains("/libpostrider-") && line.contains(".rlib: ");
         let of_library = text.lines().find(is_library)?.to_owned();
         Some((std::fs::metadata(&path).unwrap().modified().unwrap(), of_library))
     });
@@ -87,7 +86,10 @@ fn the_image_is_built_from_all_that_the_compiler_reads() {
     let read = read_by_the_compiler();
     let (_, inputs) = read.split_once(": ").unwrap();
     let inputs = inputs.lines().next().unwrap();
-    let inputs: BTreeSet<&str> = inputs.split_whitespace().collect();
+    let inputs: BTreeSet<&str> = inputs
+        .split_whitespace()
+        .map(|path| path.strip_prefix(ROOT).map_or(path, |path| path.trim_start_matches('/')))
+        .collect();
     assert!(inputs.contains("src/lib.rs") && inputs.len() > 100, "{inputs:?}");
     let is_copied = |path: &&&str| copied.iter().any(|it| Path::new(path).starts_with(it));
     let missing: Vec<_> = inputs.iter().filter(|path| !is_copied(path)).collect();
