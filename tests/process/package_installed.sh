@@ -13,7 +13,9 @@ for folder in etc usr var; do
 done
 
 dpkg --install "$package"
-systemd-analyze verify /lib/systemd/system/postrider.service
+if command -v systemd-analyze >/dev/null; then
+    systemd-analyze verify /lib/systemd/system/postrider.service
+fi
 export POSTRIDER_LISTEN=$address
 as_service=(setpriv --reuid postrider --regid postrider --clear-groups)
 
