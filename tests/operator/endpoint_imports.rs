@@ -136,7 +136,7 @@ async fn an_import_from_convoy_applies() {
     let (code, stdout, stderr) = ask_with(&app, &arguments, &variables).await;
     assert_eq!(code, 5, "{stdout}{stderr}");
 
-    // Without their subscriptions endpoints are disabled: nobody knows what they get.
+    // Without their subscriptions, endpoints are disabled: their events are not known.
     let (document, _) = imported_from(&app.dir, "convoy", &endpoints.to_string());
     assert_eq!(document["sources"][0]["destinations"][0]["enabled"], false);
     app.stop().await;

@@ -62,7 +62,7 @@ fn refused(opened: Result<PostgresStore, OpenError>) -> OpenError {
 }
 
 #[tokio::test]
-async fn an_address_that_nobody_listens_at_is_unreachable() {
+async fn an_address_without_a_listener_is_unreachable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port();
     drop(listener);

@@ -58,7 +58,7 @@ impl DropDay {
         day: Day,
         has_events: bool,
     ) -> Result<Pruned, Failure> {
-        // What waits for a table's lock, every insert waits behind: the next run retries.
+        // Every insert queues behind a pending table lock, so the lock has a timeout: the next run retries.
         tx.execute("SET LOCAL lock_timeout = '2s'", params![]).await?;
         for table in TABLES {
             run(tx, format!("LOCK TABLE {} IN EXCLUSIVE MODE", day.name(table))).await?;

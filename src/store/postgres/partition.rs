@@ -47,7 +47,7 @@ impl Step for MakePartitions {
         if missing.is_empty() {
             return Ok(());
         }
-        // What waits for a table's lock, every insert waits behind: the next run retries.
+        // Every insert queues behind a pending table lock, so the lock has a timeout: the next run retries.
         tx.execute("SET LOCAL lock_timeout = '2s'", params![]).await?;
         for (table, day) in wanted {
             if missing.contains(&day.name(table)) {
