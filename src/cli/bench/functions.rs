@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::goals::peak_rss;
-use super::harness::{BATCH, Harness, Outcome, Part};
-use super::measurement::{Account, Measurement, quotient};
+use super::harness::{BATCH, Harness, Part};
+use super::measurement::{Account, quotient};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
 use super::service::{self, Service};
@@ -22,17 +22,9 @@ pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioRep
     let part = Part { millis: whole.millis / TURNS, batch: BATCH, ..whole };
     let with = Part { name: "with a function", ..part.clone() };
     let mut found = ScenarioReport::of(Scenario::Functions, Account::default());
-    let (mut sides, mut baselines) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        for (service, part, sides) in
-            [(&plain, &part, &mut baselines), (&transforming, &with, &mut sides)]
-        {
-            let Outcome { side, account } = harness.through(service, part).await?;
-            found.account.add(account);
-            sides.push(side);
-        }
-    }
-    let (side, baseline) = (Measurement::of(&sides), Measurement::of(&baselines));
+    let ([baseline, side], account) =
+        harness.alternate(TURNS, [(&plain, &part), (&transforming, &with)]).await?;
+    found.account.add(account);
     found.figure("without a function", Unit::PerSecond, baseline.per_second);
     let goal = Goal::AtLeast(PER_SECOND);
     found.with_goal("with a function", Unit::PerSecond, side.per_second, goal);

@@ -162,6 +162,23 @@ impl<'a> Harness<'a> {
         Ok((Measurement::of(&sides), Measurement::of(&baselines), account))
     }
 
+    /// Two services in turns, each with its part.
+    pub(super) async fn alternate(
+        &mut self,
+        turns: u64,
+        services: [(&Service, &Part); 2],
+    ) -> anyhow::Result<([Measurement; 2], Account)> {
+        let (mut sides, mut account) = ([Vec::new(), Vec::new()], Account::default());
+        for _ in 0..turns {
+            for ((service, part), sides) in services.into_iter().zip(&mut sides) {
+                let outcome = self.through(service, part).await?;
+                sides.push(outcome.side);
+                account.add(outcome.account);
+            }
+        }
+        Ok((sides.map(|sides| Measurement::of(&sides)), account))
+    }
+
     /// One turn of the bare loop.
     pub(super) async fn baseline(&mut self) -> anyhow::Result<Measurement> {
         let millis = (self.args.seconds * 1_000).min(10_000) / (TURNS + 1);

@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 
 use super::goals::peak_rss;
-use super::harness::{BATCH, Harness, Outcome, Part};
-use super::measurement::{Account, Measurement, quotient};
+use super::harness::{BATCH, Harness, Part};
+use super::measurement::{Account, quotient};
 use super::report::{Goal, ScenarioReport, Unit};
 use super::scenario::Scenario;
-use super::service::{self, Service};
+use super::service;
 use crate::domain::clock::Clock as _;
 
 /// CPU of an event over that with few mappings.
@@ -27,15 +27,9 @@ pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioRep
     let part = Part { millis: whole.millis / TURNS, batch: BATCH, ..whole };
     let with = Part { name: "many mappings", ..part.clone() };
     let mut found = ScenarioReport::of(Scenario::Mappings, Account::default());
-    let (mut sides, mut baselines) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        for (service, part, sides) in [(&few, &part, &mut baselines), (&many, &with, &mut sides)] {
-            let Outcome { side, account } = harness.through(service, part).await?;
-            found.account.add(account);
-            sides.push(side);
-        }
-    }
-    let (side, baseline) = (Measurement::of(&sides), Measurement::of(&baselines));
+    let ([baseline, side], account) =
+        harness.alternate(TURNS, [(&few, &part), (&many, &with)]).await?;
+    found.account.add(account);
     found.figure("mappings", Unit::Count, f64::from(harness.args.triggers));
     found.with_goal("time to apply", Unit::Milliseconds, applied_ms, Goal::AtMost(APPLIED_MS));
     found.figure("CPU a delivery", Unit::Microseconds, side.cpu_us_each);
@@ -43,13 +37,9 @@ pub(super) async fn run(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioRep
     let ratio = quotient(side.cpu_us_each, baseline.cpu_us_each);
     found.with_goal("CPU over that with few", Unit::Ratio, ratio, Goal::AtMost(CPU));
     peak_rss(&mut found, &many)?;
-    stop(few).await?;
-    stop(many).await?;
+    few.stop().await?;
+    many.stop().await?;
     Ok(found)
-}
-
-async fn stop(service: Service) -> anyhow::Result<()> {
-    service.stop().await.map(|_| ())
 }
 
 /// One mapping for every event, and others whose triggers none matches.
