@@ -135,6 +135,21 @@ pub struct Listed<T> {
     pub looked_to: Option<Cursor>,
 }
 
+impl<T> Listed<T> {
+    /// The page of one scan that ended at `end`, above `floor` or there. A full page ends with its last row, not with the
+    /// scan.
+    pub(super) fn of_scan(
+        rows: Vec<T>,
+        limit: u32,
+        end: Option<(i64, Timestamp)>,
+        floor: i64,
+    ) -> Self {
+        let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let end = end.filter(|(key, _)| !is_full && *key > floor);
+        Self { rows, looked_to: end.map(|(key, at)| Cursor { at, key }) }
+    }
+}
+
 /// Dead letters of one destination and reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetterGroup {

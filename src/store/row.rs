@@ -10,7 +10,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use super::failure::{Failure, SqlError};
-use super::{DeliveryRow, StoreError, TestSend, TestSendRow};
+use super::{DeliveryRow, StoreError};
 use crate::domain::attempt::{Attempt, Batch, NewAttempt, Outcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Delivery, Reason, State};
@@ -23,8 +23,30 @@ use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
 use crate::domain::trace::Trace;
 
+mod audit;
+mod credential;
 mod dictionary;
 pub(super) mod headers;
+mod job;
+mod operator;
+mod pause;
+mod pipeline;
+mod statistics;
+mod token;
+
+pub(super) use audit::{AUDIT_COLUMNS, Chain, audit_entry};
+pub(super) use credential::{CONNECTIONS, CREDENTIALS, connection, credential, slot_columns};
+pub(super) use job::{JOB_COLUMNS, StoredJob, creation, job, job_entry};
+pub(super) use operator::{alert, attempt_row, dead_letter_group, idempotency_state, test_send};
+pub(super) use pause::{
+    PAUSES, RECEIVER_WAITS, drain_rate, pause, pause_entry, pause_state, receiver_wait,
+};
+pub(super) use pipeline::{
+    DESTINATIONS, MAPPINGS, SHARED_SECRETS, SOURCES, WRITE_KEYS, destination, mapping, revision,
+    shared_secret, source, write_key,
+};
+pub(super) use statistics::{COUNTED, level, statistics, statistics_values};
+pub(super) use token::{TOKEN_COLUMNS, scope_text, token, token_entry};
 
 /// A count as an SQLite integer.
 pub(super) fn int(count: u64) -> i64 {
@@ -304,9 +326,6 @@ pub(super) const ATTEMPT_COLUMNS: &str = "a.id, a.delivery_id, a.number, a.late,
      coalesce(a.response_body, b.response_body), \
      coalesce(a.response_truncated, b.response_truncated), b.webhook_id, b.size, b.status";
 
-/// How many columns [`ATTEMPT_COLUMNS`] are.
-pub(super) const ATTEMPT_COLUMN_COUNT: usize = 23;
-
 /// An attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt<'a>(row: impl Into<Row<'a>>) -> Result<Attempt, Failure> {
     let mut from = Columns::from(row, 0);
@@ -357,35 +376,4 @@ pub(super) fn headers(packed: &[u8]) -> Result<String, Failure> {
 
 fn status(found: Option<i64>) -> Option<u16> {
     found.and_then(|status| u16::try_from(status).ok())
-}
-
-/// A mapping's test send: its id, its event's, and its attempt.
-pub(super) fn test_send<'a>(
-    row: impl Into<Row<'a>>,
-    mapping_id: MappingId,
-) -> Result<TestSendRow, Failure> {
-    let mut from = Columns::from(row, 0);
-    let id = from.take()?;
-    let event_id = from.take::<Option<i64>>()?.map(EventId);
-    let attempt = test_attempt(&mut from)?;
-    Ok(TestSendRow { id, test: TestSend { mapping_id, event_id, attempt } })
-}
-
-fn test_attempt(from: &mut Columns<'_>) -> Result<NewAttempt, Failure> {
-    let (node_id, revision_id) = (NodeId(from.take()?), RevisionId(from.take()?));
-    let (started_at, duration_us) = (from.at()?, count(from.take()?));
-    let outcome = word("the outcome", from.text()?, Outcome::parse)?;
-    Ok(NewAttempt {
-        duration_us,
-        status: status(from.take()?),
-        error: from.take()?,
-        console: from.take()?,
-        url: from.take()?,
-        request_headers: from.take()?,
-        body_sha256: from.take::<Option<Vec<u8>>>()?.and_then(|digest| digest.try_into().ok()),
-        response_headers: from.take()?,
-        response_body: Bytes::from(from.take::<Vec<u8>>()?),
-        response_truncated: from.take()?,
-        ..NewAttempt::unsent(node_id, revision_id, started_at, outcome)
-    })
 }

@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use super::tx::{Step, Tx, params};
 use crate::domain::alert::{Alert, AlertKind};
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, foreign};
+use crate::store::row;
 use async_trait::async_trait;
 
 pub(super) async fn read(conn: &mut PgConnection) -> Result<Vec<Alert>, Failure> {
@@ -15,20 +15,7 @@ pub(super) async fn read(conn: &mut PgConnection) -> Result<Vec<Alert>, Failure>
     )
     .fetch_all(conn)
     .await?;
-    let mut alerts = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut from = Columns::from(row, 0);
-        let kind = from.text()?;
-        alerts.push(Alert {
-            kind: AlertKind::parse(kind).ok_or_else(|| foreign("the alert", kind))?,
-            subject: from.take()?,
-            detail: from.take()?,
-            raised_at: from.at()?,
-            cleared_at: from.maybe_at()?,
-            published: from.take()?,
-        });
-    }
-    Ok(alerts)
+    rows.iter().map(row::alert).collect()
 }
 
 /// Upserts an alert.

@@ -2,15 +2,15 @@
 //! to the entry before it.
 
 use serde_json::Value;
-use sqlx::Row;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
 
 use super::tx::{Step, Tx, params};
 use crate::domain::audit::{Action, CHAIN_START, Entry, NewEntry, chained};
 use crate::domain::auth::{Act, Role};
 use crate::domain::clock::Timestamp;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, foreign, from_json};
+use crate::store::row::{self, AUDIT_COLUMNS, Columns};
 use crate::store::{AuditQuery, AuditVerdict};
 use async_trait::async_trait;
 
@@ -60,35 +60,14 @@ pub(super) async fn append(tx: &mut Tx<'_>, act: &Act, done: &NewEntry) -> Resul
     Ok(())
 }
 
-fn entry(row: &PgRow) -> Result<Entry, Failure> {
-    let mut from = Columns::from(row, 0);
-    let (number, at) = (from.take()?, from.at()?);
-    let actor = from.take()?;
-    let role = match from.maybe_text()? {
-        Some(word) => Some(Role::parse(word).ok_or_else(|| foreign("the role", word))?),
-        None => None,
-    };
-    let act =
-        Act { actor, role, from: from.take()?, request_id: from.take()?, note: from.take()?, at };
-    let word = from.text()?;
-    let action = Action::parse(word).ok_or_else(|| foreign("the action", word))?;
-    let subject = from.take()?;
-    let value = |text: Option<&str>| text.map(|text| from_json("an audit entry", text)).transpose();
-    let (before, after) = (value(from.maybe_text()?)?, value(from.maybe_text()?)?);
-    let hash = from.bytes("an audit entry's hash")?;
-    Ok(Entry { number, act, done: NewEntry { action, subject, before, after }, hash })
-}
-
 /// Entries that meet all conditions, newest first.
 pub(super) async fn list(
     conn: &mut PgConnection,
     query: &AuditQuery,
 ) -> Result<Vec<Entry>, Failure> {
     // A caller with a limited scope sees the entries of its destinations and of what is below them.
-    let rows = sqlx::query(
-        "SELECT number, at, actor, role, from_address, request_id, note, action, subject, before,
-             after, hash
-         FROM audit
+    let sql = format!(
+        "SELECT {AUDIT_COLUMNS} FROM audit
          WHERE number < $1 AND ($2::text IS NULL OR actor = $2) AND ($3::text IS NULL OR action = $3)
              AND ($4::text IS NULL OR subject = $4
                  OR substr(subject, 1, length($4) + 1) = $4 || '/')
@@ -97,46 +76,34 @@ pub(super) async fn list(
                  subject = path.value
                  OR substr(subject, 1, length(path.value) + 1) = path.value || '/'))
          ORDER BY number DESC LIMIT $8",
-    )
-    .bind(query.before.unwrap_or(i64::MAX))
-    .bind(&query.actor)
-    .bind(query.action.map(Action::as_str))
-    .bind(&query.subject)
-    .bind(query.from.map(Timestamp::as_micros))
-    .bind(query.until.map(Timestamp::as_micros))
-    .bind(&query.within)
-    .bind(i64::from(query.limit))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(entry).collect()
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(query.before.unwrap_or(i64::MAX))
+        .bind(&query.actor)
+        .bind(query.action.map(Action::as_str))
+        .bind(&query.subject)
+        .bind(query.from.map(Timestamp::as_micros))
+        .bind(query.until.map(Timestamp::as_micros))
+        .bind(&query.within)
+        .bind(i64::from(query.limit))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(row::audit_entry).collect()
 }
 
 /// Recomputes every hash from the first entry on.
 pub(super) async fn verify(conn: &mut PgConnection) -> Result<AuditVerdict, Failure> {
-    let (mut count, mut head) = (0, CHAIN_START);
+    let mut chain = row::Chain::default();
+    let sql =
+        format!("SELECT {AUDIT_COLUMNS} FROM audit WHERE number > $1 ORDER BY number LIMIT $2");
     loop {
-        let rows = sqlx::query(
-            "SELECT number, at, actor, role, from_address, request_id, note, action, subject,
-                 before, after, hash
-             FROM audit WHERE number > $1 ORDER BY number LIMIT $2",
-        )
-        .bind(count)
-        .bind(VERIFIED_AT_ONCE)
-        .fetch_all(&mut *conn)
-        .await?;
-        if rows.is_empty() {
-            return Ok(AuditVerdict { count, head, broken: None });
-        }
-        for row in &rows {
-            let number: i64 = row.try_get(0)?;
-            // An entry that cannot be decoded was tampered with, like one that decodes differently.
-            let whole = entry(row).ok().filter(|it| {
-                number == count + 1 && chained(&head, number, &it.act, &it.done) == it.hash
-            });
-            let Some(whole) = whole else {
-                return Ok(AuditVerdict { count, head, broken: Some(count + 1) });
-            };
-            (count, head) = (number, whole.hash);
+        let rows = sqlx::query(AssertSqlSafe(sql.as_str()))
+            .bind(chain.count())
+            .bind(VERIFIED_AT_ONCE)
+            .fetch_all(&mut *conn)
+            .await?;
+        if rows.is_empty() || !rows.iter().all(|row| chain.follows(row)) {
+            return Ok(chain.verdict());
         }
     }
 }

@@ -7,13 +7,14 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::job::{self, finish, read_in, save};
-use super::keyset::{KeyRange, Span};
+use super::keyset;
 use super::tx::{Step, Tx, params};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{JobId, MappingId};
 use crate::domain::job::{JobFilter, JobState};
 use crate::store::failure::Failure;
 use crate::store::row::{self, EVENT_COLUMNS, int};
+use crate::store::statement::Span;
 use crate::store::{BackfillCursor, BackfillPage, BackfillStep, JobStep, RunningBackfill};
 
 /// Whether event `e` has a delivery for mapping `$1`.
@@ -28,8 +29,7 @@ pub(super) async fn page(
     limit: u32,
 ) -> Result<BackfillPage, Failure> {
     let (BackfillCursor(after), upto) = range;
-    let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
-    let keys = KeyRange::of(conn, span).await?;
+    let keys = keyset::range(conn, Span::of_filter(filter)).await?;
     let upto = upto.map_or(i64::MAX, |BackfillCursor(upto)| upto).min(keys.before - 1);
     let after = after.max(keys.floor - 1);
     let end: (Option<i64>, i64) = sqlx::query_as(

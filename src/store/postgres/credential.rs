@@ -1,76 +1,19 @@
 //! Credentials, which an operator sets for a destination's requests, and connections, which hold the tokens
 //! granted to it. Both are sealed outside the store.
 
-use std::borrow::Cow;
-
 use serde_json::json;
 use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 
 use super::audit;
 use super::tx::{Step, Tx, params};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::DestinationId;
 use crate::domain::secret::SealedSecret;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, foreign};
-use crate::store::{
-    Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, StoreError,
-};
+use crate::store::row::slot_columns;
+use crate::store::{ConnectionChange, ConnectionState, CredentialSlot, StoreError};
 use async_trait::async_trait;
-
-/// The rows of [`credential`].
-pub(super) const SELECT: &str = "
-    SELECT destination_id, slot, header, sealed_id, key_id, sealed, created_at, NULL::bigint
-    FROM credentials ORDER BY destination_id, slot, header";
-
-/// The rows of [`connection`].
-pub(super) const SELECT_CONNECTIONS: &str = "
-    SELECT destination_id, number, connected_at, expires_at, fault,
-        sealed_id, key_id, sealed, created_at, NULL::bigint
-    FROM connections ORDER BY destination_id";
-
-/// Marks a query parameter among the headers: no header's name has this character.
-const PARAMETER: char = '?';
-
-fn columns(slot: &CredentialSlot) -> (&'static str, Cow<'_, str>) {
-    match slot {
-        CredentialSlot::BearerToken => ("bearer_token", "".into()),
-        CredentialSlot::ClientSecret => ("client_secret", "".into()),
-        CredentialSlot::Header(name) => ("header", Cow::Borrowed(name)),
-        CredentialSlot::Parameter(name) => ("header", format!("{PARAMETER}{name}").into()),
-    }
-}
-
-pub(super) fn credential(row: &PgRow) -> Result<Credential, Failure> {
-    let mut from = Columns::from(row, 0);
-    let destination_id = DestinationId(from.take()?);
-    let (word, header): (_, String) = (from.text()?, from.take()?);
-    let slot = match word {
-        "bearer_token" => CredentialSlot::BearerToken,
-        "client_secret" => CredentialSlot::ClientSecret,
-        "header" => match header.strip_prefix(PARAMETER) {
-            Some(name) => CredentialSlot::Parameter(name.to_owned()),
-            None => CredentialSlot::Header(header),
-        },
-        other => return Err(foreign("the credential", other)),
-    };
-    Ok(Credential { destination_id, slot, secret: from.sealed()? })
-}
-
-pub(super) fn connection(row: &PgRow) -> Result<Connection, Failure> {
-    let mut from = Columns::from(row, 0);
-    let destination_id = DestinationId(from.take()?);
-    let (number, connected_at) = (from.take()?, from.maybe_at()?);
-    let expires_at = from.maybe_at()?;
-    let state = match from.take::<Option<String>>()? {
-        Some(fault) => ConnectionState::Lost { fault },
-        None => ConnectionState::Connected { tokens: from.sealed()?, expires_at },
-    };
-    Ok(Connection { destination_id, number, connected_at, state })
-}
 
 /// Sets or removes the credential of a slot.
 pub(super) async fn put(
@@ -79,7 +22,7 @@ pub(super) async fn put(
     slot: &CredentialSlot,
     secret: Option<&SealedSecret>,
 ) -> Result<(), Failure> {
-    let (word, header) = columns(slot);
+    let (word, header) = slot_columns(slot);
     tx.execute(
         "DELETE FROM credentials WHERE destination_id = $1 AND slot = $2 AND header = $3",
         params![destination_id, word, header],

@@ -7,7 +7,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
-use crate::store::row::Columns;
+use crate::store::row;
 use crate::store::{IdempotencyKey, IdempotencyState};
 use async_trait::async_trait;
 
@@ -56,30 +56,11 @@ impl Step for Begin {
                     answered_at, NULL::bigint
                  FROM repeats WHERE token_id = $1 AND key = $2",
                 params![self.key.token_id.0, self.key.key],
-                |row| self.state(&mut Columns::from(row, 0)),
+                |row| row::idempotency_state(row, &self.fingerprint, self.process),
             )
             .await?;
         // Freed at this moment: the next request takes it.
         Ok(found.unwrap_or(IdempotencyState::InProgress))
-    }
-}
-
-impl Begin {
-    /// What the key was used for before.
-    fn state(&self, from: &mut Columns<'_>) -> Result<IdempotencyState, Failure> {
-        let fingerprint: [u8; 32] = from.bytes("a request's fingerprint")?;
-        let process = from.at()?;
-        if fingerprint != self.fingerprint {
-            return Ok(IdempotencyState::Mismatch);
-        }
-        if from.take()? {
-            return Ok(IdempotencyState::Completed(from.sealed()?));
-        }
-        Ok(if process == self.process {
-            IdempotencyState::InProgress
-        } else {
-            IdempotencyState::Interrupted
-        })
     }
 }
 

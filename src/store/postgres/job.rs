@@ -2,21 +2,21 @@
 //! highest delivery key at its creation; its cursor moves in the same commit as the deliveries, so that a
 //! restart resumes at the cursor.
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::audit;
 use super::job_selection::Selection;
 use super::rows::text;
 use super::tx::{Step, Tx, params};
-use crate::domain::audit::{Action, NewEntry};
+use crate::domain::audit::Action;
 use crate::domain::auth::Act;
 use crate::domain::clock::{Moment, Timestamp};
-use crate::domain::id::{JobId, MappingId, Noun, PublicId};
+use crate::domain::id::{JobId, MappingId};
 use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
-use crate::store::row::{self, Columns, count, foreign, from_json, int, small, to_json};
+use crate::store::row::{self, JOB_COLUMNS, StoredJob, count, int, to_json};
 use crate::store::stored_filter::StoredFilter;
 use crate::store::{JobPreview, JobQuery, JobStep};
 use async_trait::async_trait;
@@ -24,51 +24,17 @@ use async_trait::async_trait;
 /// Scans of a preview.
 const SCANS: u32 = 25;
 
-/// A job with its cursor and bound.
-#[derive(Debug)]
-pub(super) struct StoredJob {
-    pub(super) job: Job,
-    pub(super) upper_id: i64,
-    pub(super) cursor: i64,
-}
-
-const JOB_COLUMNS: &str = "id, action, filter, rate_per_second, actor, note, state, matched, more, done, \
-     created_at, finished_at, upper_id, cursor";
-
-fn read_job(row: &PgRow) -> Result<StoredJob, Failure> {
-    let mut from = Columns::from(row, 0);
-    let id = JobId(from.take()?);
-    let word = from.text()?;
-    let action = JobAction::parse(word).ok_or_else(|| foreign("the job action", word))?;
-    let filter: StoredFilter = from_json("a job's filter", from.text()?)?;
-    let asked = NewJob {
-        action,
-        filter: filter.into_filter(),
-        rate_per_second: from.take::<Option<i64>>()?.map(small),
-        actor: from.take()?,
-        note: from.take()?,
-    };
-    let word = from.text()?;
-    let state = JobState::parse(word).ok_or_else(|| foreign("the job state", word))?;
-    let (matched, more) = (count(from.take()?), from.take()?);
-    let done = count(from.take()?);
-    let created_at = from.at()?;
-    let finished_at = from.maybe_at()?;
-    let job = Job { id, spec: asked, state, matched, more, done, created_at, finished_at };
-    Ok(StoredJob { job, upper_id: from.take()?, cursor: from.take()? })
-}
-
 /// One job, in a step that may change it.
 pub(super) async fn read_in(tx: &mut Tx<'_>, id: JobId) -> Result<Option<StoredJob>, Failure> {
     let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1 FOR UPDATE");
-    tx.first(AssertSqlSafe(sql), params![id.0], read_job).await
+    tx.first(AssertSqlSafe(sql), params![id.0], |row| row::job(row)).await
 }
 
 /// One job.
 pub(super) async fn read(conn: &mut PgConnection, id: JobId) -> Result<Option<StoredJob>, Failure> {
     let sql = format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1");
     let found = sqlx::query(AssertSqlSafe(sql)).bind(id.0).fetch_optional(conn).await?;
-    found.as_ref().map(read_job).transpose()
+    found.as_ref().map(row::job).transpose()
 }
 
 /// Jobs that meet all conditions, newest first.
@@ -85,7 +51,7 @@ pub(super) async fn list(conn: &mut PgConnection, query: &JobQuery) -> Result<Ve
         .bind(i64::from(query.limit))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(|row| Ok(read_job(row)?.job)).collect()
+    rows.iter().map(|row| Ok(row::job(row)?.job)).collect()
 }
 
 /// What a job would select. Each scan is a query of its own and their number is limited, so that the answer
@@ -114,14 +80,6 @@ pub(super) async fn preview(
     Ok(preview)
 }
 
-const fn creation(action: JobAction) -> Action {
-    match action {
-        JobAction::Redrive => Action::Redrive,
-        JobAction::Discard => Action::Discard,
-        JobAction::Backfill => Action::Backfill,
-    }
-}
-
 /// Appends the audit entry of a job.
 async fn append_audit(
     tx: &mut Tx<'_>,
@@ -129,19 +87,7 @@ async fn append_audit(
     action: Action,
     job: &Job,
 ) -> Result<(), Failure> {
-    let filter: serde_json::Value =
-        from_json("a job's filter", &to_json(&StoredFilter::of(&job.spec.filter))?)?;
-    let after = serde_json::json!({
-        "action": job.spec.action.as_str(),
-        "filter": filter,
-        "rate_per_second": job.spec.rate_per_second,
-        "state": job.state.as_str(),
-        "matched": job.matched,
-        "done": job.done,
-    });
-    let subject = PublicId::new(Noun::Job, job.created_at, job.id.0).to_string();
-    let done = NewEntry { action, subject, before: None, after: Some(after) };
-    audit::append(tx, act, &done).await
+    audit::append(tx, act, &row::job_entry(action, job)?).await
 }
 
 /// Creates a job.
@@ -190,7 +136,7 @@ impl Step for Create {
             created_at: self.act.at,
             finished_at: None,
         };
-        append_audit(tx, &self.act, creation(asked.action), &job).await?;
+        append_audit(tx, &self.act, row::creation(asked.action), &job).await?;
         Ok(job)
     }
 }

@@ -4,12 +4,12 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::conditions::{Conditions, push_conditions, push_event};
-use super::keyset::{KeyRange, Span};
-use super::scan::{candidates, push_of_event};
+use super::keyset::range;
+use super::scan::{add_of_event, candidates};
 use crate::domain::delivery::State;
 use crate::domain::job::{JobAction, JobFilter};
 use crate::store::row::{DELIVERY_COLUMNS, count};
+use crate::store::statement::{Span, add_named, add_selected};
 
 /// Deliveries that one query scans at most; a step acts on fewer.
 const SCANNED: i64 = 20_000;
@@ -42,9 +42,8 @@ impl<'a> Selection<'a> {
             JobAction::Discard | JobAction::Backfill => filter.state,
         };
         let rows = candidates((state, filter.reason));
-        let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
-        let range = KeyRange::of(conn, span).await?;
-        let (after, upto) = (after.max(range.floor - 1), upto.min(range.before - 1));
+        let keys = range(conn, Span::of_filter(filter)).await?;
+        let (after, upto) = (after.max(keys.floor - 1), upto.min(keys.before - 1));
         Ok(Self { action, filter, rows, after, upto })
     }
 
@@ -61,7 +60,7 @@ impl<'a> Selection<'a> {
     pub(super) fn statement_of_end(&self, rows: i64) -> QueryBuilder<Postgres> {
         let mut sql = QueryBuilder::<Postgres>::new("SELECT max(id) FROM (SELECT id FROM ");
         sql.push(self.rows);
-        self.push_range(&mut sql);
+        self.add_range(&mut sql);
         sql.push(" ORDER BY id LIMIT ").push_bind(rows).push(") AS scanned");
         sql
     }
@@ -73,7 +72,7 @@ impl<'a> Selection<'a> {
         end: i64,
     ) -> Result<u64, sqlx::Error> {
         let mut sql = QueryBuilder::<Postgres>::new("SELECT count(*)");
-        Self { upto: end, ..*self }.push_from(&mut sql);
+        Self { upto: end, ..*self }.add_from(&mut sql);
         sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
     }
 
@@ -91,43 +90,19 @@ impl<'a> Selection<'a> {
     /// The query of the first that match.
     pub(super) fn statement_of_first(&self, limit: u32) -> QueryBuilder<Postgres> {
         let mut sql = QueryBuilder::<Postgres>::new(format!("SELECT {DELIVERY_COLUMNS}"));
-        self.push_from(&mut sql);
+        self.add_from(&mut sql);
         sql.push(" ORDER BY d.id LIMIT ").push_bind(i64::from(limit));
         sql
     }
 
-    /// Adds `FROM … WHERE …` over `deliveries` as `d` and `events` as `e`.
-    fn push_from(&self, sql: &mut QueryBuilder<Postgres>) {
-        sql.push(" FROM (SELECT * FROM ").push(self.rows);
-        self.push_range(sql);
-        sql.push(") AS d JOIN events AS e ON e.id = d.event_id WHERE ");
-        if self.action == JobAction::Redrive {
-            // There is nothing left to send the others with.
-            sql.push(
-                "EXISTS (SELECT 1 FROM mappings AS m
-                    WHERE m.id = d.mapping_id AND m.removed_at IS NULL) AND ",
-            );
-        }
-        sql.push(match self.action {
-            JobAction::Redrive => "d.state = 'dead'",
-            JobAction::Discard => "d.state IN ('pending', 'dead')",
-            // It selects events: `backfill.rs`.
-            JobAction::Backfill => "FALSE",
-        });
-        let filter = self.filter;
-        if let Some(state) = filter.state {
-            sql.push(" AND d.state = ").push_bind(state.as_str());
-        }
-        push_conditions(sql, &Conditions::of_filter(filter));
-        push_event(sql, &filter.event);
+    fn add_from(&self, sql: &mut QueryBuilder<Postgres>) {
+        let selected = (self.action, self.filter);
+        add_selected(sql, selected, self.rows, |sql| self.add_range(sql));
     }
 
-    fn push_range(&self, sql: &mut QueryBuilder<Postgres>) {
+    fn add_range(&self, sql: &mut QueryBuilder<Postgres>) {
         sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
-        push_of_event(sql, self.filter.event_id);
-        if !self.filter.delivery_ids.is_empty() {
-            let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();
-            sql.push(" AND id = ANY (").push_bind(ids).push(")");
-        }
+        add_of_event(sql, self.filter.event_id);
+        add_named(sql, self.filter);
     }
 }

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::keys::first_key_at;
 use super::service_time;
 use crate::domain::clock::Timestamp;
+use crate::store::statement::{KeyRange, Span};
 
 /// How far the order of keys may differ from the order of times: concurrent requests and clock
 /// corrections.
@@ -22,33 +23,16 @@ pub(super) struct Scan {
     time: &'static str,
 }
 
-/// Keys from `floor` on, below `before`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyRange {
-    pub(super) floor: i64,
-    pub(super) before: i64,
-}
-
-impl KeyRange {
-    /// The keys of all rows of the span.
-    pub(super) async fn of(conn: &mut PgConnection, span: Span) -> Result<Self, sqlx::Error> {
-        let before = span.before.unwrap_or(i64::MAX);
-        if span.from.is_none() && span.until.is_none() {
-            return Ok(Self { floor: 0, before });
-        }
-        let offsets = service_time::of_wall(conn, SLACK).await?;
-        let until = span.until.map_or(i64::MAX, |at| first_key_at(offsets.latest(at)));
-        let floor = span.from.map_or(0, |at| first_key_at(offsets.earliest(at)));
-        Ok(Self { floor, before: before.min(until) })
+/// The keys of all rows of the span.
+pub(super) async fn range(conn: &mut PgConnection, span: Span) -> Result<KeyRange, sqlx::Error> {
+    let before = span.before.unwrap_or(i64::MAX);
+    if span.from.is_none() && span.until.is_none() {
+        return Ok(KeyRange { floor: 0, before });
     }
-}
-
-/// The cursor and times that limit a scan.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
-    pub(super) before: Option<i64>,
-    pub(super) from: Option<Timestamp>,
-    pub(super) until: Option<Timestamp>,
+    let offsets = service_time::of_wall(conn, SLACK).await?;
+    let until = span.until.map_or(i64::MAX, |at| first_key_at(offsets.latest(at)));
+    let floor = span.from.map_or(0, |at| first_key_at(offsets.earliest(at)));
+    Ok(KeyRange { floor, before: before.min(until) })
 }
 
 impl Scan {

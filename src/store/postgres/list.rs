@@ -4,7 +4,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use super::keyset::{KeyRange, Scan, Span};
+use super::keyset::{self, Scan};
 use super::scan::{candidates, read_deliveries, scan_deliveries, scan_events};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::StoredEvent;
@@ -12,6 +12,7 @@ use crate::domain::id::{DeliveryId, EventId};
 use crate::store::failure::Failure;
 use crate::store::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
 use crate::store::scan_limits::ScanLimits;
+use crate::store::statement::Span;
 use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, Listed};
 
 /// One event.
@@ -31,9 +32,7 @@ pub(super) async fn events(
     limits: ScanLimits,
 ) -> Result<Listed<StoredEvent>, Failure> {
     let scan = if query.rejected { Scan::REJECTED } else { Scan::EVENTS };
-    let before = query.before.map(|cursor| cursor.key);
-    let span = Span { before, from: query.accepted_from, until: query.accepted_until };
-    let range = KeyRange::of(conn, span).await?;
+    let range = keyset::range(conn, Span::of_events(query)).await?;
     scan_events(conn, query, scan, range, limits).await
 }
 
@@ -57,9 +56,7 @@ pub(super) async fn deliveries(
     limits: ScanLimits,
 ) -> Result<Listed<DeliveryRow>, Failure> {
     let scan = Scan::deliveries(candidates((query.state, query.reason)));
-    let before = query.before.map(|cursor| cursor.key);
-    let span = Span { before, from: query.accepted_from, until: query.accepted_until };
-    let range = KeyRange::of(conn, span).await?;
+    let range = keyset::range(conn, Span::of_deliveries(query)).await?;
     if query.event_id.is_some() {
         // They are found by their keys, which their event has: nothing is scanned.
         let rows = read_deliveries(conn, query, scan, range).await?;

@@ -1,7 +1,7 @@
 //! Pauses and receivers' waits: small tables beside the pipeline, changed without its version.
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -10,21 +10,11 @@ use super::tx::{Step, Tx, params};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::id::MappingId;
-use crate::domain::pause::{Pause, PauseCause, PauseState, PauseTarget};
+use crate::domain::pause::{PauseCause, PauseState, PauseTarget};
 use crate::domain::service_time::ServiceTime;
+use crate::store::StoreError;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, foreign};
-use crate::store::{ReceiverWait, StoreError};
-
-/// The rows of [`pause`].
-pub(super) const SELECT: &str =
-    "SELECT kind, subject_id, state, rate_per_second, changed_at, resumed_at, changed_by, cause,
-        note
-     FROM pauses ORDER BY kind, subject_id";
-
-/// The rows of [`receiver_wait`].
-pub(super) const SELECT_WAITS: &str =
-    "SELECT mapping_id, until_at FROM receiver_waits ORDER BY mapping_id";
+use crate::store::row::{Columns, drain_rate, pause_entry, pause_state};
 
 const READ: &str = "SELECT state, rate_per_second FROM pauses WHERE kind = $1 AND subject_id = $2";
 const PUT: &str = "INSERT INTO pauses AS p
@@ -42,32 +32,8 @@ const MAPPING_PATH: &str = "SELECT s.name || '/' || d.name || '/' || m.name
      JOIN sources AS s ON s.id = d.source_id
      WHERE m.id = $1 AND m.removed_at IS NULL FOR UPDATE OF m";
 
-pub(super) fn pause(row: &PgRow) -> Result<Pause, Failure> {
-    let mut from = Columns::from(row, 0);
-    let (kind, key): (String, i64) = (from.take()?, from.take()?);
-    let target = PauseTarget::parse(&kind, key).ok_or_else(|| foreign("the pause of", &kind))?;
-    let word: String = from.take()?;
-    let state = PauseState::parse(&word, from.maybe_small()?);
-    let state = state.ok_or_else(|| foreign("the state of a pause", &word))?;
-    let (changed_at, resumed_at) = (from.at()?, from.maybe_service_at()?);
-    let changed_by = from.take()?;
-    let word = from.text()?;
-    let cause = PauseCause::parse(word).ok_or_else(|| foreign("the cause of a pause", word))?;
-    Ok(Pause { target, state, changed_at, resumed_at, changed_by, cause, note: from.take()? })
-}
-
-pub(super) fn receiver_wait(row: &PgRow) -> Result<ReceiverWait, Failure> {
-    let mut from = Columns::from(row, 0);
-    Ok(ReceiverWait { mapping_id: MappingId(from.take()?), until: from.service_at()? })
-}
-
 async fn read(tx: &mut Tx<'_>, target: PauseTarget) -> Result<PauseState, Failure> {
-    let read = |row: &PgRow| {
-        let mut from = Columns::from(row, 0);
-        let word: String = from.take()?;
-        let state = PauseState::parse(&word, from.maybe_small()?);
-        state.ok_or_else(|| foreign("the state of a pause", &word))
-    };
+    let read = |row: &PgRow| pause_state(&mut Columns::from(row, 0));
     let found = tx.first(READ, params![target.kind(), target.key()], read).await?;
     Ok(found.unwrap_or(PauseState::Resumed))
 }
@@ -97,7 +63,7 @@ async fn put(
         target.kind(),
         target.key(),
         state.as_str(),
-        rate(state).map(i64::from),
+        drain_rate(state).map(i64::from),
         act.at.as_micros(),
         act.actor.as_str(),
         cause.as_str(),
@@ -106,23 +72,6 @@ async fn put(
     ];
     tx.execute(PUT, values).await?;
     Ok(())
-}
-
-const fn rate(state: PauseState) -> Option<u32> {
-    match state {
-        PauseState::Draining { per_second } => Some(per_second),
-        PauseState::Paused | PauseState::Resumed => None,
-    }
-}
-
-/// A state in the audit log.
-fn told(state: PauseState) -> Value {
-    match state {
-        PauseState::Draining { per_second } => {
-            json!({"state": state.as_str(), "rate_per_second": per_second})
-        }
-        PauseState::Paused | PauseState::Resumed => json!({"state": state.as_str()}),
-    }
 }
 
 /// Pauses a destination or a mapping.
@@ -149,7 +98,7 @@ impl Step for PauseStep {
         let done = NewEntry {
             action: Action::Pause,
             subject,
-            before: Some(told(before)),
+            before: Some(pause_entry(before)),
             after: Some(after),
         };
         audit::append(tx, &self.act, &done).await?;
@@ -184,14 +133,14 @@ impl Step for ResumeStep {
                 let sql = "UPDATE pauses SET state = $1, rate_per_second = $2
                     WHERE kind = $3 AND subject_id = $4";
                 let (kind, key) = (self.target.kind(), self.target.key());
-                let values = params![wanted.as_str(), rate(wanted).map(i64::from), kind, key];
+                let values = params![wanted.as_str(), drain_rate(wanted).map(i64::from), kind, key];
                 tx.execute(sql, values).await?;
             }
             PauseState::Paused => {
                 put(tx, self.target, (wanted, PauseCause::Operator), &self.act).await?;
             }
         }
-        let (before, after) = (Some(told(before)), Some(told(wanted)));
+        let (before, after) = (Some(pause_entry(before)), Some(pause_entry(wanted)));
         let done = NewEntry { action: Action::Resume, subject, before, after };
         audit::append(tx, &self.act, &done).await?;
         Ok(true)

@@ -1,7 +1,6 @@
 //! Statistics: counters by minute and by hour, and levels: how many deliveries were waiting and dead at the
 //! end of a minute.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,48 +10,12 @@ use sqlx::{AssertSqlSafe, Connection as _, Postgres, QueryBuilder};
 use super::tx::{Step, Tx, params};
 use super::{ledger, service_time};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::MappingId;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, count, int};
+use crate::store::row::{self, COUNTED, Columns, int, statistics_values};
 use crate::store::statistics_counts::{MINUTE_MICROS, Rows, merge, pack, unpack};
+use crate::store::statistics_sums::{By, HOUR_MICROS, HOURS_KEPT, LEVELS_KEPT, MINUTES_KEPT, sums};
 use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
 use async_trait::async_trait;
-
-const HOUR_MICROS: i64 = 3_600_000_000;
-/// How long minutes are kept.
-const MINUTES_KEPT: Duration = Duration::from_secs(14 * 24 * 3_600);
-/// How long hours are kept.
-const HOURS_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
-
-/// How long levels are kept.
-const LEVELS_KEPT: Duration = Duration::from_secs(40 * 24 * 3_600);
-
-/// The columns that are added up, in the order of [`values`].
-const COUNTED: [&str; 18] = [
-    "accepted",
-    "attempts",
-    "delivered",
-    "dead",
-    "failed",
-    "attempt_us",
-    "took_0",
-    "took_1",
-    "took_2",
-    "took_3",
-    "took_4",
-    "took_5",
-    "took_6",
-    "took_7",
-    "took_8",
-    "took_9",
-    "took_10",
-    "took_11",
-];
-
-fn values(row: &StatisticsRow) -> impl Iterator<Item = i64> {
-    let sums = [row.accepted, row.attempts, row.delivered, row.dead, row.failed, row.attempt_us];
-    sums.into_iter().chain(row.latencies).map(int)
-}
 
 /// Rows of the statistics log that one roll-up reads.
 const LOG_ROWS: i64 = 10_000;
@@ -147,7 +110,7 @@ async fn add(
          ON CONFLICT (minute_at, mapping_id) DO UPDATE SET {sums}"
     );
     let mut bound = params![minute_at.as_micros(), row.mapping_id];
-    for count in values(row) {
+    for count in statistics_values(row) {
         bound.push(count);
     }
     tx.execute(AssertSqlSafe(sql), bound).await.map(|_| ())
@@ -207,29 +170,7 @@ pub(super) async fn levels(
     .bind(i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1))
     .fetch_all(conn)
     .await?;
-    let read = |row: &PgRow| -> Result<BacklogSample, Failure> {
-        let mut from = Columns::from(row, 0);
-        let (at, waiting, dead) = (from.at()?, from.take()?, from.take()?);
-        Ok(BacklogSample { at, waiting: count(waiting), dead: count(dead) })
-    };
-    found.iter().map(read).collect()
-}
-
-/// What rows are grouped by.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum By {
-    Time,
-    Mapping,
-}
-
-impl By {
-    /// What identifies the group of a row.
-    fn key(self, row: &StatisticsRow) -> (Timestamp, i64) {
-        match self {
-            Self::Time => (row.minute_at, 0),
-            Self::Mapping => (Timestamp::from_micros(0), row.mapping_id),
-        }
-    }
+    found.iter().map(row::level).collect()
 }
 
 /// The sums of the rows of some mappings, those of the statistics log included.
@@ -240,24 +181,10 @@ pub(super) async fn statistics(
 ) -> Result<Vec<StatisticsRow>, Failure> {
     // One snapshot: a roll-up moves rows from one to the other.
     let mut snapshot = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let mut sums = BTreeMap::new();
-    for row in rolled_up_sums(&mut snapshot, query, by).await? {
-        sums.insert(by.key(&row), row);
-    }
-    for mut row in logged(&mut snapshot).await? {
-        if query.hours {
-            row.minute_at = row.minute_at.start_of(HOUR_MICROS);
-        }
-        let is_within = (query.from..query.until).contains(&row.minute_at);
-        if is_within && query.mappings.contains(&MappingId(row.mapping_id)) {
-            let (_, mapping_id) = by.key(&row);
-            let none =
-                StatisticsRow { minute_at: row.minute_at, mapping_id, ..StatisticsRow::default() };
-            sums.entry(by.key(&row)).or_insert(none).add(&row);
-        }
-    }
+    let rolled_up = rolled_up_sums(&mut snapshot, query, by).await?;
+    let logged = logged(&mut snapshot).await?;
     snapshot.rollback().await?;
-    Ok(sums.into_values().collect())
+    Ok(sums(query, by, rolled_up, logged))
 }
 
 /// The rows of the statistics log.
@@ -279,7 +206,7 @@ pub(super) async fn rolled_up(
     );
     let since = since.start_of(MINUTE_MICROS).as_micros();
     let found = sqlx::query(AssertSqlSafe(sql)).bind(since).fetch_all(conn).await?;
-    found.iter().map(read).collect()
+    found.iter().map(row::statistics).collect()
 }
 
 async fn rolled_up_sums(
@@ -302,26 +229,5 @@ async fn rolled_up_sums(
     sql.push(" AND mapping_id = ANY (").push_bind(ids);
     sql.push(format!(") GROUP BY {group} ORDER BY {group}"));
     let found = sql.build().persistent(false).fetch_all(conn).await?;
-    found.iter().map(read).collect()
-}
-
-fn read(row: &PgRow) -> Result<StatisticsRow, Failure> {
-    let mut from = Columns::from(row, 0);
-    let (minute_at, mapping_id) = (from.at()?, from.take()?);
-    let mut next = || from.take::<i64>().map(count);
-    let mut read = StatisticsRow {
-        minute_at,
-        mapping_id,
-        accepted: next()?,
-        attempts: next()?,
-        delivered: next()?,
-        dead: next()?,
-        failed: next()?,
-        attempt_us: next()?,
-        ..StatisticsRow::default()
-    };
-    for latency in &mut read.latencies {
-        *latency = next()?;
-    }
-    Ok(read)
+    found.iter().map(row::statistics).collect()
 }

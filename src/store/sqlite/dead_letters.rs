@@ -4,11 +4,9 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::domain::delivery::Reason;
-use crate::domain::id::DestinationId;
 use crate::store::DeadLetterGroup;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, count, foreign};
+use crate::store::row;
 
 /// Dead letters of a group that are counted at most.
 const COUNTED: i64 = 100_000;
@@ -53,14 +51,5 @@ async fn group(
     .bind(COUNTED + 1)
     .fetch_one(conn)
     .await?;
-    let mut from = Columns::from(&found, 0);
-    let (oldest_at, newest_at, counted) = (from.at()?, from.at()?, from.take::<i64>()?);
-    Ok(DeadLetterGroup {
-        destination_id: DestinationId(destination_id),
-        reason: Reason::parse(reason).ok_or_else(|| foreign("the reason", reason))?,
-        count: count(counted.min(COUNTED)),
-        more: counted > COUNTED,
-        oldest_at,
-        newest_at,
-    })
+    row::dead_letter_group(&found, (destination_id, reason), COUNTED)
 }

@@ -5,13 +5,13 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::backfilled;
-use super::conditions::{Conditions, push_conditions, push_event};
-use super::keyset::{KeyRange, Scan, Span};
+use super::keyset::Scan;
 use super::scan::{quickest, range_of};
 use crate::domain::delivery::State;
 use crate::domain::job::{JobAction, JobFilter};
 use crate::store::row::{DELIVERY_COLUMNS, count};
 use crate::store::scan_limits::ScanLimits;
+use crate::store::statement::{KeyRange, Span, Statement as _, add_named, add_selected};
 
 /// Deliveries that one query scans at most; a step acts on fewer.
 const SCANNED: i64 = 20_000;
@@ -46,8 +46,7 @@ impl<'a> Selection<'a> {
             JobAction::Discard | JobAction::Backfill => filter.state,
         };
         let rows = quickest(conn, (state, filter.reason), ScanLimits::default()).await?;
-        let span = Span { before: None, from: filter.accepted_from, until: filter.accepted_until };
-        let mut range = Scan::deliveries(rows).range(conn, span).await?;
+        let mut range = Scan::deliveries(rows).range(conn, Span::of_filter(filter)).await?;
         let mut of_event = None;
         if let Some(event_id) = filter.event_id {
             let own = range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE);
@@ -75,7 +74,7 @@ impl<'a> Selection<'a> {
     pub(super) fn statement_of_end(&self, rows: i64) -> QueryBuilder<Sqlite> {
         let mut sql = QueryBuilder::<Sqlite>::new("SELECT max(id) FROM (SELECT id FROM ");
         sql.push(self.rows);
-        self.push_range(&mut sql);
+        self.add_range(&mut sql);
         sql.push(" ORDER BY id LIMIT ").push_bind(rows).push(")");
         sql
     }
@@ -87,7 +86,7 @@ impl<'a> Selection<'a> {
         end: i64,
     ) -> Result<u64, sqlx::Error> {
         let mut sql = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        Self { upto: end, ..self.clone() }.push_from(&mut sql);
+        Self { upto: end, ..self.clone() }.add_from(&mut sql);
         sql.build_query_scalar().persistent(false).fetch_one(conn).await.map(count)
     }
 
@@ -105,49 +104,21 @@ impl<'a> Selection<'a> {
     /// The query of the first that match.
     pub(super) fn statement_of_first(&self, limit: u32) -> QueryBuilder<Sqlite> {
         let mut sql = QueryBuilder::<Sqlite>::new(format!("SELECT {DELIVERY_COLUMNS}"));
-        self.push_from(&mut sql);
+        self.add_from(&mut sql);
         sql.push(" ORDER BY d.id LIMIT ").push_bind(i64::from(limit));
         sql
     }
 
-    /// Adds `FROM … WHERE …` over `deliveries` as `d` and `events` as `e`.
-    fn push_from(&self, sql: &mut QueryBuilder<Sqlite>) {
-        sql.push(" FROM (SELECT * FROM ").push(self.rows);
-        self.push_range(sql);
-        // A cross join keeps to this order: each delivery finds its event by key.
-        sql.push(") AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE ");
-        if self.action == JobAction::Redrive {
-            // There is nothing left to send the others with.
-            sql.push(
-                "EXISTS (SELECT 1 FROM mappings AS m
-                    WHERE m.id = d.mapping_id AND m.removed_at IS NULL) AND ",
-            );
-        }
-        sql.push(match self.action {
-            JobAction::Redrive => "d.state = 'dead'",
-            JobAction::Discard => "d.state IN ('pending', 'dead')",
-            // It selects events: `backfill.rs`.
-            JobAction::Backfill => "FALSE",
-        });
-        let filter = self.filter;
-        if let Some(state) = filter.state {
-            sql.push(" AND d.state = ").push_bind(state.as_str());
-        }
-        push_conditions(sql, &Conditions::of_filter(filter));
-        push_event(sql, &filter.event);
+    fn add_from(&self, sql: &mut QueryBuilder<Sqlite>) {
+        let selected = (self.action, self.filter);
+        add_selected(sql, selected, self.rows, |sql| self.add_range(sql));
     }
 
-    fn push_range(&self, sql: &mut QueryBuilder<Sqlite>) {
+    fn add_range(&self, sql: &mut QueryBuilder<Sqlite>) {
         sql.push(" AND id > ").push_bind(self.after).push(" AND id <= ").push_bind(self.upto);
         if let Some(ids) = &self.of_event {
-            let ids = serde_json::Value::from(ids.clone()).to_string();
-            sql.push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+            sql.among("id", ids.clone());
         }
-        if !self.filter.delivery_ids.is_empty() {
-            // As JSON, because there may be more ids than a statement takes parameters.
-            let ids: Vec<i64> = self.filter.delivery_ids.iter().map(|id| id.0).collect();
-            let ids = serde_json::Value::from(ids).to_string();
-            sql.push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
-        }
+        add_named(sql, self.filter);
     }
 }

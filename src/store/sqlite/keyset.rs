@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::domain::clock::Timestamp;
+use crate::store::statement::{KeyRange, Span};
 
 /// How far the order of keys may differ from the order of times: concurrent requests and clock
 /// corrections.
@@ -19,44 +20,6 @@ pub(super) struct Scan {
     pub(super) rows: &'static str,
     table: &'static str,
     time: &'static str,
-}
-
-/// Keys from `floor` on, below `before`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyRange {
-    pub(super) floor: i64,
-    pub(super) before: i64,
-}
-
-impl KeyRange {
-    /// The empty range.
-    pub(super) const NONE: Self = Self { floor: 0, before: 0 };
-
-    pub(super) const fn only(key: i64) -> Self {
-        Self { floor: key, before: key.saturating_add(1) }
-    }
-
-    pub(super) const fn hold(&self, key: i64) -> bool {
-        self.floor <= key && key < self.before
-    }
-
-    /// The keys below this one, and the rest.
-    pub(super) fn split(self, at: i64) -> (Self, Self) {
-        (Self { before: self.before.min(at), ..self }, Self { floor: self.floor.max(at), ..self })
-    }
-
-    /// The intersection with another range.
-    pub(super) fn within(self, other: Self) -> Self {
-        Self { floor: self.floor.max(other.floor), before: self.before.min(other.before) }
-    }
-}
-
-/// The cursor and times that limit a scan.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
-    pub(super) before: Option<i64>,
-    pub(super) from: Option<Timestamp>,
-    pub(super) until: Option<Timestamp>,
 }
 
 impl Scan {

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::backfilled;
 use super::dedup::lookup::Lookup;
-use super::keyset::{KeyRange, Scan, Span};
+use super::keyset::Scan;
 use super::scan::{quickest, range_of, read_deliveries, scan_deliveries, scan_events};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::StoredEvent;
@@ -16,6 +16,7 @@ use crate::domain::id::{DeliveryId, EventId};
 use crate::store::failure::Failure;
 use crate::store::row::{self, DELIVERY_COLUMNS, EVENT_COLUMNS};
 use crate::store::scan_limits::ScanLimits;
+use crate::store::statement::{KeyRange, Span};
 use crate::store::{DeliveryQuery, DeliveryRow, EventQuery, Listed};
 
 /// One event.
@@ -35,9 +36,7 @@ pub(super) async fn events(
     limits: ScanLimits,
 ) -> Result<Listed<StoredEvent>, Failure> {
     let scan = if query.rejected { Scan::REJECTED } else { Scan::EVENTS };
-    let before = query.before.map(|cursor| cursor.key);
-    let span = Span { before, from: query.accepted_from, until: query.accepted_until };
-    let range = scan.range(conn, span).await?;
+    let range = scan.range(conn, Span::of_events(query)).await?;
     if !query.rejected
         && let Some(lookup) = Lookup::of(conn, &query.event, query.among.as_deref()).await?
     {
@@ -66,9 +65,7 @@ pub(super) async fn deliveries(
     limits: ScanLimits,
 ) -> Result<Listed<DeliveryRow>, Failure> {
     let scan = Scan::deliveries(quickest(conn, (query.state, query.reason), limits).await?);
-    let before = query.before.map(|cursor| cursor.key);
-    let span = Span { before, from: query.accepted_from, until: query.accepted_until };
-    let mut range = scan.range(conn, span).await?;
+    let mut range = scan.range(conn, Span::of_deliveries(query)).await?;
     if let Some(event_id) = query.event_id {
         let further = backfilled::of_event(conn, event_id).await?;
         let own = range.within(range_of(conn, event_id).await?.unwrap_or(KeyRange::NONE));

@@ -1,29 +1,18 @@
 //! Pauses and receivers' waits: small tables beside the pipeline, changed without its version.
 
 use rusqlite::params;
-use serde_json::{Value, json};
-use sqlx::sqlite::SqliteRow;
+use serde_json::json;
 
 use super::audit;
 use super::writer::step::{Step, Tx};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
 use crate::domain::id::MappingId;
-use crate::domain::pause::{Pause, PauseCause, PauseState, PauseTarget};
+use crate::domain::pause::{PauseCause, PauseState, PauseTarget};
 use crate::domain::service_time::ServiceTime;
+use crate::store::StoreError;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, foreign};
-use crate::store::{ReceiverWait, StoreError};
-
-/// The rows of [`pause`].
-pub(super) const SELECT: &str =
-    "SELECT kind, subject_id, state, rate_per_second, changed_at, resumed_at, changed_by, cause,
-        note
-     FROM pauses ORDER BY kind, subject_id";
-
-/// The rows of [`receiver_wait`].
-pub(super) const SELECT_WAITS: &str =
-    "SELECT mapping_id, until_at FROM receiver_waits ORDER BY mapping_id";
+use crate::store::row::{Columns, drain_rate, pause_entry, pause_state};
 
 const READ: &str = "SELECT state, rate_per_second FROM pauses WHERE kind = ? AND subject_id = ?";
 const PUT: &str = "INSERT INTO pauses
@@ -41,31 +30,9 @@ const MAPPING_PATH: &str = "SELECT s.name || '/' || d.name || '/' || m.name
      JOIN sources AS s ON s.id = d.source_id
      WHERE m.id = ? AND m.removed_at IS NULL";
 
-pub(super) fn pause(row: &SqliteRow) -> Result<Pause, Failure> {
-    let mut from = Columns::from(row, 0);
-    let (kind, key): (String, i64) = (from.take()?, from.take()?);
-    let target = PauseTarget::parse(&kind, key).ok_or_else(|| foreign("the pause of", &kind))?;
-    let word: String = from.take()?;
-    let state = PauseState::parse(&word, from.maybe_small()?);
-    let state = state.ok_or_else(|| foreign("the state of a pause", &word))?;
-    let (changed_at, resumed_at) = (from.at()?, from.maybe_service_at()?);
-    let changed_by = from.take()?;
-    let word = from.text()?;
-    let cause = PauseCause::parse(word).ok_or_else(|| foreign("the cause of a pause", word))?;
-    Ok(Pause { target, state, changed_at, resumed_at, changed_by, cause, note: from.take()? })
-}
-
-pub(super) fn receiver_wait(row: &SqliteRow) -> Result<ReceiverWait, Failure> {
-    let mut from = Columns::from(row, 0);
-    Ok(ReceiverWait { mapping_id: MappingId(from.take()?), until: from.service_at()? })
-}
-
 fn read(tx: &Tx<'_>, target: PauseTarget) -> Result<PauseState, Failure> {
     let found = tx.sqlite.first(READ, params![target.kind(), target.key()], |row| {
-        let mut from = Columns::from(row, 0);
-        let word: String = from.take()?;
-        let state = PauseState::parse(&word, from.maybe_small()?);
-        state.ok_or_else(|| foreign("the state of a pause", &word))
+        pause_state(&mut Columns::from(row, 0))
     })?;
     Ok(found.unwrap_or(PauseState::Resumed))
 }
@@ -93,7 +60,7 @@ fn put(
         target.kind(),
         target.key(),
         state.as_str(),
-        rate(state),
+        drain_rate(state),
         act.at.as_micros(),
         &act.actor,
         cause.as_str(),
@@ -102,23 +69,6 @@ fn put(
     ];
     tx.execute(PUT, values)?;
     Ok(())
-}
-
-const fn rate(state: PauseState) -> Option<u32> {
-    match state {
-        PauseState::Draining { per_second } => Some(per_second),
-        PauseState::Paused | PauseState::Resumed => None,
-    }
-}
-
-/// A state in the audit log.
-fn told(state: PauseState) -> Value {
-    match state {
-        PauseState::Draining { per_second } => {
-            json!({"state": state.as_str(), "rate_per_second": per_second})
-        }
-        PauseState::Paused | PauseState::Resumed => json!({"state": state.as_str()}),
-    }
 }
 
 /// Pauses a destination or a mapping.
@@ -144,7 +94,7 @@ impl Step for PauseStep {
         let done = NewEntry {
             action: Action::Pause,
             subject,
-            before: Some(told(before)),
+            before: Some(pause_entry(before)),
             after: Some(after),
         };
         audit::append(tx, &self.act, &done)?;
@@ -178,13 +128,13 @@ impl Step for ResumeStep {
                 let sql = "UPDATE pauses SET state = ?, rate_per_second = ?
                     WHERE kind = ? AND subject_id = ?";
                 let (kind, key) = (self.target.kind(), self.target.key());
-                tx.execute(sql, params![wanted.as_str(), rate(wanted), kind, key])?;
+                tx.execute(sql, params![wanted.as_str(), drain_rate(wanted), kind, key])?;
             }
             PauseState::Paused => {
                 put(tx, self.target, (wanted, PauseCause::Operator), &self.act)?;
             }
         }
-        let (before, after) = (Some(told(before)), Some(told(wanted)));
+        let (before, after) = (Some(pause_entry(before)), Some(pause_entry(wanted)));
         let done = NewEntry { action: Action::Resume, subject, before, after };
         audit::append(tx, &self.act, &done)?;
         Ok(true)

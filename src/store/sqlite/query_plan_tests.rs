@@ -7,14 +7,15 @@ use super::attempt_list;
 use super::claim::FIND_OVERDUE;
 use super::dedup::lookup;
 use super::job_selection::Selection;
-use super::keyset::{KeyRange, Scan};
+use super::keyset::Scan;
 use super::pipeline_change;
-use super::scan::{candidates, dead_for, statement_of_deliveries, statement_of_events};
+use super::scan::{candidates, dead_for};
 use crate::domain::attempt::Outcome;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Reason, State};
 use crate::domain::id::{DeliveryId, DestinationId, MappingId, SourceId};
 use crate::domain::job::{JobAction, JobFilter};
+use crate::store::statement::{self, KeyRange};
 use crate::store::{AttemptQuery, DeliveryQuery, EventConditions, EventQuery, StatusRange};
 
 const SCHEMA: [&str; 5] = [
@@ -93,7 +94,8 @@ async fn every_list_of_attempts_is_a_scan_by_key() {
         AttemptQuery { status: Some(StatusRange { from: 500, to: 599 }), ..all.clone() },
         AttemptQuery { recorded_from: at, recorded_until: at, ..all.clone() },
     ] {
-        let steps = plan(&mut conn, attempt_list::statement(&query, BOUNDS)).await;
+        let steps =
+            plan(&mut conn, statement::attempts(&query, attempt_list::rows(&query), BOUNDS)).await;
         assert!(is_bounded(&steps), "{query:?}: {steps:#?}");
     }
 }
@@ -118,8 +120,8 @@ async fn every_list_of_deliveries_is_a_scan_by_key() {
     let rows = Reason::ALL.map(dead_for);
     for query in queries {
         for rows in rows.into_iter().chain([candidates(None), candidates(Some(State::Dead))]) {
-            let scan = Scan::deliveries(rows);
-            let plan = plan(&mut conn, statement_of_deliveries(&query, scan, BOUNDS)).await;
+            let sql = statement::deliveries(&query, rows, BOUNDS, |_: &mut QueryBuilder<_>| {});
+            let plan = plan(&mut conn, sql).await;
             assert!(is_bounded(&plan), "{query:?} {rows}: {plan:?}");
         }
     }
@@ -138,7 +140,7 @@ async fn every_list_of_events_is_a_scan_by_key() {
     ];
     for query in queries {
         for scan in [Scan::EVENTS, Scan::REJECTED] {
-            let plan = plan(&mut conn, statement_of_events(&query, scan, BOUNDS)).await;
+            let plan = plan(&mut conn, statement::events(&query, scan.rows, BOUNDS)).await;
             assert!(is_bounded(&plan), "{query:?}: {plan:?}");
         }
     }

@@ -1,64 +1,28 @@
 //! Statistics: counters by minute and by hour, and levels: how many deliveries were waiting and dead at the
 //! end of a minute.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use rusqlite::{ToSql, params};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
 use super::service_time;
 use super::writer::step::{Step, Tx};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::MappingId;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, count, int};
+use crate::store::row::{self, COUNTED, int, statistics_values};
 use crate::store::statistics_counts::{MINUTE_MICROS, unpack};
+use crate::store::statistics_sums::{By, HOUR_MICROS, HOURS_KEPT, LEVELS_KEPT, MINUTES_KEPT, sums};
 use crate::store::{BacklogSample, StatisticsQuery, StatisticsRow};
 
-const HOUR_MICROS: i64 = 3_600_000_000;
-/// How long minutes are kept.
-const MINUTES_KEPT: Duration = Duration::from_secs(14 * 24 * 3_600);
-/// How long hours are kept.
-const HOURS_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
-
-/// How long levels are kept.
-const LEVELS_KEPT: Duration = Duration::from_secs(40 * 24 * 3_600);
-
-/// The columns that are added up, in the order of [`values`].
-const COUNTED: [&str; 18] = [
-    "accepted",
-    "attempts",
-    "delivered",
-    "dead",
-    "failed",
-    "attempt_us",
-    "took_0",
-    "took_1",
-    "took_2",
-    "took_3",
-    "took_4",
-    "took_5",
-    "took_6",
-    "took_7",
-    "took_8",
-    "took_9",
-    "took_10",
-    "took_11",
-];
 /// `failed` of a row that an earlier version wrote.
 const FAILED: &str = "coalesce(failed, max(attempts - delivered, 0))";
 
 /// A stored counter.
 fn stored(column: &'static str) -> &'static str {
     if column == "failed" { FAILED } else { column }
-}
-
-fn values(row: &StatisticsRow) -> impl Iterator<Item = i64> {
-    let sums = [row.accepted, row.attempts, row.delivered, row.dead, row.failed, row.attempt_us];
-    sums.into_iter().chain(row.latencies).map(int)
 }
 
 /// Moves the oldest rows of the statistics log to their minutes and hours.
@@ -111,7 +75,7 @@ fn add(
     minute_at: Timestamp,
     row: &StatisticsRow,
 ) -> rusqlite::Result<()> {
-    let counts: Vec<i64> = values(row).collect();
+    let counts: Vec<i64> = statistics_values(row).collect();
     let minute_at = minute_at.as_micros();
     let mut bound: Vec<&dyn ToSql> = vec![&minute_at, &row.mapping_id];
     bound.extend(counts.iter().map(|it| it as &dyn ToSql));
@@ -186,29 +150,7 @@ pub(super) async fn levels(
     .bind(i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1))
     .fetch_all(conn)
     .await?;
-    let read = |row: &SqliteRow| -> Result<BacklogSample, Failure> {
-        let mut from = Columns::from(row, 0);
-        let (at, waiting, dead) = (from.at()?, from.take()?, from.take()?);
-        Ok(BacklogSample { at, waiting: count(waiting), dead: count(dead) })
-    };
-    found.iter().map(read).collect()
-}
-
-/// What rows are grouped by.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum By {
-    Time,
-    Mapping,
-}
-
-impl By {
-    /// What identifies the group of a row.
-    fn key(self, row: &StatisticsRow) -> (Timestamp, i64) {
-        match self {
-            Self::Time => (row.minute_at, 0),
-            Self::Mapping => (Timestamp::from_micros(0), row.mapping_id),
-        }
-    }
+    found.iter().map(row::level).collect()
 }
 
 /// The sums of the rows of some mappings, those of the statistics log included.
@@ -219,23 +161,9 @@ pub(super) async fn statistics(
 ) -> Result<Vec<StatisticsRow>, Failure> {
     // One snapshot: a roll-up moves rows from one to the other.
     let mut snapshot = conn.begin().await?;
-    let mut sums = BTreeMap::new();
-    for row in rolled_up_sums(&mut snapshot, query, by).await? {
-        sums.insert(by.key(&row), row);
-    }
-    for mut row in logged(&mut snapshot).await? {
-        if query.hours {
-            row.minute_at = row.minute_at.start_of(HOUR_MICROS);
-        }
-        let is_within = (query.from..query.until).contains(&row.minute_at);
-        if is_within && query.mappings.contains(&MappingId(row.mapping_id)) {
-            let (_, mapping_id) = by.key(&row);
-            let none =
-                StatisticsRow { minute_at: row.minute_at, mapping_id, ..StatisticsRow::default() };
-            sums.entry(by.key(&row)).or_insert(none).add(&row);
-        }
-    }
-    Ok(sums.into_values().collect())
+    let rolled_up = rolled_up_sums(&mut snapshot, query, by).await?;
+    let logged = logged(&mut snapshot).await?;
+    Ok(sums(query, by, rolled_up, logged))
 }
 
 /// The rows of the statistics log.
@@ -267,7 +195,7 @@ async fn rolled_up_sums(
     sql.push_bind(serde_json::Value::from(ids).to_string());
     sql.push(format!(")) GROUP BY {group}"));
     let found = sql.build().persistent(false).fetch_all(conn).await?;
-    found.iter().map(read).collect()
+    found.iter().map(row::statistics).collect()
 }
 
 /// The rolled-up rows from this minute on that have attempts or dead letters.
@@ -282,26 +210,5 @@ pub(super) async fn rolled_up(
     ));
     sql.push_bind(since.start_of(MINUTE_MICROS).as_micros());
     let found = sql.build().fetch_all(conn).await?;
-    found.iter().map(read).collect()
-}
-
-fn read(row: &SqliteRow) -> Result<StatisticsRow, Failure> {
-    let mut from = Columns::from(row, 0);
-    let (minute_at, mapping_id) = (from.at()?, from.take()?);
-    let mut next = || from.take::<i64>().map(count);
-    let mut read = StatisticsRow {
-        minute_at,
-        mapping_id,
-        accepted: next()?,
-        attempts: next()?,
-        delivered: next()?,
-        dead: next()?,
-        failed: next()?,
-        attempt_us: next()?,
-        ..StatisticsRow::default()
-    };
-    for latency in &mut read.latencies {
-        *latency = next()?;
-    }
-    Ok(read)
+    found.iter().map(row::statistics).collect()
 }

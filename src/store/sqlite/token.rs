@@ -1,59 +1,22 @@
 //! API tokens: creation, revocation, last use. The store has digests only.
 
-use std::collections::BTreeSet;
-
 use rusqlite::params;
-use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use super::audit;
 use super::writer::step::{Step, Tx};
-use crate::domain::audit::{Action, NewEntry};
-use crate::domain::auth::{Act, DestinationPath, Role, Scope};
+use crate::domain::audit::Action;
+use crate::domain::auth::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::TokenId;
 use crate::store::failure::Failure;
-use crate::store::row::{Columns, Row, foreign, from_json};
+use crate::store::row::{TOKEN_COLUMNS, scope_text, token, token_entry};
 use crate::store::{NewToken, Revocation, StoreError, Token};
-
-/// The columns that [`token`] reads.
-const COLUMNS: &str =
-    "id, name, role, scope, digest, expires_at, created_at, created_by, last_used_at";
-
-fn token<'a>(row: impl Into<Row<'a>>) -> Result<Token, Failure> {
-    let mut from = Columns::from(row, 0);
-    let id = TokenId(from.take()?);
-    let name = from.take()?;
-    let word = from.text()?;
-    let made = NewToken {
-        name,
-        role: Role::parse(word).ok_or_else(|| foreign("the role", word))?,
-        scope: from.maybe_text()?.map_or(Ok(Scope::Everything), scope)?,
-        digest: from.bytes("a token's digest")?,
-        expires_at: from.maybe_at()?,
-    };
-    let (created_at, created_by) = (from.at()?, from.take()?);
-    Ok(Token { id, made, created_at, created_by, last_used_at: from.maybe_at()? })
-}
-
-fn scope(text: &str) -> Result<Scope, Failure> {
-    let paths: BTreeSet<String> = from_json("a token's scope", text)?;
-    let paths = paths.iter().map(|path| {
-        path.parse::<DestinationPath>()
-            .map_err(|error| foreign("a token's scope", &error.to_string()))
-    });
-    paths.collect::<Result<_, _>>().map(Scope::Destinations)
-}
-
-fn scope_text(scope: &Scope) -> Option<String> {
-    let paths = scope.limits()?.iter().map(ToString::to_string);
-    Some(serde_json::Value::from_iter(paths).to_string())
-}
 
 /// The tokens that were not revoked, by name.
 pub(super) async fn read(conn: &mut SqliteConnection) -> Result<Vec<Token>, Failure> {
-    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE revoked_at IS NULL ORDER BY name");
+    let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE revoked_at IS NULL ORDER BY name");
     let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(conn).await?;
     rows.iter().map(token).collect()
 }
@@ -91,21 +54,12 @@ fn append_audit(
     tx: &mut Tx<'_>,
     act: &Act,
     action: Action,
-    (before, after): (Option<&NewToken>, Option<&NewToken>),
+    change: (Option<&NewToken>, Option<&NewToken>),
 ) -> Result<(), Failure> {
-    let Some(token) = after.or(before) else { return Ok(()) };
-    let shown = |token: &NewToken| {
-        let destinations = token.scope.limits();
-        json!({
-            "role": token.role.as_str(),
-            "destinations": destinations
-                .map(|paths| paths.iter().map(ToString::to_string).collect::<Vec<_>>()),
-            "expires_at": token.expires_at.map(Timestamp::to_iso),
-        })
-    };
-    let subject = token.name.clone();
-    let done = NewEntry { action, subject, before: before.map(shown), after: after.map(shown) };
-    audit::append(tx, act, &done)
+    match token_entry(action, change) {
+        Some(done) => audit::append(tx, act, &done),
+        None => Ok(()),
+    }
 }
 
 fn id_of(tx: &mut Tx<'_>, name: &str) -> Result<Option<i64>, Failure> {
@@ -199,7 +153,7 @@ impl Step for RevokeToken {
         if !another_admin(tx, id)? {
             return Ok(Revocation::LastAdmin);
         }
-        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?");
+        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE id = ?");
         let revoked = tx.sqlite.one(&sql, params![id], |row| token(row))?.made;
         revoke(tx, id, self.act.at)?;
         append_audit(tx, &self.act, Action::RevokeToken, (Some(&revoked), None))?;

@@ -9,6 +9,7 @@ use super::super::error::to_store;
 use super::super::{PostgresStore, ledger, statistics};
 use crate::domain::clock::Timestamp;
 use crate::domain::ledger::Ledger;
+use crate::store::statistics_sums::By;
 use crate::store::{BacklogSample, Statistics, StatisticsQuery, StatisticsRow, StoreError};
 
 #[async_trait]
@@ -25,7 +26,7 @@ impl Statistics for PostgresStore {
     async fn statistics(&self, query: StatisticsQuery) -> Result<Vec<StatisticsRow>, StoreError> {
         const CONTEXT: &str = "read statistics";
         let mut conn = self.reader(CONTEXT).await?;
-        statistics::statistics(&mut conn, &query, statistics::By::Time)
+        statistics::statistics(&mut conn, &query, By::Time)
             .await
             .map_err(|error| to_store(CONTEXT, error))
     }
@@ -36,7 +37,7 @@ impl Statistics for PostgresStore {
     ) -> Result<Vec<StatisticsRow>, StoreError> {
         const CONTEXT: &str = "read statistics by mapping";
         let mut conn = self.reader(CONTEXT).await?;
-        statistics::statistics(&mut conn, &query, statistics::By::Mapping)
+        statistics::statistics(&mut conn, &query, By::Mapping)
             .await
             .map_err(|error| to_store(CONTEXT, error))
     }

@@ -6,13 +6,14 @@ use std::cmp::Reverse;
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::backfilled;
-use super::super::keyset::{KeyRange, Scan};
+use super::super::keyset::Scan;
 use super::super::scan::{range_of, read_deliveries, read_events, scan_deliveries, scan_events};
 use crate::domain::event::StoredEvent;
 use crate::domain::id::{EventId, SourceId};
 use crate::store::failure::Failure;
 use crate::store::message_key::message_key as key;
 use crate::store::scan_limits::ScanLimits;
+use crate::store::statement::KeyRange;
 use crate::store::{DeliveryQuery, DeliveryRow, EventConditions, EventQuery, Listed};
 
 /// The events of keys, which are given as a JSON array of hexadecimal text.
