@@ -7,7 +7,7 @@ SEGMENT := tests/segment
 METRICS := tests/metrics
 BROWSER := tests/web
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench clean verify postgres
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench chaos clean verify postgres
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ dev: ## Run a temporary service with sample events
 bench: ## Measure throughput and latency on this machine, against a bare POST loop
 	$(CARGO) build --release
 	target/release/postrider bench
+
+chaos: postgres ## Fail nodes, servers and connections for 10 minutes; prints its seed (SEED=n repeats it, ROUNDS=n bounds it)
+	CHAOS_ROUNDS=$(or $(ROUNDS),40) $(CARGO) nextest run --no-capture --no-fail-fast -E 'test(/^(chaos::|process::crash)/)'
 
 clean: ## Remove build output and installed tools
 	$(CARGO) clean

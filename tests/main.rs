@@ -4,6 +4,7 @@
 
 mod alerts;
 mod auth;
+mod chaos;
 mod delivery;
 mod functions;
 mod intake;

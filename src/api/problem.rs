@@ -127,6 +127,9 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
             }
             StoreError::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text),
+            StoreError::Unreachable { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unreachable", text)
+            }
             StoreError::Conflict => Self::new(StatusCode::CONFLICT, "conflict", text),
             StoreError::Database { .. } | StoreError::Foreign { .. } => Self::inside(&error),
         }

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use crate::domain::attempt::Outcome;
+use crate::domain::id::MappingId;
 use crate::domain::service_time::ServiceTime;
+use crate::store::SharedCircuit;
 
 /// The circuit opens after this many consecutive failures,
 const FAILURE_THRESHOLD: u32 = 10;
@@ -89,6 +91,32 @@ impl CircuitBreaker {
 
     pub(super) fn opened_at(&self) -> Option<ServiceTime> {
         self.open.as_ref().map(|open| open.opened_at)
+    }
+
+    /// The open circuit of this mapping, as nodes share it.
+    pub(super) fn circuit(&self, mapping_id: MappingId) -> Option<SharedCircuit> {
+        self.open.as_ref().map(|open| SharedCircuit {
+            mapping_id,
+            opened_at: open.opened_at,
+            probe_at: open.probe_at,
+            interval: open.interval,
+        })
+    }
+
+    /// Opens or closes as another node did, or takes over when its next probe may start. Returns true when it
+    /// opened or closed.
+    pub(super) fn follow(&mut self, circuit: Option<&SharedCircuit>) -> bool {
+        let Some(SharedCircuit { opened_at, probe_at, interval, .. }) = circuit.copied() else {
+            let was_open = self.open.take().is_some();
+            if was_open {
+                (self.failures, self.failing_since) = (0, None);
+            }
+            return was_open;
+        };
+        let probe_in_flight = self.open.as_ref().is_some_and(|open| open.probe_in_flight);
+        let opens = self.open.is_none();
+        self.open = Some(Open { opened_at, probe_at, interval, probe_in_flight });
+        opens
     }
 
     pub(super) fn admission(&self, now: ServiceTime) -> Admission {

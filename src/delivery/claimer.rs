@@ -67,12 +67,22 @@ fn demands(context: &Context, now: ServiceTime) -> (Vec<ClaimWant>, Option<Servi
     // Where the last claim left off: of many mappings, each has its turn.
     let first = context.claim_from.load(Ordering::Relaxed) % limiters.len().max(1);
     limiters.rotate_left(first);
+    let clock = &context.parts.clock;
     let mut allowance = context.budget.claimable();
     for (limiter, turn) in limiters.iter().zip(first..) {
+        if !limiter.right.lasts(|| clock.uptime()) {
+            continue;
+        }
+        let as_owner = !limiter.right.is_always();
         for (mapping_id, demand) in limiter.demands(now, &mut allowance) {
             match demand {
                 Demand::Now(limit) => {
-                    wants.extend(routes.mapping(mapping_id).map(|it| want(it, limit)));
+                    let is_probe = limiter.circuit(mapping_id).is_some();
+                    wants.extend(routes.mapping(mapping_id).map(|it| ClaimWant {
+                        as_owner,
+                        is_probe,
+                        ..want(it, limit)
+                    }));
                 }
                 Demand::At(at) => wake_at = Some(wake_at.map_or(at, |other| other.min(at))),
                 Demand::None => {}
@@ -135,6 +145,8 @@ fn want(route: &MappingRoute, limit: u32) -> ClaimWant {
         limit,
         lease: route.lease(),
         resumed_deadline_at: route.resumed_deadline_at(),
+        as_owner: false,
+        is_probe: false,
     }
 }
 

@@ -22,13 +22,14 @@ use super::limiter::Limiter;
 use super::memory_budget::MemoryBudget;
 use super::pacing::{MAX_WAIT, QueueSettings, Receiver};
 use super::siblings::UnrecordedSuccesses;
+use super::unshared_changes::UnsharedChanges;
 use super::worker_queue::WorkerQueue;
 use crate::domain::clock::Clock;
 use crate::domain::id::{DestinationId, MappingId, NodeId};
 use crate::domain::service_time::ServiceTime;
 use crate::functions::FunctionPool;
 use crate::outbound_auth::Authorizer;
-use crate::routing::{LiveRoutes, MappingRoute};
+use crate::routing::{LiveRoutes, MappingRoute, Routes};
 use crate::sender::Sender;
 use crate::store::{DeliveryQueue, LeaseRef, StoreError};
 use crate::telemetry::log_rate::LogRate;
@@ -88,6 +89,8 @@ pub(super) struct Context {
     pub(super) claim_wanted: Notify,
     /// The stored pipeline has changed: its routes are to be loaded.
     pub(super) pipeline_changed: Notify,
+    /// Changes that other nodes do not know yet.
+    pub(super) unshared: UnsharedChanges,
     pub(super) completions: CompletionSender,
     /// Counts commits of attempts.
     pub(super) recorded: watch::Sender<u64>,
@@ -121,6 +124,7 @@ impl Context {
             in_hand: LeasesInHand::default(),
             claim_wanted: Notify::new(),
             pipeline_changed: Notify::new(),
+            unshared: UnsharedChanges::default(),
             completions,
             recorded: watch::Sender::new(0),
             rng,
@@ -166,6 +170,7 @@ impl Context {
                 with_function.entry(mapping.destination_id).or_default().push(mapping.id);
             }
         }
+        let attempts = self.shared_attempts(&routes);
         let mut drained = Vec::new();
         {
             let mut limiters = self.limiters.write().unwrap_or_else(PoisonError::into_inner);
@@ -178,6 +183,7 @@ impl Context {
                 let limiter = Arc::clone(limiter);
                 let mappings = &enabled[destination_id];
                 drained.append(&mut limiter.configure(settings, *drain, mappings));
+                drained.append(&mut limiter.share_limits(attempts.get(destination_id).copied()));
                 let with_function = with_function.remove(destination_id).unwrap_or_default();
                 limiter.configure_functions(&with_function, &self.parts.functions);
                 for it in mappings {
@@ -188,12 +194,51 @@ impl Context {
             for (destination_id, limiter) in &limiters.by_destination {
                 if !kept.contains(destination_id) {
                     drained.append(&mut limiter.configure(&Default::default(), None, &[]));
+                    limiter.share_limits(None);
                 }
             }
         }
         self.release_in_background(drained);
         let context = Arc::clone(self);
         self.tasks.spawn(async move { context.refresh_or_log().await });
+    }
+
+    /// Whether this node may start requests of a mapping: another may own its destination.
+    pub(super) fn may_start(&self, mapping_id: MappingId) -> bool {
+        if !self.shares() {
+            return true;
+        }
+        let clock = &self.parts.clock;
+        self.limiter(mapping_id).is_none_or(|it| it.right.lasts(|| clock.uptime()))
+    }
+
+    /// Whether other nodes may use the database.
+    pub(super) fn shares(&self) -> bool {
+        self.parts.store.is_shared()
+    }
+
+    /// For each destination whose limits hold over all nodes, the most that a request takes. A drain is a limit.
+    fn shared_attempts(&self, routes: &Routes) -> HashMap<DestinationId, Duration> {
+        let mut attempts = HashMap::new();
+        if !self.shares() {
+            return attempts;
+        }
+        let mut limited = HashSet::new();
+        for mapping in routes.mappings() {
+            if mapping.settings.is_limited()
+                || mapping.drain.is_some()
+                || mapping.destination_drain.is_some()
+            {
+                limited.insert(mapping.destination_id);
+            }
+            // A token may be requested before the request and again after a 401.
+            let renewal = mapping.settings.auth.client().map(|_| Authorizer::MAX_TIMEOUT);
+            let attempt = self.attempt_time(mapping) + renewal.unwrap_or_default();
+            let longest = attempts.entry(mapping.destination_id).or_insert(attempt);
+            *longest = attempt.max(*longest);
+        }
+        attempts.retain(|id, _| limited.contains(id));
+        attempts
     }
 
     /// Reads the earliest due time of every mapping that delivers, and wakes the claimer.

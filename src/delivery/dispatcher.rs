@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::completion_queue::completion_queue;
 use super::context::{Context, DispatcherParts};
 use super::vital_tasks::VitalTasks;
-use super::{claimer, completer, lease_reaper, scheduler};
+use super::{claimer, completer, lease_reaper, scheduler, sharing};
 use crate::domain::delivery::Reason;
 use crate::domain::id::{MappingId, NodeId};
 use crate::store::{LeasedDelivery, StoreError};
@@ -39,6 +39,9 @@ impl Dispatcher {
         context.tasks.spawn_on(vital.supervised("claimer", stopping, claimer), on);
         let worker_queue = vital.supervised("queue for function workers", stopping, worker_queue);
         context.tasks.spawn_on(worker_queue, on);
+        let exchange = sharing::run(Arc::clone(&context));
+        context.tasks.spawn_on(vital.supervised("exchange with nodes", stopping, exchange), on);
+        context.tasks.spawn_on(sharing::follow_due(Arc::clone(&context)), on);
         Self { context, vital }
     }
 
@@ -65,8 +68,11 @@ impl Dispatcher {
         if self.context.stopping.is_cancelled() {
             return 0;
         }
+        let clock = &self.context.parts.clock;
         let limiter = self.context.limiter(mapping_id);
-        limiter.map_or(0, |limiter| limiter.reserve(mapping_id, count))
+        limiter
+            .filter(|limiter| limiter.right.lasts(|| clock.uptime()))
+            .map_or(0, |limiter| limiter.reserve(mapping_id, count))
     }
 
     /// Releases reserved slots that were not used.
@@ -140,7 +146,8 @@ impl Dispatcher {
         let prefetched: Vec<_> = limiters.iter().flat_map(|limiter| limiter.drain()).collect();
         context.release(prefetched).await;
         context.requests.close();
-        if tokio::time::timeout(grace, context.requests.wait()).await.is_err() {
+        let have_ended = tokio::time::timeout(grace, context.requests.wait()).await.is_ok();
+        if !have_ended {
             let left = context.requests.len();
             tracing::warn!(
                 left,
@@ -152,6 +159,9 @@ impl Dispatcher {
             tracing::error!(
                 "attempts could not be recorded within the grace time; their leases will expire"
             );
+        }
+        if have_ended {
+            sharing::release(context).await;
         }
     }
 }

@@ -118,7 +118,10 @@ impl Context {
     ) {
         let now = self.parts.clock.service_now();
         let timeout = route.timeout();
-        execution.released.append(&mut batch.retain(|it| is_sendable(route, it, now, timeout)));
+        let may_send = self.may_start(route.id);
+        execution
+            .released
+            .append(&mut batch.retain(|it| may_send && is_sendable(route, it, now, timeout)));
         if route.settings.policy == DeliveryPolicy::Any {
             let mut settled = HashSet::new();
             for item in &batch.items {

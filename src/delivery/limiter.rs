@@ -13,6 +13,7 @@ use super::circuit_breaker::Verdict;
 use super::function_stage::FunctionStage;
 use super::lease::lease_of;
 use super::memory_budget::{MemoryBudget, Reservation};
+use super::ownership::StartRight;
 use super::pacing::{Draining, HeldBacklog, QueueSettings, Waits};
 use super::queue::{Demand, Dequeued, MappingQueue, Readiness};
 use crate::domain::destination::DestinationSettings;
@@ -52,6 +53,8 @@ pub(super) enum NextRequest {
 #[derive(Debug)]
 pub(super) struct Limiter {
     state: Mutex<State>,
+    /// Until when this node may start requests: another may own the destination.
+    pub(super) right: StartRight,
 }
 
 #[derive(Debug)]
@@ -59,15 +62,17 @@ pub(super) struct State {
     pub(super) max_in_flight: u32,
     pub(super) spacing: Option<Duration>,
     in_flight: u32,
-    next_start_at: ServiceTime,
+    pub(super) next_start_at: ServiceTime,
     pub(super) queues: Vec<MappingQueue>,
     /// What receivers asked to wait for.
     pub(super) waits: Waits,
     /// How the destination's pause drains.
-    draining: Option<Draining>,
+    pub(super) draining: Option<Draining>,
     /// Drains that have ended and are to be stored.
     pub(super) drained: Vec<(PauseTarget, ServiceTime)>,
-    destination_id: DestinationId,
+    pub(super) destination_id: DestinationId,
+    /// The most that a request takes; none unless the limits hold over all nodes.
+    pub(super) attempt: Option<Duration>,
     /// Spreads starts after a wait.
     rng: StdRng,
     budget: MemoryBudget,
@@ -83,6 +88,7 @@ impl Limiter {
     /// All limiters share one memory budget.
     pub(super) fn new(destination_id: DestinationId, budget: MemoryBudget, seed: u64) -> Self {
         Self {
+            right: StartRight::always(),
             state: Mutex::new(State {
                 budget,
                 max_in_flight: 1,
@@ -94,6 +100,7 @@ impl Limiter {
                 draining: None,
                 drained: Vec::new(),
                 destination_id,
+                attempt: None,
                 rng: StdRng::seed_from_u64(seed),
                 cursor: 0,
                 claim_from: 0,
@@ -257,12 +264,14 @@ impl Limiter {
         state.in_flight = state.in_flight.saturating_sub(1);
         let Some(queue) = state.queue(mapping_id) else { return Completed::default() };
         queue.in_flight = queue.in_flight.saturating_sub(1);
+        let probed_at = queue.breaker.circuit(mapping_id).map(|it| it.probe_at);
         let changed = queue.breaker.record(verdict, now);
         let opened = changed && queue.breaker.is_open();
         Completed {
             drained: if opened { queue.drain() } else { Vec::new() },
             opened,
             closed: changed && !opened,
+            circuit_changed: queue.breaker.circuit(mapping_id).map(|it| it.probe_at) != probed_at,
             wants_claim: queue.is_low() && queue.next_due.is_some(),
         }
     }
@@ -358,6 +367,8 @@ pub(super) struct Completed {
     pub(super) drained: Vec<LeaseRef>,
     /// Whether it opened the circuit.
     pub(super) opened: bool,
+    /// Whether the circuit opened or closed, or a probe failed.
+    pub(super) circuit_changed: bool,
     /// Whether it closed the circuit.
     pub(super) closed: bool,
     /// Whether the queue should be refilled from the store.

@@ -1,7 +1,7 @@
 //! When a destination's requests may start beside its rate limit: not before the time that its receiver asked
 //! for, spread out afterwards; and at an operator's rate while what a pause held drains. No clock and no I/O.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,12 +47,16 @@ struct Wait {
 
 /// The waits of a destination's receivers.
 #[derive(Debug, Default)]
-pub(super) struct Waits(HashMap<Receiver, Wait>);
+pub(super) struct Waits {
+    by_receiver: HashMap<Receiver, Wait>,
+    /// Nodes that share the rate of the slow start, beside this one.
+    other_nodes: u32,
+}
 
 impl Waits {
     /// Extends a receiver's wait. Returns whether it grew by a second or more.
     pub(super) fn extend(&mut self, receiver: Receiver, until: ServiceTime) -> bool {
-        let wait = self.0.entry(receiver).or_insert(Wait {
+        let wait = self.by_receiver.entry(receiver).or_insert(Wait {
             until: ServiceTime::default(),
             next_start_at: ServiceTime::default(),
         });
@@ -65,35 +69,48 @@ impl Waits {
 
     /// Ends a receiver's wait, and the slow start after it.
     pub(super) fn end(&mut self, receiver: &Receiver) -> bool {
-        self.0.remove(receiver).is_some()
+        self.by_receiver.remove(receiver).is_some()
     }
 
     /// Whether a receiver waits, or starts slowly.
     pub(super) fn has(&self, receiver: &Receiver) -> bool {
-        self.0.contains_key(receiver)
+        self.by_receiver.contains_key(receiver)
     }
 
     /// Until when a receiver asked for no request, if that is later than `now`.
     pub(super) fn until(&self, receiver: &Receiver, now: ServiceTime) -> Option<ServiceTime> {
-        self.0.get(receiver).map(|wait| wait.until).filter(|until| *until > now)
+        self.by_receiver.get(receiver).map(|wait| wait.until).filter(|until| *until > now)
     }
 
     /// The time before which no request to a receiver may start; none: it may start now.
     pub(super) fn not_before(&self, receiver: &Receiver, now: ServiceTime) -> Option<ServiceTime> {
-        self.0.get(receiver).map(|wait| wait.next_start_at).filter(|at| *at > now)
+        self.by_receiver.get(receiver).map(|wait| wait.next_start_at).filter(|at| *at > now)
     }
 
     /// A request to a receiver starts. `jitter`, uniform in `[0, 1)`, spreads the starts.
     pub(super) fn started(&mut self, receiver: &Receiver, now: ServiceTime, jitter: f64) {
-        if let Some(wait) = self.0.get_mut(receiver) {
-            let rate = FIRST_RATE * 2f64.powf(now.since(wait.until).as_secs_f64());
+        let nodes = f64::from(self.other_nodes) + 1.0;
+        if let Some(wait) = self.by_receiver.get_mut(receiver) {
+            let rate = FIRST_RATE * 2f64.powf(now.since(wait.until).as_secs_f64()) / nodes;
             wait.next_start_at = now + Duration::from_secs_f64((0.5 + jitter) / rate);
         }
     }
 
     /// Forgets waits whose slow start is over.
     pub(super) fn forget_past(&mut self, now: ServiceTime) {
-        self.0.retain(|_, wait| wait.until + SPREAD > now);
+        self.by_receiver.retain(|_, wait| wait.until + SPREAD > now);
+    }
+
+    /// So many nodes share the rate of the slow start.
+    pub(super) const fn set_nodes(&mut self, nodes: u32) {
+        self.other_nodes = nodes.saturating_sub(1);
+    }
+
+    /// Ends waits of other receivers than these, but not a slow start; returns whether there was one.
+    pub(super) fn end_others(&mut self, waiting: &HashSet<Receiver>, now: ServiceTime) -> bool {
+        let count = self.by_receiver.len();
+        self.by_receiver.retain(|it, wait| wait.until <= now || waiting.contains(it));
+        self.by_receiver.len() < count
     }
 }
 
@@ -107,6 +124,11 @@ pub(super) struct Draining {
 impl Draining {
     pub(super) fn of(drain: Drain) -> Self {
         Self { drain, next_start_at: ServiceTime::default() }
+    }
+
+    /// Nothing starts before this time.
+    pub(super) fn begin_after(&mut self, at: ServiceTime) {
+        self.next_start_at = self.next_start_at.max(at);
     }
 
     /// The time before which nothing may start; none: it may start now.

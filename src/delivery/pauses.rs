@@ -65,6 +65,8 @@ impl Context {
     /// Writes in the background, until the store has it or the process stops.
     fn write(self: &Arc<Self>, change: Change) {
         let context = Arc::clone(self);
+        // Until it is stored, no wait that other nodes know replaces it.
+        self.unshared.wait_write_begins();
         self.tasks.spawn(async move {
             while let Err(error) = context.write_once(&change).await {
                 tracing::error!(%error, "a pause or a wait could not be stored; retrying");
@@ -73,6 +75,7 @@ impl Context {
                     () = context.stopping.cancelled() => return,
                 }
             }
+            context.unshared.wait_write_ends();
         });
     }
 

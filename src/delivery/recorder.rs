@@ -14,12 +14,15 @@ use crate::telemetry::metrics;
 
 /// The wait before a failed step is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// One in so many failures of a step is logged.
+const FAILURES_TOLD: u32 = 40;
 /// How often an attempt alone is retried that the database refuses: five minutes. Then its lease expires.
 const MAX_REFUSALS: u32 = 1_200;
 
 /// Records attempts, retrying until the store has them. Returns the result of each; none of those that could
 /// not be recorded.
 pub(super) async fn write(context: &Context, records: Arc<Vec<Record>>) -> Vec<Option<Recorded>> {
+    let mut failures: u32 = 0;
     loop {
         match context.parts.store.record(Arc::clone(&records)).await {
             Ok(results) => {
@@ -38,7 +41,11 @@ pub(super) async fn write(context: &Context, records: Arc<Vec<Record>>) -> Vec<O
                 return join_all(alone).await;
             }
             Err(error) => {
-                tracing::error!(%error, count = records.len(), "attempts could not be recorded; retrying");
+                if failures.is_multiple_of(FAILURES_TOLD) {
+                    let count = records.len();
+                    tracing::error!(%error, count, "attempts could not be recorded; retrying");
+                }
+                failures += 1;
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }

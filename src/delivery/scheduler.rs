@@ -176,6 +176,9 @@ async fn run(context: Arc<Context>, limiter: Arc<Limiter>, first: Admitted) {
 /// The limiter's next request, if the limit over all destinations admits it too and there is room for its
 /// record.
 fn next(context: &Arc<Context>, limiter: &Arc<Limiter>, turn: Turn) -> Option<Admitted> {
+    if !limiter.right.lasts(|| context.parts.clock.uptime()) {
+        return None;
+    }
     let is_over_limit = context.in_flight.load(Ordering::Relaxed) >= context.parts.max_in_flight
         && limiter.in_flight() >= GUARANTEED_IN_FLIGHT;
     if is_over_limit || !context.completions.has_room() {
@@ -276,6 +279,9 @@ pub(super) async fn serve_worker_queue(context: Arc<Context>) {
 }
 
 fn log_circuit_change(context: &Context, mapping_id: MappingId, completed: &Completed) {
+    if completed.circuit_changed && context.shares() {
+        context.unshared.note_circuit(mapping_id);
+    }
     if !completed.opened && !completed.closed {
         return;
     }

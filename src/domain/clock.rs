@@ -148,6 +148,12 @@ pub trait Clock: Send + Sync + 'static {
     /// it is under a second.
     fn take_step(&self) -> Option<i64>;
 
+    /// The time since this machine booted, suspension included: for leases that no clock but this machine's own may
+    /// prolong or cut short.
+    fn uptime(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.service_now().as_micros()).unwrap_or(0))
+    }
+
     /// Returns once `service_now()` has reached `at`.
     async fn sleep_until(&self, at: ServiceTime);
 }
@@ -207,6 +213,10 @@ impl Clock for SystemClock {
 
     fn service_now(&self) -> ServiceTime {
         ServiceTime::from_micros(self.origin.load(Ordering::Acquire).saturating_add(since_boot()))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_micros(u64::try_from(since_boot()).unwrap_or(0))
     }
 
     fn to_wall(&self, at: ServiceTime) -> Timestamp {

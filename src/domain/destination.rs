@@ -39,9 +39,10 @@ pub struct DestinationSettings {
     pub timeout_ms: u32,
     /// Window in which a delivery is retried, in milliseconds: a minute to 30 days.
     pub window_ms: u64,
-    /// Requests in flight at once: 1 to 1,024.
+    /// Requests in flight at once: 1 to 1,024. The default, 64, is of each node; another value is of all nodes
+    /// together.
     pub max_in_flight: u32,
-    /// Rate limit in requests per second: 1 to 100,000; none: no limit.
+    /// Rate limit in requests per second, of all nodes together: 1 to 100,000; none: no limit.
     pub rate_per_second: Option<u32>,
     /// Whether one success settles the event's sibling deliveries.
     pub policy: DeliveryPolicy,
@@ -107,12 +108,15 @@ impl XSignatureKey {
     }
 }
 
+/// The default of `max_in_flight`.
+const DEFAULT_IN_FLIGHT: u32 = 64;
+
 impl Default for DestinationSettings {
     fn default() -> Self {
         Self {
             timeout_ms: 5_000,
             window_ms: 4 * 60 * 60 * 1_000,
-            max_in_flight: 64,
+            max_in_flight: DEFAULT_IN_FLIGHT,
             rate_per_second: None,
             policy: DeliveryPolicy::All,
             auth: Auth::None,
@@ -153,6 +157,12 @@ impl DestinationSettings {
     #[must_use]
     pub const fn window(&self) -> Duration {
         Duration::from_millis(self.window_ms)
+    }
+
+    /// Whether it has a limit that holds over all nodes.
+    #[must_use]
+    pub const fn is_limited(&self) -> bool {
+        self.rate_per_second.is_some() || self.max_in_flight != DEFAULT_IN_FLIGHT
     }
 
     /// How the names of its secret headers are written.

@@ -31,6 +31,15 @@ pub struct SourceUsage {
     pub events: u64,
 }
 
+/// What other nodes have admitted from sources with limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageOfOthers {
+    /// Events of each source since these nodes started, in all.
+    pub admitted: Vec<(SourceId, u64)>,
+    /// Events by day that they have accepted.
+    pub days: Vec<SourceUsage>,
+}
+
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitReached {
@@ -106,6 +115,12 @@ struct State {
     bucket: Option<Bucket>,
     /// Events by day.
     days: BTreeMap<i64, u64>,
+    /// Events admitted in all, for other nodes.
+    admitted: u64,
+    /// What the others had admitted in all at the last exchange; none before the first.
+    by_others: Option<u64>,
+    /// The others' events by day: at the first exchange, which `days` has, and at the last.
+    days_of_others: BTreeMap<i64, (u64, u64)>,
     refused: Refusals,
     /// Those that [`SourceLimiter::take_refusals`] has not returned yet.
     unreported: Refusals,
@@ -190,6 +205,35 @@ impl SourceLimiter {
         }
     }
 
+    /// What this node has admitted in all, by source.
+    #[must_use]
+    pub fn admitted(&self) -> Vec<(SourceId, u64)> {
+        self.lock().iter().map(|(id, state)| (*id, state.admitted)).collect()
+    }
+
+    /// Takes what other nodes have admitted since the last exchange out of the rates, and counts it for the quotas.
+    pub fn follow(&self, others: &UsageOfOthers) {
+        let mut sources = self.lock();
+        for (source_id, state) in sources.iter_mut() {
+            let is_first = state.by_others.is_none();
+            let admitted = others.admitted.iter().find(|(id, _)| id == source_id);
+            let admitted = admitted.map_or(0, |(_, events)| *events);
+            let more = admitted.saturating_sub(state.by_others.unwrap_or(admitted));
+            state.by_others = Some(admitted);
+            if let Some(bucket) = &mut state.bucket {
+                bucket.level = bucket.level.saturating_sub(micros(more));
+            }
+            for usage in others.days.iter().filter(|it| it.source_id == *source_id) {
+                let known = if is_first { usage.events } else { 0 };
+                let of_day = state.days_of_others.entry(usage.day).or_insert((known, 0));
+                of_day.1 = usage.events;
+            }
+            while state.days_of_others.len() > DAYS {
+                state.days_of_others.pop_first();
+            }
+        }
+    }
+
     /// What a source has used.
     #[must_use]
     pub fn usage(&self, source_id: SourceId, now: Timestamp) -> SourceUse {
@@ -209,7 +253,8 @@ impl SourceLimiter {
 
 impl State {
     fn on(&self, day: i64) -> u64 {
-        self.days.get(&day).copied().unwrap_or(0)
+        let (known, by_others) = self.days_of_others.get(&day).copied().unwrap_or_default();
+        self.days.get(&day).copied().unwrap_or(0) + by_others.saturating_sub(known)
     }
 
     fn admits(
@@ -247,6 +292,7 @@ impl State {
     }
 
     fn take(&mut self, limits: &SourceLimits, events: u64, now: Moment) {
+        self.admitted += events;
         if let Some(bucket) = self.bucket.as_mut().filter(|_| limits.rate().is_some()) {
             bucket.level = bucket.level.saturating_sub(micros(events));
         }
@@ -359,6 +405,32 @@ mod tests {
             limiter.check(ID, &limits, at(0)).is_err(),
             "a clock that is set back gives no new day"
         );
+    }
+
+    #[test]
+    fn what_other_nodes_admit_is_taken_out_of_the_rate_and_the_quota() {
+        let limits = SourceLimits { daily_quota: Some(100), ..rate(10, 20) };
+        let day = day_of(at(0).wall);
+        let others = |admitted, events| UsageOfOthers {
+            admitted: vec![(ID, admitted)],
+            days: vec![SourceUsage { source_id: ID, day, events }],
+        };
+        let limiter = SourceLimiter::resume(&[SourceUsage { source_id: ID, day, events: 50 }]);
+        assert_eq!(limiter.take(ID, &limits, 1, at(0)), Ok(()));
+        assert_eq!(limiter.admitted(), [(ID, 1)]);
+        limiter.follow(&others(1_000, 30));
+        assert_eq!(limiter.usage(ID, at(0).wall).today, 51, "it was counted at the start");
+        assert_eq!(limiter.take(ID, &limits, 9, at(0)), Ok(()), "it was before");
+        limiter.follow(&others(1_030, 40));
+        assert_eq!(limiter.usage(ID, at(0).wall).today, 70);
+        let reached = |retry_after_s| Err(LimitReached::Rate { per_second: 10, retry_after_s });
+        assert_eq!(limiter.take(ID, &limits, 1, at(0)), reached(3), "20 are owed");
+        assert_eq!(limiter.take(ID, &limits, 1, at(3)), Ok(()));
+        limiter.follow(&others(1_030, 69));
+        assert!(matches!(
+            limiter.take(ID, &limits, 1, at(4)),
+            Err(LimitReached::Quota { left: 0, .. })
+        ));
     }
 
     #[test]

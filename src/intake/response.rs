@@ -86,6 +86,7 @@ impl From<StoreError> for IntakeError {
             StoreError::Full => Self::DiskFull,
             StoreError::Overloaded => Self::Overloaded,
             other @ (StoreError::Database { .. }
+            | StoreError::Unreachable { .. }
             | StoreError::Closed
             | StoreError::Conflict
             | StoreError::Foreign { .. }) => Self::Unavailable(Some(other)),

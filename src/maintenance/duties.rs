@@ -13,6 +13,7 @@ use crate::auth::Authenticator;
 use crate::delivery::Dispatcher;
 use crate::domain::clock::Clock;
 use crate::domain::id::NodeId;
+use crate::domain::source_limiter::{SourceLimiter, day_of};
 use crate::store::{EngineDuty, Jobs, Maintenance, StoreError};
 
 /// Deliveries of removed mappings that one write step ends.
@@ -33,6 +34,8 @@ pub struct Duties {
     pub dispatcher: Dispatcher,
     /// Authenticator control: tokens and their last use.
     pub authenticator: Arc<Authenticator>,
+    /// The limits of sources.
+    pub limiter: Arc<SourceLimiter>,
     /// Alerts.
     pub alerts: Alerts,
     /// The clock.
@@ -65,6 +68,22 @@ impl Duties {
             self.clock_steps.note(micros);
             self.store.heartbeat(self.node_id, self.clock.moment()).await?;
         }
+        Ok(())
+    }
+
+    /// Exchanges with other nodes what was admitted from sources with limits.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn exchange_usage(self) -> Result<(), StoreError> {
+        let admitted = self.limiter.admitted();
+        if admitted.is_empty() {
+            return Ok(());
+        }
+        // Yesterday too: the clock may be set back.
+        let since_day = day_of(self.clock.now()) - 1;
+        let others = self.store.exchange_usage(self.node_id, admitted, since_day).await?;
+        self.limiter.follow(&others);
         Ok(())
     }
 

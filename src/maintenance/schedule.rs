@@ -29,6 +29,7 @@ const fn every(seconds: u64) -> Recurrence {
 fn duties() -> Vec<ScheduledDuty> {
     vec![
         ScheduledDuty::new("clock", every(1), |it| Box::pin(it.follow_clock())),
+        ScheduledDuty::new("source limits", every(1), |it| Box::pin(it.exchange_usage())),
         ScheduledDuty::new("expiry", every(5), |it| Box::pin(it.expire_leases())),
         ScheduledDuty::new("alerts", every(10), |it| Box::pin(it.evaluate_alerts())),
         ScheduledDuty::new("overdue", every(30), |it| Box::pin(it.settle_overdue())),

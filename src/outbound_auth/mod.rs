@@ -4,6 +4,7 @@
 
 mod authorization;
 mod error;
+mod stored_tokens;
 mod token_cache;
 mod token_endpoint;
 
@@ -30,6 +31,9 @@ pub use token_endpoint::TokenEndpointError;
 
 use authorization::{PendingAuthorizations, StateRefused};
 use token_cache::{CacheConfig, Resources, TokenCache};
+
+/// How often a replaced cache is looked for.
+const REPLACEMENT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The dependencies of an authorizer.
 pub struct AuthorizerParts {
@@ -160,14 +164,38 @@ impl Authorizer {
         id: DestinationId,
         timeout: Duration,
     ) -> Result<HeaderValue, AuthError> {
-        let cache = self.cache(id).ok_or(AuthError::Changing)?;
-        if let Some(header) = cache.cached(self.resources.clock.service_now()) {
-            return Ok(header);
+        let timeout = timeout.min(Self::MAX_TIMEOUT);
+        let until = tokio::time::Instant::now() + timeout;
+        let mut cache = self.cache(id).ok_or(AuthError::Changing)?;
+        loop {
+            if let Some(header) = cache.cached(self.resources.clock.service_now()) {
+                return Ok(header);
+            }
+            let (resources, asked) = (Arc::clone(&self.resources), Arc::clone(&cache));
+            // In a separate task: a cancelled caller must not lose a token that was issued.
+            let request = tokio::spawn(async move { asked.token(&resources, timeout).await });
+            match request.await.unwrap_or(Err(AuthError::Changing)) {
+                // Another node has refreshed the tokens.
+                Err(AuthError::Changing) => cache = self.replacement(&cache, until).await?,
+                done => return done,
+            }
         }
-        let (resources, timeout) = (Arc::clone(&self.resources), timeout.min(Self::MAX_TIMEOUT));
-        // In a separate task: a cancelled caller must not lose a token that was issued.
-        let request = tokio::spawn(async move { cache.token(&resources, timeout).await });
-        request.await.unwrap_or(Err(AuthError::Changing))
+    }
+
+    /// The cache that replaces this one once the pipeline is reloaded.
+    async fn replacement(
+        &self,
+        replaced: &Arc<TokenCache>,
+        until: tokio::time::Instant,
+    ) -> Result<Arc<TokenCache>, AuthError> {
+        while tokio::time::Instant::now() < until {
+            let cache = self.cache(replaced.config.destination_id).ok_or(AuthError::Changing)?;
+            if !Arc::ptr_eq(&cache, replaced) {
+                return Ok(cache);
+            }
+            tokio::time::sleep(REPLACEMENT_INTERVAL).await;
+        }
+        Err(AuthError::Changing)
     }
 
     /// A new token after a receiver refused this one; none if there cannot be another.

@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify};
-use zeroize::{Zeroize, Zeroizing};
 
 use super::error::AuthError;
+use super::stored_tokens::{sealed, unsealed};
 use super::token_endpoint::{GrantedCode, TokenEndpoint, Tokens};
 use crate::domain::auth::Act;
-use crate::domain::clock::{Clock, Moment, Timestamp};
+use crate::domain::clock::{Clock, Moment};
 use crate::domain::error_chain;
 use crate::domain::id::DestinationId;
 use crate::domain::outbound_auth::{Auth, CodeClient};
-use crate::domain::secret::SealedSecret;
 use crate::domain::service_time::ServiceTime;
 use crate::sender::Sender;
-use crate::settings::secrets::{Keyring, Purpose, SecretError};
-use crate::store::{Connection, ConnectionChange, ConnectionState, PipelineStore, StoreError};
+use crate::settings::secrets::{Keyring, SecretError};
+use crate::store::{
+    Connection, ConnectionChange, ConnectionState, PipelineStore, RefreshTurn, StoreError,
+};
 
 /// A token is refreshed this long before it expires, or after three quarters of its lifetime if that is
 /// later.
@@ -33,6 +33,8 @@ const MIN_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A token that is refused this soon after it replaced a refused one is not replaced again.
 const RENEWAL_COOLDOWN: Duration = Duration::from_secs(10);
+/// How often a node looks whether another has refreshed the tokens.
+const TURN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What all token caches share.
 pub(super) struct Resources {
@@ -87,21 +89,6 @@ struct FailedRequest {
     fault: AuthError,
     retry_at: ServiceTime,
     backoff: Duration,
-}
-
-/// Both tokens of a connection, as they are encrypted at rest.
-#[derive(Serialize, Deserialize)]
-struct StoredTokens {
-    access_token: String,
-    #[serde(default)]
-    refresh_token: Option<String>,
-}
-
-impl Drop for StoredTokens {
-    fn drop(&mut self) {
-        self.access_token.zeroize();
-        self.refresh_token.zeroize();
-    }
 }
 
 impl AccessToken {
@@ -322,6 +309,7 @@ impl TokenCache {
             let why = "its access token expired or was refused, and there is no refresh token";
             return Err(self.set_lost(resources, refresh_state, why.to_owned()).await);
         };
+        self.take_turn(resources, timeout).await?;
         match self.endpoint(resources, timeout).refresh(client, &refresh).await {
             Ok(tokens) => {
                 self.store_then_use(resources, refresh_state, tokens, resources.clock.moment())
@@ -332,6 +320,22 @@ impl TokenCache {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until this node alone may refresh these tokens. Once another has, the pipeline is to be reloaded.
+    async fn take_turn(&self, resources: &Resources, timeout: Duration) -> Result<(), AuthError> {
+        let until = tokio::time::Instant::now() + timeout;
+        while tokio::time::Instant::now() < until {
+            let id = self.config.destination_id;
+            match resources.store.begin_refresh(id, self.number()).await {
+                Ok(RefreshTurn::Mine) => return Ok(()),
+                Ok(RefreshTurn::Replaced) => break,
+                Ok(RefreshTurn::Others) => tokio::time::sleep(TURN_INTERVAL).await,
+                Err(error) => return Err(AuthError::Unstored(Arc::new(error))),
+            }
+        }
+        resources.changed.notify_one();
+        Err(AuthError::Changing)
     }
 
     /// Exchanges an authorization code for tokens.
@@ -460,31 +464,6 @@ impl TokenCache {
             }
         }
     }
-}
-
-fn sealed(
-    tokens: &Tokens,
-    refresh: Option<&SecretString>,
-    keyring: &Keyring,
-    got_at: Timestamp,
-) -> Result<SealedSecret, SecretError> {
-    let stored = StoredTokens {
-        access_token: tokens.access.expose_secret().to_owned(),
-        refresh_token: refresh.map(|token| token.expose_secret().to_owned()),
-    };
-    let text = Zeroizing::new(serde_json::to_string(&stored).unwrap_or_default());
-    keyring.seal(&SecretString::from(text.as_str()), Purpose::Connection, got_at)
-}
-
-fn unsealed(
-    sealed: &SealedSecret,
-    keyring: &Keyring,
-) -> Result<(SecretString, Option<SecretString>), SecretError> {
-    let text = keyring.open(sealed, Purpose::Connection)?;
-    let stored: StoredTokens = serde_json::from_str(text.expose_secret())
-        .map_err(|_not_what_was_sealed| SecretError::Tampered)?;
-    let secret = |text: &str| SecretString::from(text);
-    Ok((secret(&stored.access_token), stored.refresh_token.as_deref().map(secret)))
 }
 
 /// An audited act of the service itself: a connection changed.

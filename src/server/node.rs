@@ -118,6 +118,13 @@ impl Node for RunningNode {
         if let Some(cause) = self.store.failure() {
             return Some(format!("the database failed, the process ends: {cause}"));
         }
+        if !self.store.is_reached() {
+            return Some(
+                "the database cannot be reached: events are refused; deliveries in hand end and are \
+                 recorded when it is back"
+                    .to_owned(),
+            );
+        }
         let full =
             "free disk space is below min_free_disk_mib: events are refused, deliveries continue";
         (!self.store.has_room()).then(|| full.to_owned())

@@ -100,6 +100,7 @@ pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Inta
         clock_steps: components.clock_steps.clone(),
         node_id: components.node_id,
         secrets: Arc::clone(&components.node) as _,
+        limiter: Arc::clone(&components.limiter),
         retention: retention(parts, components),
         stopping: components.node.stopping.clone(),
     }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use super::pauses::Pauses;
+use super::shared_state::Sharing;
 use crate::domain::attempt::NewAttempt;
 use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::delivery::State;
@@ -29,6 +30,10 @@ pub struct ClaimWant {
     /// The end of the retry window that re-enabling the mapping or its destination opened. Earlier
     /// deadlines are moved to it, and the attempts of the window count from zero.
     pub resumed_deadline_at: ServiceTime,
+    /// Whether this node sends as the destination's owner: it leases nothing once it is not.
+    pub as_owner: bool,
+    /// Whether the mapping's circuit is open: one probe at a time is leased, whichever nodes claim.
+    pub is_probe: bool,
 }
 
 /// A claim on due deliveries.
@@ -148,7 +153,7 @@ pub trait DueTimes: Send + Sync + 'static {
 /// Claiming, recording, releasing and expiring. At-least-once: a delivery leaves `pending` and
 /// `leased` only by a recorded outcome.
 #[async_trait]
-pub trait DeliveryQueue: DueTimes + Pauses {
+pub trait DeliveryQueue: DueTimes + Pauses + Sharing {
     /// Leases due deliveries and increments their fencing tokens. No two claims lease the same
     /// delivery, whichever nodes they come from. Pending deliveries past their deadline that were
     /// tried in this window become dead letters; those never tried in it are leased. A claim may lease

@@ -22,6 +22,15 @@ pub enum StoreError {
         #[source]
         source: EngineError,
     },
+    /// The database cannot be reached: retry later.
+    #[error("the database cannot be reached: {context}")]
+    Unreachable {
+        /// The step.
+        context: &'static str,
+        /// The driver's error.
+        #[source]
+        source: EngineError,
+    },
     /// The store is shutting down or its writer has ended.
     #[error("the store is closed")]
     Closed,

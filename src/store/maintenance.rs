@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::statistics::StatisticsRow;
 use crate::domain::clock::{Moment, Timestamp};
-use crate::domain::id::{MappingId, NodeId};
+use crate::domain::id::{MappingId, NodeId, SourceId};
 use crate::domain::service_time::ServiceTime;
+use crate::domain::source_limiter::UsageOfOthers;
 
 /// What retention prunes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,15 @@ pub trait Maintenance: Send + Sync + 'static {
     /// Records that the node is alive, and the moment: after a restart service time continues from it. An engine with several nodes ends those that stay silent: their
     /// leases expire, and they may not write under the ended key.
     async fn heartbeat(&self, node_id: NodeId, now: Moment) -> Result<(), StoreError>;
+
+    /// Tells the other nodes what this one has admitted from sources with limits since it started, and returns what
+    /// they have, from this day on.
+    async fn exchange_usage(
+        &self,
+        node_id: NodeId,
+        admitted: Vec<(SourceId, u64)>,
+        since_day: i64,
+    ) -> Result<UsageOfOthers, StoreError>;
 
     /// Prunes what is past its retention, a bounded step at a time. Never anything pending or leased.
     async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError>;

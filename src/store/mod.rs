@@ -30,6 +30,7 @@ mod pipeline_store;
 pub mod postgres;
 mod row;
 mod scan_limits;
+mod shared_state;
 pub mod sqlite;
 mod statement;
 mod statistics;
@@ -64,10 +65,13 @@ pub use outbox::{Accepted, Capacity, DeliveryIds, Lease, NewDelivery, NewEvent, 
 pub use pauses::Pauses;
 pub use pipeline::{
     Connection, ConnectionChange, ConnectionState, Credential, CredentialSlot, HoldReason,
-    Pipeline, ReceiverWait, SharedSecret, WriteKey,
+    Pipeline, ReceiverWait, RefreshTurn, SharedSecret, WriteKey,
 };
 pub use pipeline_change::PipelineChange;
 pub use pipeline_store::PipelineStore;
+pub use shared_state::{
+    CircuitChanges, DestinationOwner, SharedCircuit, SharedState, Sharing, Takeover,
+};
 pub use statistics::{
     BacklogSample, LATENCY_STEPS_US, Latencies, Statistics, StatisticsQuery, StatisticsRow,
 };

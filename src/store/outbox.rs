@@ -110,6 +110,11 @@ pub trait Capacity: Send + Sync + 'static {
     /// its own answers what the server's errors last said.
     fn has_room(&self) -> bool;
 
+    /// Whether the database was there at the last statement. SQLite's file always is.
+    fn is_reached(&self) -> bool {
+        true
+    }
+
     /// Why nothing can be written any more, once that is so: the process is about to end.
     fn failure(&self) -> Option<String>;
 }

@@ -86,6 +86,17 @@ pub enum ConnectionState {
     },
 }
 
+/// Whose turn it is to refresh the tokens of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshTurn {
+    /// This node's: no other refreshes the same tokens.
+    Mine,
+    /// Another node is refreshing them.
+    Others,
+    /// The connection has other tokens by now.
+    Replaced,
+}
+
 /// A change of a connection's state; the pipeline's version stays.
 #[derive(Clone, Debug)]
 pub struct ConnectionChange {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::StoreError;
-use super::pipeline::{ConnectionChange, Pipeline};
+use super::pipeline::{ConnectionChange, Pipeline, RefreshTurn};
 use super::pipeline_change::PipelineChange;
 use crate::domain::auth::Act;
-use crate::domain::id::MappingId;
+use crate::domain::id::{DestinationId, MappingId};
 use crate::domain::mapping::MappingRevision;
 
 /// The stored pipeline.
@@ -39,6 +39,13 @@ pub trait PipelineStore: Send + Sync + 'static {
         changes: Vec<PipelineChange>,
         act: Act,
     ) -> Result<i64, StoreError>;
+
+    /// Takes the turn to refresh the tokens of a connection with this number: one node at a time has it.
+    async fn begin_refresh(
+        &self,
+        destination_id: DestinationId,
+        number: i64,
+    ) -> Result<RefreshTurn, StoreError>;
 
     /// Changes a connection's state: [`StoreError::Conflict`] when its number is another or the
     /// destination was removed. Returns the new number.

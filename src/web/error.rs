@@ -76,7 +76,7 @@ impl From<StoreError> for PageError {
         let text = sentence(&error.to_string());
         match error {
             StoreError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "Disk full", text),
-            StoreError::Overloaded | StoreError::Closed => {
+            StoreError::Overloaded | StoreError::Closed | StoreError::Unreachable { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", text)
             }
             StoreError::Conflict => {

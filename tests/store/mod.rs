@@ -21,6 +21,8 @@ mod outbox;
 mod pauses;
 mod pipeline;
 pub(crate) mod postgres;
+mod postgres_plans;
+mod postgres_sharing;
 mod retention;
 mod siblings;
 pub(crate) mod sqlite;

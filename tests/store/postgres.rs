@@ -32,7 +32,7 @@ impl PostgresFactory {
     }
 
     /// The database, behind the store's back.
-    fn database(&self) -> &Database {
+    pub(super) fn database(&self) -> &Database {
         self.database.get().expect("a store")
     }
 }

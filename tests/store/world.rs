@@ -182,6 +182,8 @@ impl World {
             limit,
             lease: LEASE,
             resumed_deadline_at: ServiceTime::default(),
+            as_owner: false,
+            is_probe: false,
         }
     }
 

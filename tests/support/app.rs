@@ -53,6 +53,7 @@ pub(crate) struct Builder {
     resolver: Option<Arc<dyn Resolve>>,
     faults: Option<Arc<Faults>>,
     clock_of_app: Option<Arc<dyn Clock>>,
+    scheduled: bool,
 }
 
 impl Builder {
@@ -67,12 +68,23 @@ impl Builder {
             resolver: None,
             faults: None,
             clock_of_app: None,
+            scheduled: false,
         }
     }
 
     /// Restarts on the files of an earlier service, with its clock.
     pub(crate) fn after(dir: Arc<TempDir>, clock: Arc<ManualClock>) -> Self {
         Self { dir, clock, ..Self::new() }
+    }
+
+    /// A service in this folder.
+    pub(crate) fn in_dir(dir: Arc<TempDir>) -> Self {
+        Self { dir, ..Self::new() }
+    }
+
+    /// Runs the duties by their schedule, as the real service does.
+    pub(crate) fn scheduled(self) -> Self {
+        Self { scheduled: true, ..self }
     }
 
     pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Self {
@@ -137,7 +149,7 @@ impl Builder {
             resolver: self.resolver,
             extra_roots: Vec::new(),
             functions: self.functions,
-            scheduled: false,
+            scheduled: self.scheduled,
             wrap_outbox: self.faults.map(|faults| {
                 Box::new(|outbox| faults.wrap(outbox)) as postrider::server::WrapOutbox
             }),

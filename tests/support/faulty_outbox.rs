@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider::domain::auth::Act;
 use postrider::domain::delivery::State;
-use postrider::domain::id::{DeliveryId, MappingId};
+use postrider::domain::id::{DeliveryId, DestinationId, MappingId, NodeId};
 use postrider::domain::pause::{PauseCause, PauseTarget};
 use postrider::domain::service_time::ServiceTime;
 use postrider::store::{
-    Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, Pauses, Record, Recorded,
-    StoreError,
+    CircuitChanges, Claim, ClaimRequest, DeliveryQueue, DueTimes, ExpiredLease, LeaseRef, Pauses,
+    Record, Recorded, SharedState, Sharing, StoreError, Takeover,
 };
 use tokio::sync::watch;
 
@@ -115,6 +116,41 @@ impl Pauses for FaultyOutbox {
         until: Option<ServiceTime>,
     ) -> Result<(), StoreError> {
         self.outbox.put_receiver_waits(mappings, until).await
+    }
+}
+
+#[async_trait]
+impl Sharing for FaultyOutbox {
+    fn is_shared(&self) -> bool {
+        self.outbox.is_shared()
+    }
+
+    async fn shared_state(&self) -> Result<SharedState, StoreError> {
+        self.outbox.shared_state().await
+    }
+
+    async fn renew_owners(
+        &self,
+        node_id: NodeId,
+        owned: Vec<(DestinationId, Duration)>,
+    ) -> Result<Vec<DestinationId>, StoreError> {
+        self.outbox.renew_owners(node_id, owned).await
+    }
+
+    async fn take_over(&self, node_id: NodeId, wanted: Vec<Takeover>) -> Result<(), StoreError> {
+        self.outbox.take_over(node_id, wanted).await
+    }
+
+    async fn release_owners(
+        &self,
+        node_id: NodeId,
+        owned: Vec<DestinationId>,
+    ) -> Result<(), StoreError> {
+        self.outbox.release_owners(node_id, owned).await
+    }
+
+    async fn put_circuits(&self, changes: CircuitChanges) -> Result<(), StoreError> {
+        self.outbox.put_circuits(changes).await
     }
 }
 

@@ -63,10 +63,7 @@ impl Database {
 
     /// The text that a query gives.
     pub(crate) async fn text(&self, sql: &str) -> Option<String> {
-        let mut conn = PgConnection::connect(&self.url()).await.expect("the server");
-        let found = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut conn).await;
-        conn.close().await.expect("closed");
-        found.expect("a row")
+        text(&self.url(), sql).await
     }
 
     /// Runs statements in it, behind the store's back.
@@ -87,6 +84,14 @@ impl Drop for Database {
             panic!("the database {} could not be dropped", self.name);
         }
     }
+}
+
+/// The text that a query gives.
+pub(crate) async fn text(url: &str, sql: &str) -> Option<String> {
+    let mut conn = PgConnection::connect(url).await.expect("the server");
+    let found = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut conn).await;
+    conn.close().await.expect("closed");
+    found.expect("a row")
 }
 
 /// Runs statements as an administrator.
@@ -170,7 +175,7 @@ fn programs() -> std::io::Result<PathBuf> {
 }
 
 /// A program of the server's. It refuses to run as root: Debian's package brings a user for it.
-fn program(name: &str) -> std::io::Result<Command> {
+pub(super) fn program(name: &str) -> std::io::Result<Command> {
     let path = programs()?.join(name);
     if !rustix::process::getuid().is_root() {
         return Ok(Command::new(path));
@@ -180,7 +185,7 @@ fn program(name: &str) -> std::io::Result<Command> {
     Ok(command)
 }
 
-fn run(command: &mut Command, log: &Path) -> std::io::Result<()> {
+pub(super) fn run(command: &mut Command, log: &Path) -> std::io::Result<()> {
     let log = File::options().append(true).create(true).open(log)?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let status = command.status()?;

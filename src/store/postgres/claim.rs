@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::shared_state;
 use super::tx::{Step, Tx, params};
 use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::event::Event;
@@ -20,8 +22,12 @@ use crate::store::{ClaimRequest, ClaimWant, LeaseRef, LeasedDelivery};
 /// A deadline from before the mapping was resumed is replaced by that of the resumed window, which starts
 /// with no tries.
 const CLAIM: &str = "WITH wanted AS MATERIALIZED (
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $8::bigint[])
-            AS w (mapping_id, most, expires_at, resumed_deadline_at, low)
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $8::bigint[],
+                $9::boolean[])
+            AS w (mapping_id, most, expires_at, resumed_deadline_at, low, as_owner)
+        WHERE NOT w.as_owner OR EXISTS (SELECT 1 FROM mappings AS m
+            JOIN destination_owners AS o ON o.destination_id = m.destination_id
+            WHERE m.id = w.mapping_id AND o.node_id = $6)
      ), due AS MATERIALIZED (
         SELECT p.at FROM wanted AS w CROSS JOIN LATERAL
             (SELECT ctid AS at FROM pending
@@ -51,6 +57,9 @@ const CLAIM: &str = "WITH wanted AS MATERIALIZED (
      SELECT is_overdue, id, event_id, mapping_id, token + 1, tried, accepted_at, deadline_at,
         expires_at, due_at
      FROM claimed ORDER BY due_at, id";
+
+/// How soon a node asks again that was refused a probe.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// For each given mapping, when its next pending delivery is due.
 const NEXT_DUE: &str = "SELECT w.mapping_id, n.due_at
@@ -163,8 +172,12 @@ impl Step for ClaimDue {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Leased, Failure> {
         let mut leased = Leased::default();
+        let now = self.request.now.service;
+        let probes = shared_state::admit_probes(tx, &self.request.wants, now.as_micros()).await?;
+        let is_admitted = |it: &ClaimWant| !it.is_probe || probes.contains(&it.mapping_id);
         let wants = self.request.wants.iter().copied().zip(self.low.iter().copied());
-        let mut wants: Vec<(ClaimWant, i64)> = wants.filter(|(want, _)| want.limit > 0).collect();
+        let wants = wants.filter(|(want, _)| want.limit > 0 && is_admitted(want));
+        let mut wants: Vec<(ClaimWant, i64)> = wants.collect();
         // Those that died made no use of the limit: their mappings are looked at again.
         while !wants.is_empty() {
             let dead_before: Vec<u64> =
@@ -191,6 +204,14 @@ impl Step for ClaimDue {
         let mappings: Vec<MappingId> =
             self.request.wants.iter().map(|want| want.mapping_id).collect();
         leased.next_due = next_due(tx.conn, &mappings, &self.low).await?;
+        for it in leased.deliveries.iter().filter(|it| probes.contains(&it.mapping_id)) {
+            shared_state::note_probe(tx, it.mapping_id, it.lease(), now.as_micros()).await?;
+        }
+        let refused =
+            |id| self.request.wants.iter().any(|it| it.mapping_id == id && !is_admitted(it));
+        for (_, due_at) in leased.next_due.iter_mut().filter(|(id, _)| refused(*id)) {
+            *due_at = (*due_at).max(now + PROBE_INTERVAL);
+        }
         Ok(leased)
     }
 }
@@ -215,6 +236,7 @@ impl ClaimDue {
             self.request.node_id.0,
             wall.as_micros(),
             wants.iter().map(|(_, low)| *low).collect::<Vec<i64>>(),
+            wants.iter().map(|(want, _)| want.as_owner).collect::<Vec<bool>>(),
         ];
         let read = |row: &PgRow| {
             let mut from = Columns::from(row, 0);

@@ -2,13 +2,15 @@
 //! What is still named (pending, leased, a younger dead letter, a late success) is moved to the default partitions,
 //! where the sweep of `prune.rs` finds it later.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::keys::first_key_at;
 use super::partition::{Day, TABLES};
 use super::prune::{Cutoffs, remove_batches};
-use super::tx::{Step, Tx, Values, params};
+use super::tx::{LONG, Step, Tx, Values, params};
 use crate::store::failure::Failure;
 use crate::store::row::{count, int};
 use crate::store::{PruneRequest, Pruned};
@@ -30,6 +32,7 @@ pub(super) struct DropDay {
 impl Step for DropDay {
     type Answer = Pruned;
     const CONTEXT: &'static str = "drop a day past retention";
+    const TIMEOUT: Duration = LONG;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Pruned, Failure> {
         let cutoff = first_key_at(self.request.settled_before);

@@ -7,6 +7,8 @@ use crate::store::failure::{Failure, SqlError};
 
 /// `disk_full`.
 const DISK_FULL: &str = "53100";
+/// `read_only_sql_transaction`: the server has become a standby.
+const READ_ONLY: &str = "25006";
 /// `serialization_failure` and `deadlock_detected`.
 const RETRIED: [&str; 2] = ["40001", "40P01"];
 
@@ -25,15 +27,36 @@ pub(super) fn is_retried(failure: &Failure) -> bool {
     }
 }
 
-/// Whether the server refused a statement: the connection is sound. After a fatal error the server closes it.
+/// Whether the server refused a statement: the connection is sound. After a fatal error the server closes it, and on
+/// a standby nothing can be written.
 pub(super) fn is_of_statement(failure: &Failure) -> bool {
     match failure {
-        Failure::Sql(SqlError::Sqlx(error)) => error
-            .as_database_error()
-            .and_then(|it| it.try_downcast_ref::<PgDatabaseError>())
-            .is_some_and(|it| !matches!(it.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
+        Failure::Sql(SqlError::Sqlx(error)) => {
+            error.as_database_error().is_some() && !is_unreachable(error)
+        }
         Failure::Sql(SqlError::Rusqlite(_) | SqlError::Lost(_)) => false,
         Failure::Refused(_) => true,
+    }
+}
+
+/// Whether there is no server that could have taken the statement.
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return matches!(
+            error,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut
+        );
+    };
+    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    error.code().as_deref() == Some(READ_ONLY)
+        || matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// Whether a failed step shows that there is no server to write to.
+pub(super) fn shows_outage(failure: &Failure) -> bool {
+    match failure {
+        Failure::Sql(SqlError::Sqlx(error)) => is_unreachable(error),
+        Failure::Sql(SqlError::Rusqlite(_) | SqlError::Lost(_)) | Failure::Refused(_) => false,
     }
 }
 
@@ -44,6 +67,9 @@ pub(super) fn to_store(context: &'static str, failure: impl Into<Failure>) -> St
         Failure::Sql(SqlError::Sqlx(sqlx::Error::PoolClosed)) => StoreError::Closed,
         Failure::Sql(SqlError::Sqlx(error)) if sqlstate(&error).as_deref() == Some(DISK_FULL) => {
             StoreError::Full
+        }
+        Failure::Sql(SqlError::Sqlx(error)) if is_unreachable(&error) => {
+            StoreError::Unreachable { context, source: error.into() }
         }
         Failure::Sql(error) => StoreError::Database { context, source: error.into() },
     }

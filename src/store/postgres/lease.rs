@@ -1,5 +1,7 @@
 //! Leases between claim and record: release, extension, and those without an outcome.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnection, PgRow};
 
@@ -26,14 +28,19 @@ const EXTEND: &str = "UPDATE leased AS l SET lease_expires_at = $3
      FROM unnest($1::bigint[], $2::bigint[]) AS g (id, token)
      WHERE l.id = g.id AND l.token = g.token";
 
+/// How long past its expiry a lease of another node that lives is left to that node: it knows what it has in hand, and
+/// may not have been able to record it.
+const OWN_EXPIRY: Duration = Duration::from_secs(600);
+
 /// An attempt is given its key after its delivery.
 const EXPIRED: &str = "SELECT l.id, l.mapping_id, l.token, l.node_id, l.lease_expires_at, l.tried,
         (SELECT count(*) FROM attempts AS a
             WHERE a.delivery_id = l.id AND a.outcome = 'unknown'),
         l.deadline_at
      FROM leased AS l
-     WHERE l.lease_expires_at <= $1
-        OR EXISTS (SELECT 1 FROM nodes AS n WHERE n.id = l.node_id AND n.ended_at IS NOT NULL)
+     WHERE EXISTS (SELECT 1 FROM nodes AS n WHERE n.id = l.node_id AND n.ended_at IS NOT NULL)
+        OR l.lease_expires_at <= $1 AND (l.lease_expires_at <= $1 - $4
+            OR EXISTS (SELECT 1 FROM nodes AS n WHERE n.id = l.node_id AND n.slot = $3))
      ORDER BY l.lease_expires_at, l.id LIMIT $2";
 
 /// Leases as columns, in the order of keys.
@@ -84,14 +91,19 @@ impl Step for Extend {
     }
 }
 
-/// Leases past their expiry, and those of nodes that ended; oldest expiry first.
+/// Leases of the node with this slot past their expiry, and those of nodes that ended; oldest expiry first.
 pub(super) async fn expired(
     conn: &mut PgConnection,
-    now: ServiceTime,
+    (slot, now): (i64, ServiceTime),
     limit: u32,
 ) -> Result<Vec<ExpiredLease>, Failure> {
-    let rows =
-        sqlx::query(EXPIRED).bind(now.as_micros()).bind(i64::from(limit)).fetch_all(conn).await?;
+    let rows = sqlx::query(EXPIRED)
+        .bind(now.as_micros())
+        .bind(i64::from(limit))
+        .bind(slot)
+        .bind(i64::try_from(OWN_EXPIRY.as_micros()).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(read_expired).collect()
 }
 

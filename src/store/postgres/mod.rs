@@ -4,9 +4,12 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, PgPool, Postgres};
 use tokio::sync::watch;
 
 use super::StoreError;
@@ -52,11 +55,14 @@ mod repair;
 mod rows;
 mod scan;
 mod service_time;
+mod shared_state;
 mod siblings;
+mod source_admissions;
 mod statement;
 mod statistics;
 mod test_send;
 mod token;
+mod token_refresh;
 mod traits;
 mod tx;
 mod writer;
@@ -66,7 +72,7 @@ pub use open::{OpenError, OpenOptions, schema_version};
 
 use crate::store::failure::Failure;
 use counts::Counts;
-use error::{is_retried, to_store};
+use error::{is_retried, shows_outage, to_store};
 use keys::KeyGenerator;
 use low_water::LowWater;
 use open::Target;
@@ -75,6 +81,8 @@ use writer::Queue;
 
 /// Connections for steps.
 const WORKERS: u32 = 4;
+/// A query of deliveries takes milliseconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a step is run again that lost to another.
 const RUNS: u32 = 8;
 
@@ -99,6 +107,8 @@ struct Shared {
     keys: KeyGenerator,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    /// When there last was no server to write to; none since it was there.
+    unreached_at: Mutex<Option<Instant>>,
     /// Whether another node has ended this one.
     ended: watch::Sender<bool>,
 }
@@ -114,13 +124,47 @@ impl Shared {
         loop {
             match self.run_once(step).await {
                 Err(failure) if is_retried(&failure) && runs < RUNS => runs += 1,
-                done => return done,
+                done => {
+                    self.note_reached(done.as_ref().err());
+                    return done;
+                }
             }
         }
     }
 
+    /// Notes by a step's failure, or success, whether there is a server to write to.
+    fn note_reached(&self, failure: Option<&Failure>) {
+        let unreached_at = failure.is_some_and(shows_outage).then(Instant::now);
+        let before = std::mem::replace(&mut *self.unreached_at(), unreached_at);
+        match (before, unreached_at) {
+            (Some(_), None) => tracing::warn!("the database is reached again"),
+            (None, Some(_)) => tracing::error!("the database cannot be reached"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    fn unreached_at(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.unreached_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn run_once<S: Step>(&self, step: &S) -> Result<S::Answer, Failure> {
-        let mut transaction = self.workers.begin().await?;
+        let mut conn = self.workers.acquire().await?;
+        match tokio::time::timeout(S::TIMEOUT, self.run_on(&mut conn, step)).await {
+            Ok(done) => done,
+            Err(late) => {
+                // Closed, not returned: nothing answers on it.
+                drop(conn.detach());
+                Err(sqlx::Error::Io(std::io::Error::other(late)).into())
+            }
+        }
+    }
+
+    async fn run_on<S: Step>(
+        &self,
+        conn: &mut PgConnection,
+        step: &S,
+    ) -> Result<S::Answer, Failure> {
+        let mut transaction = conn.begin().await?;
         let mut tx = Tx {
             conn: &mut transaction,
             counts: Counts::default(),
@@ -149,6 +193,7 @@ impl PostgresStore {
             keys: KeyGenerator::new(Arc::clone(&options.clock), slot),
             clock: Arc::clone(&options.clock),
             metrics: Arc::clone(&options.metrics),
+            unreached_at: Mutex::new(None),
             ended: watch::Sender::new(false),
         });
         let queue = Queue::start(&Arc::new(target), &shared, &options);
@@ -167,6 +212,26 @@ impl PostgresStore {
 
     async fn reader(&self, context: &'static str) -> Result<PoolConnection<Postgres>, StoreError> {
         self.shared.readers.acquire().await.map_err(|error| to_store(context, error))
+    }
+
+    /// Runs a query that deliveries depend on. A server that does not answer in time is unreachable.
+    async fn read<T: Send>(
+        &self,
+        context: &'static str,
+        query: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, Failure>> + Send,
+    ) -> Result<T, StoreError> {
+        let read = async {
+            let mut conn = self.shared.readers.acquire().await?;
+            if let Ok(done) = tokio::time::timeout(READ_TIMEOUT, query(&mut conn)).await {
+                return done;
+            }
+            // Closed, not returned: nothing answers on it.
+            drop(conn.detach());
+            Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into())
+        };
+        let read = read.await;
+        self.shared.note_reached(read.as_ref().err());
+        read.map_err(|error| to_store(context, error))
     }
 
     /// Runs a step. It runs to its end although its caller is gone: a transaction that is dropped while it

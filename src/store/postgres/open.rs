@@ -391,10 +391,11 @@ fn pool(connections: u32) -> PgPoolOptions {
 /// A migration is frozen once released: every database has its checksum, comments included.
 fn migrations() -> Vec<Migration> {
     let outbox = include_str!("../../../migrations/postgres/0001_outbox.sql");
+    let shared_limits = include_str!("../../../migrations/postgres/0003_shared_limits.sql");
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    vec![simple(1, "outbox", outbox)]
+    vec![simple(1, "outbox", outbox), simple(3, "shared limits", shared_limits)]
 }
 
 /// The newest schema version this program knows.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::keys::first_key_at;
-use super::tx::{Step, Tx, params};
+use super::tx::{LONG, Step, Tx, params};
 use crate::domain::clock::Timestamp;
 use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
@@ -31,6 +31,7 @@ pub(super) struct MakePartitions {
 impl Step for MakePartitions {
     type Answer = ();
     const CONTEXT: &'static str = "make partitions";
+    const TIMEOUT: Duration = LONG;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let days = (0..=DAYS_AHEAD).map(|number| Day::of(self.now + DAY * number));
@@ -66,6 +67,7 @@ pub(super) struct Analyze;
 impl Step for Analyze {
     type Answer = ();
     const CONTEXT: &'static str = "analyze the partitioned tables";
+    const TIMEOUT: Duration = LONG;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         let sql = format!("ANALYZE (SKIP_LOCKED) {}", TABLES.join(", "));

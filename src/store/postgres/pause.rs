@@ -189,7 +189,7 @@ impl Step for PutReceiverWaits {
                 tx.execute(
                     "INSERT INTO receiver_waits (mapping_id, until_at)
                      SELECT DISTINCT id, $2::bigint FROM unnest($1::bigint[]) AS g (id) ORDER BY id
-                     ON CONFLICT (mapping_id) DO UPDATE SET until_at = excluded.until_at",
+                     ON CONFLICT (mapping_id) DO UPDATE SET until_at = greatest(receiver_waits.until_at, excluded.until_at)",
                     params![ids, until.as_micros()],
                 )
                 .await?

@@ -2,13 +2,15 @@
 //! commit; never anything pending or leased. A sweep scans the events by key, at most N rows a step; days with many
 //! events are dropped as a whole by `day_drop.rs`.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::keys::first_key_at;
 use super::partition::Day;
 use super::service_time;
-use super::tx::{Step, Tx, params};
+use super::tx::{LONG, Step, Tx, params};
 use crate::store::failure::Failure;
 use crate::store::row::int;
 use crate::store::{PruneRequest, Pruned};
@@ -45,6 +47,7 @@ pub(super) struct Swept {
 impl Step for Prune {
     type Answer = Swept;
     const CONTEXT: &'static str = "prune expired events";
+    const TIMEOUT: Duration = LONG;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Swept, Failure> {
         let limit = self.request.limit;

@@ -1,9 +1,11 @@
 //! Repair of the ledger: for an operator, on a stopped service.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::tx::{Step, Tx, params};
+use super::tx::{LONG, Step, Tx, params};
 use super::{audit, integrity_check, ledger};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
@@ -23,6 +25,7 @@ pub(super) struct RepairLedger {
 impl Step for RepairLedger {
     type Answer = LedgerRepair;
     const CONTEXT: &'static str = "repair the ledger";
+    const TIMEOUT: Duration = LONG;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<LedgerRepair, Failure> {
         // What moves a delivery writes the ledger last: it waits, and neither is seen before the other.

@@ -1,6 +1,8 @@
 //! Steps that are a transaction of their own, and what they write with. Writers have transactions that group
 //! several calls; these are the rarer steps.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::SqlSafeStr;
 use sqlx::error::BoxDynError;
@@ -12,6 +14,9 @@ use super::keys::KeyGenerator;
 use crate::domain::clock::Clock;
 use crate::store::failure::Failure;
 
+/// The time of a step that goes over much.
+pub(super) const LONG: Duration = Duration::from_secs(3_600);
+
 /// A step with its transaction. It may run several times; only one run commits.
 #[async_trait]
 pub(super) trait Step: Send + Sync + 'static {
@@ -19,6 +24,8 @@ pub(super) trait Step: Send + Sync + 'static {
     type Answer: Send + 'static;
     /// What it does, for errors: "create a job".
     const CONTEXT: &'static str;
+    /// A server that takes longer is unreachable.
+    const TIMEOUT: Duration = Duration::from_secs(30);
     /// Runs it.
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Failure>;
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::super::error::to_store;
 use super::super::{PostgresStore, claim, lease, list};
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, MappingId};
@@ -21,9 +20,12 @@ impl DueTimes for PostgresStore {
         mappings: &[MappingId],
     ) -> Result<Vec<(MappingId, ServiceTime)>, StoreError> {
         const CONTEXT: &str = "look for what is due next";
-        let mut conn = self.reader(CONTEXT).await?;
-        let found = claim::next_due(&mut conn, mappings, &vec![i64::MIN; mappings.len()]).await;
-        found.map_err(|error| to_store(CONTEXT, error))
+        let mappings = mappings.to_vec();
+        let low = vec![i64::MIN; mappings.len()];
+        self.read(CONTEXT, |conn| {
+            Box::pin(async move { Ok(claim::next_due(conn, &mappings, &low).await?) })
+        })
+        .await
     }
 }
 
@@ -69,8 +71,8 @@ impl DeliveryQueue for PostgresStore {
         limit: u32,
     ) -> Result<Vec<ExpiredLease>, StoreError> {
         const CONTEXT: &str = "look for expired leases";
-        let mut conn = self.reader(CONTEXT).await?;
-        lease::expired(&mut conn, now, limit).await.map_err(|error| to_store(CONTEXT, error))
+        let by = (self.shared.keys.slot(), now);
+        self.read(CONTEXT, |conn| Box::pin(lease::expired(conn, by, limit))).await
     }
 
     async fn bury_overdue(&self, request: ClaimRequest) -> Result<u64, StoreError> {
@@ -79,9 +81,9 @@ impl DeliveryQueue for PostgresStore {
 
     async fn delivery_state(&self, id: DeliveryId) -> Result<Option<State>, StoreError> {
         const CONTEXT: &str = "read a delivery's state";
-        let mut conn = self.reader(CONTEXT).await?;
-        let found =
-            list::delivery(&mut conn, id).await.map_err(|error| to_store(CONTEXT, error))?;
+        let found = self
+            .read(CONTEXT, |conn| Box::pin(async move { Ok(list::delivery(conn, id).await?) }))
+            .await?;
         Ok(found.map(|row| row.delivery.state))
     }
 }
@@ -96,9 +98,10 @@ impl PostgresStore {
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
-        let mut conn = self.reader(CONTEXT).await?;
-        let events =
-            claim::events(&mut conn, claimed).await.map_err(|error| to_store(CONTEXT, error))?;
+        let of_claimed = claimed.to_vec();
+        let events = self
+            .read(CONTEXT, |conn| Box::pin(async move { claim::events(conn, &of_claimed).await }))
+            .await?;
         claimed
             .iter()
             .map(|delivery| {

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::super::{PostgresStore, day_drop, node, prune, removed, statistics};
+use super::super::{PostgresStore, day_drop, node, prune, removed, source_admissions, statistics};
 use crate::domain::clock::{Moment, Timestamp};
-use crate::domain::id::{MappingId, NodeId};
+use crate::domain::id::{MappingId, NodeId, SourceId};
+use crate::domain::source_limiter::UsageOfOthers;
 use crate::store::{Maintenance, PruneRequest, Pruned, StatisticsRow, StoreError};
 
 #[async_trait]
@@ -20,6 +21,15 @@ impl Maintenance for PostgresStore {
             self.shared.ended.send_replace(true);
         }
         Ok(())
+    }
+
+    async fn exchange_usage(
+        &self,
+        node_id: NodeId,
+        admitted: Vec<(SourceId, u64)>,
+        since_day: i64,
+    ) -> Result<UsageOfOthers, StoreError> {
+        self.step(source_admissions::ExchangeUsage { node_id, admitted, since_day }).await
     }
 
     async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError> {

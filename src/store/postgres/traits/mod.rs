@@ -10,4 +10,5 @@ mod maintenance;
 mod outbox;
 mod pauses;
 mod pipeline;
+mod shared_state;
 mod statistics;

@@ -1,5 +1,7 @@
 //! Accepting on PostgreSQL: the writers group concurrent calls into one commit.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::super::accept::Arrival;
@@ -8,9 +10,16 @@ use super::super::{PostgresStore, counts};
 use crate::domain::source_limiter::SourceUsage;
 use crate::store::{Accepted, Capacity, NewEvent, Outbox, StoreError};
 
+/// How long requests are refused without asking after the server could not be reached.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 impl Capacity for PostgresStore {
     fn has_room(&self) -> bool {
         self.queue.has_room()
+    }
+
+    fn is_reached(&self) -> bool {
+        self.shared.unreached_at().is_none()
     }
 
     fn failure(&self) -> Option<String> {
@@ -30,6 +39,11 @@ impl PostgresStore {
         }
         if !self.has_room() {
             return Err(StoreError::Full);
+        }
+        // A sender is told at once; one request a second asks again.
+        if self.shared.unreached_at().is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+            let source = "the last request found no server".into();
+            return Err(StoreError::Unreachable { context: "accept events", source });
         }
         let keys = &self.shared.keys;
         let arrivals = events.into_iter().map(|new| Arrival::new(new, keys, are_counted)).collect();

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::super::error::to_store;
-use super::super::{PostgresStore, credential, pipeline, pipeline_change, removed, test_send};
+use super::super::{
+    PostgresStore, credential, pipeline, pipeline_change, removed, test_send, token_refresh,
+};
 use crate::domain::auth::Act;
-use crate::domain::id::MappingId;
+use crate::domain::id::{DestinationId, MappingId};
 use crate::domain::mapping::MappingRevision;
 use crate::store::{
-    ConnectionChange, Pipeline, PipelineChange, PipelineStore, StoreError, TestSend, TestSendRow,
-    TestSends,
+    ConnectionChange, Pipeline, PipelineChange, PipelineStore, RefreshTurn, StoreError, TestSend,
+    TestSendRow, TestSends,
 };
 
 #[async_trait]
@@ -50,6 +52,14 @@ impl PipelineStore for PostgresStore {
         act: Act,
     ) -> Result<i64, StoreError> {
         self.step(pipeline_change::ChangePipeline { expected_version, changes, act }).await
+    }
+
+    async fn begin_refresh(
+        &self,
+        destination_id: DestinationId,
+        number: i64,
+    ) -> Result<RefreshTurn, StoreError> {
+        self.step(token_refresh::TakeTurn { destination_id, number }).await
     }
 
     async fn change_connection(

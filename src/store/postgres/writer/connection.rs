@@ -16,7 +16,7 @@ use crate::store::failure::Failure;
 use crate::store::{Accepted, Recorded};
 
 /// A transaction takes milliseconds; a server that takes longer than this is unreachable.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAST_WAIT: Duration = Duration::from_millis(50);
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
@@ -54,11 +54,17 @@ impl Written {
     }
 }
 
+/// A process of the server.
+#[derive(Clone, Debug)]
+struct Process {
+    pid: i32,
+    started_at: String,
+}
+
 /// A connection and the server's process behind it.
 struct Session {
     conn: PgConnection,
-    pid: i32,
-    started_at: String,
+    process: Process,
 }
 
 /// One of the node's writers.
@@ -85,7 +91,9 @@ impl Writer {
     /// Writes and commits; again where it lost to another transaction. On an error nothing was committed.
     pub(super) async fn commit(&mut self, work: &Work<'_>) -> Result<Done, Failure> {
         let began = Instant::now();
-        let done = self.commit_work(work).await?;
+        let done = self.commit_work(work).await;
+        self.shared.note_reached(done.as_ref().err());
+        let done = done?;
         let metrics = &self.shared.metrics;
         metrics.commit_rows.observe(f64::from(work.len()));
         metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
@@ -161,19 +169,26 @@ impl Writer {
         )
         .fetch_one(&mut conn)
         .await?;
-        Ok(Session { pid: row.try_get(0)?, started_at: row.try_get(1)?, conn })
+        let process = Process { pid: row.try_get(0)?, started_at: row.try_get(1)? };
+        Ok(Session { conn, process })
     }
 
     /// Whether a transaction was committed whose connection was lost. Asks until the server answers: an
     /// answer before that would be a guess.
     async fn find(&mut self, lost: Session, written: &Written) -> bool {
-        let Session { conn, pid, started_at } = lost;
+        let Session { conn, process } = lost;
         drop(conn);
+        let mut lost = vec![process];
         let mut wait = LEAST_WAIT;
         loop {
-            match self.ask(pid, &started_at, written).await {
+            let asked = tokio::time::timeout(TRANSACTION_TIMEOUT, self.ask(&mut lost, written));
+            match asked
+                .await
+                .unwrap_or_else(|late| Err(sqlx::Error::Io(std::io::Error::other(late)).into()))
+            {
                 Ok(is_stored) => return is_stored,
                 Err(failure) => {
+                    self.shared.note_reached(Some(&failure));
                     tracing::warn!(?failure, "the outcome of a COMMIT is not known yet");
                 }
             }
@@ -182,23 +197,31 @@ impl Writer {
         }
     }
 
-    async fn ask(
-        &mut self,
-        pid: i32,
-        started_at: &str,
-        written: &Written,
-    ) -> Result<bool, Failure> {
+    /// Ends the lost processes, one of which may still be committing, and looks. The look is a commit of its own,
+    /// which waits for synchronous standbys as the lost one did: a process that is ended while it waits has
+    /// committed here alone.
+    async fn ask(&mut self, lost: &mut Vec<Process>, written: &Written) -> Result<bool, Failure> {
         let mut session = self.connect().await?;
-        // It may still be committing.
-        sqlx::query(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-             WHERE pid = $1 AND backend_start::text = $2",
-        )
-        .bind(pid)
-        .bind(started_at)
-        .fetch_all(&mut session.conn)
-        .await?;
-        let is_stored = written.is_stored(&mut session.conn).await?;
+        for process in lost.iter() {
+            let ended = sqlx::query_scalar::<_, bool>(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+                 WHERE pid = $1 AND backend_start::text = $2",
+            )
+            .bind(process.pid)
+            .bind(&process.started_at)
+            .fetch_all(&mut session.conn)
+            .await?;
+            if ended.contains(&false) {
+                return Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into());
+            }
+        }
+        *lost = vec![session.process.clone()];
+        let mut transaction = session.conn.begin().await?;
+        sqlx::query("SELECT pg_logical_emit_message(true, 'postrider', '')")
+            .fetch_all(&mut *transaction)
+            .await?;
+        let is_stored = written.is_stored(&mut transaction).await?;
+        transaction.commit().await?;
         self.session = Some(session);
         Ok(is_stored)
     }

@@ -231,6 +231,10 @@ impl Shares {
         match *self.error {
             StoreError::Full => StoreError::Full,
             StoreError::Closed => StoreError::Closed,
+            StoreError::Unreachable { .. } => StoreError::Unreachable {
+                context: self.context,
+                source: Box::new(Arc::clone(&self.error)),
+            },
             StoreError::Conflict
             | StoreError::Overloaded
             | StoreError::Database { .. }

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::super::{SqliteStore, node, prune, removed, statistics};
 use crate::domain::clock::{Moment, Timestamp};
-use crate::domain::id::{MappingId, NodeId};
+use crate::domain::id::{MappingId, NodeId, SourceId};
+use crate::domain::source_limiter::UsageOfOthers;
 use crate::store::{Maintenance, PruneRequest, Pruned, StatisticsRow, StoreError};
 
 #[async_trait]
@@ -18,6 +19,15 @@ impl Maintenance for SqliteStore {
 
     async fn heartbeat(&self, node_id: NodeId, now: Moment) -> Result<(), StoreError> {
         self.queue.step(node::Heartbeat { node_id, now }).await
+    }
+
+    async fn exchange_usage(
+        &self,
+        _node_id: NodeId,
+        _admitted: Vec<(SourceId, u64)>,
+        _since_day: i64,
+    ) -> Result<UsageOfOthers, StoreError> {
+        Ok(UsageOfOthers::default())
     }
 
     async fn prune(&self, request: PruneRequest) -> Result<Pruned, StoreError> {

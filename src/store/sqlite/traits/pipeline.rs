@@ -9,11 +9,11 @@ use super::super::{
     SqliteStore, credential, pipeline, pipeline_change, pipeline_staged, removed, test_send,
 };
 use crate::domain::auth::Act;
-use crate::domain::id::MappingId;
+use crate::domain::id::{DestinationId, MappingId};
 use crate::domain::mapping::MappingRevision;
 use crate::store::{
-    ConnectionChange, Pipeline, PipelineChange, PipelineStore, StoreError, TestSend, TestSendRow,
-    TestSends,
+    ConnectionChange, Pipeline, PipelineChange, PipelineStore, RefreshTurn, StoreError, TestSend,
+    TestSendRow, TestSends,
 };
 
 #[async_trait]
@@ -58,6 +58,15 @@ impl PipelineStore for SqliteStore {
         }
         let _passed = self.pipeline_gate.pass(&self.queue).await?;
         self.queue.step(pipeline_change::ChangePipeline { expected_version, changes, act }).await
+    }
+
+    async fn begin_refresh(
+        &self,
+        _destination_id: DestinationId,
+        _number: i64,
+    ) -> Result<RefreshTurn, StoreError> {
+        // No other node is there.
+        Ok(RefreshTurn::Mine)
     }
 
     async fn change_connection(

@@ -235,6 +235,8 @@ mod tests {
             limit: rows,
             lease: Duration::from_secs(60),
             resumed_deadline_at: ServiceTime::default(),
+            as_owner: false,
+            is_probe: false,
         };
         let now = Moment { wall: Timestamp::default(), service: ServiceTime::default() };
         let request = ClaimRequest { node_id: NodeId(1), now, wants: vec![want] };
