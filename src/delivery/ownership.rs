@@ -22,7 +22,7 @@ const ALWAYS: u64 = u64::MAX;
 pub(super) struct StartRight(AtomicU64);
 
 impl StartRight {
-    /// Without an end: nobody else limits it.
+    /// Without an end: no other node limits it.
     pub(super) const fn always() -> Self {
         Self(AtomicU64::new(ALWAYS))
     }

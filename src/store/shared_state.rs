@@ -71,7 +71,7 @@ pub struct SharedState {
     pub nodes: u32,
 }
 
-/// Steps on what nodes share. On an engine that one process has alone, that process shares with nobody.
+/// Steps on what nodes share. On an engine that one process has alone, that process shares with no other.
 #[async_trait]
 pub trait Sharing: Send + Sync + 'static {
     /// Whether several nodes may use the database: otherwise nothing else of this is called.

@@ -40,7 +40,7 @@ impl PostgresStore {
         if !self.has_room() {
             return Err(StoreError::Full);
         }
-        // A sender is told at once; one request a second asks again.
+        // A sender gets its answer at once; one request a second asks again.
         if self.shared.unreached_at().is_some_and(|at| at.elapsed() < ASK_AGAIN) {
             let source = "the last request found no server".into();
             return Err(StoreError::Unreachable { context: "accept events", source });

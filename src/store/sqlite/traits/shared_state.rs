@@ -1,4 +1,4 @@
-//! SQLite's file has one process: it shares with nobody.
+//! SQLite's file has one process: it shares with no other.
 
 use std::time::Duration;
 
