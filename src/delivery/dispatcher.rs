@@ -39,9 +39,14 @@ impl Dispatcher {
         context.tasks.spawn_on(vital.supervised("claimer", stopping, claimer), on);
         let worker_queue = vital.supervised("queue for function workers", stopping, worker_queue);
         context.tasks.spawn_on(worker_queue, on);
-        let exchange = sharing::run(Arc::clone(&context));
-        context.tasks.spawn_on(vital.supervised("exchange with nodes", stopping, exchange), on);
-        context.tasks.spawn_on(sharing::follow_due(Arc::clone(&context)), on);
+        if context.shares() {
+            let exchange = sharing::run(Arc::clone(&context));
+            let exchange = vital.supervised("exchange with other nodes", stopping, exchange);
+            context.tasks.spawn_on(exchange, on);
+            let due = sharing::follow_due(Arc::clone(&context));
+            let due = vital.supervised("look for what other nodes accepted", stopping, due);
+            context.tasks.spawn_on(due, on);
+        }
         Self { context, vital }
     }
 

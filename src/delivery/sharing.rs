@@ -19,9 +19,6 @@ const DUE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Exchanges until the dispatcher stops.
 pub(super) async fn run(context: Arc<Context>) {
-    if !context.shares() {
-        return;
-    }
     let mut watch = OwnerWatch::default();
     while !context.stopping.is_cancelled() {
         match exchange(&context, &mut watch).await {
@@ -43,7 +40,7 @@ pub(super) async fn run(context: Arc<Context>) {
 
 /// Looks for what other nodes have accepted for the destinations that this node owns.
 pub(super) async fn follow_due(context: Arc<Context>) {
-    while context.shares() && !context.stopping.is_cancelled() {
+    while !context.stopping.is_cancelled() {
         let owned = context.unshared.owned();
         if !owned.is_empty()
             && let Ok(due) = context.parts.store.next_due(&owned).await
