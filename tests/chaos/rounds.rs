@@ -1,6 +1,7 @@
 //! Failures in a random order under load. `make chaos` runs many rounds, of every kind; SEED=n repeats a run.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -83,6 +84,11 @@ impl Chaos {
     }
 }
 
+/// Writes a line that is shown when the test fails, or with `make chaos`.
+fn report(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Each message that arrived more than once has an attempt for each arrival, all but one of which were lost.
 async fn check_repeated(url: &str, receiver: &Gauge, seed: u64) {
     let repeated: HashMap<String, usize> =
@@ -113,7 +119,7 @@ async fn failures_in_any_order_lose_no_event_and_keep_limits() {
         Some(_) => getrandom::u64().unwrap(),
         None => 20_261_127,
     });
-    println!("SEED={seed}");
+    report(&format!("SEED={seed}"));
     let kinds: &[Failure] = match rounds {
         Some(_) => &[
             Failure::ANodeStops,
@@ -142,7 +148,7 @@ async fn failures_in_any_order_lose_no_event_and_keep_limits() {
         // The fast form has each kind once.
         let kind = if rounds == ROUNDS { round } else { chaos.rng.random_range(0..kinds.len()) };
         let failure = kinds[kind % kinds.len()];
-        println!("round {round}: {failure:?}");
+        report(&format!("round {round}: {failure:?}"));
         let (ids, _) = chaos.fail_under(load, failure).await;
         acknowledged.extend(ids);
         let running = chaos.cluster.nodes.iter().filter(|node| node.is_running()).count();
