@@ -2,13 +2,15 @@
 //! highest delivery key at its creation; its cursor moves in the same commit as the deliveries, so that a
 //! restart resumes at the cursor.
 
+use std::time::Duration;
+
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::audit;
 use super::job_selection::Selection;
 use super::rows::text;
-use super::tx::{Step, Tx, params};
+use super::tx::{LONG, Step, Tx, params};
 use crate::domain::audit::Action;
 use crate::domain::auth::Act;
 use crate::domain::clock::{Moment, Timestamp};
@@ -103,6 +105,7 @@ pub(super) struct Create {
 impl Step for Create {
     type Answer = Job;
     const CONTEXT: &'static str = "create a job";
+    const TIMEOUT: Duration = LONG;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Job, Failure> {
         let upper_id = tx.keys.next();

@@ -1,10 +1,12 @@
 //! Pipeline changes: each change of a request in its order, in one commit with the version check. Names are
 //! the identity; rows that history may refer to are marked as removed, not deleted.
 
+use std::time::Duration;
+
 use super::credential;
 use super::pipeline_audit::Before;
 use super::pipeline_rename;
-use super::tx::{Step, Tx, params};
+use super::tx::{LONG, Step, Tx, params};
 use crate::domain::auth::Act;
 use crate::domain::destination::DestinationSettings;
 use crate::domain::mapping::MappingDefinition;
@@ -32,6 +34,7 @@ pub(super) struct ChangePipeline {
 impl Step for ChangePipeline {
     type Answer = i64;
     const CONTEXT: &'static str = "change the pipeline";
+    const TIMEOUT: Duration = LONG;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, Failure> {
         let version: i64 = tx
