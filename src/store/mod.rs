@@ -11,6 +11,7 @@
 
 mod alerts;
 mod audit;
+mod bloom;
 pub mod consistency;
 mod delivery_queue;
 mod engine;
@@ -27,6 +28,7 @@ mod pauses;
 mod pipeline;
 mod pipeline_change;
 mod pipeline_store;
+mod pipeline_subject;
 pub mod postgres;
 mod row;
 mod scan_limits;

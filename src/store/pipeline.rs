@@ -33,7 +33,7 @@ pub struct SharedSecret {
 }
 
 /// The use of a credential.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CredentialSlot {
     /// The bearer token of requests.
     BearerToken,

@@ -21,6 +21,7 @@ mod outbox;
 mod pauses;
 mod pipeline;
 pub(crate) mod postgres;
+mod postgres_guards;
 mod postgres_plans;
 mod postgres_sharing;
 mod retention;

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use postrider::domain::clock::{Clock as _, ManualClock, Moment};
 use postrider::domain::delivery::State;
 use postrider::store::postgres::{OpenError, OpenOptions, PostgresStore, schema_version};
-use postrider::store::{Engine as _, Maintenance as _, PruneRequest, Pruned, Store};
+use postrider::store::{
+    Accepted, Engine as _, Maintenance as _, NewEvent, PruneRequest, Pruned, Store,
+};
 use postrider::telemetry::metrics::Metrics;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::OnceCell;
@@ -310,4 +312,66 @@ async fn a_silent_node_is_ended_by_another_and_changes_nothing_any_more() {
     world.store.heartbeat(world.node, world.moment()).await.expect("asked");
     assert!(world.store.failed().await.contains("another node has ended this one"));
     other.close().await;
+}
+
+async fn rotate_slots(store: &Arc<dyn Store>, world: &World) {
+    for duty in Arc::clone(store).duties().iter().filter(|it| it.name == "deduplication") {
+        duty.run(world.service_now()).await.expect("rotated");
+    }
+}
+
+async fn accept_on(store: &Arc<dyn Store>, world: &World, message_id: &str) -> Accepted {
+    let event = Arc::new(world.event(message_id));
+    let new = NewEvent { event, deliveries: Vec::new(), skips: Vec::new() };
+    store.accept(vec![new]).await.expect("accepted").swap_remove(0)
+}
+
+#[tokio::test]
+async fn a_message_is_accepted_once_by_all_nodes_across_rotations() {
+    let factory = PostgresFactory::new();
+    let world = World::new(factory.clone()).await;
+    let (one, two) = (Arc::clone(&world.store), factory.open(Arc::clone(&world.clock)).await);
+    let nodes = [&one, &two];
+    let is_known = async |node: &Arc<dyn Store>, message_id: &str| {
+        accept_on(node, &world, message_id).await == Accepted::Duplicate
+    };
+    for turn in 0..6 {
+        let message_id = format!("m-{turn}");
+        assert!(!is_known(nodes[turn % 2], &message_id).await);
+        world.clock.advance(HOUR * 2);
+        // The node that rotates has the filter of the slot that it closed; the other does not know of it.
+        rotate_slots(nodes[turn % 2], &world).await;
+        for node in nodes {
+            for turn in 0..=turn {
+                assert!(is_known(node, &format!("m-{turn}")).await, "{turn}");
+            }
+        }
+    }
+    // Filters of slots that were truncated and filled again are dropped.
+    world.clock.advance(HOUR * 26);
+    rotate_slots(&one, &world).await;
+    for message_id in ["m-0", "m-1"] {
+        assert!(!is_known(&two, message_id).await, "{message_id} has expired");
+        assert!(is_known(&one, message_id).await);
+    }
+    two.close().await;
+}
+
+#[tokio::test]
+async fn closed_slots_are_not_looked_at_for_what_their_filters_deny() {
+    let factory = PostgresFactory::new();
+    let world = World::new(factory.clone()).await;
+    assert!(matches!(accept_on(&world.store, &world, "m-1").await, Accepted::Stored { .. }));
+    world.clock.advance(HOUR * 2);
+    rotate_slots(&world.store, &world).await;
+    let Accepted::Stored { event_id, .. } = accept_on(&world.store, &world, "m-2").await else {
+        panic!("a new message");
+    };
+    assert_eq!(accept_on(&world.store, &world, "m-2").await, Accepted::Duplicate);
+    // Into the closed slot, which takes no keys: the filter, which was read before, denies it.
+    let id = event_id.0;
+    let sql = format!("UPDATE postrider.dedup SET slot = 0 WHERE event_id = {id}");
+    factory.database().execute(&sql).await.expect("moved");
+    assert!(matches!(accept_on(&world.store, &world, "m-2").await, Accepted::Stored { .. }));
+    assert_eq!(accept_on(&world.store, &world, "m-1").await, Accepted::Duplicate);
 }

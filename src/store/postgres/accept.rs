@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use sqlx::postgres::PgConnection;
 
 use super::counts::Counts;
+use super::dedup_filter::Filters;
 use super::keys::KeyGenerator;
 use super::rows::NewRows;
 use crate::domain::event::EventType;
@@ -74,14 +75,15 @@ pub(super) struct Written {
     pub(super) event_id: Option<i64>,
 }
 
-/// Writes the arrivals.
+/// Admits the arrivals; their rows are written with the counts.
 pub(super) async fn accept(
     conn: &mut PgConnection,
     arrivals: &[&Arrival],
+    filters: &Filters,
     now: ServiceTime,
     counts: &mut Counts,
 ) -> Result<Written, Failure> {
-    let admitted = admit(conn, arrivals).await?;
+    let admitted = admit(conn, arrivals, filters).await?;
     let (mut events, mut pending, mut leased) =
         (NewRows::default(), NewRows::default(), NewRows::default());
     let mut written = Written { answers: Vec::with_capacity(arrivals.len()), event_id: None };
@@ -104,14 +106,18 @@ pub(super) async fn accept(
         written.event_id.get_or_insert(arrival.event_id);
         written.answers.push(arrival.stored());
     }
-    events.insert(conn, EVENTS).await?;
-    pending.insert(conn, PENDING).await?;
-    leased.insert(conn, LEASED).await?;
+    counts.rows.add(events, EVENTS, "");
+    counts.rows.add(pending, PENDING, "");
+    counts.rows.add(leased, LEASED, "");
     Ok(written)
 }
 
 /// The events whose messages are new.
-async fn admit(conn: &mut PgConnection, arrivals: &[&Arrival]) -> Result<HashSet<i64>, Failure> {
+async fn admit(
+    conn: &mut PgConnection,
+    arrivals: &[&Arrival],
+    filters: &Filters,
+) -> Result<HashSet<i64>, Failure> {
     let (mut keys, mut ids) = (Vec::new(), Vec::new());
     for arrival in arrivals {
         if let Some(key) = arrival.key {
@@ -122,8 +128,16 @@ async fn admit(conn: &mut PgConnection, arrivals: &[&Arrival]) -> Result<HashSet
     if keys.is_empty() {
         return Ok(HashSet::new());
     }
-    let admitted: Vec<i64> =
-        sqlx::query_scalar("SELECT admit($1, $2)").bind(keys).bind(ids).fetch_all(conn).await?;
+    let lookups = filters.lookups(arrivals.iter().filter_map(|arrival| arrival.key.as_ref()));
+    let admitted: Vec<i64> = sqlx::query_scalar("SELECT admit($1, $2, $3, $4, $5, $6)")
+        .bind(keys)
+        .bind(ids)
+        .bind(lookups.keys)
+        .bind(lookups.slots)
+        .bind(lookups.filtered_slots)
+        .bind(lookups.filtered_until)
+        .fetch_all(conn)
+        .await?;
     Ok(admitted.into_iter().collect())
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
+use super::rows::NewRows;
 use super::tx::{Step, Tx, params};
 use crate::domain::audit::{Action, CHAIN_START, Entry, NewEntry, chained};
 use crate::domain::auth::{Act, Role};
@@ -28,6 +29,18 @@ pub(super) async fn lock(tx: &mut Tx<'_>) -> Result<(), Failure> {
 
 /// Appends an entry.
 pub(super) async fn append(tx: &mut Tx<'_>, act: &Act, done: &NewEntry) -> Result<(), Failure> {
+    append_all(tx, act, std::slice::from_ref(done)).await
+}
+
+/// Appends entries, in their order.
+pub(super) async fn append_all(
+    tx: &mut Tx<'_>,
+    act: &Act,
+    entries: &[NewEntry],
+) -> Result<(), Failure> {
+    if entries.is_empty() {
+        return Ok(());
+    }
     lock(tx).await?;
     let last = tx
         .first("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1", params![], |row| {
@@ -35,29 +48,32 @@ pub(super) async fn append(tx: &mut Tx<'_>, act: &Act, done: &NewEntry) -> Resul
             Ok((from.take::<i64>()?, from.bytes("an audit entry's hash")?))
         })
         .await?;
-    let (number, previous) = last.map_or((1, CHAIN_START), |(number, hash)| (number + 1, hash));
-    let hash = chained(&previous, number, act, done);
-    tx.execute(
-        "INSERT INTO audit (number, at, actor, role, from_address, request_id, note, action,
-             subject, before, after, hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        params![
-            number,
-            act.at.as_micros(),
-            &act.actor,
-            act.role.map(Role::as_str),
-            &act.from,
-            &act.request_id,
-            &act.note,
-            done.action.as_str(),
-            &done.subject,
-            done.before.as_ref().map(Value::to_string),
-            done.after.as_ref().map(Value::to_string),
-            &hash[..]
-        ],
+    let (mut number, mut hash) = last.unwrap_or((0, CHAIN_START));
+    let mut rows = NewRows::default();
+    for done in entries {
+        number += 1;
+        hash = chained(&hash, number, act, done);
+        let json = |value: Option<&Value>| value.map(Value::to_string);
+        rows.row()
+            .int(number)
+            .int(act.at.as_micros())
+            .text(&act.actor)
+            .maybe_text(act.role.map(Role::as_str))
+            .text(&act.from)
+            .maybe_text(act.request_id.as_deref())
+            .maybe_text(act.note.as_deref())
+            .text(done.action.as_str())
+            .text(&done.subject)
+            .maybe_text(json(done.before.as_ref()).as_deref())
+            .maybe_text(json(done.after.as_ref()).as_deref())
+            .bytes(&hash);
+    }
+    rows.insert(
+        tx.conn,
+        "audit (number, at, actor, role, from_address, request_id, note, action, subject, before, \
+         after, hash)",
     )
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Entries that meet all conditions, newest first.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::postgres::PgConnection;
 
 use super::ledger::LedgerChange;
+use super::rows::{Inserts, NewRows};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::SourceId;
@@ -17,13 +18,14 @@ use crate::store::statistics_counts::{StatisticsCounts, pack};
 /// Usage is kept for this many days.
 const KEPT_DAYS: i64 = 7;
 
-const ADD_USAGE: &str = "INSERT INTO source_usage AS u (source_id, day, writer, events)
-     VALUES ($1, $2, $3, $4)
-     ON CONFLICT (source_id, day, writer) DO UPDATE SET events = u.events + excluded.events";
+const USAGE: &str = "source_usage AS u (source_id, day, writer, events)";
+const ADD_USAGE: &str =
+    "ON CONFLICT (source_id, day, writer) DO UPDATE SET events = u.events + excluded.events";
 
-/// What a transaction counts.
+/// What a transaction counts, and the rows that it writes with that.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    pub(super) rows: Inserts,
     pub(super) ledger: LedgerChange,
     pub(super) statistics: StatisticsCounts,
     usage: BTreeMap<(SourceId, i64), i64>,
@@ -35,21 +37,16 @@ impl Counts {
         *self.usage.entry((event.source_id, day_of(event.received_at))).or_default() += 1;
     }
 
-    /// Writes the counts. Comes last before COMMIT: others of the ledger's row wait for it.
+    /// Writes rows and counts. Comes last before COMMIT: others of the ledger's row wait for it.
     pub(super) async fn write(
-        &self,
+        mut self,
         conn: &mut PgConnection,
         ledger_row: i64,
         now: Timestamp,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), Failure> {
+        let mut usage = NewRows::default();
         for ((source_id, day), events) in &self.usage {
-            sqlx::query(ADD_USAGE)
-                .bind(source_id.0)
-                .bind(day)
-                .bind(ledger_row)
-                .bind(events)
-                .execute(&mut *conn)
-                .await?;
+            usage.row().int(source_id.0).int(*day).int(ledger_row).int(*events);
             sqlx::query(
                 "DELETE FROM source_usage WHERE source_id = $1 AND day < $2 AND writer = $3",
             )
@@ -62,12 +59,13 @@ impl Counts {
         if !self.statistics.is_empty() {
             let mut packed = Vec::new();
             self.statistics.sums(now).values().for_each(|row| pack(row, &mut packed));
-            sqlx::query("INSERT INTO statistics_log (counts) VALUES ($1)")
-                .bind(packed)
-                .execute(&mut *conn)
-                .await?;
+            let mut log = NewRows::default();
+            log.row().bytes(&packed);
+            self.rows.add(log, "statistics_log (counts)", "");
         }
-        self.ledger.write(conn, ledger_row).await
+        self.rows.add(usage, USAGE, ADD_USAGE);
+        self.ledger.add_to(&mut self.rows, ledger_row);
+        self.rows.run(conn).await
     }
 }
 

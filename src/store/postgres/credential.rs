@@ -5,6 +5,7 @@ use serde_json::json;
 use sqlx::Row as _;
 
 use super::audit;
+use super::rows::NewRows;
 use super::tx::{Step, Tx, params};
 use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
@@ -15,50 +16,57 @@ use crate::store::row::slot_columns;
 use crate::store::{ConnectionChange, ConnectionState, CredentialSlot, StoreError};
 use async_trait::async_trait;
 
-/// Sets or removes the credential of a slot.
+/// Sets or removes credentials: of a destination the one of a slot.
 pub(super) async fn put(
     tx: &mut Tx<'_>,
-    destination_id: i64,
-    slot: &CredentialSlot,
-    secret: Option<&SealedSecret>,
+    given: Vec<(i64, (&CredentialSlot, Option<&SealedSecret>))>,
 ) -> Result<(), Failure> {
-    let (word, header) = slot_columns(slot);
+    let (mut ids, mut slots, mut headers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows = NewRows::default();
+    for (id, (slot, secret)) in given {
+        let (slot, header) = slot_columns(slot);
+        if let Some(secret) = secret {
+            sealed(rows.row().int(id).text(slot).text(&header), secret);
+        }
+        ids.push(id);
+        slots.push(slot);
+        headers.push(header.into_owned());
+    }
     tx.execute(
-        "DELETE FROM credentials WHERE destination_id = $1 AND slot = $2 AND header = $3",
-        params![destination_id, word, header],
+        "DELETE FROM credentials AS c USING unnest($1::bigint[], $2::text[], $3::text[])
+            AS g (destination_id, slot, header)
+         WHERE c.destination_id = g.destination_id AND c.slot = g.slot AND c.header = g.header",
+        params![ids, slots, headers],
     )
     .await?;
-    let Some(secret) = secret else { return Ok(()) };
-    tx.execute(
-        "INSERT INTO credentials
-            (destination_id, slot, header, sealed_id, key_id, sealed, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        params![
-            destination_id,
-            word,
-            header,
-            &secret.id[..],
-            &secret.key_id,
-            &secret.sealed,
-            secret.created_at.as_micros()
-        ],
+    rows.insert(
+        tx.conn,
+        "credentials (destination_id, slot, header, sealed_id, key_id, sealed, created_at)",
     )
-    .await?;
-    Ok(())
+    .await
 }
 
-/// Ends a connection. The number of a destination without one is raised too, so that a grant in progress
-/// does not become a connection.
+/// Adds the columns of a sealed secret to a row.
+pub(super) fn sealed<'a>(row: &'a mut NewRows, secret: &SealedSecret) -> &'a mut NewRows {
+    row.bytes(&secret.id)
+        .text(&secret.key_id)
+        .bytes(&secret.sealed)
+        .int(secret.created_at.as_micros())
+}
+
+/// Ends connections. The number of a destination without one is raised too, so that a grant in progress does not
+/// become a connection.
 pub(super) async fn disconnect(
     tx: &mut Tx<'_>,
-    destination_id: i64,
-    fault: &str,
+    destination_ids: &[i64],
+    faults: &[&str],
 ) -> Result<(), Failure> {
     tx.execute(
-        "INSERT INTO connections AS c (destination_id, number, fault) VALUES ($1, 1, $2)
-         ON CONFLICT (destination_id) DO UPDATE SET number = c.number + 1, fault = $2,
+        "INSERT INTO connections AS c (destination_id, number, fault)
+         SELECT g.id, 1, g.fault FROM unnest($1::bigint[], $2::text[]) AS g (id, fault)
+         ON CONFLICT (destination_id) DO UPDATE SET number = c.number + 1, fault = excluded.fault,
             expires_at = NULL, sealed_id = NULL, key_id = NULL, sealed = NULL, created_at = NULL",
-        params![destination_id, fault],
+        params![destination_ids, faults],
     )
     .await?;
     Ok(())
@@ -99,7 +107,7 @@ impl Step for PutConnection {
                     self.resume(tx).await?;
                 }
             }
-            ConnectionState::Lost { fault } => disconnect(tx, id, fault).await?,
+            ConnectionState::Lost { fault } => disconnect(tx, &[id], &[fault]).await?,
         }
         if let Some(done) = self.entry(connected, path) {
             audit::append(tx, &self.act, &done).await?;

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::rows::{Inserts, NewRows};
 use crate::domain::ledger::Ledger;
 use crate::store::row::{int, read_ledger};
 
@@ -23,11 +24,10 @@ pub(super) struct LedgerChange {
     pub(super) discarded_pruned: i64,
 }
 
-const ADD: &str = "INSERT INTO ledger AS l (id, events_accepted, events_rejected, events_duplicate,
-        accepted, pending, leased, delivered, dead, discarded, delivered_pruned, dead_pruned,
-        discarded_pruned)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-     ON CONFLICT (id) DO UPDATE SET events_accepted = l.events_accepted + excluded.events_accepted,
+const TABLE: &str = "ledger AS l (id, events_accepted, events_rejected, events_duplicate, accepted,
+    pending, leased, delivered, dead, discarded, delivered_pruned, dead_pruned, discarded_pruned)";
+const ADD: &str =
+    "ON CONFLICT (id) DO UPDATE SET events_accepted = l.events_accepted + excluded.events_accepted,
         events_rejected = l.events_rejected + excluded.events_rejected,
         events_duplicate = l.events_duplicate + excluded.events_duplicate,
         accepted = l.accepted + excluded.accepted, pending = l.pending + excluded.pending,
@@ -75,16 +75,17 @@ impl LedgerChange {
         self.discarded += change(|it| it.discarded);
     }
 
-    /// Adds it to the row `id`. Comes last before COMMIT: others of the row wait for it.
-    pub(super) async fn write(&self, conn: &mut PgConnection, id: i64) -> Result<(), sqlx::Error> {
+    /// Adds it to the row `id`.
+    pub(super) fn add_to(&self, inserts: &mut Inserts, id: i64) {
         if *self == Self::default() {
-            return Ok(());
+            return;
         }
-        let mut add = sqlx::query(ADD).bind(id);
+        let mut rows = NewRows::default();
+        rows.row().int(id);
         for counter in self.counters() {
-            add = add.bind(counter);
+            rows.int(counter);
         }
-        add.execute(conn).await.map(|_| ())
+        inserts.add(rows, TABLE, ADD);
     }
 }
 

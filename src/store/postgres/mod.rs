@@ -29,6 +29,7 @@ mod credential;
 mod day_drop;
 mod dead_letters;
 mod dedup;
+mod dedup_filter;
 mod error;
 mod idempotency;
 mod integrity_check;
@@ -46,8 +47,11 @@ mod partition;
 mod pause;
 mod pipeline;
 mod pipeline_audit;
+mod pipeline_batch;
 mod pipeline_change;
+mod pipeline_mapping;
 mod pipeline_rename;
+mod probe;
 mod prune;
 mod record;
 mod removed;
@@ -69,9 +73,11 @@ mod writer;
 
 pub use crate::store::scan_limits::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
+pub use probe::{ServerInfo, ServerProbe};
 
 use crate::store::failure::Failure;
 use counts::Counts;
+use dedup_filter::Filters;
 use error::{is_retried, shows_outage, to_store};
 use keys::KeyGenerator;
 use low_water::LowWater;
@@ -105,6 +111,7 @@ struct Shared {
     readers: PgPool,
     workers: PgPool,
     keys: KeyGenerator,
+    filters: Filters,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// When there last was no server to write to; none since it was there.
@@ -145,6 +152,12 @@ impl Shared {
 
     fn unreached_at(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.unreached_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn refresh_filters(&self) -> Result<(), StoreError> {
+        const CONTEXT: &str = "read the de-duplication slots";
+        let mut conn = self.readers.acquire().await.map_err(|error| to_store(CONTEXT, error))?;
+        self.filters.refresh(&mut conn).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn run_once<S: Step>(&self, step: &S) -> Result<S::Answer, Failure> {
@@ -191,6 +204,7 @@ impl PostgresStore {
             readers: target.readers(options.readers),
             workers: target.workers(WORKERS),
             keys: KeyGenerator::new(Arc::clone(&options.clock), slot),
+            filters: Filters::default(),
             clock: Arc::clone(&options.clock),
             metrics: Arc::clone(&options.metrics),
             unreached_at: Mutex::new(None),
@@ -207,6 +221,7 @@ impl PostgresStore {
             last_ledger: Mutex::new(None),
         };
         store.prepare_partitions(store.shared.clock.service_now()).await;
+        store.begin_filters();
         Ok(store)
     }
 
@@ -254,6 +269,16 @@ impl PostgresStore {
 
     async fn make_partitions(&self, now: ServiceTime) -> Result<(), StoreError> {
         self.step(partition::MakePartitions { now }).await
+    }
+
+    /// Reads the slots that take no more keys, beside everything else: until then they are looked at for every key.
+    fn begin_filters(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            if let Err(error) = shared.refresh_filters().await {
+                tracing::warn!(%error, "no filters yet: every de-duplication slot is looked at");
+            }
+        });
     }
 
     fn pruned_to(&self) -> i64 {

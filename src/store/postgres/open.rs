@@ -229,7 +229,8 @@ impl Target {
             .map_err(OpenError::Address)?
             .application_name("postrider")
             .disable_statement_logging()
-            .options([("search_path", SCHEMA)]);
+            // JIT compiles what the planner takes for large, 50 ms each time: it does not see how small hot tables are.
+            .options([("search_path", SCHEMA), ("jit", "off")]);
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let name = format!("{}:{}/{database}", options.get_host(), options.get_port());
         let user = options.get_username().to_owned();
@@ -367,7 +368,10 @@ impl Target {
 
     /// A connection that accepts and records.
     pub(super) async fn writer(&self) -> Result<PgConnection, sqlx::Error> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.writing().connect()).await {
+        // Each row that is given is found by its key, however many rows the planner expects.
+        let options =
+            self.writing().options([("enable_hashjoin", "off"), ("enable_mergejoin", "off")]);
+        match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
             Ok(connected) => connected,
             Err(late) => Err(sqlx::Error::Io(std::io::Error::other(late))),
         }
@@ -376,11 +380,9 @@ impl Target {
     /// Statements over hot tables keep the plan that is right when they are large: the planner does not see
     /// how large they are.
     fn writing(&self) -> PgConnectOptions {
-        self.options.clone().options([
-            ("jit", "off"),
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-        ])
+        self.options
+            .clone()
+            .options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
     }
 }
 
@@ -395,7 +397,12 @@ fn migrations() -> Vec<Migration> {
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    vec![simple(1, "outbox", outbox), simple(3, "shared limits", shared_limits)]
+    let filters = include_str!("../../../migrations/postgres/0005_filters.sql");
+    vec![
+        simple(1, "outbox", outbox),
+        simple(3, "shared limits", shared_limits),
+        simple(5, "filters", filters),
+    ]
 }
 
 /// The newest schema version this program knows.

@@ -47,16 +47,14 @@ pub(super) async fn rename(
     for it in &found {
         tx.execute(it.update, params![it.to, it.id]).await?;
     }
-    for it in &found {
-        let done = NewEntry {
-            action: Action::Change,
-            subject: subject(it, &found),
-            before: it.path.last().map(|name| json!({"name": name})),
-            after: Some(json!({"name": it.to})),
-        };
-        audit::append(tx, act, &done).await?;
-    }
-    Ok(())
+    let entry = |it: &Renamed<'_>| NewEntry {
+        action: Action::Change,
+        subject: subject(it, &found),
+        before: it.path.last().map(|name| json!({"name": name})),
+        after: Some(json!({"name": it.to})),
+    };
+    let entries: Vec<NewEntry> = found.iter().map(entry).collect();
+    audit::append_all(tx, act, &entries).await
 }
 
 /// The path after all renames.

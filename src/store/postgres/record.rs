@@ -21,22 +21,17 @@ use crate::store::failure::Failure;
 use crate::store::row::{headers, int};
 use crate::store::{Record, Recorded};
 
-/// Takes deliveries out of `leased` whose token is still the record's, and puts each where it goes.
-const MOVE: &str = "WITH given AS MATERIALIZED (
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[],
-            $6::text[], $7::text[], $8::bigint[], $9::bigint[])
+/// Takes deliveries out of `leased` whose token is still the record's, and puts each where it goes. Each is found by
+/// its key: the writers' sessions have no other way to join.
+const MOVE: &str = "WITH moved AS MATERIALIZED (
+        DELETE FROM leased AS l
+        USING unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
+            $7::text[], $8::bigint[], $9::bigint[])
             AS g (id, token, state, due_at, settled_at, reason, outcome, status, tries)
-     ), held AS MATERIALIZED (
-        SELECT l.at FROM given AS g CROSS JOIN LATERAL
-            (SELECT ctid AS at FROM leased WHERE leased.id = g.id AND leased.token = g.token
-             FOR UPDATE) AS l
-     ), taken AS (
-        DELETE FROM leased WHERE ctid = ANY (ARRAY (SELECT at FROM held)) RETURNING *
-     ), moved AS MATERIALIZED (
-        SELECT t.id, t.event_id, t.mapping_id, t.destination_id, t.accepted_at, t.deadline_at,
-            t.token, t.tried + g.tries AS tried, g.outcome, g.status, g.state, g.due_at,
+        WHERE l.id = g.id AND l.token = g.token
+        RETURNING l.id, l.event_id, l.mapping_id, l.destination_id, l.accepted_at, l.deadline_at,
+            l.token, l.tried + g.tries AS tried, g.outcome, g.status, g.state, g.due_at,
             g.settled_at, g.reason
-        FROM taken AS t JOIN given AS g ON g.id = t.id
      ), retried AS (
         INSERT INTO pending (id, event_id, mapping_id, destination_id, accepted_at, deadline_at,
             token, tried, last_outcome, last_status, due_at)
@@ -76,7 +71,7 @@ pub(super) struct Written {
     pub(super) attempt_id: Option<i64>,
 }
 
-/// Writes the records.
+/// Applies the records; their attempts are written with the counts.
 pub(super) async fn record(
     conn: &mut PgConnection,
     records: &[&Record],
@@ -116,7 +111,7 @@ pub(super) async fn record(
     {
         counts.statistics.recorded(record, *answer == Recorded::Applied);
     }
-    let attempt_id = write_attempts(conn, records, &answers, (keys, recorded_at)).await?;
+    let attempt_id = add_attempts(records, &answers, (keys, recorded_at), counts);
     Ok(Written { answers, attempt_id })
 }
 
@@ -256,13 +251,13 @@ fn is_kept(record: &Record, answer: Recorded) -> bool {
     answer == Recorded::Applied || record.attempt.outcome != Outcome::Unknown
 }
 
-/// Writes attempts, and the batches that they were part of; returns the first one's key.
-async fn write_attempts(
-    conn: &mut PgConnection,
+/// Adds attempts, and the batches that they were part of; returns the first one's key.
+fn add_attempts(
     records: &[&Record],
     answers: &[Recorded],
     (keys, recorded_at): (&KeyGenerator, Timestamp),
-) -> Result<Option<i64>, Failure> {
+    counts: &mut Counts,
+) -> Option<i64> {
     let (mut attempts, mut batches) = (NewRows::default(), NewRows::default());
     let mut batch: Option<(i64, &Arc<Batch>)> = None;
     let mut first = None;
@@ -291,9 +286,9 @@ async fn write_attempts(
             .int(recorded_at.as_micros());
         attempt_row(&mut attempts, &record.attempt, batch_id);
     }
-    batches.insert(conn, BATCHES).await?;
-    attempts.insert(conn, ATTEMPTS).await?;
-    Ok(first)
+    counts.rows.add(batches, BATCHES, "");
+    counts.rows.add(attempts, ATTEMPTS, "");
+    first
 }
 
 fn attempt_row(rows: &mut NewRows, made: &NewAttempt, batch_id: Option<i64>) {

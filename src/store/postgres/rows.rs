@@ -132,29 +132,56 @@ impl NewRows {
         conn: &mut PgConnection,
         table: &'static str,
     ) -> Result<(), Failure> {
-        if self.columns.is_empty() {
-            return Ok(());
-        }
-        let sql = self.statement(table);
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for column in self.columns {
-            query = column.bind(query);
-        }
-        query.execute(conn).await?;
-        Ok(())
+        let mut inserts = Inserts::default();
+        inserts.add(self, table, "");
+        inserts.run(conn).await
     }
 
-    /// The same for every number of rows, so that it is prepared once.
-    fn statement(&self, table: &str) -> String {
+    /// The same for every number of rows, so that it is prepared once. Its values follow the first `given` ones.
+    fn statement(&self, table: &str, given: usize) -> String {
         let (mut values, mut arrays, mut names) = (String::new(), String::new(), String::new());
         for (index, column) in self.columns.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             let cast = if matches!(column, Column::IntLists(_)) { "::bigint[]" } else { "" };
             // Writing to a String does not fail.
             let _ = write!(values, "{comma}c{index}{cast}");
-            let _ = write!(arrays, "{comma}${}::{}", index + 1, column.array_type());
+            let _ = write!(arrays, "{comma}${}::{}", given + index + 1, column.array_type());
             let _ = write!(names, "{comma}c{index}");
         }
         format!("INSERT INTO {table} SELECT {values} FROM unnest({arrays}) AS r ({names})")
+    }
+}
+
+/// Rows for several tables, written by one statement: each statement is a round trip.
+#[derive(Debug, Default)]
+pub(super) struct Inserts {
+    statements: Vec<String>,
+    columns: Vec<Column>,
+}
+
+impl Inserts {
+    /// Adds rows of a table, if there are any. `table` has its columns: `events (id, …)`; `conflict` says what is done
+    /// where a row exists.
+    pub(super) fn add(&mut self, rows: NewRows, table: &str, conflict: &str) {
+        if !rows.columns.is_empty() {
+            let insert = rows.statement(table, self.columns.len());
+            self.statements.push(format!("{insert} {conflict}"));
+            self.columns.extend(rows.columns);
+        }
+    }
+
+    /// Writes the rows, if there are any.
+    pub(super) async fn run(mut self, conn: &mut PgConnection) -> Result<(), Failure> {
+        let Some(last) = self.statements.pop() else { return Ok(()) };
+        let first = self.statements.iter().enumerate();
+        let first: Vec<String> = first.map(|(number, it)| format!("w{number} AS ({it})")).collect();
+        let with =
+            if first.is_empty() { String::new() } else { format!("WITH {} ", first.join(", ")) };
+        let mut query = sqlx::query(AssertSqlSafe(format!("{with}{last}")));
+        for column in self.columns {
+            query = column.bind(query);
+        }
+        query.execute(conn).await?;
+        Ok(())
     }
 }

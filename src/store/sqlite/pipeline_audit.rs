@@ -6,70 +6,11 @@ use serde_json::Value;
 
 use super::audit;
 use super::writer::step::Tx;
-use crate::domain::audit::{Action, NewEntry};
 use crate::domain::auth::Act;
-use crate::domain::json_diff::is_printed_alike;
 use crate::store::PipelineChange;
 use crate::store::failure::Failure;
+use crate::store::pipeline_subject::Subject;
 use crate::store::row::from_json;
-
-/// What a change names: a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
-    Source(String),
-    Destination(String, String),
-    Mapping(String, String, String),
-}
-
-impl Subject {
-    /// What a change names; none for a rename, which has an entry of its own.
-    fn of(change: &PipelineChange) -> Option<Self> {
-        Some(match change {
-            PipelineChange::RenameSource { .. }
-            | PipelineChange::RenameDestination { .. }
-            | PipelineChange::RenameMapping { .. } => return None,
-            PipelineChange::PutSource { source, .. }
-            | PipelineChange::PutSourceLimits { source, .. }
-            | PipelineChange::PutWriteKey { source, .. }
-            | PipelineChange::RemoveSource { source } => Self::Source(source.clone()),
-            PipelineChange::PutDestination { source, destination, .. }
-            | PipelineChange::PutSharedSecret { source, destination, .. }
-            | PipelineChange::PutCredential { source, destination, .. }
-            | PipelineChange::Disconnect { source, destination, .. }
-            | PipelineChange::RemoveDestination { source, destination } => {
-                Self::Destination(source.clone(), destination.clone())
-            }
-            PipelineChange::PutMapping { source, destination, mapping, .. }
-            | PipelineChange::RemoveMapping { source, destination, mapping } => {
-                Self::Mapping(source.clone(), destination.clone(), mapping.clone())
-            }
-        })
-    }
-
-    fn path(&self) -> String {
-        match self {
-            Self::Source(source) => source.clone(),
-            Self::Destination(source, destination) => format!("{source}/{destination}"),
-            Self::Mapping(source, destination, mapping) => {
-                format!("{source}/{destination}/{mapping}")
-            }
-        }
-    }
-
-    /// Its state for the audit log; none when it does not exist.
-    fn read(&self, tx: &mut Tx<'_>) -> Result<Option<Value>, Failure> {
-        let (sql, source, destination, mapping) = match self {
-            Self::Source(source) => (SOURCE, source, "", ""),
-            Self::Destination(source, name) => (DESTINATION, source, name.as_str(), ""),
-            Self::Mapping(source, destination, name) => {
-                (MAPPING, source, destination.as_str(), name.as_str())
-            }
-        };
-        let found: Option<String> =
-            tx.sqlite.first(sql, params![source, destination, mapping], |row| row.get(0))?;
-        found.map(|text| from_json("an audit entry", &text)).transpose()
-    }
-}
 
 const SOURCE: &str = "
     SELECT json_object('enabled', json(iif(s.enabled, 'true', 'false')),
@@ -128,7 +69,7 @@ impl Before {
         subjects.dedup();
         let mut found = Vec::with_capacity(subjects.len());
         for subject in subjects {
-            let before = subject.read(tx)?;
+            let before = read(tx, &subject)?;
             found.push((subject, before));
         }
         Ok(Self(found))
@@ -137,18 +78,25 @@ impl Before {
     /// Appends an entry for each that has changed.
     pub(super) fn append_audit(self, tx: &mut Tx<'_>, act: &Act) -> Result<(), Failure> {
         for (subject, before) in self.0 {
-            let after = subject.read(tx)?;
-            let action = match (&before, &after) {
-                (None, Some(_)) => Action::Create,
-                (Some(_), None) => Action::Remove,
-                (Some(before), Some(after)) if !is_printed_alike(before, after) => Action::Change,
-                (Some(_), Some(_)) | (None, None) => continue,
-            };
-            let done = NewEntry { action, subject: subject.path(), before, after };
+            let after = read(tx, &subject)?;
+            let Some(done) = subject.entry(before, after) else { continue };
             audit::append(tx, act, &done)?;
         }
         Ok(())
     }
+}
+
+/// The state of a subject; none when it does not exist.
+fn read(tx: &mut Tx<'_>, subject: &Subject) -> Result<Option<Value>, Failure> {
+    let sql = match subject {
+        Subject::Source(_) => SOURCE,
+        Subject::Destination(..) => DESTINATION,
+        Subject::Mapping(..) => MAPPING,
+    };
+    let [source, destination, mapping] = subject.names();
+    let found: Option<String> =
+        tx.sqlite.first(sql, params![source, destination, mapping], |row| row.get(0))?;
+    found.map(|text| from_json("an audit entry", &text)).transpose()
 }
 
 fn below(
@@ -160,10 +108,5 @@ fn below(
         tx.sqlite.all(BELOW, params![source, destination], |row| {
             Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
-    let subjects = rows.into_iter().flat_map(|(source, destination, mapping)| {
-        let mapping =
-            mapping.map(|name| Subject::Mapping(source.clone(), destination.clone(), name));
-        [Some(Subject::Destination(source, destination)), mapping].into_iter().flatten()
-    });
-    Ok(subjects.collect())
+    Ok(rows.into_iter().flat_map(Subject::below).collect())
 }

@@ -64,7 +64,7 @@ impl Engine for PostgresStore {
             }),
             EngineDuty::new("deduplication", Recurrence::Every(ROTATION_INTERVAL), move |now| {
                 let store = Arc::clone(&rotated);
-                async move { store.step(dedup::Rotate { now }).await }
+                async move { store.rotate_slots(now).await }
             }),
         ]
     }
@@ -106,6 +106,12 @@ impl Engine for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Rotates the slots if it is time; this node's filters follow, whichever node rotated.
+    async fn rotate_slots(&self, now: ServiceTime) -> Result<(), StoreError> {
+        self.step(dedup::Rotate { now }).await?;
+        self.shared.refresh_filters().await
+    }
+
     async fn end_silent_nodes(&self, now: ServiceTime) -> Result<(), StoreError> {
         let ended = self.step(node::EndSilent { now }).await?;
         if ended > 0 {

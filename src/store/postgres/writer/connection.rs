@@ -147,8 +147,14 @@ impl Writer {
         let clock = &self.shared.clock;
         let rows = match work {
             Work::Accept(arrivals) => Written::Accepted(
-                accept::accept(&mut transaction, arrivals, clock.service_now(), &mut counts)
-                    .await?,
+                accept::accept(
+                    &mut transaction,
+                    arrivals,
+                    &self.shared.filters,
+                    clock.service_now(),
+                    &mut counts,
+                )
+                .await?,
             ),
             Work::Record(records) => {
                 let by = (&self.shared.keys, clock.now());

@@ -3,17 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use fastbloom::BloomFilter;
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use super::super::open;
+use crate::store::bloom::Bits;
 use crate::store::message_key::MessageKey as Key;
 
-/// A filter's bits: 4 MiB. The false positive rate is 1/24 with five million keys, 2/3 with twenty million.
-const BITS: usize = 1 << 25;
-/// Bits that a key sets.
-const HASHES: u32 = 4;
 /// Keys read in one transaction, so that none is long.
 const AT_ONCE: i64 = 16_384;
 
@@ -76,35 +72,6 @@ impl Filter {
             self.rest = None;
         }
     }
-}
-
-/// The bits of a filter; none until the first key, so that an empty table costs no memory.
-#[derive(Debug, Default)]
-struct Bits(Option<BloomFilter>);
-
-impl Bits {
-    fn insert(&mut self, key: &Key) {
-        self.0
-            .get_or_insert_with(|| BloomFilter::with_num_bits(BITS).hashes(HASHES))
-            .insert_hash(hash(key));
-    }
-
-    fn may_contain(&self, key: &Key) -> bool {
-        self.0.as_ref().is_some_and(|bits| bits.contains_hash(hash(key)))
-    }
-
-    fn union(&mut self, other: Self) {
-        match (&mut self.0, other.0) {
-            (Some(bits), Some(other)) => bits.union(&other),
-            (None, other) => self.0 = other,
-            (Some(_), None) => {}
-        }
-    }
-}
-
-/// A key is a digest: its first half is as good a hash as any.
-fn hash(key: &Key) -> u64 {
-    u64::from_be_bytes(std::array::from_fn(|at| key[at]))
 }
 
 /// Reads a table on a thread and connection of its own. Keys compacted meanwhile may be missing: compaction
