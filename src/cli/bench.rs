@@ -18,6 +18,7 @@ mod load;
 mod mappings;
 mod measurement;
 mod neighbours;
+mod nodes;
 mod process;
 mod readers;
 mod receiver;
@@ -28,7 +29,9 @@ mod report;
 mod rest;
 mod retention;
 mod scenario;
+mod server;
 mod service;
+mod snapshot;
 mod soak;
 mod throughput;
 
@@ -45,6 +48,8 @@ use harness::{EVENTS, Harness};
 use load::LoadArgs;
 use report::{Report, ScenarioReport};
 use scenario::Scenario;
+use server::Server;
+use url::Url;
 
 /// Measure throughput and latency on this machine, against a bare POST loop to the same receiver
 #[derive(Debug, clap::Args)]
@@ -100,6 +105,13 @@ pub struct BenchArgs {
     /// How long `soak` lasts, in seconds
     #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     soak_seconds: u64,
+    /// How long `snapshot` holds it, in seconds
+    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    snapshot_seconds: u64,
+    /// A PostgreSQL server on this machine, postgres://user@host/database: services have databases of their own on it,
+    /// which the bench makes and drops
+    #[arg(long, value_name = "URL")]
+    database: Option<Url>,
     /// Folder for the temporary database [default: the system's temporary folder]
     #[arg(long, value_name = "FOLDER")]
     directory: Option<PathBuf>,
@@ -134,15 +146,22 @@ impl BenchArgs {
 
     async fn measure(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let check = self.check;
+        self.check_scenarios()?;
         let mut output = globals.output();
-        let measured = Box::pin(run_all(self, &mut output));
-        let report = tokio::select! {
-            report = measured => report?,
-            stop = tokio::signal::ctrl_c() => {
-                stop?;
-                return Ok(exit::INTERRUPTED.into());
-            }
+        let server = match &self.database {
+            Some(url) => Some(Server::connect(url).await?),
+            None => None,
         };
+        let measured = Box::pin(run_all(self, &mut output, server.as_ref()));
+        let report = tokio::select! {
+            report = measured => Some(report),
+            stop = tokio::signal::ctrl_c() => stop.map(|()| None)?,
+        };
+        // The services have ended, or were killed as the measurement was dropped.
+        if let Some(server) = &server {
+            server.drop_all().await?;
+        }
+        let Some(report) = report.transpose()? else { return Ok(exit::INTERRUPTED.into()) };
         report.show(&mut output)?;
         let lost = report.lost();
         if lost > 0 {
@@ -153,9 +172,19 @@ impl BenchArgs {
         Ok(if missed { exit::FAILED.into() } else { ExitCode::SUCCESS })
     }
 
+    fn check_scenarios(&self) -> anyhow::Result<()> {
+        let has_server = self.database.is_some();
+        let Some(other) = self.scenarios().into_iter().find(|it| !it.is_of(has_server)) else {
+            return Ok(());
+        };
+        let with = if has_server { "without --database" } else { "with --database" };
+        Err(Failure::new(exit::USAGE, format!("the scenario {other} is measured {with}")).into())
+    }
+
     fn scenarios(&self) -> Vec<Scenario> {
         if self.all {
-            return Scenario::value_variants().to_vec();
+            let all = Scenario::value_variants().iter().copied();
+            return all.filter(|it| it.is_of(self.database.is_some())).collect();
         }
         if self.scenarios.is_empty() {
             return vec![Scenario::Single, Scenario::Steady];
@@ -185,12 +214,18 @@ async fn measure(scenario: Scenario, harness: &mut Harness<'_>) -> anyhow::Resul
         Scenario::Rest => rest::run(harness).await,
         Scenario::Retention => Box::pin(retention::run(harness)).await,
         Scenario::Recovery => Box::pin(recovery::run(harness)).await,
+        Scenario::Nodes => Box::pin(nodes::run(harness)).await,
+        Scenario::Snapshot => Box::pin(snapshot::run(harness)).await,
     }
 }
 
-async fn run_all(args: BenchArgs, output: &mut Output) -> anyhow::Result<Report> {
+async fn run_all(
+    args: BenchArgs,
+    output: &mut Output,
+    server: Option<&Server>,
+) -> anyhow::Result<Report> {
     let scenarios = args.scenarios();
-    let mut harness = Harness::open(args, output).await?;
+    let mut harness = Harness::open(args, output, server).await?;
     let mut found = Vec::new();
     for scenario in scenarios {
         found.push(Box::pin(measure(scenario, &mut harness)).await?);
@@ -201,6 +236,7 @@ async fn run_all(args: BenchArgs, output: &mut Output) -> anyhow::Result<Report>
         event_bytes: harness.event_bytes(),
         workers: harness.args.workers,
         database_in_memory: harness.is_in_memory(),
+        postgres: server.map(|server| server.version.clone()),
         scenarios: found,
     };
     harness.close().await?;

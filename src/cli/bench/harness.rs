@@ -12,6 +12,7 @@ use super::load::LoadReport;
 use super::measurement::{Account, Measurement};
 use super::process::Process;
 use super::receiver::Reading;
+use super::server::{Server, Usage};
 use super::service::{self, Service, Through};
 use super::{BenchArgs, event, receiver_process};
 use crate::cli::output::Output;
@@ -87,6 +88,7 @@ pub(super) struct Harness<'a> {
     pub(super) clock: SystemClock,
     output: &'a mut Output,
     receiver: Process,
+    server: Option<&'a Server>,
     folder: PathBuf,
     run: i64,
 }
@@ -97,14 +99,18 @@ struct Listening {
 }
 
 impl<'a> Harness<'a> {
-    pub(super) async fn open(args: BenchArgs, output: &'a mut Output) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        args: BenchArgs,
+        output: &'a mut Output,
+        server: Option<&'a Server>,
+    ) -> anyhow::Result<Self> {
         let folder = args.directory.clone().unwrap_or_else(std::env::temp_dir);
         let words = ["bench", "receiver"].map(str::to_owned);
         let mut receiver = Process::start("receiver", &words, &folder)?;
         let Listening { address } = receiver.answer(END).await?;
         let clock = SystemClock::new();
         let run = clock.now().as_micros();
-        Ok(Self { args, address, clock, output, receiver, folder, run })
+        Ok(Self { args, address, clock, output, receiver, server, folder, run })
     }
 
     pub(super) async fn close(self) -> anyhow::Result<()> {
@@ -113,7 +119,35 @@ impl<'a> Harness<'a> {
 
     /// Whether databases are in memory, where a commit costs nothing.
     pub(super) fn is_in_memory(&self) -> bool {
-        rustix::fs::statfs(&self.folder).is_ok_and(|system| system.f_type == TMPFS)
+        let is_tmpfs = || rustix::fs::statfs(&self.folder).is_ok_and(|it| it.f_type == TMPFS);
+        !self.has_server() && is_tmpfs()
+    }
+
+    /// Whether databases are those of a PostgreSQL server.
+    pub(super) const fn has_server(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// The goals of this engine.
+    pub(super) fn goals(&self, file: (f64, f64), server: Option<(f64, f64)>) -> Option<(f64, f64)> {
+        if self.has_server() { server } else { Some(file) }
+    }
+
+    /// What the server has used for a service's database; none on SQLite.
+    pub(super) async fn usage(&self, service: &Service) -> anyhow::Result<Option<Usage>> {
+        match self.server {
+            Some(server) => Ok(Some(server.usage(service.database()).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// CPU time of services, and of the server with all its processes.
+    pub(super) fn cpu_us(&self, services: &[Service]) -> anyhow::Result<u64> {
+        let mut sum = self.server.map_or(Ok(0), Server::cpu_us)?;
+        for service in services {
+            sum += service.process().cpu_us()?;
+        }
+        Ok(sum)
     }
 
     /// Prints progress.
@@ -123,7 +157,11 @@ impl<'a> Harness<'a> {
 
     /// A service with a new database and this pipeline.
     pub(super) async fn service(&self, pipeline: &Value) -> anyhow::Result<Service> {
-        Service::start(&self.folder, pipeline).await
+        let database = match self.server {
+            Some(server) => server.database().await?.into(),
+            None => service::FILE.to_owned(),
+        };
+        Service::start(&self.folder, database, pipeline).await
     }
 
     /// A service with one destination.
@@ -197,11 +235,12 @@ impl<'a> Harness<'a> {
         part: &Part,
     ) -> anyhow::Result<Outcome> {
         self.take().await?;
-        let cpu_before = service.process().cpu_us()?;
+        let services = std::slice::from_ref(service);
+        let cpu_before = self.cpu_us(services)?;
         let load = self.begin(Some(service), part)?.end().await?;
         let copies = u64::from(part.copies);
         self.arrived(load.acknowledged * copies).await?;
-        let cpu_us = service.process().cpu_us()?.saturating_sub(cpu_before);
+        let cpu_us = self.cpu_us(services)?.saturating_sub(cpu_before);
         let reading = self.take().await?;
         let side = Measurement::new(&load, &reading, cpu_us);
         Ok(Outcome { side, account: Account::new(&load, &reading, copies) })

@@ -131,6 +131,41 @@ pub(super) fn cpu_us(id: &str) -> anyhow::Result<u64> {
     Ok(ticks.saturating_mul(1_000_000) / rustix::param::clock_ticks_per_second())
 }
 
+/// The process that started the process `id`; none when it has ended.
+pub(super) fn parent_of(id: &str) -> Option<u32> {
+    parent(&std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+}
+
+/// CPU time that a process and those that it started have used, ended ones included, in microseconds.
+pub(super) fn children_cpu_us(id: u32) -> anyhow::Result<u64> {
+    let mut ticks = 0;
+    for entry in std::fs::read_dir("/proc").context("the bench needs /proc, as on Linux")? {
+        let name = entry?.file_name();
+        let Ok(child) = name.to_string_lossy().parse::<u32>() else { continue };
+        // It may have ended since.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
+        if child == id {
+            ticks += cpu_ticks(&stat).unwrap_or(0) + waited_ticks(&stat).unwrap_or(0);
+        } else if parent(&stat) == Some(id) {
+            ticks += cpu_ticks(&stat).unwrap_or(0);
+        }
+    }
+    Ok(ticks.saturating_mul(1_000_000) / rustix::param::clock_ticks_per_second())
+}
+
+/// Field 4 of proc(5)'s stat.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Fields 16 and 17 of proc(5)'s stat: of children that have ended.
+fn waited_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(13);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
 /// Fields 14 and 15 of proc(5)'s stat; the name in parentheses before may contain any character.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
@@ -155,6 +190,9 @@ mod tests {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 9 8 7 6 150 50 3 2 20 0 8 0 100 1 1";
         assert_eq!(cpu_ticks(stat), Some(200));
         assert_eq!(cpu_ticks("42"), None);
+        assert_eq!((waited_ticks(stat), parent(stat)), (Some(5), Some(1)));
+        let own = parent_of("self").expect("a parent");
+        assert!(children_cpu_us(own).is_ok() && parent_of("0").is_none());
         assert_eq!(memory("Name:\tx\nVmHWM:\t    2048 kB\n", "VmHWM:"), Some(2_097_152));
         assert!(cpu_us("self").is_ok());
     }

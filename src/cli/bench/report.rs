@@ -14,6 +14,7 @@ pub(super) enum Unit {
     PerSecond,
     Microseconds,
     Milliseconds,
+    Bytes,
     Megabytes,
     Percent,
     /// One figure over another of the same kind.
@@ -27,6 +28,7 @@ impl Unit {
             Self::PerSecond => "/s",
             Self::Microseconds => " µs",
             Self::Milliseconds => " ms",
+            Self::Bytes => " B",
             Self::Megabytes => " MB",
             Self::Percent => " %",
         }
@@ -34,7 +36,7 @@ impl Unit {
 
     fn shown(self, value: f64) -> String {
         let decimals = match self {
-            Self::Count | Self::PerSecond => 0,
+            Self::Count | Self::PerSecond | Self::Bytes => 0,
             Self::Microseconds | Self::Megabytes => 1,
             Self::Milliseconds | Self::Percent | Self::Ratio => 2,
         };
@@ -118,22 +120,30 @@ impl ScenarioReport {
         }
     }
 
-    /// The service against the bare loop, with the goals for its rate and its CPU.
+    /// The service against the bare loop, with the goals for its rate and its CPU, if it has any.
     pub(super) fn compare(
         &mut self,
         service: &Measurement,
         baseline: &Measurement,
-        (rate, cpu): (f64, f64),
+        goals: Option<(f64, f64)>,
     ) {
         self.figure("deliveries", Unit::Count, to_f64(service.deliveries));
         self.figure("rate", Unit::PerSecond, service.per_second);
         self.figure("bare loop's rate", Unit::PerSecond, baseline.per_second);
         let ratio = quotient(service.per_second, baseline.per_second);
-        self.with_goal("rate over the bare loop's", Unit::Ratio, ratio, Goal::AtLeast(rate));
+        self.ratio("rate over the bare loop's", ratio, goals.map(|it| Goal::AtLeast(it.0)));
         self.figure("CPU a delivery", Unit::Microseconds, service.cpu_us_each);
         self.figure("bare loop's CPU a request", Unit::Microseconds, baseline.cpu_us_each);
         let ratio = quotient(service.cpu_us_each, baseline.cpu_us_each);
-        self.with_goal("CPU over the bare loop's", Unit::Ratio, ratio, Goal::AtMost(cpu));
+        self.ratio("CPU over the bare loop's", ratio, goals.map(|it| Goal::AtMost(it.1)));
+    }
+
+    /// A ratio, with or without a goal.
+    fn ratio(&mut self, what: &str, value: f64, goal: Option<Goal>) {
+        match goal {
+            Some(goal) => self.with_goal(what, Unit::Ratio, value, goal),
+            None => self.figure(what, Unit::Ratio, value),
+        }
     }
 
     /// Latencies without goals.
@@ -155,6 +165,9 @@ pub(super) struct Report {
     pub(super) event_bytes: usize,
     pub(super) workers: u32,
     pub(super) database_in_memory: bool,
+    /// The version of the PostgreSQL server; none on SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) postgres: Option<String>,
     pub(super) scenarios: Vec<ScenarioReport>,
 }
 

@@ -47,6 +47,38 @@ pub(super) enum Scenario {
     Retention,
     /// A start with thousands of mappings and a backlog that is due
     Recovery,
+    /// With --database: the same load by one, two and four nodes on one database
+    Nodes,
+    /// With --database: a snapshot held open for minutes
+    Snapshot,
+}
+
+impl Scenario {
+    /// Whether it is one of a PostgreSQL server, or else of a file.
+    pub(super) const fn is_of(self, has_server: bool) -> bool {
+        match self {
+            Self::Nodes | Self::Snapshot => has_server,
+            // They measure the WAL's file.
+            Self::Soak | Self::Readers => !has_server,
+            Self::Single
+            | Self::Batch
+            | Self::Batched
+            | Self::FanOut
+            | Self::Steady
+            | Self::History
+            | Self::Backlog
+            | Self::Crash
+            | Self::Apply
+            | Self::Redrive
+            | Self::Neighbours
+            | Self::Fairness
+            | Self::Functions
+            | Self::Mappings
+            | Self::Rest
+            | Self::Retention
+            | Self::Recovery => true,
+        }
+    }
 }
 
 impl fmt::Display for Scenario {

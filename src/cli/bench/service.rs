@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 use super::process::Process;
 use crate::sender::ApiClient;
 
+/// The address of SQLite's file in a service's folder.
+pub(super) const FILE: &str = "sqlite://bench.db";
 pub(super) const WRITE_KEY: &str = "bench-write-key";
 /// Time limit for the service to become ready.
 const READY: Duration = Duration::from_secs(30);
@@ -30,7 +33,10 @@ const STOP: Duration = Duration::from_secs(45);
 
 /// A service that was stopped, or has not been started yet.
 pub(super) struct Halted {
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    /// Its settings, in the folder.
+    settings: String,
+    database: String,
     address: SocketAddr,
 }
 
@@ -51,35 +57,46 @@ pub(super) struct Destination {
 /// A running service.
 pub(super) struct Service {
     process: Process,
-    folder: TempDir,
-    address: SocketAddr,
+    halted: Halted,
 }
 
 impl Service {
-    /// Starts it with this pipeline in a new folder below `parent`.
-    pub(super) async fn start(parent: &Path, pipeline: &Value) -> anyhow::Result<Self> {
+    /// Starts it with this database and pipeline in a new folder below `parent`.
+    pub(super) async fn start(
+        parent: &Path,
+        database: String,
+        pipeline: &Value,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("postrider-bench-").tempdir_in(parent)?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
-        // Free now; if it is taken before the service binds it, the service reports an error and the bench ends.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        fs::write(folder.path().join("postrider.toml"), settings(address))?;
-        let service = Halted { folder, address }.start().await?;
+        let settings = "postrider.toml".to_owned();
+        let service = Halted::new(Arc::new(folder), settings, database)?.start().await?;
         service.apply(pipeline).await?;
         Ok(service)
     }
 
+    /// Starts another node on its database.
+    pub(super) async fn join(&self, number: u32) -> anyhow::Result<Self> {
+        let Halted { folder, database, .. } = &self.halted;
+        let settings = format!("node-{number}.toml");
+        Halted::new(Arc::clone(folder), settings, database.clone())?.start().await
+    }
+
+    /// The address of its database.
+    pub(super) fn database(&self) -> &str {
+        &self.halted.database
+    }
+
     /// Shuts it down; it can be started again with its database.
     pub(super) async fn halt(self) -> anyhow::Result<Halted> {
-        let Self { process, folder, address } = self;
-        process.terminate(STOP).await?;
-        Ok(Halted { folder, address })
+        self.process.terminate(STOP).await?;
+        Ok(self.halted)
     }
 
     /// Kills it; it can be started again with its database.
     pub(super) async fn kill(self) -> anyhow::Result<Halted> {
-        let Self { process, folder, address } = self;
-        process.kill().await?;
-        Ok(Halted { folder, address })
+        self.process.kill().await?;
+        Ok(self.halted)
     }
 
     async fn wait_ready(&mut self) -> anyhow::Result<()> {
@@ -99,12 +116,12 @@ impl Service {
 
     /// Applies this pipeline and removes everything else.
     pub(super) async fn apply(&self, pipeline: &Value) -> anyhow::Result<()> {
-        fs::write(self.folder.path().join("pipeline.json"), pipeline.to_string())?;
+        fs::write(self.halted.folder.path().join("pipeline.json"), pipeline.to_string())?;
         let arguments = ["apply", "--config", "postrider.toml", "-f", "pipeline.json", "--prune"];
         let program = std::env::current_exe()?;
         let applied = tokio::process::Command::new(program)
             .args(arguments)
-            .current_dir(self.folder.path())
+            .current_dir(self.halted.folder.path())
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)
             .output();
@@ -116,12 +133,12 @@ impl Service {
 
     /// A client of its API, with the operator's token.
     pub(super) fn client(&self) -> anyhow::Result<ApiClient> {
-        let token = fs::read_to_string(self.folder.path().join("bench.db.token"))?;
+        let token = fs::read_to_string(self.halted.folder.path().join("bench.token"))?;
         Ok(ApiClient::new(&self.base(), Some(SecretString::from(token.trim().to_owned())))?)
     }
 
     fn base(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.halted.address)
     }
 
     /// The URL of the intake endpoint.
@@ -155,12 +172,12 @@ impl Service {
 
     /// The database's size on disk, WAL included, in bytes.
     pub(super) fn disk_bytes(&self) -> anyhow::Result<u64> {
-        disk_bytes(self.folder.path(), "bench.db")
+        disk_bytes(self.halted.folder.path(), "bench.db")
     }
 
     /// The WAL's size, in bytes.
     pub(super) fn log_bytes(&self) -> anyhow::Result<u64> {
-        disk_bytes(self.folder.path(), "bench.db-wal")
+        disk_bytes(self.halted.folder.path(), "bench.db-wal")
     }
 
     /// Shuts it down. The database's size on disk then, in bytes.
@@ -171,12 +188,19 @@ impl Service {
 }
 
 impl Halted {
+    /// Writes its settings, with a port that is free now; if it is taken before the service binds it, the service
+    /// reports an error and the bench ends.
+    fn new(folder: Arc<TempDir>, settings: String, database: String) -> anyhow::Result<Self> {
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        fs::write(folder.path().join(&settings), text(address, &database))?;
+        Ok(Self { folder, settings, database, address })
+    }
+
     /// Starts it; it is ready.
     pub(super) async fn start(self) -> anyhow::Result<Service> {
-        let Self { folder, address } = self;
-        let arguments = ["serve", "--config", "postrider.toml"].map(str::to_owned);
-        let process = Process::start("service", &arguments, folder.path())?;
-        let mut service = Service { process, folder, address };
+        let arguments = ["serve", "--config", &self.settings].map(str::to_owned);
+        let process = Process::start("service", &arguments, self.folder.path())?;
+        let mut service = Service { process, halted: self };
         service.wait_ready().await?;
         Ok(service)
     }
@@ -193,10 +217,10 @@ fn disk_bytes(folder: &Path, beginning: &str) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-fn settings(address: SocketAddr) -> String {
+fn text(address: SocketAddr, database: &str) -> String {
     format!(
-        "listen = \"{address}\"\ndatabase = \"sqlite://bench.db\"\nallow_networks = [\"127.0.0.0/8\"]\n\
-         log = \"warn\"\n"
+        "listen = \"{address}\"\ndatabase = \"{database}\"\nallow_networks = [\"127.0.0.0/8\"]\n\
+         token_file = \"bench.token\"\nsecret_key_file = \"bench.key\"\nlog = \"warn\"\n"
     )
 }
 

@@ -21,13 +21,19 @@ pub(super) async fn single(harness: &mut Harness<'_>) -> anyhow::Result<Scenario
     tokio::time::sleep(IDLE).await;
     let idle = service.process().memory_bytes()?;
     let part = harness.whole("single events");
+    let before = harness.usage(&service).await?;
     let (side, baseline, account) = harness.turns(&service, &part).await?;
     let mut found = ScenarioReport::of(Scenario::Single, account);
-    found.compare(&side, &baseline, (0.36, 2.6));
+    found.compare(&side, &baseline, harness.goals((0.36, 2.6), Some((0.22, 4.5))));
     found.latencies(&side);
     let goal = Goal::AtMost(IDLE_MB);
     found.with_goal("RSS, idle", Unit::Megabytes, to_f64(idle) / 1e6, goal);
     peak_rss(&mut found, &service)?;
+    if let (Some(before), Some(after)) = (before, harness.usage(&service).await?) {
+        after.report(before, found.account.acknowledged, &mut found);
+        service.stop().await?;
+        return Ok(found);
+    }
     let payload = to_f64(found.account.acknowledged) * to_f64(u64::from(harness.args.bytes));
     let running = to_f64(service.disk_bytes()?);
     found.figure("disk over payload, WAL included", Unit::Ratio, quotient(running, payload));
@@ -48,19 +54,35 @@ struct Shape {
     mappings: u32,
     /// Goals for rate and CPU of a delivery, over the bare loop's.
     goals: (f64, f64),
+    /// The same on PostgreSQL.
+    server_goals: Option<(f64, f64)>,
 }
 
-const BATCHES: Shape =
-    Shape { name: "batches of events", batch: BATCH, batching: 0, mappings: 1, goals: (0.58, 2.0) };
-const FAN_OUT: Shape =
-    Shape { name: "fan-out", batch: 0, batching: 0, mappings: 10, goals: (0.65, 1.6) };
+const BATCHES: Shape = Shape {
+    name: "batches of events",
+    batch: BATCH,
+    batching: 0,
+    mappings: 1,
+    goals: (0.58, 2.0),
+    server_goals: Some((0.33, 3.2)),
+};
+const BATCHED: Shape =
+    Shape { batching: BATCHING, goals: (1.4, 1.1), server_goals: None, ..BATCHES };
+const FAN_OUT: Shape = Shape {
+    name: "fan-out",
+    batch: 0,
+    mappings: 10,
+    goals: (0.65, 1.6),
+    server_goals: None,
+    ..BATCHES
+};
 
 pub(super) async fn batch(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioReport> {
     BATCHES.run(harness, Scenario::Batch).await
 }
 
 pub(super) async fn batched(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioReport> {
-    Shape { batching: BATCHING, goals: (1.4, 1.1), ..BATCHES }.run(harness, Scenario::Batched).await
+    BATCHED.run(harness, Scenario::Batched).await
 }
 
 pub(super) async fn fan_out(harness: &mut Harness<'_>) -> anyhow::Result<ScenarioReport> {
@@ -73,12 +95,16 @@ impl Shape {
         harness: &mut Harness<'_>,
         scenario: Scenario,
     ) -> anyhow::Result<ScenarioReport> {
-        let Self { name, batch, batching, mappings, goals } = self;
+        let Self { name, batch, batching, mappings, goals, server_goals } = self;
         let service = harness.one_destination(batching, mappings).await?;
         let part = Part { batch, copies: mappings, ..harness.whole(name) };
+        let before = harness.usage(&service).await?;
         let (side, baseline, account) = harness.turns(&service, &part).await?;
         let mut found = ScenarioReport::of(scenario, account);
-        found.compare(&side, &baseline, goals);
+        found.compare(&side, &baseline, harness.goals(goals, server_goals));
+        if let (Some(before), Some(after)) = (before, harness.usage(&service).await?) {
+            after.report(before, found.account.acknowledged, &mut found);
+        }
         found.latencies(&side);
         peak_rss(&mut found, &service)?;
         service.stop().await?;
@@ -99,7 +125,7 @@ pub(super) async fn steady(harness: &mut Harness<'_>) -> anyhow::Result<Scenario
     }
     let side = Measurement::of(&sides);
     found.figure("rate", Unit::PerSecond, side.per_second);
-    steady_latencies(&mut found, &side);
+    steady_latencies(&mut found, &side, harness.has_server());
     found.figure("CPU a delivery", Unit::Microseconds, side.cpu_us_each);
     peak_rss(&mut found, &service)?;
     service.stop().await?;
