@@ -375,3 +375,23 @@ async fn closed_slots_are_not_looked_at_for_what_their_filters_deny() {
     assert!(matches!(accept_on(&world.store, &world, "m-2").await, Accepted::Stored { .. }));
     assert_eq!(accept_on(&world.store, &world, "m-1").await, Accepted::Duplicate);
 }
+
+#[tokio::test]
+async fn a_row_of_the_ledger_takes_a_bounded_number_of_commits() {
+    let factory = PostgresFactory::new();
+    let world = World::new(factory.clone()).await;
+    for number in 0..600 {
+        accept_on(&world.store, &world, &format!("m-{number}")).await;
+    }
+    let rows = "SELECT count(*)::text FROM postrider.ledger WHERE id >= 8192";
+    assert_ne!(factory.database().text(rows).await.as_deref(), Some("0"), "a writer began another");
+    let before = world.store.ledger().await.expect("the ledger");
+    assert_eq!(before.events_accepted, 600);
+    world.store.roll_up_statistics(100).await.expect("rolled up");
+    let rows = "SELECT string_agg(id::text, ',') FROM postrider.ledger";
+    assert_eq!(factory.database().text(rows).await.as_deref(), Some("-1"), "folded");
+    assert_eq!(world.store.ledger().await.expect("the ledger"), before);
+    accept_on(&world.store, &world, "another").await;
+    world.store.roll_up_statistics(100).await.expect("rolled up");
+    assert_eq!(world.store.ledger().await.expect("the ledger").events_accepted, 601);
+}

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider::domain::attempt::Outcome;
 use postrider::domain::delivery::State;
 use postrider::domain::job::{JobAction, JobFilter, NewJob};
+use postrider::domain::retry::Next;
 use postrider::domain::service_time::ServiceTime;
-use postrider::store::{Accepted, LeaseRef, NewEvent, PipelineChange, Store, StoreError};
+use postrider::store::{Accepted, LeaseRef, NewEvent, PipelineChange, Recorded, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 
@@ -136,6 +138,19 @@ async fn leases_are_released_and_extended_under_their_own_token_only() {
     assert_eq!(world.delivery(id).await.lease_expires_at, before);
     world.store.extend(vec![lease_of(id, 1)], until).await.expect("extended");
     assert_eq!(world.delivery(id).await.lease_expires_at, Some(until));
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_under_its_own_token_only() {
+    let (_factory, world) = world().await;
+    let id = world.accept_leased("m-1", world.a).await;
+    let next = Next::Renewed { lease_expires_at: world.service_now() + HOUR };
+    let stale = world.record_of(id, 2, Outcome::Rejected, next);
+    assert_eq!(world.record(stale).await, Recorded::Late);
+    assert_eq!(world.delivery(id).await.token, 1);
+    let own = world.record_of(id, 1, Outcome::Rejected, next);
+    assert_eq!(world.record(own).await, Recorded::Applied);
+    assert_eq!(world.delivery(id).await.token, 2);
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use super::ledger::LedgerChange;
+use super::ledger::{self, LedgerChange};
 use super::rows::{Inserts, NewRows};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Event;
@@ -47,14 +48,6 @@ impl Counts {
         let mut usage = NewRows::default();
         for ((source_id, day), events) in &self.usage {
             usage.row().int(source_id.0).int(*day).int(ledger_row).int(*events);
-            sqlx::query(
-                "DELETE FROM source_usage WHERE source_id = $1 AND day < $2 AND writer = $3",
-            )
-            .bind(source_id.0)
-            .bind(day - KEPT_DAYS)
-            .bind(ledger_row)
-            .execute(&mut *conn)
-            .await?;
         }
         if !self.statistics.is_empty() {
             let mut packed = Vec::new();
@@ -67,6 +60,26 @@ impl Counts {
         self.ledger.add_to(&mut self.rows, ledger_row);
         self.rows.run(conn).await
     }
+}
+
+/// Adds the rows of each source and day to one, and drops those of past days.
+const FOLD_USAGE: &str = "WITH gone AS (
+        DELETE FROM source_usage WHERE ctid = ANY (ARRAY (
+            SELECT ctid FROM source_usage WHERE writer >= 0 OR day < $1
+            ORDER BY source_id, day, writer LIMIT 10000 FOR UPDATE SKIP LOCKED))
+        RETURNING *
+     )
+     INSERT INTO source_usage AS u (source_id, day, writer, events)
+     SELECT source_id, day, -1, sum(events) FROM gone WHERE day >= $1 GROUP BY source_id, day ";
+
+/// Folds what commits counted into one row each, but for rows that a commit is adding to.
+pub(super) async fn fold(conn: &mut PgConnection, now: Timestamp) -> Result<(), sqlx::Error> {
+    ledger::fold(&mut *conn).await?;
+    sqlx::query(AssertSqlSafe(format!("{FOLD_USAGE}{ADD_USAGE}")))
+        .bind(day_of(now) - KEPT_DAYS)
+        .execute(conn)
+        .await
+        .map(|_| ())
 }
 
 /// The usage of sources from this day on.

@@ -1,7 +1,9 @@
-//! The ledger: what a transaction adds to it, and the sum of all rows.
+//! The ledger: what a transaction adds to it, and the sum of all rows. A row takes a bounded number of commits, then
+//! its writer begins another: as long as any snapshot is open no version of a row is cleaned up, and an update steps
+//! over all of them. Once a minute the rows are folded into one.
 
-use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::rows::{Inserts, NewRows};
 use crate::domain::ledger::Ledger;
@@ -87,6 +89,26 @@ impl LedgerChange {
         }
         inserts.add(rows, TABLE, ADD);
     }
+}
+
+/// Rows that one step folds.
+const FOLDED: i64 = 10_000;
+/// Those that a commit is adding to are left for the next time.
+const FOLD: &str = "WITH gone AS (
+        DELETE FROM ledger WHERE ctid = ANY (ARRAY (
+            SELECT ctid FROM ledger WHERE id >= 0 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
+        RETURNING *
+     )
+     INSERT INTO ledger AS l (id, events_accepted, events_rejected, events_duplicate, accepted, pending,
+        leased, delivered, dead, discarded, delivered_pruned, dead_pruned, discarded_pruned)
+     SELECT -1, sum(events_accepted), sum(events_rejected), sum(events_duplicate), sum(accepted),
+        sum(pending), sum(leased), sum(delivered), sum(dead), sum(discarded), sum(delivered_pruned),
+        sum(dead_pruned), sum(discarded_pruned) FROM gone HAVING count(*) > 0 ";
+
+/// Adds all rows to one.
+pub(super) async fn fold(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = format!("{FOLD}{ADD}");
+    sqlx::query(AssertSqlSafe(sql)).bind(FOLDED).execute(conn).await.map(|_| ())
 }
 
 /// The sum over all nodes.

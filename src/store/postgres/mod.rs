@@ -50,6 +50,7 @@ mod pipeline_audit;
 mod pipeline_batch;
 mod pipeline_change;
 mod pipeline_mapping;
+mod pipeline_paths;
 mod pipeline_rename;
 mod probe;
 mod prune;
@@ -79,7 +80,7 @@ use crate::store::failure::Failure;
 use counts::Counts;
 use dedup_filter::Filters;
 use error::{is_retried, shows_outage, to_store};
-use keys::KeyGenerator;
+use keys::{KeyGenerator, SLOTS};
 use low_water::LowWater;
 use open::Target;
 use tx::{Step, Tx};
@@ -89,6 +90,12 @@ use writer::Queue;
 const WORKERS: u32 = 4;
 /// A query of deliveries takes milliseconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Writers that a node may have, and one for its steps.
+const WRITERS: usize = 8;
+/// The number of the steps' rows in the ledger.
+const STEPS: u8 = 7;
+/// Commits that add to one row of the ledger.
+const COMMITS_A_ROW: i64 = 256;
 /// How often a step is run again that lost to another.
 const RUNS: u32 = 8;
 
@@ -116,14 +123,17 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// When there last was no server to write to; none since it was there.
     unreached_at: Mutex<Option<Instant>>,
+    /// Commits of each writer, and of steps.
+    commits: [AtomicI64; WRITERS],
     /// Whether another node has ended this one.
     ended: watch::Sender<bool>,
 }
 
 impl Shared {
-    /// The row of the ledger that a writer adds to; steps have a row beside those of the writers.
-    const fn ledger_row(&self, writer: i64) -> i64 {
-        self.keys.slot() * 8 + writer
+    /// The row of the ledger that a writer's next commit adds to; steps have rows beside those of the writers.
+    fn ledger_row(&self, writer: u8) -> i64 {
+        let commits = self.commits[usize::from(writer) % WRITERS].fetch_add(1, Ordering::Relaxed);
+        (commits / COMMITS_A_ROW) * SLOTS * 8 + self.keys.slot() * 8 + i64::from(writer)
     }
 
     async fn run<S: Step>(&self, step: &S) -> Result<S::Answer, Failure> {
@@ -186,7 +196,7 @@ impl Shared {
         };
         let answer = step.run(&mut tx).await?;
         let counts = tx.counts;
-        counts.write(&mut transaction, self.ledger_row(7), self.clock.now()).await?;
+        counts.write(&mut transaction, self.ledger_row(STEPS), self.clock.now()).await?;
         transaction.commit().await?;
         Ok(answer)
     }
@@ -208,6 +218,7 @@ impl PostgresStore {
             clock: Arc::clone(&options.clock),
             metrics: Arc::clone(&options.metrics),
             unreached_at: Mutex::new(None),
+            commits: Default::default(),
             ended: watch::Sender::new(false),
         });
         let queue = Queue::start(&Arc::new(target), &shared, &options);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row as _;
 
 use super::pipeline_batch::{NewMapping, Path};
-use super::pipeline_change::destination_ids;
+use super::pipeline_paths::destination_ids;
 use super::rows::NewRows;
 use super::tx::{Tx, params};
 use crate::domain::auth::Act;

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, QueryBuilder};
 
 use super::tx::{Step, Tx, params};
-use super::{ledger, service_time};
+use super::{counts, ledger, service_time};
 use crate::domain::clock::Timestamp;
 use crate::store::failure::Failure;
 use crate::store::row::{self, COUNTED, Columns, int, statistics_values};
@@ -34,6 +34,7 @@ impl Step for RollUp {
     const CONTEXT: &'static str = "roll up statistics";
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StatisticsRow>, Failure> {
+        counts::fold(tx.conn, tx.clock.now()).await?;
         let read = |row: &PgRow| {
             let mut from = Columns::from(row, 0);
             Ok((from.take::<i64>()?, from.take::<Vec<u8>>()?))

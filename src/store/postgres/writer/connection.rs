@@ -71,12 +71,12 @@ struct Session {
 pub(super) struct Writer {
     target: Arc<Target>,
     shared: Arc<Shared>,
-    number: i64,
+    number: u8,
     session: Option<Session>,
 }
 
 impl Writer {
-    pub(super) fn new(target: Arc<Target>, shared: Arc<Shared>, number: i64) -> Self {
+    pub(super) fn new(target: Arc<Target>, shared: Arc<Shared>, number: u8) -> Self {
         Self { target, shared, number, session: None }
     }
 

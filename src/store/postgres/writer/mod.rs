@@ -77,7 +77,8 @@ impl Queue {
             most_bytes: options.max_queued_bytes,
             has_room: AtomicBool::new(true),
         });
-        let writers = (0..i64::from(options.writers.clamp(1, 4))).map(|number| {
+        let writers = (0..options.writers.clamp(1, 4)).map(|number| {
+            let number = u8::try_from(number).unwrap_or(0);
             let writer = Writer::new(Arc::clone(target), Arc::clone(shared), number);
             tokio::spawn(run(writer, Arc::clone(&receiver), Arc::clone(&bounds)))
         });
