@@ -21,12 +21,32 @@ fn file_ending(folder: &Path, ending: &str) -> PathBuf {
     files.find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
 }
 
+/// The command that packages the program under test.
+fn packaging(folder: &Path) -> Command {
+    let mut command = Command::new("deploy/package");
+    command.arg(folder).env("POSTRIDER_BINARY", env!("CARGO_BIN_EXE_postrider"));
+    command
+}
+
+#[test]
+fn a_program_that_has_grown_too_large_is_not_packaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = packaging(folder.path()).env("POSTRIDER_SIZE_LIMIT_MB", "1").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && errors.contains("MB, and should have less than 1"),
+        "{errors}"
+    );
+    let packaged = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let programs = packaged.filter(|path| !path.to_string_lossy().ends_with(".cdx.json"));
+    assert_eq!(programs.count(), 0);
+}
+
 #[test]
 fn a_package_is_installed_runs_its_service_and_is_removed_without_the_database() {
     let folder = tempfile::tempdir().unwrap();
-    run(Command::new("deploy/package")
-        .arg(folder.path())
-        .env("POSTRIDER_BINARY", env!("CARGO_BIN_EXE_postrider")));
+    // A debug build is larger than what is shipped.
+    run(packaging(folder.path()).env("POSTRIDER_SIZE_LIMIT_MB", "500"));
     run(Command::new("sha256sum")
         .args(["--check", "--strict"])
         .arg(folder.path().join("SHA256SUMS"))
@@ -42,7 +62,7 @@ fn a_package_is_installed_runs_its_service_and_is_removed_without_the_database()
 
     let archive = file_ending(folder.path(), ".tar.gz");
     let files = run(Command::new("tar").arg("--list").arg("--file").arg(&archive));
-    for name in ["postrider", "LICENSE", "NOTICE", "README.md", "CHANGELOG.md"] {
+    for name in ["postrider", "LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "SECURITY.md"] {
         assert!(files.lines().any(|file| file.ends_with(&format!("/{name}"))), "{name}: {files}");
     }
     let bill = std::fs::read(file_ending(folder.path(), ".cdx.json")).unwrap();

@@ -7,6 +7,7 @@ mod cycles;
 mod docs;
 mod figures;
 mod layering;
+mod licences;
 mod modules;
 mod names;
 mod prose;
