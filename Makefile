@@ -7,15 +7,20 @@ SEGMENT := tests/segment
 METRICS := tests/metrics
 BROWSER := tests/web
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser tools build dist dev bench chaos clean verify postgres
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser book docs tools build dist dev bench chaos clean verify postgres announce
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: tools sdk provider segment verify metrics postgres schemathesis browser ## Run every test, with the real binary and the real SDKs
+test: announce tools sdk provider segment verify metrics postgres schemathesis browser book ## Run every test, with the real binary and the real SDKs
 	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --doc --quiet
 	$(CARGO) test --bench path
+
+announce:
+	@echo 'make test installs what is missing: cargo-nextest by cargo; in this folder the SDKs, Schemathesis, mdbook, nginx, Caddy'
+	@echo 'and promtool; on this machine, by apt-get as root: Node.js, Python, Go, Ruby, PHP, Java, PostgreSQL and Chromium. Up to'
+	@echo '1 GB to fetch, 3 GB on disk. Each is said when it is missing and cannot be installed.'
 
 check: fmt lint doc ## Check formatting, lints and documentation; warnings are errors
 
@@ -55,6 +60,12 @@ schemathesis: ## Install Schemathesis, which tests the admin API against its Ope
 browser: ## Install the browser for the tests of the UI
 	@$(BROWSER)/install
 
+book: ## Install what builds and checks the book
+	@tests/book/install
+
+docs: book ## Build the book from docs/ and check its links
+	@docs/build
+
 build: ## Build the release binary
 	$(CARGO) build --profile dist --locked
 
@@ -74,4 +85,4 @@ chaos: postgres ## Fail nodes, servers and connections for 10 minutes; prints it
 clean: ## Remove build output and installed tools
 	$(CARGO) clean
 	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules $(METRICS)/bin \
-		$(METRICS)/.venv tests/schemathesis/.venv
+		$(METRICS)/.venv tests/schemathesis/.venv tests/book/.venv tests/book/bin

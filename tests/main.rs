@@ -4,6 +4,7 @@
 
 mod alerts;
 mod auth;
+mod book;
 mod chaos;
 mod delivery;
 mod functions;

@@ -201,6 +201,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS }
 }
 
-fn command() -> clap::Command {
+/// The command line as clap has it: completions and the reference are written from it.
+#[must_use]
+pub fn command() -> clap::Command {
     Cli::command()
 }

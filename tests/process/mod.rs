@@ -13,4 +13,3 @@ mod secrets;
 pub(crate) mod service;
 mod slow_disk;
 mod stepped_clock;
-mod walkthrough;
