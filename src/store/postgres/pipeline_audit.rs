@@ -46,15 +46,16 @@ const DESTINATIONS: &str = "
     WHERE g.destination <> '' AND g.mapping = ''";
 
 const MAPPINGS: &str = "
-    SELECT g.number, json_build_object('enabled', m.enabled, 'revision', r.number,
-        'definition', r.definition::json)::text
+    SELECT g.number, json_build_object('enabled', m.enabled, 'revision', m.number,
+        'definition', m.definition::json)::text
     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
         AS g (source, destination, mapping, number)
-    JOIN sources AS s ON s.name = g.source AND s.removed_at IS NULL
-    JOIN destinations AS d ON d.source_id = s.id AND d.name = g.destination
-        AND d.removed_at IS NULL
-    JOIN mappings AS m ON m.destination_id = d.id AND m.name = g.mapping AND m.removed_at IS NULL
-    JOIN mapping_revisions AS r ON r.id = m.revision_id
+    CROSS JOIN LATERAL (SELECT d.id FROM sources AS s
+        JOIN destinations AS d ON d.source_id = s.id AND d.removed_at IS NULL
+        WHERE s.name = g.source AND s.removed_at IS NULL AND d.name = g.destination LIMIT 1) AS d
+    CROSS JOIN LATERAL (SELECT m.enabled, r.number, r.definition FROM mappings AS m
+        JOIN mapping_revisions AS r ON r.id = m.revision_id
+        WHERE m.destination_id = d.id AND m.name = g.mapping AND m.removed_at IS NULL LIMIT 1) AS m
     WHERE g.mapping <> ''";
 
 const BELOW: &str = "

@@ -43,6 +43,8 @@ impl Step for ChangePipeline {
         if version != self.expected_version {
             return Err(StoreError::Conflict.into());
         }
+        // A large change makes large tables of small ones: a plan from before would be kept to its end.
+        tx.execute("SET LOCAL plan_cache_mode = force_custom_plan", params![]).await?;
         pipeline_rename::rename(tx, &self.changes, &self.act).await?;
         let before = Before::read(tx, &self.changes).await?;
         for batch in batches(&self.changes) {
