@@ -81,9 +81,7 @@ impl DeliveryQueue for PostgresStore {
 
     async fn delivery_state(&self, id: DeliveryId) -> Result<Option<State>, StoreError> {
         const CONTEXT: &str = "read a delivery's state";
-        let found = self
-            .read(CONTEXT, |conn| Box::pin(async move { Ok(list::delivery(conn, id).await?) }))
-            .await?;
+        let found = self.read(CONTEXT, |conn| Box::pin(list::delivery(conn, id))).await?;
         Ok(found.map(|row| row.delivery.state))
     }
 }
