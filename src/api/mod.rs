@@ -23,6 +23,7 @@ mod deliveries;
 mod destinations;
 mod docs;
 mod events;
+mod exports;
 mod health;
 mod idempotency;
 mod inspectors;
@@ -113,6 +114,9 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(pauses::resume_mapping))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
+        .routes(routes!(exports::events))
+        .routes(routes!(exports::deliveries))
+        .routes(routes!(exports::attempts))
         .routes(routes!(events::show))
         .routes(routes!(events::explain))
         .routes(routes!(deliveries::list))

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::client::Client;
+use super::client::{Client, Conditions};
+use super::failure::Failure;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash};
+use super::page_end::page_end;
 use super::selection::time;
 use crate::service::attempts::ListedAttempt;
 use crate::service::page::Page;
@@ -12,6 +14,20 @@ use crate::service::page::Page;
 /// List attempts, newest first.
 #[derive(Debug, clap::Args)]
 pub struct AttemptsArgs {
+    #[command(flatten)]
+    selection: AttemptSelection,
+    /// Show at most this many
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Only older than this attempt: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<String>,
+}
+
+/// Filters on attempts; all of them apply.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Which attempts")]
+pub(super) struct AttemptSelection {
     /// With this outcome: delivered, server_error, timeout, dns, …
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
@@ -33,12 +49,22 @@ pub struct AttemptsArgs {
     /// Recorded before: a time, or how long ago
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Show at most this many
-    #[arg(long, default_value_t = 50)]
-    limit: u32,
-    /// Only older than this attempt: the next page
-    #[arg(long, value_name = "ID")]
-    before: Option<String>,
+}
+
+impl AttemptSelection {
+    /// The filters as query parameters.
+    pub(super) fn conditions(self) -> Result<Conditions, Failure> {
+        let given = [
+            ("since", time("--since", self.since.as_deref())?),
+            ("until", time("--until", self.until.as_deref())?),
+            ("outcome", self.outcome),
+            ("status", self.status),
+            ("destination", self.destination),
+            ("mapping", self.mapping),
+            ("delivery", self.delivery),
+        ];
+        Ok(given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    }
 }
 
 impl AttemptsArgs {
@@ -48,35 +74,27 @@ impl AttemptsArgs {
     /// When the service cannot be reached or refuses.
     pub async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = Client::of(globals)?;
-        let given = [
-            ("since", time("--since", self.since.as_deref())?),
-            ("until", time("--until", self.until.as_deref())?),
-            ("outcome", self.outcome),
-            ("status", self.status),
-            ("destination", self.destination),
-            ("mapping", self.mapping),
-            ("delivery", self.delivery),
-            ("before", self.before),
-            ("limit", Some(self.limit.to_string())),
-        ];
-        let conditions: Vec<_> =
-            given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let mut conditions = self.selection.conditions()?;
+        let own = [("before", self.before), ("limit", Some(self.limit.to_string()))];
+        conditions.extend(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let page: Page<ListedAttempt> = client.get("/attempts", &conditions).await?;
-        list(&mut globals.output(), &page)?;
-        Ok(ExitCode::SUCCESS)
+        list(&mut globals.output(), &page)
     }
 }
 
-fn list(out: &mut Output, page: &Page<ListedAttempt>) -> anyhow::Result<()> {
+fn list(out: &mut Output, page: &Page<ListedAttempt>) -> anyhow::Result<ExitCode> {
     if out.is_json() {
-        return Ok(out.json(page)?);
+        out.json(page)?;
+    } else if !page.items.is_empty() {
+        out.table(&table(&page.items))?;
     }
-    if page.items.is_empty() {
-        return Ok(out.remark("no attempts")?);
-    }
+    page_end(out, page, "attempts")
+}
+
+fn table(items: &[ListedAttempt]) -> Table {
     let headers = ["delivery", "try", "mapping", "outcome", "status", "took ms", "recorded"];
     let mut table = Table::new(&headers);
-    for item in &page.items {
+    for item in items {
         table.row([
             item.delivery.clone(),
             item.attempt.number.to_string(),
@@ -87,9 +105,5 @@ fn list(out: &mut Output, page: &Page<ListedAttempt>) -> anyhow::Result<()> {
             item.recorded_at.clone(),
         ]);
     }
-    out.table(&table)?;
-    if let Some(next) = &page.next {
-        out.remark(&format!("there are more: --before {next}"))?;
-    }
-    Ok(())
+    table
 }

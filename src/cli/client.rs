@@ -87,12 +87,7 @@ impl Client {
         path: &str,
         conditions: &[(&'static str, String)],
     ) -> anyhow::Result<T> {
-        let mut path = format!("/api/v1{path}");
-        if !conditions.is_empty() {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.extend_pairs(conditions);
-            path = format!("{path}?{}", query.finish());
-        }
+        let path = with_conditions(path, conditions);
         let headers =
             HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         let asked = self.operator.request(Method::GET, &path, headers, Bytes::new());
@@ -108,12 +103,31 @@ impl Client {
         source: Option<&str>,
         after: Option<&str>,
     ) -> anyhow::Result<ApiStream> {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(source.map(|source| ("source", source)));
-        let path = format!("/api/v1/events/stream?{}", query.finish());
+        let source: Conditions = source.map(|it| ("source", it.to_owned())).into_iter().collect();
         let after = after.and_then(|id| HeaderValue::from_str(id).ok());
         let headers = after.map(|id| (HeaderName::from_static("last-event-id"), id));
-        let headers = headers.into_iter().collect();
+        self.open("/events/stream", &source, headers.into_iter().collect()).await
+    }
+
+    /// GET of a path under `/api/v1` whose response is read as it comes.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer or a problem.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        conditions: &[(&'static str, String)],
+    ) -> anyhow::Result<ApiStream> {
+        self.open(path, conditions, HeaderMap::new()).await
+    }
+
+    async fn open(
+        &self,
+        path: &str,
+        conditions: &[(&'static str, String)],
+        headers: HeaderMap,
+    ) -> anyhow::Result<ApiStream> {
+        let path = with_conditions(path, conditions);
         let mut stream = self.operator.stream(&path, headers).await.map_err(unreachable)?;
         let status = stream.status();
         if status.is_success() {
@@ -208,6 +222,17 @@ impl Client {
 }
 
 /// Whether the service still works on the first request with this key.
+/// A path of the API with conditions as its query.
+fn with_conditions(path: &str, conditions: &[(&'static str, String)]) -> String {
+    let path = format!("/api/v1{path}");
+    if conditions.is_empty() {
+        return path;
+    }
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(conditions);
+    format!("{path}?{}", query.finish())
+}
+
 fn is_in_progress(answer: &ApiResponse) -> bool {
     answer.status == StatusCode::CONFLICT && answer.json()["code"] == "idempotency_under_way"
 }

@@ -54,8 +54,7 @@ impl DeadArgs {
             conditions.push(("limit", self.limit.to_string()));
             conditions.extend(self.before.map(|before| ("before", before)));
             let page: Page<DeliveryView> = client.get("/deliveries", &conditions).await?;
-            deliveries::list(&mut out, &page)?;
-            return Ok(ExitCode::SUCCESS);
+            return deliveries::list(&mut out, &page);
         }
         let groups = summarize(&client, conditions).await?;
         if out.is_json() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::client::Client;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, painted, plain};
+use super::page_end::page_end;
 use super::selection::Selection;
 use crate::service::attempt_view::AttemptView;
 use crate::service::deliveries::{DeliveryDetail, DeliveryView};
@@ -50,24 +51,18 @@ impl DeliveriesArgs {
         ];
         conditions.extend(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let page: Page<DeliveryView> = client.get("/deliveries", &conditions).await?;
-        list(&mut out, &page)?;
-        Ok(ExitCode::SUCCESS)
+        list(&mut out, &page)
     }
 }
 
 /// Prints a page of deliveries.
-pub(super) fn list(out: &mut Output, page: &Page<DeliveryView>) -> anyhow::Result<()> {
+pub(super) fn list(out: &mut Output, page: &Page<DeliveryView>) -> anyhow::Result<ExitCode> {
     if out.is_json() {
-        return Ok(out.json(page)?);
+        out.json(page)?;
+    } else if !page.items.is_empty() {
+        out.table(&table(&page.items))?;
     }
-    if page.items.is_empty() {
-        return Ok(out.remark("no deliveries")?);
-    }
-    out.table(&table(&page.items))?;
-    if let Some(next) = &page.next {
-        out.remark(&format!("there are more: --before {next}"))?;
-    }
-    Ok(())
+    page_end(out, page, "deliveries")
 }
 
 /// Deliveries as a table.

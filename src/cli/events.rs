@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use super::client::Client;
 use super::deliveries;
+use super::event_selection::EventSelection;
 use super::event_stream::follow;
 use super::globals::Globals;
 use super::output::{Output, Table, or_dash, plain};
+use super::page_end::page_end;
 use crate::service::event_view::EventView;
 use crate::service::events::EventDetail;
 use crate::service::page::Page;
@@ -15,20 +17,13 @@ use crate::service::page::Page;
 #[derive(Debug, clap::Args)]
 pub struct EventsArgs {
     /// Show this event with its deliveries
-    #[arg(value_name = "ID", conflicts_with_all = ["source", "message_id", "rejected", "before"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["EventSelection", "before"])]
     id: Option<String>,
-    /// Show events as they are accepted, until Ctrl-C
-    #[arg(long, conflicts_with_all = ["id", "message_id", "rejected", "before"])]
+    /// Show events as they are accepted, until Ctrl-C; of the filters it takes --source
+    #[arg(long, conflicts_with_all = ["id", "before"])]
     follow: bool,
-    /// Of this source
-    #[arg(long)]
-    source: Option<String>,
-    /// With this messageId
-    #[arg(long, value_name = "ID")]
-    message_id: Option<String>,
-    /// Only rejected events, with the reason
-    #[arg(long)]
-    rejected: bool,
+    #[command(flatten)]
+    selection: EventSelection,
     /// Show at most this many
     #[arg(long, default_value_t = 50)]
     limit: u32,
@@ -46,7 +41,7 @@ impl EventsArgs {
         let client = Client::of(globals)?;
         let mut out = globals.output();
         if self.follow {
-            follow(&client, &mut out, self.source.as_deref()).await?;
+            follow(&client, &mut out, self.selection.only_source()?.as_deref()).await?;
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(id) = self.id {
@@ -54,28 +49,24 @@ impl EventsArgs {
             show(&mut out, &detail)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let given = [
-            ("source", self.source),
-            ("message_id", self.message_id),
-            ("rejected", self.rejected.then(|| "true".to_owned())),
-            ("before", self.before),
-            ("limit", Some(self.limit.to_string())),
-        ];
-        let conditions: Vec<_> =
-            given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let mut conditions = self.selection.conditions()?;
+        let own = [("before", self.before), ("limit", Some(self.limit.to_string()))];
+        conditions.extend(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let page: Page<EventView> = client.get("/events", &conditions).await?;
-        list(&mut out, &page)?;
-        Ok(ExitCode::SUCCESS)
+        list(&mut out, &page)
     }
 }
 
-fn list(out: &mut Output, page: &Page<EventView>) -> anyhow::Result<()> {
+fn list(out: &mut Output, page: &Page<EventView>) -> anyhow::Result<ExitCode> {
     if out.is_json() {
-        return Ok(out.json(page)?);
+        out.json(page)?;
+    } else if !page.items.is_empty() {
+        out.table(&table(&page.items))?;
     }
-    if page.items.is_empty() {
-        return Ok(out.remark("no events")?);
-    }
+    page_end(out, page, "events")
+}
+
+fn table(items: &[EventView]) -> Table {
     let mut table = Table::new(&[
         "event",
         "source",
@@ -86,7 +77,7 @@ fn list(out: &mut Output, page: &Page<EventView>) -> anyhow::Result<()> {
         "received",
         "rejected",
     ]);
-    for event in &page.items {
+    for event in items {
         table.row([
             event.id.clone(),
             or_dash(event.source.as_deref()),
@@ -98,11 +89,7 @@ fn list(out: &mut Output, page: &Page<EventView>) -> anyhow::Result<()> {
             or_dash(event.rejection.as_deref()),
         ]);
     }
-    out.table(&table)?;
-    if let Some(next) = &page.next {
-        out.remark(&format!("there are more: --before {next}"))?;
-    }
-    Ok(())
+    table
 }
 
 fn show(out: &mut Output, detail: &EventDetail) -> anyhow::Result<()> {

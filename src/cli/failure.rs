@@ -26,6 +26,8 @@ pub mod exit {
     pub const UNREACHABLE: u8 = 4;
     /// `apply --dry-run`: there are changes.
     pub const DIFFERENCE: u8 = 5;
+    /// A search stopped before its end: there may be more.
+    pub const INCOMPLETE: u8 = 6;
     /// Stopped by Ctrl-C.
     pub const INTERRUPTED: u8 = 130;
 }

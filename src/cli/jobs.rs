@@ -158,7 +158,7 @@ impl JobArgs {
                 tell_preview(&mut out, asking.verb, &preview)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            if preview.matched == 0 {
+            if preview.matched == 0 && !preview.more {
                 out.remark("no deliveries match: nothing to do")?;
                 return Ok(exit::NOT_FOUND.into());
             }

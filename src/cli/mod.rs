@@ -18,9 +18,11 @@ pub mod deliveries;
 pub mod dev;
 pub mod discard;
 pub mod doctor;
+mod event_selection;
 mod event_stream;
 pub mod events;
 pub mod explain;
+pub mod export;
 mod failure;
 mod globals;
 pub mod import;
@@ -29,6 +31,7 @@ pub mod jobs;
 pub mod listen;
 pub mod migrate;
 mod output;
+mod page_end;
 pub mod pause;
 mod pipeline_file;
 pub mod prune;
@@ -54,7 +57,8 @@ Exit codes:
   2  wrong usage, settings or input: nothing was changed
   3  not found
   4  the service cannot be reached, or refuses the token
-  5  apply --dry-run: there are changes";
+  5  apply --dry-run: there are changes
+  6  a search stopped before its end";
 
 /// Durable webhook delivery: a persistent outbox, signed deliveries, every attempt on record.
 #[derive(Debug, Parser)]
@@ -94,6 +98,8 @@ enum Verb {
     Attempts(Box<attempts::AttemptsArgs>),
     /// List events, show one with its deliveries, or follow new ones
     Events(events::EventsArgs),
+    /// Export every event, delivery or attempt that matches, as CSV or JSON lines
+    Export(Box<export::ExportArgs>),
     /// Explain per mapping how an event was delivered, or why it did not match
     Explain(explain::ExplainArgs),
     /// Show an inspector's requests, and set its answers
@@ -149,6 +155,7 @@ impl Verb {
             Self::Deliveries(args) => args.run(globals).await,
             Self::Attempts(args) => args.run(globals).await,
             Self::Events(args) => args.run(globals).await,
+            Self::Export(args) => args.run(globals).await,
             Self::Explain(args) => args.run(globals).await,
             Self::Inspect(args) => args.run(globals).await,
             Self::Dead(args) => args.run(globals).await,

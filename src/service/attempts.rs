@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::attempt_view::AttemptView;
 use super::page::Page;
 use super::scope::visible_destinations;
+use super::search::Search;
 use super::{Condition, Service, ServiceError, destination_path, filter, mapping_path};
 use crate::domain::auth::Caller;
 use crate::domain::id::{Noun, PublicId};
@@ -52,16 +53,22 @@ impl Service {
         conditions: &[Condition],
     ) -> Result<Page<ListedAttempt>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
-        let mut query = filter::attempts(conditions, &pipeline)?;
+        let conditions = filter::absolute(conditions, self.clock.now());
+        let mut query = filter::attempts(&conditions, &pipeline)?;
         query.among = visible_destinations(caller, &pipeline);
-        if !self.names_exist(caller, conditions, &pipeline).await? {
+        if !self.names_exist(caller, &conditions, &pipeline).await? {
             return Ok(Page { items: Vec::new(), next: None, looked_to: None });
         }
         let limit = query.limit;
         // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
-        let listed = self.store.attempts(query).await?;
+        let mut search = Search::of(query.limit);
+        while let Some(next) = search.add(self.store.attempts(query.clone()).await?) {
+            (query.before, query.limit) = (Some(next.before), next.limit);
+        }
         let at = |it: &AttemptRow| Cursor { at: it.attempt.recorded_at, key: it.attempt.id.0 };
-        Ok(Page::of(listed, limit, Noun::Attempt, at, |row| ListedAttempt::of(row, &pipeline)))
+        Ok(Page::of(search.end(), limit, Noun::Attempt, at, |row| {
+            ListedAttempt::of(row, &pipeline)
+        }))
     }
 }

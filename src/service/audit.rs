@@ -99,7 +99,8 @@ impl Service {
         caller: &Caller,
         conditions: &[Condition],
     ) -> Result<Page<EntryView>, ServiceError> {
-        let mut query = filter::audit(conditions)?;
+        let conditions = filter::absolute(conditions, self.clock.now());
+        let mut query = filter::audit(&conditions)?;
         let limits = caller.scope.limits();
         query.within = limits.map(|paths| paths.iter().map(ToString::to_string).collect());
         let limit = query.limit;

@@ -95,6 +95,7 @@ fn selection(
     ];
     let until = request.until.clone().filter(|until| !until.trim().is_empty());
     conditions.extend(until.map(|until| ("until".to_owned(), until)));
+    let conditions = filter::absolute(&conditions, now);
     let selected = filter::job(&[], &conditions, pipeline).map_err(with_fields)?;
     let mapping_id =
         selected.mapping_id.ok_or_else(|| ServiceError::at("mapping", "is required"))?;

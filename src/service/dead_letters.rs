@@ -38,8 +38,9 @@ impl Service {
         conditions: &[Condition],
     ) -> Result<Page<DeliveryView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
-        let query = filter::dead_letters(conditions, &pipeline)?;
-        if !self.names_exist(caller, conditions, &pipeline).await? {
+        let conditions = filter::absolute(conditions, self.clock.now());
+        let query = filter::dead_letters(&conditions, &pipeline)?;
+        if !self.names_exist(caller, &conditions, &pipeline).await? {
             return Ok(Page { items: Vec::new(), next: None, looked_to: None });
         }
         self.list_deliveries(caller, query, &pipeline).await

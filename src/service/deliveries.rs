@@ -8,6 +8,7 @@ use super::event_view::EventView;
 use super::filter::{self, Condition, destination_path, mapping_path};
 use super::page::Page;
 use super::scope::visible_destinations;
+use super::search::Search;
 use super::{Service, ServiceError, pauses};
 use crate::domain::auth::Caller;
 use crate::domain::clock::{Clock, Timestamp};
@@ -141,8 +142,9 @@ impl Service {
         conditions: &[Condition],
     ) -> Result<Page<DeliveryView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
-        let query = filter::deliveries(conditions, &pipeline)?;
-        if !self.names_exist(caller, conditions, &pipeline).await? {
+        let conditions = filter::absolute(conditions, self.clock.now());
+        let query = filter::deliveries(&conditions, &pipeline)?;
+        if !self.names_exist(caller, &conditions, &pipeline).await? {
             return Ok(Page { items: Vec::new(), next: None, looked_to: None });
         }
         self.list_deliveries(caller, query, &pipeline).await
@@ -158,9 +160,12 @@ impl Service {
         let limit = query.limit;
         // One row beyond the limit shows whether there is a next page.
         query.limit += 1;
-        let listed = self.store.deliveries(query).await?;
+        let mut search = Search::of(query.limit);
+        while let Some(next) = search.add(self.store.deliveries(query.clone()).await?) {
+            (query.before, query.limit) = (Some(next.before), next.limit);
+        }
         let at = |it: &DeliveryRow| Cursor { at: it.delivery.accepted_at, key: it.delivery.id.0 };
-        Ok(Page::of(listed, limit, Noun::Delivery, at, |row| {
+        Ok(Page::of(search.end(), limit, Noun::Delivery, at, |row| {
             DeliveryView::of(row, pipeline, &*self.clock)
         }))
     }

@@ -8,6 +8,7 @@ use super::event_view::EventView;
 use super::filter::{self, Condition};
 use super::page::Page;
 use super::scope::{visible_destinations, visible_sources};
+use super::search::Search;
 use super::{Service, ServiceError};
 use crate::domain::auth::Caller;
 use crate::domain::event::StoredEvent;
@@ -16,6 +17,9 @@ use crate::store::{Cursor, DeliveryQuery};
 
 /// The maximum number of deliveries in an event; the list of deliveries has all.
 const DELIVERIES_SHOWN: u32 = 1_000;
+
+/// The number of events whose documents are checked at a time.
+const CHECKED: u32 = 200;
 
 /// An event with its deliveries.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -37,14 +41,29 @@ impl Service {
         conditions: &[Condition],
     ) -> Result<Page<EventView>, ServiceError> {
         let pipeline = self.pipeline(caller).await?;
-        let mut query = filter::events(conditions, &pipeline)?;
+        let conditions = filter::absolute(conditions, self.clock.now());
+        let (mut query, of_document) = filter::events(&conditions, &pipeline)?;
         query.among = visible_sources(caller, &pipeline);
         let limit = query.limit;
-        // One row beyond the limit shows whether there is a next page.
-        query.limit += 1;
-        let listed = self.store.events(query).await?;
         let at = |it: &StoredEvent| Cursor { at: it.event.received_at, key: it.id.0 };
-        Ok(Page::of(listed, limit, Noun::Event, at, |event| EventView::of(event, &pipeline)))
+        // One row beyond the limit shows whether there is a next page.
+        let mut search = Search::of(limit + 1);
+        query.limit = limit + 1;
+        loop {
+            if !of_document.are_none() {
+                query.limit = query.limit.max(CHECKED);
+            }
+            let wanted = usize::try_from(query.limit).unwrap_or(usize::MAX);
+            let mut listed = self.store.events(query.clone()).await?;
+            if listed.rows.len() >= wanted {
+                listed.looked_to = listed.rows.last().map(at);
+            }
+            listed.rows.retain(|stored| of_document.hold(&stored.event));
+            let Some(next) = search.add(listed) else { break };
+            (query.before, query.limit) = (Some(next.before), next.limit);
+        }
+        let found = search.end();
+        Ok(Page::of(found, limit, Noun::Event, at, |event| EventView::of(event, &pipeline)))
     }
 
     /// An event by its id.

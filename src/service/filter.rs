@@ -21,10 +21,16 @@ use crate::store::{
     AttemptQuery, AuditQuery, Cursor, DeliveryQuery, EventConditions, EventQuery, Pipeline,
     StatusRange,
 };
+use crate::trigger::Trigger;
 
+mod document;
 mod jobs;
+mod times;
 
+pub(super) use document::DocumentConditions;
 pub(super) use jobs::{job, jobs};
+pub(super) use times::absolute;
+pub use times::absolute_time;
 
 /// The default page size.
 const DEFAULT_LIMIT: u32 = 50;
@@ -84,16 +90,21 @@ pub(super) fn attempts(
     Ok(query)
 }
 
-/// Parses the filter of a list of events.
+/// Parses the filter of a list of events: what the store finds, and conditions on the documents of these.
 pub(super) fn events(
     conditions: &[Condition],
     pipeline: &Pipeline,
-) -> Result<EventQuery, ServiceError> {
+) -> Result<(EventQuery, DocumentConditions), ServiceError> {
     let mut query = EventQuery { limit: DEFAULT_LIMIT, ..EventQuery::default() };
+    let mut of_document = DocumentConditions::default();
     each(conditions, parameters::EVENTS, |name, value| {
         match name {
             "rejected" => {
                 query.rejected = word(value, &["true", "false"], |text| text.parse().ok())?;
+            }
+            "anonymous_id" => of_document.anonymous_id = Some(value.to_owned()),
+            "where" => {
+                of_document.trigger = Some(Trigger::parse(value).map_err(|it| it.to_string())?);
             }
             "since" => query.accepted_from = Some(time(value)?),
             "until" => query.accepted_until = Some(time(value)?),
@@ -103,7 +114,7 @@ pub(super) fn events(
         }
         Ok(())
     })?;
-    Ok(query)
+    Ok((query, of_document))
 }
 
 /// Parses the filter of the live feed of events.
@@ -275,7 +286,7 @@ fn limit(value: &str) -> Result<u32, String> {
 
 pub(super) fn time(value: &str) -> Result<Timestamp, String> {
     Timestamp::parse_iso(value)
-        .ok_or_else(|| format!("should be a time such as 2026-03-01T12:00:00Z, not {value:?}"))
+        .ok_or_else(|| format!("should be a time such as 2026-03-01T12:00:00Z, or how long ago, such as 2h, not {value:?}"))
 }
 
 fn key(value: &str, noun: Noun) -> Result<i64, String> {

@@ -137,6 +137,7 @@ impl Service {
         check(&request)?;
         let pipeline = self.pipeline(operator).await?;
         let conditions: Vec<_> = request.filter.into_iter().collect();
+        let conditions = filter::absolute(&conditions, self.clock.now());
         let mut filter = filter::job(&request.ids, &conditions, &pipeline)?;
         // The selection is limited to the caller's scope.
         filter.among = visible_destinations(operator, &pipeline);

@@ -28,6 +28,8 @@ pub mod deliveries;
 pub mod event_view;
 pub mod events;
 pub mod explain;
+pub mod export;
+pub mod export_format;
 mod filter;
 pub mod inspectors;
 pub mod jobs;
@@ -42,13 +44,14 @@ pub mod pruning;
 pub mod resources;
 pub mod revisions;
 mod scope;
+mod search;
 mod shared_fields;
 pub mod statistics;
 pub mod status;
 pub mod test_sends;
 pub mod tokens;
 
-pub use filter::{Condition, destination_path, mapping_path};
+pub use filter::{Condition, absolute_time, destination_path, mapping_path};
 pub use node::{Node, OpenCircuit};
 
 /// The operator's operations, and what they use.

@@ -1,6 +1,7 @@
 //! The query parameters of lists: name, description and allowed values. Lists are parsed by this
 //! table, and OpenAPI describes them by it.
 
+use super::export_format::Format;
 use crate::domain::attempt::Outcome;
 use crate::domain::audit::Action;
 use crate::domain::delivery::{Reason, State};
@@ -14,6 +15,8 @@ pub(super) const MAX_LIMIT: u32 = 1_000;
 pub(super) const MAX_STEP_MINUTES: u32 = 31 * 24 * 60;
 /// The maximum length of a text value, in characters.
 const MAX_TEXT: usize = 256;
+/// The maximum length of an expression, in characters.
+const MAX_EXPRESSION: usize = 2_000;
 
 /// A query parameter of a list.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +38,7 @@ pub enum Values {
     Words(fn() -> Vec<&'static str>),
     /// An HTTP status, or a class of statuses.
     Status,
-    /// A time, RFC 3339.
+    /// A time, RFC 3339, or how long ago: `90m`, `2h`, `7d`.
     Time,
     /// A public id of this kind.
     Id(Noun),
@@ -130,12 +133,45 @@ pub const EVENTS: &[Parameter] = &[
     NAME,
     USER_ID,
     MESSAGE_ID,
+    text("anonymous_id", "Only events with this anonymousId"),
+    new(
+        "where",
+        "Only events that match this trigger expression, such as `properties.plan = \"pro\"`",
+        Values::Text(MAX_EXPRESSION),
+    ),
     new("rejected", "Only rejected events", Values::Flag),
     SINCE,
     UNTIL,
     before(Noun::Event),
     LIMIT,
 ];
+
+/// The parameter of the form of an export.
+const FORMAT: Parameter = new(
+    "format",
+    "The form; default csv",
+    Values::Words(|| Format::ALL.map(Format::as_str).to_vec()),
+);
+
+/// The parameters of a list with the form of an export in place of pagination, which are its last two.
+const fn exported<const N: usize>(list: &[Parameter]) -> [Parameter; N] {
+    let mut all = [FORMAT; N];
+    let mut at = 0;
+    while at + 1 < N {
+        all[at] = list[at];
+        at += 1;
+    }
+    all
+}
+
+/// The parameters of the export of events.
+pub const EXPORTED_EVENTS: &[Parameter] = &exported::<{ EVENTS.len() - 1 }>(EVENTS);
+
+/// The parameters of the export of deliveries.
+pub const EXPORTED_DELIVERIES: &[Parameter] = &exported::<{ DELIVERIES.len() - 1 }>(DELIVERIES);
+
+/// The parameters of the export of attempts.
+pub const EXPORTED_ATTEMPTS: &[Parameter] = &exported::<{ ATTEMPTS.len() - 1 }>(ATTEMPTS);
 
 /// The parameters of the live feed of events.
 pub const LIVE_EVENTS: &[Parameter] =

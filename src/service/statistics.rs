@@ -141,7 +141,8 @@ impl StatisticsSelection {
     ) -> Result<Self, ServiceError> {
         let (mut since, mut until, mut step) = (None, None, None);
         let (mut source, mut destination, mut mapping) = (None, None, None);
-        filter::each(conditions, parameters::STATISTICS, |name, value| {
+        let conditions = filter::absolute(conditions, now);
+        filter::each(&conditions, parameters::STATISTICS, |name, value| {
             match name {
                 "since" => since = Some(filter::time(value)?),
                 "until" => until = Some(filter::time(value)?),

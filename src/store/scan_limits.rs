@@ -1,4 +1,9 @@
-//! How many rows one query of a list scans.
+//! How many rows one query of a list scans, and how long a preview counts.
+
+use std::time::Duration;
+
+/// How long the preview of a job counts.
+pub(super) const PREVIEW_BUDGET: Duration = Duration::from_secs(2);
 
 /// How many rows one query scans at most: fewer where each row needs its event, whose body fills pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

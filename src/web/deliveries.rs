@@ -9,6 +9,8 @@ use axum::response::Response;
 
 use super::badge::Badge;
 use super::error::PageError;
+use super::events;
+use super::exports::Downloads;
 use super::form::{Form, Query, with_query};
 use super::layout::{Layout, page_with};
 use super::role::Require;
@@ -91,9 +93,12 @@ struct DeliveriesPage {
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,
+    downloads: Downloads,
     /// The time that a bounded scan stopped at, if there is more to scan.
     searched_back_to: Option<RelativeTime>,
     actions: Vec<BulkAction>,
+    /// The search of events with these filters.
+    events: String,
     sources: Vec<String>,
     destinations: Vec<String>,
     mappings: Vec<String>,
@@ -147,6 +152,7 @@ pub(super) async fn list(
         next,
         searched_back_to: found.looked_to.as_deref().and_then(|at| layout.time(at)),
         actions,
+        events: events::search_like(&form),
         sources: pipeline.sources.iter().map(|it| it.name.clone()).collect(),
         destinations: pipeline
             .destinations
@@ -158,6 +164,7 @@ pub(super) async fn list(
             .iter()
             .map(|it| mapping_path(&pipeline, it.id).join("/"))
             .collect(),
+        downloads: Downloads::of(PATH, &form),
         form,
         layout,
     };

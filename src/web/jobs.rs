@@ -22,8 +22,8 @@ use super::untrusted::Untrusted;
 use crate::domain::auth::{Caller, Operator};
 use crate::domain::job::JobAction;
 use crate::pipeline::FieldError;
-use crate::service::ServiceError;
 use crate::service::jobs::{Asked, JobRequest, JobView, PreviewView};
+use crate::service::{ServiceError, absolute_time};
 
 /// Fields of the form that are not filters.
 const NOT_FILTERS: [&str; 4] = ["action", "rate_per_second", "note", "id"];
@@ -153,6 +153,8 @@ struct NewJobPage {
     ids: Vec<String>,
     faults: Vec<FieldError>,
     matched: u64,
+    /// Whether nothing matches; the count may have ended before the first match.
+    is_empty: bool,
     /// `1 delivery`, `500,000+ deliveries`.
     matched_text: String,
     rows: Vec<Row>,
@@ -187,6 +189,11 @@ async fn preview(
     mut form: Form,
 ) -> Result<Response, PageError> {
     let action = action(&form)?;
+    // The job that the operator confirms selects what the preview counted.
+    for name in ["since", "until"] {
+        let given = form.text(name).to_owned();
+        form.set(name, &absolute_time(&given, web.service.clock.now()));
+    }
     let request = JobRequest { dry_run: true, ..selection(&form) };
     let previewed = web.service.ask_job(action, operator, request).await;
     let found = match previewed {
@@ -210,6 +217,7 @@ async fn preview(
         ids: form.all("id").map(ToOwned::to_owned).collect(),
         faults: form.other_faults(&["rate_per_second", "note"]),
         matched: found.matched,
+        is_empty: found.matched == 0 && !found.more,
         matched_text: matched_text(found.matched, found.more),
         back: with_query("/deliveries", form.except(&NOT_FILTERS)),
         rows: found.sample.iter().map(|view| Row::of(view, &layout)).collect(),

@@ -18,9 +18,13 @@ mod curl_command;
 mod dead_letters;
 mod deliveries;
 mod delivery;
+mod destination_health;
+mod destinations;
 mod doctor;
 mod error;
 mod error_page;
+mod events;
+mod exports;
 mod flash;
 mod form;
 mod format;
@@ -54,11 +58,16 @@ pub fn router(web: Arc<Web>) -> Router {
         .route("/", get(overview::show))
         .route(live::PAGE, get(live::show))
         .route(live::STREAM, get(live::stream))
+        .route(events::PATH, get(events::list))
+        .route("/events/export", get(exports::events))
+        .route("/events/{id}", get(events::show))
         .route(deliveries::PATH, get(deliveries::list))
+        .route("/deliveries/export", get(exports::deliveries))
         .route("/deliveries/{id}", get(delivery::show))
         .route("/deliveries/{id}/redrive", post(delivery::redrive))
         .route("/deliveries/{id}/discard", post(delivery::discard))
         .route("/dead-letters", get(dead_letters::list))
+        .route(destinations::PATH, get(destinations::list))
         .route("/audit", get(audit::list))
         .route("/jobs", get(jobs::list).post(jobs::create))
         .route("/jobs/new", get(jobs::new_form))

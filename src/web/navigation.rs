@@ -28,6 +28,7 @@ pub(super) static NAVIGATION: &[Group] = &[
         entries: &[
             entry("Overview", "/", "o"),
             entry("Live", "/live", "l"),
+            entry("Events", "/events", "v"),
             entry("Deliveries", "/deliveries", "d"),
             entry("Dead letters", "/dead-letters", "x"),
             entry("Jobs", "/jobs", "j"),
@@ -35,7 +36,11 @@ pub(super) static NAVIGATION: &[Group] = &[
     },
     Group {
         name: "Pipeline",
-        entries: &[entry("Sources", "/sources", "e"), entry("Inspectors", "/inspectors", "i")],
+        entries: &[
+            entry("Sources", "/sources", "e"),
+            entry("Destinations", "/destinations", "n"),
+            entry("Inspectors", "/inspectors", "i"),
+        ],
     },
     Group {
         name: "System",

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::attention::{AttentionItem, dead_letter_count, items};
-use super::badge::Badge;
 use super::chart::Chart;
+use super::destination_health::{DestinationHealth, Order};
 use super::error::PageError;
 use super::form::{Query, with_query};
 use super::format::{count, counted, latency, percent};
@@ -18,12 +18,11 @@ use super::role::Require;
 use super::state::Web;
 use super::time::RelativeTime;
 use super::time_series::charts;
-use super::untrusted::Untrusted;
 use crate::domain::auth::Caller;
 use crate::service::ServiceError;
 use crate::service::dead_letters::DeadLetterGroupView;
-use crate::service::statistics::{CountsView, HealthView, StatisticsView};
-use crate::service::status::{CircuitView, StatusView};
+use crate::service::statistics::{HealthView, StatisticsView};
+use crate::service::status::StatusView;
 
 /// The time ranges: query value, label, seconds.
 const RANGES: [(&str, &str, u64); 4] = [
@@ -32,6 +31,8 @@ const RANGES: [(&str, &str, u64); 4] = [
     ("7d", "7 days", 7 * 86_400),
     ("30d", "30 days", 30 * 86_400),
 ];
+/// Destinations that the overview shows.
+const SHOWN: usize = 10;
 /// The default range.
 const DEFAULT_RANGE: usize = 1;
 
@@ -40,28 +41,6 @@ struct Range {
     path: String,
     name: &'static str,
     is_selected: bool,
-}
-
-/// An open circuit.
-struct Circuit {
-    mapping: Untrusted,
-    since: Option<RelativeTime>,
-}
-
-/// The health of a destination in the last hour.
-struct Destination {
-    path: String,
-    name: Untrusted,
-    state: Badge,
-    held: Option<Untrusted>,
-    circuits: Vec<Circuit>,
-    delivered: String,
-    dead_letters: u64,
-    dead_letters_path: String,
-    success_rate: String,
-    p50: String,
-    p99: String,
-    oldest_due: Option<RelativeTime>,
 }
 
 /// The key figures.
@@ -89,7 +68,10 @@ struct OverviewPage {
     has_no_events: bool,
     figures: Figures,
     charts: Vec<Chart>,
-    destinations: Vec<Destination>,
+    /// The destinations that need attention most.
+    destinations: Vec<DestinationHealth>,
+    /// How many there are.
+    all_destinations: usize,
     started_at: Option<RelativeTime>,
     version: String,
     layout: Layout,
@@ -123,9 +105,10 @@ pub(super) async fn show(
         has_no_events: status.ledger.events_accepted + status.ledger.events_rejected == 0,
         figures: figures(&layout, &statistics, &status, &health, &groups),
         charts: charts(&statistics),
-        destinations: health
+        all_destinations: health.len(),
+        destinations: worst(health)
             .into_iter()
-            .map(|it| destination(&layout, it, &status.open_circuits))
+            .map(|it| DestinationHealth::of(&layout, it, &status.open_circuits))
             .collect(),
         started_at: layout.time(&status.started_at),
         version: status.version,
@@ -151,6 +134,13 @@ impl Web {
     }
 }
 
+/// The destinations that need attention most.
+fn worst(mut health: Vec<HealthView>) -> Vec<HealthView> {
+    Order::Worst.sort(&mut health);
+    health.truncate(SHOWN);
+    health
+}
+
 fn figures(
     layout: &Layout,
     statistics: &StatisticsView,
@@ -169,42 +159,5 @@ fn figures(
         backlog: count(status.ledger.pending + status.ledger.leased),
         oldest_due: oldest.and_then(|at| layout.time(at)),
         dead_letters: dead_letter_count(groups),
-    }
-}
-
-fn destination(layout: &Layout, it: HealthView, open: &[CircuitView]) -> Destination {
-    let CountsView { delivered, dead, success_permille, p50_us, p99_us, .. } = it.last_hour;
-    let circuits = open.iter().filter(|circuit| it.open_circuits.contains(&circuit.mapping));
-    let (state, held) = if !it.enabled {
-        (Badge::new("disabled", "idle"), None)
-    } else if let Some(held) = it.held {
-        (Badge::new("held", "bad"), Some(held.into()))
-    } else if !it.open_circuits.is_empty() {
-        (Badge::new("circuit open", "bad"), None)
-    } else {
-        match success_permille {
-            None => (Badge::new("idle", "idle"), None),
-            Some(900..) => (Badge::new("healthy", "good"), None),
-            Some(_) => (Badge::new("failing", "warn"), None),
-        }
-    };
-    Destination {
-        name: it.destination.clone().into(),
-        path: with_query("/deliveries", [("destination", it.destination.as_str())]),
-        dead_letters_path: with_query("/dead-letters", [("destination", it.destination.as_str())]),
-        state,
-        held,
-        circuits: circuits
-            .map(|circuit| Circuit {
-                mapping: circuit.mapping.rsplit('/').next().unwrap_or_default().into(),
-                since: layout.time(&circuit.opened_at),
-            })
-            .collect(),
-        delivered: count(delivered),
-        dead_letters: dead,
-        success_rate: percent(success_permille),
-        p50: latency(p50_us),
-        p99: latency(p99_us),
-        oldest_due: it.oldest_due_at.as_deref().and_then(|at| layout.time(at)),
     }
 }

@@ -69,7 +69,10 @@ async fn invalid_filters_are_reported_with_their_allowed_values() {
         ),
         ("destination=on", "destination: there is no destination \"on\"; did you mean one?"),
         ("status=9", "status: should be a status such as 503, or 5xx, not \"9\""),
-        ("since=noon", "since: should be a time such as 2026-03-01T12:00:00Z, not \"noon\""),
+        (
+            "since=noon",
+            "since: should be a time such as 2026-03-01T12:00:00Z, or how long ago, such as 2h, not \"noon\"",
+        ),
     ];
     for (query, detail) in cases {
         let (status, problem) = get(&app, &format!("/api/v1/deliveries?{query}")).await;

@@ -17,6 +17,7 @@ mod pruning;
 mod renames;
 pub(crate) mod render;
 mod resources;
+mod searches;
 mod secrets;
 mod segment_exports;
 mod settings;

@@ -1,5 +1,7 @@
 //! Destinations: create, edit, secrets, rotation, OAuth connection, delete, roles.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use postrider::sender::verify_x_signature;
 use serde_json::{Value, json};
@@ -288,5 +290,37 @@ async fn the_rotate_button_can_keep_x_signature_until_the_primary_button_is_pres
     // An older page changes nothing.
     let stale = visitor.post(&format!("{PATH}/primary"), &[("tag", &tag)]).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn many_destinations_are_filtered_sorted_and_paged() {
+    let receiver = Receiver::start(Behaviour::status(422)).await;
+    let url = receiver.url("/hook");
+    let off = json!({"enabled": false});
+    let names: Vec<String> = (0..60).map(|number| format!("shop-{number:02}")).collect();
+    let mut all: Vec<_> =
+        names.iter().map(|name| (name.as_str(), url.as_str(), off.clone())).collect();
+    all.push(("crm", &url, json!({})));
+    let app = TestApp::with(&all).await;
+    app.track("dies").await;
+    app.until_settled(1).await;
+    app.clock.advance(Duration::from_secs(120));
+    app.app.duties.clone().roll_up().await.unwrap();
+    let mut visitor = Visitor::signed_in(&app).await;
+    let overview = visitor.get("/").await.html;
+    let rows = |html: &str| html.matches("data-row").count();
+    assert!(overview.contains(">All 61<"), "{overview}");
+    assert_eq!(rows(overview.split_once("id=\"destinations\"").unwrap().1), 10);
+    let page = visitor.get("/destinations").await.html;
+    assert!(rows(&page) == 50 && page.contains("1–50 of 61"), "{page}");
+    let first = page.split_once("<tbody>").unwrap().1.split_once("</tr>").unwrap().0;
+    assert!(first.contains("website/crm") && first.contains("failing"), "{first}");
+    let page = visitor.get("/destinations?page=2").await.html;
+    assert!(rows(&page) == 11 && page.contains("51–61 of 61"), "{page}");
+    let page = visitor.get("/destinations?name=SHOP-1&sort=name").await.html;
+    assert!(rows(&page) == 10 && page.contains("1–10 of 10"), "{page}");
+    let page = visitor.get("/destinations?name=none&page=x").await.html;
+    assert!(page.contains("No name contains this."), "{page}");
     app.stop().await;
 }

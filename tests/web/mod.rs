@@ -5,6 +5,7 @@ pub(crate) mod browser;
 mod dead_letters;
 mod deliveries;
 mod destinations;
+mod events;
 mod hostile;
 mod inspectors;
 mod live;

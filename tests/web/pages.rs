@@ -8,11 +8,13 @@ use super::visitor::Visitor;
 use crate::support::app::TestApp;
 
 /// Every page without an id in its path.
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 19] = [
     "/",
     "/live",
+    "/events",
     "/deliveries",
     "/dead-letters",
+    "/destinations",
     "/audit",
     "/jobs",
     "/sources",

@@ -2,6 +2,8 @@
 //! highest delivery key at its creation; its cursor moves in the same commit as the deliveries, so that a
 //! restart resumes at the cursor.
 
+use std::time::Instant;
+
 use rusqlite::params;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
@@ -18,11 +20,9 @@ use crate::domain::job::{Job, JobAction, JobFilter, JobState, NewJob};
 use crate::domain::service_time::ServiceTime;
 use crate::store::failure::Failure;
 use crate::store::row::{self, JOB_COLUMNS, StoredJob, int, to_json};
+use crate::store::scan_limits::PREVIEW_BUDGET;
 use crate::store::stored_filter::StoredFilter;
 use crate::store::{JobPreview, JobQuery, JobStep};
-
-/// Scans of a preview.
-const SCANS: u32 = 25;
 
 /// One job, in the writer's transaction.
 pub(super) fn read_in(tx: &Tx<'_>, id: JobId) -> Result<Option<StoredJob>, Failure> {
@@ -70,7 +70,8 @@ pub(super) async fn preview(
 ) -> Result<JobPreview, Failure> {
     let mut selection = Selection::of(conn, action, filter, (0, i64::MAX)).await?;
     let mut preview = JobPreview { matched: 0, more: false, sample: Vec::new() };
-    for _ in 0..SCANS {
+    let ends = Instant::now() + PREVIEW_BUDGET;
+    while Instant::now() < ends {
         let Some(end) = selection.end_of_scan(conn).await? else { return Ok(preview) };
         let wanted = sample.saturating_sub(u32::try_from(preview.sample.len()).unwrap_or(sample));
         let matched = selection.matched(conn, end).await?;
