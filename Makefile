@@ -7,12 +7,12 @@ SEGMENT := tests/segment
 METRICS := tests/metrics
 BROWSER := tests/web
 
-.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser book docs tools build dist dev bench chaos clean verify postgres announce
+.PHONY: help test check fmt lint doc sdk provider segment metrics schemathesis browser book docs tools build dist dev bench chaos clean verify postgres inbox announce
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: announce tools sdk provider segment verify metrics postgres schemathesis browser book ## Run every test, with the real binary and the real SDKs
+test: announce tools sdk provider segment verify metrics postgres inbox schemathesis browser book ## Run every test, with the real binary and the real SDKs
 	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --doc --quiet
 	$(CARGO) test --bench path
@@ -51,8 +51,11 @@ verify: sdk ## Install the languages of the verification page
 metrics: ## Install the checkers of the alerting rules and the OTLP export
 	@$(METRICS)/install
 
-postgres: ## Install PostgreSQL's server, which the tests start
+postgres: ## Install PostgreSQL's server and PgBouncer, which the tests start
 	@tests/postgres/install
+
+inbox: sdk ## Install what the examples of the inbox use
+	@tests/inbox/install
 
 schemathesis: ## Install Schemathesis, which tests the admin API against its OpenAPI description
 	@tests/schemathesis/install
@@ -85,4 +88,5 @@ chaos: postgres ## Fail nodes, servers and connections for 10 minutes; prints it
 clean: ## Remove build output and installed tools
 	$(CARGO) clean
 	rm -rf $(SDK)/node_modules $(SDK)/.venv $(PROVIDER)/node_modules $(SEGMENT)/node_modules $(METRICS)/bin \
-		$(METRICS)/.venv tests/schemathesis/.venv tests/book/.venv tests/book/bin
+		$(METRICS)/.venv tests/schemathesis/.venv tests/book/.venv tests/book/bin \
+		examples/outbox/node_modules examples/outbox/.venv

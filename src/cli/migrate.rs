@@ -53,8 +53,9 @@ pub(super) async fn examine(globals: &Globals) -> anyhow::Result<Vec<FindingView
         clock.continue_from(last);
     }
     let findings = store.check_consistency(clock.service_now()).await;
+    let server = store.check_server(clock.service_now()).await;
     store.close().await;
-    Ok(findings?.into_iter().map(FindingView::from).collect())
+    Ok(findings?.into_iter().chain(server?).map(FindingView::from).collect())
 }
 
 /// Corrects the ledger of the database itself.

@@ -26,6 +26,7 @@ pub mod export;
 mod failure;
 mod globals;
 pub mod import;
+pub mod inbox;
 pub mod inspect;
 pub mod jobs;
 pub mod listen;
@@ -102,6 +103,8 @@ enum Verb {
     Export(Box<export::ExportArgs>),
     /// Explain per mapping how an event was delivered, or why it did not match
     Explain(explain::ExplainArgs),
+    /// Make an inbox in an application's database, or let a role use one
+    Inbox(inbox::InboxArgs),
     /// Show an inspector's requests, and set its answers
     Inspect(inspect::InspectArgs),
     /// List dead letters
@@ -157,6 +160,7 @@ impl Verb {
             Self::Events(args) => args.run(globals).await,
             Self::Export(args) => args.run(globals).await,
             Self::Explain(args) => args.run(globals).await,
+            Self::Inbox(args) => args.run(globals).await,
             Self::Inspect(args) => args.run(globals).await,
             Self::Dead(args) => args.run(globals).await,
             Self::Render(args) => args.run(globals),

@@ -6,6 +6,7 @@ use super::client::{self, Client};
 use super::failure::exit;
 use super::globals::Globals;
 use super::output::{Table, painted, plain};
+use crate::service::inboxes::InboxView;
 use crate::service::status::{LimitedSourceView, StatusView};
 
 /// Show the service's status; fails when it is not ready.
@@ -59,6 +60,7 @@ impl StatusArgs {
         if !status.limited_sources.is_empty() {
             out.table(&limited_sources(&status.limited_sources))?;
         }
+        inbox_lines(&status.inboxes).into_iter().try_for_each(|line| out.line(line))?;
         for alert in &status.alerts {
             let (subject, detail) = (plain(&alert.subject), plain(&alert.detail));
             let (kind, since) = (&alert.alert, &alert.raised_at);
@@ -86,6 +88,25 @@ async fn readiness(globals: &Globals) -> anyhow::Result<ExitCode> {
         out.line(why.map_or_else(|| painted("ready"), |why| format!("not ready: {}", plain(why))))?;
     }
     Ok(if found.not_ready.is_none() { ExitCode::SUCCESS } else { exit::FAILED.into() })
+}
+
+/// Inboxes in which something waits or that have a fault.
+fn inbox_lines(inboxes: &[InboxView]) -> Vec<String> {
+    let told = inboxes.iter().filter(|it| it.waiting > 0 || it.fault.is_some());
+    told.map(|it| {
+        let (inbox, more) = (plain(&it.inbox), if it.more { "+" } else { "" });
+        let oldest = it.oldest_at.as_ref().map(|at| format!(", the oldest since {at}"));
+        let fault = it.fault.as_ref().map(|fault| format!(": {}", plain(fault)));
+        let sources = it.waits_for.iter().map(|it| plain(it)).collect::<Vec<_>>().join(", ");
+        let sources = if sources.is_empty() {
+            String::new()
+        } else {
+            format!("; disabled or missing sources: {sources}")
+        };
+        let (oldest, fault) = (oldest.unwrap_or_default(), fault.unwrap_or_default());
+        format!("inbox: {inbox}: {}{more} wait{oldest}{sources}{fault}", it.waiting)
+    })
+    .collect()
 }
 
 /// Backlogs of pauses, waits for receivers, and mappings that do not compile.

@@ -31,6 +31,15 @@ impl DatabaseAddress {
         is_server.then(|| Self::Server(text.to_owned().into()))
     }
 
+    /// Parses the address of an application's database: a SQLite file may be named by its path alone.
+    #[must_use]
+    pub fn of_application(text: &str) -> Option<Self> {
+        if text.contains("://") || text.starts_with("sqlite:") {
+            return Self::parse(text);
+        }
+        (!text.trim().is_empty()).then(|| Self::File(PathBuf::from(text)))
+    }
+
     /// SQLite's file; none for a server.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
@@ -63,6 +72,21 @@ impl DatabaseAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_an_application_is_named_by_its_path_or_its_address() {
+        for (text, shown) in [
+            ("app.db", Some("sqlite://app.db")),
+            ("sqlite://app.db", Some("sqlite://app.db")),
+            ("postgres://u:geheim@db.test/app", Some("postgres://***@db.test/app")),
+            ("mysql://db.test/app", None),
+            ("postgres://db.test", None),
+            (" ", None),
+        ] {
+            let address = DatabaseAddress::of_application(text);
+            assert_eq!(address.as_ref().map(DatabaseAddress::shown).as_deref(), shown, "{text}");
+        }
+    }
 
     #[test]
     fn addresses_of_both_engines_are_parsed_and_shown_without_secrets() {

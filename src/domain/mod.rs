@@ -24,6 +24,7 @@ pub mod event_type;
 pub mod fair_share;
 pub mod header_spelling;
 pub mod id;
+pub mod inbox;
 pub mod integrations;
 pub mod invisible;
 pub mod job;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::admitted::Admitted;
 use super::outbox::OutboxWrite;
 use super::response::IntakeError;
 use super::slots::ReservedSlots;
@@ -24,34 +25,64 @@ pub(super) struct BatchCounts {
 /// Commits events and deliveries, then dispatches the leased deliveries.
 pub(super) async fn accept(
     write: OutboxWrite,
-    mut slots: ReservedSlots,
+    slots: ReservedSlots,
     store: &dyn Outbox,
     live: &Feed<LiveEvent>,
 ) -> Result<BatchCounts, IntakeError> {
-    let committed = Committed::of(&write);
-    let admitted = write.admitted;
-    let accepted = if admitted.as_ref().is_some_and(|it| it.is_counted) {
-        store.accept_counted(write.events).await?
+    let (events, pending) = Pending::of(write, slots);
+    let accepted = if pending.is_counted() {
+        store.accept_counted(events).await?
     } else {
-        store.accept(write.events).await?
+        store.accept(events).await?
     };
-    if accepted.len() != committed.events.len() {
+    if accepted.len() != pending.len() {
         return Err(IntakeError::Unavailable(Some(StoreError::Foreign {
-            what: format!("{} results for {} events", accepted.len(), committed.events.len()),
+            what: format!("{} results for {} events", accepted.len(), pending.len()),
         })));
     }
-    let effects = committed.effects(&accepted);
-    if let Some(admitted) = admitted {
-        admitted.settle(effects.tally.stored);
+    Ok(pending.settle(&accepted, live))
+}
+
+/// A write that waits for its commit. Dropped, it releases its slots and what it took of its source's quota.
+pub(super) struct Pending {
+    committed: Committed,
+    admitted: Option<Admitted>,
+    slots: ReservedSlots,
+}
+
+impl Pending {
+    /// Splits a write into what the store gets and what is done after the commit.
+    pub(super) fn of(write: OutboxWrite, slots: ReservedSlots) -> (Vec<NewEvent>, Self) {
+        let committed = Committed::of(&write);
+        (write.events, Self { committed, admitted: write.admitted, slots })
     }
-    slots.dispatch(effects.leased);
-    if !effects.due.is_empty() {
-        slots.notify_due(&effects.due);
+
+    /// How many events it has.
+    pub(super) const fn len(&self) -> usize {
+        self.committed.events.len()
     }
-    if live.is_recording() {
-        committed.publish(&accepted, live);
+
+    /// Whether its events count for a daily quota.
+    pub(super) fn is_counted(&self) -> bool {
+        self.admitted.as_ref().is_some_and(|it| it.is_counted)
     }
-    Ok(effects.tally)
+
+    /// Dispatches the leased deliveries of what was committed.
+    pub(super) fn settle(self, accepted: &[Accepted], live: &Feed<LiveEvent>) -> BatchCounts {
+        let Self { committed, admitted, mut slots } = self;
+        let effects = committed.effects(accepted);
+        if let Some(admitted) = admitted {
+            admitted.settle(effects.tally.stored);
+        }
+        slots.dispatch(effects.leased);
+        if !effects.due.is_empty() {
+            slots.notify_due(&effects.due);
+        }
+        if live.is_recording() {
+            committed.publish(accepted, live);
+        }
+        effects.tally
+    }
 }
 
 /// The part of a write that is needed after the commit.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::response::IntakeError;
 use crate::domain::clock::{Moment, Timestamp};
 use crate::domain::id::SourceId;
-use crate::domain::source_limiter::SourceLimiter;
+use crate::domain::source_limiter::{LimitReached, SourceLimiter};
 use crate::routing::SourceRoute;
 
 /// Events that were admitted and are not accepted yet.
@@ -39,6 +39,35 @@ impl Admitted {
             events: if is_counted { events } else { 0 },
             is_counted,
         })
+    }
+
+    /// Takes as many events as the source may send now; also why it was not more.
+    pub(super) fn take_up_to(
+        limiter: &Arc<SourceLimiter>,
+        source: &SourceRoute,
+        most: usize,
+        now: Moment,
+    ) -> (Self, usize, Option<LimitReached>) {
+        let take = || limiter.take(source.id, &source.limits, 1, now);
+        let mut taken = 0;
+        let refused = loop {
+            if taken == most {
+                break None;
+            }
+            match take() {
+                Ok(()) => taken += 1,
+                Err(reached) => break Some(reached),
+            }
+        };
+        let is_counted = source.limits.daily_quota.is_some();
+        let admitted = Self {
+            limiter: Arc::clone(limiter),
+            source_id: source.id,
+            admitted_at: now.wall,
+            events: if is_counted { u64::try_from(taken).unwrap_or(u64::MAX) } else { 0 },
+            is_counted,
+        };
+        (admitted, taken, refused)
     }
 
     /// So many were stored; the rest were duplicates.

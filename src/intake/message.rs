@@ -36,6 +36,17 @@ struct Item<'a> {
     rejection: Option<Rejection>,
     value: Value<'a>,
     body: Bytes,
+    /// The ids of a message from an inbox.
+    ids: Option<&'a RowIds>,
+}
+
+/// The ids of a message from an inbox.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RowIds {
+    /// What the application gave beside the message: it counts before the message's own.
+    pub(super) given: Option<String>,
+    /// What counts when the message has none either: the same whenever the row is read.
+    pub(super) otherwise: Option<String>,
 }
 
 /// The fields that a batch adds to each of its items.
@@ -83,7 +94,7 @@ impl<'a> Messages<'a> {
         if body.len() > MAX_MESSAGE_BYTES {
             return Err(IntakeError::MessageTooLarge { bytes: body.len() });
         }
-        let item = Item { kind, rejection, value, body: body.clone() };
+        let item = Item { kind, rejection, value, body: body.clone(), ids: None };
         Ok(Self { items: vec![item], envelope: None })
     }
 
@@ -113,9 +124,24 @@ impl<'a> Messages<'a> {
             if rejection.is_some() && oversized == OversizedEvents::RejectBatch {
                 return Err(IntakeError::ItemTooLarge { index, bytes });
             }
-            items.push(Item { kind: None, rejection, value, body: body.slice(slice) });
+            items.push(Item { kind: None, rejection, value, body: body.slice(slice), ids: None });
         }
         Ok(Self { items, envelope })
+    }
+
+    /// The messages of an inbox: none is refused, since no client waits for an answer.
+    pub(super) fn of_rows(rows: impl Iterator<Item = (&'a Bytes, &'a RowIds)>) -> Self {
+        let item = |(body, ids): (&'a Bytes, &'a RowIds)| {
+            let bytes = body.len();
+            let (value, rejection) = match json::parse(body) {
+                Ok(value) => (value, None),
+                Err(error) => (Value::Null, Some(Rejection::NotJson { offset: error.offset })),
+            };
+            let is_large = bytes > MAX_MESSAGE_BYTES;
+            let rejection = if is_large { Some(Rejection::TooLarge { bytes }) } else { rejection };
+            Item { kind: None, rejection, value, body: body.clone(), ids: Some(ids) }
+        };
+        Self { items: rows.map(item).collect(), envelope: None }
     }
 
     /// Adds the sender's address to each message, as a field that they share: one of a message's own counts before.
@@ -181,11 +207,12 @@ impl<'a> Item<'a> {
         envelope: Option<&Envelope<'a>>,
         context: &RequestContext<'_>,
     ) -> ParsedMessage<'a> {
-        let Self { kind, rejection, value, body } = self;
+        let Self { kind, rejection, value, body, ids } = self;
         let empty = Object::new();
         let message = value.as_object().unwrap_or(&empty);
         let kind = kind.or_else(|| EventType::parse(&message.get("type")?.as_str()?));
-        let message_id = validate::id(message, "messageId");
+        let given = ids.and_then(|ids| ids.given.clone()).filter(|id| !id.is_empty());
+        let message_id = given.or_else(|| validate::id(message, "messageId"));
         let checked = check(kind, rejection, &value, message_id.as_deref());
         let body = if message.get(write_key::PROPERTY).is_some() {
             raw_json::without(&body, write_key::PROPERTY)
@@ -200,6 +227,7 @@ impl<'a> Item<'a> {
             kind,
             message_id: message_id
                 .filter(|id| !is_too_long(id))
+                .or_else(|| ids?.otherwise.clone())
                 .unwrap_or_else(|| context.message_ids.next()),
             received_at: context.received_at,
             name: kind.and_then(|kind| name(kind, message)).filter(fits),

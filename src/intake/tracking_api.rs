@@ -86,13 +86,13 @@ pub struct IntakeParts {
 /// The tracking API.
 pub struct Intake {
     pub(super) routes: LiveRoutes,
-    store: Arc<dyn Outbox>,
+    pub(super) store: Arc<dyn Outbox>,
     pub(super) dispatch: Arc<dyn Dispatch>,
     spans: Option<Tracer>,
-    live: Feed<LiveEvent>,
-    limiter: Arc<SourceLimiter>,
+    pub(super) live: Feed<LiveEvent>,
+    pub(super) limiter: Arc<SourceLimiter>,
     pub(super) clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     refusals: Refusals,
     body_timeout: Duration,
     pub(super) oversized: OversizedEvents,
@@ -102,7 +102,7 @@ pub struct Intake {
     pub(super) memory: MemoryLimit,
     unauthenticated_memory: MemoryLimit,
     turns: Turns,
-    accepting: TaskTracker,
+    pub(super) accepting: TaskTracker,
 }
 
 impl fmt::Debug for Intake {

@@ -14,6 +14,8 @@ pub(super) enum Rejection {
         "the event has {bytes} bytes, more than the {MAX_MESSAGE_BYTES} it may have; its first {KEPT_HEAD_BYTES} are kept"
     )]
     TooLarge { bytes: usize },
+    #[error("the event is not JSON (offset {offset})")]
+    NotJson { offset: usize },
     #[error("batch is missing, or not an array")]
     NoBatch,
     #[error("batch is empty")]

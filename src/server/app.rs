@@ -20,6 +20,7 @@ use super::startup;
 use super::threads::DeliveryThreads;
 use super::wiring::{self, Components};
 use crate::delivery::{Dispatcher, DispatcherParts, VitalTasks};
+use crate::domain::inbox::InboxBoard;
 use crate::functions::FunctionPool;
 use crate::intake::Intake;
 use crate::live::Feed;
@@ -69,6 +70,7 @@ pub struct App {
     pub(super) vital: VitalTasks,
     pub(super) job_runner: JoinHandle<()>,
     pub(super) connections: JoinHandle<()>,
+    pub(super) inboxes: JoinHandle<()>,
     pub(super) server: JoinHandle<()>,
     pub(super) stop_server: CancellationToken,
     pub(super) stopping: CancellationToken,
@@ -142,6 +144,7 @@ impl App {
             node,
             exporter,
             limiter,
+            inboxes: InboxBoard::default(),
             log_rate,
             epoch: getrandom::u64().map_err(AppError::Randomness)?,
         };
@@ -161,6 +164,7 @@ impl App {
         let service = wiring::service(&parts, &components, live.clone(), address);
         let intake = Arc::new(wiring::intake(&parts, &components, live));
         let duties = wiring::duties(&parts, &components, Arc::clone(&intake));
+        let inboxes = wiring::inboxes(&parts, &components);
         let refusals = components.refusals();
         let Components { store, metrics, node, exporter, log_rate, .. } = components;
         let operator = router::operator(service, (&metrics, &refusals), parts.origins);
@@ -172,6 +176,7 @@ impl App {
         let (vital, stopping) = (VitalTasks::default(), &node.stopping);
         let job_runner = run_jobs(node.jobs.clone(), duties.clone());
         let changes = Arc::clone(&node).follow_changes();
+        let inboxes = Arc::clone(&intake).drain_inboxes(inboxes, stopping.clone());
         let server = listener::serve(listener, router, options, stop_server.clone());
         let schedule = if parts.scheduled { Some(Schedule::start(&duties).await?) } else { None };
         Ok(Self {
@@ -190,6 +195,7 @@ impl App {
                 stopping,
                 changes,
             )),
+            inboxes: tokio::spawn(vital.supervised("inbox", stopping, inboxes)),
             server: tokio::spawn(vital.supervised("listener", &stop_server, server)),
             vital,
             stop_server,

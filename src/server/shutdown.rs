@@ -32,6 +32,9 @@ impl App {
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the listener task failed");
         }
+        if let Err(error) = self.inboxes.await {
+            tracing::error!(%error, "the task that takes from inboxes failed");
+        }
         self.intake.finish().await;
         if let Some(schedule) = self.schedule {
             schedule.stop().await;

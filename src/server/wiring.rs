@@ -15,9 +15,10 @@ use crate::alerts::{AlertParts, Alerts};
 use crate::api;
 use crate::auth::Authenticator;
 use crate::domain::id::NodeId;
+use crate::domain::inbox::InboxBoard;
 use crate::domain::source_limiter::SourceLimiter;
 use crate::inspector::Inspectors;
-use crate::intake::{Intake, IntakeParts, TrustedProxies};
+use crate::intake::{InboxParts, Intake, IntakeParts, TrustedProxies};
 use crate::live::{Feed, LiveEvent, StreamLimit};
 use crate::maintenance::{Ages, ClockSteps, Duties, Retention};
 use crate::pipeline::{Editor, Turns};
@@ -25,7 +26,7 @@ use crate::routing::LiveRoutes;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::settings::secrets::Keyring;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::telemetry::log_rate::LogRate;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::Refusals;
@@ -43,6 +44,7 @@ pub(super) struct Components {
     pub(super) node: Arc<RunningNode>,
     pub(super) exporter: Option<(Tracer, SpanExporter)>,
     pub(super) limiter: Arc<SourceLimiter>,
+    pub(super) inboxes: InboxBoard,
     pub(super) log_rate: Arc<LogRate>,
     /// Tells the ids of this process's live feeds from those of others.
     pub(super) epoch: u64,
@@ -71,6 +73,14 @@ pub(super) fn intake(parts: &AppParts, components: &Components, live: Feed<LiveE
         public_url: parts.settings.public_url.as_deref().and_then(|url| Url::parse(url).ok()),
         rng: StdRng::seed_from_u64(StdRng::seed_from_u64(parts.seed).random()),
     })
+}
+
+pub(super) fn inboxes(parts: &AppParts, components: &Components) -> InboxParts {
+    InboxParts {
+        database: Arc::clone(&components.store).inbox(),
+        applications: parts.settings.inbox.iter().map(store::application_inbox).collect(),
+        board: components.inboxes.clone(),
+    }
 }
 
 pub(super) fn duties(parts: &AppParts, components: &Components, intake: Arc<Intake>) -> Duties {
@@ -151,6 +161,7 @@ pub(super) fn service(
         base_url,
         live,
         limiter: Arc::clone(&components.limiter),
+        inboxes: components.inboxes.clone(),
         streams: StreamLimit::default(),
         retention: retention(parts, components),
         inspectors,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::auth::Authenticator;
 use crate::domain::auth::{Caller, Forbidden};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::inbox::InboxBoard;
 use crate::domain::source_limiter::SourceLimiter;
 use crate::inspector::Inspectors;
 use crate::live::{Feed, LiveEvent, StreamLimit, TooManyStreams};
@@ -31,6 +32,7 @@ pub mod explain;
 pub mod export;
 pub mod export_format;
 mod filter;
+pub mod inboxes;
 pub mod inspectors;
 pub mod jobs;
 pub mod live;
@@ -78,6 +80,8 @@ pub struct Service {
     pub live: Feed<LiveEvent>,
     /// What sources may still send.
     pub limiter: Arc<SourceLimiter>,
+    /// What waits in inboxes.
+    pub inboxes: InboxBoard,
     /// The live streams that are open.
     pub streams: StreamLimit,
     /// Removes what is past its retention.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::filter::{destination_path, mapping_path};
+use super::inboxes::{self, InboxView};
 use super::pauses::{FaultyMappingView, PausedBacklogView, ReceiverWaitView, receiver_waits};
 use super::resources::UsageView;
 use super::{Service, ServiceError};
@@ -50,6 +51,9 @@ pub struct StatusView {
     /// Mappings whose receiver asked for no request (`Retry-After`).
     #[serde(default)]
     pub receiver_waits: Vec<ReceiverWaitView>,
+    /// Inboxes that messages of applications are taken from; for callers without limits.
+    #[serde(default)]
+    pub inboxes: Vec<InboxView>,
     /// Mappings that this version cannot compile: their deliveries are held.
     #[serde(default)]
     pub faulty_mappings: Vec<FaultyMappingView>,
@@ -189,6 +193,7 @@ impl Service {
             paused: self.paused_backlogs(&pipeline).await?,
             receiver_waits: receiver_waits(self.node.receiver_waits(), &pipeline, &*self.clock),
             faulty_mappings: self.faulty_mappings(&pipeline).await?,
+            inboxes: self.inboxes(caller),
             alerts: self.alerts(caller).await?,
             open_circuits: circuits
                 .into_iter()
@@ -198,6 +203,12 @@ impl Service {
                 })
                 .collect(),
         })
+    }
+
+    /// They concern every source.
+    fn inboxes(&self, caller: &Caller) -> Vec<InboxView> {
+        let states = caller.scope.limits().is_none().then(|| self.inboxes.states());
+        states.into_iter().flatten().map(InboxView::from).collect()
     }
 
     fn limited_sources(&self, pipeline: &Pipeline) -> Vec<LimitedSourceView> {
@@ -238,7 +249,10 @@ impl Service {
     pub async fn doctor(&self, operator: &Operator) -> Result<Vec<FindingView>, ServiceError> {
         operator.reaches_everything()?;
         let findings = self.store.check_consistency(self.clock.service_now()).await?;
-        let mut findings: Vec<_> = findings.into_iter().map(FindingView::from).collect();
+        let server = self.store.check_server(self.clock.service_now()).await?;
+        let mut findings: Vec<_> =
+            findings.into_iter().chain(server).map(FindingView::from).collect();
+        findings.extend(inboxes::findings(&self.inboxes).map(FindingView::from));
         findings.push(functions(self.node.functions_failure()));
         findings.push(connections(&self.store.pipeline().await?));
         Ok(findings)

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigFault, nearest};
 use super::secrets::decode_key;
-use super::table::{FORMER_NAMES, FormerName, Kind, SETTINGS, Setting, network};
+use super::table::{FORMER_NAMES, FormerName, Kind, SETTINGS, Setting};
 use super::values::Settings;
 use crate::domain::delivery_ports::DeliveryPorts;
 use crate::domain::duration_text::parse_duration;
@@ -275,10 +275,9 @@ fn apply(settings: &mut Settings, setting: &Setting, value: &Value<'_>) -> Resul
             set(settings, text).ok_or_else(refused)?;
         }
         Kind::Switch { set, .. } => set(settings, value.switch().ok_or_else(refused)?),
-        Kind::Networks => {
-            let networks: Option<Vec<_>> =
-                value.texts().ok_or_else(refused)?.iter().map(|text| network(text)).collect();
-            settings.allow_networks = networks.ok_or_else(refused)?;
+        Kind::List { set, .. } => {
+            let texts = value.texts().ok_or_else(refused)?;
+            set(settings, &texts).ok_or_else(refused)?;
         }
         Kind::Ports => {
             let ports = match value {

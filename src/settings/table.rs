@@ -57,8 +57,12 @@ pub(super) enum Kind {
     Text { expected: &'static str, set: fn(&mut Settings, &str) -> Option<()>, get: Show },
     /// `true` or `false`.
     Switch { set: fn(&mut Settings, bool), get: fn(&Settings) -> bool },
-    /// A list of networks.
-    Networks,
+    /// A list of texts; `set` gives `None` when one is invalid.
+    List {
+        expected: &'static str,
+        set: fn(&mut Settings, &[&str]) -> Option<()>,
+        get: fn(&Settings) -> Vec<String>,
+    },
     /// A list of ports.
     Ports,
     /// A string from the environment only, never shown.
@@ -89,9 +93,16 @@ impl Setting {
     /// Whether it shows paths or networks of the machine, which are for admins alone.
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        const INTERNAL: [&str; 5] =
-            ["database", "listen", "otlp_endpoint", "secret_key_file", "token_file"];
-        matches!(self.kind, Kind::Networks) || INTERNAL.contains(&self.name)
+        const INTERNAL: [&str; 7] = [
+            "allow_networks",
+            "database",
+            "inbox",
+            "listen",
+            "otlp_endpoint",
+            "secret_key_file",
+            "token_file",
+        ];
+        INTERNAL.contains(&self.name)
     }
 
     /// A description of valid values.
@@ -105,9 +116,7 @@ impl Setting {
             }
             Kind::Text { expected, .. } => (*expected).to_owned(),
             Kind::Switch { .. } => "true or false".to_owned(),
-            Kind::Networks => {
-                "a list of networks such as 10.0.0.0/8, separated by commas".to_owned()
-            }
+            Kind::List { expected, .. } => format!("a list of {expected}, separated by commas"),
             Kind::Ports => {
                 "a list of ports and ranges such as 443,8000-8999, separated by commas".to_owned()
             }
@@ -123,10 +132,7 @@ impl Setting {
             Kind::Duration { get, .. } => format!("\"{}\"", duration_text(get(settings))),
             Kind::Switch { get, .. } => get(settings).to_string(),
             Kind::Text { get, .. } => serde_json::Value::from(get(settings)).to_string(),
-            Kind::Networks => {
-                let networks = settings.allow_networks.iter().map(ToString::to_string);
-                serde_json::Value::from_iter(networks).to_string()
-            }
+            Kind::List { get, .. } => serde_json::Value::from_iter(get(settings)).to_string(),
             Kind::Ports => {
                 serde_json::Value::from_iter(settings.delivery_ports.texts()).to_string()
             }
@@ -138,7 +144,7 @@ impl Setting {
 }
 
 /// Parses a network, or an address as a network of one.
-pub(super) fn network(text: &str) -> Option<IpNet> {
+fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
@@ -302,6 +308,21 @@ pub static SETTINGS: &[Setting] = &[
         DatabaseAddress::shown,
         "The database: a SQLite file, or a PostgreSQL database, which one node may use for now"
     ),
+    Setting {
+        name: "inbox",
+        help: "Inboxes in databases of applications, made by postrider inbox init, which events are taken from",
+        kind: Kind::List {
+            expected: "SQLite files or postgres:// URLs, such as app.db",
+            set: |settings, texts| {
+                settings.inbox = texts
+                    .iter()
+                    .map(|text| DatabaseAddress::of_application(text))
+                    .collect::<Option<_>>()?;
+                Some(())
+            },
+            get: |settings| settings.inbox.iter().map(DatabaseAddress::shown).collect(),
+        },
+    },
     text!(
         token_file,
         "a path",
@@ -331,7 +352,15 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "allow_networks",
         help: "Networks exempt from SSRF protection, which refuses deliveries to private and loopback addresses",
-        kind: Kind::Networks,
+        kind: Kind::List {
+            expected: "networks such as 10.0.0.0/8",
+            set: |settings, texts| {
+                settings.allow_networks =
+                    texts.iter().map(|text| network(text)).collect::<Option<_>>()?;
+                Some(())
+            },
+            get: |settings| settings.allow_networks.iter().map(ToString::to_string).collect(),
+        },
     },
     Setting {
         name: "delivery_ports",

@@ -25,6 +25,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// The database: `sqlite://PATH` or `postgres://…`.
     pub database: DatabaseAddress,
+    /// Inboxes in databases of applications.
+    pub inbox: Vec<DatabaseAddress>,
     /// The file with the operator's token, created at first start (mode 0600).
     pub token_file: PathBuf,
     /// The file with the sealing key (mode 0600), unless `secret_key` is set.
@@ -116,6 +118,7 @@ impl Default for Settings {
             trusted_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             database: DatabaseAddress::File(PathBuf::from("postrider.db")),
+            inbox: Vec::new(),
             token_file: PathBuf::from("postrider.db.token"),
             secret_key_file: PathBuf::from("postrider.db.key"),
             secret_key: None,

@@ -25,6 +25,9 @@ pub trait ConsistencyCheck: Send + Sync + 'static {
     /// Runs every check, [`ledger`] among them. Slow: reads every row.
     async fn check_consistency(&self, now: ServiceTime) -> Result<Vec<Finding>, StoreError>;
 
+    /// Checks the server that holds the database, such as its replication; nothing for an engine without one.
+    async fn check_server(&self, now: ServiceTime) -> Result<Vec<Finding>, StoreError>;
+
     /// Counts the deliveries and corrects the ledger by them, in one transaction with an audit entry; a
     /// dry run changes nothing. For a store that no service uses: every write waits meanwhile.
     async fn repair_ledger(&self, act: Act, dry_run: bool) -> Result<LedgerRepair, StoreError>;

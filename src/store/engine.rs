@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{Inbox, StoreError};
 use crate::domain::clock::Moment;
 use crate::domain::service_time::ServiceTime;
 
@@ -73,6 +73,10 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The engine's own duties.
     fn duties(self: Arc<Self>) -> Vec<EngineDuty>;
+
+    /// The inbox in the database that applications write to; none for an engine whose database is this process's
+    /// alone.
+    fn inbox(self: Arc<Self>) -> Option<Arc<dyn Inbox>>;
 
     /// The last moment on record, which the node's service time continues from; none in a database that no
     /// node has served. An engine whose database has a clock of its own answers what that says now.

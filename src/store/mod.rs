@@ -10,6 +10,7 @@
 //!   checked inside the step.
 
 mod alerts;
+mod application;
 mod audit;
 mod bloom;
 pub mod consistency;
@@ -19,6 +20,7 @@ mod error;
 mod failure;
 mod history;
 mod idempotency;
+mod inbox;
 mod jobs;
 mod maintenance;
 mod message_key;
@@ -44,6 +46,10 @@ mod tokens;
 
 pub use crate::domain::condition::{EventConditions, StatusRange};
 pub use alerts::AlertStore;
+pub use application::{
+    ApplicationError, ApplicationInbox, ApplicationRow, application_inbox, grant_enqueue,
+    init_inbox,
+};
 pub use audit::{AuditLog, AuditQuery, AuditVerdict};
 pub use consistency::{ConsistencyCheck, Finding, LedgerRepair};
 pub use delivery_queue::{
@@ -57,6 +63,7 @@ pub use history::{
     History, Listed, Routing,
 };
 pub use idempotency::{IdempotencyKey, IdempotencyKeys, IdempotencyState};
+pub use inbox::{Inbox, InboxRouter, InboxRow, InboxTake, RoutedRow, WaitingSource};
 pub use jobs::{
     BackfillCursor, BackfillPage, BackfillStep, JobPreview, JobQuery, JobStep, Jobs,
     RunningBackfill,

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::postgres_metrics::PostgresMetrics;
 use crate::domain::ledger::Ledger;
 
 /// The label of attempts.
@@ -78,6 +79,13 @@ pub struct RefusalReason {
     pub reason: &'static str,
 }
 
+/// The label of inboxes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct InboxLabel {
+    /// The inbox's name: `postrider.inbox`, a file's path, or a database's address.
+    pub inbox: String,
+}
+
 /// The metrics; each field's documentation has the exported name.
 #[derive(Debug)]
 pub struct Metrics {
@@ -138,8 +146,16 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     /// `postrider_wal_bytes`: size of SQLite's write-ahead log.
     pub wal_bytes: Gauge<i64, AtomicI64>,
+    /// `postrider_inbox_taken_total`: messages taken from an inbox and accepted, duplicates included.
+    pub inbox_taken: Family<InboxLabel, Counter>,
+    /// `postrider_inbox_waiting`: messages that wait in an inbox, counted up to 10,000.
+    pub inbox_waiting: Family<InboxLabel, Gauge<i64, AtomicI64>>,
+    /// `postrider_inbox_oldest_seconds`: age of the oldest message in an inbox.
+    pub inbox_oldest_seconds: Family<InboxLabel, Gauge<f64, AtomicU64>>,
     /// `postrider_free_disk_bytes`: free space on the database's file system.
     pub free_disk_bytes: Gauge<i64, AtomicI64>,
+    /// Those of a PostgreSQL server.
+    pub postgres: PostgresMetrics,
     deliveries: Family<State, Gauge<i64, AtomicI64>>,
     events: Family<EventLabel, Gauge<i64, AtomicI64>>,
 }
@@ -188,7 +204,11 @@ impl Metrics {
             commit_rows: Histogram::new((0..12).map(|power| f64::from(1u32 << power))),
             commit_seconds: Histogram::new(LATENCIES),
             wal_bytes: Gauge::default(),
+            inbox_taken: Family::default(),
+            inbox_waiting: Family::default(),
+            inbox_oldest_seconds: Family::default(),
             free_disk_bytes: Gauge::default(),
+            postgres: PostgresMetrics::default(),
             deliveries: Family::default(),
             events: Family::default(),
         };
@@ -196,6 +216,8 @@ impl Metrics {
         metrics.register_traffic();
         metrics.register_functions();
         metrics.register_store();
+        metrics.register_inboxes();
+        metrics.postgres.register(&mut metrics.registry);
         metrics
     }
 
@@ -315,6 +337,27 @@ impl Metrics {
             "Duration of a function for one event",
             Unit::Seconds,
             self.function_run_seconds.clone(),
+        );
+    }
+
+    /// Registers the metrics of inboxes.
+    fn register_inboxes(&mut self) {
+        let to = &mut self.registry;
+        to.register(
+            "inbox_taken",
+            "Messages taken from an inbox and accepted, duplicates included",
+            self.inbox_taken.clone(),
+        );
+        to.register(
+            "inbox_waiting",
+            "Messages that wait in an inbox, counted up to 10,000",
+            self.inbox_waiting.clone(),
+        );
+        to.register_with_unit(
+            "inbox_oldest",
+            "Age of the oldest message in an inbox",
+            Unit::Seconds,
+            self.inbox_oldest_seconds.clone(),
         );
     }
 

@@ -3,5 +3,6 @@
 pub mod log;
 pub mod log_rate;
 pub mod metrics;
+mod postgres_metrics;
 pub mod refusals;
 pub mod traces;

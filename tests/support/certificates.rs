@@ -42,6 +42,18 @@ impl Authority {
         self.0.der().clone()
     }
 
+    /// Its certificate as PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A valid certificate for a host, and its key, as PEM.
+    pub(crate) fn certificate(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
     /// The TLS configuration of a receiver at host `name` with a certificate of this kind.
     pub(crate) fn server(&self, name: &str, kind: Kind) -> Arc<ServerConfig> {
         let shown = if kind == Kind::WrongName { "another.test" } else { name };

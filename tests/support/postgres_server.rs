@@ -1,12 +1,12 @@
 //! PostgreSQL servers of a test's own, which it crashes, starts again and promotes.
 
 use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::postgres::{execute, program, run};
+use super::postgres::{execute, program, run, text};
 
 /// A server; it stops with the test.
 pub(crate) struct Server {
@@ -83,6 +83,24 @@ impl Server {
         for sql in ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"] {
             execute(&self.url("postgres"), sql).await.unwrap();
         }
+    }
+
+    /// Speaks TLS with this certificate and key, both PEM, from now on.
+    pub(crate) async fn speak_tls(&self, certificate: &str, key: &str) {
+        // It reads a key only if that is its user's.
+        let owner = std::fs::metadata(&self.data).unwrap();
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.data.join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        let url = self.url("postgres");
+        for sql in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
+            execute(&url, sql).await.unwrap();
+        }
+        let on = async { while text(&url, "SHOW ssl").await.as_deref() != Some("on") {} };
+        tokio::time::timeout(std::time::Duration::from_secs(30), on).await.expect("TLS");
     }
 
     fn control(&self, arguments: &[&str]) {

@@ -32,6 +32,7 @@ mod dedup;
 mod dedup_filter;
 mod error;
 mod idempotency;
+mod inbox;
 mod integrity_check;
 mod job;
 mod job_selection;
@@ -59,6 +60,7 @@ mod removed;
 mod repair;
 mod rows;
 mod scan;
+mod server_state;
 mod service_time;
 mod shared_state;
 mod siblings;
@@ -84,7 +86,7 @@ use keys::{KeyGenerator, SLOTS};
 use low_water::LowWater;
 use open::Target;
 use tx::{Step, Tx};
-use writer::Queue;
+use writer::{Queue, Writer};
 
 /// Connections for steps.
 const WORKERS: u32 = 4;
@@ -96,6 +98,8 @@ const WRITERS: usize = 8;
 const STEPS: u8 = 7;
 /// Commits that add to one row of the ledger.
 const COMMITS_A_ROW: i64 = 256;
+/// The number, among the writers, of the one that takes from the inbox.
+const INBOX_TAKER: u8 = 6;
 /// How often a step is run again that lost to another.
 const RUNS: u32 = 8;
 
@@ -104,6 +108,8 @@ const RUNS: u32 = 8;
 pub struct PostgresStore {
     shared: Arc<Shared>,
     queue: Queue,
+    /// Takes from the inbox; none once the store is closed.
+    inbox_taker: tokio::sync::Mutex<Option<Writer>>,
     scan_limits: ScanLimits,
     large_day: u32,
     low_water: LowWater,
@@ -221,10 +227,13 @@ impl PostgresStore {
             commits: Default::default(),
             ended: watch::Sender::new(false),
         });
-        let queue = Queue::start(&Arc::new(target), &shared, &options);
+        let target = Arc::new(target);
+        let queue = Queue::start(&target, &shared, &options);
+        let inbox_taker = Some(Writer::new(target, Arc::clone(&shared), INBOX_TAKER)).into();
         let store = Self {
             shared,
             queue,
+            inbox_taker,
             scan_limits: options.scan_limits,
             large_day: options.large_day,
             low_water: LowWater::default(),
@@ -258,6 +267,11 @@ impl PostgresStore {
         let read = read.await;
         self.shared.note_reached(read.as_ref().err());
         read.map_err(|error| to_store(context, error))
+    }
+
+    /// A connection for one statement over hot tables.
+    async fn worker(&self, context: &'static str) -> Result<PoolConnection<Postgres>, StoreError> {
+        self.shared.workers.acquire().await.map_err(|error| to_store(context, error))
     }
 
     /// Runs a step. It runs to its end although its caller is gone: a transaction that is dropped while it

@@ -397,10 +397,12 @@ fn migrations() -> Vec<Migration> {
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
+    let inbox = include_str!("../../../migrations/postgres/0004_inbox.sql");
     let filters = include_str!("../../../migrations/postgres/0005_filters.sql");
     vec![
         simple(1, "outbox", outbox),
         simple(3, "shared limits", shared_limits),
+        simple(4, "inbox", inbox),
         simple(5, "filters", filters),
     ]
 }

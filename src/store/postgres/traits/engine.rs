@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::error::to_store;
+use super::super::server_state::ServerState;
 use super::super::{
     PostgresStore, dedup, integrity_check, ledger, node, partition, repair, schema_version,
     service_time,
@@ -15,7 +16,7 @@ use crate::domain::auth::Act;
 use crate::domain::clock::Moment;
 use crate::domain::service_time::ServiceTime;
 use crate::store::{
-    ConsistencyCheck, Engine, EngineDuty, Finding, LedgerRepair, Recurrence, StoreError,
+    ConsistencyCheck, Engine, EngineDuty, Finding, Inbox, LedgerRepair, Recurrence, StoreError,
 };
 
 /// How often partitions are looked for: they are made days ahead.
@@ -24,6 +25,8 @@ const PARTITION_INTERVAL: Duration = Duration::from_secs(3_600);
 const SILENCE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the partitioned tables are analyzed: a day's partition grows all day.
 const ANALYZE_INTERVAL: Duration = Duration::from_secs(3 * 3_600);
+/// How often the server's state is read, for the metrics.
+const SERVER_INTERVAL: Duration = Duration::from_secs(60);
 /// How often slots are rotated: a slot has turns of hours.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -33,6 +36,10 @@ impl ConsistencyCheck for PostgresStore {
         const CONTEXT: &str = "check the database";
         let mut conn = self.reader(CONTEXT).await?;
         integrity_check::check(&mut conn, now).await.map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn check_server(&self, now: ServiceTime) -> Result<Vec<Finding>, StoreError> {
+        Ok(self.server_state(now).await?.findings())
     }
 
     async fn repair_ledger(&self, act: Act, dry_run: bool) -> Result<LedgerRepair, StoreError> {
@@ -48,7 +55,8 @@ impl Engine for PostgresStore {
 
     fn duties(self: Arc<Self>) -> Vec<EngineDuty> {
         let (divided, watched) = (Arc::clone(&self), Arc::clone(&self));
-        let (analyzed, rotated) = (Arc::clone(&self), self);
+        let (analyzed, shown) = (Arc::clone(&self), Arc::clone(&self));
+        let rotated = self;
         vec![
             EngineDuty::new("partitions", Recurrence::Every(PARTITION_INTERVAL), move |now| {
                 let store = Arc::clone(&divided);
@@ -57,6 +65,13 @@ impl Engine for PostgresStore {
             EngineDuty::new("silent nodes", Recurrence::Every(SILENCE_INTERVAL), move |now| {
                 let store = Arc::clone(&watched);
                 async move { store.end_silent_nodes(now).await }
+            }),
+            EngineDuty::new("server state", Recurrence::Every(SERVER_INTERVAL), move |now| {
+                let store = Arc::clone(&shown);
+                async move {
+                    store.server_state(now).await?.show(&store.shared.metrics);
+                    Ok(())
+                }
             }),
             EngineDuty::new("analyze", Recurrence::Every(ANALYZE_INTERVAL), move |_now| {
                 let store = Arc::clone(&analyzed);
@@ -67,6 +82,10 @@ impl Engine for PostgresStore {
                 async move { store.rotate_slots(now).await }
             }),
         ]
+    }
+
+    fn inbox(self: Arc<Self>) -> Option<Arc<dyn Inbox>> {
+        Some(self)
     }
 
     async fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
@@ -89,6 +108,9 @@ impl Engine for PostgresStore {
 
     async fn close(&self) {
         self.queue.close().await;
+        if let Some(taker) = self.inbox_taker.lock().await.take() {
+            taker.close().await;
+        }
         let now = self.shared.clock.moment();
         if let Err(error) = self.step(node::EndNode { now }).await
             && !matches!(error, StoreError::Closed)
@@ -110,6 +132,12 @@ impl PostgresStore {
     async fn rotate_slots(&self, now: ServiceTime) -> Result<(), StoreError> {
         self.step(dedup::Rotate { now }).await?;
         self.shared.refresh_filters().await
+    }
+
+    async fn server_state(&self, now: ServiceTime) -> Result<ServerState, StoreError> {
+        const CONTEXT: &str = "read the server's state";
+        let mut conn = self.reader(CONTEXT).await?;
+        ServerState::read(&mut conn, now).await.map_err(|error| to_store(CONTEXT, error))
     }
 
     async fn end_silent_nodes(&self, now: ServiceTime) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod auth;
 mod delivery_queue;
 mod engine;
 mod history;
+mod inbox;
 mod jobs;
 mod maintenance;
 mod outbox;

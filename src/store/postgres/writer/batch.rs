@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::super::accept::Arrival;
 use super::Command;
-use crate::store::{Accepted, Record, Recorded, StoreError};
+use crate::store::{Accepted, InboxTake, Record, Recorded, StoreError};
 
 /// A call that accepts events.
 pub(super) type Accept = (Vec<Arrival>, oneshot::Sender<Result<Vec<Accepted>, StoreError>>);
@@ -37,9 +37,10 @@ impl Batch {
 }
 
 /// What one transaction writes.
-pub(super) enum Work<'a> {
+pub(in crate::store::postgres) enum Work<'a> {
     Accept(Vec<&'a Arrival>),
     Record(Vec<&'a Record>),
+    Take(&'a InboxTake),
 }
 
 impl Work<'_> {
@@ -48,6 +49,8 @@ impl Work<'_> {
         let len = match self {
             Self::Accept(arrivals) => arrivals.len(),
             Self::Record(records) => records.len(),
+            // How many it finds is not known yet.
+            Self::Take(_) => 0,
         };
         u32::try_from(len).unwrap_or(u32::MAX)
     }

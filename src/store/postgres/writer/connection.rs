@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Row as _};
 use super::super::counts::Counts;
 use super::super::error::{is_of_statement, is_retried};
 use super::super::open::Target;
-use super::super::{RUNS, Shared, accept, record};
+use super::super::{RUNS, Shared, accept, inbox, record};
 use super::batch::Work;
 use crate::store::failure::Failure;
 use crate::store::{Accepted, Recorded};
@@ -21,7 +21,7 @@ const LEAST_WAIT: Duration = Duration::from_millis(50);
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
 /// The answers of a transaction, in the order of its work.
-pub(super) enum Done {
+pub(in crate::store::postgres) enum Done {
     Accepted(Vec<Accepted>),
     Recorded(Vec<Recorded>),
 }
@@ -68,7 +68,7 @@ struct Session {
 }
 
 /// One of the node's writers.
-pub(super) struct Writer {
+pub(in crate::store::postgres) struct Writer {
     target: Arc<Target>,
     shared: Arc<Shared>,
     number: u8,
@@ -76,11 +76,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(target: Arc<Target>, shared: Arc<Shared>, number: u8) -> Self {
+    pub(in crate::store::postgres) fn new(
+        target: Arc<Target>,
+        shared: Arc<Shared>,
+        number: u8,
+    ) -> Self {
         Self { target, shared, number, session: None }
     }
 
-    pub(super) async fn close(self) {
+    pub(in crate::store::postgres) async fn close(self) {
         if let Some(session) = self.session
             && let Err(error) = session.conn.close().await
         {
@@ -89,13 +93,18 @@ impl Writer {
     }
 
     /// Writes and commits; again where it lost to another transaction. On an error nothing was committed.
-    pub(super) async fn commit(&mut self, work: &Work<'_>) -> Result<Done, Failure> {
+    pub(in crate::store::postgres) async fn commit(
+        &mut self,
+        work: &Work<'_>,
+    ) -> Result<Done, Failure> {
         let began = Instant::now();
         let done = self.commit_work(work).await;
         self.shared.note_reached(done.as_ref().err());
         let done = done?;
         let metrics = &self.shared.metrics;
-        metrics.commit_rows.observe(f64::from(work.len()));
+        if work.len() > 0 {
+            metrics.commit_rows.observe(f64::from(work.len()));
+        }
         metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         Ok(done)
     }
@@ -156,6 +165,10 @@ impl Writer {
                 )
                 .await?,
             ),
+            Work::Take(take) => {
+                let by = (&self.shared.keys, &self.shared.filters, clock.service_now());
+                Written::Accepted(inbox::take(&mut transaction, take, by, &mut counts).await?)
+            }
             Work::Record(records) => {
                 let by = (&self.shared.keys, clock.now());
                 Written::Recorded(record::record(&mut transaction, records, by, &mut counts).await?)

@@ -15,8 +15,9 @@ use crate::store::{Accepted, Record, Recorded, StoreError};
 mod batch;
 mod connection;
 
-use batch::{Batch, Work};
-use connection::{Done, Writer};
+use batch::Batch;
+pub(super) use batch::Work;
+pub(super) use connection::{Done, Writer};
 
 /// Rows of one transaction, about.
 const ROWS_AT_ONCE: usize = 4_096;

@@ -14,7 +14,7 @@ use crate::domain::auth::Act;
 use crate::domain::clock::Moment;
 use crate::domain::service_time::ServiceTime;
 use crate::store::{
-    ConsistencyCheck, Engine, EngineDuty, Finding, LedgerRepair, Recurrence, StoreError,
+    ConsistencyCheck, Engine, EngineDuty, Finding, Inbox, LedgerRepair, Recurrence, StoreError,
 };
 
 /// How often the WAL is checkpointed and truncated while the writer is idle.
@@ -32,6 +32,10 @@ impl ConsistencyCheck for SqliteStore {
         integrity_check::check(&mut conn, now, self.status.has_room())
             .await
             .map_err(|error| to_store(CONTEXT, error))
+    }
+
+    async fn check_server(&self, _now: ServiceTime) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn repair_ledger(&self, act: Act, dry_run: bool) -> Result<LedgerRepair, StoreError> {
@@ -61,6 +65,10 @@ impl Engine for SqliteStore {
                 async move { store.rotate_deduplication(now).await }
             }),
         ]
+    }
+
+    fn inbox(self: Arc<Self>) -> Option<Arc<dyn Inbox>> {
+        None
     }
 
     async fn last_moment(&self) -> Result<Option<Moment>, StoreError> {
