@@ -288,7 +288,7 @@ fn unreachable(error: ApiClientError) -> anyhow::Error {
 
 /// The service's address.
 pub(super) fn base_url(globals: &Globals, settings: &Settings) -> String {
-    if let Some(url) = &globals.url {
+    if let Some(url) = globals.url.first() {
         return url.trim_end_matches('/').to_owned();
     }
     // A service on all addresses listens on loopback too.
@@ -305,7 +305,7 @@ pub(super) fn base_url(globals: &Globals, settings: &Settings) -> String {
 }
 
 fn token(globals: &Globals, settings: &Settings) -> anyhow::Result<SecretString> {
-    if globals.token_file.is_none()
+    if globals.token_file.is_empty()
         && let Ok(token) = std::env::var("POSTRIDER_TOKEN")
         && !token.is_empty()
     {

@@ -26,6 +26,11 @@ pub struct DoctorArgs {
 }
 
 impl DoctorArgs {
+    /// Whether it asks a service, and changes nothing.
+    pub(super) const fn only_reads(&self) -> bool {
+        !self.offline && !self.repair
+    }
+
     /// Runs the verb.
     ///
     /// # Errors

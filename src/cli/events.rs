@@ -33,6 +33,11 @@ pub struct EventsArgs {
 }
 
 impl EventsArgs {
+    /// Whether it follows new events, without an end.
+    pub(super) const fn follows(&self) -> bool {
+        self.follow
+    }
+
     /// Runs the verb.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::server::AppError;
 use crate::settings::ConfigError;
 use crate::settings::secrets::SecretError;
 use crate::store::OpenError;
+use crate::store::transfer::MoveError;
 
 /// Exit codes, as `--help` lists them.
 pub mod exit {
@@ -133,6 +134,10 @@ fn verdict(error: &anyhow::Error) -> (u8, Option<String>) {
         }
         if let Some(error) = cause.downcast_ref::<SecretError>() {
             return (exit::FAILED, secret_hint(error));
+        }
+        if let Some(error) = cause.downcast_ref::<MoveError>() {
+            let code = if error.is_of_input() { exit::USAGE } else { exit::FAILED };
+            return (code, Some(error.hint().to_owned()));
         }
         if let Some(error) = cause.downcast_ref::<OpenError>() {
             return (open_code(error), Some(error.hint().to_owned()));

@@ -60,6 +60,11 @@ enum JobVerb {
 }
 
 impl JobsArgs {
+    /// Whether it changes nothing, and ends.
+    pub(super) const fn only_reads(&self) -> bool {
+        matches!(self.verb, None | Some(JobVerb::Show { .. }))
+    }
+
     /// Runs the verb.
     ///
     /// # Errors

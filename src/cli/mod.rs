@@ -45,6 +45,7 @@ mod server_sent_events;
 pub mod status;
 pub mod test;
 pub mod tokens;
+pub mod transfer;
 
 pub use client::Client;
 pub use failure::{Failure, exit};
@@ -133,6 +134,8 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Migrate a database's schema; offline
     Migrate(migrate::MigrateArgs),
+    /// Move a database to another one, SQLite or PostgreSQL; offline
+    Move(transfer::MoveArgs),
     /// Measure throughput and latency on this machine
     Bench(bench::BenchArgs),
     /// Run insert functions for the service that starts it
@@ -143,6 +146,44 @@ enum Verb {
 }
 
 impl Verb {
+    /// Whether it only reads, so that it may show several deployments one after the other.
+    fn is_for_several(&self) -> bool {
+        match self {
+            Self::Events(args) => !args.follows(),
+            Self::Jobs(args) => args.only_reads(),
+            Self::Tokens(args) => args.only_reads(),
+            Self::Doctor(args) => args.only_reads(),
+            Self::Deliveries(_)
+            | Self::Attempts(_)
+            | Self::Explain(_)
+            | Self::Dead(_)
+            | Self::Audit(_)
+            | Self::Status(_) => true,
+            Self::Dev(_)
+            | Self::Serve(_)
+            | Self::Send(_)
+            | Self::Listen(_)
+            | Self::Apply(_)
+            | Self::Connect(_)
+            | Self::Disconnect(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Import(_)
+            | Self::Inspect(_)
+            | Self::Render(_)
+            | Self::Redrive(_)
+            | Self::Discard(_)
+            | Self::Backfill(_)
+            | Self::Prune(_)
+            | Self::Test(_)
+            | Self::Migrate(_)
+            | Self::Move(_)
+            | Self::Bench(_)
+            | Self::FunctionWorker
+            | Self::Completions(_) => false,
+        }
+    }
+
     async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         match self {
             Self::Dev(args) => args.run(globals).await,
@@ -175,6 +216,7 @@ impl Verb {
             Self::Status(args) => args.run(globals).await,
             Self::Doctor(args) => args.run(globals).await,
             Self::Migrate(args) => args.run(globals).await,
+            Self::Move(args) => args.run(globals).await,
             Self::Bench(args) => args.run(globals).await,
             // `main` runs it before the runtime starts: its sandbox allows no threads.
             Self::FunctionWorker => Ok(ExitCode::FAILURE),
@@ -188,8 +230,9 @@ impl Verb {
 pub fn main() -> ExitCode {
     let colour = globals::colour(std::env::args_os());
     let parsed = Cli::command().color(colour).try_get_matches();
-    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
     if matches!(cli.verb, Verb::FunctionWorker) {
@@ -199,10 +242,47 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failure::report(&anyhow::Error::new(error), &cli.globals),
     };
-    match runtime.block_on(Box::pin(cli.verb.run(&cli.globals))) {
-        Ok(code) => code,
-        Err(error) => failure::report(&error, &cli.globals),
+    match cli.globals.deployments() {
+        Ok(deployments) if deployments.is_empty() => run(&runtime, cli.verb, &cli.globals),
+        Ok(deployments) if cli.verb.is_for_several() => {
+            run_for_each(&runtime, &matches, &deployments)
+        }
+        Ok(_) => {
+            let several =
+                Failure::usage("this verb is for one deployment, and several --url are given");
+            failure::report(
+                &several.hint("lists, status and audit verify take several").into(),
+                &cli.globals,
+            )
+        }
+        Err(error) => failure::report(&error.into(), &cli.globals),
     }
+}
+
+fn run(runtime: &tokio::runtime::Runtime, verb: Verb, globals: &Globals) -> ExitCode {
+    match runtime.block_on(Box::pin(verb.run(globals))) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error, globals),
+    }
+}
+
+/// Runs the verb on each deployment; the exit code is that of the first which did not succeed.
+fn run_for_each(
+    runtime: &tokio::runtime::Runtime,
+    matches: &clap::ArgMatches,
+    deployments: &[Globals],
+) -> ExitCode {
+    let mut ended = ExitCode::SUCCESS;
+    for globals in deployments {
+        let code = match Cli::from_arg_matches(matches) {
+            Ok(cli) => run(runtime, cli.verb, globals),
+            Err(error) => return usage(&error),
+        };
+        if ended == ExitCode::SUCCESS {
+            ended = code;
+        }
+    }
+    ended
 }
 
 /// Help and version are no errors; everything else is wrong usage.

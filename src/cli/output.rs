@@ -8,6 +8,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, TableStyle};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::domain::attempt::{Effect, Outcome};
 use crate::domain::terminal_text::{shown, shown_json, shown_output};
@@ -18,6 +19,8 @@ pub struct Output {
     out: AutoStream<std::io::Stdout>,
     json: bool,
     terminal: bool,
+    /// Which of several deployments it is of.
+    deployment: Option<String>,
 }
 
 /// Rows under headers.
@@ -39,6 +42,18 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// With the deployment as its first column.
+    fn of(&self, deployment: &str) -> Self {
+        let first = std::iter::once("deployment");
+        let row = |row: &Vec<String>| {
+            std::iter::once(deployment.to_owned()).chain(row.iter().cloned()).collect()
+        };
+        Self {
+            headers: first.chain(self.headers.iter().copied()).collect(),
+            rows: self.rows.iter().map(row).collect(),
+        }
+    }
+
     /// Whether it has no rows.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -52,11 +67,11 @@ pub(super) fn or_dash(text: Option<impl Into<String>>) -> String {
 }
 
 impl Output {
-    pub(super) fn new(json: bool, no_color: bool) -> Self {
+    pub(super) fn new(json: bool, no_color: bool, deployment: Option<String>) -> Self {
         let stdout = std::io::stdout();
         let terminal = stdout.is_terminal();
         let choice = choice(no_color, &stdout);
-        Self { out: AutoStream::new(stdout, choice), json, terminal }
+        Self { out: AutoStream::new(stdout, choice), json, terminal, deployment }
     }
 
     /// Whether to print JSON.
@@ -76,7 +91,16 @@ impl Output {
     /// # Errors
     /// When it cannot be written.
     pub fn line(&mut self, text: impl AsRef<str>) -> std::io::Result<()> {
-        let text = text.as_ref();
+        match &self.deployment {
+            Some(deployment) => {
+                let text = format!("{}\t{}", plain(deployment), text.as_ref());
+                self.write(&text)
+            }
+            None => self.write(text.as_ref()),
+        }
+    }
+
+    fn write(&mut self, text: &str) -> std::io::Result<()> {
         // What was not `plain` does not act on a terminal either.
         let text = if self.terminal { shown_output(text) } else { Cow::Borrowed(text) };
         writeln!(self.out, "{text}")
@@ -87,12 +111,20 @@ impl Output {
     /// # Errors
     /// When it cannot be written.
     pub fn json(&mut self, value: &impl Serialize) -> std::io::Result<()> {
+        let text = match &self.deployment {
+            Some(url) => self.json_text(&json!({ "url": url, "result": value })),
+            None => self.json_text(value),
+        };
+        self.write(&shown_json(&text?))
+    }
+
+    fn json_text(&self, value: &impl Serialize) -> std::io::Result<String> {
         let text = if self.terminal {
             serde_json::to_string_pretty(value)
         } else {
             serde_json::to_string(value)
         };
-        self.line(shown_json(&text.map_err(std::io::Error::other)?))
+        text.map_err(std::io::Error::other)
     }
 
     /// Prints a table: with headers and colour on a terminal, else a row a line, cells between
@@ -102,8 +134,12 @@ impl Output {
     /// When it cannot be written.
     pub fn table(&mut self, table: &Table) -> std::io::Result<()> {
         if self.terminal {
-            for line in drawn(table).lines() {
-                self.line(coloured(line))?;
+            let drawn = match &self.deployment {
+                Some(deployment) => drawn(&table.of(deployment)),
+                None => drawn(table),
+            };
+            for line in drawn.lines() {
+                self.write(&coloured(line))?;
             }
             return Ok(());
         }

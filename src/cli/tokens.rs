@@ -46,6 +46,11 @@ enum TokenVerb {
 }
 
 impl TokensArgs {
+    /// Whether it changes nothing.
+    pub(super) const fn only_reads(&self) -> bool {
+        matches!(self.verb, None | Some(TokenVerb::List))
+    }
+
     /// Runs the verb.
     ///
     /// # Errors

@@ -43,6 +43,7 @@ mod statistics_sums;
 mod stored_filter;
 mod test_sends;
 mod tokens;
+pub mod transfer;
 
 pub use crate::domain::condition::{EventConditions, StatusRange};
 pub use alerts::AlertStore;

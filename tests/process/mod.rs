@@ -8,6 +8,7 @@ mod dev;
 mod disk;
 mod event_stream;
 mod faulty_disk;
+mod moves;
 mod packages;
 mod secrets;
 pub(crate) mod service;

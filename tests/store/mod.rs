@@ -17,6 +17,7 @@ mod jobs;
 mod leases;
 mod lists;
 mod model;
+mod moves;
 mod outbox;
 mod pauses;
 mod pipeline;

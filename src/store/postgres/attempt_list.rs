@@ -4,7 +4,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, QueryBuilder};
 
-use super::keyset::{Scan, range};
+use super::keyset::Scan;
 use crate::store::failure::Failure;
 use crate::store::row;
 use crate::store::scan_limits::ScanLimits;
@@ -18,7 +18,7 @@ pub(super) async fn list(
     limits: ScanLimits,
 ) -> Result<Listed<AttemptRow>, Failure> {
     let scan = Scan::ATTEMPTS;
-    let range = range(conn, Span::of_attempts(query)).await?;
+    let range = scan.range(conn, Span::of_attempts(query)).await?;
     let end = match query.delivery_id {
         Some(_) => None,
         None => scan.end_of_scan(conn, range, limits.events).await?,

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::job::{self, finish, read_in, save};
-use super::keyset;
+use super::keyset::Scan;
 use super::tx::{Step, Tx, params};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{JobId, MappingId};
@@ -29,7 +29,7 @@ pub(super) async fn page(
     limit: u32,
 ) -> Result<BackfillPage, Failure> {
     let (BackfillCursor(after), upto) = range;
-    let keys = keyset::range(conn, Span::of_filter(filter)).await?;
+    let keys = Scan::EVENTS.range(conn, Span::of_filter(filter)).await?;
     let upto = upto.map_or(i64::MAX, |BackfillCursor(upto)| upto).min(keys.before - 1);
     let after = after.max(keys.floor - 1);
     let end: (Option<i64>, i64) = sqlx::query_as(

@@ -36,7 +36,16 @@ impl Step for DropDay {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Pruned, Failure> {
         let cutoff = first_key_at(self.request.settled_before);
+        let young = Cutoffs::of(tx, &self.request).await?.settled;
         for day in Day::of_events(tx).await?.into_iter().filter(|day| day.keys().end <= cutoff) {
+            // Events that were moved from SQLite are younger than the day of their keys.
+            let newest =
+                format!("SELECT received_at FROM {} ORDER BY id DESC LIMIT 1", day.name("events"));
+            let newest: Option<i64> =
+                tx.first(AssertSqlSafe(newest), params![], |row| Ok(row.try_get(0)?)).await?;
+            if newest.is_some_and(|at| at >= young) {
+                continue;
+            }
             let sql = format!(
                 "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT $1) AS e",
                 day.name("events")

@@ -4,7 +4,7 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::keyset::range;
+use super::keyset::Scan;
 use super::scan::{add_of_event, candidates};
 use crate::domain::delivery::State;
 use crate::domain::job::{JobAction, JobFilter};
@@ -42,7 +42,7 @@ impl<'a> Selection<'a> {
             JobAction::Discard | JobAction::Backfill => filter.state,
         };
         let rows = candidates((state, filter.reason));
-        let keys = range(conn, Span::of_filter(filter)).await?;
+        let keys = Scan::deliveries(rows).range(conn, Span::of_filter(filter)).await?;
         let (after, upto) = (after.max(keys.floor - 1), upto.min(keys.before - 1));
         Ok(Self { action, filter, rows, after, upto })
     }

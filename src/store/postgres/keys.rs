@@ -22,7 +22,6 @@ pub(super) const fn first_key_at(at: ServiceTime) -> i64 {
 }
 
 /// When a key was given.
-#[cfg(test)]
 pub(super) const fn time_of(key: i64) -> ServiceTime {
     ServiceTime::from_micros(((key >> TIME_SHIFT) + EPOCH_MS) * 1_000)
 }

@@ -23,18 +23,6 @@ pub(super) struct Scan {
     time: &'static str,
 }
 
-/// The keys of all rows of the span.
-pub(super) async fn range(conn: &mut PgConnection, span: Span) -> Result<KeyRange, sqlx::Error> {
-    let before = span.before.unwrap_or(i64::MAX);
-    if span.from.is_none() && span.until.is_none() {
-        return Ok(KeyRange { floor: 0, before });
-    }
-    let offsets = service_time::of_wall(conn, SLACK).await?;
-    let until = span.until.map_or(i64::MAX, |at| first_key_at(offsets.latest(at)));
-    let floor = span.from.map_or(0, |at| first_key_at(offsets.earliest(at)));
-    Ok(KeyRange { floor, before: before.min(until) })
-}
-
 impl Scan {
     pub(super) const EVENTS: Self = Self::events("events WHERE TRUE");
     pub(super) const REJECTED: Self = Self::events("events WHERE rejection IS NOT NULL");
@@ -47,6 +35,55 @@ impl Scan {
 
     pub(super) const fn deliveries(rows: &'static str) -> Self {
         Self { rows, time: "accepted_at" }
+    }
+
+    /// The keys of all rows of the span.
+    pub(super) async fn range(
+        &self,
+        conn: &mut PgConnection,
+        span: Span,
+    ) -> Result<KeyRange, sqlx::Error> {
+        let before = span.before.unwrap_or(i64::MAX);
+        if span.from.is_none() && span.until.is_none() {
+            return Ok(KeyRange { floor: 0, before });
+        }
+        let offsets = service_time::of_wall(conn, SLACK).await?;
+        let until = span.until.map_or(i64::MAX, |at| first_key_at(offsets.latest(at)));
+        let before = before.min(until);
+        let Some(from) = span.from else { return Ok(KeyRange { floor: 0, before }) };
+        let floor = first_key_at(offsets.earliest(from));
+        Ok(KeyRange { floor: self.floor(conn, floor, from - SLACK).await?, before })
+    }
+
+    /// The first key of the rows from `from` on: `floor`, unless rows that were moved from SQLite, whose keys are not
+    /// times, are as young. Keys rise with time there too, so that the row below `floor` tells.
+    async fn floor(
+        &self,
+        conn: &mut PgConnection,
+        floor: i64,
+        from: Timestamp,
+    ) -> Result<i64, sqlx::Error> {
+        let (rows, time) = (self.rows, self.time);
+        let below = format!("SELECT {time} FROM {rows} AND id < $1 ORDER BY id DESC LIMIT 1");
+        let below: Option<i64> =
+            sqlx::query_scalar(AssertSqlSafe(below)).bind(floor).fetch_optional(&mut *conn).await?;
+        if below.is_none_or(|at| at < from.as_micros()) {
+            return Ok(floor);
+        }
+        let (mut low, mut high) = (0, floor);
+        let next = format!("SELECT id, {time} FROM {rows} AND id >= $1 ORDER BY id LIMIT 1");
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found: Option<(i64, i64)> = sqlx::query_as(AssertSqlSafe(next.as_str()))
+                .bind(middle)
+                .fetch_optional(&mut *conn)
+                .await?;
+            match found {
+                Some((id, at)) if at < from.as_micros() => low = id + 1,
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(low)
     }
 
     /// The last key of a scan over so many rows, with its time; none when the scan reaches the end.

@@ -4,7 +4,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use super::keyset::{self, Scan};
+use super::keyset::Scan;
 use super::scan::{candidates, read_deliveries, scan_deliveries, scan_events};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::StoredEvent;
@@ -32,7 +32,7 @@ pub(super) async fn events(
     limits: ScanLimits,
 ) -> Result<Listed<StoredEvent>, Failure> {
     let scan = if query.rejected { Scan::REJECTED } else { Scan::EVENTS };
-    let range = keyset::range(conn, Span::of_events(query)).await?;
+    let range = scan.range(conn, Span::of_events(query)).await?;
     scan_events(conn, query, scan, range, limits).await
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn deliveries(
     limits: ScanLimits,
 ) -> Result<Listed<DeliveryRow>, Failure> {
     let scan = Scan::deliveries(candidates((query.state, query.reason)));
-    let range = keyset::range(conn, Span::of_deliveries(query)).await?;
+    let range = scan.range(conn, Span::of_deliveries(query)).await?;
     if query.event_id.is_some() {
         // They are found by their keys, which their event has: nothing is scanned.
         let rows = read_deliveries(conn, query, scan, range).await?;

@@ -42,6 +42,7 @@ mod lease;
 mod ledger;
 mod list;
 mod low_water;
+mod moves;
 mod node;
 mod open;
 mod partition;
@@ -71,12 +72,15 @@ mod test_send;
 mod token;
 mod token_refresh;
 mod traits;
+mod transfer;
+mod transfer_sql;
 mod tx;
 mod writer;
 
 pub use crate::store::scan_limits::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
 pub use probe::{ServerInfo, ServerProbe};
+pub(in crate::store) use transfer::PostgresSide;
 
 use crate::store::failure::Failure;
 use counts::Counts;
@@ -216,6 +220,7 @@ impl PostgresStore {
     pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let target = Target::parse(&options.url)?;
         let slot = target.prepare().await?;
+        target.check_moves().await?;
         let shared = Arc::new(Shared {
             readers: target.readers(options.readers),
             workers: target.workers(WORKERS),

@@ -117,7 +117,7 @@ impl Step for Heartbeat {
 }
 
 /// How long after its last heartbeat a node has ended: its leases are longer.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// Ends the other nodes that are silent: their leases are expired at once, and what they still write under the
 /// ended key is too.

@@ -12,8 +12,11 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, Row as _, SqlSafeStr as _};
 
 use super::error::sqlstate;
+use super::moves::mark;
 use crate::domain::clock::Clock;
+use crate::domain::database::DatabaseAddress;
 use crate::store::scan_limits::ScanLimits;
+use crate::store::transfer::{Direction, MovedError};
 use crate::telemetry::metrics::Metrics;
 
 /// How long a connection may take.
@@ -164,6 +167,9 @@ pub enum OpenError {
         #[source]
         source: MigrateError,
     },
+    /// It was moved to another database, or another one into it.
+    #[error(transparent)]
+    Moved(#[from] MovedError),
     /// Every slot of node keys is in use.
     #[error("the database {database} has 1,024 nodes that have not ended")]
     NoSlot {
@@ -208,6 +214,7 @@ impl OpenError {
                  run that build, or set `database` to another one"
             }
             Self::Migration { .. } => "the schema is unchanged; the server's log says more",
+            Self::Moved(_) => "one of the two databases may be served, never both",
             Self::NoSlot { .. } => "stop nodes that are not needed",
             Self::Database { .. } => "the server's log says more",
         }
@@ -219,6 +226,8 @@ impl OpenError {
 pub(super) struct Target {
     pub(super) options: PgConnectOptions,
     pub(super) name: String,
+    /// As in a setting, for commands.
+    address: String,
     user: String,
 }
 
@@ -234,10 +243,11 @@ impl Target {
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let name = format!("{}:{}/{database}", options.get_host(), options.get_port());
         let user = options.get_username().to_owned();
-        Ok(Self { options, name, user })
+        let address = DatabaseAddress::parse(url).map_or_else(|| name.clone(), |it| it.shown());
+        Ok(Self { options, name, address, user })
     }
 
-    fn failed(&self, source: sqlx::Error) -> OpenError {
+    pub(super) fn failed(&self, source: sqlx::Error) -> OpenError {
         let (database, user) = (self.name.clone(), self.user.clone());
         match sqlstate(&source).as_deref() {
             Some("28P01" | "28000") => OpenError::Refused { database, user, source },
@@ -249,7 +259,7 @@ impl Target {
         }
     }
 
-    async fn connect(&self) -> Result<PgConnection, OpenError> {
+    pub(super) async fn connect(&self) -> Result<PgConnection, OpenError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.options.connect()).await {
             Ok(connected) => connected.map_err(|source| self.failed(source)),
             Err(late) => {
@@ -271,6 +281,16 @@ impl Target {
         let slot = super::node::free_slot(&mut conn).await.map_err(failed)?;
         conn.close().await.map_err(failed)?;
         slot.ok_or_else(|| OpenError::NoSlot { database: self.name.clone() })
+    }
+
+    /// Refuses a database that was moved away, or is not moved whole.
+    pub(super) async fn check_moves(&self) -> Result<(), OpenError> {
+        let failed = |source| self.failed(source);
+        let mut conn = self.connect().await?;
+        let out = mark(&mut conn, Direction::Out).await.map_err(failed)?;
+        let into = mark(&mut conn, Direction::In).await.map_err(failed)?;
+        conn.close().await.map_err(failed)?;
+        Ok(MovedError::check(&self.address, out, into)?)
     }
 
     async fn check_server(&self, conn: &mut PgConnection) -> Result<(), OpenError> {

@@ -56,11 +56,14 @@ mod statistics_log;
 mod test_send;
 mod token;
 mod traits;
+mod transfer;
+mod transfer_rows;
 mod vacuum;
 mod writer;
 
 pub use crate::store::scan_limits::ScanLimits;
 pub use open::{OpenError, OpenOptions, schema_version};
+pub(in crate::store) use transfer::SqliteSide;
 
 use error::to_store;
 use writer::queue::Queue;
@@ -99,6 +102,7 @@ impl SqliteStore {
         open::check_file(&options.path, lock.database())?;
         reserve::release_if_full(lock.database(), &options.path);
         open::prepare(&options).await?;
+        transfer::check_moves(&options)?;
         let readers = open::readers(&options.path, options.readers.max(1));
         let delivery_readers = open::readers(&options.path, DELIVERY_READERS);
         let scan_limits = options.scan_limits;

@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqlitePool};
 use crate::domain::clock::Clock;
 use crate::store::failure::SqlError;
 use crate::store::scan_limits::ScanLimits;
+use crate::store::transfer::MovedError;
 use crate::telemetry::metrics::Metrics;
 
 /// The writer's page cache: 8 MiB, in SQLite's negative KiB. A commit that moved pages scans the whole
@@ -162,6 +163,9 @@ pub enum OpenError {
         #[source]
         source: MigrateError,
     },
+    /// It was moved to another database, or another one into it.
+    #[error(transparent)]
+    Moved(#[from] MovedError),
     /// SQLite would not open or read it.
     #[error("the database {path} could not be opened")]
     Database {
@@ -202,6 +206,7 @@ impl OpenError {
             Self::Migration { .. } => {
                 "the file is unchanged; check the free disk space and the file with `postrider doctor`"
             }
+            Self::Moved(_) => "one of the two databases may be served, never both",
             Self::Database { .. } => "check the file with `postrider doctor` or restore a backup",
         }
     }

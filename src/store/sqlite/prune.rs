@@ -131,7 +131,7 @@ impl Prune {
 fn is_older_ahead(tx: &Tx<'_>, before: &Cutoffs) -> rusqlite::Result<bool> {
     tx.sqlite.one(
         "WITH RECURSIVE ahead (keys) AS
-            (VALUES (1) UNION ALL SELECT keys * 2 FROM ahead WHERE keys < 1 << 40)
+            (VALUES (1) UNION ALL SELECT keys * 2 FROM ahead WHERE keys < 1 << 61)
          SELECT EXISTS (SELECT 1 FROM ahead WHERE (SELECT received_at FROM events
             WHERE id >= ? + ahead.keys ORDER BY id LIMIT 1) < ?)",
         params![tx.state.pruned_to, before.settled.max(before.dead).as_micros()],
