@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
-use super::globals::Globals;
 use super::output;
 use crate::domain::error_chain;
 use crate::server::AppError;
@@ -83,16 +82,14 @@ impl std::error::Error for Failure {
 }
 
 /// Prints an error on stderr and returns its exit code.
-pub(super) fn report(error: &anyhow::Error, globals: &Globals) -> ExitCode {
+pub(super) fn report(error: &anyhow::Error, no_color: bool) -> ExitCode {
     if is_broken_pipe(error) {
         // The reader closed the pipe.
         return ExitCode::SUCCESS;
     }
     let (code, hint) = verdict(error);
-    let mut out = anstream::AutoStream::new(
-        std::io::stderr(),
-        output::choice(globals.no_color, &std::io::stderr()),
-    );
+    let mut out =
+        anstream::AutoStream::new(std::io::stderr(), output::choice(no_color, &std::io::stderr()));
     let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
     let bold = Style::new().bold();
     for line in one_line(error).lines() {

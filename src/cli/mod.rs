@@ -170,6 +170,8 @@ impl Verb {
             | Self::Resume(_)
             | Self::Import(_)
             | Self::Inspect(_)
+            | Self::Export(_)
+            | Self::Inbox(_)
             | Self::Render(_)
             | Self::Redrive(_)
             | Self::Discard(_)
@@ -240,7 +242,7 @@ pub fn main() -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failure::report(&anyhow::Error::new(error), &cli.globals),
+        Err(error) => return failure::report(&anyhow::Error::new(error), cli.globals.no_color),
     };
     match cli.globals.deployments() {
         Ok(deployments) if deployments.is_empty() => run(&runtime, cli.verb, &cli.globals),
@@ -252,17 +254,17 @@ pub fn main() -> ExitCode {
                 Failure::usage("this verb is for one deployment, and several --url are given");
             failure::report(
                 &several.hint("lists, status and audit verify take several").into(),
-                &cli.globals,
+                cli.globals.no_color,
             )
         }
-        Err(error) => failure::report(&error.into(), &cli.globals),
+        Err(error) => failure::report(&error.into(), cli.globals.no_color),
     }
 }
 
 fn run(runtime: &tokio::runtime::Runtime, verb: Verb, globals: &Globals) -> ExitCode {
     match runtime.block_on(Box::pin(verb.run(globals))) {
         Ok(code) => code,
-        Err(error) => failure::report(&error, globals),
+        Err(error) => failure::report(&error, globals.no_color),
     }
 }
 

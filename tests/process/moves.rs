@@ -129,8 +129,8 @@ async fn fill(service: &mut Service, receiver: &Receiver) {
     assert!(done.status.success(), "{done:?}");
     ids(service, 0, 250).await;
     ids(service, 250, 500).await;
-    // Too large: kept as rejected.
-    service.source().track_padded("large", 40_000).await;
+    // Without a name: kept as rejected.
+    service.source().track_unnamed("unnamed").await;
     settled(service, 1_500).await;
     let done = service.run(&["redrive", "--all", "--destination", "website/dead", "--yes"]);
     assert!(done.status.success(), "{done:?}");

@@ -236,6 +236,11 @@ impl Source {
         self.post("/v1/track", &event).await
     }
 
+    /// Tracks an event without a name, which is rejected.
+    pub(crate) async fn track_unnamed(&self, message_id: &str) -> Option<StatusCode> {
+        self.post("/v1/track", &json!({"userId": "u1", "messageId": message_id})).await
+    }
+
     /// Sends a batch of events with these messageIds.
     pub(crate) async fn track_batch(&self, message_ids: &[String]) -> Option<StatusCode> {
         let event = |id: &String| json!({"type": "track", "event": "Load", "userId": "u1", "messageId": id});

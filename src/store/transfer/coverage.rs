@@ -65,7 +65,7 @@ const POSTGRES: &[(&str, &[&str])] = &[
             "least_offset_us",
         ],
     ),
-    // What live nodes share: it begins anew.
+    // What live nodes share: it is reset.
     ("ownership", &["*"]),
     ("versions", &["*"]),
     ("compatibility", &["*"]),
