@@ -230,6 +230,8 @@ impl World {
             limit: GROUP,
             lease: LEASE,
             resumed_deadline_at: ServiceTime::default(),
+            as_owner: false,
+            is_probe: false,
         };
         let request = ClaimRequest { node_id: self.node_id, now, wants: vec![want] };
         let claim = self.store.claim_due(request).await.expect("a claim");

@@ -47,12 +47,11 @@ async fn the_doctor_and_metrics_show_the_servers_state() {
     let (app, _receiver) = serve(&database.url()).await;
     let findings = async || {
         let (_, findings) = app.client.post("/api/v1/doctor", &json!({})).await.unwrap();
-        let of = move |check: &str| {
+        move |check: &str| {
             let found = findings.as_array().unwrap().iter().find(|it| it["check"] == check);
             let found = found.unwrap_or_else(|| panic!("no {check}: {findings}"));
             (found["ok"] == true, found["detail"].as_str().unwrap().to_owned())
-        };
-        of
+        }
     };
     let before = findings().await;
     assert_eq!(
