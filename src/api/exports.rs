@@ -17,7 +17,8 @@ use crate::service::export::{Export, Exported};
 ///
 /// The response is streamed, and ends with an error when it is not whole.
 #[utoipa::path(get, path = "/events/export", tag = "events",
-    responses((status = 200, description = "The rows", body = String, content_type = "text/csv")))]
+    responses((status = 200, description = "The rows",
+        content((String = "text/csv"), (String = "application/x-ndjson")))))]
 pub(super) async fn events(
     authenticated: Authenticated<Caller>,
     State(api): State<Arc<Api>>,
@@ -30,7 +31,8 @@ pub(super) async fn events(
 ///
 /// The response is streamed, and ends with an error when it is not whole.
 #[utoipa::path(get, path = "/deliveries/export", tag = "deliveries",
-    responses((status = 200, description = "The rows", body = String, content_type = "text/csv")))]
+    responses((status = 200, description = "The rows",
+        content((String = "text/csv"), (String = "application/x-ndjson")))))]
 pub(super) async fn deliveries(
     authenticated: Authenticated<Caller>,
     State(api): State<Arc<Api>>,
@@ -43,7 +45,8 @@ pub(super) async fn deliveries(
 ///
 /// The response is streamed, and ends with an error when it is not whole.
 #[utoipa::path(get, path = "/attempts/export", tag = "attempts",
-    responses((status = 200, description = "The rows", body = String, content_type = "text/csv")))]
+    responses((status = 200, description = "The rows",
+        content((String = "text/csv"), (String = "application/x-ndjson")))))]
 pub(super) async fn attempts(
     authenticated: Authenticated<Caller>,
     State(api): State<Arc<Api>>,
