@@ -1,4 +1,4 @@
-//! Inboxes, from which a node takes messages that applications wrote in transactions of their own: what waits in
+//! Inboxes, from which a node takes messages that applications wrote in transactions of their own: the backlog of
 //! each, as the node last saw it.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use super::clock::Timestamp;
 /// How many waiting messages are counted.
 pub const MOST_COUNTED: u64 = 10_000;
 
-/// What waits in an inbox.
+/// The backlog of an inbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Messages, counted up to [`MOST_COUNTED`].
@@ -30,7 +30,7 @@ impl Backlog {
 pub struct InboxState {
     /// Its name: `postrider.inbox`, a file's path, or a database's address without user and password.
     pub name: String,
-    /// What waits in it.
+    /// Its backlog.
     pub backlog: Backlog,
     /// Why nothing can be taken from it; none while it works.
     pub fault: Option<String>,
